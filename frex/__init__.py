@@ -1,0 +1,3 @@
+"""FREx around its networks: training through BasicSR, data, weights, restoration. Importing it does no work."""
+
+__version__ = '0.1.0'

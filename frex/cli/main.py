@@ -1,0 +1,51 @@
+"""`frex` and `basicsr`: the commands. Nothing heavy is imported before a command is known."""
+
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Sequence
+
+from frex.cli import restore, train
+from frex.errors import FRExError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """`frex COMMAND ...`."""
+    parser = ArgumentParser(prog='frex', description='Blind face restoration under extreme conditions.', allow_abbrev=False)
+    commands = parser.add_subparsers(title='commands', required=True, metavar='COMMAND')
+    train.add_commands(commands)
+    restore.add_command(commands)
+    demo = commands.add_parser('demo', help='train a tiny FREx on two faces, restore them, show the picture', allow_abbrev=False)
+    demo.set_defaults(run=_demo)
+    return run(parser, argv)
+
+
+def basicsr(argv: Sequence[str] | None = None) -> int:
+    """`basicsr train ...` and `basicsr test ...`, which upstream runs as `python basicsr/train.py ...`."""
+    parser = ArgumentParser(prog='basicsr', description="BasicSR's pipelines with FREx registered.", allow_abbrev=False)
+    train.add_commands(parser.add_subparsers(title='commands', required=True, metavar='COMMAND'))
+    return run(parser, argv)
+
+
+def run(parser: ArgumentParser, argv: Sequence[str] | None) -> int:
+    """Parse, run, and turn bad input into one line on standard error and status 1."""
+    args = parser.parse_args(argv)
+    command: Callable[[Namespace], int | None] = args.run
+    try:
+        return command(args) or 0
+    except FRExError as error:
+        print(f'{parser.prog}: error: {_one_line(error)}', file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f'{parser.prog}: stopped', file=sys.stderr)
+        return 130
+
+
+def _one_line(error: FRExError) -> str:
+    # From a data loader's worker the message comes with the worker's whole traceback before it.
+    return str(error).strip().splitlines()[-1].removeprefix('frex.errors.FRExError: ')
+
+
+def _demo(args: Namespace) -> None:
+    from frex import demo
+
+    demo.run()

@@ -1,0 +1,37 @@
+"""`train` and `test`: BasicSR's flags, as its users type them."""
+
+from argparse import ArgumentParser, Namespace
+from typing import Any
+
+
+def add_commands(commands: Any) -> None:
+    """Add both to an argparse sub-command group."""
+    train = commands.add_parser('train', help='train with an option file', allow_abbrev=False)
+    train.set_defaults(run=_train)
+    test = commands.add_parser('test', help='run a trained network over test sets', allow_abbrev=False)
+    test.set_defaults(run=_test)
+    for parser in (train, test):
+        _add_flags(parser)
+
+
+def _add_flags(parser: ArgumentParser) -> None:
+    parser.add_argument('-opt', required=True, metavar='FILE', help='option file, e.g. options/train_frex_tiny.yml')
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm'], default='none', help='job launcher (default: none)')
+    parser.add_argument('--auto_resume', action='store_true', help="continue from the run's newest training state")
+    parser.add_argument('--debug', action='store_true', help='log each iteration, validate and save each 8, under the name debug_NAME')
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help='given by torch.distributed.launch; not used')
+    parser.add_argument(
+        '--force_yml', nargs='+', metavar='KEY=VALUE', help='change options, e.g. train:total_iter=1000 datasets:train:dataroot_gt=DIR'
+    )
+
+
+def _train(args: Namespace) -> None:
+    from frex import pipeline
+
+    pipeline.train(args)
+
+
+def _test(args: Namespace) -> None:
+    from frex import pipeline
+
+    pipeline.test(args)

@@ -1,0 +1,74 @@
+"""What lets basicsr 1.4.2 import and run on today's torch, torchvision, numpy and OpenCV, without touching its files.
+
+Each mend names what fails without it. `install` must come before the first `import basicsr`; it can be called again.
+"""
+
+import importlib
+import random
+import sys
+import types
+from typing import Any
+
+
+def install() -> None:
+    """Make basicsr importable and put the mends in place."""
+    _provide_functional_tensor()
+    degradations = importlib.import_module('basicsr.data.degradations')
+    degradations.add_jpg_compression = _jpeg_with_whole_quality(degradations.add_jpg_compression)
+    importlib.import_module('basicsr.data').worker_init_fn = seed_worker
+    prefetch = importlib.import_module('basicsr.data.prefetch_dataloader')
+    prefetch.PrefetchGenerator.run = _prefetch_run
+    prefetch.PrefetchGenerator.__next__ = _prefetch_next
+
+
+def _provide_functional_tensor() -> None:
+    """torchvision 0.17 removed `transforms.functional_tensor`, from which basicsr imports one function."""
+    name = 'torchvision.transforms.functional_tensor'
+    if name in sys.modules:
+        return
+    from torchvision.transforms.functional import rgb_to_grayscale
+
+    module = types.ModuleType(name)
+    module.rgb_to_grayscale = rgb_to_grayscale  # type: ignore[attr-defined]
+    sys.modules[name] = module
+
+
+def _jpeg_with_whole_quality(add_jpg_compression: Any) -> Any:
+    """OpenCV 5 refuses the fractional JPEG quality that basicsr draws."""
+    if getattr(add_jpg_compression, 'mended', False):
+        return add_jpg_compression
+
+    def mended(img: Any, quality: float = 90) -> Any:
+        return add_jpg_compression(img, int(quality))
+
+    mended.mended = True  # type: ignore[attr-defined]
+    return mended
+
+
+def seed_worker(worker_id: int, num_workers: int, rank: int, seed: int) -> None:
+    """basicsr seeds numpy and random alike in every epoch, so that each epoch repeats the same draws; torch's seed differs."""
+    import numpy as np
+    import torch
+
+    worker_seed = (torch.initial_seed() + rank) % 2**32
+    np.random.seed(worker_seed)  # noqa: NPY002 (basicsr's data sets draw from it)
+    random.seed(worker_seed)
+
+
+def _prefetch_run(self: Any) -> None:
+    """In basicsr an exception in the prefetching thread leaves the trainer waiting for ever."""
+    try:
+        for item in self.generator:
+            self.queue.put(item)
+    except Exception as error:
+        self.queue.put(error)
+    self.queue.put(None)
+
+
+def _prefetch_next(self: Any) -> Any:
+    item = self.queue.get()
+    if item is None:
+        raise StopIteration
+    if isinstance(item, Exception):
+        raise item
+    return item

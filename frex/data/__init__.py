@@ -1,0 +1,1 @@
+"""Training data: degradation, the data set, camera labels."""

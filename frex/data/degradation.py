@@ -1,0 +1,170 @@
+"""The degradation of Eq. 19, I_LQ = [(I_HQ * k) down_r + n]_JPEG, as functions of an image and its draws.
+
+`draw` makes every random decision, `degrade` carries the decisions out, so a picture can be made again from its draws.
+Lengths (sigmas, kernel sizes) are stated for 512 pixels and scale with the image.
+"""
+
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+REFERENCE_SIZE = 512
+Range = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Degradation:
+    """Ranges of the draws and the probability of each step. The defaults are the paper's ranges.
+
+    Standard deviations of noise are in grey levels of 255. With `second_prob` a picture goes through blur, down-sampling,
+    noise and JPEG once more, with the `second_` ranges.
+    """
+
+    motion_prob: float = 0.5
+    motion_sizes: tuple[float, ...] = (21, 31, 41, 51, 61, 71)
+    blur_prob: float = 0.8
+    blur_kernel_size: float = 41
+    blur_sigma: Range = (0, 20)
+    isotropic_prob: float = 0.5
+    downsample_prob: float = 0.9
+    downsample_range: Range = (1, 16)
+    noise_prob: float = 0.8
+    noise_range: Range = (0, 50)
+    jpeg_prob: float = 0.8
+    jpeg_range: tuple[int, int] = (50, 100)
+    second_prob: float = 0.5
+    second_blur_sigma: Range = (0, 10)
+    second_downsample_range: Range = (1, 8)
+    second_noise_range: Range = (0, 15)
+
+
+# What the authors' code does: nothing is optional, and strong.
+RELEASE = Degradation(
+    motion_prob=1.0,
+    motion_sizes=(21, 25, 31, 35, 41, 45, 51, 61, 71),
+    blur_prob=1.0,
+    blur_sigma=(0.1, 20),
+    downsample_prob=1.0,
+    downsample_range=(4, 16),
+    noise_prob=1.0,
+    noise_range=(10, 50),
+    jpeg_prob=1.0,
+    second_prob=0.8,
+    second_blur_sigma=(0.1, 10),
+    second_downsample_range=(2, 8),
+)
+
+PRESETS = {'paper': Degradation(), 'release': RELEASE}
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One pass of Eq. 19, decided. A step that does not happen is None."""
+
+    motion: tuple[float, float] | None
+    """Length in pixels of 512, angle in radians."""
+    blur: tuple[float, float, float] | None
+    """Two standard deviations in pixels of 512, and the angle of the first in radians."""
+    blur_kernel_size: float
+    downsample: float | None
+    noise: float | None
+    """Standard deviation in grey levels."""
+    noise_seed: int
+    jpeg: int | None
+
+
+def draw(degradation: Degradation, rng: np.random.Generator) -> list[Draw]:
+    """Decide the one or two passes that a picture goes through."""
+    d = degradation
+    first = _draw_pass(d, rng, d.motion_prob, d.blur_sigma, d.downsample_range, d.noise_range)
+    if rng.random() >= d.second_prob:
+        return [first]
+    return [first, _draw_pass(d, rng, 0.0, d.second_blur_sigma, d.second_downsample_range, d.second_noise_range)]
+
+
+def _draw_pass(d: Degradation, rng: np.random.Generator, motion_prob: float, sigma: Range, downsample: Range, noise: Range) -> Draw:
+    # Every number is drawn whether it is used or not, so that changing one probability changes nothing else.
+    motion = (float(rng.choice(d.motion_sizes)), rng.uniform(0, math.pi))
+    happens = rng.random(5) < (motion_prob, d.blur_prob, d.downsample_prob, d.noise_prob, d.jpeg_prob)
+    sigmas = rng.uniform(*sigma, size=2)
+    if rng.random() < d.isotropic_prob:
+        sigmas[1] = sigmas[0]
+    blur = (float(sigmas[0]), float(sigmas[1]), rng.uniform(-math.pi, math.pi))
+    factor, deviation = rng.uniform(*downsample), rng.uniform(*noise)
+    quality = int(rng.integers(d.jpeg_range[0], d.jpeg_range[1] + 1))
+    seed = int(rng.integers(2**32))
+    return Draw(
+        motion=motion if happens[0] else None,
+        blur=blur if happens[1] else None,
+        blur_kernel_size=d.blur_kernel_size,
+        downsample=factor if happens[2] else None,
+        noise=deviation if happens[3] else None,
+        noise_seed=seed,
+        jpeg=quality if happens[4] else None,
+    )
+
+
+def degrade(image: np.ndarray, draws: list[Draw]) -> np.ndarray:
+    """`image` (H, W, 3) float32 in [0, 1], degraded at the same size, in steps of 1/255."""
+    height, width = image.shape[:2]
+    for once in draws:
+        image = _degrade_once(image, once)
+    image = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
+    return (image.clip(0, 1) * 255).round().astype(np.float32) / 255
+
+
+def _degrade_once(image: np.ndarray, once: Draw) -> np.ndarray:
+    height, width = image.shape[:2]
+    scale = width / REFERENCE_SIZE
+    if once.motion is not None:
+        length, angle = once.motion
+        image = cv2.filter2D(image, -1, motion_kernel(length * scale, angle), borderType=cv2.BORDER_REFLECT_101)
+    if once.blur is not None:
+        sigma_x, sigma_y, angle = once.blur
+        kernel = gaussian_kernel(once.blur_kernel_size * scale, sigma_x * scale, sigma_y * scale, angle)
+        image = cv2.filter2D(image, -1, kernel, borderType=cv2.BORDER_REFLECT_101)
+    if once.downsample is not None:
+        size = (max(1, int(width // once.downsample)), max(1, int(height // once.downsample)))
+        image = cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)
+    if once.noise is not None:
+        field = np.random.default_rng(once.noise_seed).standard_normal(image.shape, dtype=np.float32)
+        image = (image + field * np.float32(once.noise / 255)).clip(0, 1)
+    if once.jpeg is not None:
+        image = jpeg(image, once.jpeg)
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
+
+
+def motion_kernel(length: float, angle: float) -> np.ndarray:
+    """A line of `length` pixels through the centre, `angle` radians from the x axis; sums to 1, centroid at 0."""
+    reach = max((length - 1) / 2, 0.0)
+    radius = math.ceil(reach)
+    steps = np.linspace(-reach, reach, 4 * radius + 1)
+    kernel = np.zeros((2 * radius + 1, 2 * radius + 1), dtype=np.float64)
+    x, y = radius + steps * math.cos(angle), radius + steps * math.sin(angle)
+    left, top = np.floor(x).astype(int), np.floor(y).astype(int)
+    for dx in (0, 1):
+        for dy in (0, 1):
+            share = (1 - abs(x - left - dx)) * (1 - abs(y - top - dy))
+            column, row = np.minimum(left + dx, 2 * radius), np.minimum(top + dy, 2 * radius)
+            np.add.at(kernel, (row, column), share)
+    return (kernel / kernel.sum()).astype(np.float32)
+
+
+def gaussian_kernel(size: float, sigma_x: float, sigma_y: float, angle: float) -> np.ndarray:
+    """A Gaussian cut to the odd `size` nearest; standard deviations in pixels along and across `angle`."""
+    radius = max(1, round((size - 1) / 2))
+    y, x = np.mgrid[-radius : radius + 1, -radius : radius + 1].astype(np.float64)
+    along, across = x * math.cos(angle) + y * math.sin(angle), y * math.cos(angle) - x * math.sin(angle)
+    # Below a tenth of a pixel a Gaussian is a point.
+    exponent = (along / max(sigma_x, 0.1)) ** 2 + (across / max(sigma_y, 0.1)) ** 2
+    kernel = np.exp(-exponent / 2)
+    return (kernel / kernel.sum()).astype(np.float32)
+
+
+def jpeg(image: np.ndarray, quality: int) -> np.ndarray:
+    """`image` float32 in [0, 1] after JPEG compression."""
+    # JPEG is defined on BGR or RGB alike up to chroma; OpenCV takes BGR, which is what data sets read.
+    _, data = cv2.imencode('.jpg', (image.clip(0, 1) * 255).round().astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return cv2.imdecode(data, cv2.IMREAD_COLOR).astype(np.float32) / 255

@@ -1,0 +1,55 @@
+"""Reading and writing pictures: BGR, uint8, as OpenCV and BasicSR have them."""
+
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from frex.errors import FRExError
+
+SUFFIXES = ('.png', '.jpg', '.jpeg', '.webp', '.bmp', '.tif', '.tiff')
+
+
+def list_images(folder: Path, what: str) -> list[Path]:
+    """The pictures in `folder`, by name; raises FRExError, naming the folder as `what`, where there is none."""
+    if not folder.is_dir():
+        raise FRExError(f'{what}: no folder {folder}')
+    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file())
+    if not paths:
+        raise FRExError(f'{what}: no picture in {folder} (looked for {", ".join(SUFFIXES)})')
+    return paths
+
+
+def read_image(path: Path) -> np.ndarray:
+    """(H, W, 3) BGR uint8; raises FRExError where the file cannot be read as a picture."""
+    try:
+        data = np.fromfile(path, dtype=np.uint8)
+        image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+    except (OSError, cv2.error) as error:
+        raise FRExError(f'{path}: cannot be read ({error})') from None
+    if image is None:
+        raise FRExError(f'{path}: not a picture, or a damaged one')
+    return image
+
+
+def write_image(path: Path, image: np.ndarray) -> None:
+    """Write under a temporary name, then rename: a picture under its final name is whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    done, data = cv2.imencode(path.suffix, image)
+    if not done:
+        raise FRExError(f'{path}: OpenCV cannot write {path.suffix} files')
+    part = path.with_name(path.name + '.part')
+    try:
+        part.write_bytes(data.tobytes())
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def resize(image: np.ndarray, size: int) -> np.ndarray:
+    """To `size` x `size`: averaged where it shrinks, cubic where it grows."""
+    if image.shape[:2] == (size, size):
+        return image
+    shrinks = image.shape[0] >= size and image.shape[1] >= size
+    return cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)

@@ -1,0 +1,28 @@
+"""L1 of the decoder's images I_3D^i at every size: not in the paper, but in the authors' training."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+def image_pyramid(image: Float[Tensor, 'batch 3 height width'], sizes: Sequence[int]) -> list[Float[Tensor, 'batch 3 _ _']]:
+    """`image` averaged down to each of `sizes`, which divide its own."""
+    return [F.avg_pool2d(image, image.shape[-1] // size) for size in sizes]
+
+
+class PyramidLoss(nn.Module):
+    """Sum over sizes of the mean absolute difference to `gt` at that size."""
+
+    def __init__(self, loss_weight: float = 1.0) -> None:
+        super().__init__()
+        self.loss_weight = loss_weight
+
+    def forward(
+        self, images_3d: Sequence[Float[Tensor, 'batch 3 _ _']], gt: Float[Tensor, 'batch 3 height width']
+    ) -> Float[Tensor, '']:
+        targets = image_pyramid(gt, [image.shape[-1] for image in images_3d])
+        terms = [F.l1_loss(image, target) for image, target in zip(images_3d, targets, strict=True)]
+        return self.loss_weight * torch.stack(terms).sum()

@@ -1,0 +1,17 @@
+"""R1, the gradient penalty of the critics (Mescheder et al. 2018), applied lazily as in StyleGAN2."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+def r1_penalty(logits: Float[Tensor, 'batch _'], real: Sequence[Float[Tensor, 'batch ...']]) -> Float[Tensor, '']:
+    """Squared norm of the gradient of `logits` with respect to the `real` inputs, summed over inputs, mean over the batch.
+
+    The inputs must have required a gradient when the logits were computed.
+    """
+    gradients = torch.autograd.grad(logits.sum(), list(real), create_graph=True)
+    norms = [gradient.flatten(1).square().sum(dim=1) for gradient in gradients]
+    return torch.stack(norms).sum(dim=0).mean()

@@ -1,0 +1,170 @@
+"""FREx as a BasicSR model: one training step that reads like the paper."""
+
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import torch
+from basicsr.archs import build_network
+from basicsr.losses import build_loss
+from basicsr.models.sr_model import SRModel
+from basicsr.utils import get_root_logger
+from basicsr.utils.dist_util import master_only
+from torch import Tensor, nn
+
+from frex.errors import FRExError
+from frex.models.batch import Batch
+from frex.models.critic import Critic, critic_names, frozen
+from frex.models.objective import Objective, total
+from frex.weights.checkpoint import load_strict, read_file, save_checkpoint
+from frex_arch import FRExOutput
+
+
+class FRExModel(SRModel):
+    """Trains the parts of FREx around its two frozen priors (section "Optimization" of the paper).
+
+    Which losses act follows from which are configured. Validation, logging and the loop are BasicSR's.
+    """
+
+    output: FRExOutput
+
+    # --- Set-up
+
+    def init_training_settings(self) -> None:
+        train_opt = self.opt['train']
+        self.net_g.train()
+        self.ema_decay = train_opt.get('ema_decay', 0)
+        self.net_g_ema = build_network(self.opt['network_g']).to(self.device).eval()
+        self.model_ema(0)
+        if self.opt['path'].get('resume_state'):
+            self.load_network(self.net_g_ema, self.opt['path']['pretrain_network_g'], True, 'params_ema')
+        self.objective = Objective(train_opt).to(self.device)
+        self.critics = [self._build_critic(name) for name in critic_names(self.opt)]
+        self.setup_optimizers()
+        self.setup_schedulers()
+
+    def _build_critic(self, name: str) -> Critic:
+        train_opt, path = self.opt['train'], self.opt['path']
+        key = f'network_d_{name}'
+        net = self.model_to_device(build_network(self.opt[key]))
+        self.print_network(net)
+        if path.get(f'pretrain_{key}'):
+            self.load_network(net, path[f'pretrain_{key}'], path.get(f'strict_load_d_{name}', True), 'params')
+        return Critic(
+            name,
+            net,
+            build_loss(train_opt[f'{name}_gan_opt']).to(self.device),
+            r1_weight=train_opt.get('r1_reg_weight', 10),
+            r1_every=train_opt.get('net_d_reg_every', 16),
+            sizes=getattr(self.get_bare_model(net), 'sizes', ()),
+        )
+
+    def setup_optimizers(self) -> None:
+        train_opt = self.opt['train']
+        trainable = [parameter for parameter in self.net_g.parameters() if parameter.requires_grad]
+        self.optimizer_g = self.get_optimizer(**_optimizer(train_opt['optim_g'], trainable))
+        self.optimizers.append(self.optimizer_g)
+        for critic in self.critics:
+            # Lazy R1 is one more step in `r1_every`: the rates are corrected for it as in StyleGAN2, appendix B.
+            share = critic.r1_every / (critic.r1_every + 1)
+            critic.optimizer = self.get_optimizer(**_optimizer(train_opt['optim_d'], list(critic.net.parameters()), share))
+            self.optimizers.append(critic.optimizer)
+
+    @master_only
+    def print_network(self, net: nn.Module) -> None:
+        bare = self.get_bare_model(net)
+        parts = [f'{name} {_millions(part.parameters())}' for name, part in bare.named_children()]
+        trainable = _millions(parameter for parameter in bare.parameters() if parameter.requires_grad)
+        get_root_logger().info(f'Network {type(bare).__name__}: {trainable} trainable parameters ({", ".join(parts)})')
+
+    # --- Training
+
+    def feed_data(self, data: dict[str, Any]) -> None:
+        tensors = {key: value.to(self.device, non_blocking=True) for key, value in data.items() if torch.is_tensor(value)}
+        self.lq = tensors['lq']
+        if 'gt' in tensors:
+            self.gt = tensors['gt']
+        self.crop, self.camera = tensors.get('crop'), tensors.get('camera')
+
+    def optimize_parameters(self, current_iter: int) -> None:
+        batch = Batch(self.lq, self.gt, self.crop, self.camera)
+
+        with frozen(self.critics):
+            self.output = self.net_g(batch.lq, batch.crop)
+            losses = self.generator_losses(self.output, batch)
+            self.optimizer_g.zero_grad(set_to_none=True)
+            total(losses).backward()
+            self.optimizer_g.step()
+
+        for critic in self.critics:
+            losses |= critic.step(self.output, batch, current_iter)
+
+        self.model_ema(self.ema_decay)
+        self.log_dict = self.reduce_loss_dict(losses)
+
+    def generator_losses(self, output: FRExOutput, batch: Batch) -> dict[str, Tensor]:
+        """Weighted terms of the generator, by their names in the log."""
+        adversarial = {f'l_g_{critic.name}': critic.generator_loss(output, batch) for critic in self.critics}
+        return self.objective(output, batch) | adversarial
+
+    @torch.no_grad()
+    def model_ema(self, decay: float = 0.999) -> None:
+        """Move the averaged network towards the trained one; what is frozen, and buffers, are copied bit for bit."""
+        averaged = self.net_g_ema.state_dict()
+        trainable = {name for name, parameter in self.net_g_ema.named_parameters() if parameter.requires_grad}
+        for name, value in self.get_bare_model(self.net_g).state_dict().items():
+            if name in trainable:
+                averaged[name].lerp_(value, 1 - decay)
+            else:
+                averaged[name].copy_(value)
+
+    # --- Validation and results
+
+    def test(self) -> None:
+        net = self.net_g_ema if self.is_train else self.net_g.eval()
+        with torch.no_grad():
+            self.output = net(self.lq, self.crop)
+
+    def get_current_visuals(self) -> 'OrderedDict[str, Tensor]':
+        pictures = {'lq': self.lq, 'result': self.output.image} | ({'gt': self.gt} if hasattr(self, 'gt') else {})
+        return OrderedDict((name, (picture.detach().cpu() + 1) / 2) for name, picture in pictures.items())
+
+    def save(self, epoch: int, current_iter: int) -> None:
+        self.save_network([self.net_g, self.net_g_ema], 'net_g', current_iter, param_key=['params', 'params_ema'])
+        for critic in self.critics:
+            self.save_network(critic.net, f'net_d_{critic.name}', current_iter)
+        self.save_training_state(epoch, current_iter)
+
+    @master_only
+    def save_network(
+        self, net: nn.Module | list[nn.Module], net_label: str, current_iter: int, param_key: str | list[str] = 'params'
+    ) -> None:
+        """Write `models/LABEL_ITER.pth`: the state dict(s), and the options that the network was built with."""
+        nets = net if isinstance(net, list) else [net]
+        keys = param_key if isinstance(param_key, list) else [param_key]
+        states = {key: self.get_bare_model(item).state_dict() for key, item in zip(keys, nets, strict=True)}
+        path = Path(self.opt['path']['models']) / f'{net_label}_{"latest" if current_iter == -1 else current_iter}.pth'
+        options = net_label.replace('net_', 'network_', 1)
+        save_checkpoint(path, states, {options: self.opt[options]})
+
+    def load_network(self, net: nn.Module, load_path: str, strict: bool = True, param_key: str | None = 'params') -> None:
+        """Load `param_key` of a file (all of it if None), never another key in its place."""
+        content = read_file(Path(load_path))
+        if param_key is not None and param_key not in content:
+            raise FRExError(f'{load_path}: has no {param_key}; it holds {", ".join(sorted(content))}')
+        get_root_logger().info(f'Loading {param_key or "all"} of {load_path}.')
+        if not strict:
+            super().load_network(net, load_path, strict, param_key)
+        else:
+            load_strict(self.get_bare_model(net), content if param_key is None else content[param_key], load_path)
+
+
+def _optimizer(options: dict[str, Any], parameters: list[nn.Parameter], share: float = 1.0) -> dict[str, Any]:
+    """Arguments of `get_optimizer`, with learning rate and betas corrected for `share`."""
+    arguments = {key: value for key, value in options.items() if key != 'type'}
+    arguments |= {'lr': options['lr'] * share, 'betas': [beta**share for beta in options.get('betas', (0.9, 0.999))]}
+    return {'optim_type': options['type'], 'params': parameters} | arguments
+
+
+def _millions(parameters: Any) -> str:
+    return f'{sum(parameter.numel() for parameter in parameters) / 1e6:.2f} M'

@@ -1,0 +1,161 @@
+"""Option files: YAML with inheritance, checked; the one place that reads options by their keys.
+
+What leaves here is the dictionary that BasicSR's pipelines expect.
+"""
+
+import inspect
+import re
+from argparse import Namespace
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+import yaml
+
+from frex.errors import FRExError, nearest
+
+T = TypeVar('T')
+Options = dict[str, Any]
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML, in which 1e-4 is a number as in YAML 1.2 and everywhere else."""
+
+
+_Loader.add_implicit_resolver('tag:yaml.org,2002:float', re.compile(r'^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$'), list('-+.0123456789'))
+
+
+def find_option_file(name: str) -> Path:
+    """The file as named from the working directory, else from FREx's own checkout; raises FRExError with those that are there."""
+    for path in (Path(name), CHECKOUT / name):
+        if path.is_file():
+            return path
+    folder = Path(name).parent if Path(name).parent.is_dir() else CHECKOUT / 'options'
+    there = ', '.join(sorted(str(path) for path in folder.glob('*.yml'))) or 'none'
+    raise FRExError(f'-opt: no file {name}; option files in {folder}: {there}')
+
+
+def load_options(path: Path) -> Options:
+    """Read an option file; a file named under `_base_` comes first and is overridden key by key."""
+    opt = _read_yaml(path)
+    base = opt.pop('_base_', None)
+    if base is None:
+        return opt
+    base_path = path.parent / base
+    if not base_path.is_file():
+        raise FRExError(f'{path}: _base_: no file {base_path}')
+    return merge(load_options(base_path), opt)
+
+
+def _read_yaml(path: Path) -> Options:
+    try:
+        opt = yaml.load(path.read_text(encoding='utf-8'), Loader=_Loader)  # noqa: S506 (a subclass of SafeLoader)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise FRExError(f'{path}: not a readable YAML file ({" ".join(str(error).split())})') from None
+    if not isinstance(opt, dict):
+        raise FRExError(f'{path}: an option file is a mapping of keys to values, this one holds a {type(opt).__name__}')
+    return opt
+
+
+def merge(base: Options, changes: Options) -> Options:
+    """`base` with `changes` laid over it; a mapping of another `type` replaces the whole mapping."""
+    merged = dict(base)
+    for key, value in changes.items():
+        old = merged.get(key)
+        same = isinstance(old, dict) and isinstance(value, dict) and value.get('type', old.get('type')) == old.get('type')
+        merged[key] = merge(old, value) if same else value
+    return merged
+
+
+def override(opt: Options, entry: str) -> Options:
+    """`opt` with one `--force_yml` entry, `section:key=value`, laid over it; sections must exist, the last key need not."""
+    keys, equals, value = entry.partition('=')
+    *sections, last = [key.strip() for key in keys.split(':')]
+    if not equals or not last:
+        raise FRExError(f'--force_yml: {entry!r} is not of the form section:key=value')
+    here: Any = opt
+    for depth, section in enumerate(sections):
+        if not isinstance(here, dict) or section not in here:
+            known = list(here) if isinstance(here, dict) else []
+            raise FRExError(f'--force_yml: no section {":".join(sections[: depth + 1])!r}; {nearest(section, known)}')
+        here = here[section]
+    try:
+        change: Any = {last: yaml.load(value, Loader=_Loader)}  # noqa: S506 (a subclass of SafeLoader)
+    except yaml.YAMLError:
+        raise FRExError(f'--force_yml: the value of {keys} is not YAML: {value!r}') from None
+    for section in reversed(sections):
+        change = {section: change}
+    return merge(opt, change)
+
+
+def convert(kind: type[T], mapping: Mapping[str, Any], where: str) -> T:
+    """An instance of the dataclass `kind`; raises FRExError for an unknown, missing or mistyped key, naming it below `where`."""
+    known = [item.name for item in fields(kind)]  # type: ignore[arg-type]
+    for key in mapping:
+        if key not in known:
+            raise FRExError(f'{where}.{key}: unknown key; {nearest(key, known)}')
+    try:
+        return msgspec.convert(dict(mapping), kind)
+    except msgspec.ValidationError as error:
+        raise FRExError(f'{where}: {error}') from None
+
+
+def check_arguments(function: Callable[..., Any], arguments: Mapping[str, Any], where: str) -> None:
+    """Raise FRExError for a key of `arguments` that `function` does not take."""
+    known = [name for name in inspect.signature(function).parameters if name != 'self']
+    for key in arguments:
+        if key not in known:
+            raise FRExError(f'{where}.{key}: unknown key; {nearest(key, known)}')
+
+
+def read_options(args: Namespace) -> Options:
+    """What the user asks for: the file of `-opt`, with `--force_yml` laid over it."""
+    opt = load_options(find_option_file(args.opt))
+    for entry in args.force_yml or []:
+        opt = override(opt, entry)
+    return opt
+
+
+def complete(opt: Options, args: Namespace, root: Path, is_train: bool, num_devices: int) -> Options:
+    """`opt` with defaults, the folders of the run, and each data set's phase and seed."""
+    for key in ('name', 'model_type', 'datasets', 'network_g'):
+        if key not in opt:
+            raise FRExError(f'{args.opt}: {key}: missing; {nearest(key, list(opt))}')
+    name = f'debug_{opt["name"]}' if args.debug and not opt['name'].startswith('debug') else opt['name']
+    if '/' in name:
+        raise FRExError(f'{args.opt}: name: {name!r} names a folder and cannot hold a slash')
+    asked = opt.get('num_gpu', 'auto')
+    opt = merge({'manual_seed': 0, 'logger': {'print_freq': 100, 'save_checkpoint_freq': 5000, 'use_tb_logger': False}}, opt)
+    opt |= {
+        'name': name,
+        'is_train': is_train,
+        'auto_resume': args.auto_resume,
+        'root_path': str(root),
+        'num_gpu': num_devices if asked == 'auto' else min(asked, num_devices),
+        'path': _paths(opt.get('path') or {}, root, name, is_train),
+    }
+    opt['datasets'] = {phase: _dataset(dataset, phase, opt) for phase, dataset in opt['datasets'].items()}
+    if is_train and args.debug:
+        opt = merge(opt, {'logger': {'print_freq': 1, 'save_checkpoint_freq': 8}} | ({'val': {'val_freq': 8}} if opt.get('val') else {}))
+    return opt
+
+
+def _paths(path: Options, root: Path, name: str, is_train: bool) -> Options:
+    expanded = {key: str(Path(value).expanduser()) if isinstance(value, str) else value for key, value in path.items()}
+    if not is_train:
+        results = root / 'results' / name
+        return expanded | {'results_root': str(results), 'log': str(results), 'visualization': str(results / 'visualization')}
+    experiment = root / 'experiments' / name
+    folders = {folder: str(experiment / folder) for folder in ('models', 'training_states', 'visualization')}
+    return expanded | folders | {'experiments_root': str(experiment), 'log': str(experiment)}
+
+
+def _dataset(dataset: Options, phase: str, opt: Options) -> Options:
+    roots = {key: str(Path(dataset[key]).expanduser()) for key in ('dataroot_gt', 'dataroot_lq') if dataset.get(key)}
+    scale = {'scale': opt['scale']} if 'scale' in opt else {}
+    seed = {} if dataset.get('type') != 'FaceDegradationDataset' else {'seed': opt['manual_seed']}
+    return {'name': phase} | seed | dataset | roots | scale | {'phase': phase.split('_')[0]}

@@ -1,0 +1,56 @@
+"""Restoring a folder of pictures: one bad file never stops the rest, and none is passed over in silence."""
+
+import sys
+from argparse import Namespace
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from frex.errors import FRExError
+from frex.images import list_images, read_image, resize, write_image
+from frex.restore.restorer import FaceRestorer
+
+
+def restore_folder(args: Namespace) -> int:
+    """Restore what `args` of `inference_frex.py` name; 1 where a picture failed, else 0.
+
+    Writes GFPGAN's folders: `cropped_faces`, `restored_faces`, and both side by side in `cmp`.
+    """
+    if not args.aligned:
+        raise FRExError('whole photographs cannot be restored yet: give faces in FFHQ alignment, and --aligned')
+    paths = [args.input] if args.input.is_file() else list_images(args.input, '--input')
+    restorer = FaceRestorer.from_pretrained(args.model_path, args.device, args.param_key)
+
+    failures: list[str] = []
+    skipped = 0
+    progress = tqdm(paths, unit='face', disable=None)
+    for path, name in zip(progress, result_names(paths), strict=True):
+        targets = [args.output / folder / f'{name}{args.suffix}.{args.ext}' for folder in ('cropped_faces', 'restored_faces', 'cmp')]
+        if args.exist == 'skip' and all(target.exists() for target in targets):
+            skipped += 1
+            continue
+        try:
+            restore_file(restorer, path, targets)
+        except (FRExError, OSError) as error:
+            failures.append(f'{path.name}: {error}' if path.name not in str(error) else str(error))
+
+    done = len(paths) - skipped - len(failures)
+    print(f'restored {done}, already there {skipped}, failed {len(failures)}; results in {args.output}')
+    for failure in failures:
+        print(f'failed: {failure}', file=sys.stderr)
+    return 1 if failures else 0
+
+
+def restore_file(restorer: FaceRestorer, path: Path, targets: list[Path]) -> None:
+    """Restore one aligned face and write it as it came, restored, and side by side."""
+    cropped = resize(read_image(path), restorer.size)
+    restored = restorer.restore_aligned(cropped)
+    for target, image in zip(targets, (cropped, restored, np.hstack([cropped, restored])), strict=True):
+        write_image(target, image)
+
+
+def result_names(paths: list[Path]) -> list[str]:
+    """`STEM_00` as GFPGAN names the first face of a picture; with the suffix kept where two pictures share a stem."""
+    stems = [path.stem for path in paths]
+    return [f'{path.name if stems.count(path.stem) > 1 else path.stem}_00' for path in paths]

@@ -1,0 +1,64 @@
+"""Restoring faces from Python: `FaceRestorer.from_pretrained(path).restore_aligned(image)`."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from frex.errors import FRExError
+from frex.images import resize
+from frex.weights.checkpoint import build_frex, read_checkpoint
+from frex_arch import FREx
+
+
+def choose_device(name: str) -> torch.device:
+    """`auto`, or a torch device; raises FRExError for one that is not there."""
+    if name == 'auto':
+        return torch.device('cuda' if torch.cuda.is_available() else 'cpu')
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise FRExError(f'--device {name}: not usable here ({str(error).splitlines()[0]})') from None
+    return device
+
+
+class FaceRestorer:
+    """A FREx network on a device. Holds no state between calls."""
+
+    def __init__(self, net: FREx, device: torch.device | str = 'cpu') -> None:
+        self.device = torch.device(device)
+        self.net = net.to(self.device).eval()
+        self.size = net.out_size
+
+    @classmethod
+    def from_pretrained(cls, path: str | Path, device: str = 'auto', param_key: str = 'params_ema') -> 'FaceRestorer':
+        """Read a FREx checkpoint; raises FRExError where it is none, is damaged, or does not fit."""
+        checkpoint = read_checkpoint(Path(path), param_key)
+        return cls(build_frex(checkpoint, str(path)), choose_device(device))
+
+    @torch.inference_mode()
+    def restore_aligned(self, image: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """Restore one face in FFHQ alignment: (H, W, 3) BGR uint8 of any size to (size, size, 3) BGR uint8.
+
+        Raises FRExError where the network's output is not finite, so that no failure passes for a picture.
+        """
+        lq = to_network(resize(image, self.size)).to(self.device)
+        output = self.net(lq).image
+        if not torch.isfinite(output).all():
+            raise FRExError("the network's output is not finite")
+        return from_network(output)[0]
+
+
+def to_network(image: np.ndarray[Any, Any]) -> Float[Tensor, '1 3 height width']:
+    """(H, W, 3) BGR uint8 to RGB in [-1, 1]."""
+    return torch.from_numpy(np.ascontiguousarray(image[:, :, ::-1].transpose(2, 0, 1)))[None].float() / 127.5 - 1
+
+
+def from_network(images: Float[Tensor, 'batch 3 height width']) -> np.ndarray[Any, Any]:
+    """RGB in [-1, 1] to (B, H, W, 3) BGR uint8."""
+    scaled = ((images.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+    return np.ascontiguousarray(scaled.permute(0, 2, 3, 1).cpu().numpy()[..., ::-1])

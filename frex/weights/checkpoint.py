@@ -1,0 +1,92 @@
+"""FREx checkpoints: state dicts, with the options of the network they belong to."""
+
+import os
+import pickle
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from frex.errors import FRExError
+from frex.options import check_arguments
+from frex_arch import FREx
+
+State = dict[str, Tensor]
+
+
+class Checkpoint(NamedTuple):
+    """`network` are the constructor's arguments, without BasicSR's `type`."""
+
+    network: dict[str, Any]
+    state: State
+
+
+def save_checkpoint(path: Path, states: Mapping[str, State], options: Mapping[str, Any]) -> None:
+    """Write under a temporary name, then rename: a file under its final name is whole."""
+    part = path.with_name(path.name + '.part')
+    content = {key: {name: value.detach().cpu() for name, value in state.items()} for key, state in states.items()}
+    try:
+        torch.save(content | dict(options), part)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def read_file(path: Path) -> dict[str, Any]:
+    """A dictionary that `torch.save` wrote, without unpickling code; raises FRExError for anything else."""
+    if not path.is_file():
+        raise FRExError(f'{path}: no such file')
+    try:
+        content = torch.load(path, map_location='cpu', weights_only=True)
+    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise FRExError(f'{path}: not a file of weights, or a damaged one ({reason})') from None
+    if not isinstance(content, dict):
+        raise FRExError(f'{path}: holds a {type(content).__name__}, not a dictionary of weights')
+    return content
+
+
+def read_checkpoint(path: Path, param_key: str = 'params_ema') -> Checkpoint:
+    """A FREx checkpoint; raises FRExError where the file does not say that it is one, or has no `param_key`."""
+    content = read_file(path)
+    network = content.get('network_g')
+    if not isinstance(network, dict) or network.get('type') != 'FREx':
+        held = ', '.join(sorted(map(str, content))[:4])
+        raise FRExError(f'{path}: not a FREx checkpoint: it does not name its network under network_g (it holds {held}, ...)')
+    if param_key not in content:
+        raise FRExError(f'{path}: has no {param_key}; it holds {", ".join(sorted(content))}')
+    return Checkpoint({key: value for key, value in network.items() if key != 'type'}, content[param_key])
+
+
+def build_frex(checkpoint: Checkpoint, where: str) -> FREx:
+    """The network of a checkpoint, in evaluation mode; raises FRExError where options or weights do not fit."""
+    check_arguments(FREx.__init__, checkpoint.network, f'{where}: network_g')
+    try:
+        net = FREx(**checkpoint.network)
+    except (TypeError, ValueError) as error:
+        raise FRExError(f'{where}: network_g: {error}') from None
+    load_strict(net, checkpoint.state, where)
+    return net.eval()
+
+
+def load_strict(net: nn.Module, state: State, where: str) -> None:
+    """Load every key or none; the FRExError lists missing, unexpected and misshapen keys by prefix."""
+    own = net.state_dict()
+    problems = {
+        'missing': own.keys() - state.keys(),
+        'unexpected': state.keys() - own.keys(),
+        'of another shape': {name for name in own.keys() & state.keys() if own[name].shape != state[name].shape},
+    }
+    told = [f'{len(names)} {what} ({_by_prefix(names)})' for what, names in problems.items() if names]
+    if told:
+        raise FRExError(f'{where}: the weights do not fit {type(net).__name__}: {"; ".join(told)}')
+    net.load_state_dict(state)
+
+
+def _by_prefix(names: Iterable[str], depth: int = 2, most: int = 4) -> str:
+    prefixes = Counter('.'.join(name.split('.')[:depth]) for name in names)
+    listed = [f'{prefix}.* {count}' for prefix, count in prefixes.most_common(most)]
+    return ', '.join(listed) + (f', {len(prefixes) - most} more prefixes' if len(prefixes) > most else '')

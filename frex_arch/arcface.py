@@ -1,0 +1,83 @@
+"""The frozen identity network: ArcFace-18 as GFPGAN uses it, in its official parameter layout."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+GREY_WEIGHTS = (0.2989, 0.5870, 0.1140)
+INPUT_SIZE = 128
+
+
+def arcface_input(image: Float[Tensor, 'batch 3 height width']) -> Float[Tensor, 'batch 1 128 128']:
+    """RGB in [-1, 1] to the grey 128 x 128 image that ArcFace takes (bilinear without antialiasing, as GFPGAN does)."""
+    grey = torch.einsum('bchw,c->bhw', image, image.new_tensor(GREY_WEIGHTS))[:, None]
+    return F.interpolate(grey, size=(INPUT_SIZE, INPUT_SIZE), mode='bilinear', align_corners=False)
+
+
+class IRBlock(nn.Module):
+    """Residual block; its one PReLU is used inside the branch and after the sum."""
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
+        super().__init__()
+        self.bn0 = nn.BatchNorm2d(in_channels)
+        self.conv1 = nn.Conv2d(in_channels, in_channels, 3, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(in_channels)
+        self.prelu = nn.PReLU()
+        self.conv2 = nn.Conv2d(in_channels, out_channels, 3, stride=stride, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(out_channels)
+        self.downsample = (
+            nn.Sequential(nn.Conv2d(in_channels, out_channels, 1, stride=stride, bias=False), nn.BatchNorm2d(out_channels))
+            if stride > 1 or in_channels != out_channels
+            else None
+        )
+
+    def residual(self, x: Tensor) -> Tensor:
+        """The block's value before its last activation."""
+        branch = self.prelu(self.bn1(self.conv1(self.bn0(x))))
+        shortcut = x if self.downsample is None else self.downsample(x)
+        return self.bn2(self.conv2(branch)) + shortcut
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.prelu(self.residual(x))
+
+
+class ArcFace(nn.Module):
+    """ArcFace-18 without squeeze-and-excitation. Use in `eval()`: batch norm and dropout make it random in training mode."""
+
+    def __init__(self, *, layers: Sequence[int] = (2, 2, 2, 2)) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(1, 64, 3, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(64)
+        self.prelu = nn.PReLU()
+        self.maxpool = nn.MaxPool2d(2)
+        self.layer1 = self._stage(64, 64, layers[0], stride=1)
+        self.layer2 = self._stage(64, 128, layers[1], stride=2)
+        self.layer3 = self._stage(128, 256, layers[2], stride=2)
+        self.layer4 = self._stage(256, 512, layers[3], stride=2)
+        self.bn4 = nn.BatchNorm2d(512)
+        self.dropout = nn.Dropout()
+        self.fc5 = nn.Linear(512 * 8 * 8, 512)
+        self.bn5 = nn.BatchNorm1d(512)
+
+    @staticmethod
+    def _stage(in_channels: int, out_channels: int, blocks: int, stride: int) -> nn.Sequential:
+        first = IRBlock(in_channels, out_channels, stride)
+        return nn.Sequential(first, *(IRBlock(out_channels, out_channels, 1) for _ in range(blocks - 1)))
+
+    def features(self, grey: Float[Tensor, 'batch 1 128 128'], before_activation: bool = True) -> list[Tensor]:
+        """Outputs of layer1..4, (B, 64, 64, 64) to (B, 512, 8, 8), before or after their last PReLU (FREx, Eq. 17)."""
+        x = self.maxpool(self.prelu(self.bn1(self.conv1(grey))))
+        taps = []
+        for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
+            residual = stage[-1].residual(stage[:-1](x))
+            x = stage[-1].prelu(residual)
+            taps.append(residual if before_activation else x)
+        return taps
+
+    def forward(self, grey: Float[Tensor, 'batch 1 128 128']) -> Float[Tensor, 'batch 512']:
+        """Embedding, not normalised; input as `arcface_input` makes it."""
+        deepest = self.features(grey, before_activation=False)[-1]
+        return self.bn5(self.fc5(self.dropout(self.bn4(deepest)).flatten(1)))

@@ -1,0 +1,70 @@
+"""Convolution blocks of the StyleGAN2 critic (BasicSR's layout), which FREx's encoder, decoder and pyramid are built of."""
+
+import math
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from frex_arch.ops import EqualConv2d, resample_kernel, scaled_leaky_relu, upfirdn2d
+
+
+class ScaledLeakyReLU(nn.Module):
+    """Bias and leaky ReLU."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return scaled_leaky_relu(x, self.bias)
+
+
+class Smooth(nn.Module):
+    """Low-pass filter before a convolution of stride 2; `down` = 2 takes over the stride where that changes nothing."""
+
+    kernel: Tensor
+
+    def __init__(self, padding: int, down: int) -> None:
+        super().__init__()
+        self.padding = padding
+        self.down = down
+        self.register_buffer('kernel', resample_kernel(), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return upfirdn2d(x, self.kernel, down=self.down, padding=(self.padding,) * 4)
+
+
+class ConvLayer(nn.Sequential):
+    """[resampling,] equalised convolution [, biased leaky ReLU]."""
+
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel_size: int, *, resample: Literal['down', 'up'] | None = None, activate: bool = True
+    ) -> None:
+        stride, padding = 1, None
+        layers: list[nn.Module] = []
+        if resample == 'up':
+            layers.append(nn.Upsample(scale_factor=2, mode='bilinear', align_corners=False))
+        elif resample == 'down' and kernel_size == 1:
+            layers.append(Smooth(padding=1, down=2))
+        elif resample == 'down':
+            layers.append(Smooth(padding=2, down=1))
+            stride, padding = 2, 0
+        layers.append(EqualConv2d(in_channels, out_channels, kernel_size, stride=stride, padding=padding, bias=False))
+        if activate:
+            layers.append(ScaledLeakyReLU(out_channels))
+        super().__init__(*layers)
+
+
+class ResBlock(nn.Module):
+    """Residual block that halves or doubles height and width."""
+
+    def __init__(self, in_channels: int, out_channels: int, resample: Literal['down', 'up'] = 'down') -> None:
+        super().__init__()
+        self.conv1 = ConvLayer(in_channels, in_channels, 3)
+        self.conv2 = ConvLayer(in_channels, out_channels, 3, resample=resample)
+        self.skip = ConvLayer(in_channels, out_channels, 1, resample=resample, activate=False)
+
+    def forward(self, x: Float[Tensor, 'batch in_channels height width']) -> Float[Tensor, 'batch out_channels ...']:
+        return (self.conv2(self.conv1(x)) + self.skip(x)) / math.sqrt(2)

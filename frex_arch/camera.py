@@ -1,0 +1,132 @@
+"""The 25-number camera of EG3D: a 4 x 4 camera-to-world matrix and 3 x 3 intrinsics, both row by row.
+
+Camera axes are OpenCV's (x right, y down, z forward). In the world y is up and the head looks along +z; seen from the
+front, image right is +x. Intrinsics are in image widths. The tri-planes cover the cube -0.5..0.5.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+CAMERA_DIM = 25
+FFHQ_FOCAL = 2985.29 / 700
+FFHQ_RADIUS = 2.7
+
+# EG3D's own rounded constants for a diagonal field of view; its conditioning cameras were made with them.
+_EG3D_PI = 3.14159
+_EG3D_SQRT2 = 1.414
+
+Camera = Float[Tensor, 'batch 25']
+Cam2World = Float[Tensor, '*batch 4 4']
+Intrinsics = Float[Tensor, '*batch 3 3']
+
+
+def pack_camera(cam2world: Float[Tensor, 'batch 4 4'], intrinsics: Float[Tensor, '#batch 3 3']) -> Camera:
+    """Join pose and intrinsics into the 25-number label."""
+    intrinsics = intrinsics.expand(len(cam2world), -1, -1)
+    return torch.cat([cam2world.flatten(1), intrinsics.flatten(1)], dim=1)
+
+
+def unpack_camera(camera: Camera) -> tuple[Float[Tensor, 'batch 4 4'], Float[Tensor, 'batch 3 3']]:
+    """Split a label into `cam2world` and `intrinsics`."""
+    return camera[:, :16].unflatten(1, (4, 4)), camera[:, 16:].unflatten(1, (3, 3))
+
+
+def ffhq_intrinsics() -> Float[Tensor, '3 3']:
+    """The intrinsics of every FFHQ label."""
+    return torch.tensor([[FFHQ_FOCAL, 0.0, 0.5], [0.0, FFHQ_FOCAL, 0.5], [0.0, 0.0, 1.0]])
+
+
+def intrinsics_from_fov(degrees: Float[Tensor, ' batch']) -> Float[Tensor, 'batch 3 3']:
+    """Intrinsics for a diagonal field of view, as EG3D's tools compute them (18.837 degrees: focal length 4.26339)."""
+    focal = 1 / (torch.tan(degrees * _EG3D_PI / 360) * _EG3D_SQRT2)
+    intrinsics = ffhq_intrinsics().to(degrees).repeat(len(degrees), 1, 1)
+    intrinsics[:, 0, 0] = intrinsics[:, 1, 1] = focal
+    return intrinsics
+
+
+def pose(rotation: Float[Tensor, 'batch 3 3'], position: Float[Tensor, 'batch 3']) -> Float[Tensor, 'batch 4 4']:
+    """Rigid camera-to-world matrix."""
+    top = torch.cat([rotation, position[:, :, None]], dim=2)
+    bottom = top.new_tensor([0.0, 0.0, 0.0, 1.0]).expand(len(top), 1, 4)
+    return torch.cat([top, bottom], dim=1)
+
+
+def rotation_from_6d(columns: Float[Tensor, 'batch 6']) -> Float[Tensor, 'batch 3 3']:
+    """Rotation whose first two columns are the two given vectors, made orthonormal (Zhou et al. 2019)."""
+    right = F.normalize(columns[:, :3], dim=1)
+    down = columns[:, 3:]
+    down = F.normalize(down - (right * down).sum(dim=1, keepdim=True) * right, dim=1)
+    return torch.stack([right, down, torch.linalg.cross(right, down)], dim=2)
+
+
+def look_along(forward: Float[Tensor, 'batch 3'], position: Float[Tensor, 'batch 3']) -> Float[Tensor, 'batch 4 4']:
+    """Camera at `position` that looks along `forward` without roll; `forward` must not be vertical."""
+    forward = F.normalize(forward, dim=1)
+    up = forward.new_tensor([0.0, 1.0, 0.0]).expand_as(forward)
+    right = F.normalize(torch.linalg.cross(forward, up), dim=1)
+    down = torch.linalg.cross(forward, right)
+    return pose(torch.stack([right, down, forward], dim=2), position)
+
+
+def look_at(
+    yaw: Float[Tensor, ' batch'],
+    pitch: Float[Tensor, ' batch'],
+    pivot: tuple[float, float, float] = (0.0, 0.0, 0.2),
+    radius: float = FFHQ_RADIUS,
+) -> Float[Tensor, 'batch 4 4']:
+    """EG3D's sampler of poses on a sphere around the origin, looking at `pivot`; `yaw` and `pitch` are its offsets in radians.
+
+    yaw > 0 shows the person's left side, pitch > 0 the face from below. Its pitch is no angle: the elevation
+    is -asin(2 pitch / pi).
+    """
+    vertical = (pitch + math.pi / 2).clamp(1e-5, math.pi - 1e-5)
+    phi = torch.arccos(1 - 2 * vertical / math.pi)
+    direction = torch.stack([phi.sin() * yaw.sin(), phi.cos(), phi.sin() * yaw.cos()], dim=1)
+    position = radius * direction
+    return look_along(position.new_tensor(pivot) - position, position)
+
+
+def frontal_camera(batch: int = 1) -> Camera:
+    """The camera straight in front of an FFHQ face."""
+    return pack_camera(look_at(torch.zeros(batch), torch.zeros(batch)), ffhq_intrinsics()[None])
+
+
+def yaw_pitch(camera: Camera) -> tuple[Float[Tensor, ' batch'], Float[Tensor, ' batch']]:
+    """Offsets that `look_at` needs to put a camera where this one is; exact inverse of it, in radians."""
+    position = unpack_camera(camera)[0][:, :3, 3]
+    sine = position[:, 1] / position.norm(dim=1)
+    return torch.atan2(position[:, 0], position[:, 2]), -math.pi / 2 * sine
+
+
+def view_angles(camera: Camera) -> tuple[Float[Tensor, ' batch'], Float[Tensor, ' batch'], Float[Tensor, ' batch']]:
+    """Yaw, pitch and roll of the viewing direction, in radians."""
+    cam2world, _ = unpack_camera(camera)
+    right, forward = cam2world[:, :3, 0], cam2world[:, :3, 2]
+    level = look_along(forward, torch.zeros_like(forward))
+    cosine = (right * level[:, :3, 0]).sum(dim=1)
+    sine = (right * level[:, :3, 1]).sum(dim=1)
+    return torch.atan2(-forward[:, 0], -forward[:, 2]), torch.asin(-forward[:, 1]), torch.atan2(sine, cosine)
+
+
+def flip_camera(camera: Camera) -> Camera:
+    """The camera that sees the mirrored head as this one's image mirrored left to right."""
+    cam2world, intrinsics = unpack_camera(camera)
+    mirror = camera.new_tensor([-1.0, 1.0, 1.0, 1.0]).diag()
+    flipped = intrinsics.clone()
+    flipped[:, 0, 2] = 1 - intrinsics[:, 0, 2]
+    flipped[:, 0, 1] = -intrinsics[:, 0, 1]
+    return pack_camera(mirror @ cam2world @ mirror, flipped)
+
+
+def recrop_camera(camera: Camera, crop: Float[Tensor, 'batch 3']) -> Camera:
+    """The same camera for the image that `crop` maps into this one's: f' = f / s, c' = (c - t) / s (see `frex_arch.crop`)."""
+    cam2world, intrinsics = unpack_camera(camera)
+    scale, shift = crop[:, 0], crop[:, 1:]
+    recropped = intrinsics.clone()
+    recropped[:, :2] = intrinsics[:, :2] / scale[:, None, None]
+    recropped[:, :2, 2] = (intrinsics[:, :2, 2] - shift) / scale[:, None]
+    return pack_camera(cam2world, recropped)

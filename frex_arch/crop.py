@@ -1,0 +1,48 @@
+"""Between the FFHQ alignment and EG3D's crop of the same face: x_e = s x_f + t_x, y_e = s y_f + t_y.
+
+A crop is (s, t_x, t_y), shifts in image widths. There is only scale and shift between the two frames.
+"""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+# Frontal faces: official fit and least squares agree to two pixels of 512.
+MEAN_CROP = (1.083, -22 / 512, -66 / 512)
+
+Crop = Float[Tensor, 'batch 3']
+
+
+def mean_crop(like: Float[Tensor, 'batch ...']) -> Crop:
+    """The crop of a frontal face, once for each sample of `like`."""
+    return like.new_tensor(MEAN_CROP).expand(len(like), 3)
+
+
+def flip_crop(crop: Crop) -> Crop:
+    """The crop between the two images mirrored left to right."""
+    scale, x, y = crop.unbind(dim=1)
+    return torch.stack([scale, 1 - scale - x, y], dim=1)
+
+
+def pixel_centres(size: int, like: Tensor) -> Float[Tensor, ' size']:
+    """Pixel centres in image widths."""
+    return (torch.arange(size, device=like.device, dtype=like.dtype) + 0.5) / size
+
+
+def crop_mask(crop: Crop, size: int) -> Float[Tensor, 'batch 1 size size']:
+    """1 where a pixel of the FFHQ frame lies inside EG3D's crop, else 0."""
+    position = crop[:, :1, None] * pixel_centres(size, crop) + crop[:, 1:, None]
+    inside = ((position >= 0) & (position <= 1)).to(crop.dtype)
+    return (inside[:, 1, :, None] * inside[:, 0, None, :])[:, None]
+
+
+def warp_to_crop(image: Float[Tensor, 'batch 3 height width'], crop: Crop, size: int) -> Float[Tensor, 'batch 3 size size']:
+    """The FFHQ-aligned `image` seen in EG3D's crop; its edge pixels go on where the crop reaches beyond it."""
+    # Twice the size, then the mean of 2 x 2: at 512 to 256 each pixel is shrunk by less than 2.
+    position = (pixel_centres(2 * size, crop) - crop[:, 1:, None]) / crop[:, :1, None]
+    x = position[:, 0, None, :].expand(-1, 2 * size, -1)
+    y = position[:, 1, :, None].expand(-1, -1, 2 * size)
+    grid = 2 * torch.stack([x, y], dim=-1) - 1
+    warped = F.grid_sample(image, grid.to(image.dtype), mode='bilinear', padding_mode='border', align_corners=False)
+    return F.avg_pool2d(warped, 2)

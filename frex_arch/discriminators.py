@@ -1,0 +1,77 @@
+"""The critics of training: StyleGAN2's (FREx, Eqs. 5 and 15) and the latent one of stage A (Eq. 13's W distribution)."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from frex_arch.blocks import ConvLayer, ResBlock
+from frex_arch.ops import EqualLinear
+from frex_arch.stylegan2 import resolutions, stylegan2_channels
+
+
+def append_deviation(x: Float[Tensor, 'batch channel height width'], group: int = 4) -> Float[Tensor, 'batch more height width']:
+    """Append one channel: the mean deviation of features within groups of `group` samples (fewer where the batch asks for it)."""
+    batch, channels, height, width = x.shape
+    group = max(size for size in range(1, group + 1) if batch % size == 0)
+    grouped = x.reshape(group, batch // group, channels, height, width)
+    deviation = (grouped.var(dim=0, unbiased=False) + 1e-8).sqrt().mean(dim=(1, 2, 3))
+    channel = deviation.repeat(group)[:, None, None, None].expand(-1, 1, height, width)
+    return torch.cat([x, channel], dim=1)
+
+
+class StyleGAN2Discriminator(nn.Module):
+    """StyleGAN2 critic in BasicSR's parameter layout."""
+
+    def __init__(self, *, out_size: int, channel_multiplier: float = 1, narrow: float = 1, in_channels: int = 3) -> None:
+        super().__init__()
+        channels = stylegan2_channels(channel_multiplier, narrow)
+        sizes = resolutions(4, out_size)[::-1]
+        blocks = [ResBlock(channels[size], channels[size // 2]) for size in sizes[:-1]]
+        self.conv_body = nn.Sequential(ConvLayer(in_channels, channels[out_size], 1), *blocks)
+        self.final_conv = ConvLayer(channels[4] + 1, channels[4], 3)
+        self.final_linear = nn.Sequential(
+            EqualLinear(channels[4] * 4 * 4, channels[4], activate=True),
+            EqualLinear(channels[4], 1),
+        )
+
+    def forward(self, image: Float[Tensor, 'batch channel size size']) -> Float[Tensor, 'batch 1']:
+        """Logits; positive means real."""
+        x = self.final_conv(append_deviation(self.conv_body(image)))
+        return self.final_linear(x.flatten(1))
+
+
+class DualDiscriminator(StyleGAN2Discriminator):
+    """Critic of a restored image together with the degraded one it came from (FREx, Eq. 15)."""
+
+    def __init__(self, *, out_size: int, channel_multiplier: float = 1, narrow: float = 1) -> None:
+        super().__init__(out_size=out_size, channel_multiplier=channel_multiplier, narrow=narrow, in_channels=6)
+
+
+class MultiScaleDiscriminator(nn.ModuleDict):
+    """One critic for each of the decoder's images I_3D^i whose size is listed (FREx, Eq. 5)."""
+
+    def __init__(self, *, sizes: Sequence[int], channel_multiplier: float = 1, narrow: float = 1) -> None:
+        critics = {
+            str(size): StyleGAN2Discriminator(out_size=size, channel_multiplier=channel_multiplier, narrow=narrow) for size in sizes
+        }
+        super().__init__(critics)
+        self.sizes = tuple(sizes)
+
+    def forward(self, *images: Float[Tensor, 'batch 3 _ _']) -> Float[Tensor, 'batch scales']:
+        """Logits of the images, which come in the order of `sizes`."""
+        return torch.cat([self[str(size)](image) for size, image in zip(self.sizes, images, strict=True)], dim=1)
+
+
+class LatentDiscriminator(nn.Module):
+    """Critic of one latent code w: a multi-layer perceptron (e4e's), for stage A."""
+
+    def __init__(self, *, w_dim: int = 512, num_layers: int = 4) -> None:
+        super().__init__()
+        hidden = [EqualLinear(w_dim, w_dim, activate=True) for _ in range(num_layers - 1)]
+        self.layers = nn.Sequential(*hidden, EqualLinear(w_dim, 1))
+
+    def forward(self, w: Float[Tensor, 'batch w']) -> Float[Tensor, 'batch 1']:
+        """Logits; positive means drawn by the mapping network."""
+        return self.layers(w)

@@ -1,0 +1,217 @@
+"""The 3D prior: EG3D, `ws, camera -> planes -> feature_image -> image` (FREx, Eq. 2; figure 2, the frozen structure branch).
+
+Parameters have the official names, so that a state dict of `ffhqrebalanced512-128` loads as it is.
+"""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Generator, Tensor, nn
+
+from frex_arch import rendering
+from frex_arch.camera import Camera, unpack_camera
+from frex_arch.eg3d_backbone import Backbone, SynthesisBlock
+from frex_arch.ops import EqualLinear, Noise
+from frex_arch.stylegan2 import resolutions
+
+# The official super-resolution runs in half precision, where activations are kept within +-256.
+SUPERRESOLUTION_CLAMP = 256.0
+
+
+class Rendering(NamedTuple):
+    """What the rays of one camera see: `feature_image` in [-1, 1], `depth`, and `opacity` in [0, 1]."""
+
+    feature_image: Float[Tensor, 'batch channel size size']
+    depth: Float[Tensor, 'batch 1 size size']
+    opacity: Float[Tensor, 'batch 1 size size']
+
+
+class EG3DOutput(NamedTuple):
+    """`image` and `image_raw` are RGB, about [-1, 1]; `image_raw` is the first three channels of `feature_image`."""
+
+    image: Float[Tensor, 'batch 3 out_size out_size']
+    image_raw: Float[Tensor, 'batch 3 size size']
+    feature_image: Float[Tensor, 'batch channel size size']
+    depth: Float[Tensor, 'batch 1 size size']
+
+
+class Decoder(nn.Module):
+    """Features of a point to its density and colours. The viewing direction is not used."""
+
+    def __init__(self, channels: int, feature_channels: int, hidden: int = 64) -> None:
+        super().__init__()
+        self.net = nn.Sequential(EqualLinear(channels, hidden), nn.Softplus(), EqualLinear(hidden, 1 + feature_channels))
+
+    def forward(
+        self, features: Float[Tensor, 'batch 3 points channel']
+    ) -> tuple[Float[Tensor, 'batch points feature'], Float[Tensor, 'batch points']]:
+        """Colours, slightly wider than [0, 1], and raw densities, of features read from the three planes."""
+        decoded = self.net(features.mean(dim=1))
+        return torch.sigmoid(decoded[..., 1:]) * 1.002 - 0.001, decoded[..., 0]
+
+
+class SuperResolution(nn.Module):
+    """Feature image to an image of four times its size, driven by the last w alone."""
+
+    def __init__(self, in_channels: int, w_dim: int, out_size: int, channels: tuple[int, int]) -> None:
+        super().__init__()
+        self.in_size = out_size // 4
+        self.block0 = SynthesisBlock(in_channels, channels[0], w_dim, out_size // 2, 3, SUPERRESOLUTION_CLAMP)
+        self.block1 = SynthesisBlock(channels[0], channels[1], w_dim, out_size, 3, SUPERRESOLUTION_CLAMP)
+
+    def blocks(
+        self, feature_image: Float[Tensor, 'batch channel size size'], ws: Float[Tensor, 'batch num_ws w']
+    ) -> list[tuple[Tensor, Tensor]]:
+        """Feature and image of both blocks."""
+        if feature_image.shape[-1] != self.in_size:
+            size = (self.in_size, self.in_size)
+            feature_image = F.interpolate(feature_image, size=size, mode='bilinear', align_corners=False, antialias=True)
+        last = ws[:, -1:].expand(-1, 3, -1)
+        first = self.block0(feature_image, feature_image[:, :3], last, noise='none')
+        return [first, self.block1(*first, last, noise='none')]
+
+    def forward(
+        self, feature_image: Float[Tensor, 'batch channel size size'], ws: Float[Tensor, 'batch num_ws w']
+    ) -> Float[Tensor, 'batch 3 out_size out_size']:
+        return self.blocks(feature_image, ws)[-1][1]
+
+
+class EG3D(nn.Module):
+    """Tri-plane generator; without arguments the official FFHQ 512-128 configuration.
+
+    `depth_range` bounds the rays in units of the world; None bounds each by the cube of side `box_warp`.
+    """
+
+    def __init__(
+        self,
+        *,
+        out_size: int = 512,
+        z_dim: int = 512,
+        w_dim: int = 512,
+        plane_size: int = 256,
+        plane_channels: int = 32,
+        channel_base: int = 32768,
+        channel_max: int = 512,
+        render_size: int = 128,
+        depth_samples: int = 48,
+        importance_samples: int = 48,
+        depth_range: tuple[float, float] | None = (2.25, 3.3),
+        disparity: bool = False,
+        box_warp: float = 1.0,
+        white_background: bool = False,
+        feature_channels: int = 32,
+        superresolution_channels: tuple[int, int] = (256, 128),
+    ) -> None:
+        super().__init__()
+        resolutions(16, out_size)
+        self.render_size = render_size
+        self.plane_channels = plane_channels
+        self.depth_samples = depth_samples
+        self.importance_samples = importance_samples
+        self.depth_range = depth_range
+        self.disparity = disparity
+        self.box_warp = box_warp
+        self.white_background = white_background
+        self.feature_channels = feature_channels
+        self.z_dim = z_dim
+        self.w_dim = w_dim
+        self.backbone = Backbone(z_dim, w_dim, plane_size, 3 * plane_channels, channel_base, channel_max)
+        self.superresolution = SuperResolution(feature_channels, w_dim, out_size, superresolution_channels)
+        self.decoder = Decoder(plane_channels, feature_channels)
+        self.num_ws = self.backbone.synthesis.num_ws
+
+    @property
+    def w_avg(self) -> Float[Tensor, ' w']:
+        """Mean of the mapping network's codes."""
+        return self.backbone.mapping.w_avg
+
+    def mapping(
+        self,
+        z: Float[Tensor, 'batch z'],
+        camera: Camera,
+        truncation_psi: float = 1.0,
+        truncation_cutoff: int | None = None,
+    ) -> Float[Tensor, 'batch num_ws w']:
+        """`ws` for random `z`, conditioned on `camera` (usually the frontal one, so that identity does not follow the view)."""
+        return self.backbone.mapping(z, camera, truncation_psi, truncation_cutoff)
+
+    def planes(
+        self, ws: Float[Tensor, 'batch num_ws w'], noise: Noise = 'const', generator: Generator | None = None
+    ) -> Float[Tensor, 'batch 3 channel plane_size plane_size']:
+        """The tri-planes XY, XZ, ZX."""
+        return self.backbone.synthesis(ws, noise, generator).unflatten(1, (3, self.plane_channels))
+
+    def query(
+        self, planes: Float[Tensor, 'batch 3 channel height width'], points: Float[Tensor, 'batch points 3']
+    ) -> tuple[Float[Tensor, 'batch points feature'], Float[Tensor, 'batch points']]:
+        """Colours and raw densities at points of the world."""
+        return self.decoder(rendering.sample_planes(planes, points, self.box_warp))
+
+    def render(
+        self,
+        planes: Float[Tensor, 'batch 3 channel height width'],
+        camera: Camera,
+        generator: Generator | None = None,
+        jitter: bool = False,
+    ) -> Rendering:
+        """See `planes` through `camera` at `render_size`.
+
+        With `jitter` depths are drawn within their bins as in training, else they are the middles of them: then the
+        same input gives the same bytes.
+        """
+        origins, directions = rendering.pixel_rays(*unpack_camera(camera), self.render_size)
+        coarse = self._coarse_depths(origins, directions, generator, jitter)
+        colours, densities = self._query_rays(planes, origins, directions, coarse)
+        weights = rendering.interval_weights(densities, coarse)
+
+        u = rendering.uniform((weights[..., 0].numel(), self.importance_samples), coarse, generator) if jitter else None
+        fine = rendering.importance_depths(coarse, weights, self.importance_samples, u=u)
+        fine_colours, fine_densities = self._query_rays(planes, origins, directions, fine)
+
+        depths, order = rendering.merge_depths(coarse, fine)
+        densities = torch.cat([densities, fine_densities], dim=2).gather(2, order)
+        weights = rendering.interval_weights(densities, depths)
+        # Weights go back to the samples' own order, so that colours are never sorted.
+        per_sample = rendering.sample_weights(weights)
+        per_sample = torch.zeros_like(per_sample).scatter(2, order, per_sample)
+        feature_image = rendering.composite(torch.cat([colours, fine_colours], dim=2), per_sample, self.white_background)
+        depth = rendering.expected_depth(weights, depths)
+        return Rendering(self._image(feature_image), self._image(depth[..., None]), self._image(weights.sum(dim=2, keepdim=True)))
+
+    def super_resolve(
+        self, feature_image: Float[Tensor, 'batch channel size size'], ws: Float[Tensor, 'batch num_ws w']
+    ) -> Float[Tensor, 'batch 3 out_size out_size']:
+        """`image_3d`: the feature image at full size."""
+        return self.superresolution(feature_image, ws)
+
+    def forward(
+        self,
+        ws: Float[Tensor, 'batch num_ws w'],
+        camera: Camera,
+        noise: Noise = 'const',
+        generator: Generator | None = None,
+        jitter: bool = False,
+    ) -> EG3DOutput:
+        """The head of `ws` seen from `camera`, in EG3D's own crop."""
+        rendered = self.render(self.planes(ws, noise, generator), camera, generator, jitter)
+        image = self.super_resolve(rendered.feature_image, ws)
+        return EG3DOutput(image, rendered.feature_image[:, :3], rendered.feature_image, rendered.depth)
+
+    def _coarse_depths(self, origins: Tensor, directions: Tensor, generator: Generator | None, jitter: bool) -> Tensor:
+        if self.depth_range is None:
+            start, end = rendering.bounded_depths(origins, directions, self.box_warp)
+        else:
+            start, end = (torch.full_like(origins[..., 0], limit) for limit in self.depth_range)
+        shape = (*start.shape, self.depth_samples)
+        draws = rendering.uniform(shape, start, generator) if jitter else 0.5
+        return rendering.stratified_depths(start, end, self.depth_samples, jitter=draws, disparity=self.disparity)
+
+    def _query_rays(self, planes: Tensor, origins: Tensor, directions: Tensor, depths: Tensor) -> tuple[Tensor, Tensor]:
+        points = origins[:, :, None] + depths[..., None] * directions[:, :, None]
+        colours, densities = self.query(planes, points.flatten(1, 2))
+        return colours.unflatten(1, depths.shape[1:]), densities.unflatten(1, depths.shape[1:])
+
+    def _image(self, rays: Float[Tensor, 'batch rays channel']) -> Tensor:
+        return rays.transpose(1, 2).unflatten(2, (self.render_size, self.render_size))

@@ -1,0 +1,177 @@
+"""EG3D's StyleGAN2 backbone in the official parameter layout: mapping, and synthesis blocks for planes and super-resolution."""
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Generator, Tensor, nn
+
+from frex_arch.camera import CAMERA_DIM, Camera
+from frex_arch.ops import (
+    EqualLinear,
+    Noise,
+    layer_noise,
+    modulated_conv2d,
+    normalize_second_moment,
+    resample_kernel,
+    scaled_leaky_relu,
+    upsample2d,
+)
+from frex_arch.stylegan2 import resolutions
+
+
+class MappingNetwork(nn.Module):
+    """z and camera to w. `w_avg` is one vector for all cameras."""
+
+    w_avg: Tensor
+
+    def __init__(self, z_dim: int, camera_dim: int, w_dim: int, num_ws: int, num_layers: int = 2) -> None:
+        super().__init__()
+        self.num_ws = num_ws
+        self.num_layers = num_layers
+        self.embed = EqualLinear(camera_dim, w_dim) if camera_dim else None
+        sizes = [z_dim + (w_dim if camera_dim else 0), *[w_dim] * num_layers]
+        for layer in range(num_layers):
+            self.add_module(f'fc{layer}', EqualLinear(sizes[layer], sizes[layer + 1], lr_mul=0.01, activate=True))
+        self.register_buffer('w_avg', torch.zeros(w_dim))
+
+    def forward(
+        self,
+        z: Float[Tensor, 'batch z'],
+        camera: Camera | None = None,
+        truncation_psi: float = 1.0,
+        truncation_cutoff: int | None = None,
+    ) -> Float[Tensor, 'batch num_ws w']:
+        """`ws`, the first `truncation_cutoff` of them drawn towards the mean by `truncation_psi`."""
+        x = normalize_second_moment(z)
+        if self.embed is not None:
+            if camera is None:
+                raise ValueError('this mapping network is conditioned on the camera: give one')
+            x = torch.cat([x, normalize_second_moment(self.embed(camera))], dim=1)
+        for layer in range(self.num_layers):
+            x = self.get_submodule(f'fc{layer}')(x)
+        ws = x[:, None].expand(-1, self.num_ws, -1)
+        truncated = self.w_avg + truncation_psi * (ws - self.w_avg)
+        cutoff = self.num_ws if truncation_cutoff is None else truncation_cutoff
+        return torch.cat([truncated[:, :cutoff], ws[:, cutoff:]], dim=1)
+
+
+class SynthesisLayer(nn.Module):
+    """Modulated convolution, noise, biased leaky ReLU. Weights are not scaled by their fan-in: demodulation undoes it."""
+
+    resample_filter: Tensor
+    noise_const: Tensor
+
+    def __init__(self, in_channels: int, out_channels: int, w_dim: int, size: int, *, up: bool = False, clamp: float | None = None) -> None:
+        super().__init__()
+        self.up = up
+        self.clamp = clamp
+        self.affine = EqualLinear(w_dim, in_channels, bias_init=1.0)
+        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, 3, 3))
+        self.bias = nn.Parameter(torch.zeros(out_channels))
+        self.noise_strength = nn.Parameter(torch.zeros([]))
+        self.register_buffer('noise_const', torch.randn(size, size))
+        self.register_buffer('resample_filter', resample_kernel())
+
+    def forward(
+        self,
+        x: Float[Tensor, 'batch in_channels height width'],
+        w: Float[Tensor, 'batch w'],
+        noise: Noise = 'const',
+        generator: Generator | None = None,
+    ) -> Float[Tensor, 'batch out_channels out_height out_width']:
+        x = modulated_conv2d(x, self.weight, self.affine(w), up_kernel=self.resample_filter if self.up else None)
+        noise_image = layer_noise(self.noise_const, len(x), noise, generator)
+        if noise_image is not None:
+            x = x + (noise_image * self.noise_strength).to(x.dtype)
+        return scaled_leaky_relu(x, self.bias, clamp=self.clamp)
+
+
+class ToRGBLayer(nn.Module):
+    """1 x 1 modulated convolution without demodulation."""
+
+    def __init__(self, in_channels: int, out_channels: int, w_dim: int, clamp: float | None = None) -> None:
+        super().__init__()
+        self.clamp = clamp
+        self.scale = 1 / math.sqrt(in_channels)
+        self.affine = EqualLinear(w_dim, in_channels, bias_init=1.0)
+        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, 1, 1))
+        self.bias = nn.Parameter(torch.zeros(out_channels))
+
+    def forward(self, x: Float[Tensor, 'batch in_channels height width'], w: Float[Tensor, 'batch w']) -> Tensor:
+        x = modulated_conv2d(x, self.weight, self.affine(w) * self.scale, demodulate=False)
+        x = x + self.bias.to(x.dtype)[:, None, None]
+        return x if self.clamp is None else x.clamp(-self.clamp, self.clamp)
+
+
+class SynthesisBlock(nn.Module):
+    """One resolution. The first (`in_channels` 0) starts from a constant and has one convolution, the others two."""
+
+    resample_filter: Tensor
+
+    def __init__(self, in_channels: int, out_channels: int, w_dim: int, size: int, image_channels: int, clamp: float | None = None) -> None:
+        super().__init__()
+        self.num_convs = 2 if in_channels else 1
+        if in_channels:
+            self.conv0 = SynthesisLayer(in_channels, out_channels, w_dim, size, up=True, clamp=clamp)
+        else:
+            self.const = nn.Parameter(torch.randn(out_channels, size, size))
+        self.conv1 = SynthesisLayer(out_channels, out_channels, w_dim, size, clamp=clamp)
+        self.torgb = ToRGBLayer(out_channels, image_channels, w_dim, clamp)
+        self.register_buffer('resample_filter', resample_kernel())
+
+    def forward(
+        self,
+        x: Float[Tensor, 'batch in_channels half half'] | None,
+        image: Float[Tensor, 'batch image_channels half half'] | None,
+        ws: Float[Tensor, 'batch more w'],
+        noise: Noise = 'const',
+        generator: Generator | None = None,
+    ) -> tuple[Float[Tensor, 'batch out_channels size size'], Float[Tensor, 'batch image_channels size size']]:
+        """Feature and image; `ws` are one per convolution and one for toRGB."""
+        if x is None:
+            x = self.const.expand(len(ws), -1, -1, -1)
+        else:
+            x = self.conv0(x, ws[:, 0], noise, generator)
+        x = self.conv1(x, ws[:, self.num_convs - 1], noise, generator)
+        colours = self.torgb(x, ws[:, self.num_convs])
+        return x, colours if image is None else colours + upsample2d(image, self.resample_filter)
+
+
+class SynthesisNetwork(nn.Module):
+    """Blocks b4, b8, ... Each takes its convolutions' ws, and the next block's first one for its toRGB."""
+
+    def __init__(self, w_dim: int, size: int, image_channels: int, channel_base: int, channel_max: int) -> None:
+        super().__init__()
+        self.sizes = resolutions(4, size)
+        channels = {size: min(channel_base // size, channel_max) for size in self.sizes}
+        self.num_ws = 2 * len(self.sizes)
+        for size in self.sizes:
+            self.add_module(f'b{size}', SynthesisBlock(channels.get(size // 2, 0), channels[size], w_dim, size, image_channels))
+
+    def blocks(
+        self, ws: Float[Tensor, 'batch num_ws w'], noise: Noise = 'const', generator: Generator | None = None
+    ) -> list[tuple[Tensor, Tensor]]:
+        """Feature and image of every block, coarse to fine."""
+        outputs: list[tuple[Tensor, Tensor]] = []
+        x, image, first = None, None, 0
+        for size in self.sizes:
+            block = self.get_submodule(f'b{size}')
+            x, image = block(x, image, ws[:, first : first + block.num_convs + 1], noise, generator)
+            first += block.num_convs
+            outputs.append((x, image))
+        return outputs
+
+    def forward(
+        self, ws: Float[Tensor, 'batch num_ws w'], noise: Noise = 'const', generator: Generator | None = None
+    ) -> Float[Tensor, 'batch image_channels size size']:
+        return self.blocks(ws, noise, generator)[-1][1]
+
+
+class Backbone(nn.Module):
+    """Mapping and synthesis."""
+
+    def __init__(self, z_dim: int, w_dim: int, size: int, image_channels: int, channel_base: int, channel_max: int) -> None:
+        super().__init__()
+        self.synthesis = SynthesisNetwork(w_dim, size, image_channels, channel_base, channel_max)
+        self.mapping = MappingNetwork(z_dim, CAMERA_DIM, w_dim, self.synthesis.num_ws)

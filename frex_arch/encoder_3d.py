@@ -1,0 +1,134 @@
+"""Enc_3D: a degraded face in EG3D's crop to the 3D prior's latent codes and camera (FREx, Eq. 1)."""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torchvision.models.swin_transformer import PatchMergingV2, SwinTransformer, SwinTransformerBlockV2
+
+from frex_arch.camera import FFHQ_RADIUS, Camera, ffhq_intrinsics, pack_camera, pose, rotation_from_6d
+
+# torchvision's SwinV2 configurations, so that its ImageNet weights fit; `nano` is the tiny form for tests and the demo.
+BACKBONES = {
+    'swin_v2_nano': {'embed_dim': 24, 'depths': [1, 1, 1, 1], 'num_heads': [1, 2, 4, 8], 'window_size': [4, 4]},
+    'swin_v2_t': {'embed_dim': 96, 'depths': [2, 2, 6, 2], 'num_heads': [3, 6, 12, 24], 'window_size': [8, 8]},
+    'swin_v2_s': {'embed_dim': 96, 'depths': [2, 2, 18, 2], 'num_heads': [3, 6, 12, 24], 'window_size': [8, 8]},
+    'swin_v2_b': {'embed_dim': 128, 'depths': [2, 2, 18, 2], 'num_heads': [4, 8, 16, 32], 'window_size': [8, 8]},
+}
+
+# Latent codes 1-3 are refined from deep tokens, 4-6 from middle ones, the rest from shallow ones; code 0 has no offset.
+COARSE, MIDDLE = slice(1, 4), slice(4, 7)
+
+FRONTAL_ROTATION_6D = (1.0, 0.0, 0.0, 0.0, -1.0, 0.0)
+
+
+class Encoding3D(NamedTuple):
+    """`z_3d` is the base code, `offsets` Z_bar (the first is zero), `camera` P; codes are None without a 3D prior."""
+
+    z_3d: Float[Tensor, 'batch w'] | None
+    offsets: Float[Tensor, 'batch num_ws w'] | None
+    camera: Camera
+
+
+class Backbone3D(nn.Module):
+    """SwinV2 without its classifier: shallow, middle and deep tokens, at strides 8, 16 and 32."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        if name not in BACKBONES:
+            raise ValueError(f'unknown backbone {name!r}: choose one of {", ".join(BACKBONES)}')
+        config = BACKBONES[name]
+        # No stochastic depth: the paper regularises by its priors, and a forward pass should not draw by itself.
+        self.swin = SwinTransformer(
+            patch_size=[4, 4],
+            stochastic_depth_prob=0.0,
+            block=SwinTransformerBlockV2,
+            downsample_layer=PatchMergingV2,
+            **config,  # type: ignore[arg-type]
+        )
+        del self.swin.norm, self.swin.head
+        self.channels = [config['embed_dim'] * 2**stage for stage in (1, 2, 3)]  # type: ignore[operator]
+
+    def forward(self, image: Float[Tensor, 'batch 3 size size']) -> list[Float[Tensor, 'batch tokens channel']]:
+        scales = []
+        x = image
+        for layer, module in enumerate(self.swin.features):
+            x = module(x)
+            if layer in (3, 5, 7):
+                scales.append(x.flatten(1, 2))
+        return scales
+
+
+class OffsetHead(nn.Module):
+    """Offsets of some latent codes, by attention of their queries to the tokens of one scale; zero at the start."""
+
+    def __init__(self, num_codes: int, token_channels: int, w_dim: int, heads: int = 4, mlp_dim: int = 1024) -> None:
+        super().__init__()
+        self.queries = nn.Parameter(torch.randn(num_codes, w_dim) * 0.02)
+        self.tokens = nn.Sequential(nn.Linear(token_channels, w_dim), nn.LayerNorm(w_dim))
+        self.norm_query = nn.LayerNorm(w_dim)
+        self.attention = nn.MultiheadAttention(w_dim, heads, batch_first=True)
+        self.mlp = nn.Sequential(nn.LayerNorm(w_dim), nn.Linear(w_dim, mlp_dim), nn.GELU(), nn.Linear(mlp_dim, w_dim))
+        self.to_offset = nn.Linear(w_dim, w_dim)
+        nn.init.zeros_(self.to_offset.weight)
+        nn.init.zeros_(self.to_offset.bias)
+
+    def forward(
+        self, z_3d: Float[Tensor, 'batch w'], tokens: Float[Tensor, 'batch tokens channel']
+    ) -> Float[Tensor, 'batch num_codes w']:
+        queries = self.norm_query(z_3d[:, None] + self.queries)
+        keys = self.tokens(tokens)
+        x = queries + self.attention(queries, keys, keys, need_weights=False)[0]
+        return self.to_offset(x + self.mlp(x))
+
+
+class CameraHead(nn.Module):
+    """A valid camera from the deepest tokens: rotation (6-d), position, FFHQ's fixed intrinsics; frontal at the start."""
+
+    intrinsics: Tensor
+
+    def __init__(self, token_channels: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(token_channels)
+        self.linear = nn.Linear(token_channels, 9)
+        nn.init.zeros_(self.linear.weight)
+        with torch.no_grad():
+            self.linear.bias.copy_(torch.tensor([*FRONTAL_ROTATION_6D, 0.0, 0.0, FFHQ_RADIUS]))
+        self.register_buffer('intrinsics', ffhq_intrinsics()[None], persistent=False)
+
+    def forward(self, tokens: Float[Tensor, 'batch tokens channel']) -> Camera:
+        # Geometry in float32: under autocast a camera would be off by pixels.
+        with torch.autocast(tokens.device.type, enabled=False):
+            numbers = self.linear(self.norm(tokens.float()).mean(dim=1))
+            return pack_camera(pose(rotation_from_6d(numbers[:, :6]), numbers[:, 6:]), self.intrinsics)
+
+
+class Encoder3D(nn.Module):
+    """Enc_3D. With `num_ws` = 0 there is no 3D prior to drive and only the camera is predicted."""
+
+    def __init__(self, *, num_ws: int, w_dim: int, in_size: int = 256, backbone: str = 'swin_v2_b') -> None:
+        super().__init__()
+        self.in_size = in_size
+        self.num_ws = num_ws
+        self.backbone = Backbone3D(backbone)
+        shallow, middle, deep = self.backbone.channels
+        self.to_camera = CameraHead(deep)
+        if num_ws:
+            self.to_z = nn.Sequential(nn.LayerNorm(deep), nn.Linear(deep, w_dim))
+            nn.init.zeros_(self.to_z[1].weight)
+            nn.init.zeros_(self.to_z[1].bias)
+            codes = range(num_ws)
+            self.coarse = OffsetHead(len(codes[COARSE]), deep, w_dim)
+            self.middle = OffsetHead(len(codes[MIDDLE]), middle, w_dim)
+            self.fine = OffsetHead(len(codes[MIDDLE.stop :]), shallow, w_dim)
+
+    def forward(self, face: Float[Tensor, 'batch 3 in_size in_size']) -> Encoding3D:
+        """`face` is RGB in [-1, 1], in EG3D's crop."""
+        shallow, middle, deep = self.backbone(face)
+        camera = self.to_camera(deep)
+        if not self.num_ws:
+            return Encoding3D(None, None, camera)
+        z_3d = self.to_z(deep.mean(dim=1))
+        offsets = [self.coarse(z_3d, deep), self.middle(z_3d, middle), self.fine(z_3d, shallow)]
+        return Encoding3D(z_3d, torch.cat([torch.zeros_like(z_3d)[:, None], *offsets], dim=1), camera)

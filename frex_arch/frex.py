@@ -1,0 +1,170 @@
+"""FREx: the whole network. `FREx.forward` retells the paper's figure 2."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Generator, Tensor, nn
+
+from frex_arch.camera import Camera, recrop_camera
+from frex_arch.crop import Crop, crop_mask, mean_crop, warp_to_crop
+from frex_arch.eg3d import EG3D, Rendering
+from frex_arch.encoder_2d import Decoder2D, Encoder2D, Features, Pyramid3D, UpsampledCode
+from frex_arch.encoder_3d import Encoder3D
+from frex_arch.fusion import Fusion, embed_camera
+from frex_arch.ops import EqualConv2d, Noise
+from frex_arch.stylegan2 import StyleGAN2, resolutions, stylegan2_channels
+
+
+class FRExOutput(NamedTuple):
+    """What one forward pass knows of a face; what the 3D prior says is None where it is switched off.
+
+    Images are RGB, about [-1, 1], not clamped. `feature_image`, `mask` and `depth` are in the input's frame, at the
+    renderer's size; where `mask` is 0 the 3D prior has not been trained and `feature_image` is 0.
+    """
+
+    image: Float[Tensor, 'batch 3 out_size out_size']
+    images_3d: tuple[Float[Tensor, 'batch 3 _ _'], ...]
+    camera: Camera
+    ws: Float[Tensor, 'batch num_ws w'] | None
+    z_3d: Float[Tensor, 'batch w'] | None
+    offsets: Float[Tensor, 'batch num_ws w'] | None
+    feature_image: Float[Tensor, 'batch feature render_size render_size'] | None
+    mask: Float[Tensor, 'batch 1 render_size render_size'] | None
+    depth: Float[Tensor, 'batch 1 render_size render_size'] | None
+
+
+class FREx(nn.Module):
+    """Blind face restoration by fusion of a frozen 3D and a frozen 2D prior.
+
+    `eg3d`, `stylegan2` and `encoder_3d` are keyword arguments of `EG3D`, `StyleGAN2` and `Encoder3D`; every size follows
+    from them and `out_size`, and the defaults are the paper's. `fusion_sizes` says where the priors are fused (all of
+    8..out_size by default; the paper's i = 0, 1, 2 is [512, 256, 128]). `use_3d_prior`, `use_awb` and
+    `use_cross_attention` are the switches of table 2; attention is global up to `global_attention_size`, windowed above. `output` is StyleGAN2's sum of toRGB layers (`skip`) or one
+    convolution of the finest fused feature (`conv`).
+    """
+
+    def __init__(
+        self,
+        *,
+        out_size: int = 512,
+        eg3d: Mapping[str, Any] | None = None,
+        stylegan2: Mapping[str, Any] | None = None,
+        encoder_3d: Mapping[str, Any] | None = None,
+        unet_narrow: float = 0.5,
+        fusion_sizes: Sequence[int] | None = None,
+        use_3d_prior: bool = True,
+        use_awb: bool = True,
+        use_cross_attention: bool = True,
+        global_attention_size: int = 64,
+        output: Literal['skip', 'conv'] = 'skip',
+    ) -> None:
+        super().__init__()
+        if output not in ('skip', 'conv'):
+            raise ValueError(f"output is 'skip' or 'conv', not {output!r}")
+        self.out_size = out_size
+        self.stylegan2 = StyleGAN2(out_size=out_size, **(stylegan2 or {})).requires_grad_(False)
+        self.eg3d = EG3D(out_size=out_size, **(eg3d or {})).requires_grad_(False) if use_3d_prior else None
+
+        num_ws, w_dim = (self.eg3d.num_ws, self.eg3d.w_dim) if self.eg3d else (0, 0)
+        self.encoder_3d = Encoder3D(num_ws=num_ws, w_dim=w_dim, **(encoder_3d or {}))
+        # Half of StyleGAN2's width at channel multiplier 1, whatever the prior's own multiplier.
+        widths = stylegan2_channels(1, (stylegan2 or {}).get('narrow', 1) * unet_narrow)
+        self.encoder_2d = Encoder2D(
+            out_size=out_size, channels=widths, num_ws=self.stylegan2.num_ws, w_dim=self.stylegan2.num_style_feat
+        )
+        self.pyramid_3d: Pyramid3D | UpsampledCode
+        if self.eg3d:
+            self.pyramid_3d = Pyramid3D(
+                render_size=self.eg3d.render_size, feature_channels=self.eg3d.feature_channels, channels=widths
+            )
+        else:
+            self.pyramid_3d = UpsampledCode(sizes=resolutions(8, max(8, out_size // 4)), channels=widths[4])
+        self.decoder_2d = Decoder2D(out_size=out_size, channels=widths, channels_3d=self.pyramid_3d.channels)
+
+        sizes = self.stylegan2.sizes if fusion_sizes is None else fusion_sizes
+        if not sizes or set(sizes) - set(self.stylegan2.sizes):
+            raise ValueError(f'fusion_sizes {list(sizes)} must be some of {self.stylegan2.sizes}')
+        self.fusion = nn.ModuleDict(
+            {
+                str(size): Fusion(
+                    self.stylegan2.channels[size],
+                    widths[size],
+                    use_awb=use_awb,
+                    use_cross_attention=use_cross_attention,
+                    global_attention_size=global_attention_size,
+                )
+                for size in sizes
+            }
+        )
+        self.to_image = EqualConv2d(self.stylegan2.channels[out_size], 3, 3) if output == 'conv' else None
+
+    def forward(
+        self, lq: Float[Tensor, 'batch 3 out_size out_size'], crop: Crop | None = None, generator: Generator | None = None
+    ) -> FRExOutput:
+        """Restore aligned faces `lq`, RGB in [-1, 1].
+
+        `crop` (s, t_x, t_y in image widths) leads from the input's frame to EG3D's; without it, that of a frontal face.
+        In training mode the generators' noise and the renderer's depths are drawn, from `generator` where given; in
+        evaluation mode nothing is drawn, and the same input gives the same bytes.
+        """
+        crop = mean_crop(lq) if crop is None else crop
+
+        # Structure: the 3D prior of the face, rendered straight into the input's frame (Eqs. 1, 2).
+        face = warp_to_crop(lq, crop, self.encoder_3d.in_size)
+        z_3d, offsets, camera = self.encoder_3d(face)
+        ws, rendered, mask = self._render(z_3d, offsets, camera, crop, generator)
+
+        # The degraded face, completed by that structure (Eqs. 3, 4).
+        z_2d, skips, ws_2d = self.encoder_2d(lq)
+        features_3d = self.pyramid_3d(z_2d) if rendered is None else self.pyramid_3d(rendered.feature_image, mask)
+        features_3d = self.decoder_2d(z_2d, skips, features_3d)
+
+        # Texture: the 2D prior, fused with the structure at each size (Eqs. 6-9).
+        image = self._fuse(ws_2d, features_3d, embed_camera(camera), generator)
+
+        return FRExOutput(
+            image=image,
+            images_3d=self.decoder_2d.images(features_3d),
+            camera=camera,
+            ws=ws,
+            z_3d=z_3d,
+            offsets=offsets,
+            feature_image=None if rendered is None else rendered.feature_image,
+            mask=mask,
+            depth=None if rendered is None else rendered.depth,
+        )
+
+    def _render(
+        self, z_3d: Tensor | None, offsets: Tensor | None, camera: Camera, crop: Crop, generator: Generator | None
+    ) -> tuple[Tensor | None, Rendering | None, Tensor | None]:
+        """`ws`, what the 3D prior sees from `camera` in the input's frame, and the mask of where that is to be trusted."""
+        if self.eg3d is None or z_3d is None or offsets is None:
+            return None, None, None
+        ws = self.eg3d.w_avg + z_3d[:, None] + offsets
+        planes = self.eg3d.planes(ws, self._noise, generator)
+        rendered = self.eg3d.render(planes, recrop_camera(camera, crop), generator, jitter=self.training)
+        mask = crop_mask(crop, self.eg3d.render_size)
+        return ws, rendered._replace(feature_image=rendered.feature_image * mask), mask
+
+    def _fuse(
+        self,
+        ws: Float[Tensor, 'batch num_ws w'],
+        features_3d: Features,
+        embedding: Float[Tensor, 'batch 225'],
+        generator: Generator | None,
+    ) -> Float[Tensor, 'batch 3 out_size out_size']:
+        """StyleGAN2's synthesis; F_out^i takes the place of its feature between the two convolutions of each size."""
+        feature, image = self.stylegan2.start(ws, self._noise, generator)
+        fused = feature
+        for size in self.stylegan2.sizes:
+            fused = self.stylegan2.upsample(size, feature, ws, self._noise, generator)
+            if str(size) in self.fusion:
+                fused = self.fusion[str(size)](fused, features_3d[size], embedding)
+            feature, image = self.stylegan2.refine(size, fused, image, ws, self._noise, generator)
+        return image if self.to_image is None else self.to_image(fused)
+
+    @property
+    def _noise(self) -> Noise:
+        return 'random' if self.training else 'const'

@@ -1,0 +1,133 @@
+"""Fusion of the two priors at one size: the Adaptive Weighting Block and cross-attention (FREx, figure 3)."""
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from frex_arch.camera import CAMERA_DIM, Camera
+from frex_arch.ops import ModulatedConv2d, scaled_leaky_relu
+
+FREQUENCIES = (1.0, 2.0, 4.0, 8.0)
+EMBEDDING_DIM = CAMERA_DIM * (1 + 2 * len(FREQUENCIES))
+
+# Window of attention at sizes where it does not reach over the whole feature.
+WINDOW = 8
+
+
+def embed_camera(camera: Camera) -> Float[Tensor, 'batch 225']:
+    """Embed(P): the numbers themselves, and their sines and cosines at four frequencies (NeRF, Eq. 4)."""
+    angles = (camera[:, None] * camera.new_tensor(FREQUENCIES)[:, None]).flatten(1)
+    return torch.cat([camera, angles.sin(), angles.cos()], dim=1)
+
+
+class AdaptiveWeighting(nn.Module):
+    """AWB (Eqs. 7, 8): the camera decides how the 3D features weight the 2D prior; alpha 1 and beta 0 at the start."""
+
+    def __init__(self, channels_2d: int, channels_3d: int) -> None:
+        super().__init__()
+        self.conv1 = ModulatedConv2d(channels_3d, channels_3d, 3, EMBEDDING_DIM)
+        self.bias1 = nn.Parameter(torch.zeros(channels_3d))
+        # No demodulation: it would divide the zero weights by their own size.
+        self.conv2 = ModulatedConv2d(channels_3d, 2 * channels_2d, 3, EMBEDDING_DIM, demodulate=False)
+        nn.init.zeros_(self.conv2.weight)
+        self.bias2 = nn.Parameter(torch.cat([torch.ones(channels_2d), torch.zeros(channels_2d)])[:, None, None])
+
+    def weights(
+        self, features_3d: Float[Tensor, 'batch channels_3d size size'], embedding: Float[Tensor, 'batch 225']
+    ) -> tuple[Float[Tensor, 'batch channels_2d size size'], Float[Tensor, 'batch channels_2d size size']]:
+        """alpha and beta (Eq. 7)."""
+        x = scaled_leaky_relu(self.conv1(features_3d, embedding), self.bias1)
+        alpha, beta = (self.conv2(x, embedding) + self.bias2).chunk(2, dim=1)
+        return alpha, beta
+
+    def forward(
+        self,
+        features_2d: Float[Tensor, 'batch channels_2d size size'],
+        features_3d: Float[Tensor, 'batch channels_3d size size'],
+        embedding: Float[Tensor, 'batch 225'],
+    ) -> Float[Tensor, 'batch channels_2d size size']:
+        """F_hidden (Eq. 8)."""
+        alpha, beta = self.weights(features_3d, embedding)
+        return alpha * features_2d + beta
+
+
+class Concatenation(nn.Module):
+    """What stands for the AWB where it is switched off (table 2): concatenate and convolve; the 2D prior at the start."""
+
+    def __init__(self, channels_2d: int, channels_3d: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels_2d + channels_3d, channels_2d, 3, padding=1)
+        nn.init.dirac_(self.conv.weight)
+        nn.init.zeros_(self.conv.bias)  # type: ignore[arg-type]
+
+    def forward(self, features_2d: Tensor, features_3d: Tensor, embedding: Tensor) -> Tensor:
+        return self.conv(torch.cat([features_2d, features_3d], dim=1))
+
+
+class CrossAttention(nn.Module):
+    """Cross-attention (Eq. 9): F_hidden asks, the 3D features answer; adds nothing at the start.
+
+    Up to `global_size` each pixel sees all of the feature, above it an 8 x 8 window.
+    """
+
+    def __init__(self, channels_2d: int, channels_3d: int, global_size: int, heads: int = 4) -> None:
+        super().__init__()
+        self.global_size = global_size
+        self.heads = heads
+        self.norm_query = nn.LayerNorm(channels_2d)
+        self.norm_key = nn.LayerNorm(channels_3d)
+        self.to_query = nn.Linear(channels_2d, channels_2d, bias=False)
+        self.to_key = nn.Linear(channels_3d, channels_2d, bias=False)
+        self.to_value = nn.Linear(channels_3d, channels_2d, bias=False)
+        self.to_output = nn.Linear(channels_2d, channels_2d)
+        nn.init.zeros_(self.to_output.weight)
+        nn.init.zeros_(self.to_output.bias)
+
+    def forward(
+        self, hidden: Float[Tensor, 'batch channels_2d size size'], features_3d: Float[Tensor, 'batch channels_3d size size']
+    ) -> Float[Tensor, 'batch channels_2d size size']:
+        """F_out."""
+        size = hidden.shape[-1]
+        window = size if size <= self.global_size else WINDOW
+        query = self.norm_query(_windows(hidden, window))
+        key = self.norm_key(_windows(features_3d, window))
+        answer = F.scaled_dot_product_attention(
+            self._split(self.to_query(query)), self._split(self.to_key(key)), self._split(self.to_value(key))
+        )
+        answer = self.to_output(rearrange(answer, 'n head token c -> n token (head c)'))
+        return hidden + rearrange(answer, '(b y x) (h w) c -> b c (y h) (x w)', y=size // window, x=size // window, h=window)
+
+    def _split(self, tokens: Float[Tensor, 'windows tokens channel']) -> Float[Tensor, 'windows heads tokens part']:
+        return rearrange(tokens, 'n token (head c) -> n head token c', head=self.heads)
+
+
+def _windows(feature: Float[Tensor, 'batch channel size size'], window: int) -> Float[Tensor, 'windows tokens channel']:
+    return rearrange(feature, 'b c (y h) (x w) -> (b y x) (h w) c', h=window, w=window)
+
+
+class Fusion(nn.Module):
+    """F_2D^i and F~_3D^i to F_out^i (Eqs. 7-9), with the switches of table 2."""
+
+    def __init__(
+        self,
+        channels_2d: int,
+        channels_3d: int,
+        *,
+        use_awb: bool = True,
+        use_cross_attention: bool = True,
+        global_attention_size: int = 64,
+    ) -> None:
+        super().__init__()
+        self.weighting = AdaptiveWeighting(channels_2d, channels_3d) if use_awb else Concatenation(channels_2d, channels_3d)
+        self.attention = CrossAttention(channels_2d, channels_3d, global_attention_size) if use_cross_attention else None
+
+    def forward(
+        self,
+        features_2d: Float[Tensor, 'batch channels_2d size size'],
+        features_3d: Float[Tensor, 'batch channels_3d size size'],
+        embedding: Float[Tensor, 'batch 225'],
+    ) -> Float[Tensor, 'batch channels_2d size size']:
+        hidden = self.weighting(features_2d, features_3d, embedding)
+        return hidden if self.attention is None else self.attention(hidden, features_3d)

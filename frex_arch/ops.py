@@ -1,0 +1,185 @@
+"""Building blocks that StyleGAN2 and EG3D share, in plain PyTorch: no compiler and no CUDA extension is needed."""
+
+import math
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+Noise = Literal['const', 'random', 'none']
+Padding = tuple[int, int, int, int]
+
+RESAMPLE_TAPS = (1.0, 3.0, 3.0, 1.0)
+
+
+def resample_kernel() -> Float[Tensor, '4 4']:
+    """The low-pass filter of every change of resolution in StyleGAN2; sums to 1."""
+    taps = torch.tensor(RESAMPLE_TAPS)
+    return torch.outer(taps, taps) / taps.sum() ** 2
+
+
+def upfirdn2d(
+    x: Float[Tensor, 'batch channel height width'],
+    kernel: Float[Tensor, 'kh kw'],
+    up: int = 1,
+    down: int = 1,
+    padding: Padding = (0, 0, 0, 0),
+    gain: float = 1.0,
+) -> Float[Tensor, 'batch channel out_height out_width']:
+    """Insert `up - 1` zeros after each pixel, pad (left, right, top, bottom; negative crops), convolve, keep each `down`-th."""
+    batch, channels, height, width = x.shape
+    if up > 1:
+        x = F.pad(x.reshape(batch, channels, height, 1, width, 1), (0, up - 1, 0, 0, 0, up - 1))
+        x = x.reshape(batch, channels, height * up, width * up)
+    x = F.pad(x, padding)
+    # conv2d correlates; a true convolution needs the flipped kernel.
+    weight = (kernel.flip(0, 1) * gain).to(x.dtype).expand(channels, 1, *kernel.shape)
+    return F.conv2d(x, weight, stride=down, groups=channels)
+
+
+def filter2d(x: Tensor, kernel: Tensor) -> Tensor:
+    """Low-pass filter at the same size."""
+    before, after = kernel.shape[-1] // 2, (kernel.shape[-1] - 1) // 2
+    return upfirdn2d(x, kernel, padding=(before, after, before, after))
+
+
+def upsample2d(x: Tensor, kernel: Tensor) -> Tensor:
+    """Double height and width."""
+    before, after = (kernel.shape[-1] + 1) // 2, (kernel.shape[-1] - 2) // 2
+    return upfirdn2d(x, kernel, up=2, padding=(before, after, before, after), gain=4.0)
+
+
+def downsample2d(x: Tensor, kernel: Tensor) -> Tensor:
+    """Halve height and width."""
+    before, after = (kernel.shape[-1] - 1) // 2, (kernel.shape[-1] - 2) // 2
+    return upfirdn2d(x, kernel, down=2, padding=(before, after, before, after))
+
+
+def upsampling_conv2d(
+    x: Float[Tensor, 'batch channel height width'],
+    weight: Float[Tensor, 'out channel 3 3'],
+    kernel: Float[Tensor, 'kh kw'],
+) -> Float[Tensor, 'batch out out_height out_width']:
+    """Convolve and double height and width."""
+    x = F.conv_transpose2d(x, weight.transpose(0, 1), stride=2)
+    before, after = kernel.shape[-1] // 2 - 1, (kernel.shape[-1] - 1) // 2
+    return upfirdn2d(x, kernel, padding=(before, after, before, after), gain=4.0)
+
+
+def downsampling_conv2d(
+    x: Float[Tensor, 'batch channel height width'],
+    weight: Float[Tensor, 'out channel 3 3'],
+    kernel: Float[Tensor, 'kh kw'],
+) -> Float[Tensor, 'batch out out_height out_width']:
+    """Halve height and width and convolve."""
+    before, after = kernel.shape[-1] // 2, (kernel.shape[-1] + 1) // 2
+    return F.conv2d(upfirdn2d(x, kernel, padding=(before, after, before, after)), weight, stride=2)
+
+
+def scaled_leaky_relu(x: Tensor, bias: Tensor | None = None, gain: float = math.sqrt(2), clamp: float | None = None) -> Tensor:
+    """Leaky ReLU of slope 0.2 that keeps the signal's variance; `bias` has one value per channel (axis 1)."""
+    if bias is not None:
+        x = x + bias.to(x.dtype).view(1, -1, *[1] * (x.ndim - 2))
+    x = F.leaky_relu(x, 0.2) * gain
+    return x if clamp is None else x.clamp(-clamp, clamp)
+
+
+def normalize_second_moment(x: Float[Tensor, 'batch channel']) -> Float[Tensor, 'batch channel']:
+    """Scale each row to a mean square of 1."""
+    return x * (x.square().mean(dim=1, keepdim=True) + 1e-8).rsqrt()
+
+
+def modulated_conv2d(
+    x: Float[Tensor, 'batch channel height width'],
+    weight: Float[Tensor, 'out channel k k'],
+    style: Float[Tensor, 'batch channel'],
+    demodulate: bool = True,
+    up_kernel: Float[Tensor, 'kh kw'] | None = None,
+) -> Float[Tensor, 'batch out out_height out_width']:
+    """Convolution whose input channels are scaled by `style` (StyleGAN2, Eqs. 1 and 3); doubles the size with `up_kernel`.
+
+    Activations are scaled rather than weights: the same numbers, one ordinary convolution for the whole batch,
+    and nothing computed for the weights when they are frozen.
+    """
+    x = x * style[:, :, None, None].to(x.dtype)
+    x = F.conv2d(x, weight, padding=weight.shape[-1] // 2) if up_kernel is None else upsampling_conv2d(x, weight, up_kernel)
+    if not demodulate:
+        return x
+    power = style.square() @ weight.square().sum(dim=(2, 3)).T
+    return x * (power + 1e-8).rsqrt()[:, :, None, None].to(x.dtype)
+
+
+def layer_noise(stored: Tensor, batch: int, noise: Noise, generator: torch.Generator | None) -> Tensor | None:
+    """One layer's noise image: the `stored` one, a fresh draw per sample, or none."""
+    if noise == 'none':
+        return None
+    if noise == 'const':
+        return stored
+    shape = (batch, 1, *stored.shape[-2:])
+    return torch.randn(shape, generator=generator, device=stored.device, dtype=stored.dtype)
+
+
+class EqualLinear(nn.Module):
+    """Dense layer with an equalised learning rate: parameters are stored divided by their run-time scale."""
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        *,
+        bias: bool = True,
+        bias_init: float = 0.0,
+        lr_mul: float = 1.0,
+        activate: bool = False,
+    ) -> None:
+        super().__init__()
+        self.scale = lr_mul / math.sqrt(in_features)
+        self.lr_mul = lr_mul
+        self.activate = activate
+        self.weight = nn.Parameter(torch.randn(out_features, in_features) / lr_mul)
+        self.bias = nn.Parameter(torch.full((out_features,), bias_init)) if bias else None
+
+    def forward(self, x: Float[Tensor, '*batch in_features']) -> Float[Tensor, '*batch out_features']:
+        bias = None if self.bias is None else self.bias * self.lr_mul
+        x = F.linear(x, self.weight * self.scale, bias)
+        return scaled_leaky_relu(x) if self.activate else x
+
+
+class EqualConv2d(nn.Module):
+    """Convolution with an equalised learning rate; padding keeps the size at stride 1 unless `padding` is given."""
+
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel_size: int, *, stride: int = 1, padding: int | None = None, bias: bool = True
+    ) -> None:
+        super().__init__()
+        self.scale = 1 / math.sqrt(in_channels * kernel_size**2)
+        self.stride = stride
+        self.padding = kernel_size // 2 if padding is None else padding
+        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, kernel_size, kernel_size))
+        self.bias = nn.Parameter(torch.zeros(out_channels)) if bias else None
+
+    def forward(self, x: Float[Tensor, 'batch in_channels height width']) -> Float[Tensor, 'batch out_channels ...']:
+        return F.conv2d(x, self.weight * self.scale, self.bias, stride=self.stride, padding=self.padding)
+
+
+class ModulatedConv2d(nn.Module):
+    """Equalised modulated convolution with its style's affine layer, which starts at one."""
+
+    kernel: Tensor
+
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel_size: int, style_dim: int, *, demodulate: bool = True, upsample: bool = False
+    ) -> None:
+        super().__init__()
+        self.demodulate = demodulate
+        self.upsample = upsample
+        self.scale = 1 / math.sqrt(in_channels * kernel_size**2)
+        self.weight = nn.Parameter(torch.randn(1, out_channels, in_channels, kernel_size, kernel_size))
+        self.modulation = EqualLinear(style_dim, in_channels, bias_init=1.0)
+        self.register_buffer('kernel', resample_kernel(), persistent=False)
+
+    def forward(self, x: Float[Tensor, 'batch in_channels height width'], style: Float[Tensor, 'batch style_dim']) -> Tensor:
+        weight = self.weight[0] * self.scale
+        return modulated_conv2d(x, weight, self.modulation(style), self.demodulate, self.kernel if self.upsample else None)

@@ -1,0 +1,150 @@
+"""Volume rendering of tri-planes, as pure functions (EG3D; FREx, Eq. 2).
+
+Depth is distance along the normalised ray. "Samples" are points on a ray, in order of depth unless it says otherwise.
+"""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int64
+from torch import Generator, Tensor
+
+from frex_arch.crop import pixel_centres
+
+Depths = Float[Tensor, 'batch rays samples']
+Weights = Float[Tensor, 'batch rays intervals']
+
+# EG3D's third plane reads (z, x) where (z, y) was meant; every released model was trained with it (eg3d issue 67).
+PLANE_COORDINATES = ((0, 1), (0, 2), (2, 0))
+
+
+def pixel_rays(
+    cam2world: Float[Tensor, 'batch 4 4'], intrinsics: Float[Tensor, 'batch 3 3'], size: int
+) -> tuple[Float[Tensor, 'batch rays 3'], Float[Tensor, 'batch rays 3']]:
+    """Origins and unit directions of the rays through the centres of `size` x `size` pixels, row by row."""
+    v, u = torch.meshgrid(pixel_centres(size, cam2world), pixel_centres(size, cam2world), indexing='ij')
+    fx, fy, skew = intrinsics[:, 0, 0, None], intrinsics[:, 1, 1, None], intrinsics[:, 0, 1, None]
+    y = (v.flatten() - intrinsics[:, 1, 2, None]) / fy
+    x = (u.flatten() - intrinsics[:, 0, 2, None] - skew * y) / fx
+    in_camera = torch.stack([x, y, torch.ones_like(x)], dim=2)
+    directions = F.normalize(in_camera @ cam2world[:, :3, :3].transpose(1, 2), dim=2)
+    return cam2world[:, None, :3, 3].expand_as(directions), directions
+
+
+def box_depths(
+    origins: Float[Tensor, 'batch rays 3'], directions: Float[Tensor, 'batch rays 3'], side: float
+) -> tuple[Float[Tensor, 'batch rays'], Float[Tensor, 'batch rays']]:
+    """Depths at which rays enter and leave the cube of `side` around the origin; (-1, -2) for a ray that misses it."""
+    near = (-side / 2 * directions.sign() - origins) / directions
+    far = (side / 2 * directions.sign() - origins) / directions
+    enter, leave = near.amax(dim=2), far.amin(dim=2)
+    hit = enter <= leave
+    return torch.where(hit, enter, -1.0), torch.where(hit, leave, -2.0)
+
+
+def bounded_depths(
+    origins: Float[Tensor, 'batch rays 3'], directions: Float[Tensor, 'batch rays 3'], side: float
+) -> tuple[Float[Tensor, 'batch rays'], Float[Tensor, 'batch rays']]:
+    """As `box_depths`, but a ray that misses the cube spans all that the others do, so that its depths increase too."""
+    enter, leave = box_depths(origins, directions, side)
+    missed = leave < enter
+    nearest = enter.masked_fill(missed, float('inf')).amin().nan_to_num(posinf=0.0)
+    farthest = leave.masked_fill(missed, float('-inf')).amax().nan_to_num(neginf=side)
+    return torch.where(missed, nearest, enter), torch.where(missed, farthest, leave)
+
+
+def plane_coordinates(points: Float[Tensor, 'batch points 3']) -> Float[Tensor, 'batch 3 points 2']:
+    """The two coordinates with which each plane is read; the first is the column."""
+    return torch.stack([points[:, :, list(axes)] for axes in PLANE_COORDINATES], dim=1)
+
+
+def sample_planes(
+    planes: Float[Tensor, 'batch 3 channel height width'], points: Float[Tensor, 'batch points 3'], box_warp: float = 1.0
+) -> Float[Tensor, 'batch 3 points channel']:
+    """Bilinear look-up of points in a cube of side `box_warp` in each plane; zero outside."""
+    grid = plane_coordinates(points).flatten(0, 1)[:, None] * (2 / box_warp)
+    features = F.grid_sample(planes.flatten(0, 1), grid.to(planes.dtype), mode='bilinear', padding_mode='zeros', align_corners=False)
+    return features[:, :, 0].unflatten(0, (-1, 3)).transpose(2, 3)
+
+
+def stratified_depths(
+    start: Float[Tensor, 'batch rays'], end: Float[Tensor, 'batch rays'], samples: int, *, jitter: Tensor | float = 0.5, disparity: bool = False
+) -> Depths:
+    """Depths from `start` on, `jitter` (0 to 1) of a step into each of `samples` bins, evenly in depth or in disparity.
+
+    The step is that of `samples` points from start to end, so the last depth lies beyond `end`: EG3D was trained so.
+    """
+    position = torch.linspace(0, 1, samples, device=start.device, dtype=start.dtype) + jitter / (samples - 1)
+    start, end = start[:, :, None], end[:, :, None]
+    if disparity:
+        return 1 / ((1 - position) / start + position / end)
+    return start + position * (end - start)
+
+
+def interval_weights(densities: Depths, depths: Depths) -> Weights:
+    """How much each interval between neighbouring samples contributes to its ray; `densities` are the decoder's raw ones.
+
+    Densities are averaged over an interval. There is no last infinite interval: a ray through nothing sums to 0.
+    """
+    density = F.softplus((densities[:, :, :-1] + densities[:, :, 1:]) / 2 - 1)
+    alpha = 1 - torch.exp(-density * depths.diff(dim=2))
+    passed = torch.cumprod(1 - alpha + 1e-10, dim=2)
+    return alpha * F.pad(passed[:, :, :-1], (1, 0), value=1.0)
+
+
+def sample_weights(weights: Weights) -> Depths:
+    """The weight of each sample, whose value counts half in each of its two intervals."""
+    return (F.pad(weights, (0, 1)) + F.pad(weights, (1, 0))) / 2
+
+
+def composite(values: Float[Tensor, 'batch rays samples channel'], weights: Depths, white_background: bool = False) -> Float[Tensor, 'batch rays channel']:
+    """Weighted sum along each ray (`weights` of samples, in the order of `values`), from [0, 1] to [-1, 1]."""
+    total = torch.einsum('brsc,brs->brc', values, weights.to(values.dtype))
+    if white_background:
+        total = total + 1 - weights.sum(dim=2, keepdim=True)
+    return total * 2 - 1
+
+
+def expected_depth(weights: Weights, depths: Depths) -> Float[Tensor, 'batch rays']:
+    """Mean depth of each ray, within the range of all `depths`; the largest of them for a ray through nothing."""
+    middles = (depths[:, :, :-1] + depths[:, :, 1:]) / 2
+    depth = (weights * middles).sum(dim=2) / weights.sum(dim=2)
+    return depth.nan_to_num(float('inf')).clamp(depths.min(), depths.max())
+
+
+def inverse_cdf(bins: Float[Tensor, 'rays edges'], weights: Float[Tensor, 'rays bins'], u: Float[Tensor, 'rays samples']) -> Float[Tensor, 'rays samples']:
+    """Positions in the piecewise constant density `weights` over `bins` at the cumulative probabilities `u` (NeRF, section 5.2)."""
+    weights = weights + 1e-5
+    cdf = F.pad((weights / weights.sum(dim=1, keepdim=True)).cumsum(dim=1), (1, 0))
+    above = torch.searchsorted(cdf, u.contiguous(), right=True)
+    low, high = (above - 1).clamp(min=0), above.clamp(max=cdf.shape[1] - 1)
+    span = cdf.gather(1, high) - cdf.gather(1, low)
+    fraction = (u - cdf.gather(1, low)) / torch.where(span < 1e-5, 1.0, span)
+    left, right = bins.gather(1, low), bins.gather(1, high)
+    return left + fraction * (right - left)
+
+
+@torch.no_grad()
+def importance_depths(
+    depths: Depths, weights: Weights, samples: int, *, u: Float[Tensor, 'all_rays fine'] | None = None
+) -> Float[Tensor, 'batch rays fine']:
+    """Depths where the coarse `weights` say that something is, without gradient; `u` in [0, 1) or evenly spread if None."""
+    batch, rays, _ = depths.shape
+    flat = weights.flatten(0, 1)
+    # Blurred, so that the fine samples also look just before and behind a surface (mip-NeRF, section 3.1).
+    blurred = F.avg_pool1d(F.max_pool1d(flat[:, None], 2, stride=1, padding=1), 2, stride=1)[:, 0] + 0.01
+    middles = ((depths[:, :, :-1] + depths[:, :, 1:]) / 2).flatten(0, 1)
+    if u is None:
+        u = torch.linspace(0, 1, samples, device=depths.device, dtype=depths.dtype).expand(batch * rays, samples)
+    return inverse_cdf(middles, blurred[:, 1:-1], u).unflatten(0, (batch, rays))
+
+
+def merge_depths(
+    coarse: Float[Tensor, 'batch rays coarse'], fine: Float[Tensor, 'batch rays fine']
+) -> tuple[Float[Tensor, 'batch rays merged'], Int64[Tensor, 'batch rays merged']]:
+    """All depths of both passes in order, and where each stands in the two joined."""
+    return torch.sort(torch.cat([coarse, fine], dim=2), dim=2)
+
+
+def uniform(shape: tuple[int, ...], like: Tensor, generator: Generator | None) -> Tensor:
+    """Uniform draws in [0, 1) on the device of `like`."""
+    return torch.rand(shape, generator=generator, device=like.device, dtype=like.dtype)

@@ -1,0 +1,177 @@
+"""The 2D prior: StyleGAN2 in BasicSR's parameter layout, so that `StyleGAN2_512_Cmul1_FFHQ` loads as it is.
+
+FREx, figure 2, the frozen texture branch. Its synthesis is open between the two convolutions of a resolution
+(`upsample`, then `refine`), which is where FREx fuses the two priors.
+"""
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Generator, Tensor, nn
+
+from frex_arch.blocks import ScaledLeakyReLU
+from frex_arch.ops import EqualLinear, ModulatedConv2d, Noise, layer_noise, normalize_second_moment, resample_kernel, upsample2d
+
+
+def stylegan2_channels(channel_multiplier: float = 1, narrow: float = 1) -> dict[int, int]:
+    """Channels at each resolution: 512 up to 32, then halved with each doubling."""
+    channels = {size: 512 for size in (4, 8, 16, 32)}
+    channels |= {size: int(16384 // size * channel_multiplier) for size in (64, 128, 256, 512, 1024)}
+    return {size: int(count * narrow) for size, count in channels.items()}
+
+
+def resolutions(first: int, last: int) -> list[int]:
+    """Powers of two from `first` to `last`, both included; raises ValueError for other sizes."""
+    if first.bit_count() != 1 or last.bit_count() != 1 or last < first:
+        raise ValueError(f'image sizes are powers of two of at least {first}, not {last}')
+    return [2**k for k in range(first.bit_length() - 1, last.bit_length())]
+
+
+class NormalizeStyle(nn.Module):
+    """First layer of the mapping network."""
+
+    def forward(self, z: Float[Tensor, 'batch channel']) -> Float[Tensor, 'batch channel']:
+        return normalize_second_moment(z)
+
+
+class ConstantInput(nn.Module):
+    """The learned 4 x 4 feature that synthesis starts from."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(1, channels, 4, 4))
+
+
+class StyleConv(nn.Module):
+    """Modulated convolution, noise, biased leaky ReLU."""
+
+    def __init__(self, in_channels: int, out_channels: int, style_dim: int, *, upsample: bool = False) -> None:
+        super().__init__()
+        self.modulated_conv = ModulatedConv2d(in_channels, out_channels, 3, style_dim, upsample=upsample)
+        self.weight = nn.Parameter(torch.zeros(1))
+        self.activate = ScaledLeakyReLU(out_channels)
+
+    def forward(self, x: Tensor, style: Float[Tensor, 'batch style_dim'], noise: Tensor | None) -> Tensor:
+        x = self.modulated_conv(x, style)
+        if noise is not None:
+            x = x + (self.weight * noise).to(x.dtype)
+        return self.activate(x)
+
+
+class ToRGB(nn.Module):
+    """The colours that one resolution adds to the image of the coarser ones."""
+
+    kernel: Tensor
+
+    def __init__(self, in_channels: int, style_dim: int) -> None:
+        super().__init__()
+        self.modulated_conv = ModulatedConv2d(in_channels, 3, 1, style_dim, demodulate=False)
+        self.bias = nn.Parameter(torch.zeros(1, 3, 1, 1))
+        self.register_buffer('kernel', resample_kernel(), persistent=False)
+
+    def forward(self, x: Tensor, style: Float[Tensor, 'batch style_dim'], image: Tensor | None) -> Float[Tensor, 'batch 3 height width']:
+        colours = self.modulated_conv(x, style) + self.bias
+        return colours if image is None else colours + upsample2d(image, self.kernel)
+
+
+class StyleGAN2(nn.Module):
+    """StyleGAN2 generator. The defaults are the official 512 x 512 FFHQ prior of GFPGAN.
+
+    `ws` is (B, num_ws, num_style_feat): the first convolution takes ws[0], its toRGB ws[1]; then each resolution two
+    convolutions and a toRGB that shares its w with the next resolution's first convolution.
+    """
+
+    def __init__(
+        self,
+        *,
+        out_size: int = 512,
+        num_style_feat: int = 512,
+        num_mlp: int = 8,
+        channel_multiplier: float = 1,
+        narrow: float = 1,
+        lr_mlp: float = 0.01,
+    ) -> None:
+        super().__init__()
+        self.sizes = resolutions(8, out_size)
+        self.num_ws = 2 * len(self.sizes) + 2
+        self.num_style_feat = num_style_feat
+        self.channels = stylegan2_channels(channel_multiplier, narrow)
+        layers = [EqualLinear(num_style_feat, num_style_feat, lr_mul=lr_mlp, activate=True) for _ in range(num_mlp)]
+        self.style_mlp = nn.Sequential(NormalizeStyle(), *layers)
+
+        self.constant_input = ConstantInput(self.channels[4])
+        self.style_conv1 = StyleConv(self.channels[4], self.channels[4], num_style_feat)
+        self.to_rgb1 = ToRGB(self.channels[4], num_style_feat)
+        self.style_convs = nn.ModuleList()
+        self.to_rgbs = nn.ModuleList()
+        for size in self.sizes:
+            coarse, fine = self.channels[size // 2], self.channels[size]
+            self.style_convs.append(StyleConv(coarse, fine, num_style_feat, upsample=True))
+            self.style_convs.append(StyleConv(fine, fine, num_style_feat))
+            self.to_rgbs.append(ToRGB(fine, num_style_feat))
+        self.noises = nn.Module()
+        for layer, size in enumerate([4, *(size for size in self.sizes for _ in range(2))]):
+            self.noises.register_buffer(f'noise{layer}', torch.randn(1, 1, size, size))
+
+    def mapping(
+        self, z: Float[Tensor, 'batch z'], truncation: float = 1.0, truncation_latent: Float[Tensor, '#batch w'] | None = None
+    ) -> Float[Tensor, 'batch num_ws w']:
+        """Latent codes for random `z`, drawn towards `truncation_latent` (the mean w) where `truncation` < 1."""
+        w = self.style_mlp(z)
+        if truncation < 1:
+            if truncation_latent is None:
+                raise ValueError(f'truncation {truncation} needs a truncation_latent to draw towards')
+            w = truncation_latent + truncation * (w - truncation_latent)
+        return w[:, None].expand(-1, self.num_ws, -1)
+
+    def start(
+        self, ws: Float[Tensor, 'batch num_ws w'], noise: Noise = 'const', generator: Generator | None = None
+    ) -> tuple[Float[Tensor, 'batch channel 4 4'], Float[Tensor, 'batch 3 4 4']]:
+        """Feature and image at 4 x 4."""
+        x = self.constant_input.weight.expand(len(ws), -1, -1, -1)
+        x = self.style_conv1(x, ws[:, 0], self._noise(0, len(ws), noise, generator))
+        return x, self.to_rgb1(x, ws[:, 1], None)
+
+    def upsample(
+        self,
+        size: int,
+        feature: Float[Tensor, 'batch coarse half half'],
+        ws: Float[Tensor, 'batch num_ws w'],
+        noise: Noise = 'const',
+        generator: Generator | None = None,
+    ) -> Float[Tensor, 'batch fine full full']:
+        """First convolution of resolution `size`: F_2D of FREx, Eq. 6."""
+        layer = 2 * self._level(size)
+        return self.style_convs[layer](feature, ws[:, layer + 1], self._noise(layer + 1, len(ws), noise, generator))
+
+    def refine(
+        self,
+        size: int,
+        feature: Float[Tensor, 'batch channel full full'],
+        image: Float[Tensor, 'batch 3 half half'],
+        ws: Float[Tensor, 'batch num_ws w'],
+        noise: Noise = 'const',
+        generator: Generator | None = None,
+    ) -> tuple[Float[Tensor, 'batch channel full full'], Float[Tensor, 'batch 3 full full']]:
+        """Second convolution and toRGB of resolution `size`."""
+        level = self._level(size)
+        layer = 2 * level + 1
+        feature = self.style_convs[layer](feature, ws[:, layer + 1], self._noise(layer + 1, len(ws), noise, generator))
+        return feature, self.to_rgbs[level](feature, ws[:, layer + 2], image)
+
+    def forward(
+        self, ws: Float[Tensor, 'batch num_ws w'], noise: Noise = 'const', generator: Generator | None = None
+    ) -> Float[Tensor, 'batch 3 height width']:
+        """Image for `ws`, RGB, about [-1, 1], not clamped."""
+        feature, image = self.start(ws, noise, generator)
+        for size in self.sizes:
+            feature = self.upsample(size, feature, ws, noise, generator)
+            feature, image = self.refine(size, feature, image, ws, noise, generator)
+        return image
+
+    def _level(self, size: int) -> int:
+        return int(math.log2(size)) - 3
+
+    def _noise(self, layer: int, batch: int, noise: Noise, generator: Generator | None) -> Tensor | None:
+        return layer_noise(getattr(self.noises, f'noise{layer}'), batch, noise, generator)
