@@ -13,10 +13,11 @@ from typing import Any
 def install() -> None:
     """Make basicsr importable and put the mends in place."""
     _provide_functional_tensor()
-    degradations = importlib.import_module('basicsr.data.degradations')
+    degradations: Any = importlib.import_module('basicsr.data.degradations')
     degradations.add_jpg_compression = _jpeg_with_whole_quality(degradations.add_jpg_compression)
-    importlib.import_module('basicsr.data').worker_init_fn = seed_worker
-    prefetch = importlib.import_module('basicsr.data.prefetch_dataloader')
+    data: Any = importlib.import_module('basicsr.data')
+    data.worker_init_fn = seed_worker
+    prefetch: Any = importlib.import_module('basicsr.data.prefetch_dataloader')
     prefetch.PrefetchGenerator.run = _prefetch_run
     prefetch.PrefetchGenerator.__next__ = _prefetch_next
 

@@ -9,5 +9,6 @@ def nearest(name: str, known: list[str]) -> str:
     """A hint at the known name that `name` is probably meant to be, or at all of them."""
     from difflib import get_close_matches
 
-    matches = get_close_matches(name, known, n=1)
-    return f'did you mean {matches[0]!r}?' if matches else f'known: {", ".join(sorted(known))}'
+    lowered = {candidate.lower(): candidate for candidate in known}
+    matches = get_close_matches(name.lower(), lowered, n=1)
+    return f'did you mean {lowered[matches[0]]!r}?' if matches else f'known: {", ".join(sorted(known))}'

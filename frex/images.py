@@ -5,8 +5,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from jaxtyping import UInt8
 
 from frex.errors import FRExError
+
+Image = UInt8[np.ndarray, 'height width 3']
 
 SUFFIXES = ('.png', '.jpg', '.jpeg', '.webp', '.bmp', '.tif', '.tiff')
 
@@ -21,8 +24,8 @@ def list_images(folder: Path, what: str) -> list[Path]:
     return paths
 
 
-def read_image(path: Path) -> np.ndarray:
-    """(H, W, 3) BGR uint8; raises FRExError where the file cannot be read as a picture."""
+def read_image(path: Path) -> Image:
+    """Read a picture; raises FRExError where the file is none."""
     try:
         data = np.fromfile(path, dtype=np.uint8)
         image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
@@ -33,7 +36,7 @@ def read_image(path: Path) -> np.ndarray:
     return image
 
 
-def write_image(path: Path, image: np.ndarray) -> None:
+def write_image(path: Path, image: Image) -> None:
     """Write under a temporary name, then rename: a picture under its final name is whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
     done, data = cv2.imencode(path.suffix, image)
@@ -47,7 +50,7 @@ def write_image(path: Path, image: np.ndarray) -> None:
         part.unlink(missing_ok=True)
 
 
-def resize(image: np.ndarray, size: int) -> np.ndarray:
+def resize(image: Image, size: int) -> UInt8[np.ndarray, '{size} {size} 3']:
     """To `size` x `size`: averaged where it shrinks, cubic where it grows."""
     if image.shape[:2] == (size, size):
         return image

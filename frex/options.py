@@ -42,10 +42,9 @@ def find_option_file(name: str) -> Path:
 def load_options(path: Path) -> Options:
     """Read an option file; a file named under `_base_` comes first and is overridden key by key."""
     opt = _read_yaml(path)
-    base = opt.pop('_base_', None)
-    if base is None:
+    if '_base_' not in opt:
         return opt
-    base_path = path.parent / base
+    base_path = path.parent / str(opt.pop('_base_'))
     if not base_path.is_file():
         raise FRExError(f'{path}: _base_: no file {base_path}')
     return merge(load_options(base_path), opt)
@@ -53,7 +52,7 @@ def load_options(path: Path) -> Options:
 
 def _read_yaml(path: Path) -> Options:
     try:
-        opt = yaml.load(path.read_text(encoding='utf-8'), Loader=_Loader)  # noqa: S506 (a subclass of SafeLoader)
+        opt = yaml.load(path.read_text(encoding='utf-8'), Loader=_Loader)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise FRExError(f'{path}: not a readable YAML file ({" ".join(str(error).split())})') from None
     if not isinstance(opt, dict):
@@ -66,8 +65,9 @@ def merge(base: Options, changes: Options) -> Options:
     merged = dict(base)
     for key, value in changes.items():
         old = merged.get(key)
-        same = isinstance(old, dict) and isinstance(value, dict) and value.get('type', old.get('type')) == old.get('type')
-        merged[key] = merge(old, value) if same else value
+        if isinstance(old, dict) and isinstance(value, dict) and value.get('type', old.get('type')) == old.get('type'):
+            value = merge(old, value)
+        merged[key] = value
     return merged
 
 
@@ -84,7 +84,7 @@ def override(opt: Options, entry: str) -> Options:
             raise FRExError(f'--force_yml: no section {":".join(sections[: depth + 1])!r}; {nearest(section, known)}')
         here = here[section]
     try:
-        change: Any = {last: yaml.load(value, Loader=_Loader)}  # noqa: S506 (a subclass of SafeLoader)
+        change: Options = {last: yaml.load(value, Loader=_Loader)}
     except yaml.YAMLError:
         raise FRExError(f'--force_yml: the value of {keys} is not YAML: {value!r}') from None
     for section in reversed(sections):
@@ -106,7 +106,7 @@ def convert(kind: type[T], mapping: Mapping[str, Any], where: str) -> T:
 
 def check_arguments(function: Callable[..., Any], arguments: Mapping[str, Any], where: str) -> None:
     """Raise FRExError for a key of `arguments` that `function` does not take."""
-    known = [name for name in inspect.signature(function).parameters if name != 'self']
+    known = list(inspect.signature(function).parameters)
     for key in arguments:
         if key not in known:
             raise FRExError(f'{where}.{key}: unknown key; {nearest(key, known)}')
@@ -138,7 +138,7 @@ def complete(opt: Options, args: Namespace, root: Path, is_train: bool, num_devi
         'num_gpu': num_devices if asked == 'auto' else min(asked, num_devices),
         'path': _paths(opt.get('path') or {}, root, name, is_train),
     }
-    opt['datasets'] = {phase: _dataset(dataset, phase, opt) for phase, dataset in opt['datasets'].items()}
+    opt['datasets'] = {phase: _dataset(dataset, phase, opt) for phase, dataset in opt['datasets'].items() if dataset}
     if is_train and args.debug:
         opt = merge(opt, {'logger': {'print_freq': 1, 'save_checkpoint_freq': 8}} | ({'val': {'val_freq': 8}} if opt.get('val') else {}))
     return opt

@@ -1,5 +1,6 @@
 """BasicSR's training and test pipelines, with FREx registered and what a run needs checked before anything is created."""
 
+import logging
 import shlex
 import sys
 import time
@@ -16,8 +17,7 @@ from frex.data.face_degradation_dataset import FaceDegradationDataset
 from frex.data.sampler import VisitSampler
 from frex.errors import FRExError, nearest
 from frex.options import Options, check_arguments, complete, read_options
-from frex_arch import EG3D, StyleGAN2
-from frex_arch.encoder_3d import Encoder3D
+from frex.weights.checkpoint import check_frex_arguments
 
 compat.install()
 
@@ -31,12 +31,12 @@ from basicsr.utils.registry import ARCH_REGISTRY, MODEL_REGISTRY  # noqa: E402
 
 from frex.registry import register  # noqa: E402
 
-# Arguments of FREx that are themselves arguments of a part.
-PARTS = {'eg3d': EG3D, 'stylegan2': StyleGAN2, 'encoder_3d': Encoder3D}
 
+def train(args: Namespace, on_log: Callable[[Options], None] | None = None) -> None:
+    """BasicSR's `train_pipeline` on the options of `args`; outputs go below the working directory.
 
-def train(args: Namespace) -> None:
-    """BasicSR's `train_pipeline` on the options of `args`; outputs go below the working directory."""
+    `on_log` is called with each logged iteration, and keeps BasicSR's own log off the screen.
+    """
     asked, opt = _prepare(args, is_train=True)
     pipeline: Any = basicsr.train
     pipeline.parse_options = lambda root_path, is_train: (_start_process(opt, args), args)
@@ -45,6 +45,9 @@ def train(args: Namespace) -> None:
     pipeline.copy_opt_file = lambda opt_file, folder: write_options(asked, Path(folder) / Path(opt_file).name)
     pipeline.EnlargedSampler = choose_sampler
     pipeline.create_train_val_dataloader = _with_true_epochs(pipeline.create_train_val_dataloader)
+    if on_log is not None:
+        pipeline.get_root_logger = _quiet(pipeline.get_root_logger)
+        pipeline.MessageLogger = lambda opt, start_iter, tb_logger: Listener(on_log, opt['train']['total_iter'])
     if not torch.cuda.is_available():
         pipeline.CUDAPrefetcher = lambda loader, opt: basicsr.train.CPUPrefetcher(loader)
     pipeline.train_pipeline(opt['root_path'])
@@ -84,11 +87,11 @@ def check(opt: Options, where: str) -> None:
     if opt['model_type'] not in MODEL_REGISTRY:
         raise FRExError(f'{where}: model_type: no model {opt["model_type"]!r}; {nearest(opt["model_type"], list(MODEL_REGISTRY.keys()))}')
     for key, network in opt.items():
-        if key.startswith('network_'):
+        if key.startswith('network_') and network is not None:
             check_network(network, f'{where}: {key}')
-    for phase, dataset in opt['datasets'].items():
+    for dataset in opt['datasets'].values():
         if dataset.get('type') == 'FaceDegradationDataset':
-            check_dataset(dataset, opt, f'{where}: datasets.{phase}')
+            check_dataset(dataset, opt, where)
     for key, path in opt['path'].items():
         if key.startswith('pretrain_network') and path is not None and not Path(path).is_file():
             raise FRExError(f'{where}: path.{key}: no file {path}')
@@ -103,10 +106,9 @@ def check_network(network: Options, where: str) -> None:
     if constructor.__module__.split('.')[0] != 'frex_arch':
         return
     arguments = {key: value for key, value in network.items() if key != 'type'}
-    check_arguments(constructor.__init__, arguments, where)
-    for key, part in PARTS.items():
-        if kind == 'FREx' and isinstance(arguments.get(key), dict):
-            check_arguments(part.__init__, arguments[key], f'{where}.{key}')
+    check_arguments(constructor, arguments, where)
+    if kind == 'FREx':
+        check_frex_arguments(arguments, where)
     try:
         with torch.device('meta'):
             constructor(**arguments)
@@ -116,7 +118,11 @@ def check_network(network: Options, where: str) -> None:
 
 def check_dataset(dataset: Options, opt: Options, where: str) -> None:
     """Raise FRExError for data that cannot be trained on."""
-    built = FaceDegradationDataset(dataset)
+    try:
+        built = FaceDegradationDataset(dataset)
+    except FRExError as error:
+        raise FRExError(f'{where}: {error}') from None
+    where = f'{where}: datasets.{dataset["phase"]}'
     if dataset['gt_size'] != opt['network_g'].get('out_size', 512):
         raise FRExError(f'{where}.gt_size: {dataset["gt_size"]}, but network_g.out_size is {opt["network_g"].get("out_size", 512)}')
     visits = len(built) * built.options.dataset_enlarge_ratio
@@ -159,6 +165,33 @@ def load_resume_state(opt: Options) -> dict[str, Any] | None:
     state = torch.load(path, map_location='cpu', weights_only=True)
     check_resume(opt, state['iter'])
     return state
+
+
+class Listener:
+    """Takes the place of BasicSR's MessageLogger."""
+
+    def __init__(self, on_log: Callable[[Options], None], total_iter: int) -> None:
+        self.on_log = on_log
+        self.total_iter = total_iter
+
+    def reset_start_time(self) -> None:
+        """Nothing to time."""
+
+    def __call__(self, log: Options) -> None:
+        self.on_log(log | {'total_iter': self.total_iter})
+
+
+def _quiet(get_root_logger: Callable[..., logging.Logger]) -> Callable[..., logging.Logger]:
+    """Only warnings on the screen; the log file keeps everything."""
+
+    def get_quiet_logger(*args: Any, **kwargs: Any) -> logging.Logger:
+        logger = get_root_logger(*args, **kwargs)
+        for handler in logger.handlers:
+            if not isinstance(handler, logging.FileHandler):
+                handler.setLevel(logging.WARNING)
+        return logger
+
+    return get_quiet_logger
 
 
 def choose_sampler(dataset: Any, num_replicas: int, rank: int, ratio: int = 1) -> Any:

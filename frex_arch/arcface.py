@@ -1,6 +1,7 @@
 """The frozen identity network: ArcFace-18 as GFPGAN uses it, in its official parameter layout."""
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -72,8 +73,9 @@ class ArcFace(nn.Module):
         x = self.maxpool(self.prelu(self.bn1(self.conv1(grey))))
         taps = []
         for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
-            residual = stage[-1].residual(stage[:-1](x))
-            x = stage[-1].prelu(residual)
+            last = cast(IRBlock, stage[-1])
+            residual = last.residual(stage[:-1](x))
+            x = last.prelu(residual)
             taps.append(residual if before_activation else x)
         return taps
 

@@ -53,9 +53,7 @@ class MultiScaleDiscriminator(nn.ModuleDict):
     """One critic for each of the decoder's images I_3D^i whose size is listed (FREx, Eq. 5)."""
 
     def __init__(self, *, sizes: Sequence[int], channel_multiplier: float = 1, narrow: float = 1) -> None:
-        critics = {
-            str(size): StyleGAN2Discriminator(out_size=size, channel_multiplier=channel_multiplier, narrow=narrow) for size in sizes
-        }
+        critics = {str(size): StyleGAN2Discriminator(out_size=size, channel_multiplier=channel_multiplier, narrow=narrow) for size in sizes}
         super().__init__(critics)
         self.sizes = tuple(sizes)
 

@@ -3,6 +3,7 @@
 Parameters have the official names, so that a state dict of `ffhqrebalanced512-128` loads as it is.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -55,7 +56,7 @@ class Decoder(nn.Module):
 class SuperResolution(nn.Module):
     """Feature image to an image of four times its size, driven by the last w alone."""
 
-    def __init__(self, in_channels: int, w_dim: int, out_size: int, channels: tuple[int, int]) -> None:
+    def __init__(self, in_channels: int, w_dim: int, out_size: int, channels: Sequence[int]) -> None:
         super().__init__()
         self.in_size = out_size // 4
         self.block0 = SynthesisBlock(in_channels, channels[0], w_dim, out_size // 2, 3, SUPERRESOLUTION_CLAMP)
@@ -97,12 +98,12 @@ class EG3D(nn.Module):
         render_size: int = 128,
         depth_samples: int = 48,
         importance_samples: int = 48,
-        depth_range: tuple[float, float] | None = (2.25, 3.3),
+        depth_range: Sequence[float] | None = (2.25, 3.3),
         disparity: bool = False,
         box_warp: float = 1.0,
         white_background: bool = False,
         feature_channels: int = 32,
-        superresolution_channels: tuple[int, int] = (256, 128),
+        superresolution_channels: Sequence[int] = (256, 128),
     ) -> None:
         super().__init__()
         resolutions(16, out_size)

@@ -129,10 +129,7 @@ class SynthesisBlock(nn.Module):
         generator: Generator | None = None,
     ) -> tuple[Float[Tensor, 'batch out_channels size size'], Float[Tensor, 'batch image_channels size size']]:
         """Feature and image; `ws` are one per convolution and one for toRGB."""
-        if x is None:
-            x = self.const.expand(len(ws), -1, -1, -1)
-        else:
-            x = self.conv0(x, ws[:, 0], noise, generator)
+        x = self.const.expand(len(ws), -1, -1, -1) if x is None else self.conv0(x, ws[:, 0], noise, generator)
         x = self.conv1(x, ws[:, self.num_convs - 1], noise, generator)
         colours = self.torgb(x, ws[:, self.num_convs])
         return x, colours if image is None else colours + upsample2d(image, self.resample_filter)
@@ -156,10 +153,10 @@ class SynthesisNetwork(nn.Module):
         outputs: list[tuple[Tensor, Tensor]] = []
         x, image, first = None, None, 0
         for size in self.sizes:
-            block = self.get_submodule(f'b{size}')
-            x, image = block(x, image, ws[:, first : first + block.num_convs + 1], noise, generator)
-            first += block.num_convs
+            num_convs = 1 if x is None else 2
+            x, image = self.get_submodule(f'b{size}')(x, image, ws[:, first : first + num_convs + 1], noise, generator)
             outputs.append((x, image))
+            first += num_convs
         return outputs
 
     def forward(

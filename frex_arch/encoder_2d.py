@@ -49,9 +49,7 @@ class Pyramid3D(nn.Module):
         self.first = ConvLayer(feature_channels + 1, feature_channels, 3)
         self.down = nn.ModuleDict({str(size): ResBlock(self.channels[size * 2], self.channels[size]) for size in self.sizes[1:]})
 
-    def forward(
-        self, feature_image: Float[Tensor, 'batch channel size size'], mask: Float[Tensor, 'batch 1 size size']
-    ) -> Features:
+    def forward(self, feature_image: Float[Tensor, 'batch channel size size'], mask: Float[Tensor, 'batch 1 size size']) -> Features:
         x = self.first(torch.cat([feature_image, mask.to(feature_image.dtype)], dim=1))
         features = {self.sizes[0]: x}
         for size in self.sizes[1:]:

@@ -1,8 +1,9 @@
 """Enc_3D: a degraded face in EG3D's crop to the 3D prior's latent codes and camera (FREx, Eq. 1)."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 from torchvision.models.swin_transformer import PatchMergingV2, SwinTransformer, SwinTransformerBlockV2
@@ -10,7 +11,7 @@ from torchvision.models.swin_transformer import PatchMergingV2, SwinTransformer,
 from frex_arch.camera import FFHQ_RADIUS, Camera, ffhq_intrinsics, pack_camera, pose, rotation_from_6d
 
 # torchvision's SwinV2 configurations, so that its ImageNet weights fit; `nano` is the tiny form for tests and the demo.
-BACKBONES = {
+BACKBONES: dict[str, dict[str, Any]] = {
     'swin_v2_nano': {'embed_dim': 24, 'depths': [1, 1, 1, 1], 'num_heads': [1, 2, 4, 8], 'window_size': [4, 4]},
     'swin_v2_t': {'embed_dim': 96, 'depths': [2, 2, 6, 2], 'num_heads': [3, 6, 12, 24], 'window_size': [8, 8]},
     'swin_v2_s': {'embed_dim': 96, 'depths': [2, 2, 18, 2], 'num_heads': [3, 6, 12, 24], 'window_size': [8, 8]},
@@ -45,10 +46,10 @@ class Backbone3D(nn.Module):
             stochastic_depth_prob=0.0,
             block=SwinTransformerBlockV2,
             downsample_layer=PatchMergingV2,
-            **config,  # type: ignore[arg-type]
+            **config,
         )
         del self.swin.norm, self.swin.head
-        self.channels = [config['embed_dim'] * 2**stage for stage in (1, 2, 3)]  # type: ignore[operator]
+        self.channels = [config['embed_dim'] * 2**stage for stage in (1, 2, 3)]
 
     def forward(self, image: Float[Tensor, 'batch 3 size size']) -> list[Float[Tensor, 'batch tokens channel']]:
         scales = []
@@ -58,6 +59,14 @@ class Backbone3D(nn.Module):
             if layer in (3, 5, 7):
                 scales.append(x.flatten(1, 2))
         return scales
+
+
+def zero_linear(in_features: int, out_features: int) -> nn.Linear:
+    """A dense layer that answers 0 until it is trained."""
+    layer = nn.Linear(in_features, out_features)
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer
 
 
 class OffsetHead(nn.Module):
@@ -70,13 +79,9 @@ class OffsetHead(nn.Module):
         self.norm_query = nn.LayerNorm(w_dim)
         self.attention = nn.MultiheadAttention(w_dim, heads, batch_first=True)
         self.mlp = nn.Sequential(nn.LayerNorm(w_dim), nn.Linear(w_dim, mlp_dim), nn.GELU(), nn.Linear(mlp_dim, w_dim))
-        self.to_offset = nn.Linear(w_dim, w_dim)
-        nn.init.zeros_(self.to_offset.weight)
-        nn.init.zeros_(self.to_offset.bias)
+        self.to_offset = zero_linear(w_dim, w_dim)
 
-    def forward(
-        self, z_3d: Float[Tensor, 'batch w'], tokens: Float[Tensor, 'batch tokens channel']
-    ) -> Float[Tensor, 'batch num_codes w']:
+    def forward(self, z_3d: Float[Tensor, 'batch w'], tokens: Float[Tensor, 'batch tokens channel']) -> Float[Tensor, 'batch num_codes w']:
         queries = self.norm_query(z_3d[:, None] + self.queries)
         keys = self.tokens(tokens)
         x = queries + self.attention(queries, keys, keys, need_weights=False)[0]
@@ -84,7 +89,10 @@ class OffsetHead(nn.Module):
 
 
 class CameraHead(nn.Module):
-    """A valid camera from the deepest tokens: rotation (6-d), position, FFHQ's fixed intrinsics; frontal at the start."""
+    """A valid FFHQ camera from the deepest tokens: rotation (6-d), position at FFHQ's distance, fixed intrinsics.
+
+    Frontal at the start.
+    """
 
     intrinsics: Tensor
 
@@ -101,7 +109,8 @@ class CameraHead(nn.Module):
         # Geometry in float32: under autocast a camera would be off by pixels.
         with torch.autocast(tokens.device.type, enabled=False):
             numbers = self.linear(self.norm(tokens.float()).mean(dim=1))
-            return pack_camera(pose(rotation_from_6d(numbers[:, :6]), numbers[:, 6:]), self.intrinsics)
+            position = FFHQ_RADIUS * F.normalize(numbers[:, 6:], dim=1)
+            return pack_camera(pose(rotation_from_6d(numbers[:, :6]), position), self.intrinsics)
 
 
 class Encoder3D(nn.Module):
@@ -115,9 +124,8 @@ class Encoder3D(nn.Module):
         shallow, middle, deep = self.backbone.channels
         self.to_camera = CameraHead(deep)
         if num_ws:
-            self.to_z = nn.Sequential(nn.LayerNorm(deep), nn.Linear(deep, w_dim))
-            nn.init.zeros_(self.to_z[1].weight)
-            nn.init.zeros_(self.to_z[1].bias)
+            self.norm_z = nn.LayerNorm(deep)
+            self.to_z = zero_linear(deep, w_dim)
             codes = range(num_ws)
             self.coarse = OffsetHead(len(codes[COARSE]), deep, w_dim)
             self.middle = OffsetHead(len(codes[MIDDLE]), middle, w_dim)
@@ -129,6 +137,6 @@ class Encoder3D(nn.Module):
         camera = self.to_camera(deep)
         if not self.num_ws:
             return Encoding3D(None, None, camera)
-        z_3d = self.to_z(deep.mean(dim=1))
+        z_3d = self.to_z(self.norm_z(deep.mean(dim=1)))
         offsets = [self.coarse(z_3d, deep), self.middle(z_3d, middle), self.fine(z_3d, shallow)]
         return Encoding3D(z_3d, torch.cat([torch.zeros_like(z_3d)[:, None], *offsets], dim=1), camera)

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
-import torch
 from jaxtyping import Float
 from torch import Generator, Tensor, nn
 
@@ -41,8 +40,8 @@ class FREx(nn.Module):
     `eg3d`, `stylegan2` and `encoder_3d` are keyword arguments of `EG3D`, `StyleGAN2` and `Encoder3D`; every size follows
     from them and `out_size`, and the defaults are the paper's. `fusion_sizes` says where the priors are fused (all of
     8..out_size by default; the paper's i = 0, 1, 2 is [512, 256, 128]). `use_3d_prior`, `use_awb` and
-    `use_cross_attention` are the switches of table 2; attention is global up to `global_attention_size`, windowed above. `output` is StyleGAN2's sum of toRGB layers (`skip`) or one
-    convolution of the finest fused feature (`conv`).
+    `use_cross_attention` are the switches of table 2. Attention is global up to `global_attention_size`, windowed above.
+    `output` is StyleGAN2's sum of toRGB layers (`skip`) or one convolution of the finest fused feature (`conv`).
     """
 
     def __init__(
@@ -71,14 +70,10 @@ class FREx(nn.Module):
         self.encoder_3d = Encoder3D(num_ws=num_ws, w_dim=w_dim, **(encoder_3d or {}))
         # Half of StyleGAN2's width at channel multiplier 1, whatever the prior's own multiplier.
         widths = stylegan2_channels(1, (stylegan2 or {}).get('narrow', 1) * unet_narrow)
-        self.encoder_2d = Encoder2D(
-            out_size=out_size, channels=widths, num_ws=self.stylegan2.num_ws, w_dim=self.stylegan2.num_style_feat
-        )
+        self.encoder_2d = Encoder2D(out_size=out_size, channels=widths, num_ws=self.stylegan2.num_ws, w_dim=self.stylegan2.num_style_feat)
         self.pyramid_3d: Pyramid3D | UpsampledCode
         if self.eg3d:
-            self.pyramid_3d = Pyramid3D(
-                render_size=self.eg3d.render_size, feature_channels=self.eg3d.feature_channels, channels=widths
-            )
+            self.pyramid_3d = Pyramid3D(render_size=self.eg3d.render_size, feature_channels=self.eg3d.feature_channels, channels=widths)
         else:
             self.pyramid_3d = UpsampledCode(sizes=resolutions(8, max(8, out_size // 4)), channels=widths[4])
         self.decoder_2d = Decoder2D(out_size=out_size, channels=widths, channels_3d=self.pyramid_3d.channels)

@@ -67,7 +67,12 @@ def sample_planes(
 
 
 def stratified_depths(
-    start: Float[Tensor, 'batch rays'], end: Float[Tensor, 'batch rays'], samples: int, *, jitter: Tensor | float = 0.5, disparity: bool = False
+    start: Float[Tensor, 'batch rays'],
+    end: Float[Tensor, 'batch rays'],
+    samples: int,
+    *,
+    jitter: Tensor | float = 0.5,
+    disparity: bool = False,
 ) -> Depths:
     """Depths from `start` on, `jitter` (0 to 1) of a step into each of `samples` bins, evenly in depth or in disparity.
 
@@ -96,7 +101,9 @@ def sample_weights(weights: Weights) -> Depths:
     return (F.pad(weights, (0, 1)) + F.pad(weights, (1, 0))) / 2
 
 
-def composite(values: Float[Tensor, 'batch rays samples channel'], weights: Depths, white_background: bool = False) -> Float[Tensor, 'batch rays channel']:
+def composite(
+    values: Float[Tensor, 'batch rays samples channel'], weights: Depths, white_background: bool = False
+) -> Float[Tensor, 'batch rays channel']:
     """Weighted sum along each ray (`weights` of samples, in the order of `values`), from [0, 1] to [-1, 1]."""
     total = torch.einsum('brsc,brs->brc', values, weights.to(values.dtype))
     if white_background:
@@ -111,7 +118,9 @@ def expected_depth(weights: Weights, depths: Depths) -> Float[Tensor, 'batch ray
     return depth.nan_to_num(float('inf')).clamp(depths.min(), depths.max())
 
 
-def inverse_cdf(bins: Float[Tensor, 'rays edges'], weights: Float[Tensor, 'rays bins'], u: Float[Tensor, 'rays samples']) -> Float[Tensor, 'rays samples']:
+def inverse_cdf(
+    bins: Float[Tensor, 'rays edges'], weights: Float[Tensor, 'rays bins'], u: Float[Tensor, 'rays samples']
+) -> Float[Tensor, 'rays samples']:
     """Positions in the piecewise constant density `weights` over `bins` at the cumulative probabilities `u` (NeRF, section 5.2)."""
     weights = weights + 1e-5
     cdf = F.pad((weights / weights.sum(dim=1, keepdim=True)).cumsum(dim=1), (1, 0))

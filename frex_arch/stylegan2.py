@@ -16,7 +16,7 @@ from frex_arch.ops import EqualLinear, ModulatedConv2d, Noise, layer_noise, norm
 
 def stylegan2_channels(channel_multiplier: float = 1, narrow: float = 1) -> dict[int, int]:
     """Channels at each resolution: 512 up to 32, then halved with each doubling."""
-    channels = {size: 512 for size in (4, 8, 16, 32)}
+    channels = dict.fromkeys((4, 8, 16, 32), 512)
     channels |= {size: int(16384 // size * channel_multiplier) for size in (64, 128, 256, 512, 1024)}
     return {size: int(count * narrow) for size, count in channels.items()}
 

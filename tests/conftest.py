@@ -1,5 +1,32 @@
-"""Checks every annotated shape and type of the project while the tests run."""
+"""Checks every annotated shape and type of the project while the tests run; fixtures that several files share."""
 
 from jaxtyping import install_import_hook
 
 install_import_hook(['frex_arch', 'frex'], 'typechecker.check')
+
+import cv2  # noqa: E402 (the hook comes first)
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
+from tiny import tiny_frex, tiny_network_options, trained  # noqa: E402
+
+from frex.weights.checkpoint import save_checkpoint  # noqa: E402
+
+
+@pytest.fixture(scope='session')
+def checkpoint(tmp_path_factory):
+    """A checkpoint of a tiny network, as training writes it."""
+    path = tmp_path_factory.mktemp('weights') / 'net_g_latest.pth'
+    states = {'params': tiny_frex(seed=1).state_dict(), 'params_ema': trained(tiny_frex()).state_dict()}
+    save_checkpoint(path, states, {'network_g': {'type': 'FREx', **tiny_network_options()}})
+    return path
+
+
+@pytest.fixture(scope='session')
+def face_folder(tmp_path_factory):
+    """Five smooth, different pictures of different sizes and formats."""
+    folder = tmp_path_factory.mktemp('faces')
+    rng = np.random.default_rng(0)
+    for number, (size, suffix) in enumerate([(64, 'png'), (80, 'png'), (128, 'jpg'), (64, 'webp'), (96, 'bmp')]):
+        coarse = rng.integers(0, 256, (6, 6, 3), dtype=np.uint8)
+        cv2.imwrite(str(folder / f'face{number}.{suffix}'), cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC))
+    return folder

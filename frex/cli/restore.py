@@ -39,7 +39,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """`inference_frex.py`."""
     from frex.cli.main import run
 
-    parser = ArgumentParser(prog='inference_frex.py', description='Restore a folder of faces with FREx.', epilog=EXAMPLE, allow_abbrev=False)
+    parser = ArgumentParser(
+        prog='inference_frex.py', description='Restore a folder of faces with FREx.', epilog=EXAMPLE, allow_abbrev=False
+    )
     add_flags(parser)
     parser.set_defaults(run=restore)
     return run(parser, argv)

@@ -16,7 +16,9 @@ def read_cameras(path: Path) -> dict[str, np.ndarray]:
     except OSError as error:
         raise FRExError(f'camera_labels: {path} cannot be read ({error.strerror})') from None
     except (ValueError, KeyError, TypeError) as error:
-        raise FRExError(f"camera_labels: {path} is not EG3D's dataset.json, {{'labels': [[file name, 25 numbers], ...]}} ({error!r})") from None
+        raise FRExError(
+            f"camera_labels: {path} is not EG3D's dataset.json, {{'labels': [[file name, 25 numbers], ...]}} ({error!r})"
+        ) from None
     wrong = [name for name, camera in cameras.items() if camera.shape != (25,)]
     if wrong:
         raise FRExError(f'camera_labels: {path}: the label of {wrong[0]} has shape {cameras[wrong[0]].shape}, not 25 numbers')

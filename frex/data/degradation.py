@@ -9,9 +9,12 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from jaxtyping import Float32
 
 REFERENCE_SIZE = 512
 Range = tuple[float, float]
+Picture = Float32[np.ndarray, 'height width 3']
+Kernel = Float32[np.ndarray, 'size size']
 
 
 @dataclass(frozen=True)
@@ -106,8 +109,8 @@ def _draw_pass(d: Degradation, rng: np.random.Generator, motion_prob: float, sig
     )
 
 
-def degrade(image: np.ndarray, draws: list[Draw]) -> np.ndarray:
-    """`image` (H, W, 3) float32 in [0, 1], degraded at the same size, in steps of 1/255."""
+def degrade(image: Picture, draws: list[Draw]) -> Picture:
+    """`image`, BGR in [0, 1], degraded at the same size, in steps of 1/255."""
     height, width = image.shape[:2]
     for once in draws:
         image = _degrade_once(image, once)
@@ -115,7 +118,7 @@ def degrade(image: np.ndarray, draws: list[Draw]) -> np.ndarray:
     return (image.clip(0, 1) * 255).round().astype(np.float32) / 255
 
 
-def _degrade_once(image: np.ndarray, once: Draw) -> np.ndarray:
+def _degrade_once(image: Picture, once: Draw) -> Picture:
     height, width = image.shape[:2]
     scale = width / REFERENCE_SIZE
     if once.motion is not None:
@@ -136,7 +139,7 @@ def _degrade_once(image: np.ndarray, once: Draw) -> np.ndarray:
     return cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
 
 
-def motion_kernel(length: float, angle: float) -> np.ndarray:
+def motion_kernel(length: float, angle: float) -> Kernel:
     """A line of `length` pixels through the centre, `angle` radians from the x axis; sums to 1, centroid at 0."""
     reach = max((length - 1) / 2, 0.0)
     radius = math.ceil(reach)
@@ -152,7 +155,7 @@ def motion_kernel(length: float, angle: float) -> np.ndarray:
     return (kernel / kernel.sum()).astype(np.float32)
 
 
-def gaussian_kernel(size: float, sigma_x: float, sigma_y: float, angle: float) -> np.ndarray:
+def gaussian_kernel(size: float, sigma_x: float, sigma_y: float, angle: float) -> Kernel:
     """A Gaussian cut to the odd `size` nearest; standard deviations in pixels along and across `angle`."""
     radius = max(1, round((size - 1) / 2))
     y, x = np.mgrid[-radius : radius + 1, -radius : radius + 1].astype(np.float64)
@@ -163,8 +166,8 @@ def gaussian_kernel(size: float, sigma_x: float, sigma_y: float, angle: float) -
     return (kernel / kernel.sum()).astype(np.float32)
 
 
-def jpeg(image: np.ndarray, quality: int) -> np.ndarray:
-    """`image` float32 in [0, 1] after JPEG compression."""
-    # JPEG is defined on BGR or RGB alike up to chroma; OpenCV takes BGR, which is what data sets read.
+def jpeg(image: Picture, quality: int) -> Picture:
+    """`image` (BGR, in [0, 1]) after JPEG compression."""
     _, data = cv2.imencode('.jpg', (image.clip(0, 1) * 255).round().astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return cv2.imdecode(data, cv2.IMREAD_COLOR).astype(np.float32) / 255
+    decoded = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    return np.asarray(decoded, dtype=np.float32) / 255

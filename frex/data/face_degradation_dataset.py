@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from frex.data.cameras import read_cameras
-from frex.data.degradation import PRESETS, Degradation, degrade, draw
+from frex.data.degradation import PRESETS, Degradation, Picture, degrade, draw
 from frex.errors import FRExError, nearest
 from frex.images import list_images, read_image, resize
 from frex.options import convert
@@ -101,6 +102,6 @@ class FaceDegradationDataset(Dataset):
         return sample
 
 
-def to_tensor(image: np.ndarray) -> Tensor:
-    """BGR (H, W, 3) in [0, 1] to RGB (3, H, W) in [-1, 1]."""
+def to_tensor(image: Picture) -> Float[Tensor, '3 height width']:
+    """BGR in [0, 1] to RGB in [-1, 1]."""
     return torch.from_numpy(np.ascontiguousarray(image[:, :, ::-1].transpose(2, 0, 1))) * 2 - 1

@@ -20,9 +20,7 @@ class PyramidLoss(nn.Module):
         super().__init__()
         self.loss_weight = loss_weight
 
-    def forward(
-        self, images_3d: Sequence[Float[Tensor, 'batch 3 _ _']], gt: Float[Tensor, 'batch 3 height width']
-    ) -> Float[Tensor, '']:
+    def forward(self, images_3d: Sequence[Float[Tensor, 'batch 3 _ _']], gt: Float[Tensor, 'batch 3 height width']) -> Float[Tensor, '']:
         targets = image_pyramid(gt, [image.shape[-1] for image in images_3d])
         terms = [F.l1_loss(image, target) for image, target in zip(images_3d, targets, strict=True)]
         return self.loss_weight * torch.stack(terms).sum()

@@ -1,15 +1,14 @@
 """Restoring faces from Python: `FaceRestorer.from_pretrained(path).restore_aligned(image)`."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from frex.errors import FRExError
-from frex.images import resize
+from frex.images import Image, resize
 from frex.weights.checkpoint import build_frex, read_checkpoint
 from frex_arch import FREx
 
@@ -41,7 +40,7 @@ class FaceRestorer:
         return cls(build_frex(checkpoint, str(path)), choose_device(device))
 
     @torch.inference_mode()
-    def restore_aligned(self, image: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    def restore_aligned(self, image: Image) -> UInt8[np.ndarray, 'size size 3']:
         """Restore one face in FFHQ alignment: (H, W, 3) BGR uint8 of any size to (size, size, 3) BGR uint8.
 
         Raises FRExError where the network's output is not finite, so that no failure passes for a picture.
@@ -53,12 +52,12 @@ class FaceRestorer:
         return from_network(output)[0]
 
 
-def to_network(image: np.ndarray[Any, Any]) -> Float[Tensor, '1 3 height width']:
+def to_network(image: Image) -> Float[Tensor, '1 3 height width']:
     """(H, W, 3) BGR uint8 to RGB in [-1, 1]."""
     return torch.from_numpy(np.ascontiguousarray(image[:, :, ::-1].transpose(2, 0, 1)))[None].float() / 127.5 - 1
 
 
-def from_network(images: Float[Tensor, 'batch 3 height width']) -> np.ndarray[Any, Any]:
+def from_network(images: Float[Tensor, 'batch 3 height width']) -> UInt8[np.ndarray, 'batch height width 3']:
     """RGB in [-1, 1] to (B, H, W, 3) BGR uint8."""
     scaled = ((images.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
     return np.ascontiguousarray(scaled.permute(0, 2, 3, 1).cpu().numpy()[..., ::-1])

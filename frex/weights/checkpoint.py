@@ -12,9 +12,13 @@ from torch import Tensor, nn
 
 from frex.errors import FRExError
 from frex.options import check_arguments
-from frex_arch import FREx
+from frex_arch import EG3D, FREx, StyleGAN2
+from frex_arch.encoder_3d import Encoder3D
 
 State = dict[str, Tensor]
+
+# Arguments of FREx that are themselves arguments of a part.
+PARTS = {'eg3d': EG3D, 'stylegan2': StyleGAN2, 'encoder_3d': Encoder3D}
 
 
 class Checkpoint(NamedTuple):
@@ -61,9 +65,16 @@ def read_checkpoint(path: Path, param_key: str = 'params_ema') -> Checkpoint:
     return Checkpoint({key: value for key, value in network.items() if key != 'type'}, content[param_key])
 
 
+def check_frex_arguments(arguments: Mapping[str, Any], where: str) -> None:
+    """Raise FRExError for a key that `FREx`, or the part of it that the key is for, does not take."""
+    check_arguments(FREx, arguments, where)
+    for key, part in PARTS.items():
+        check_arguments(part, arguments.get(key) or {}, f'{where}.{key}')
+
+
 def build_frex(checkpoint: Checkpoint, where: str) -> FREx:
     """The network of a checkpoint, in evaluation mode; raises FRExError where options or weights do not fit."""
-    check_arguments(FREx.__init__, checkpoint.network, f'{where}: network_g')
+    check_frex_arguments(checkpoint.network, f'{where}: network_g')
     try:
         net = FREx(**checkpoint.network)
     except (TypeError, ValueError) as error:

@@ -1,0 +1,108 @@
+"""Checkpoints: they name their network, load strictly, and run no code."""
+
+import pickle
+
+import pytest
+import torch
+from tiny import tiny_frex, tiny_network_options, trained
+
+from frex.errors import FRExError
+from frex.weights.checkpoint import build_frex, load_strict, read_checkpoint, read_file, save_checkpoint
+
+
+def test_the_network_is_rebuilt_from_the_file_alone(checkpoint):
+    net = build_frex(read_checkpoint(checkpoint), 'here')
+    expected = trained(tiny_frex()).state_dict()
+    assert not net.training
+    assert all(torch.equal(value, expected[name]) for name, value in net.state_dict().items())
+
+
+def test_the_asked_weights_are_taken(checkpoint):
+    state = read_checkpoint(checkpoint, 'params').state
+    assert torch.equal(state['encoder_2d.to_ws.weight'], tiny_frex(seed=1).state_dict()['encoder_2d.to_ws.weight'])
+
+
+def test_nothing_is_left_behind_by_a_write_that_fails(tmp_path):
+    (tmp_path / 'net.pth').mkdir()
+    with pytest.raises(IsADirectoryError):
+        save_checkpoint(tmp_path / 'net.pth', {'params': {}}, {})
+    assert [path.name for path in tmp_path.iterdir()] == ['net.pth']
+
+
+def test_a_mismatch_is_told_by_prefix():
+    net = tiny_frex()
+    state = net.state_dict()
+    for name in [name for name in state if name.startswith('eg3d.decoder')]:
+        del state[name]
+    state['eg3d.extra.weight'] = torch.zeros(1)
+    state['encoder_2d.to_ws.bias'] = torch.zeros(3)
+    before = net.encoder_2d.to_ws.bias.clone()
+    message = (
+        r'file\.pth: the weights do not fit FREx: 4 missing \(eg3d\.decoder\.\* 4\); 1 unexpected \(eg3d\.extra\.\* 1\); '
+        r'1 of another shape \(encoder_2d\.to_ws\.\* 1\)'
+    )
+    with pytest.raises(FRExError, match=message):
+        load_strict(net, state, 'file.pth')
+    assert torch.equal(net.encoder_2d.to_ws.bias, before)
+
+
+class Hostile:
+    """Unpickling it would run a command."""
+
+    def __reduce__(self):
+        import os
+
+        return os.mkdir, ('pwned',)
+
+
+@pytest.mark.parametrize(
+    'write', [lambda path: torch.save({'params': Hostile()}, path), lambda path: path.write_bytes(pickle.dumps(Hostile()))]
+)
+def test_a_file_that_would_run_code_is_refused(tmp_path, monkeypatch, write):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / 'hostile.pth')
+    with pytest.raises(FRExError, match=r'hostile\.pth: not a file of weights'):
+        read_file(tmp_path / 'hostile.pth')
+    assert not (tmp_path / 'pwned').exists()
+
+
+@pytest.mark.parametrize('keep', [0, 3, 100, 5000])
+def test_a_truncated_file_is_named(checkpoint, tmp_path, keep):
+    (tmp_path / 'cut.pth').write_bytes(checkpoint.read_bytes()[:keep])
+    with pytest.raises(FRExError, match=r'cut\.pth: not a file of weights, or a damaged one'):
+        read_file(tmp_path / 'cut.pth')
+
+
+@pytest.mark.parametrize(
+    ('content', 'message'),
+    [
+        ({'params_ema': {}}, r'not a FREx checkpoint: it does not name its network under network_g \(it holds params_ema'),
+        ({'network_g': {'type': 'GFPGANv1Clean'}, 'params_ema': {}}, 'not a FREx checkpoint'),
+        ({'network_g': {'type': 'FREx'}, 'params': {}}, 'has no params_ema; it holds network_g, params'),
+        ([1, 2], 'holds a list, not a dictionary'),
+    ],
+)
+def test_a_file_of_something_else_is_told(tmp_path, content, message):
+    torch.save(content, tmp_path / 'other.pth')
+    with pytest.raises(FRExError, match=rf'other\.pth: {message}'):
+        read_checkpoint(tmp_path / 'other.pth')
+
+
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        ({'use_abw': False}, r"network_g\.use_abw: unknown key; did you mean 'use_awb'"),
+        ({'out_size': 100}, 'network_g: .*powers of two.*100'),
+        ({'eg3d': {'plane_szie': 3}}, r'network_g\.eg3d\.plane_szie: unknown key'),
+    ],
+)
+def test_bad_network_options_in_a_file_are_told(changes, message):
+    from frex.weights.checkpoint import Checkpoint
+
+    with pytest.raises(FRExError, match=message):
+        build_frex(Checkpoint(tiny_network_options(**changes), {}), 'file.pth')
+
+
+def test_a_missing_file_is_told(tmp_path):
+    with pytest.raises(FRExError, match=r'net\.pth: no such file'):
+        read_file(tmp_path / 'net.pth')

@@ -1,0 +1,156 @@
+"""The commands as users type them: train on a folder, look at what is written, restore with it; and bad input."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from frex import __main__ as module_entry
+from frex.cli.main import basicsr, main
+from frex.cli.restore import main as inference
+
+ROOT = Path(__file__).parent.parent
+SCRIPTS = Path(sys.executable).parent
+TINY = 'options/train_frex_tiny.yml'
+
+
+def overrides(folder, *more):
+    return ['--force_yml', f'datasets:train:dataroot_gt={folder}', f'datasets:val:dataroot_gt={folder}', *more]
+
+
+@pytest.fixture(scope='module')
+def run_folder(face_folder, tmp_path_factory):
+    """A folder in which `basicsr train` has run four iterations, with BasicSR's own script and no other help."""
+    folder = tmp_path_factory.mktemp('elsewhere')
+    short = ['train:total_iter=4', 'val:val_freq=2', 'val:save_img=true', 'logger:print_freq=1', 'logger:save_checkpoint_freq=2']
+    command = [str(SCRIPTS / 'basicsr'), 'train', '-opt', TINY, *overrides(face_folder, *short, 'datasets:train:num_worker_per_gpu=2')]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return folder
+
+
+@pytest.fixture(scope='module')
+def experiment(run_folder):
+    return run_folder / 'experiments' / 'train_frex_tiny'
+
+
+def test_training_writes_basicsrs_folders_below_the_working_directory(run_folder, experiment):
+    assert sorted(path.name for path in run_folder.iterdir()) == ['experiments', 'tb_logger']
+    models = {path.name for path in (experiment / 'models').iterdir()}
+    assert models == {f'net_{name}_{step}.pth' for name in ('g', 'd_dual', 'd_multi_scale') for step in ('2', '4', 'latest')}
+    assert {path.name for path in (experiment / 'training_states').iterdir()} == {'2.state', '4.state'}
+    assert {path.name for path in (experiment / 'visualization/face0').iterdir()} >= {'face0_2.png', 'face0_4.png'}
+
+
+def test_the_log_holds_every_iteration_and_validation(experiment):
+    log = next(experiment.glob('train_train_frex_tiny_*.log')).read_text()
+    for step in (1, 2, 3, 4):
+        assert f'iter:       {step}, lr:(2.000e-03,)' in log
+    assert 'l_g_pyramid: ' in log
+    assert log.count('# psnr: ') >= 2
+    assert '# ssim: ' in log
+
+
+def test_the_options_are_kept_as_they_were_asked_for(experiment, face_folder):
+    kept = yaml.safe_load((experiment / 'train_frex_tiny.yml').read_text())
+    assert kept['datasets']['train']['dataroot_gt'] == str(face_folder)
+    assert kept['train']['total_iter'] == 4
+    assert 'path' not in kept or 'models' not in kept['path']
+
+
+def test_the_checkpoint_restores_faces(experiment, face_folder, tmp_path):
+    model = experiment / 'models/net_g_latest.pth'
+    command = [sys.executable, str(ROOT / 'inference_frex.py'), '-i', face_folder, '-o', tmp_path, '--model_path', model, '--aligned']
+    done = subprocess.run(list(map(str, command)), cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert len(list((tmp_path / 'restored_faces').iterdir())) == 5
+
+
+def test_training_resumes_where_it_stopped(run_folder, face_folder):
+    resumed = run_folder / 'experiments/train_frex_tiny/training_states'
+    command = [str(SCRIPTS / 'frex'), 'train', '-opt', TINY, '--auto_resume']
+    command += overrides(face_folder, 'train:total_iter=6', 'logger:save_checkpoint_freq=3', 'val=~', 'logger:print_freq=1')
+    done = subprocess.run(command, cwd=run_folder, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert 'Resuming training from epoch: 0, iter: 4' in done.stderr
+    state = torch.load(resumed / '6.state', weights_only=True)
+    assert state['iter'] == 6
+    assert state['optimizers'][0]['state'][0]['step'] == 6
+
+
+def test_a_trained_network_is_tested(experiment, face_folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    model = experiment / 'models/net_g_latest.pth'
+    command = ['test', '-opt', str(ROOT / 'options/test_frex_tiny.yml'), '--force_yml', f'path:pretrain_network_g={model}']
+    assert basicsr([*command, f'datasets:test_1:dataroot_gt={face_folder}']) == 0
+    assert len(list((tmp_path / 'results/test_frex_tiny/visualization/faces').iterdir())) == 5
+    log = next((tmp_path / 'results/test_frex_tiny').glob('*.log')).read_text()
+    assert '# psnr: ' in log
+
+
+def test_an_older_run_is_kept(run_folder, face_folder):
+    command = [str(SCRIPTS / 'basicsr'), 'train', '-opt', TINY, *overrides(face_folder, 'train:total_iter=1', 'val=~', 'name=kept')]
+    for _ in range(2):
+        subprocess.run(command, cwd=run_folder, capture_output=True, timeout=240, check=True)
+    assert len(list((run_folder / 'experiments').glob('kept*'))) == 2
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (['-opt', 'no.yml'], '-opt: no file no.yml; option files in'),
+        (['-opt', TINY, '--force_yml', 'datasets:train:dataroot_gt=/no/folder'], f'{TINY}: datasets.train.dataroot_gt: no folder'),
+        (['-opt', TINY, *overrides('{empty}')], 'dataroot_gt: no picture in'),
+        (
+            ['-opt', TINY, *overrides('{faces}', 'network_g:use_abw=false')],
+            f"{TINY}: network_g.use_abw: unknown key; did you mean 'use_awb'?",
+        ),
+        (
+            ['-opt', TINY, *overrides('{faces}', 'network_g:eg3d:plane_szie=8')],
+            "network_g.eg3d.plane_szie: unknown key; did you mean 'plane_size'?",
+        ),
+        (
+            ['-opt', TINY, *overrides('{faces}', 'network_d_dual:out_szie=8')],
+            "network_d_dual.out_szie: unknown key; did you mean 'out_size'?",
+        ),
+        (['-opt', TINY, *overrides('{faces}', 'network_g:type=FRXe')], "network_g.type: no network 'FRXe'; did you mean 'FREx'?"),
+        (['-opt', TINY, *overrides('{faces}', 'network_g:out_size=96')], 'network_g: image sizes are powers of two'),
+        (['-opt', TINY, *overrides('{faces}', 'model_type=FRExModle')], "model_type: no model 'FRExModle'; did you mean 'FRExModel'?"),
+        (['-opt', TINY, *overrides('{faces}', 'datasets:train:gt_size=32')], 'gt_size: 32, but network_g.out_size is 64'),
+        (['-opt', TINY, *overrides('{faces}', 'path:pretrain_network_g=/no.pth')], 'path.pretrain_network_g: no file /no.pth'),
+        (
+            ['-opt', TINY, *overrides('{faces}', 'datasets:train:dataset_enlarge_ratio=1', 'datasets:train:batch_size_per_gpu=6')],
+            '5 pictures are fewer',
+        ),
+    ],
+)
+def test_bad_input_is_one_line_and_status_1_before_anything_is_created(face_folder, tmp_path, monkeypatch, capsys, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    empty = tmp_path / 'empty'
+    empty.mkdir()
+    assert main(['train', *(argument.format(empty=empty, faces=face_folder) for argument in arguments)]) == 1
+    printed = capsys.readouterr().err.strip()
+    assert printed.startswith('frex: error: ')
+    assert message in printed
+    assert '\n' not in printed
+    assert [path.name for path in tmp_path.iterdir()] == ['empty']
+
+
+def test_a_damaged_training_picture_stops_training_with_its_name(face_folder, tmp_path):
+    (tmp_path / 'faces').mkdir()
+    (tmp_path / 'faces/broken.png').write_bytes(b'\x89PNG\r\n')
+    command = [str(SCRIPTS / 'basicsr'), 'train', '-opt', TINY, *overrides(tmp_path / 'faces', 'val=~', 'train:total_iter=1')]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 1
+    assert done.stderr.strip().splitlines()[-1] == f'basicsr: error: {tmp_path}/faces/broken.png: not a picture, or a damaged one'
+
+
+@pytest.mark.parametrize('command', [main, basicsr, inference, module_entry.main])
+def test_help_is_there(command, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        command(['--help'])
+    assert stopped.value.code == 0
+    assert 'usage: ' in capsys.readouterr().out

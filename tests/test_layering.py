@@ -1,0 +1,91 @@
+"""Imports run one way, and what must do without BasicSR does."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+# A module may import those of its own rank's package and those of lower ranks.
+RANKS = {
+    'frex_arch': 0,
+    'frex.errors': 1,
+    'frex.images': 2,
+    'frex.options': 2,
+    'frex.losses': 3,
+    'frex.data': 3,
+    'frex.weights': 3,
+    'frex.models': 4,
+    'frex.restore': 4,
+    'frex.compat': 4,
+    'frex.registry': 5,
+    'frex.pipeline': 6,
+    'frex.demo': 7,
+    'frex.cli': 8,
+    'frex.__main__': 9,
+    'inference_frex': 9,
+}
+MEETS_BASICSR = {'frex.models', 'frex.compat', 'frex.registry', 'frex.pipeline', 'frex.demo'}
+FILES = sorted([*ROOT.glob('frex_arch/**/*.py'), *ROOT.glob('frex/**/*.py'), ROOT / 'inference_frex.py'])
+
+
+def module_name(path):
+    return '.'.join(path.relative_to(ROOT).with_suffix('').parts).removesuffix('.__init__')
+
+
+def part(module):
+    """The longest ranked name that `module` lies in."""
+    return max((name for name in RANKS if f'{module}.'.startswith(f'{name}.')), key=len, default=None)
+
+
+def imports(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f'{path}: relative import'
+            yield from (f'{node.module}.{alias.name}' for alias in node.names)
+
+
+@pytest.mark.parametrize('path', [path for path in FILES if path != ROOT / 'frex/__init__.py'], ids=module_name)
+def test_imports_run_one_way(path):
+    own = part(module_name(path))
+    assert own is not None, f'{path} has no place in RANKS'
+    for name in imports(path):
+        other = part(name)
+        allowed = name.split('.')[0] not in ('frex', 'frex_arch') or other == own or (other and RANKS[other] < RANKS[own])
+        assert allowed or name.startswith('frex.compat'), f'{own} imports {name}'
+
+
+@pytest.mark.parametrize('path', FILES, ids=module_name)
+def test_basicsr_is_met_in_few_places(path):
+    assert part(module_name(path)) in MEETS_BASICSR or not any(name.split('.')[0] == 'basicsr' for name in imports(path))
+
+
+def modules_after(code):
+    script = f'import sys\n{code}\nprint(*sys.modules)'
+    return subprocess.run([sys.executable, '-c', script], capture_output=True, text=True, check=True, cwd=ROOT).stdout.split()
+
+
+def test_the_networks_need_neither_basicsr_nor_frex():
+    loaded = modules_after('import frex_arch')
+    assert 'frex_arch.frex' in loaded
+    assert not {'basicsr', 'frex', 'cv2', 'yaml'} & set(loaded)
+
+
+def test_restoring_a_face_never_imports_basicsr(checkpoint, tmp_path):
+    code = (
+        'import numpy\nfrom frex.restore import FaceRestorer\n'
+        f'FaceRestorer.from_pretrained({str(checkpoint)!r}, "cpu").restore_aligned(numpy.zeros((64, 64, 3), numpy.uint8))'
+    )
+    loaded = modules_after(code)
+    assert 'frex.restore.restorer' in loaded
+    assert 'basicsr' not in loaded
+
+
+@pytest.mark.parametrize('code', ['import frex', 'import frex.cli.main', 'import frex.cli.restore'])
+def test_the_command_line_starts_without_torch(code):
+    assert not {'torch', 'cv2', 'numpy', 'basicsr'} & set(modules_after(code))

@@ -1,0 +1,79 @@
+"""The README is true: its commands parse, its files and tests are there."""
+
+import ast
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from frex.cli import restore, train
+from frex.options import find_option_file
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / 'README.md').read_text()
+COMMANDS = [line for block in re.findall(r'```bash\n(.*?)```', README, re.DOTALL) for line in block.splitlines() if line]
+ROWS = re.findall(r'^\| (.+?) \| `([\w/.]+)::(\w+)` \| `([\w/.]+)::(\w+)` \|$', README, re.MULTILINE)
+
+
+def made(arguments):
+    assert f'\n{arguments[0]}:' in (ROOT / 'Makefile').read_text()
+
+
+def parsed_by(*add_commands):
+    def parse(arguments):
+        from argparse import ArgumentParser
+
+        parser = ArgumentParser()
+        commands = parser.add_subparsers()
+        for add in add_commands:
+            add(commands)
+        args = parser.parse_args(arguments)
+        find_option_file(getattr(args, 'opt', 'options/train_frex_tiny.yml'))
+
+    return parse
+
+
+def piped(arguments):
+    assert arguments[0] == 'install'
+    assert {'--no-build-isolation', 'torch'} & set(arguments)
+
+
+def run_by_python(arguments):
+    assert (ROOT / arguments[0]).is_file()
+    parsed_by(restore.add_command)(['restore', *arguments[1:]])
+
+
+KNOWN = {
+    'make': made,
+    'pip': piped,
+    'basicsr': parsed_by(train.add_commands),
+    'frex': parsed_by(train.add_commands, restore.add_command),
+    'python': run_by_python,
+}
+
+
+def test_the_readme_has_commands_and_equations():
+    assert len(COMMANDS) >= 9
+    assert {equation for row in ROWS for equation in re.findall(r'\d+', row[0])} >= {str(number) for number in (*range(1, 10), 15, 18, 19)}
+
+
+@pytest.mark.parametrize('command', COMMANDS)
+def test_command_is_understood(command):
+    program, *arguments = shlex.split(command)
+    KNOWN[program](arguments)
+
+
+def definitions(file):
+    return {node.name for node in ast.walk(ast.parse((ROOT / file).read_text())) if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+
+
+@pytest.mark.parametrize(('equation', 'file', 'name', 'test_file', 'test'), ROWS, ids=[row[0] for row in ROWS])
+def test_equation_is_where_the_readme_says(equation, file, name, test_file, test):
+    assert name in definitions(file)
+    assert test in definitions(test_file)
+
+
+@pytest.mark.parametrize('path', sorted(set(re.findall(r'`((?:frex|frex_arch|tests|options)/[\w/.]*)`', README))))
+def test_path_is_there(path):
+    assert (ROOT / path).exists()
