@@ -1,6 +1,5 @@
 """Reading and writing pictures: BGR, uint8, as OpenCV and BasicSR have them."""
 
-import os
 from pathlib import Path
 
 import cv2
@@ -8,6 +7,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from frex.errors import FRExError
+from frex.files import replacing
 
 Image = UInt8[np.ndarray, 'height width 3']
 
@@ -42,12 +42,8 @@ def write_image(path: Path, image: Image) -> None:
     done, data = cv2.imencode(path.suffix, image)
     if not done:
         raise FRExError(f'{path}: OpenCV cannot write {path.suffix} files')
-    part = path.with_name(path.name + '.part')
-    try:
+    with replacing(path) as part:
         part.write_bytes(data.tobytes())
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def resize(image: Image, size: int) -> UInt8[np.ndarray, '{size} {size} 3']:

@@ -158,4 +158,6 @@ def _dataset(dataset: Options, phase: str, opt: Options) -> Options:
     roots = {key: str(Path(dataset[key]).expanduser()) for key in ('dataroot_gt', 'dataroot_lq') if dataset.get(key)}
     scale = {'scale': opt['scale']} if 'scale' in opt else {}
     seed = {} if dataset.get('type') != 'FaceDegradationDataset' else {'seed': opt['manual_seed']}
-    return {'name': phase} | seed | dataset | roots | scale | {'phase': phase.split('_')[0]}
+    # Without workers torch refuses to keep them; BasicSR validates without any.
+    alone = {} if phase == 'train' and dataset.get('num_worker_per_gpu') else {'persistent_workers': False}
+    return {'name': phase} | seed | dataset | roots | scale | alone | {'phase': phase.split('_')[0]}

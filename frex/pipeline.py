@@ -16,7 +16,7 @@ from frex import compat
 from frex.data.face_degradation_dataset import FaceDegradationDataset
 from frex.data.sampler import VisitSampler
 from frex.errors import FRExError, nearest
-from frex.options import Options, check_arguments, complete, read_options
+from frex.options import Options, check_arguments, complete, convert, read_options
 from frex.weights.checkpoint import check_frex_arguments
 
 compat.install()
@@ -29,6 +29,8 @@ from basicsr.utils.dist_util import get_dist_info, init_dist, master_only  # noq
 from basicsr.utils.misc import mkdir_and_rename  # noqa: E402
 from basicsr.utils.registry import ARCH_REGISTRY, MODEL_REGISTRY  # noqa: E402
 
+from frex.models.critic import critic_names  # noqa: E402
+from frex.models.train_options import TrainOptions  # noqa: E402
 from frex.registry import register  # noqa: E402
 
 
@@ -89,6 +91,8 @@ def check(opt: Options, where: str) -> None:
     for key, network in opt.items():
         if key.startswith('network_') and network is not None:
             check_network(network, f'{where}: {key}')
+    if opt['is_train'] and opt['model_type'] == 'FRExModel':
+        check_training(opt, where)
     for dataset in opt['datasets'].values():
         if dataset.get('type') == 'FaceDegradationDataset':
             check_dataset(dataset, opt, where)
@@ -114,6 +118,16 @@ def check_network(network: Options, where: str) -> None:
             constructor(**arguments)
     except (TypeError, ValueError) as error:
         raise FRExError(f'{where}: {error}') from None
+
+
+def check_training(opt: Options, where: str) -> None:
+    """Raise FRExError for a mistyped `train` section, a critic without its loss, or no data to train on."""
+    options = convert(TrainOptions, opt.get('train') or {}, f'{where}: train')
+    for name in critic_names(opt):
+        if getattr(options, f'{name}_gan_opt') is None:
+            raise FRExError(f'{where}: train.{name}_gan_opt: missing, but there is a network_d_{name}')
+    if 'train' not in opt['datasets']:
+        raise FRExError(f'{where}: datasets.train: missing')
 
 
 def check_dataset(dataset: Options, opt: Options, where: str) -> None:

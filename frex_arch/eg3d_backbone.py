@@ -68,10 +68,10 @@ class SynthesisLayer(nn.Module):
         self.clamp = clamp
         self.affine = EqualLinear(w_dim, in_channels, bias_init=1.0)
         self.weight = nn.Parameter(torch.randn(out_channels, in_channels, 3, 3))
-        self.bias = nn.Parameter(torch.zeros(out_channels))
         self.noise_strength = nn.Parameter(torch.zeros([]))
-        self.register_buffer('noise_const', torch.randn(size, size))
+        self.bias = nn.Parameter(torch.zeros(out_channels))
         self.register_buffer('resample_filter', resample_kernel())
+        self.register_buffer('noise_const', torch.randn(size, size))
 
     def forward(
         self,

@@ -34,9 +34,9 @@ def box_depths(
     origins: Float[Tensor, 'batch rays 3'], directions: Float[Tensor, 'batch rays 3'], side: float
 ) -> tuple[Float[Tensor, 'batch rays'], Float[Tensor, 'batch rays']]:
     """Depths at which rays enter and leave the cube of `side` around the origin; (-1, -2) for a ray that misses it."""
-    near = (-side / 2 * directions.sign() - origins) / directions
-    far = (side / 2 * directions.sign() - origins) / directions
-    enter, leave = near.amax(dim=2), far.amin(dim=2)
+    # A component of 0 gives -inf and inf, as it should.
+    low, high = (-side / 2 - origins) / directions, (side / 2 - origins) / directions
+    enter, leave = torch.minimum(low, high).amax(dim=2), torch.maximum(low, high).amin(dim=2)
     hit = enter <= leave
     return torch.where(hit, enter, -1.0), torch.where(hit, leave, -2.0)
 

@@ -120,6 +120,10 @@ def test_an_older_run_is_kept(run_folder, face_folder):
         (['-opt', TINY, *overrides('{faces}', 'network_g:out_size=96')], 'network_g: image sizes are powers of two'),
         (['-opt', TINY, *overrides('{faces}', 'model_type=FRExModle')], "model_type: no model 'FRExModle'; did you mean 'FRExModel'?"),
         (['-opt', TINY, *overrides('{faces}', 'datasets:train:gt_size=32')], 'gt_size: 32, but network_g.out_size is 64'),
+        (['-opt', TINY, *overrides('{faces}', 'train:optim_g:lr=fast')], 'train: Expected `float`, got `str` - at `$.optim_g.lr`'),
+        (['-opt', TINY, *overrides('{faces}', 'train:pixle_opt=~')], "train.pixle_opt: unknown key; did you mean 'pixel_opt'?"),
+        (['-opt', TINY, *overrides('{faces}', 'train:dual_gan_opt=~')], 'train.dual_gan_opt: missing, but there is a network_d_dual'),
+        (['-opt', TINY, *overrides('{faces}', 'datasets:train=~')], 'datasets.train: missing'),
         (['-opt', TINY, *overrides('{faces}', 'path:pretrain_network_g=/no.pth')], 'path.pretrain_network_g: no file /no.pth'),
         (
             ['-opt', TINY, *overrides('{faces}', 'datasets:train:dataset_enlarge_ratio=1', 'datasets:train:batch_size_per_gpu=6')],

@@ -13,6 +13,7 @@ ROOT = Path(__file__).parent.parent
 RANKS = {
     'frex_arch': 0,
     'frex.errors': 1,
+    'frex.files': 1,
     'frex.images': 2,
     'frex.options': 2,
     'frex.losses': 3,

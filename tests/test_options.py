@@ -134,7 +134,8 @@ def test_a_run_writes_below_its_root():
     opt = complete(minimal(), arguments(), Path('/root/of/run'), True, 0)
     assert opt['path']['models'] == '/root/of/run/experiments/run/models'
     assert opt['path']['log'] == '/root/of/run/experiments/run'
-    assert opt['datasets']['val_1'] == {'name': 'val_1', 'type': 'T', 'dataroot_gt': str(Path('~/x').expanduser()), 'phase': 'val'}
+    home = str(Path('~/x').expanduser())
+    assert opt['datasets']['val_1'] == {'name': 'val_1', 'type': 'T', 'dataroot_gt': home, 'phase': 'val', 'persistent_workers': False}
     results = complete(minimal(), arguments(), Path('/root/of/run'), False, 0)
     assert results['path']['visualization'] == '/root/of/run/results/run/visualization'
 

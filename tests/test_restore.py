@@ -174,7 +174,7 @@ def test_landmarks_in_one_place_are_refused():
 
 
 def test_a_picture_under_its_final_name_is_whole(tmp_path, monkeypatch):
-    monkeypatch.setattr('frex.images.os.replace', lambda part, path: (_ for _ in ()).throw(OSError(28, 'No space left on device')))
+    monkeypatch.setattr('frex.files.os.replace', lambda part, path: (_ for _ in ()).throw(OSError(28, 'No space left on device')))
     with pytest.raises(OSError, match='No space left'):
         write_image(tmp_path / 'a.png', np.zeros((4, 4, 3), np.uint8))
     assert names(tmp_path) == []

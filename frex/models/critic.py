@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from frex.losses.pyramid_loss import image_pyramid
 from frex.losses.r1_penalty import r1_penalty
 from frex.models.batch import Batch
+from frex.models.train_options import OptimizerOptions
 from frex_arch import FRExOutput
 
 Images = tuple[Tensor, ...]
@@ -53,6 +54,10 @@ class Critic:
         self.r1_every = r1_every
         self.r1 = torch.zeros([])
         self.optimizer: torch.optim.Optimizer
+
+    def set_optimizer(self, options: OptimizerOptions) -> None:
+        """Lazy R1 is one more step in `r1_every`, for which rate and betas are corrected."""
+        self.optimizer = options.build(list(self.net.parameters()), share=self.r1_every / (self.r1_every + 1))
 
     def generator_loss(self, output: FRExOutput, batch: Batch) -> Tensor:
         """softplus(-D(fake)): what the generator pays for being told apart."""

@@ -13,9 +13,12 @@ from basicsr.utils.dist_util import master_only
 from torch import Tensor, nn
 
 from frex.errors import FRExError
+from frex.files import replacing
 from frex.models.batch import Batch
 from frex.models.critic import Critic, critic_names, frozen
 from frex.models.objective import Objective, total
+from frex.models.train_options import TrainOptions
+from frex.options import convert
 from frex.weights.checkpoint import load_strict, read_file, save_checkpoint
 from frex_arch import FRExOutput
 
@@ -31,43 +34,39 @@ class FRExModel(SRModel):
     # --- Set-up
 
     def init_training_settings(self) -> None:
-        train_opt = self.opt['train']
+        self.train_options = convert(TrainOptions, self.opt['train'], 'train')
         self.net_g.train()
-        self.ema_decay = train_opt.get('ema_decay', 0)
         self.net_g_ema = build_network(self.opt['network_g']).to(self.device).eval()
         self.model_ema(0)
-        if self.opt['path'].get('resume_state'):
-            self.load_network(self.net_g_ema, self.opt['path']['pretrain_network_g'], True, 'params_ema')
-        self.objective = Objective(train_opt).to(self.device)
+        path = self.opt['path']
+        if path.get('resume_state'):
+            self.load_network(self.net_g_ema, path['pretrain_network_g'], True, 'params_ema')
+        self.objective = Objective(self.train_options).to(self.device)
         self.critics = [self._build_critic(name) for name in critic_names(self.opt)]
         self.setup_optimizers()
         self.setup_schedulers()
 
     def _build_critic(self, name: str) -> Critic:
-        train_opt, path = self.opt['train'], self.opt['path']
-        key = f'network_d_{name}'
-        net = self.model_to_device(build_network(self.opt[key]))
+        net = self.model_to_device(build_network(self.opt[f'network_d_{name}']))
         self.print_network(net)
-        if path.get(f'pretrain_{key}'):
-            self.load_network(net, path[f'pretrain_{key}'], path.get(f'strict_load_d_{name}', True), 'params')
+        pretrained = self.opt['path'].get(f'pretrain_network_d_{name}')
+        if pretrained:
+            self.load_network(net, pretrained)
         return Critic(
             name,
             net,
-            build_loss(train_opt[f'{name}_gan_opt']).to(self.device),
-            r1_weight=train_opt.get('r1_reg_weight', 10),
-            r1_every=train_opt.get('net_d_reg_every', 16),
+            build_loss(getattr(self.train_options, f'{name}_gan_opt')).to(self.device),
+            r1_weight=self.train_options.r1_reg_weight,
+            r1_every=self.train_options.net_d_reg_every,
             sizes=getattr(self.get_bare_model(net), 'sizes', ()),
         )
 
     def setup_optimizers(self) -> None:
-        train_opt = self.opt['train']
         trainable = [parameter for parameter in self.net_g.parameters() if parameter.requires_grad]
-        self.optimizer_g = self.get_optimizer(**_optimizer(train_opt['optim_g'], trainable))
+        self.optimizer_g = self.train_options.optim_g.build(trainable)
         self.optimizers.append(self.optimizer_g)
         for critic in self.critics:
-            # Lazy R1 is one more step in `r1_every`: the rates are corrected for it as in StyleGAN2, appendix B.
-            share = critic.r1_every / (critic.r1_every + 1)
-            critic.optimizer = self.get_optimizer(**_optimizer(train_opt['optim_d'], list(critic.net.parameters()), share))
+            critic.set_optimizer(self.train_options.optim_d or self.train_options.optim_g)
             self.optimizers.append(critic.optimizer)
 
     @master_only
@@ -99,7 +98,7 @@ class FRExModel(SRModel):
         for critic in self.critics:
             losses |= critic.step(self.output, batch, current_iter)
 
-        self.model_ema(self.ema_decay)
+        self.model_ema(self.train_options.ema_decay)
         self.log_dict = self.reduce_loss_dict(losses)
 
     def generator_losses(self, output: FRExOutput, batch: Batch) -> dict[str, Tensor]:
@@ -147,6 +146,20 @@ class FRExModel(SRModel):
         options = net_label.replace('net_', 'network_', 1)
         save_checkpoint(path, states, {options: self.opt[options]})
 
+    @master_only
+    def save_training_state(self, epoch: int, current_iter: int) -> None:
+        """Write `training_states/ITER.state`: optimisers and schedulers; nothing for the last, `latest` one."""
+        if current_iter == -1:
+            return
+        state = {
+            'epoch': epoch,
+            'iter': current_iter,
+            'optimizers': [optimizer.state_dict() for optimizer in self.optimizers],
+            'schedulers': [scheduler.state_dict() for scheduler in self.schedulers],
+        }
+        with replacing(Path(self.opt['path']['training_states']) / f'{current_iter}.state') as part:
+            torch.save(state, part)
+
     def load_network(self, net: nn.Module, load_path: str, strict: bool = True, param_key: str | None = 'params') -> None:
         """Load `param_key` of a file (all of it if None), never another key in its place."""
         content = read_file(Path(load_path))
@@ -157,13 +170,6 @@ class FRExModel(SRModel):
             super().load_network(net, load_path, strict, param_key)
         else:
             load_strict(self.get_bare_model(net), content if param_key is None else content[param_key], load_path)
-
-
-def _optimizer(options: dict[str, Any], parameters: list[nn.Parameter], share: float = 1.0) -> dict[str, Any]:
-    """Arguments of `get_optimizer`, with learning rate and betas corrected for `share`."""
-    arguments = {key: value for key, value in options.items() if key != 'type'}
-    arguments |= {'lr': options['lr'] * share, 'betas': [beta**share for beta in options.get('betas', (0.9, 0.999))]}
-    return {'optim_type': options['type'], 'params': parameters} | arguments
 
 
 def _millions(parameters: Any) -> str:

@@ -1,7 +1,6 @@
 """What the generator is trained for: the terms of Eqs. 14 and 18 that need no critic."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import torch
 from basicsr.losses import build_loss
@@ -9,6 +8,7 @@ from basicsr.utils import get_root_logger
 from torch import Tensor, nn
 
 from frex.models.batch import Batch
+from frex.models.train_options import TrainOptions
 from frex_arch import FRExOutput
 
 Term = Callable[[nn.Module, FRExOutput, Batch], Tensor | None]
@@ -29,9 +29,9 @@ TERMS: dict[str, tuple[str, Term]] = {
 class Objective(nn.Module):
     """The configured terms. A term that a batch has no labels for is left out, which is said once."""
 
-    def __init__(self, train_opt: Mapping[str, Any]) -> None:
+    def __init__(self, options: TrainOptions) -> None:
         super().__init__()
-        self.losses = nn.ModuleDict({key: build_loss(train_opt[key]) for key in TERMS if train_opt.get(key)})
+        self.losses = nn.ModuleDict({key: build_loss(getattr(options, key)) for key in TERMS if getattr(options, key)})
         self.left_out: set[str] = set()
 
     def forward(self, output: FRExOutput, batch: Batch) -> dict[str, Tensor]:

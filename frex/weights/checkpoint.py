@@ -1,6 +1,5 @@
 """FREx checkpoints: state dicts, with the options of the network they belong to."""
 
-import os
 import pickle
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from frex.errors import FRExError
+from frex.files import replacing
 from frex.options import check_arguments
 from frex_arch import EG3D, FREx, StyleGAN2
 from frex_arch.encoder_3d import Encoder3D
@@ -30,13 +30,9 @@ class Checkpoint(NamedTuple):
 
 def save_checkpoint(path: Path, states: Mapping[str, State], options: Mapping[str, Any]) -> None:
     """Write under a temporary name, then rename: a file under its final name is whole."""
-    part = path.with_name(path.name + '.part')
     content = {key: {name: value.detach().cpu() for name, value in state.items()} for key, state in states.items()}
-    try:
+    with replacing(path) as part:
         torch.save(content | dict(options), part)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def read_file(path: Path) -> dict[str, Any]:

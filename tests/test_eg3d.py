@@ -1,0 +1,351 @@
+"""The 3D prior against the official EG3D, and scenes whose picture is known."""
+
+import math
+from collections.abc import Callable, Iterator
+
+import pytest
+import torch
+import torch.nn.functional as F
+from golden import SAMPLE_COUNT, SAMPLE_STEP, Golden, fill
+from torch import Tensor
+
+from frex_arch.camera import ffhq_intrinsics, frontal_camera, look_at, pack_camera, unpack_camera
+from frex_arch.eg3d import EG3D, Decoder
+from frex_arch.eg3d_backbone import MappingNetwork, SynthesisNetwork
+from frex_arch.rendering import pixel_rays, sample_planes
+
+TINY_BACKBONE = {'z_dim': 32, 'channel_base': 1024, 'channel_max': 32}
+OPTIONS = {'eg3d_tiny': {**TINY_BACKBONE, 'depth_samples': 12, 'importance_samples': 12, 'render_size': 32}, 'eg3d_full': {}}
+INPUTS = {'seed', 'c', 'z', 'w_plus', 'points'}
+VIEWS = ('cam0', 'cam1', 'cam2', 'wplus_cam1')
+UNRECORDED = {'wplus_cam1_image_raw', 'wplus_cam1_sr0_img'}
+
+# Largest differences allowed where nothing is rendered.
+LIMITS = {
+    **dict.fromkeys(('ws', 'ws_psi0.7', 'ws_psi0.7_cutoff7', 'points_rgb'), 1e-5),
+    **dict.fromkeys(('ray_origins', 'ray_directions'), 1e-6),
+    **dict.fromkeys(('planes', 'planes_noise_none', 'points_features'), 1e-4),
+    **{f'wplus_b{2**k}_{kind}': 5e-5 for k in range(2, 9) for kind in ('x', 'img')},
+    'points_sigma': 4e-4,
+}
+RENDERED = ('feature_image', 'image_raw', 'image_depth', 'weights_sum')
+ENLARGED = ('sr0_x', 'sr0_img', 'sr1_x', 'image')
+# The same for a view, rendered and enlarged, and in the mean: tiny's planes are so unsmooth that a ray direction's last bit shows.
+VIEW_LIMITS = {'eg3d_tiny': (2e-3, 5e-3, 1e-4), 'eg3d_full': (1e-3, 1e-3, 2e-5)}
+
+OF_VIEWS = [f'{view}_{kind}' for view in VIEWS for kind in (*RENDERED, *ENLARGED) if f'{view}_{kind}' not in UNRECORDED]
+IN_THE_MEAN = [record for record in OF_VIEWS if record.endswith(('feature_image', *ENLARGED))]
+
+
+def view_outputs(net: EG3D, view: str, planes: Tensor, ws: Tensor, camera: Tensor) -> Iterator[tuple[str, Tensor]]:
+    rendered = net.render(planes, camera)
+    first, second = net.superresolution.blocks(rendered.feature_image, ws)
+    values = (rendered.feature_image, rendered.feature_image[:, :3], rendered.depth, rendered.opacity, *first, *second)
+    yield from zip((f'{view}_{kind}' for kind in (*RENDERED, *ENLARGED)), values, strict=True)
+
+
+def outputs(net: EG3D, golden: Golden) -> Iterator[tuple[str, Tensor]]:
+    """All that is recorded, in the official layout."""
+    camera, points, w_plus = golden['c'], golden['points'], golden['w_plus']
+    ws = net.mapping(golden['z'], camera)
+    yield 'ws', ws
+    yield 'ws_psi0.7', net.mapping(golden['z'], camera, 0.7)
+    yield 'ws_psi0.7_cutoff7', net.mapping(golden['z'], camera, 0.7, 7)
+    yield from zip(('ray_origins', 'ray_directions'), pixel_rays(*unpack_camera(camera), net.render_size), strict=True)
+
+    planes = net.planes(ws[: golden.arrays['planes@shape'][0]])
+    yield 'planes', planes.flatten(1, 2)
+    planes, ws = planes[:1], ws[:1]
+    yield 'planes_noise_none', net.planes(ws, 'none').flatten(1, 2)
+    yield 'points_features', sample_planes(planes, points)
+    colours, densities = net.query(planes, points)
+    yield 'points_rgb', colours
+    yield 'points_sigma', densities[..., None]
+    for k, (feature, image) in enumerate(net.backbone.synthesis.blocks(w_plus), start=2):
+        yield f'wplus_b{2**k}_x', feature
+        yield f'wplus_b{2**k}_img', image
+
+    for i in range(3):
+        yield from view_outputs(net, f'cam{i}', planes, ws, camera[i : i + 1])
+    yield from view_outputs(net, 'wplus_cam1', net.planes(w_plus), w_plus, camera[1:2])
+
+
+def depth_difference(golden: Golden, record: str, depth: Tensor) -> float:
+    """Largest difference where the official opacity is above 0.01: elsewhere depth is a quotient of two roundings."""
+    opacity = record.replace('image_depth', 'weights_sum')
+    places = torch.arange(SAMPLE_COUNT) * SAMPLE_STEP % depth.numel()
+    parts = {'': depth, '@sample': depth.flatten()[places], '@crop': depth[..., 32:96, 32:96]}
+    recorded = [part for part in parts if record + part in golden.arrays]
+    return max((parts[part] - golden[record + part])[golden[opacity + part] > 0.01].abs().amax().item() for part in recorded)
+
+
+@pytest.fixture(scope='module', params=OPTIONS)
+@torch.no_grad()
+def compared(request):
+    """Difference and limit of each record of one file, the largest and the mean."""
+    golden, net = Golden(request.param), EG3D(**OPTIONS[request.param])
+    state = fill(golden.keys)
+    assert [(key, value.shape) for key, value in net.state_dict().items()] == [(key, value.shape) for key, value in state.items()]
+    net.load_state_dict(state)
+    rendered, enlarged, mean = VIEW_LIMITS[request.param]
+    largest, means = {}, {}
+    for record, value in outputs(net, golden):
+        limit = LIMITS.get(record, enlarged if record.endswith(ENLARGED) else rendered)
+        if record in IN_THE_MEAN:
+            means[record] = golden.mean_difference(record, value), mean
+        if record not in UNRECORDED:
+            measure = depth_difference if record.endswith('image_depth') else Golden.difference
+            largest[record] = measure(golden, record, value), limit
+    return largest, means
+
+
+@pytest.mark.parametrize('name', OPTIONS)
+def test_no_official_output_is_forgotten(name):
+    assert {*LIMITS, *OF_VIEWS} == {key.partition('@')[0] for key in Golden(name).arrays} - INPUTS
+
+
+@pytest.mark.parametrize('record', [*LIMITS, *OF_VIEWS])
+def test_equals_the_official_eg3d(compared, record):
+    difference, limit = compared[0][record]
+    assert difference <= limit
+
+
+@pytest.mark.parametrize('record', IN_THE_MEAN)
+def test_equals_the_official_eg3d_in_the_mean(compared, record):
+    difference, limit = compared[1][record]
+    assert difference <= limit
+
+
+def small_eg3d(**options) -> EG3D:
+    """A network of a few channels with random weights, that renders 8 x 8."""
+    torch.manual_seed(0)
+    backbone = {'z_dim': 8, 'w_dim': 16, 'plane_size': 16, 'plane_channels': 4, 'channel_base': 64, 'channel_max': 8}
+    sampling = {'render_size': 8, 'depth_samples': 6, 'importance_samples': 6}
+    enlarging = {'out_size': 32, 'feature_channels': 4, 'superresolution_channels': (4, 4)}
+    net = EG3D(**(backbone | sampling | enlarging | options)).requires_grad_(False)
+    # So that a random head is dense.
+    net.decoder.net[2].bias[0] = 3
+    return net
+
+
+@pytest.fixture
+def small():
+    return small_eg3d()
+
+
+def latent_codes(net: EG3D, batch: int = 1) -> Tensor:
+    return torch.randn(batch, net.num_ws, net.w_dim, generator=torch.Generator().manual_seed(1))
+
+
+def turned(yaw: float = 0.4, pitch: float = 0.1) -> Tensor:
+    return pack_camera(look_at(torch.tensor([yaw]), torch.tensor([pitch])), ffhq_intrinsics()[None])
+
+
+def test_the_same_input_gives_the_same_bytes(small):
+    state = torch.get_rng_state()
+    first, second = small(latent_codes(small), turned()), small(latent_codes(small), turned())
+    assert all(torch.equal(x, y) for x, y in zip(first, second, strict=True))
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize('draws', [{'jitter': True}, {'noise': 'random'}])
+def test_draws_come_from_the_generator_alone(small, draws):
+    for block in small.backbone.synthesis.children():
+        torch.nn.init.ones_(block.conv1.noise_strength)
+
+    def image(seed):
+        return small(latent_codes(small), turned(), generator=torch.Generator().manual_seed(seed), **draws).image
+
+    state = torch.get_rng_state()
+    assert torch.equal(image(1), image(1))
+    assert not torch.equal(image(1), image(2))
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize(
+    'options', [{'depth_range': None}, {'depth_range': None, 'disparity': True}, {'disparity': True}, {'box_warp': 2.0}]
+)
+@pytest.mark.parametrize('jitter', [False, True])
+def test_every_way_to_bound_the_rays_gives_finite_values(options, jitter):
+    net = small_eg3d(**options)
+    output = net(latent_codes(net), turned(), generator=torch.Generator().manual_seed(0), jitter=jitter)
+    assert all(torch.isfinite(value).all() for value in output)
+
+
+def test_shapes_follow_from_the_options(small):
+    output = small(latent_codes(small, 2), frontal_camera(2))
+    assert small.num_ws == 2 * 3
+    assert small.planes(latent_codes(small)).shape == (1, 3, 4, 16, 16)
+    assert output.image.shape == (2, 3, 32, 32)
+    assert output.feature_image.shape == (2, 4, 8, 8)
+    assert output.depth.shape == (2, 1, 8, 8)
+    assert torch.equal(output.image_raw, output.feature_image[:, :3])
+
+
+def test_a_batch_is_its_samples(small):
+    ws, cameras = latent_codes(small, 2), torch.cat([turned(), turned(-0.3)])
+    together = small(ws, cameras)
+    alone = [small(ws[i : i + 1], cameras[i : i + 1]) for i in range(2)]
+    torch.testing.assert_close(together.image, torch.cat([output.image for output in alone]), rtol=0, atol=1e-5)
+    torch.testing.assert_close(together.depth, torch.cat([output.depth for output in alone]), rtol=0, atol=1e-5)
+
+
+def test_mixed_precision_stays_near(small):
+    whole = small(latent_codes(small), turned())
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        mixed = small(latent_codes(small), turned())
+    assert mixed.image.dtype == torch.bfloat16
+    for exact, rounded in zip(whole, mixed, strict=True):
+        torch.testing.assert_close(rounded.float(), exact, rtol=0, atol=0.05)
+
+
+def test_another_size_is_named():
+    with pytest.raises(ValueError, match='100'):
+        small_eg3d(out_size=100)
+
+
+def test_super_resolution_uses_the_last_latent_code_alone(small):
+    feature_image, ws = torch.randn(1, 4, 8, 8), latent_codes(small)
+    image = small.super_resolve(feature_image, ws)
+    others, last = ws.clone(), ws.clone()
+    others[:, :-1] += 1
+    last[:, -1] += 1
+    assert torch.equal(small.super_resolve(feature_image, others), image)
+    assert not torch.allclose(small.super_resolve(feature_image, last), image)
+
+
+def test_a_feature_image_of_another_size_is_resized_with_antialiasing(small):
+    feature_image, ws = torch.randn(1, 4, 16, 16), latent_codes(small)
+    resized = F.interpolate(feature_image, size=(8, 8), mode='bilinear', align_corners=False, antialias=True)
+    assert torch.equal(small.super_resolve(feature_image, ws), small.super_resolve(resized, ws))
+
+
+def test_each_block_takes_the_next_ones_first_latent_code_for_its_colours():
+    torch.manual_seed(0)
+    network = SynthesisNetwork(w_dim=8, size=16, image_channels=3, channel_base=64, channel_max=8)
+    ws = torch.randn(1, 6, 8, requires_grad=True)
+
+    def used(output):
+        (gradient,) = torch.autograd.grad(output.square().sum(), ws, retain_graph=True)
+        return gradient[0].abs().amax(dim=1).nonzero().flatten().tolist()
+
+    assert network.num_ws == 6
+    blocks = network.blocks(ws)
+    # One convolution at 4 x 4, two at 8 x 8 and at 16 x 16.
+    assert [used(feature) for feature, _ in blocks] == [[0], [0, 1, 2], [0, 1, 2, 3, 4]]
+    assert [used(image) for _, image in blocks] == [[0, 1], [0, 1, 2, 3], [0, 1, 2, 3, 4, 5]]
+
+
+def test_gradients_reach_latent_codes_and_camera_of_a_frozen_network(small):
+    ws, camera = latent_codes(small).requires_grad_(), turned().requires_grad_()
+    small(ws, camera).image.square().mean().backward()
+    assert torch.isfinite(ws.grad).all()
+    assert torch.isfinite(camera.grad).all()
+    assert (ws.grad.abs().amax(dim=2) > 0).all()
+    # The last row of the pose is 0, 0, 0, 1 for every camera.
+    assert (camera.grad[0, :12] != 0).all()
+    assert all(parameter.grad is None for parameter in small.parameters())
+
+
+def test_full_truncation_leaves_the_mean_code(small):
+    small.w_avg.copy_(torch.arange(16.0))
+    z = torch.randn(2, 8)
+    ws = small.mapping(z, frontal_camera(2), truncation_psi=0.0, truncation_cutoff=4)
+    torch.testing.assert_close(ws[:, :4], torch.arange(16.0).expand(2, 4, 16))
+    torch.testing.assert_close(ws[:, 4:], small.mapping(z, frontal_camera(2))[:, 4:])
+
+
+def test_a_mapping_conditioned_on_the_camera_asks_for_one():
+    with pytest.raises(ValueError, match='camera'):
+        MappingNetwork(8, 25, 16, num_ws=6)(torch.randn(2, 8))
+
+
+def test_the_decoder_by_hand():
+    decoder = Decoder(channels=2, feature_channels=1, hidden=1)
+    state = {
+        'net.0.weight': torch.tensor([[math.sqrt(2), 0.0]]),
+        'net.0.bias': torch.tensor([-1.0]),
+        'net.2.weight': torch.tensor([[2.0], [1.0]]),
+        'net.2.bias': torch.tensor([0.5, -math.log(2)]),
+    }
+    decoder.load_state_dict(state)
+    # The planes' mean is (1, 5): softplus(1 - 1) = ln 2. Density 2 ln 2 + 0.5, colour sigmoid(0) = 1/2 of a range widened to 1.002.
+    features = torch.tensor([[3.0, 5.0], [-1.0, 6.0], [1.0, 4.0]])[None, :, None]
+    colours, densities = decoder(features)
+    torch.testing.assert_close(colours, torch.tensor([[[0.5 * 1.002 - 0.001]]]))
+    torch.testing.assert_close(densities, torch.tensor([[2 * math.log(2) + 0.5]]))
+
+
+def scene(density: Callable[[Tensor], Tensor], **options) -> EG3D:
+    """A network that renders `density` of points, in colours that tell where they are: x, y, z of -1/2..1/2 give 0..1."""
+    net = small_eg3d(render_size=16, depth_samples=48, importance_samples=48, **options)
+    net.query = lambda _planes, points: (points + 0.5, density(points))
+    return net
+
+
+def solid(inside: Tensor) -> Tensor:
+    """Raw densities: opaque within half a step inside, nothing outside."""
+    return torch.where(inside, 3000.0, -1000.0)
+
+
+# A depth is known to a step of the coarse samples.
+STEP = (3.3 - 2.25) / 47
+NO_PLANES = torch.zeros(1, 3, 1, 1, 1)
+
+
+@pytest.mark.parametrize('camera', [frontal_camera(), turned(), turned(-1.0, -0.3)], ids=['front', 'left', 'far right and above'])
+def test_a_ball_looks_like_a_ball(camera):
+    radius = 0.25
+    rendered = scene(lambda points: solid(points.norm(dim=2) < radius)).render(NO_PLANES, camera)
+    origins, directions = pixel_rays(*unpack_camera(camera), 16)
+    # A ray comes nearest to the ball's middle at depth -o.d, at a distance whose square is o.o - (o.d)^2.
+    nearest = -(origins * directions).sum(dim=2)
+    chord = radius**2 - (origins.square().sum(dim=2) - nearest**2)
+    missed, hit = chord < 0, chord > STEP**2
+    depth, opacity, colours = (image.flatten(2)[0] for image in (rendered.depth, rendered.opacity, rendered.feature_image))
+    assert missed.sum() > 100
+    assert hit.sum() > 50
+
+    assert not opacity[:, missed[0]].any()
+    assert (colours[:, missed[0]] == -1).all()
+    assert (opacity[:, hit[0]] > 0.999).all()
+    surface_depth = nearest[hit] - chord[hit].sqrt()
+    torch.testing.assert_close(depth[0, hit[0]], surface_depth, rtol=0, atol=STEP)
+    # Colours 0..1 become -1..1, twice the position.
+    surface = origins[hit] + surface_depth[:, None] * directions[hit]
+    torch.testing.assert_close(colours[:, hit[0]].T, 2 * surface, rtol=0, atol=2 * STEP)
+
+
+@pytest.mark.parametrize('raw_density', [-2.0, 1.0, 3.0])
+def test_a_fog_that_fills_everything_lets_light_pass_exponentially(raw_density):
+    rendered = scene(lambda points: torch.full_like(points[..., 0], raw_density)).render(NO_PLANES, frontal_camera())
+    density = math.log1p(math.exp(raw_density - 1))
+    # From the first sample, half a step beyond 2.25, over the whole length of 1.05.
+    passing = math.exp(-1.05 * density)
+    torch.testing.assert_close(rendered.opacity, torch.full((1, 1, 16, 16), 1 - passing))
+    # Mean of t under density exp(-density t), 0 < t < 1.05.
+    mean = 1 / density - 1.05 * passing / (1 - passing)
+    torch.testing.assert_close(rendered.depth, torch.full((1, 1, 16, 16), 2.25 + STEP / 2 + mean), rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize(('white_background', 'colour'), [(False, -1.0), (True, 1.0)])
+def test_an_empty_scene_is_black_unless_white_is_asked_for(white_background, colour):
+    empty = scene(lambda points: solid(torch.zeros_like(points[..., 0], dtype=torch.bool)), white_background=white_background)
+    rendered = empty.render(NO_PLANES, frontal_camera())
+    assert torch.equal(rendered.feature_image, torch.full((1, 3, 16, 16), colour))
+    # As far as the last sample, half a step beyond the range.
+    torch.testing.assert_close(rendered.depth, torch.full((1, 1, 16, 16), 3.3 + STEP / 2))
+
+
+def test_the_nearer_of_two_walls_hides_the_other():
+    walls = scene(lambda points: solid(((points[..., 2] - 0.2).abs() < 0.05) | ((points[..., 2] + 0.2).abs() < 0.05)))
+    front = walls.render(NO_PLANES, frontal_camera())
+    behind = walls.render(NO_PLANES, turned(math.pi, 0.0))
+    # The near wall's face is at z = +-0.25, and shows the colour of its place.
+    torch.testing.assert_close(front.feature_image[:, 2], torch.full((1, 16, 16), 0.5), rtol=0, atol=2 * STEP)
+    torch.testing.assert_close(behind.feature_image[:, 2], torch.full((1, 16, 16), -0.5), rtol=0, atol=2 * STEP)
+    # Image right is +x from the front and -x from behind; down is -y from both.
+    assert (front.feature_image[:, 0].diff(dim=2) > 0).all()
+    assert (behind.feature_image[:, 0].diff(dim=2) < 0).all()
+    assert (front.feature_image[:, 1].diff(dim=1) < 0).all()
+    assert (behind.feature_image[:, 1].diff(dim=1) < 0).all()

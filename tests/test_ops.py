@@ -1,0 +1,321 @@
+"""The building blocks against the official EG3D's, and against their definitions."""
+
+import itertools
+import math
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from golden import Golden, fill
+from torch import Tensor, nn
+
+from frex_arch import ops, rendering
+from frex_arch.eg3d import Decoder
+from frex_arch.eg3d_backbone import MappingNetwork, SynthesisBlock, SynthesisLayer, SynthesisNetwork, ToRGBLayer
+
+GOLDEN = Golden('eg3d_ops')
+# What the other records were made of, besides those that are called `in:`.
+INPUTS = {
+    *('seed', 'filter_1243', 'ramp_planes', 'ramp_point', 'imp_z', 'imp_weights', 'pdf_bins', 'pdf_weights'),
+    *('march_colors', 'march_densities_used', 'march_depths', 'unify_depths_in'),
+}
+LIMIT = 5e-6
+# The density is about 20.
+LIMITS = {'decoder_sigma': 5e-5}
+
+
+def given(name: str) -> Tensor:
+    """An input of the official blocks."""
+    return GOLDEN[f'in:{name}']
+
+
+def official(name: str, net: nn.Module) -> nn.Module:
+    """`net` with the official weights of block `name`; their names, order and shapes must be its own."""
+    state = fill(GOLDEN.keys[name], prefix=f'{name}.')
+    assert [(key, value.shape) for key, value in net.state_dict().items()] == [(key, value.shape) for key, value in state.items()]
+    net.load_state_dict(state)
+    return net
+
+
+def resize(size: int, antialias: bool) -> Tensor:
+    return F.interpolate(given('resize_x'), size=(size, size), mode='bilinear', align_corners=False, antialias=antialias)
+
+
+def conv2d_layer_up() -> Tensor:
+    """EG3D's Conv2dLayer that doubles the size, with clamp 1.2."""
+    state = fill(GOLDEN.keys['conv2dlayer_up2'], prefix='conv2dlayer_up2.')
+    x = ops.upsampling_conv2d(given('conv2d_layer_x'), state['weight'] / math.sqrt(3 * 3 * 3), state['resample_filter'])
+    return ops.scaled_leaky_relu(x, state['bias'], clamp=1.2)
+
+
+def conv2d_layer_down() -> Tensor:
+    """EG3D's linear Conv2dLayer that halves the size, without bias, with gain sqrt(1/2)."""
+    state = fill(GOLDEN.keys['conv2dlayer_down2'], prefix='conv2dlayer_down2.')
+    return F.conv2d(ops.downsample2d(given('conv2d_layer_x'), state['resample_filter']), state['weight'] / math.sqrt(3)) * math.sqrt(0.5)
+
+
+def synthesis_layer(name: str, noise: str, **options) -> Tensor:
+    return official(name, SynthesisLayer(5, 7, 6, **options))(given('synth_x'), given('w6'), noise)
+
+
+def synthesis_block() -> tuple[Tensor, Tensor]:
+    return official('synthblock', SynthesisBlock(5, 7, 6, 16, 3))(given('synth_x'), given('synth_img'), given('ws3'))
+
+
+def first_synthesis_block() -> tuple[Tensor, Tensor]:
+    return official('synthblock_first', SynthesisBlock(0, 7, 6, 4, 3))(None, None, given('ws3')[:, :2])
+
+
+def synthesis_network() -> SynthesisNetwork:
+    return official('synthnet', SynthesisNetwork(w_dim=6, size=16, image_channels=5, channel_base=64, channel_max=8))
+
+
+def mapping(*truncation: float) -> Tensor:
+    return official('mapnet.mapping', MappingNetwork(6, 25, 8, num_ws=5))(given('mapping_z'), given('mapping_c'), *truncation)
+
+
+def decoded() -> tuple[Tensor, Tensor]:
+    return official('osg.decoder', Decoder(32, 32))(given('decoder_features'))
+
+
+def box_depths() -> tuple[Tensor, Tensor]:
+    return rendering.box_depths(given('box_rays_o'), F.normalize(given('box_rays_d'), dim=2), side=1.0)
+
+
+def stratified(disparity: bool) -> Tensor:
+    start = torch.full((1, 2), 2.25)
+    return rendering.stratified_depths(start, torch.full((1, 2), 3.3), 12, disparity=disparity)[..., None]
+
+
+def march_depths() -> Tensor:
+    return GOLDEN['march_depths'][..., 0]
+
+
+def march_weights() -> Tensor:
+    return rendering.interval_weights(GOLDEN['march_densities_used'][..., 0], march_depths())
+
+
+def march_colours(white_background: bool) -> Tensor:
+    return rendering.composite(GOLDEN['march_colors'], rendering.sample_weights(march_weights()), white_background)
+
+
+def merged() -> tuple[Tensor, Tensor]:
+    return rendering.merge_depths(march_depths(), GOLDEN['unify_depths_in'][..., 0])
+
+
+def merge(coarse: str, fine: str) -> Tensor:
+    values = torch.cat([GOLDEN[coarse], given(fine)], dim=2)
+    return values.gather(2, merged()[1][..., None].expand(-1, -1, -1, values.shape[-1]))
+
+
+FILTER, ASYMMETRIC = ops.resample_kernel(), GOLDEN['filter_1243']
+X, W3, W1, STYLES, UNIT = given('fir_x'), given('conv_w3'), given('conv_w1'), given('styles'), torch.ones(2, 3)
+
+OFFICIAL_BLOCKS: dict[str, Callable[[], Tensor]] = {
+    'filter_1331': ops.resample_kernel,
+    'upsample2d': lambda: ops.upsample2d(X, FILTER),
+    'upsample2d_1243': lambda: ops.upsample2d(X, ASYMMETRIC),
+    'downsample2d': lambda: ops.downsample2d(X, FILTER),
+    'downsample2d_1243': lambda: ops.downsample2d(X, ASYMMETRIC),
+    'filter2d_1243': lambda: ops.filter2d(X, ASYMMETRIC),
+    'upfirdn2d_up3_down2_pad': lambda: ops.upfirdn2d(X, ASYMMETRIC, up=3, down=2, padding=(2, -1, 0, 3), gain=1.5),
+    'conv_k3': lambda: ops.modulated_conv2d(X, W3, UNIT, demodulate=False),
+    'conv_k3_up2': lambda: ops.upsampling_conv2d(X, W3, ASYMMETRIC),
+    'conv_k3_up2_flip': lambda: ops.upsampling_conv2d(X, W3.flip(2, 3), ASYMMETRIC),
+    'conv_k3_down2': lambda: ops.downsampling_conv2d(X, W3, ASYMMETRIC),
+    'conv_k1_up2': lambda: ops.upsample2d(ops.modulated_conv2d(X, W1, UNIT, demodulate=False), ASYMMETRIC),
+    'conv_k1_down2': lambda: ops.modulated_conv2d(ops.downsample2d(X, ASYMMETRIC), W1, UNIT, demodulate=False),
+    'bias_act_linear': lambda: X + given('bias')[:, None, None],
+    'bias_act_lrelu': lambda: ops.scaled_leaky_relu(X, given('bias')),
+    'bias_act_lrelu_gain_clamp': lambda: ops.scaled_leaky_relu(X, given('bias'), gain=2.0, clamp=0.7),
+    'normalize_2nd_moment': lambda: ops.normalize_second_moment(given('n2m_x')),
+    'modconv': lambda: ops.modulated_conv2d(X, W3, STYLES),
+    'modconv_up2_noise': lambda: ops.modulated_conv2d(X, W3, STYLES, up_kernel=FILTER) + given('noise_up'),
+    'modconv_up2_noise_unfused': lambda: ops.modulated_conv2d(X, W3, STYLES, up_kernel=FILTER) + given('noise_up'),
+    'modconv_k1_no_demod': lambda: ops.modulated_conv2d(X, W1, STYLES, demodulate=False),
+    'fc_linear': lambda: official('fc_linear', ops.EqualLinear(6, 5))(given('fc_x')),
+    'fc_lrelu_lr0.01': lambda: official('mapping.fc0', ops.EqualLinear(6, 5, lr_mul=0.01, activate=True))(given('fc_x')),
+    'conv2dlayer_up2_lrelu': conv2d_layer_up,
+    'conv2dlayer_down2_gain': conv2d_layer_down,
+    'synthlayer_up2_const': lambda: synthesis_layer('synthlayer_up2', 'const', size=16, up=True),
+    'synthlayer_up2_none': lambda: synthesis_layer('synthlayer_up2', 'none', size=16, up=True),
+    'synthlayer_clamp_const': lambda: synthesis_layer('synthlayer_clamp', 'const', size=8, clamp=1.0),
+    'torgb': lambda: official('torgb_layer', ToRGBLayer(5, 3, 6))(given('synth_x'), given('w6')),
+    'synthblock_x': lambda: synthesis_block()[0],
+    'synthblock_img': lambda: synthesis_block()[1],
+    'synthblock_first_x': lambda: first_synthesis_block()[0],
+    'synthblock_first_img': lambda: first_synthesis_block()[1],
+    'synthnet_num_ws': lambda: torch.tensor(synthesis_network().num_ws),
+    'synthnet': lambda: synthesis_network()(given('synthnet_ws')),
+    'mapping': mapping,
+    'mapping_psi0.7': lambda: mapping(0.7),
+    'mapping_psi0.5_cutoff2': lambda: mapping(0.5, 2),
+    'mapping_without_c': lambda: official('mapnet_noc.mapping', MappingNetwork(6, 0, 8, num_ws=5))(given('mapping_z')),
+    'plane_axes': lambda: torch.eye(3)[torch.tensor([[column, row, 3 - column - row] for column, row in rendering.PLANE_COORDINATES])],
+    'projected_coords': lambda: rendering.plane_coordinates(given('coords')),
+    'sample_from_planes': lambda: rendering.sample_planes(given('planes'), given('coords')),
+    'sample_from_planes_warp1.6': lambda: rendering.sample_planes(given('planes'), given('coords'), box_warp=1.6),
+    'ramp_sampled': lambda: rendering.sample_planes(GOLDEN['ramp_planes'], GOLDEN['ramp_point']),
+    'decoder_rgb': lambda: decoded()[0],
+    'decoder_sigma': lambda: decoded()[1][..., None],
+    'ray_box_start': lambda: box_depths()[0][..., None],
+    'ray_box_end': lambda: box_depths()[1][..., None],
+    'stratified_half': lambda: stratified(disparity=False),
+    'stratified_half_disparity': lambda: stratified(disparity=True),
+    'sample_importance': lambda: rendering.importance_depths(GOLDEN['imp_z'][..., 0], GOLDEN['imp_weights'][..., 0], 16)[..., None],
+    'sample_pdf_det': lambda: rendering.inverse_cdf(GOLDEN['pdf_bins'], GOLDEN['pdf_weights'], torch.linspace(0, 1, 16).expand(20, 16)),
+    'march_rgb': lambda: march_colours(white_background=False),
+    'march_rgb_white': lambda: march_colours(white_background=True),
+    'march_depth': lambda: rendering.expected_depth(march_weights(), march_depths())[..., None],
+    'march_weights': lambda: march_weights()[..., None],
+    'unify_depths': lambda: merged()[0][..., None],
+    'unify_colors_out': lambda: merge('march_colors', 'unify_colors'),
+    'unify_densities_out': lambda: merge('march_densities_used', 'unify_densities'),
+    'resize_16_antialias': lambda: resize(16, antialias=True),
+    'resize_16_plain': lambda: resize(16, antialias=False),
+    'resize_6_antialias': lambda: resize(6, antialias=True),
+    'resize_6_plain': lambda: resize(6, antialias=False),
+}
+
+
+def test_no_official_block_is_forgotten():
+    assert set(OFFICIAL_BLOCKS) == {record for record in GOLDEN.arrays if not record.startswith('in:')} - INPUTS
+
+
+@pytest.mark.parametrize('record', OFFICIAL_BLOCKS)
+@torch.no_grad()
+def test_equals_the_official_block(record):
+    assert GOLDEN.difference(record, OFFICIAL_BLOCKS[record]()) <= LIMITS.get(record, LIMIT)
+
+
+def naive_upfirdn2d(image: np.ndarray, kernel: np.ndarray, up: int, down: int, padding: ops.Padding, gain: float) -> np.ndarray:
+    """The definition, tap by tap."""
+    left, right, top, bottom = padding
+    (rows, columns), (height, width) = kernel.shape, image.shape
+    result = np.zeros(((height * up + top + bottom - rows) // down + 1, (width * up + left + right - columns) // down + 1))
+    for y, x, i, j in itertools.product(*map(range, (*result.shape, rows, columns))):
+        row, column = y * down + i - top, x * down + j - left
+        if row % up == column % up == 0 and 0 <= row < height * up and 0 <= column < width * up:
+            # A convolution reads the kernel backwards.
+            result[y, x] += gain * kernel[rows - 1 - i, columns - 1 - j] * image[row // up, column // up]
+    return result
+
+
+@pytest.mark.parametrize(
+    ('up', 'down', 'padding', 'gain'),
+    [
+        (1, 1, (0, 0, 0, 0), 1.0),
+        (2, 1, (2, 1, 2, 1), 4.0),
+        (1, 2, (1, 1, 1, 1), 1.0),
+        (3, 2, (2, -1, -2, 3), 0.5),
+        (2, 3, (0, 4, 5, 0), 2.0),
+    ],
+)
+def test_upfirdn2d_equals_its_definition(up, down, padding, gain):
+    torch.manual_seed(0)
+    x, kernel = torch.randn(2, 2, 6, 5, dtype=torch.float64), torch.randn(3, 4, dtype=torch.float64)
+    result = ops.upfirdn2d(x, kernel, up, down, padding, gain).flatten(0, 1)
+    for image, filtered in zip(x.flatten(0, 1), result, strict=True):
+        np.testing.assert_allclose(filtered.numpy(), naive_upfirdn2d(image.numpy(), kernel.numpy(), up, down, padding, gain), atol=1e-12)
+
+
+@pytest.mark.parametrize(('resample', 'size'), [(ops.upsample2d, 16), (ops.downsample2d, 4)])
+def test_a_change_of_resolution_moves_nothing(resample, size):
+    # x + 2 y at pixel centres, in image widths: what is linear stays so away from the border, where zeros come in.
+    def ramp(size):
+        centres = (torch.arange(size) + 0.5) / size
+        return (centres + 2 * centres[:, None])[None, None]
+
+    inner = slice(2, -2) if size > 8 else slice(1, -1)
+    resampled = resample(ramp(8), ops.resample_kernel())
+    torch.testing.assert_close(resampled[..., inner, inner], ramp(size)[..., inner, inner])
+
+
+def explicit_modulated_conv2d(
+    x: Tensor, weight: Tensor, style: Tensor, demodulate: bool, convolve: Callable[[Tensor, Tensor], Tensor]
+) -> Tensor:
+    """Each sample convolved with its own modulated weights, as the paper has it."""
+    weights = weight * style[:, None, :, None, None]
+    if demodulate:
+        weights = weights * (weights.square().sum(dim=(2, 3, 4), keepdim=True) + 1e-8).rsqrt()
+    return torch.cat([convolve(x[sample : sample + 1], weights[sample]) for sample in range(len(x))])
+
+
+@pytest.mark.parametrize('demodulate', [True, False])
+@pytest.mark.parametrize(
+    ('size', 'up_kernel', 'convolve'),
+    [
+        (1, None, F.conv2d),
+        (3, None, partial(F.conv2d, padding=1)),
+        (3, ops.resample_kernel(), partial(ops.upsampling_conv2d, kernel=ops.resample_kernel())),
+    ],
+)
+def test_scaling_activations_is_scaling_weights(size, up_kernel, convolve, demodulate):
+    torch.manual_seed(0)
+    x, weight, style = (torch.randn(shape, dtype=torch.float64) for shape in ((3, 4, 6, 5), (7, 4, size, size), (3, 4)))
+    result = ops.modulated_conv2d(x, weight, style, demodulate, up_kernel)
+    torch.testing.assert_close(result, explicit_modulated_conv2d(x, weight, style, demodulate, convolve))
+
+
+def test_leaky_relu_by_hand():
+    x = torch.tensor([[-1.0, 2.0], [0.5, -3.0]])
+    root = math.sqrt(2)
+    torch.testing.assert_close(ops.scaled_leaky_relu(x), torch.tensor([[-0.2 * root, 2 * root], [0.5 * root, -0.6 * root]]))
+    # With the bias: 0, 1 and 1.5, -4; times 2, where positive, and 0.4 elsewhere.
+    biased = ops.scaled_leaky_relu(x, bias=torch.tensor([1.0, -1.0]), gain=2.0, clamp=1.5)
+    torch.testing.assert_close(biased, torch.tensor([[0.0, 1.5], [1.5, -1.5]]))
+
+
+def test_normalised_rows_have_mean_square_one():
+    torch.manual_seed(0)
+    rows = ops.normalize_second_moment(torch.randn(4, 16) * torch.tensor([[0.1], [1.0], [10.0], [100.0]]))
+    torch.testing.assert_close(rows.square().mean(dim=1), torch.ones(4))
+
+
+def test_equalised_dense_layer_by_hand():
+    layer = ops.EqualLinear(4, 1, bias_init=3.0, lr_mul=0.5)
+    nn.init.ones_(layer.weight)
+    # Weights 0.5 / sqrt(4), bias 0.5 * 3.
+    torch.testing.assert_close(layer(torch.tensor([[1.0, 2.0, 3.0, 4.0]])), torch.tensor([[10 / 4 + 1.5]]))
+
+
+def test_equalised_convolution_by_hand():
+    layer = ops.EqualConv2d(2, 1, 3)
+    nn.init.ones_(layer.weight)
+    # Weights 1 / sqrt(2 * 9); of a single pixel's neighbourhood 9 (inside), 6 (edge) or 4 (corner) pixels, in two channels.
+    expected = torch.tensor([[4.0, 6, 4], [6, 9, 6], [4, 6, 4]]) * 2 / math.sqrt(18)
+    torch.testing.assert_close(layer(torch.ones(1, 2, 3, 3))[0, 0], expected)
+
+
+def test_style_starts_at_one():
+    layer = ops.ModulatedConv2d(3, 5, 3, style_dim=4)
+    x = torch.randn(2, 3, 6, 6)
+    unmodulated = ops.modulated_conv2d(x, layer.weight[0] * layer.scale, torch.ones(2, 3))
+    torch.testing.assert_close(layer(x, torch.zeros(2, 4)), unmodulated)
+
+
+def test_layer_noise_is_none_or_stored_or_one_draw_per_sample():
+    stored = torch.zeros(8, 8)
+    draw = partial(ops.layer_noise, stored, 3, 'random')
+    drawn = draw(torch.Generator().manual_seed(1))
+    assert ops.layer_noise(stored, 3, 'none', None) is None
+    assert ops.layer_noise(stored, 3, 'const', None) is stored
+    assert drawn.shape == (3, 1, 8, 8)
+    assert not torch.equal(drawn[0], drawn[1])
+    assert torch.equal(draw(torch.Generator().manual_seed(1)), drawn)
+    assert not torch.equal(draw(torch.Generator().manual_seed(2)), drawn)
+
+
+@pytest.mark.parametrize('up_kernel', [None, ops.resample_kernel().double()])
+def test_gradients_of_the_modulated_convolution(up_kernel):
+    torch.manual_seed(0)
+    inputs = [torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in ((2, 2, 3, 3), (3, 2, 3, 3), (2, 2))]
+    assert torch.autograd.gradcheck(partial(ops.modulated_conv2d, up_kernel=up_kernel), inputs)
+
+
+def test_gradients_of_the_filter():
+    x = torch.randn(1, 2, 5, 4, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x: ops.upfirdn2d(x, ASYMMETRIC.double(), up=2, down=3, padding=(1, 2, -1, 3)), [x])

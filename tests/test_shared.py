@@ -1,0 +1,81 @@
+"""Real faces, real labels and a real detector, from the folder that lies beside the checkout on machines that have it."""
+
+import math
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from frex.cli.main import main
+from frex.cli.restore import main as inference
+from frex.data.cameras import read_cameras
+from frex.data.face_degradation_dataset import FaceDegradationDataset
+from frex.demo import ASTRONAUT_LANDMARKS, HOPPER_LANDMARKS
+from frex.images import read_image
+from frex_arch.camera import FFHQ_FOCAL, unpack_camera, view_angles
+
+pytestmark = pytest.mark.shared
+
+SHARED = Path(__file__).parent.parent.parent / 'shared'
+
+
+@pytest.fixture(scope='module')
+def cameras():
+    labels = read_cameras(SHARED / 'data/eg3d512/dataset.json')
+    return {path.name: labels[path.name] for path in sorted((SHARED / 'data/eg3d512').glob('*.jpg'))}
+
+
+def test_real_labels_are_cameras_as_this_project_understands_them(cameras):
+    cam2world, intrinsics = unpack_camera(torch.from_numpy(np.stack(list(cameras.values()))))
+    rotation = cam2world[:, :3, :3]
+    torch.testing.assert_close(rotation @ rotation.transpose(1, 2), torch.eye(3).expand_as(rotation), rtol=0, atol=1e-4)
+    torch.testing.assert_close(cam2world[:, :3, 3].norm(dim=1), torch.full([len(cameras)], 2.7), rtol=0, atol=1e-3)
+    torch.testing.assert_close(intrinsics[:, 0, 0], torch.full([len(cameras)], FFHQ_FOCAL), rtol=0, atol=1e-3)
+
+
+def test_the_profile_is_the_one_that_is_turned(cameras):
+    yaw, pitch, roll = view_angles(torch.from_numpy(np.stack(list(cameras.values()))))
+    turned = {name: abs(math.degrees(angle)) for name, angle in zip(cameras, yaw.tolist(), strict=True)}
+    assert max(turned, key=turned.get) == '11.jpg'
+    assert turned['11.jpg'] > 40
+    assert pitch.abs().max() < math.radians(20)
+    assert roll.abs().max() < math.radians(12)
+
+
+def test_real_faces_make_samples_with_their_labels():
+    folder = SHARED / 'data/eg3d512'
+    options = {'name': 'real', 'type': 'FaceDegradationDataset', 'dataroot_gt': str(folder), 'gt_size': 512, 'crop': [1, 0, 0]}
+    dataset = FaceDegradationDataset(options | {'camera_labels': str(folder / 'dataset.json'), 'use_hflip': True})
+    sample = dataset[0, 5]
+    assert sample['lq'].shape == sample['gt'].shape == (3, 512, 512)
+    assert 5 < 10 * math.log10(4 / (sample['lq'] - sample['gt']).square().mean().item()) < 40
+    assert sample['camera'].shape == (25,)
+
+
+def test_training_and_restoring_run_on_real_faces(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    faces = SHARED / 'data/ffhq512'
+    changes = [f'datasets:train:dataroot_gt={faces}', f'datasets:val:dataroot_gt={faces}', 'train:total_iter=2', 'val:val_freq=2']
+    assert main(['train', '-opt', 'options/train_frex_tiny.yml', '--force_yml', *changes, 'datasets:train:num_worker_per_gpu=0']) == 0
+    model = tmp_path / 'experiments/train_frex_tiny/models/net_g_latest.pth'
+    degraded = SHARED / 'data/lq512'
+    assert inference(['-i', str(degraded), '-o', str(tmp_path / 'out'), '--model_path', str(model), '--aligned']) == 0
+    restored = {path.name: read_image(path) for path in (tmp_path / 'out/restored_faces').iterdir()}
+    assert sorted(restored) == [f'{path.stem}_00.png' for path in sorted(degraded.iterdir())]
+    assert all(image.shape == (64, 64, 3) and image.std() > 1 for image in restored.values())
+
+
+def test_the_demos_landmarks_are_those_that_the_detector_finds():
+    from facexlib.detection import init_detection_model
+    from matplotlib.cbook import get_sample_data
+    from skimage.data import astronaut
+
+    detector = init_detection_model('retinaface_mobile0.25', model_rootpath=str(SHARED / 'weights'), device='cpu')
+    hopper = cv2.imread(get_sample_data('grace_hopper.jpg', asfileobj=False))
+    for image, landmarks in ((astronaut()[:, :, ::-1].copy(), ASTRONAUT_LANDMARKS), (hopper, HOPPER_LANDMARKS)):
+        with torch.no_grad():
+            faces = detector.detect_faces(image, 0.97)
+        assert len(faces) == 1
+        np.testing.assert_allclose(faces[0][5:].reshape(5, 2), landmarks, atol=0.2)
