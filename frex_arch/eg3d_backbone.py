@@ -51,6 +51,8 @@ class MappingNetwork(nn.Module):
         for layer in range(self.num_layers):
             x = self.get_submodule(f'fc{layer}')(x)
         ws = x[:, None].expand(-1, self.num_ws, -1)
+        if truncation_psi == 1:
+            return ws
         truncated = self.w_avg + truncation_psi * (ws - self.w_avg)
         cutoff = self.num_ws if truncation_cutoff is None else truncation_cutoff
         return torch.cat([truncated[:, :cutoff], ws[:, cutoff:]], dim=1)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 
 FOLDER = Path(__file__).parent / 'goldens'
 SEED = 20250501
@@ -69,6 +70,14 @@ def fill(keys: dict[str, dict], prefix: str = '', equalized: bool = True) -> dic
     return state
 
 
+def load_official(net: nn.Module, keys: dict[str, dict], prefix: str = '', equalized: bool = True) -> nn.Module:
+    """`net` with weights drawn for official `keys`, whose names, order and shapes must be its own."""
+    state = fill(keys, prefix, equalized)
+    assert [(name, value.shape) for name, value in net.state_dict().items()] == [(name, value.shape) for name, value in state.items()]
+    net.load_state_dict(state)
+    return net
+
+
 class Golden:
     """The records of one file."""
 
@@ -97,7 +106,7 @@ class Golden:
             top, bottom, left, right = self.arrays[f'{record}@crop_at']
             found.append(np.abs(got[..., top:bottom, left:right] - self.arrays[f'{record}@crop']).max())
         assert found, f'no record {record}'
-        return float(max(found))
+        return float(np.max(found))
 
     def mean_difference(self, record: str, value: torch.Tensor) -> float:
         """Mean difference over the recorded samples."""

@@ -3,7 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from golden import Golden, fill
+from golden import Golden, load_official
 
 from frex_arch.arcface import ArcFace, IRBlock, arcface_input
 
@@ -19,11 +19,7 @@ def golden():
 
 @pytest.fixture(scope='module')
 def net(golden):
-    net = ArcFace().eval().requires_grad_(False)
-    state = fill(golden.keys, equalized=False)
-    assert [(key, value.shape) for key, value in net.state_dict().items()] == [(key, value.shape) for key, value in state.items()]
-    net.load_state_dict(state)
-    return net
+    return load_official(ArcFace().eval().requires_grad_(False), golden.keys, equalized=False)
 
 
 @pytest.fixture(scope='module')

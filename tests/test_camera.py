@@ -126,9 +126,9 @@ def test_six_numbers_make_a_rotation():
 def test_gradients_of_the_camera():
     torch.manual_seed(0)
     columns = torch.randn(2, 6, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(cameras.rotation_from_6d, [columns])
+    assert torch.autograd.gradcheck(cameras.rotation_from_6d, [columns], fast_mode=True)
     angles = [torch.tensor([0.3, -0.5], dtype=torch.float64, requires_grad=True) for _ in range(2)]
-    assert torch.autograd.gradcheck(cameras.look_at, angles)
+    assert torch.autograd.gradcheck(cameras.look_at, angles, fast_mode=True)
 
 
 def test_a_flip_is_its_own_inverse():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from golden import Golden, fill
+from golden import Golden, fill, load_official
 from torch import Tensor
 
 from frex_arch.blocks import ConvLayer, ResBlock
@@ -37,9 +37,7 @@ def drawn_image(batch: int, size: int) -> Tensor:
 def differences_of(name: str) -> dict[str, float]:
     """Largest difference to each record of one file."""
     golden, net = Golden(name), StyleGAN2Discriminator(out_size=FILES[name], narrow=0.25)
-    state = fill(golden.keys)
-    assert [(key, value.shape) for key, value in net.state_dict().items()] == [(key, value.shape) for key, value in state.items()]
-    net.load_state_dict(state)
+    load_official(net, golden.keys)
     found = {}
     for batch in (1, 4):
         image = drawn_image(batch, FILES[name])

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 import pytest
 import torch
 import torch.nn.functional as F
-from golden import SAMPLE_COUNT, SAMPLE_STEP, Golden, fill
+from golden import SAMPLE_COUNT, SAMPLE_STEP, Golden, load_official
 from torch import Tensor
 
 from frex_arch.camera import ffhq_intrinsics, frontal_camera, look_at, pack_camera, unpack_camera
@@ -61,13 +61,15 @@ def outputs(net: EG3D, golden: Golden) -> Iterator[tuple[str, Tensor]]:
     colours, densities = net.query(planes, points)
     yield 'points_rgb', colours
     yield 'points_sigma', densities[..., None]
-    for k, (feature, image) in enumerate(net.backbone.synthesis.blocks(w_plus), start=2):
-        yield f'wplus_b{2**k}_x', feature
-        yield f'wplus_b{2**k}_img', image
-
     for i in range(3):
         yield from view_outputs(net, f'cam{i}', planes, ws, camera[i : i + 1])
-    yield from view_outputs(net, 'wplus_cam1', net.planes(w_plus), w_plus, camera[1:2])
+
+    blocks = net.backbone.synthesis.blocks(w_plus)
+    for k, (feature, image) in enumerate(blocks, start=2):
+        yield f'wplus_b{2**k}_x', feature
+        yield f'wplus_b{2**k}_img', image
+    planes = blocks[-1][1].unflatten(1, (3, -1))
+    yield from view_outputs(net, 'wplus_cam1', planes, w_plus, camera[1:2])
 
 
 def depth_difference(golden: Golden, record: str, depth: Tensor) -> float:
@@ -84,9 +86,7 @@ def depth_difference(golden: Golden, record: str, depth: Tensor) -> float:
 def compared(request):
     """Difference and limit of each record of one file, the largest and the mean."""
     golden, net = Golden(request.param), EG3D(**OPTIONS[request.param])
-    state = fill(golden.keys)
-    assert [(key, value.shape) for key, value in net.state_dict().items()] == [(key, value.shape) for key, value in state.items()]
-    net.load_state_dict(state)
+    load_official(net, golden.keys)
     rendered, enlarged, mean = VIEW_LIMITS[request.param]
     largest, means = {}, {}
     for record, value in outputs(net, golden):

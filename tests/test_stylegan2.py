@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from golden import Golden, fill
+from golden import Golden, load_official
 
 from frex_arch.stylegan2 import StyleGAN2, resolutions, stylegan2_channels
 
@@ -31,9 +31,7 @@ RECORDS = [
 def differences_of(name: str) -> dict[str, float]:
     """Largest difference to each record of one file."""
     golden, net = Golden(name), StyleGAN2(**OPTIONS[name])
-    state = fill(golden.keys)
-    assert [(key, value.shape) for key, value in net.state_dict().items()] == [(key, value.shape) for key, value in state.items()]
-    net.load_state_dict(state)
+    load_official(net, golden.keys)
 
     ws = net.mapping(golden['z'])
     found = {'from_z_latent': golden.difference('from_z_latent', ws), 'from_z_image': golden.difference('from_z_image', net(ws))}
