@@ -46,7 +46,7 @@ def run() -> None:
     faces = write_faces(FOLDER / 'faces')
     train()
     restorer = FaceRestorer.from_pretrained(CHECKPOINT, device='auto')
-    trials = [trial(restorer, face, seed) for seed in range(DRAWS) for face in faces]
+    trials = [attempt(restorer, face, [seed, number]) for seed in range(DRAWS) for number, face in enumerate(faces)]
     show(trials[: SHOWN * len(faces)], FOLDER / 'comparison.png')
     report(trials)
 
@@ -83,10 +83,10 @@ def _advance(bar: Any, log: dict[str, Any]) -> None:
     bar.update(log['iter'] - bar.n)
 
 
-def trial(restorer: FaceRestorer, face: Path, seed: int) -> Trial:
+def attempt(restorer: FaceRestorer, face: Path, seed: list[int]) -> Trial:
     """Degrade `face` in a way not seen in training, and restore it."""
     original = resize(read_image(face), restorer.size)
-    draws = draw(PRESETS['paper'], np.random.default_rng([UNSEEN_SEED, seed, len(face.stem)]))
+    draws = draw(PRESETS['paper'], np.random.default_rng([UNSEEN_SEED, *seed]))
     degraded = (degrade(original.astype(np.float32) / 255, draws) * 255).round().astype(np.uint8)
     return Trial(degraded, restorer.restore_aligned(degraded), original)
 

@@ -4,12 +4,14 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from uuid import uuid4
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary name beside `path` to write to; renamed to it at the end, removed where writing failed."""
-    part = path.with_name(path.name + '.part')
+    # Unique, so that two processes writing one file do not rename each other's half.
+    part = path.with_name(f'{path.name}.{uuid4().hex[:8]}.part')
     try:
         yield part
         os.replace(part, path)

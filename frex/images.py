@@ -30,7 +30,7 @@ def read_image(path: Path) -> Image:
         data = np.fromfile(path, dtype=np.uint8)
         image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
     except (OSError, cv2.error) as error:
-        raise FRExError(f'{path}: cannot be read ({error})') from None
+        raise FRExError(f'{path}: cannot be read ({" ".join(str(error).split())})') from None
     if image is None:
         raise FRExError(f'{path}: not a picture, or a damaged one')
     return image

@@ -1,15 +1,12 @@
-"""Option files: YAML with inheritance, checked; the one place that reads options by their keys.
-
-What leaves here is the dictionary that BasicSR's pipelines expect.
-"""
+"""Option files: YAML with inheritance, typed sections, and the dictionary that BasicSR's pipelines expect."""
 
 import inspect
 import re
 from argparse import Namespace
 from collections.abc import Callable, Mapping
-from dataclasses import fields
+from dataclasses import is_dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args, get_type_hints
 
 import msgspec
 import yaml
@@ -74,38 +71,51 @@ def merge(base: Options, changes: Options) -> Options:
 def override(opt: Options, entry: str) -> Options:
     """`opt` with one `--force_yml` entry, `section:key=value`, laid over it; sections must exist, the last key need not."""
     keys, equals, value = entry.partition('=')
-    *sections, last = [key.strip() for key in keys.split(':')]
-    if not equals or not last:
+    path = [key.strip() for key in keys.split(':')]
+    if not equals or not path[-1]:
         raise FRExError(f'--force_yml: {entry!r} is not of the form section:key=value')
     here: Any = opt
-    for depth, section in enumerate(sections):
-        if not isinstance(here, dict) or section not in here:
-            known = list(here) if isinstance(here, dict) else []
-            raise FRExError(f'--force_yml: no section {":".join(sections[: depth + 1])!r}; {nearest(section, known)}')
-        here = here[section]
+    for depth, section in enumerate(path[:-1]):
+        here = here.get(section)
+        if not isinstance(here, dict):
+            raise FRExError(f'--force_yml: no section {":".join(path[: depth + 1])!r} to change a key of; {nearest(section, list(opt))}')
     try:
-        change: Options = {last: yaml.load(value, Loader=_Loader)}
+        return _with(opt, path, yaml.load(value, Loader=_Loader))
     except yaml.YAMLError:
         raise FRExError(f'--force_yml: the value of {keys} is not YAML: {value!r}') from None
-    for section in reversed(sections):
-        change = {section: change}
-    return merge(opt, change)
+
+
+def _with(section: Options, path: list[str], value: Any) -> Options:
+    key, *rest = path
+    return section | {key: _with(section[key], rest, value) if rest else value}
 
 
 def convert(kind: type[T], mapping: Mapping[str, Any], where: str) -> T:
     """An instance of the dataclass `kind`; raises FRExError for an unknown, missing or mistyped key, naming it below `where`."""
-    known = [item.name for item in fields(kind)]  # type: ignore[arg-type]
-    for key in mapping:
-        if key not in known:
-            raise FRExError(f'{where}.{key}: unknown key; {nearest(key, known)}')
+    _check_keys(kind, mapping, where)
     try:
         return msgspec.convert(dict(mapping), kind)
     except msgspec.ValidationError as error:
         raise FRExError(f'{where}: {error}') from None
 
 
-def check_arguments(function: Callable[..., Any], arguments: Mapping[str, Any], where: str) -> None:
-    """Raise FRExError for a key of `arguments` that `function` does not take."""
+def _check_keys(kind: Any, mapping: Any, where: str) -> None:
+    """Raise FRExError for a key that the dataclass `kind`, or one that it holds, does not have."""
+    if not isinstance(mapping, Mapping):
+        raise FRExError(f'{where}: a mapping of keys to values is needed, not {mapping!r}')
+    hints = get_type_hints(kind)
+    for key, value in mapping.items():
+        if key not in hints:
+            raise FRExError(f'{where}.{key}: unknown key; {nearest(str(key), list(hints))}')
+        for part in (hints[key], *get_args(hints[key])):
+            if is_dataclass(part) and value is not None:
+                _check_keys(part, value, f'{where}.{key}')
+
+
+def check_arguments(function: Callable[..., Any], arguments: Any, where: str) -> None:
+    """Raise FRExError for a key of `arguments` that `function` does not take, or where they are no mapping."""
+    if not isinstance(arguments, Mapping):
+        raise FRExError(f'{where}: a mapping of keys to values is needed, not {arguments!r}')
     known = list(inspect.signature(function).parameters)
     for key in arguments:
         if key not in known:
@@ -125,6 +135,7 @@ def complete(opt: Options, args: Namespace, root: Path, is_train: bool, num_devi
     for key in ('name', 'model_type', 'datasets', 'network_g'):
         if key not in opt:
             raise FRExError(f'{args.opt}: {key}: missing; {nearest(key, list(opt))}')
+    _check_kinds(opt, args.opt)
     name = f'debug_{opt["name"]}' if args.debug and not opt['name'].startswith('debug') else opt['name']
     if '/' in name:
         raise FRExError(f'{args.opt}: name: {name!r} names a folder and cannot hold a slash')
@@ -144,6 +155,17 @@ def complete(opt: Options, args: Namespace, root: Path, is_train: bool, num_devi
     return opt
 
 
+def _check_kinds(opt: Options, where: str) -> None:
+    sections = [key for key in opt if key in ('datasets', 'path', 'train', 'val', 'logger') or key.startswith('network_')]
+    for key in sections:
+        if not isinstance(opt[key], dict) and (opt[key] is not None or key in ('datasets', 'network_g')):
+            raise FRExError(f'{where}: {key}: a mapping of keys to values is needed, not {opt[key]!r}')
+    if not isinstance(opt['name'], str):
+        raise FRExError(f'{where}: name: a text is needed, not {opt["name"]!r}')
+    if not isinstance(opt.get('num_gpu', 0), int) and opt['num_gpu'] != 'auto':
+        raise FRExError(f"{where}: num_gpu: a number or 'auto' is needed, not {opt['num_gpu']!r}")
+
+
 def _paths(path: Options, root: Path, name: str, is_train: bool) -> Options:
     expanded = {key: str(Path(value).expanduser()) if isinstance(value, str) else value for key, value in path.items()}
     if not is_train:
@@ -155,7 +177,7 @@ def _paths(path: Options, root: Path, name: str, is_train: bool) -> Options:
 
 
 def _dataset(dataset: Options, phase: str, opt: Options) -> Options:
-    roots = {key: str(Path(dataset[key]).expanduser()) for key in ('dataroot_gt', 'dataroot_lq') if dataset.get(key)}
+    roots = {key: str(Path(dataset[key]).expanduser()) for key in ('dataroot_gt', 'dataroot_lq', 'camera_labels') if dataset.get(key)}
     scale = {'scale': opt['scale']} if 'scale' in opt else {}
     seed = {} if dataset.get('type') != 'FaceDegradationDataset' else {'seed': opt['manual_seed']}
     # Without workers torch refuses to keep them; BasicSR validates without any.

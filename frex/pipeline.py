@@ -8,6 +8,7 @@ from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import torch
 import yaml
@@ -15,9 +16,9 @@ import yaml
 from frex import compat
 from frex.data.face_degradation_dataset import FaceDegradationDataset
 from frex.data.sampler import VisitSampler
-from frex.errors import FRExError, nearest
-from frex.options import Options, check_arguments, complete, convert, read_options
-from frex.weights.checkpoint import check_frex_arguments
+from frex.errors import FRExError
+from frex.options import Options, complete, read_options
+from frex.weights.checkpoint import read_file
 
 compat.install()
 
@@ -27,10 +28,8 @@ from basicsr.data.data_sampler import EnlargedSampler  # noqa: E402
 from basicsr.utils import check_resume, set_random_seed  # noqa: E402
 from basicsr.utils.dist_util import get_dist_info, init_dist, master_only  # noqa: E402
 from basicsr.utils.misc import mkdir_and_rename  # noqa: E402
-from basicsr.utils.registry import ARCH_REGISTRY, MODEL_REGISTRY  # noqa: E402
 
-from frex.models.critic import critic_names  # noqa: E402
-from frex.models.train_options import TrainOptions  # noqa: E402
+from frex.checks import check  # noqa: E402
 from frex.registry import register  # noqa: E402
 
 
@@ -41,27 +40,30 @@ def train(args: Namespace, on_log: Callable[[Options], None] | None = None) -> N
     """
     asked, opt = _prepare(args, is_train=True)
     pipeline: Any = basicsr.train
-    pipeline.parse_options = lambda root_path, is_train: (_start_process(opt, args), args)
-    pipeline.load_resume_state = load_resume_state
-    pipeline.make_exp_dirs = make_folders
-    pipeline.copy_opt_file = lambda opt_file, folder: write_options(asked, Path(folder) / Path(opt_file).name)
-    pipeline.EnlargedSampler = choose_sampler
-    pipeline.create_train_val_dataloader = _with_true_epochs(pipeline.create_train_val_dataloader)
+    mends: dict[str, Any] = {
+        'parse_options': lambda root_path, is_train: (_start_process(opt, args), args),
+        'load_resume_state': load_resume_state,
+        'make_exp_dirs': make_folders,
+        'copy_opt_file': lambda opt_file, folder: write_options(asked, Path(folder) / Path(opt_file).name),
+        'EnlargedSampler': choose_sampler,
+        'create_train_val_dataloader': _with_true_epochs(pipeline.create_train_val_dataloader),
+    }
     if on_log is not None:
-        pipeline.get_root_logger = _quiet(pipeline.get_root_logger)
-        pipeline.MessageLogger = lambda opt, start_iter, tb_logger: Listener(on_log, opt['train']['total_iter'])
+        mends['get_root_logger'] = _quiet(pipeline.get_root_logger)
+        mends['MessageLogger'] = lambda opt, start_iter, tb_logger: Listener(on_log, opt['train']['total_iter'])
     if not torch.cuda.is_available():
-        pipeline.CUDAPrefetcher = lambda loader, opt: basicsr.train.CPUPrefetcher(loader)
-    pipeline.train_pipeline(opt['root_path'])
+        mends['CUDAPrefetcher'] = lambda loader, opt: pipeline.CPUPrefetcher(loader)
+    with mock.patch.multiple(pipeline, **mends):
+        pipeline.train_pipeline(opt['root_path'])
 
 
 def test(args: Namespace) -> None:
     """BasicSR's `test_pipeline` on the options of `args`; outputs go below the working directory."""
     _, opt = _prepare(args, is_train=False)
     pipeline: Any = basicsr.test
-    pipeline.parse_options = lambda root_path, is_train: (_start_process(opt, args), args)
-    pipeline.make_exp_dirs = make_folders
-    pipeline.test_pipeline(opt['root_path'])
+    mends = {'parse_options': lambda root_path, is_train: (_start_process(opt, args), args), 'make_exp_dirs': make_folders}
+    with mock.patch.multiple(pipeline, **mends):
+        pipeline.test_pipeline(opt['root_path'])
 
 
 def _prepare(args: Namespace, is_train: bool) -> tuple[Options, Options]:
@@ -79,72 +81,6 @@ def _start_process(opt: Options, args: Namespace) -> Options:
     opt['rank'], opt['world_size'] = get_dist_info()
     set_random_seed(opt['manual_seed'] + opt['rank'])
     return opt
-
-
-# --- Checks, before anything is created
-
-
-def check(opt: Options, where: str) -> None:
-    """Raise FRExError where a run could not start: model, networks, data, files."""
-    if opt['model_type'] not in MODEL_REGISTRY:
-        raise FRExError(f'{where}: model_type: no model {opt["model_type"]!r}; {nearest(opt["model_type"], list(MODEL_REGISTRY.keys()))}')
-    for key, network in opt.items():
-        if key.startswith('network_') and network is not None:
-            check_network(network, f'{where}: {key}')
-    if opt['is_train'] and opt['model_type'] == 'FRExModel':
-        check_training(opt, where)
-    for dataset in opt['datasets'].values():
-        if dataset.get('type') == 'FaceDegradationDataset':
-            check_dataset(dataset, opt, where)
-    for key, path in opt['path'].items():
-        if key.startswith('pretrain_network') and path is not None and not Path(path).is_file():
-            raise FRExError(f'{where}: path.{key}: no file {path}')
-
-
-def check_network(network: Options, where: str) -> None:
-    """Raise FRExError for an unknown type, key or value, by building the network without storage."""
-    kind = network.get('type')
-    if kind not in ARCH_REGISTRY:
-        raise FRExError(f'{where}.type: no network {kind!r}; {nearest(str(kind), list(ARCH_REGISTRY.keys()))}')
-    constructor = ARCH_REGISTRY.get(kind)
-    if constructor.__module__.split('.')[0] != 'frex_arch':
-        return
-    arguments = {key: value for key, value in network.items() if key != 'type'}
-    check_arguments(constructor, arguments, where)
-    if kind == 'FREx':
-        check_frex_arguments(arguments, where)
-    try:
-        with torch.device('meta'):
-            constructor(**arguments)
-    except (TypeError, ValueError) as error:
-        raise FRExError(f'{where}: {error}') from None
-
-
-def check_training(opt: Options, where: str) -> None:
-    """Raise FRExError for a mistyped `train` section, a critic without its loss, or no data to train on."""
-    options = convert(TrainOptions, opt.get('train') or {}, f'{where}: train')
-    for name in critic_names(opt):
-        if getattr(options, f'{name}_gan_opt') is None:
-            raise FRExError(f'{where}: train.{name}_gan_opt: missing, but there is a network_d_{name}')
-    if 'train' not in opt['datasets']:
-        raise FRExError(f'{where}: datasets.train: missing')
-
-
-def check_dataset(dataset: Options, opt: Options, where: str) -> None:
-    """Raise FRExError for data that cannot be trained on."""
-    try:
-        built = FaceDegradationDataset(dataset)
-    except FRExError as error:
-        raise FRExError(f'{where}: {error}') from None
-    where = f'{where}: datasets.{dataset["phase"]}'
-    if dataset['gt_size'] != opt['network_g'].get('out_size', 512):
-        raise FRExError(f'{where}.gt_size: {dataset["gt_size"]}, but network_g.out_size is {opt["network_g"].get("out_size", 512)}')
-    visits = len(built) * built.options.dataset_enlarge_ratio
-    if dataset['phase'] == 'train' and visits < built.options.batch_size_per_gpu:
-        raise FRExError(
-            f'{where}: {len(built)} pictures are fewer than batch_size_per_gpu {built.options.batch_size_per_gpu}; '
-            'add pictures or raise dataset_enlarge_ratio'
-        )
 
 
 # --- What takes the place of BasicSR's functions
@@ -176,7 +112,7 @@ def load_resume_state(opt: Options) -> dict[str, Any] | None:
         path = opt['path']['resume_state'] = str(newest) if newest else None
     if path is None:
         return None
-    state = torch.load(path, map_location='cpu', weights_only=True)
+    state = read_file(Path(path))
     check_resume(opt, state['iter'])
     return state
 
@@ -220,6 +156,8 @@ def _with_true_epochs(create: Callable[..., Any]) -> Callable[..., Any]:
 
     def create_with_true_epochs(opt: Options, logger: Any) -> Any:
         loader, sampler, val_loaders, _, total_iters = create(opt, logger)
-        return loader, sampler, val_loaders, -(-total_iters // max(1, len(loader))), total_iters
+        if not len(loader):
+            raise FRExError('datasets.train: not one batch in it; add pictures or raise dataset_enlarge_ratio')
+        return loader, sampler, val_loaders, -(-total_iters // len(loader)), total_iters
 
     return create_with_true_epochs

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from frex_arch.ops import EqualConv2d, resample_kernel, scaled_leaky_relu, upfirdn2d
+from frex_arch.ops import EqualConv2d, downsample2d, resample_kernel, scaled_leaky_relu, upfirdn2d
 
 
 class ScaledLeakyReLU(nn.Module):
@@ -22,18 +22,17 @@ class ScaledLeakyReLU(nn.Module):
 
 
 class Smooth(nn.Module):
-    """Low-pass filter before a convolution of stride 2; `down` = 2 takes over the stride where that changes nothing."""
+    """Low-pass filter before a 3 x 3 convolution of stride 2 or, with `halve`, in place of a 1 x 1 convolution's stride."""
 
     kernel: Tensor
 
-    def __init__(self, padding: int, down: int) -> None:
+    def __init__(self, halve: bool) -> None:
         super().__init__()
-        self.padding = padding
-        self.down = down
+        self.halve = halve
         self.register_buffer('kernel', resample_kernel(), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        return upfirdn2d(x, self.kernel, down=self.down, padding=(self.padding,) * 4)
+        return downsample2d(x, self.kernel) if self.halve else upfirdn2d(x, self.kernel, padding=(2, 2, 2, 2))
 
 
 class ConvLayer(nn.Sequential):
@@ -47,9 +46,9 @@ class ConvLayer(nn.Sequential):
         if resample == 'up':
             layers.append(nn.Upsample(scale_factor=2, mode='bilinear', align_corners=False))
         elif resample == 'down' and kernel_size == 1:
-            layers.append(Smooth(padding=1, down=2))
+            layers.append(Smooth(halve=True))
         elif resample == 'down':
-            layers.append(Smooth(padding=2, down=1))
+            layers.append(Smooth(halve=False))
             stride, padding = 2, 0
         layers.append(EqualConv2d(in_channels, out_channels, kernel_size, stride=stride, padding=padding, bias=False))
         if activate:

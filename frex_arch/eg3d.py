@@ -39,7 +39,7 @@ class EG3DOutput(NamedTuple):
 
 
 class Decoder(nn.Module):
-    """Features of a point to its density and colours. The viewing direction is not used."""
+    """Features of the planes at a point to its density and the features that are rendered. The viewing direction is not used."""
 
     def __init__(self, channels: int, feature_channels: int, hidden: int = 64) -> None:
         super().__init__()
@@ -48,7 +48,7 @@ class Decoder(nn.Module):
     def forward(
         self, features: Float[Tensor, 'batch 3 points channel']
     ) -> tuple[Float[Tensor, 'batch points feature'], Float[Tensor, 'batch points']]:
-        """Colours, slightly wider than [0, 1], and raw densities, of features read from the three planes."""
+        """Features, slightly wider than [0, 1], and raw densities."""
         decoded = self.net(features.mean(dim=1))
         return torch.sigmoid(decoded[..., 1:]) * 1.002 - 0.001, decoded[..., 0]
 
@@ -107,6 +107,10 @@ class EG3D(nn.Module):
     ) -> None:
         super().__init__()
         resolutions(16, out_size)
+        if min(depth_samples, importance_samples) < 2:
+            raise ValueError(f'depth_samples {depth_samples} and importance_samples {importance_samples} must be at least 2')
+        if len(superresolution_channels) != 2:
+            raise ValueError(f'superresolution_channels are two numbers, not {list(superresolution_channels)}')
         self.render_size = render_size
         self.plane_channels = plane_channels
         self.depth_samples = depth_samples
@@ -147,7 +151,7 @@ class EG3D(nn.Module):
     def query(
         self, planes: Float[Tensor, 'batch 3 channel height width'], points: Float[Tensor, 'batch points 3']
     ) -> tuple[Float[Tensor, 'batch points feature'], Float[Tensor, 'batch points']]:
-        """Colours and raw densities at points of the world."""
+        """Features and raw densities at points of the world."""
         return self.decoder(rendering.sample_planes(planes, points, self.box_warp))
 
     def render(
@@ -160,24 +164,28 @@ class EG3D(nn.Module):
         """See `planes` through `camera` at `render_size`.
 
         With `jitter` depths are drawn within their bins as in training, else they are the middles of them: then the
-        same input gives the same bytes.
+        same input gives the same bytes. Always in float32: in bfloat16 rays would be off by pixels.
         """
+        with torch.autocast(camera.device.type, enabled=False):
+            return self._render(planes.float(), camera.float(), generator, jitter)
+
+    def _render(self, planes: Tensor, camera: Camera, generator: Generator | None, jitter: bool) -> Rendering:
         origins, directions = rendering.pixel_rays(*unpack_camera(camera), self.render_size)
         coarse = self._coarse_depths(origins, directions, generator, jitter)
-        colours, densities = self._query_rays(planes, origins, directions, coarse)
+        features, densities = self._query_rays(planes, origins, directions, coarse)
         weights = rendering.interval_weights(densities, coarse)
 
         u = rendering.uniform((weights[..., 0].numel(), self.importance_samples), coarse, generator) if jitter else None
         fine = rendering.importance_depths(coarse, weights, self.importance_samples, u=u)
-        fine_colours, fine_densities = self._query_rays(planes, origins, directions, fine)
+        fine_features, fine_densities = self._query_rays(planes, origins, directions, fine)
 
         depths, order = rendering.merge_depths(coarse, fine)
         densities = torch.cat([densities, fine_densities], dim=2).gather(2, order)
         weights = rendering.interval_weights(densities, depths)
-        # Weights go back to the samples' own order, so that colours are never sorted.
+        # Weights go back to the samples' own order, so that features are never sorted.
         per_sample = rendering.sample_weights(weights)
         per_sample = torch.zeros_like(per_sample).scatter(2, order, per_sample)
-        feature_image = rendering.composite(torch.cat([colours, fine_colours], dim=2), per_sample, self.white_background)
+        feature_image = rendering.composite(torch.cat([features, fine_features], dim=2), per_sample, self.white_background)
         depth = rendering.expected_depth(weights, depths)
         return Rendering(self._image(feature_image), self._image(depth[..., None]), self._image(weights.sum(dim=2, keepdim=True)))
 
@@ -211,8 +219,8 @@ class EG3D(nn.Module):
 
     def _query_rays(self, planes: Tensor, origins: Tensor, directions: Tensor, depths: Tensor) -> tuple[Tensor, Tensor]:
         points = origins[:, :, None] + depths[..., None] * directions[:, :, None]
-        colours, densities = self.query(planes, points.flatten(1, 2))
-        return colours.unflatten(1, depths.shape[1:]), densities.unflatten(1, depths.shape[1:])
+        features, densities = self.query(planes, points.flatten(1, 2))
+        return features.unflatten(1, depths.shape[1:]), densities.unflatten(1, depths.shape[1:])
 
     def _image(self, rays: Float[Tensor, 'batch rays channel']) -> Tensor:
         return rays.transpose(1, 2).unflatten(2, (self.render_size, self.render_size))

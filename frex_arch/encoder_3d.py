@@ -74,6 +74,8 @@ class OffsetHead(nn.Module):
 
     def __init__(self, num_codes: int, token_channels: int, w_dim: int, heads: int = 4, mlp_dim: int = 1024) -> None:
         super().__init__()
+        if w_dim % heads:
+            raise ValueError(f'{heads} heads of attention do not divide w_dim {w_dim}')
         self.queries = nn.Parameter(torch.randn(num_codes, w_dim) * 0.02)
         self.tokens = nn.Sequential(nn.Linear(token_channels, w_dim), nn.LayerNorm(w_dim))
         self.norm_query = nn.LayerNorm(w_dim)

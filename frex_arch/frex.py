@@ -38,10 +38,11 @@ class FREx(nn.Module):
     """Blind face restoration by fusion of a frozen 3D and a frozen 2D prior.
 
     `eg3d`, `stylegan2` and `encoder_3d` are keyword arguments of `EG3D`, `StyleGAN2` and `Encoder3D`; every size follows
-    from them and `out_size`, and the defaults are the paper's. `fusion_sizes` says where the priors are fused (all of
-    8..out_size by default; the paper's i = 0, 1, 2 is [512, 256, 128]). `use_3d_prior`, `use_awb` and
-    `use_cross_attention` are the switches of table 2. Attention is global up to `global_attention_size`, windowed above.
-    `output` is StyleGAN2's sum of toRGB layers (`skip`) or one convolution of the finest fused feature (`conv`).
+    from them and `out_size`. Enc_2D and the decoder have `encoder_narrow` times StyleGAN2's channels. `fusion_sizes` says
+    where the priors are fused (all of 8..out_size by default; the paper's i = 0, 1, 2 is [512, 256, 128]). `use_3d_prior`,
+    `use_awb` and `use_cross_attention` are the switches of table 2. Attention is global up to `global_attention_size`,
+    windowed above. `output` is StyleGAN2's sum of toRGB layers (`skip`) or one convolution of the finest fused feature
+    (`conv`).
     """
 
     def __init__(
@@ -51,7 +52,7 @@ class FREx(nn.Module):
         eg3d: Mapping[str, Any] | None = None,
         stylegan2: Mapping[str, Any] | None = None,
         encoder_3d: Mapping[str, Any] | None = None,
-        unet_narrow: float = 0.5,
+        encoder_narrow: float = 0.5,
         fusion_sizes: Sequence[int] | None = None,
         use_3d_prior: bool = True,
         use_awb: bool = True,
@@ -69,7 +70,7 @@ class FREx(nn.Module):
         num_ws, w_dim = (self.eg3d.num_ws, self.eg3d.w_dim) if self.eg3d else (0, 0)
         self.encoder_3d = Encoder3D(num_ws=num_ws, w_dim=w_dim, **(encoder_3d or {}))
         # Half of StyleGAN2's width at channel multiplier 1, whatever the prior's own multiplier.
-        widths = stylegan2_channels(1, (stylegan2 or {}).get('narrow', 1) * unet_narrow)
+        widths = stylegan2_channels(1, (stylegan2 or {}).get('narrow', 1) * encoder_narrow)
         self.encoder_2d = Encoder2D(out_size=out_size, channels=widths, num_ws=self.stylegan2.num_ws, w_dim=self.stylegan2.num_style_feat)
         self.pyramid_3d: Pyramid3D | UpsampledCode
         if self.eg3d:
@@ -101,8 +102,8 @@ class FREx(nn.Module):
         """Restore aligned faces `lq`, RGB in [-1, 1].
 
         `crop` (s, t_x, t_y in image widths) leads from the input's frame to EG3D's; without it, that of a frontal face.
-        In training mode the generators' noise and the renderer's depths are drawn, from `generator` where given; in
-        evaluation mode nothing is drawn, and the same input gives the same bytes.
+        In training mode the generators' noise and the renderer's depths are drawn, from `generator` where given (one of
+        the network's device); in evaluation mode nothing is drawn, and the same input gives the same bytes.
         """
         crop = mean_crop(lq) if crop is None else crop
 
@@ -152,7 +153,6 @@ class FREx(nn.Module):
     ) -> Float[Tensor, 'batch 3 out_size out_size']:
         """StyleGAN2's synthesis; F_out^i takes the place of its feature between the two convolutions of each size."""
         feature, image = self.stylegan2.start(ws, self._noise, generator)
-        fused = feature
         for size in self.stylegan2.sizes:
             fused = self.stylegan2.upsample(size, feature, ws, self._noise, generator)
             if str(size) in self.fusion:

@@ -74,6 +74,8 @@ class CrossAttention(nn.Module):
 
     def __init__(self, channels_2d: int, channels_3d: int, global_size: int, heads: int = 4) -> None:
         super().__init__()
+        if channels_2d % heads:
+            raise ValueError(f'{heads} heads of attention do not divide {channels_2d} channels: make `narrow` larger')
         self.global_size = global_size
         self.heads = heads
         self.norm_query = nn.LayerNorm(channels_2d)

@@ -39,12 +39,6 @@ def upfirdn2d(
     return F.conv2d(x, weight, stride=down, groups=channels)
 
 
-def filter2d(x: Tensor, kernel: Tensor) -> Tensor:
-    """Low-pass filter at the same size."""
-    before, after = kernel.shape[-1] // 2, (kernel.shape[-1] - 1) // 2
-    return upfirdn2d(x, kernel, padding=(before, after, before, after))
-
-
 def upsample2d(x: Tensor, kernel: Tensor) -> Tensor:
     """Double height and width."""
     before, after = (kernel.shape[-1] + 1) // 2, (kernel.shape[-1] - 2) // 2
@@ -66,16 +60,6 @@ def upsampling_conv2d(
     x = F.conv_transpose2d(x, weight.transpose(0, 1), stride=2)
     before, after = kernel.shape[-1] // 2 - 1, (kernel.shape[-1] - 1) // 2
     return upfirdn2d(x, kernel, padding=(before, after, before, after), gain=4.0)
-
-
-def downsampling_conv2d(
-    x: Float[Tensor, 'batch channel height width'],
-    weight: Float[Tensor, 'out channel 3 3'],
-    kernel: Float[Tensor, 'kh kw'],
-) -> Float[Tensor, 'batch out out_height out_width']:
-    """Halve height and width and convolve."""
-    before, after = kernel.shape[-1] // 2, (kernel.shape[-1] + 1) // 2
-    return F.conv2d(upfirdn2d(x, kernel, padding=(before, after, before, after)), weight, stride=2)
 
 
 def scaled_leaky_relu(x: Tensor, bias: Tensor | None = None, gain: float = math.sqrt(2), clamp: float | None = None) -> Tensor:

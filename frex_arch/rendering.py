@@ -114,8 +114,11 @@ def composite(
 def expected_depth(weights: Weights, depths: Depths) -> Float[Tensor, 'batch rays']:
     """Mean depth of each ray, within the range of all `depths`; the largest of them for a ray through nothing."""
     middles = (depths[:, :, :-1] + depths[:, :, 1:]) / 2
-    depth = (weights * middles).sum(dim=2) / weights.sum(dim=2)
-    return depth.nan_to_num(float('inf')).clamp(depths.min(), depths.max())
+    total = weights.sum(dim=2)
+    hit = total > 0
+    # No division by 0 even where its result is not used: its gradient would be NaN.
+    depth = (weights * middles).sum(dim=2) / torch.where(hit, total, 1.0)
+    return torch.where(hit, depth, float('inf')).clamp(depths.min(), depths.max())
 
 
 def inverse_cdf(

@@ -22,7 +22,9 @@ def stylegan2_channels(channel_multiplier: float = 1, narrow: float = 1) -> dict
 
 
 def resolutions(first: int, last: int) -> list[int]:
-    """Powers of two from `first` to `last`, both included; raises ValueError for other sizes."""
+    """Powers of two from `first` to `last` <= 1024, both included; raises ValueError for other sizes."""
+    if not isinstance(last, int) or last > 1024:
+        raise ValueError(f'image sizes are whole numbers up to 1024, not {last!r}')
     if first.bit_count() != 1 or last.bit_count() != 1 or last < first:
         raise ValueError(f'image sizes are powers of two of at least {first}, not {last}')
     return [2**k for k in range(first.bit_length() - 1, last.bit_length())]

@@ -7,7 +7,7 @@ import torch
 from tiny import tiny_frex, tiny_network_options, trained
 
 from frex.errors import FRExError
-from frex.weights.checkpoint import build_frex, load_strict, read_checkpoint, read_file, save_checkpoint
+from frex.weights.checkpoint import build_frex, load_matching, load_strict, read_checkpoint, read_file, save_checkpoint
 
 
 def test_the_network_is_rebuilt_from_the_file_alone(checkpoint):
@@ -66,6 +66,20 @@ def test_a_file_that_would_run_code_is_refused(tmp_path, monkeypatch, write):
     assert not (tmp_path / 'pwned').exists()
 
 
+@pytest.mark.parametrize('content', [b'hello', b'Repository not found', b'<!DOCTYPE html>', b'\x80\x02}q\x00'])
+def test_a_file_of_something_else_entirely_is_named(tmp_path, content):
+    (tmp_path / 'page.pth').write_bytes(content)
+    with pytest.raises(FRExError, match=r'page\.pth: not a file of weights'):
+        read_file(tmp_path / 'page.pth')
+
+
+def test_what_fits_can_be_loaded_alone_and_the_rest_is_told():
+    net, state = tiny_frex(), tiny_frex(seed=1).state_dict()
+    state['encoder_2d.to_ws.bias'] = torch.zeros(3)
+    assert load_matching(net, state) == '1 of another shape (encoder_2d.to_ws.* 1)'
+    assert torch.equal(net.encoder_2d.to_ws.weight, state['encoder_2d.to_ws.weight'])
+
+
 @pytest.mark.parametrize('keep', [0, 3, 100, 5000])
 def test_a_truncated_file_is_named(checkpoint, tmp_path, keep):
     (tmp_path / 'cut.pth').write_bytes(checkpoint.read_bytes()[:keep])
@@ -93,6 +107,11 @@ def test_a_file_of_something_else_is_told(tmp_path, content, message):
     [
         ({'use_abw': False}, r"network_g\.use_abw: unknown key; did you mean 'use_awb'"),
         ({'out_size': 100}, 'network_g: .*powers of two.*100'),
+        ({'out_size': '64'}, 'network_g: .*64'),
+        ({'out_size': 2048}, 'network_g: .*up to 1024, not 2048'),
+        ({'eg3d': 5}, r'network_g\.eg3d: a mapping of keys to values is needed, not 5'),
+        ({'eg3d': {'depth_samples': 1}}, 'network_g: depth_samples 1 .* at least 2'),
+        ({'stylegan2': {'narrow': 0.03}}, 'network_g: 4 heads of attention do not divide'),
         ({'eg3d': {'plane_szie': 3}}, r'network_g\.eg3d\.plane_szie: unknown key'),
     ],
 )

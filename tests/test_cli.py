@@ -91,6 +91,14 @@ def test_a_trained_network_is_tested(experiment, face_folder, tmp_path, monkeypa
     assert '# psnr: ' in log
 
 
+def test_a_test_without_weights_is_refused(face_folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    changes = [f'datasets:test_1:dataroot_gt={face_folder}', 'path:pretrain_network_g=~']
+    assert basicsr(['test', '-opt', 'options/test_frex_tiny.yml', '--force_yml', *changes]) == 1
+    assert 'path.pretrain_network_g: missing; a test needs a trained network' in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
 def test_an_older_run_is_kept(run_folder, face_folder):
     command = [str(SCRIPTS / 'basicsr'), 'train', '-opt', TINY, *overrides(face_folder, 'train:total_iter=1', 'val=~', 'name=kept')]
     for _ in range(2):
@@ -98,37 +106,44 @@ def test_an_older_run_is_kept(run_folder, face_folder):
     assert len(list((run_folder / 'experiments').glob('kept*'))) == 2
 
 
+BAD_OPTIONS = [
+    (['network_g:use_abw=false'], "network_g.use_abw: unknown key; did you mean 'use_awb'?"),
+    (['network_g:eg3d:plane_szie=8'], "network_g.eg3d.plane_szie: unknown key; did you mean 'plane_size'?"),
+    (['network_d_dual:out_szie=8'], "network_d_dual.out_szie: unknown key; did you mean 'out_size'?"),
+    (['network_g:type=FRXe'], "network_g.type: no 'FRXe' is registered; did you mean 'FREx'?"),
+    (['network_g:out_size=96'], 'network_g: image sizes are powers of two'),
+    (['model_type=FRExModle'], "model_type: no 'FRExModle' is registered; did you mean 'FRExModel'?"),
+    (['datasets:train:gt_size=32'], 'gt_size: 32, but network_g.out_size is 64'),
+    (['train:optim_g:lr=fast'], 'train: Expected `float`, got `str` - at `$.optim_g.lr`'),
+    (['train:optim_g:btas=[0, 1]'], "train.optim_g.btas: unknown key; did you mean 'betas'?"),
+    (['train:net_d_reg_every=0'], 'net_d_reg_every counts steps from 1, not 0'),
+    (['train:pixel_opt:type=L1Los'], "train.pixel_opt.type: no 'L1Los' is registered; did you mean 'L1Loss'?"),
+    (['train:pixel_opt:weight=1'], "train.pixel_opt: L1Loss.__init__() got an unexpected keyword argument 'weight'"),
+    (['train:scheduler:type=StepLR'], "train.scheduler.type: 'StepLR'; known: MultiStepLR"),
+    (['train:pixel_opt=~', 'train:pyramid_opt=~', 'train:camera_opt=~'], 'train: no loss'),
+    (['val:val_frq=3'], "val.val_frq: unknown key; did you mean 'val_freq'?"),
+    (['val:metrics:psnr:type=psnr'], "val.metrics.psnr.type: no 'psnr' is registered; known: calculate_niqe"),
+    (['path:pretrain_netwrok_g=x'], "path.pretrain_netwrok_g: unknown key; did you mean 'pretrain_network_g'?"),
+    (['path:resume_state=/no.state'], 'path.resume_state: no file /no.state'),
+    (['network_d_dul=~'], "network_d_dul: unknown network; did you mean 'network_d_dual'?"),
+    (['network_d_dual:out_size=32'], 'network_d_dual.out_size: 32, but network_g.out_size is 64'),
+    (['network_d_multi_scale:sizes=[16, 128]'], 'network_d_multi_scale.sizes: 128 is not one of the sizes 8 to 64'),
+    (['datasets:val:type=PairedImageDataset'], "datasets.val.type: 'PairedImageDataset'; FRExModel takes"),
+    (['train:pixle_opt=~'], "train.pixle_opt: unknown key; did you mean 'pixel_opt'?"),
+    (['train:dual_gan_opt=~'], 'train.dual_gan_opt: missing, but there is a network_d_dual'),
+    (['datasets:train=~'], 'datasets.train: missing'),
+    (['path:pretrain_network_g=/no.pth'], 'path.pretrain_network_g: no file /no.pth'),
+    (['datasets:train:dataset_enlarge_ratio=1', 'datasets:train:batch_size_per_gpu=6'], '5 pictures are fewer'),
+]
+
+
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
         (['-opt', 'no.yml'], '-opt: no file no.yml; option files in'),
-        (['-opt', TINY, '--force_yml', 'datasets:train:dataroot_gt=/no/folder'], f'{TINY}: datasets.train.dataroot_gt: no folder'),
-        (['-opt', TINY, *overrides('{empty}')], 'dataroot_gt: no picture in'),
-        (
-            ['-opt', TINY, *overrides('{faces}', 'network_g:use_abw=false')],
-            f"{TINY}: network_g.use_abw: unknown key; did you mean 'use_awb'?",
-        ),
-        (
-            ['-opt', TINY, *overrides('{faces}', 'network_g:eg3d:plane_szie=8')],
-            "network_g.eg3d.plane_szie: unknown key; did you mean 'plane_size'?",
-        ),
-        (
-            ['-opt', TINY, *overrides('{faces}', 'network_d_dual:out_szie=8')],
-            "network_d_dual.out_szie: unknown key; did you mean 'out_size'?",
-        ),
-        (['-opt', TINY, *overrides('{faces}', 'network_g:type=FRXe')], "network_g.type: no network 'FRXe'; did you mean 'FREx'?"),
-        (['-opt', TINY, *overrides('{faces}', 'network_g:out_size=96')], 'network_g: image sizes are powers of two'),
-        (['-opt', TINY, *overrides('{faces}', 'model_type=FRExModle')], "model_type: no model 'FRExModle'; did you mean 'FRExModel'?"),
-        (['-opt', TINY, *overrides('{faces}', 'datasets:train:gt_size=32')], 'gt_size: 32, but network_g.out_size is 64'),
-        (['-opt', TINY, *overrides('{faces}', 'train:optim_g:lr=fast')], 'train: Expected `float`, got `str` - at `$.optim_g.lr`'),
-        (['-opt', TINY, *overrides('{faces}', 'train:pixle_opt=~')], "train.pixle_opt: unknown key; did you mean 'pixel_opt'?"),
-        (['-opt', TINY, *overrides('{faces}', 'train:dual_gan_opt=~')], 'train.dual_gan_opt: missing, but there is a network_d_dual'),
-        (['-opt', TINY, *overrides('{faces}', 'datasets:train=~')], 'datasets.train: missing'),
-        (['-opt', TINY, *overrides('{faces}', 'path:pretrain_network_g=/no.pth')], 'path.pretrain_network_g: no file /no.pth'),
-        (
-            ['-opt', TINY, *overrides('{faces}', 'datasets:train:dataset_enlarge_ratio=1', 'datasets:train:batch_size_per_gpu=6')],
-            '5 pictures are fewer',
-        ),
+        (['-opt', TINY, *overrides('/no/folder')], f'{TINY}: datasets.train.dataroot_gt: no folder /no/folder'),
+        (['-opt', TINY, *overrides('{empty}')], f'{TINY}: datasets.train.dataroot_gt: no picture in'),
+        *((['-opt', TINY, *overrides('{faces}', *changes)], message) for changes, message in BAD_OPTIONS),
     ],
 )
 def test_bad_input_is_one_line_and_status_1_before_anything_is_created(face_folder, tmp_path, monkeypatch, capsys, arguments, message):

@@ -62,6 +62,23 @@ def test_a_sample_depends_on_seed_epoch_and_visit_alone(face_folder):
     assert not any(torch.equal(other['lq'], dataset[1, 2]['lq']) for other in others)
 
 
+def test_validation_never_repeats_what_training_saw(face_folder):
+    training, validation = (FaceDegradationDataset(options(face_folder, phase=phase)) for phase in ('train', 'val'))
+    assert all(torch.equal(training[index]['gt'], validation[index]['gt']) for index in range(5))
+    assert not any(torch.equal(training[index]['lq'], validation[index]['lq']) for index in range(5))
+
+
+def test_labels_with_folders_are_found_by_name(face_folder, tmp_path):
+    labels = tmp_path / 'dataset.json'
+    camera = frontal_camera()[0].tolist()
+    content = [[f'{number:05d}/{path.name}', camera] for number, path in enumerate(sorted(face_folder.iterdir()))]
+    labels.write_text(json.dumps({'labels': content}))
+    assert FaceDegradationDataset(options(face_folder, camera_labels=str(labels)))[0]['camera'].tolist() == pytest.approx(camera)
+    labels.write_text(json.dumps({'labels': [*content, ['other/face0.png', camera]]}))
+    with pytest.raises(FRExError, match=r'no camera for 1 of 5 pictures, first face0\.png'):
+        FaceDegradationDataset(options(face_folder, camera_labels=str(labels)))
+
+
 def first_epochs(dataset, workers):
     sampler = VisitSampler(dataset, num_replicas=1, rank=0, ratio=2, seed=0)
     loader = DataLoader(dataset, batch_size=2, sampler=sampler, num_workers=workers, persistent_workers=workers > 0)

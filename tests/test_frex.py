@@ -70,9 +70,14 @@ def test_shapes_follow_from_the_options(output):
     assert output.mask.shape == output.depth.shape == (2, 1, 16, 16)
 
 
+def plain(module):
+    """Attributes of a module that are its own: not parameters, buffers, sub-modules or hooks."""
+    return {name: value for name, value in vars(module).items() if not name.startswith('_')}
+
+
 def test_same_input_gives_the_same_bytes_and_changes_nothing(net, output):
     before = copy.deepcopy(net.state_dict())
-    attributes = {name: dict(module.__dict__) for name, module in net.named_modules()}
+    attributes = {name: repr(sorted(plain(module).items())) for name, module in net.named_modules()}
     lq, crop = faces(), mean_crop(faces())
     lq_before, crop_before = lq.clone(), crop.clone()
     torch.manual_seed(123)
@@ -83,7 +88,7 @@ def test_same_input_gives_the_same_bytes_and_changes_nothing(net, output):
     assert torch.equal(lq, lq_before)
     assert torch.equal(crop, crop_before)
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
-    assert {name: dict(module.__dict__) for name, module in net.named_modules()} == attributes
+    assert {name: repr(sorted(plain(module).items())) for name, module in net.named_modules()} == attributes
 
 
 def test_batch_order_does_not_matter(net, output):
@@ -175,6 +180,7 @@ def test_each_switch_removes_exactly_its_part():
 
     without_3d = tiny_frex(use_3d_prior=False)
     assert parts(whole) - parts(without_3d) == {'eg3d', 'pyramid_3d'}
+    assert without_3d.state_dict().keys() < whole.state_dict().keys()
     assert without_3d.encoder_3d.num_ws == 0
     output = without_3d.eval()(faces())
     assert output.ws is output.feature_image is output.mask is output.depth is None
@@ -185,6 +191,7 @@ def test_each_switch_removes_exactly_its_part():
     assert all(fusion.attention is not None for fusion in without_awb.fusion.values())
 
     without_attention = tiny_frex(use_cross_attention=False)
+    assert without_attention.state_dict().keys() < whole.state_dict().keys()
     removed = whole.state_dict().keys() - without_attention.state_dict().keys()
     assert removed == {name for name in whole.state_dict() if name.startswith('fusion.') and '.attention.' in name}
 
@@ -226,6 +233,15 @@ def test_mirroring_camera_and_crop_mirrors_the_rendering(net):
     torch.testing.assert_close(mirror.feature_image.flip(-1), seen.feature_image, rtol=0, atol=1e-4)
     torch.testing.assert_close(mirror.depth.flip(-1), seen.depth, rtol=0, atol=1e-4)
     assert not torch.allclose(mirror.feature_image, seen.feature_image, atol=1e-2)
+
+
+def test_rendering_keeps_its_geometry_under_autocast(net):
+    planes = torch.randn(1, 3, 8, 32, 32, generator=torch.Generator().manual_seed(0))
+    exact = net.eg3d.render(planes, frontal_camera())
+    with torch.autocast('cpu', torch.bfloat16):
+        mixed = net.eg3d.render(planes, frontal_camera())
+    assert torch.equal(mixed.feature_image, exact.feature_image)
+    assert torch.equal(mixed.depth, exact.depth)
 
 
 def test_rendering_in_another_crop_is_recropping_the_picture(net):

@@ -23,13 +23,14 @@ RANKS = {
     'frex.restore': 4,
     'frex.compat': 4,
     'frex.registry': 5,
-    'frex.pipeline': 6,
-    'frex.demo': 7,
-    'frex.cli': 8,
-    'frex.__main__': 9,
-    'inference_frex': 9,
+    'frex.checks': 6,
+    'frex.pipeline': 7,
+    'frex.demo': 8,
+    'frex.cli': 9,
+    'frex.__main__': 10,
+    'inference_frex': 10,
 }
-MEETS_BASICSR = {'frex.models', 'frex.compat', 'frex.registry', 'frex.pipeline', 'frex.demo'}
+MEETS_BASICSR = {'frex.models', 'frex.compat', 'frex.registry', 'frex.checks', 'frex.pipeline', 'frex.demo'}
 FILES = sorted([*ROOT.glob('frex_arch/**/*.py'), *ROOT.glob('frex/**/*.py'), ROOT / 'inference_frex.py'])
 
 

@@ -63,7 +63,7 @@ def test_force_yml_reads_values_as_yaml_and_runs_nothing(entry, value):
     ('entry', 'message'),
     [
         ('lr', "'lr' is not of the form section:key=value"),
-        ('trian:lr=1', "no section 'trian'; did you mean 'train'"),
+        ('trian:lr=1', "no section 'trian' to change a key of; did you mean 'train'"),
         ('train:lr:x=1', "no section 'train:lr'"),
         ('train:lr=[1', 'not YAML'),
     ],
@@ -71,6 +71,13 @@ def test_force_yml_reads_values_as_yaml_and_runs_nothing(entry, value):
 def test_a_bad_override_is_told_how_to_mend_it(entry, message):
     with pytest.raises(FRExError, match=message):
         override({'train': {}}, entry)
+
+
+def test_force_yml_changes_its_key_alone():
+    opt = {'datasets': {'val': {'type': 'A', 'dataroot_gt': 'x'}}, 'name': 'n'}
+    changed = override(override(opt, 'datasets:val:type=B'), 'datasets:val:gt_size=64')
+    assert changed == {'datasets': {'val': {'type': 'B', 'dataroot_gt': 'x', 'gt_size': 64}}, 'name': 'n'}
+    assert opt['datasets']['val'] == {'type': 'A', 'dataroot_gt': 'x'}
 
 
 def test_yaml_that_would_run_code_is_refused(tmp_path):
@@ -97,11 +104,19 @@ def test_option_files_of_the_checkout_are_found_from_anywhere(tmp_path, monkeypa
 
 
 @dataclass
+class Inner:
+    """A typed section within."""
+
+    lr: float = 1.0
+
+
+@dataclass
 class Example:
     """A typed section."""
 
     size: int
     ratio: float = 1.0
+    inner: Inner | None = None
 
 
 def test_a_section_is_converted():
@@ -112,6 +127,8 @@ def test_a_section_is_converted():
     ('section', 'message'),
     [
         ({'size': 1, 'raito': 2}, r"here\.raito: unknown key; did you mean 'ratio'"),
+        ({'size': 1, 'inner': {'rl': 2}}, r'here\.inner\.rl: unknown key; known: lr'),
+        ({'size': 1, 'inner': 3}, r'here\.inner: a mapping of keys to values is needed, not 3'),
         ({'size': 'big'}, r'here: Expected `int`, got `str` - at `\$\.size`'),
         ({}, 'here: Object missing required field `size`'),
     ],
@@ -153,7 +170,15 @@ def test_debug_is_the_flag_not_a_part_of_the_name():
 
 
 @pytest.mark.parametrize(
-    ('opt', 'message'), [({'name': 'x', 'modle_type': 'y'}, "did you mean 'modle_type'"), (minimal(name='a/b'), 'a/b')]
+    ('opt', 'message'),
+    [
+        ({'name': 'x', 'modle_type': 'y'}, "did you mean 'modle_type'"),
+        (minimal(name='a/b'), 'a/b'),
+        (minimal(name=1), 'name: a text is needed, not 1'),
+        (minimal(num_gpu='x'), "num_gpu: a number or 'auto' is needed, not 'x'"),
+        (minimal(network_g='FREx'), "network_g: a mapping of keys to values is needed, not 'FREx'"),
+        (minimal(datasets=None), 'datasets: a mapping of keys to values is needed, not None'),
+    ],
 )
 def test_what_a_run_cannot_do_without_is_asked_for(opt, message):
     with pytest.raises(FRExError, match=message):

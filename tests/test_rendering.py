@@ -50,6 +50,14 @@ def test_the_rays_of_the_frontal_camera_by_hand():
     torch.testing.assert_close(origins[0], torch.tensor([[0, 0, 2.7]]).expand(4, 3))
 
 
+def test_a_ray_through_nothing_has_a_finite_gradient():
+    weights = torch.zeros(1, 2, 3)
+    weights[0, 1] = 0.2
+    weights.requires_grad_()
+    rendering.expected_depth(weights, torch.tensor([[[1.0, 2, 3, 4]] * 2])).sum().backward()
+    assert torch.isfinite(weights.grad).all()
+
+
 def test_a_ray_along_an_axis_meets_the_cube():
     origins = torch.tensor([[[0.0, 0.0, 2.7], [0.1, -0.2, 2.7], [0.6, 0.0, 2.7]]])
     depths = rendering.box_depths(origins, torch.tensor([0.0, -0.0, -1.0]).expand(1, 3, 3), 1.0)

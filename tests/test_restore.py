@@ -51,7 +51,12 @@ def test_restored_is_what_the_network_says(restorer):
 
 
 def test_a_picture_of_any_size_comes_back_at_the_networks(restorer):
-    assert restorer.restore_aligned(np.zeros((37, 90, 3), np.uint8)).shape == (64, 64, 3)
+    assert restorer.restore_aligned(np.zeros((37, 37, 3), np.uint8)).shape == (64, 64, 3)
+
+
+def test_a_picture_that_is_not_square_is_no_aligned_face(restorer):
+    with pytest.raises(FRExError, match='90 x 37 is not square'):
+        restorer.restore_aligned(np.zeros((37, 90, 3), np.uint8))
 
 
 def test_an_output_that_is_not_finite_is_no_picture(checkpoint):
@@ -106,11 +111,13 @@ def test_one_bad_file_is_named_and_the_rest_goes_on(checkpoint, face_folder, tmp
 def test_results_are_not_overwritten_unless_asked(checkpoint, face_folder, tmp_path, capsys):
     arguments = ('-i', face_folder, '-o', tmp_path, '--model_path', checkpoint, '--aligned')
     run(*arguments)
-    kept = tmp_path / 'restored_faces/face0_00.png'
+    kept, missing = tmp_path / 'restored_faces/face0_00.png', tmp_path / 'cmp/face0_00.png'
     kept.write_bytes(b'mine')
+    missing.unlink()
     assert run(*arguments) == 0
     assert kept.read_bytes() == b'mine'
-    assert 'restored 0, already there 5, failed 0' in capsys.readouterr().out
+    assert missing.exists()
+    assert 'restored 1, already there 4, failed 0' in capsys.readouterr().out
     assert run(*arguments, '--exist', 'overwrite') == 0
     assert kept.read_bytes() != b'mine'
 

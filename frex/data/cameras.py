@@ -1,6 +1,7 @@
 """Camera labels in EG3D's `dataset.json`, keyed by file name, never by position."""
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,10 @@ from frex.errors import FRExError
 
 
 def read_cameras(path: Path) -> dict[str, np.ndarray]:
-    """File name -> 25 numbers, float32. Raises FRExError where the file is missing or not in EG3D's layout."""
+    """File name -> 25 numbers, float32; a name that stands in one folder only is also known without it.
+
+    Raises FRExError where the file is missing or not in EG3D's layout.
+    """
     try:
         labels = json.loads(path.read_text(encoding='utf-8'))['labels']
         cameras = {Path(name).as_posix(): np.asarray(camera, dtype=np.float32) for name, camera in labels}
@@ -22,4 +26,5 @@ def read_cameras(path: Path) -> dict[str, np.ndarray]:
     wrong = [name for name, camera in cameras.items() if camera.shape != (25,)]
     if wrong:
         raise FRExError(f'camera_labels: {path}: the label of {wrong[0]} has shape {cameras[wrong[0]].shape}, not 25 numbers')
-    return cameras
+    count = Counter(Path(name).name for name in cameras)
+    return {Path(name).name: camera for name, camera in cameras.items() if count[Path(name).name] == 1} | cameras

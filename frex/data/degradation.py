@@ -13,7 +13,7 @@ from jaxtyping import Float32
 
 REFERENCE_SIZE = 512
 Range = tuple[float, float]
-Picture = Float32[np.ndarray, 'height width 3']
+FloatImage = Float32[np.ndarray, 'height width 3']
 Kernel = Float32[np.ndarray, 'size size']
 
 
@@ -109,16 +109,14 @@ def _draw_pass(d: Degradation, rng: np.random.Generator, motion_prob: float, sig
     )
 
 
-def degrade(image: Picture, draws: list[Draw]) -> Picture:
+def degrade(image: FloatImage, draws: list[Draw]) -> FloatImage:
     """`image`, BGR in [0, 1], degraded at the same size, in steps of 1/255."""
-    height, width = image.shape[:2]
     for once in draws:
         image = _degrade_once(image, once)
-    image = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
     return (image.clip(0, 1) * 255).round().astype(np.float32) / 255
 
 
-def _degrade_once(image: Picture, once: Draw) -> Picture:
+def _degrade_once(image: FloatImage, once: Draw) -> FloatImage:
     height, width = image.shape[:2]
     scale = width / REFERENCE_SIZE
     if once.motion is not None:
@@ -166,7 +164,7 @@ def gaussian_kernel(size: float, sigma_x: float, sigma_y: float, angle: float) -
     return (kernel / kernel.sum()).astype(np.float32)
 
 
-def jpeg(image: Picture, quality: int) -> Picture:
+def jpeg(image: FloatImage, quality: int) -> FloatImage:
     """`image` (BGR, in [0, 1]) after JPEG compression."""
     _, data = cv2.imencode('.jpg', (image.clip(0, 1) * 255).round().astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, quality])
     decoded = cv2.imdecode(data, cv2.IMREAD_COLOR)

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from frex.data.cameras import read_cameras
-from frex.data.degradation import PRESETS, Degradation, Picture, degrade, draw
+from frex.data.degradation import PRESETS, Degradation, FloatImage, degrade, draw
 from frex.errors import FRExError, nearest
 from frex.images import list_images, read_image, resize
 from frex.options import convert
@@ -86,8 +86,9 @@ class FaceDegradationDataset(Dataset):
     def __getitem__(self, key: int | Visit) -> dict[str, Tensor | str]:
         epoch, visit = (0, key) if isinstance(key, int) else key
         path = self.paths[visit % len(self.paths)]
-        rng = np.random.default_rng([self.options.seed, epoch, visit])
-        flip = self.options.use_hflip and rng.random() < 0.5
+        # Validation never repeats what training saw.
+        rng = np.random.default_rng([self.options.seed, self.options.phase == 'train', epoch, visit])
+        flip = (rng.random() < 0.5) & self.options.use_hflip
 
         gt = resize(read_image(path), self.options.gt_size).astype(np.float32) / 255
         gt = np.ascontiguousarray(gt[:, ::-1]) if flip else gt
@@ -102,6 +103,6 @@ class FaceDegradationDataset(Dataset):
         return sample
 
 
-def to_tensor(image: Picture) -> Float[Tensor, '3 height width']:
+def to_tensor(image: FloatImage) -> Float[Tensor, '3 height width']:
     """BGR in [0, 1] to RGB in [-1, 1]."""
     return torch.from_numpy(np.ascontiguousarray(image[:, :, ::-1].transpose(2, 0, 1))) * 2 - 1

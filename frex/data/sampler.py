@@ -23,7 +23,7 @@ class VisitSampler(Sampler):
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         order = np.random.default_rng([self.seed, self.epoch]).permutation(self.num_samples * self.num_replicas)
-        return iter([(self.epoch, visit) for visit in order[self.rank :: self.num_replicas].tolist()])
+        return ((self.epoch, int(visit)) for visit in order[self.rank :: self.num_replicas])
 
     def __len__(self) -> int:
         return self.num_samples

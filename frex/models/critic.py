@@ -19,24 +19,28 @@ Images = tuple[Tensor, ...]
 Sizes = Sequence[int]
 
 
-class View(NamedTuple):
-    """The real and the generated images that a critic compares, at its sizes where it has several."""
+class Comparison(NamedTuple):
+    """The real and the generated images that a critic tells apart, at its sizes where it has several."""
 
     real: Callable[[Batch, Sizes], Images]
     fake: Callable[[FRExOutput, Batch, Sizes], Images]
 
 
+def _by_size(images: Images) -> dict[int, Tensor]:
+    return {image.shape[-1]: image for image in images}
+
+
 # Key `network_d_KEY` of the option file -> what that critic looks at.
-VIEWS = {
+COMPARISONS = {
     # Eq. 15: a picture together with the degraded one.
-    'dual': View(
+    'dual': Comparison(
         real=lambda batch, sizes: (torch.cat([batch.gt, batch.lq], dim=1),),
         fake=lambda output, batch, sizes: (torch.cat([output.image, batch.lq], dim=1),),
     ),
     # Eq. 5: the decoder's pictures, size by size.
-    'multi_scale': View(
+    'multi_scale': Comparison(
         real=lambda batch, sizes: tuple(image_pyramid(batch.gt, sizes)),
-        fake=lambda output, batch, sizes: tuple(image for image in output.images_3d if image.shape[-1] in sizes),
+        fake=lambda output, batch, sizes: tuple(_by_size(output.images_3d)[size] for size in sizes),
     ),
 }
 
@@ -48,7 +52,7 @@ class Critic:
         self.name = name
         self.net = net
         self.sizes = sizes
-        self.view = VIEWS[name]
+        self.compares = COMPARISONS[name]
         self.loss = loss
         self.r1_weight = r1_weight
         self.r1_every = r1_every
@@ -61,13 +65,13 @@ class Critic:
 
     def generator_loss(self, output: FRExOutput, batch: Batch) -> Tensor:
         """softplus(-D(fake)): what the generator pays for being told apart."""
-        return self.loss(self.net(*self.view.fake(output, batch, self.sizes)), True, is_disc=False)
+        return self.loss(self.net(*self.compares.fake(output, batch, self.sizes)), True, is_disc=False)
 
     def step(self, output: FRExOutput, batch: Batch, current_iter: int) -> dict[str, Tensor]:
         """Train the critic on one batch; returns its losses for the log."""
         self.optimizer.zero_grad(set_to_none=True)
-        fake = self.net(*(image.detach() for image in self.view.fake(output, batch, self.sizes)))
-        real = self.net(*self.view.real(batch, self.sizes))
+        fake = self.net(*(image.detach() for image in self.compares.fake(output, batch, self.sizes)))
+        real = self.net(*self.compares.real(batch, self.sizes))
         loss = self.loss(real, True, is_disc=True) + self.loss(fake, False, is_disc=True)
         loss.backward()
         if self.r1_weight and current_iter % self.r1_every == 0:
@@ -81,7 +85,7 @@ class Critic:
         }
 
     def _regularize(self, batch: Batch) -> None:
-        images = tuple(image.detach().requires_grad_() for image in self.view.real(batch, self.sizes))
+        images = tuple(image.detach().requires_grad_() for image in self.compares.real(batch, self.sizes))
         logits = self.net(*images)
         penalty = r1_penalty(logits, images)
         # Without the logits themselves their last bias has no gradient, for which distributed training would wait.
@@ -103,4 +107,4 @@ def frozen(critics: Sequence[Critic]) -> Iterator[None]:
 
 def critic_names(opt: dict[str, Any]) -> list[str]:
     """The critics that an option file configures."""
-    return [name for name in VIEWS if opt.get(f'network_d_{name}')]
+    return [name for name in COMPARISONS if opt.get(f'network_d_{name}')]

@@ -19,7 +19,7 @@ from frex.models.critic import Critic, critic_names, frozen
 from frex.models.objective import Objective, total
 from frex.models.train_options import TrainOptions
 from frex.options import convert
-from frex.weights.checkpoint import load_strict, read_file, save_checkpoint
+from frex.weights.checkpoint import load_matching, load_strict, read_file, save_checkpoint
 from frex_arch import FRExOutput
 
 
@@ -80,9 +80,7 @@ class FRExModel(SRModel):
 
     def feed_data(self, data: dict[str, Any]) -> None:
         tensors = {key: value.to(self.device, non_blocking=True) for key, value in data.items() if torch.is_tensor(value)}
-        self.lq = tensors['lq']
-        if 'gt' in tensors:
-            self.gt = tensors['gt']
+        self.lq, self.gt = tensors['lq'], tensors['gt']
         self.crop, self.camera = tensors.get('crop'), tensors.get('camera')
 
     def optimize_parameters(self, current_iter: int) -> None:
@@ -108,11 +106,11 @@ class FRExModel(SRModel):
 
     @torch.no_grad()
     def model_ema(self, decay: float = 0.999) -> None:
-        """Move the averaged network towards the trained one; what is frozen, and buffers, are copied bit for bit."""
+        """Move the averaged network towards the trained one; frozen parameters and buffers are copied bit for bit."""
         averaged = self.net_g_ema.state_dict()
-        trainable = {name for name, parameter in self.net_g_ema.named_parameters() if parameter.requires_grad}
+        trainable = {name: parameter.requires_grad for name, parameter in self.net_g_ema.named_parameters()}
         for name, value in self.get_bare_model(self.net_g).state_dict().items():
-            if name in trainable:
+            if trainable.get(name):
                 averaged[name].lerp_(value, 1 - decay)
             else:
                 averaged[name].copy_(value)
@@ -125,7 +123,7 @@ class FRExModel(SRModel):
             self.output = net(self.lq, self.crop)
 
     def get_current_visuals(self) -> 'OrderedDict[str, Tensor]':
-        pictures = {'lq': self.lq, 'result': self.output.image} | ({'gt': self.gt} if hasattr(self, 'gt') else {})
+        pictures = {'lq': self.lq, 'result': self.output.image, 'gt': self.gt}
         return OrderedDict((name, (picture.detach().cpu() + 1) / 2) for name, picture in pictures.items())
 
     def save(self, epoch: int, current_iter: int) -> None:
@@ -166,10 +164,11 @@ class FRExModel(SRModel):
         if param_key is not None and param_key not in content:
             raise FRExError(f'{load_path}: has no {param_key}; it holds {", ".join(sorted(content))}')
         get_root_logger().info(f'Loading {param_key or "all"} of {load_path}.')
-        if not strict:
-            super().load_network(net, load_path, strict, param_key)
+        state = content if param_key is None else content[param_key]
+        if strict:
+            load_strict(self.get_bare_model(net), state, load_path)
         else:
-            load_strict(self.get_bare_model(net), content if param_key is None else content[param_key], load_path)
+            get_root_logger().warning(f'Not loaded: {load_matching(self.get_bare_model(net), state) or "nothing"}.')
 
 
 def _millions(parameters: Any) -> str:

@@ -44,3 +44,7 @@ class TrainOptions:
     multi_scale_gan_opt: LossOptions | None = None
     r1_reg_weight: float = 10.0
     net_d_reg_every: int = 16
+
+    def __post_init__(self) -> None:
+        if self.net_d_reg_every < 1:
+            raise ValueError(f'net_d_reg_every counts steps from 1, not {self.net_d_reg_every}')

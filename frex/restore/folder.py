@@ -4,12 +4,15 @@ import sys
 from argparse import Namespace
 from pathlib import Path
 
+import cv2
 import numpy as np
 from tqdm import tqdm
 
 from frex.errors import FRExError
 from frex.images import list_images, read_image, resize, write_image
 from frex.restore.restorer import FaceRestorer
+
+FOLDERS = ('cropped_faces', 'restored_faces', 'cmp')
 
 
 def restore_folder(args: Namespace) -> int:
@@ -26,13 +29,14 @@ def restore_folder(args: Namespace) -> int:
     skipped = 0
     progress = tqdm(paths, unit='face', disable=None)
     for path, name in zip(progress, result_names(paths), strict=True):
-        targets = [args.output / folder / f'{name}{args.suffix}.{args.ext}' for folder in ('cropped_faces', 'restored_faces', 'cmp')]
-        if args.exist == 'skip' and all(target.exists() for target in targets):
+        targets = [args.output / folder / f'{name}{args.suffix}.{args.ext}' for folder in FOLDERS]
+        wanted = [target for target in targets if args.exist == 'overwrite' or not target.exists()]
+        if not wanted:
             skipped += 1
             continue
         try:
-            restore_file(restorer, path, targets)
-        except (FRExError, OSError) as error:
+            restore_file(restorer, path, dict(zip(FOLDERS, targets, strict=True)), wanted)
+        except (FRExError, OSError, RuntimeError, cv2.error) as error:
             failures.append(f'{path.name}: {error}' if path.name not in str(error) else str(error))
 
     done = len(paths) - skipped - len(failures)
@@ -42,12 +46,15 @@ def restore_folder(args: Namespace) -> int:
     return 1 if failures else 0
 
 
-def restore_file(restorer: FaceRestorer, path: Path, targets: list[Path]) -> None:
-    """Restore one aligned face and write it as it came, restored, and side by side."""
-    cropped = resize(read_image(path), restorer.size)
-    restored = restorer.restore_aligned(cropped)
-    for target, image in zip(targets, (cropped, restored, np.hstack([cropped, restored])), strict=True):
-        write_image(target, image)
+def restore_file(restorer: FaceRestorer, path: Path, targets: dict[str, Path], wanted: list[Path]) -> None:
+    """Restore one aligned face and write those of `targets` that are `wanted`."""
+    face = read_image(path)
+    restored = restorer.restore_aligned(face)
+    cropped = resize(face, restorer.size)
+    images = {'cropped_faces': cropped, 'restored_faces': restored, 'cmp': np.hstack([cropped, restored])}
+    for folder, target in targets.items():
+        if target in wanted:
+            write_image(target, images[folder])
 
 
 def result_names(paths: list[Path]) -> list[str]:

@@ -41,10 +41,13 @@ class FaceRestorer:
 
     @torch.inference_mode()
     def restore_aligned(self, image: Image) -> UInt8[np.ndarray, 'size size 3']:
-        """Restore one face in FFHQ alignment: (H, W, 3) BGR uint8 of any size to (size, size, 3) BGR uint8.
+        """Restore one face in FFHQ alignment, BGR, square, of any size; it comes back at the network's.
 
-        Raises FRExError where the network's output is not finite, so that no failure passes for a picture.
+        Raises FRExError where the picture is not square, so no aligned face, and where the network's output is not
+        finite, so that no failure passes for a picture.
         """
+        if image.shape[0] != image.shape[1]:
+            raise FRExError(f'{image.shape[1]} x {image.shape[0]} is not square: not a face in FFHQ alignment')
         lq = to_network(resize(image, self.size)).to(self.device)
         output = self.net(lq).image
         if not torch.isfinite(output).all():

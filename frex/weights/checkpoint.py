@@ -2,9 +2,9 @@
 
 import pickle
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,10 @@ from frex_arch import EG3D, FREx, StyleGAN2
 from frex_arch.encoder_3d import Encoder3D
 
 State = dict[str, Tensor]
+T = TypeVar('T')
+
+# What `torch.load` raises for files that are not its own.
+UNREADABLE = (OSError, RuntimeError, EOFError, ValueError, LookupError, TypeError, AttributeError, pickle.UnpicklingError)
 
 # Arguments of FREx that are themselves arguments of a part.
 PARTS = {'eg3d': EG3D, 'stylegan2': StyleGAN2, 'encoder_3d': Encoder3D}
@@ -41,7 +45,7 @@ def read_file(path: Path) -> dict[str, Any]:
         raise FRExError(f'{path}: no such file')
     try:
         content = torch.load(path, map_location='cpu', weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+    except UNREADABLE as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise FRExError(f'{path}: not a file of weights, or a damaged one ({reason})') from None
     if not isinstance(content, dict):
@@ -68,29 +72,46 @@ def check_frex_arguments(arguments: Mapping[str, Any], where: str) -> None:
         check_arguments(part, arguments.get(key) or {}, f'{where}.{key}')
 
 
+def build_checked(constructor: Callable[..., T], arguments: Mapping[str, Any], where: str) -> T:
+    """`constructor(**arguments)`; whatever it raises for wrong values becomes a FRExError."""
+    try:
+        return constructor(**arguments)
+    except (TypeError, ValueError, LookupError, ArithmeticError, AttributeError, AssertionError, RuntimeError) as error:
+        raise FRExError(f'{where}: {" ".join(str(error).split()) or type(error).__name__}') from None
+
+
 def build_frex(checkpoint: Checkpoint, where: str) -> FREx:
     """The network of a checkpoint, in evaluation mode; raises FRExError where options or weights do not fit."""
     check_frex_arguments(checkpoint.network, f'{where}: network_g')
-    try:
-        net = FREx(**checkpoint.network)
-    except (TypeError, ValueError) as error:
-        raise FRExError(f'{where}: network_g: {error}') from None
+    net = build_checked(FREx, checkpoint.network, f'{where}: network_g')
     load_strict(net, checkpoint.state, where)
     return net.eval()
 
 
 def load_strict(net: nn.Module, state: State, where: str) -> None:
     """Load every key or none; the FRExError lists missing, unexpected and misshapen keys by prefix."""
+    problem = mismatch(net, state)
+    if problem:
+        raise FRExError(f'{where}: the weights do not fit {type(net).__name__}: {problem}')
+    net.load_state_dict(state)
+
+
+def load_matching(net: nn.Module, state: State) -> str:
+    """Load the keys that fit and tell, by prefix, which did not."""
+    own = net.state_dict()
+    net.load_state_dict({name: value for name, value in state.items() if name in own and own[name].shape == value.shape}, strict=False)
+    return mismatch(net, state)
+
+
+def mismatch(net: nn.Module, state: State) -> str:
+    """Missing, unexpected and misshapen keys by prefix; empty where all fit."""
     own = net.state_dict()
     problems = {
         'missing': own.keys() - state.keys(),
         'unexpected': state.keys() - own.keys(),
         'of another shape': {name for name in own.keys() & state.keys() if own[name].shape != state[name].shape},
     }
-    told = [f'{len(names)} {what} ({_by_prefix(names)})' for what, names in problems.items() if names]
-    if told:
-        raise FRExError(f'{where}: the weights do not fit {type(net).__name__}: {"; ".join(told)}')
-    net.load_state_dict(state)
+    return '; '.join(f'{len(names)} {what} ({_by_prefix(names)})' for what, names in problems.items() if names)
 
 
 def _by_prefix(names: Iterable[str], depth: int = 2, most: int = 4) -> str:

@@ -1,0 +1,139 @@
+"""What a run needs, checked before anything is created. Each check raises FRExError, naming file and key."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+from basicsr.utils.registry import ARCH_REGISTRY, LOSS_REGISTRY, METRIC_REGISTRY, MODEL_REGISTRY, Registry
+
+from frex.data.face_degradation_dataset import FaceDegradationDataset
+from frex.errors import FRExError, nearest
+from frex.models.critic import COMPARISONS, critic_names
+from frex.models.objective import TERMS
+from frex.models.train_options import TrainOptions
+from frex.options import Options, check_arguments, convert
+from frex.weights.checkpoint import build_checked, check_frex_arguments
+
+SECTIONS = {
+    'val': ['val_freq', 'save_img', 'pbar', 'suffix', 'metrics'],
+    'logger': ['print_freq', 'save_checkpoint_freq', 'use_tb_logger', 'wandb'],
+}
+SCHEDULERS = ['MultiStepLR', 'MultiStepRestartLR', 'CosineAnnealingRestartLR']
+PATH_KEYS = re.compile(
+    r'(pretrain_network|param_key|strict_load)_(g|d_\w+)|resume_state|ignore_resume_networks'
+    r'|experiments_root|results_root|models|training_states|visualization|log'
+)
+
+
+def check(opt: Options, where: str) -> None:
+    """All of a run; models other than FREx's own are left to BasicSR, but for their networks and files."""
+    registered(opt['model_type'], MODEL_REGISTRY, f'{where}: model_type')
+    for key, network in opt.items():
+        if key.startswith('network_') and network is not None:
+            check_network(network, f'{where}: {key}')
+    if opt['model_type'] == 'FRExModel':
+        check_sections(opt, where)
+        for dataset in opt['datasets'].values():
+            check_dataset(dataset, opt, where)
+        check_training(opt, where) if opt['is_train'] else check_test(opt, where)
+    for key, path in opt['path'].items():
+        if key.startswith(('pretrain_network', 'resume_state')) and path is not None and not Path(path).is_file():
+            raise FRExError(f'{where}: path.{key}: no file {path}')
+
+
+def registered(name: Any, registry: Registry, where: str) -> Any:
+    """What `registry` knows by `name`."""
+    if name not in registry and f'{name}_basicsr' not in registry:
+        raise FRExError(f'{where}: no {name!r} is registered; {nearest(str(name), list(registry.keys()))}')
+    return registry.get(name)
+
+
+def check_network(network: Options, where: str) -> None:
+    """Type, keys and values, by building the network without storage."""
+    kind = network.get('type')
+    constructor = registered(kind, ARCH_REGISTRY, f'{where}.type')
+    if constructor.__module__.split('.')[0] != 'frex_arch':
+        return
+    arguments = {key: value for key, value in network.items() if key != 'type'}
+    check_arguments(constructor, arguments, where)
+    if kind == 'FREx':
+        check_frex_arguments(arguments, where)
+    with torch.device('meta'):
+        build_checked(constructor, arguments, where)
+
+
+def check_sections(opt: Options, where: str) -> None:
+    """Keys of the sections that BasicSR reads by name and would pass over in silence."""
+    for section, known in SECTIONS.items():
+        for key in opt.get(section) or {}:
+            if key not in known:
+                raise FRExError(f'{where}: {section}.{key}: unknown key; {nearest(key, known)}')
+    for key in opt['path']:
+        if not PATH_KEYS.fullmatch(key):
+            raise FRExError(
+                f'{where}: path.{key}: unknown key; {nearest(key, ["pretrain_network_g", "strict_load_g", "param_key_g", "resume_state"])}'
+            )
+    critics = [f'network_d_{name}' for name in COMPARISONS]
+    for key in opt:
+        if key.startswith('network_') and key not in ('network_g', *critics):
+            raise FRExError(f'{where}: {key}: unknown network; {nearest(key, ["network_g", *critics])}')
+    for name, metric in ((opt.get('val') or {}).get('metrics') or {}).items():
+        registered(metric.get('type'), METRIC_REGISTRY, f'{where}: val.metrics.{name}.type')
+
+
+def check_training(opt: Options, where: str) -> None:
+    """The `train` section, its losses, and critics that fit the generator."""
+    options = convert(TrainOptions, opt.get('train') or {}, f'{where}: train')
+    losses = {key: getattr(options, key) for key in (*TERMS, *(f'{name}_gan_opt' for name in COMPARISONS)) if getattr(options, key)}
+    for key, loss in losses.items():
+        arguments = {name: value for name, value in loss.items() if name != 'type'}
+        build_checked(registered(loss.get('type'), LOSS_REGISTRY, f'{where}: train.{key}.type'), arguments, f'{where}: train.{key}')
+    if not losses.keys() & TERMS.keys():
+        raise FRExError(f'{where}: train: no loss; give at least one of {", ".join(TERMS)}')
+    if options.scheduler.get('type') not in SCHEDULERS:
+        raise FRExError(f'{where}: train.scheduler.type: {options.scheduler.get("type")!r}; known: {", ".join(SCHEDULERS)}')
+    for name in critic_names(opt):
+        if f'{name}_gan_opt' not in losses:
+            raise FRExError(f'{where}: train.{name}_gan_opt: missing, but there is a network_d_{name}')
+        check_critic(opt[f'network_d_{name}'], _out_size(opt), f'{where}: network_d_{name}')
+    if 'train' not in opt['datasets']:
+        raise FRExError(f'{where}: datasets.train: missing')
+
+
+def check_critic(network: Options, out_size: int, where: str) -> None:
+    """A critic looks at sizes that the generator makes."""
+    if 'out_size' in network and network['out_size'] != out_size:
+        raise FRExError(f'{where}.out_size: {network["out_size"]}, but network_g.out_size is {out_size}')
+    for size in network.get('sizes', ()):
+        if not 8 <= size <= out_size:
+            raise FRExError(f'{where}.sizes: {size} is not one of the sizes 8 to {out_size} of the decoder')
+
+
+def check_test(opt: Options, where: str) -> None:
+    """A test needs a trained network."""
+    if opt['path'].get('pretrain_network_g') is None:
+        raise FRExError(f'{where}: path.pretrain_network_g: missing; a test needs a trained network')
+
+
+def check_dataset(dataset: Options, opt: Options, where: str) -> None:
+    """Data that can be trained or tested on."""
+    if dataset.get('type') != FaceDegradationDataset.__name__:
+        hint = f'FRExModel takes a {FaceDegradationDataset.__name__}'
+        raise FRExError(f'{where}: datasets.{dataset["phase"]}.type: {dataset.get("type")!r}; {hint}')
+    try:
+        built = FaceDegradationDataset(dataset)
+    except FRExError as error:
+        raise FRExError(f'{where}: {error}') from None
+    where = f'{where}: datasets.{dataset["phase"]}'
+    if built.options.gt_size != _out_size(opt):
+        raise FRExError(f'{where}.gt_size: {built.options.gt_size}, but network_g.out_size is {_out_size(opt)}')
+    visits, batch = len(built) * built.options.dataset_enlarge_ratio, built.options.batch_size_per_gpu
+    if dataset['phase'] == 'train' and visits < batch:
+        raise FRExError(
+            f'{where}: {len(built)} pictures are fewer than batch_size_per_gpu {batch}; add pictures or raise dataset_enlarge_ratio'
+        )
+
+
+def _out_size(opt: Options) -> int:
+    return opt['network_g'].get('out_size', 512)
