@@ -29,13 +29,13 @@ def restore_folder(args: Namespace) -> int:
     skipped = 0
     progress = tqdm(paths, unit='face', disable=None)
     for path, name in zip(progress, result_names(paths), strict=True):
-        targets = [args.output / folder / f'{name}{args.suffix}.{args.ext}' for folder in FOLDERS]
-        wanted = [target for target in targets if args.exist == 'overwrite' or not target.exists()]
+        targets = {folder: args.output / folder / f'{name}{args.suffix}.{args.ext}' for folder in FOLDERS}
+        wanted = {folder: target for folder, target in targets.items() if args.exist == 'overwrite' or not target.exists()}
         if not wanted:
             skipped += 1
             continue
         try:
-            restore_file(restorer, path, dict(zip(FOLDERS, targets, strict=True)), wanted)
+            restore_file(restorer, path, wanted)
         except (FRExError, OSError, RuntimeError, cv2.error) as error:
             failures.append(f'{path.name}: {error}' if path.name not in str(error) else str(error))
 
@@ -46,15 +46,14 @@ def restore_folder(args: Namespace) -> int:
     return 1 if failures else 0
 
 
-def restore_file(restorer: FaceRestorer, path: Path, targets: dict[str, Path], wanted: list[Path]) -> None:
-    """Restore one aligned face and write those of `targets` that are `wanted`."""
+def restore_file(restorer: FaceRestorer, path: Path, targets: dict[str, Path]) -> None:
+    """Restore one aligned face and write what is asked for; `targets` are keyed by FOLDERS."""
     face = read_image(path)
     restored = restorer.restore_aligned(face)
     cropped = resize(face, restorer.size)
     images = {'cropped_faces': cropped, 'restored_faces': restored, 'cmp': np.hstack([cropped, restored])}
     for folder, target in targets.items():
-        if target in wanted:
-            write_image(target, images[folder])
+        write_image(target, images[folder])
 
 
 def result_names(paths: list[Path]) -> list[str]:
