@@ -13,7 +13,8 @@ from frex.models.critic import COMPARISONS, critic_names
 from frex.models.objective import TERMS
 from frex.models.train_options import TrainOptions
 from frex.options import Options, check_arguments, convert
-from frex.weights.checkpoint import build_checked, check_frex_arguments
+from frex.weights.network_file import check_frex_arguments
+from frex.weights.state import build_checked
 
 SECTIONS = {
     'val': ['val_freq', 'save_img', 'pbar', 'suffix', 'metrics'],

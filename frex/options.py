@@ -119,7 +119,7 @@ def check_arguments(function: Callable[..., Any], arguments: Any, where: str) ->
     known = list(inspect.signature(function).parameters)
     for key in arguments:
         if key not in known:
-            raise FRExError(f'{where}.{key}: unknown key; {nearest(key, known)}')
+            raise FRExError(f'{where}.{key}: unknown key; {nearest(str(key), known)}')
 
 
 def read_options(args: Namespace) -> Options:

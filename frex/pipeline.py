@@ -18,7 +18,7 @@ from frex.data.face_degradation_dataset import FaceDegradationDataset
 from frex.data.sampler import VisitSampler
 from frex.errors import FRExError
 from frex.options import Options, complete, read_options
-from frex.weights.checkpoint import read_file
+from frex.weights.torch_file import read_torch_file
 
 compat.install()
 
@@ -112,7 +112,9 @@ def load_resume_state(opt: Options) -> dict[str, Any] | None:
         path = opt['path']['resume_state'] = str(newest) if newest else None
     if path is None:
         return None
-    state = read_file(Path(path))
+    state: dict[str, Any] = read_torch_file(Path(path))
+    if not isinstance(state, dict) or not isinstance(state.get('iter'), int):
+        raise FRExError(f'{path}: not a training state')
     check_resume(opt, state['iter'])
     return state
 

@@ -9,7 +9,7 @@ import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 from tiny import tiny_frex, tiny_network_options, trained  # noqa: E402
 
-from frex.weights.checkpoint import save_checkpoint  # noqa: E402
+from frex.weights.network_file import save_checkpoint  # noqa: E402
 
 
 @pytest.fixture(scope='session')

@@ -7,18 +7,20 @@ import torch
 from tiny import tiny_frex, tiny_network_options, trained
 
 from frex.errors import FRExError
-from frex.weights.checkpoint import build_frex, load_matching, load_strict, read_checkpoint, read_file, save_checkpoint
+from frex.weights.network_file import NetworkFile, build_frex, read_network, save_checkpoint
+from frex.weights.state import load_matching, load_strict
+from frex.weights.torch_file import read_torch_file
 
 
 def test_the_network_is_rebuilt_from_the_file_alone(checkpoint):
-    net = build_frex(read_checkpoint(checkpoint), 'here')
+    net = build_frex(read_network(checkpoint), 'here')
     expected = trained(tiny_frex()).state_dict()
     assert not net.training
     assert all(torch.equal(value, expected[name]) for name, value in net.state_dict().items())
 
 
 def test_the_asked_weights_are_taken(checkpoint):
-    state = read_checkpoint(checkpoint, 'params').state
+    state = read_network(checkpoint, 'params').state
     assert torch.equal(state['encoder_2d.to_ws.weight'], tiny_frex(seed=1).state_dict()['encoder_2d.to_ws.weight'])
 
 
@@ -62,7 +64,7 @@ def test_a_file_that_would_run_code_is_refused(tmp_path, monkeypatch, write):
     monkeypatch.chdir(tmp_path)
     write(tmp_path / 'hostile.pth')
     with pytest.raises(FRExError, match=r'hostile\.pth: not a file of weights'):
-        read_file(tmp_path / 'hostile.pth')
+        read_torch_file(tmp_path / 'hostile.pth')
     assert not (tmp_path / 'pwned').exists()
 
 
@@ -70,7 +72,7 @@ def test_a_file_that_would_run_code_is_refused(tmp_path, monkeypatch, write):
 def test_a_file_of_something_else_entirely_is_named(tmp_path, content):
     (tmp_path / 'page.pth').write_bytes(content)
     with pytest.raises(FRExError, match=r'page\.pth: not a file of weights'):
-        read_file(tmp_path / 'page.pth')
+        read_torch_file(tmp_path / 'page.pth')
 
 
 def test_what_fits_can_be_loaded_alone_and_the_rest_is_told():
@@ -84,14 +86,20 @@ def test_what_fits_can_be_loaded_alone_and_the_rest_is_told():
 def test_a_truncated_file_is_named(checkpoint, tmp_path, keep):
     (tmp_path / 'cut.pth').write_bytes(checkpoint.read_bytes()[:keep])
     with pytest.raises(FRExError, match=r'cut\.pth: not a file of weights, or a damaged one'):
-        read_file(tmp_path / 'cut.pth')
+        read_torch_file(tmp_path / 'cut.pth')
 
 
 @pytest.mark.parametrize(
     ('content', 'message'),
     [
-        ({'params_ema': {}}, r'not a FREx checkpoint: it does not name its network under network_g \(it holds params_ema'),
-        ({'network_g': {'type': 'GFPGANv1Clean'}, 'params_ema': {}}, 'not a FREx checkpoint'),
+        ({'params_ema': {'a': torch.zeros(1)}}, r'not a network that FREx knows \(it holds a, \.\.\.\)'),
+        ({'params_ema': {}}, 'params_ema: a dictionary of weights is needed, not an empty one'),
+        ({'params_ema': {'a': 1}}, "params_ema: 'a' is no weight but a int"),
+        (
+            {'network_g': {'type': 'GFPGANv1Clean'}, 'params_ema': {'a': torch.zeros(1)}},
+            "holds the network 'GFPGANv1Clean'",
+        ),
+        ({'network_g': {'type': ['FREx']}, 'params_ema': {'a': torch.zeros(1)}}, 'not a network that FREx knows'),
         ({'network_g': {'type': 'FREx'}, 'params': {}}, 'has no params_ema; it holds network_g, params'),
         ([1, 2], 'holds a list, not a dictionary'),
     ],
@@ -99,7 +107,7 @@ def test_a_truncated_file_is_named(checkpoint, tmp_path, keep):
 def test_a_file_of_something_else_is_told(tmp_path, content, message):
     torch.save(content, tmp_path / 'other.pth')
     with pytest.raises(FRExError, match=rf'other\.pth: {message}'):
-        read_checkpoint(tmp_path / 'other.pth')
+        read_network(tmp_path / 'other.pth')
 
 
 @pytest.mark.parametrize(
@@ -116,12 +124,10 @@ def test_a_file_of_something_else_is_told(tmp_path, content, message):
     ],
 )
 def test_bad_network_options_in_a_file_are_told(changes, message):
-    from frex.weights.checkpoint import Checkpoint
-
     with pytest.raises(FRExError, match=message):
-        build_frex(Checkpoint(tiny_network_options(**changes), {}), 'file.pth')
+        build_frex(NetworkFile('FREx', tiny_network_options(**changes), {}), 'file.pth')
 
 
 def test_a_missing_file_is_told(tmp_path):
     with pytest.raises(FRExError, match=r'net\.pth: no such file'):
-        read_file(tmp_path / 'net.pth')
+        read_torch_file(tmp_path / 'net.pth')

@@ -12,14 +12,14 @@ from basicsr.utils import get_root_logger
 from basicsr.utils.dist_util import master_only
 from torch import Tensor, nn
 
-from frex.errors import FRExError
 from frex.files import replacing
 from frex.models.batch import Batch
 from frex.models.critic import Critic, critic_names, frozen
 from frex.models.objective import Objective, total
 from frex.models.train_options import TrainOptions
 from frex.options import convert
-from frex.weights.checkpoint import load_matching, load_strict, read_file, save_checkpoint
+from frex.weights.network_file import read_state, save_checkpoint
+from frex.weights.state import load_matching, load_strict
 from frex_arch import FRExOutput
 
 
@@ -160,11 +160,8 @@ class FRExModel(SRModel):
 
     def load_network(self, net: nn.Module, load_path: str, strict: bool = True, param_key: str | None = 'params') -> None:
         """Load `param_key` of a file (all of it if None), never another key in its place."""
-        content = read_file(Path(load_path))
-        if param_key is not None and param_key not in content:
-            raise FRExError(f'{load_path}: has no {param_key}; it holds {", ".join(sorted(content))}')
+        state = read_state(Path(load_path), param_key)
         get_root_logger().info(f'Loading {param_key or "all"} of {load_path}.')
-        state = content if param_key is None else content[param_key]
         if strict:
             load_strict(self.get_bare_model(net), state, load_path)
         else:

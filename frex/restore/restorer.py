@@ -9,7 +9,7 @@ from torch import Tensor
 
 from frex.errors import FRExError
 from frex.images import Image, resize
-from frex.weights.checkpoint import build_frex, read_checkpoint
+from frex.weights.network_file import build_frex, read_network
 from frex_arch import FREx
 
 
@@ -35,9 +35,8 @@ class FaceRestorer:
 
     @classmethod
     def from_pretrained(cls, path: str | Path, device: str = 'auto', param_key: str = 'params_ema') -> 'FaceRestorer':
-        """Read a FREx checkpoint; raises FRExError where it is none, is damaged, or does not fit."""
-        checkpoint = read_checkpoint(Path(path), param_key)
-        return cls(build_frex(checkpoint, str(path)), choose_device(device))
+        """Read a FREx checkpoint (`.pth`, `.safetensors`); raises FRExError where it is none, is damaged, or does not fit."""
+        return cls(build_frex(read_network(Path(path), param_key), str(path)), choose_device(device))
 
     @torch.inference_mode()
     def restore_aligned(self, image: Image) -> UInt8[np.ndarray, 'size size 3']:

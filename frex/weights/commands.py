@@ -1,0 +1,121 @@
+"""`frex weights`: what each sub-command does."""
+
+import sys
+from argparse import Namespace
+from collections.abc import Sequence
+from pathlib import Path
+
+from frex.errors import FRExError
+from frex.weights.download import Unreachable, fetch
+from frex.weights.manifest import WeightFile, entry, manifest, needed_for
+from frex.weights.places import State, home, locate, look, places, sha256
+
+
+def list_files(args: Namespace) -> int:
+    """A table of the files, what each is for, and whether it is there."""
+    findings = [look(file, args.weights) for file in needed_for(args.task)]
+    rows = [('KEY', 'STATE', 'BYTES', 'FOR', 'WHAT FOR', 'LICENCE')]
+    rows += [
+        (file.key, state.value, f'{file.size:,}' if file.size else '?', ', '.join(file.tasks) or '-', file.purpose, file.licence)
+        for file, state, _, _ in findings
+    ]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row, finding in zip(rows, [None, *findings], strict=True):
+        print('  '.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        if finding is not None and finding.path is not None:
+            print(f'    {finding.path}{f": {finding.detail}" if finding.detail else ""}')
+    print(f'searched in this order: {", ".join(map(str, places(args.weights)))}')
+    print('get what is missing or damaged with: frex weights download KEY, or --for train, restore or evaluate')
+    return 0
+
+
+def download(args: Namespace) -> int:
+    """Fetch what is asked for and not there; what cannot be had is told, one line a file, with all that is needed to get it by hand."""
+    files = asked(args.names, args.task)
+    print(f'into {home(args.weights).absolute()}')
+    missing = []
+    for file in files:
+        try:
+            path, how = fetch(file, args.weights, args.mirror, offline=args.offline)
+        except Unreachable as error:
+            missing.append(file)
+            print(by_hand(file, error.answers, home(args.weights)), file=sys.stderr)
+        else:
+            print(f'{file.key}: {path} ({how}; licence: {file.licence})')
+    if missing:
+        reason = 'with --offline nothing is fetched' if args.offline else 'no address gave them; try --mirror URL'
+        raise FRExError(f'{len(missing)} of {len(files)} files are not there: {reason}, or put them into {home(args.weights).absolute()}')
+    return 0
+
+
+def by_hand(file: WeightFile, answers: dict[str, str], folder: Path) -> str:
+    """All that one needs to get a file by other means, in one line."""
+    addresses = ', '.join(f'{url} ({answer})' for url, answer in answers.items())
+    return f'{file.file}: {file.described_size}, sha256 {file.described_sum}, from {addresses}; put it into {folder.absolute()}'
+
+
+def asked(names: Sequence[str], task: str | None) -> list[WeightFile]:
+    """Files by key and by task, each once; raises FRExError where nothing is asked for."""
+    if not names and task is None:
+        raise FRExError(f'say which: --for train, restore or evaluate, or some of: {", ".join(manifest())}')
+    files = [entry(name) for name in names] + (needed_for(task) if task else [])
+    return list({file.key: file for file in files}.values())
+
+
+def check(args: Namespace) -> int:
+    """Status 1 unless all that is asked for is there and whole; networks that FREx builds must also fit, key by key."""
+    names = args.names or [file.key for file in needed_for(args.task) if args.task or look(file, args.weights).state is not State.MISSING]
+    if not names:
+        raise FRExError(
+            f'no file of weights in {", ".join(map(str, places(args.weights)))}; get them with: frex weights download --for train'
+        )
+    bad = 0
+    for name in names:
+        try:
+            path = locate(name, args.weights)
+            print(f'{name}: {path}: {describe(name, path, args.param_key)}')
+        except FRExError as error:
+            bad += 1
+            print(error, file=sys.stderr)
+    if bad:
+        raise FRExError(f'{bad} of {len(names)} files cannot be used')
+    return 0
+
+
+def describe(name: str, path: Path, param_key: str) -> str:
+    """What a whole file holds; raises FRExError where its network cannot be built."""
+    from frex.weights.network_file import BUILT, check_network, read_network
+
+    if name in manifest() and name not in BUILT:
+        return 'whole'
+    network = read_network(path, param_key)
+    check_network(network, str(path))
+    weights = sum(value.numel() for value in network.state.values())
+    return f'{network.kind} with {len(network.state)} tensors, {weights / 1e6:.1f} M weights; {known_sum(path)}'
+
+
+def known_sum(path: Path) -> str:
+    """Whether a file is, byte for byte, one of the manifest."""
+    digest = sha256(path)
+    keys = [file.key for file in manifest().values() if file.sha256 and file.has_sum(digest)]
+    return f'it is {keys[0]}' if keys else 'its sum is not in the manifest'
+
+
+def convert(args: Namespace) -> int:
+    """Write a network as `.safetensors`, from which alone it can be built again."""
+    from frex.weights.network_file import check_network, read_network, save_safetensors
+
+    if args.target.suffix != '.safetensors':
+        raise FRExError(f'{args.target}: give a name that ends in .safetensors')
+    if args.target.exists() and not args.overwrite:
+        raise FRExError(f'{args.target}: is there already; --overwrite replaces it')
+    source = locate(args.source, args.weights)
+    network = read_network(source, args.param_key)
+    check_network(network, str(source))
+    try:
+        args.target.parent.mkdir(parents=True, exist_ok=True)
+        save_safetensors(args.target, network)
+    except OSError as error:
+        raise FRExError(f'{args.target}: cannot be written ({error.strerror or error})') from None
+    print(f'{args.target}: {network.kind} of {source}')
+    return 0

@@ -1,0 +1,162 @@
+"""Fetching files of weights: resumed where they were cut, verified, and under their names only when whole."""
+
+import os
+import re
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import requests
+from filelock import FileLock
+from tqdm import tqdm
+
+from frex.errors import FRExError
+from frex.weights.manifest import WeightFile
+from frex.weights.places import State, examine, home, look, sha256
+
+CONNECT_SECONDS, READ_SECONDS = 10, 30
+# Attempts at one address that bring nothing; one that brings bytes is not counted.
+MOST_IDLE_ATTEMPTS = 3
+# Where the manifest has no size.
+MOST_BYTES = 2 << 30
+
+
+class Unreachable(Exception):
+    """No address gave the file; `answers` are the addresses, and what each of them said."""
+
+    def __init__(self, answers: dict[str, str]) -> None:
+        super().__init__('; '.join(f'{url}: {answer}' for url, answer in answers.items()))
+        self.answers = answers
+
+
+def fetch(
+    file: WeightFile, folder: Path | None = None, mirrors: Sequence[str] = (), *, offline: bool = False, pause: float = 1.0
+) -> tuple[Path, str]:
+    """The file, from where it lies or else downloaded into `home(folder)`; with it, how it came there, for people.
+
+    `mirrors` are addresses of folders, tried before the manifest's. Several processes fetch a file once: the others wait.
+    `pause` is the time in seconds before an address is asked again. Raises Unreachable.
+    """
+    finding = look(file, folder)
+    if finding.state is State.THERE and finding.path is not None:
+        return finding.path, 'there already'
+    if offline:
+        raise Unreachable(dict.fromkeys(file.urls, 'not asked'))
+    target = home(folder) / file.file
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(target.with_name(f'.{file.file}.lock')):
+            if target.is_file() and examine(file, target).state is State.THERE:
+                return target, 'fetched by another process'
+            return target, _download(file, target, [*(f'{mirror.rstrip("/")}/{file.file}' for mirror in mirrors), *file.urls], pause)
+    except OSError as error:
+        raise FRExError(f'{target}: cannot be written ({error.strerror or error})') from None
+
+
+def _download(file: WeightFile, target: Path, urls: Sequence[str], pause: float) -> str:
+    """Bring and verify the file; tells where it came from."""
+    part = target.with_name(f'{file.file}.part')
+    answers = {}
+    for url in urls:
+        # Once with what was there before; if that made a wrong file, once more from the beginning.
+        for _ in range(1 + part.exists()):
+            try:
+                _bring(file, url, part, pause)
+            except requests.RequestException as error:
+                answers[url] = _reason(error)
+                break
+            digest = sha256(part)
+            if file.has_sum(digest) and _begins_like_weights(part):
+                os.replace(part, target)
+                return f'from {url}' if file.sha256 else f'from {url}; nobody states its sha256, this one has {digest}'
+            part.unlink()
+            answers[url] = f'gave other bytes (their sha256 begins with {digest[:8]})'
+    raise Unreachable(answers)
+
+
+def _begins_like_weights(path: Path) -> bool:
+    """Not a web page: pickles, zips, and JSON after the eight bytes of its length."""
+    with path.open('rb') as stream:
+        start = stream.read(9)
+    return start.startswith((b'\x80', b'PK\x03\x04')) or start[8:] == b'{'
+
+
+def _bring(file: WeightFile, url: str, part: Path, pause: float) -> None:
+    """Bring `part` to its full length from one address; raises RequestException when the address gives no more."""
+    idle = longest = 0
+    while True:
+        start = part.stat().st_size if part.exists() else 0
+        if start == file.size:
+            return
+        try:
+            _bring_once(file, url, part, start)
+            return
+        except requests.RequestException as error:
+            there = part.stat().st_size if part.exists() else 0
+            # An answer that brings the same bytes again and again is idle, too.
+            idle, longest = (0, there) if there > max(longest, start) else (idle + 1, longest)
+            if _is_final(error) or idle >= MOST_IDLE_ATTEMPTS:
+                raise
+            time.sleep(pause)
+
+
+def _is_final(error: requests.RequestException) -> bool:
+    """Whether asking again is of no use: the server refuses, or the answer is too long."""
+    if isinstance(error, requests.HTTPError) and error.response is not None:
+        return error.response.status_code < 500
+    return isinstance(error, requests.exceptions.InvalidHeader | requests.exceptions.InvalidURL)
+
+
+def _bring_once(file: WeightFile, url: str, part: Path, start: int) -> None:
+    headers = {'Accept-Encoding': 'identity', 'User-Agent': 'frex'} | ({'Range': f'bytes={start}-'} if start else {})
+    with requests.get(url, headers=headers, stream=True, timeout=(CONNECT_SECONDS, READ_SECONDS)) as response:
+        if response.status_code == requests.codes.requested_range_not_satisfiable:
+            # What is there is as long as the file or longer, and it is not the file.
+            part.unlink()
+            raise requests.ConnectionError('the range was refused')
+        response.raise_for_status()
+        continued = response.status_code == requests.codes.partial_content and _range_start(response) == start
+        if start and response.status_code == requests.codes.partial_content and not continued:
+            raise requests.ConnectionError('another range than was asked for')
+        _write(file, response, part, start if continued else 0)
+
+
+def _range_start(response: requests.Response) -> int | None:
+    match = re.fullmatch(r'bytes (\d+)-\d+/(?:\d+|\*)', response.headers.get('Content-Range', ''))
+    return int(match[1]) if match else None
+
+
+def _write(file: WeightFile, response: requests.Response, part: Path, start: int) -> None:
+    limit = file.size or MOST_BYTES
+    total = file.size or start + int(response.headers.get('Content-Length', 0)) or None
+    written = start
+    # A bar only on a terminal.
+    with (
+        part.open('r+b' if start else 'wb') as stream,
+        tqdm(total=total, initial=start, desc=file.file, unit='B', unit_scale=True, unit_divisor=1024, disable=None) as bar,
+    ):
+        stream.seek(start)
+        for block in response.iter_content(1 << 18):
+            written += len(block)
+            if written > limit:
+                break
+            stream.write(block)
+            bar.update(len(block))
+        stream.flush()
+        os.fsync(stream.fileno())
+    if written > limit:
+        part.unlink()
+        raise requests.exceptions.InvalidHeader(f'more than {limit:,} bytes')
+    if written != (total or written):
+        raise requests.ConnectionError(f'{written:,} bytes of {total:,}')
+
+
+def _reason(error: requests.RequestException) -> str:
+    if isinstance(error, requests.HTTPError) and error.response is not None:
+        return f'status {error.response.status_code}'
+    if isinstance(error, requests.Timeout):
+        return 'no answer in time'
+    text = str(error)
+    if 'resolve' in text or 'Name or service' in text:
+        return 'its host is not known here'
+    return 'no connection' if isinstance(error, requests.exceptions.ConnectionError) and 'HTTPConnectionPool' in text else text

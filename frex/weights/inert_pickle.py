@@ -1,0 +1,241 @@
+"""Reading pickles as data: what a pickle would call is written down, never looked up and never called.
+
+The opcodes are decoded by the standard library's `pickletools`; `pickle.Unpickler` is not used, since even with every
+global refused it calls methods of what it builds.
+"""
+
+import pickletools
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+# One opcode makes an object of at most a hundred bytes or so: bounds what a small file can ask for. Official files have
+# less than a tenth of it.
+MOST_OPCODES = 1_000_000
+
+# What reading a malformed stream raises.
+MALFORMED = (ValueError, IndexError, KeyError, TypeError, AttributeError, OverflowError, EOFError, RecursionError)
+
+CONSTANTS = {'NONE': None, 'NEWTRUE': True, 'NEWFALSE': False}
+LITERALS = {
+    *('INT', 'BININT', 'BININT1', 'BININT2', 'LONG', 'LONG1', 'LONG4', 'FLOAT', 'BINFLOAT'),
+    *('STRING', 'BINSTRING', 'SHORT_BINSTRING', 'UNICODE', 'BINUNICODE', 'SHORT_BINUNICODE', 'BINUNICODE8'),
+    *('BINBYTES', 'SHORT_BINBYTES', 'BINBYTES8', 'BYTEARRAY8'),
+}
+PRIMITIVES = (str, int, float, bool, bytes, type(None))
+
+
+class Global(NamedTuple):
+    """The name of a class or function."""
+
+    module: str
+    name: str
+
+
+@dataclass(eq=False)
+class Call:
+    """What an object would have been made of: `function(*arguments)`, then its state and its items."""
+
+    function: Global
+    arguments: tuple[Any, ...]
+    state: Any = None
+    items: dict[Any, Any] = field(default_factory=dict)
+    elements: list[Any] = field(default_factory=list)
+
+
+class InertUnpickler:
+    """One stream, which is anything with `read` and `readline`.
+
+    `allowed` is asked about each global. `persistent` turns a persistent id into a value; without it they are refused.
+    """
+
+    def __init__(
+        self,
+        stream: Any,
+        allowed: Callable[[Global], bool],
+        persistent: Callable[[Any], Any] | None = None,
+    ) -> None:
+        self.stream = stream
+        self.allowed = allowed
+        self.persistent = persistent
+        self.stack: list[Any] = []
+        self.marked: list[list[Any]] = []
+        self.memo: dict[int, Any] = {}
+
+    def load(self) -> Any:
+        """The value of the stream's next pickle; raises one of MALFORMED where it is not well-formed or not allowed."""
+        for count, (opcode, argument, _) in enumerate(pickletools.genops(self.stream)):
+            if count > MOST_OPCODES:
+                raise ValueError(f'more than {MOST_OPCODES:,} opcodes')
+            if opcode.name == 'STOP':
+                break
+            if opcode.name in LITERALS:
+                self.stack.append(argument)
+            elif opcode.name in CONSTANTS:
+                self.stack.append(CONSTANTS[opcode.name])
+            else:
+                action = getattr(self, f'do_{opcode.name.lower()}', None)
+                if action is None:
+                    raise ValueError(f'opcode {opcode.name}')
+                action(argument)
+        if len(self.stack) != 1 or self.marked:
+            raise ValueError('the stack is not empty at the end')
+        return self.stack.pop()
+
+    def _to_mark(self) -> list[Any]:
+        items, self.stack = self.stack, self.marked.pop()
+        return items
+
+    # --- Stack and memo
+
+    def do_proto(self, version: int) -> None:
+        if version > 5:
+            raise ValueError(f'protocol {version}')
+
+    def do_frame(self, length: int) -> None:
+        """Frames only speed reading up."""
+
+    def do_mark(self, _: None) -> None:
+        self.marked.append(self.stack)
+        self.stack = []
+
+    def do_pop(self, _: None) -> None:
+        self.stack.pop()
+
+    def do_pop_mark(self, _: None) -> None:
+        self._to_mark()
+
+    def do_memoize(self, _: None) -> None:
+        self.memo[len(self.memo)] = self.stack[-1]
+
+    def do_put(self, index: int) -> None:
+        self.memo[index] = self.stack[-1]
+
+    do_binput = do_long_binput = do_put
+
+    def do_get(self, index: int) -> None:
+        self.stack.append(self.memo[index])
+
+    do_binget = do_long_binget = do_get
+
+    # --- Containers
+
+    def do_empty_tuple(self, _: None) -> None:
+        self.stack.append(())
+
+    def do_tuple(self, _: None) -> None:
+        items = tuple(self._to_mark())
+        self.stack.append(items)
+
+    def do_tuple1(self, _: None) -> None:
+        self._tuple(1)
+
+    def do_tuple2(self, _: None) -> None:
+        self._tuple(2)
+
+    def do_tuple3(self, _: None) -> None:
+        self._tuple(3)
+
+    def _tuple(self, length: int) -> None:
+        if len(self.stack) < length:
+            raise IndexError('the stack is too short')
+        self.stack[-length:] = [tuple(self.stack[-length:])]
+
+    def do_empty_list(self, _: None) -> None:
+        self.stack.append([])
+
+    def do_list(self, _: None) -> None:
+        items = self._to_mark()
+        self.stack.append(items)
+
+    def do_append(self, _: None) -> None:
+        item = self.stack.pop()
+        self._elements().append(item)
+
+    def do_appends(self, _: None) -> None:
+        items = self._to_mark()
+        self._elements().extend(items)
+
+    def _elements(self) -> list[Any]:
+        target = self.stack[-1]
+        elements = target.elements if isinstance(target, Call) else target
+        if not isinstance(elements, list):
+            raise TypeError(f'elements for a {type(target).__name__}')
+        return elements
+
+    def do_empty_set(self, _: None) -> None:
+        self.stack.append(set())
+
+    def do_additems(self, _: None) -> None:
+        items = self._to_mark()
+        if not isinstance(self.stack[-1], set):
+            raise TypeError(f'items of a set for a {type(self.stack[-1]).__name__}')
+        self.stack[-1].update(_hashable(item) for item in items)
+
+    def do_frozenset(self, _: None) -> None:
+        items = self._to_mark()
+        self.stack.append(frozenset(_hashable(item) for item in items))
+
+    def do_empty_dict(self, _: None) -> None:
+        self.stack.append({})
+
+    def do_dict(self, _: None) -> None:
+        items = self._to_mark()
+        self.stack.append({})
+        self._set_items(items)
+
+    def do_setitem(self, _: None) -> None:
+        value, key = self.stack.pop(), self.stack.pop()
+        self._set_items([key, value])
+
+    def do_setitems(self, _: None) -> None:
+        self._set_items(self._to_mark())
+
+    def _set_items(self, flat: list[Any]) -> None:
+        target = self.stack[-1]
+        items = target.items if isinstance(target, Call) else target
+        if not isinstance(items, dict):
+            raise TypeError(f'items for a {type(target).__name__}')
+        for key, value in zip(flat[::2], flat[1::2], strict=True):
+            items[_hashable(key)] = value
+
+    # --- What a pickle would run
+
+    def do_global(self, names: str) -> None:
+        module, _, name = names.partition(' ')
+        self._global(module, name)
+
+    def do_stack_global(self, _: None) -> None:
+        name, module = self.stack.pop(), self.stack.pop()
+        self._global(module, name)
+
+    def _global(self, module: Any, name: Any) -> None:
+        if not isinstance(module, str) or not isinstance(name, str) or not self.allowed(Global(module, name)):
+            raise ValueError(f'it names {module}.{name}, which is not part of the format')
+        self.stack.append(Global(module, name))
+
+    def do_reduce(self, _: None) -> None:
+        arguments, function = self.stack.pop(), self.stack.pop()
+        if not isinstance(function, Global) or not isinstance(arguments, tuple):
+            raise TypeError(f'a call of a {type(function).__name__}')
+        self.stack.append(Call(function, arguments))
+
+    do_newobj = do_reduce
+
+    def do_build(self, _: None) -> None:
+        state = self.stack.pop()
+        if not isinstance(self.stack[-1], Call):
+            raise TypeError(f'a state for a {type(self.stack[-1]).__name__}')
+        self.stack[-1].state = state
+
+    def do_binpersid(self, _: None) -> None:
+        if self.persistent is None:
+            raise ValueError('a persistent id')
+        self.stack.append(self.persistent(self.stack.pop()))
+
+
+def _hashable(key: Any) -> Any:
+    # Hashing a deeply nested tuple would overflow the interpreter's own stack.
+    if isinstance(key, PRIMITIVES) or (isinstance(key, tuple) and all(isinstance(item, PRIMITIVES) for item in key)):
+        return key
+    raise TypeError(f'a {type(key).__name__} as a key')

@@ -1,0 +1,220 @@
+"""Networks in files: EG3D, StyleGAN2 and ArcFace as their projects wrote them, FREx as it is trained, and `.safetensors` of each."""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from frex.errors import FRExError
+from frex.files import replacing
+from frex.options import check_arguments
+from frex.weights import eg3d_layout, stylegan2_layout
+from frex.weights.nvidia_pickle import read_nvidia_pickle
+from frex.weights.state import State, as_state, build_checked, check_fits, pick
+from frex.weights.torch_file import LEGACY_START, UNREADABLE, read_torch_file, unreadable
+from frex_arch import EG3D, ArcFace, FREx, StyleGAN2
+from frex_arch.encoder_3d import Encoder3D
+
+NETWORKS: dict[str, type[nn.Module]] = {network.__name__: network for network in (FREx, EG3D, StyleGAN2, ArcFace)}
+
+# Arguments of FREx that are themselves arguments of a part.
+PARTS = {'eg3d': EG3D, 'stylegan2': StyleGAN2, 'encoder_3d': Encoder3D}
+
+# Those of the manifest that are such networks.
+BUILT = ('ffhqrebalanced512-128', 'ffhq512-128', 'stylegan2-ffhq512', 'arcface_resnet18')
+
+# A header has about a hundred bytes for each tensor; FREx's has less than a megabyte.
+MOST_HEADER = 4 << 20
+
+
+class NetworkFile(NamedTuple):
+    """A network as a file has it: its class, the constructor's arguments, and its weights in FREx's own layout."""
+
+    kind: str
+    arguments: dict[str, Any]
+    state: State
+
+
+# --- Reading
+
+
+def read_network(path: Path, param_key: str = 'params_ema') -> NetworkFile:
+    """A network of any format that FREx knows, told by the file's content; no code of the file is run.
+
+    `param_key` says which weights of BasicSR's files are meant. Raises FRExError where the file is damaged, holds something
+    else, or has no `param_key`.
+    """
+    if not path.is_file():
+        raise FRExError(f'{path}: no such file')
+    with path.open('rb') as stream:
+        start = stream.read(len(LEGACY_START))
+    try:
+        if is_safetensors(path):
+            return _from_safetensors(path)
+        if start.startswith(b'\x80') and start != LEGACY_START:
+            return _from_pickle(path)
+        return _from_dictionary(read_torch_file(path), param_key, path)
+    except (ValueError, KeyError, IndexError, TypeError, RecursionError) as error:
+        reason = f'it lacks {error}' if isinstance(error, KeyError) else error
+        raise FRExError(f'{path}: not a network that FREx knows ({reason})') from None
+
+
+def _from_pickle(path: Path) -> NetworkFile:
+    network = read_nvidia_pickle(path)
+    if network.class_name == 'TriPlaneGenerator':
+        arguments = eg3d_layout.arguments_from_pickle(network.arguments, network.attributes, network.state)
+        return NetworkFile('EG3D', arguments, network.state)
+    if network.class_name == 'Generator':
+        return _from_state(network.state)
+    raise ValueError(f'its G_ema is a {network.class_name}')
+
+
+def _from_dictionary(content: Any, param_key: str, path: Path) -> NetworkFile:
+    """What `torch.save` wrote: a checkpoint of FREx or of BasicSR, rosinality's, EG3D's re-saves, or weights alone."""
+    if not isinstance(content, dict):
+        raise FRExError(f'{path}: holds a {type(content).__name__}, not a dictionary of weights')
+    if 'network_g' in content:
+        return _named(content['network_g'], pick(content, param_key, str(path)), path)
+    for key in ('G_ema', 'g_ema'):
+        if key in content:
+            return _from_state(pick(content, key, str(path)))
+    if 'params' in content or 'params_ema' in content:
+        return _from_state(pick(content, param_key, str(path)))
+    return _from_state(as_state(content, str(path)))
+
+
+def _from_safetensors(path: Path) -> NetworkFile:
+    metadata, state = read_safetensors(path)
+    return _named(json.loads(metadata['network']), state, path) if 'network' in metadata else _from_state(state)
+
+
+def _named(network: Any, state: State, path: Path) -> NetworkFile:
+    """A network whose class and arguments stand in the file."""
+    if not isinstance(network, dict) or network.get('type') not in NETWORKS:
+        named = network.get('type') if isinstance(network, dict) else network
+        raise FRExError(f'{path}: holds the network {named!r}; FREx knows {", ".join(NETWORKS)}')
+    return NetworkFile(network['type'], {key: value for key, value in network.items() if key != 'type'}, state)
+
+
+def read_safetensors(path: Path) -> tuple[dict[str, str], State]:
+    """Metadata and weights of a `.safetensors`; raises FRExError for a damaged file."""
+    with path.open('rb') as stream:
+        length = int.from_bytes(stream.read(8), 'little')
+    if length > MOST_HEADER:
+        raise FRExError(f'{path}: not a file of weights, or a damaged one (a header of {length:,} bytes)')
+    try:
+        with safetensors.safe_open(path, framework='pt') as content:
+            state = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118 (it is no mapping)
+            return content.metadata() or {}, as_state(state, str(path))
+    except (*UNREADABLE, safetensors.SafetensorError) as error:
+        raise unreadable(path, error) from None
+
+
+def read_state(path: Path, param_key: str | None = 'params') -> State:
+    """The weights of a file alone: `param_key` of what `torch.save` wrote, all of it if None; all of a `.safetensors`."""
+    if path.is_file() and is_safetensors(path):
+        return read_safetensors(path)[1]
+    content = read_torch_file(path)
+    if param_key is None or not isinstance(content, dict):
+        return as_state(content, str(path))
+    return pick(content, param_key, str(path))
+
+
+def is_safetensors(path: Path) -> bool:
+    """Told by the content: a length in eight bytes, and the JSON that it is of."""
+    with path.open('rb') as stream:
+        return stream.read(9)[8:] == b'{'
+
+
+# --- Layouts
+
+
+def _eg3d(state: State) -> NetworkFile:
+    return NetworkFile('EG3D', eg3d_layout.arguments_from_shapes(state), state)
+
+
+def _stylegan2(state: State) -> NetworkFile:
+    return NetworkFile('StyleGAN2', stylegan2_layout.arguments_from_shapes(state), state)
+
+
+def _arcface(state: State) -> NetworkFile:
+    layers = [len({name.split('.')[1] for name in state if name.startswith(f'layer{stage}.')}) for stage in (1, 2, 3, 4)]
+    return NetworkFile('ArcFace', {'layers': layers}, state)
+
+
+# A weight that only this layout has -> the network.
+LAYOUTS: dict[str, Callable[[dict[str, Tensor]], NetworkFile]] = {
+    'backbone.synthesis.b4.const': _eg3d,
+    'style_conv1.modulated_conv.weight': _stylegan2,
+    'conv1.conv.modulation.weight': lambda state: _stylegan2(stylegan2_layout.from_rosinality(state)),
+    'synthesis.b4.const': lambda state: _stylegan2(stylegan2_layout.from_nvidia(state)),
+    'layer1.0.prelu.weight': _arcface,
+}
+
+
+def _from_state(state: State) -> NetworkFile:
+    for weight, read in LAYOUTS.items():
+        if weight in state:
+            return read(state)
+    raise ValueError(f'it holds {", ".join(list(state)[:3])}, ...')
+
+
+# --- Building
+
+
+def check_frex_arguments(arguments: Mapping[str, Any], where: str) -> None:
+    """Raise FRExError for a key that `FREx`, or the part of it that the key is for, does not take."""
+    check_arguments(FREx, arguments, where)
+    for key, part in PARTS.items():
+        check_arguments(part, arguments.get(key) or {}, f'{where}.{key}')
+
+
+def check_network(file: NetworkFile, where: str) -> None:
+    """Raise FRExError unless the arguments make a network and the weights are its own. Costs no memory."""
+    constructor = NETWORKS[file.kind]
+    if constructor is FREx:
+        check_frex_arguments(file.arguments, f'{where}: network_g')
+    else:
+        check_arguments(constructor, file.arguments, f'{where}: {file.kind}')
+    with torch.device('meta'):
+        net = build_checked(constructor, file.arguments, f'{where}: {"network_g" if constructor is FREx else file.kind}')
+    check_fits(net, file.state, where)
+
+
+def build_network(file: NetworkFile, where: str) -> nn.Module:
+    """The network with its weights, in evaluation mode; raises FRExError where arguments or weights do not fit."""
+    check_network(file, where)
+    net = NETWORKS[file.kind](**file.arguments)
+    net.load_state_dict(file.state)
+    return net.eval()
+
+
+def build_frex(file: NetworkFile, where: str) -> FREx:
+    """As `build_network`; raises FRExError for another network than FREx."""
+    net = build_network(file, where) if file.kind == FREx.__name__ else None
+    if not isinstance(net, FREx):
+        raise FRExError(f'{where}: not a FREx checkpoint but the weights of {file.kind}')
+    return net
+
+
+# --- Writing
+
+
+def save_checkpoint(path: Path, states: Mapping[str, State], options: Mapping[str, Any]) -> None:
+    """A checkpoint of training: state dicts by their keys, and the options of the network that they belong to."""
+    content = {key: {name: value.detach().cpu() for name, value in state.items()} for key, state in states.items()}
+    with replacing(path) as part:
+        torch.save(content | dict(options), part)
+
+
+def save_safetensors(path: Path, file: NetworkFile) -> None:
+    """One file from which `read_network` and `build_network` make the network again."""
+    state = {name: value.detach().cpu().contiguous().clone() for name, value in file.state.items()}
+    network = json.dumps({'type': file.kind, **file.arguments})
+    with replacing(path) as part:
+        safetensors.torch.save_file(state, part, {'format': 'pt', 'network': network})

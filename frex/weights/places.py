@@ -1,0 +1,107 @@
+"""Where files of weights lie, and whether they are whole."""
+
+import hashlib
+import os
+from enum import Enum
+from importlib.util import find_spec
+from pathlib import Path
+from typing import NamedTuple
+
+from platformdirs import user_cache_path
+
+from frex.errors import FRExError, nearest
+from frex.weights.manifest import WeightFile, entry, manifest
+
+# Folders in which the projects that FREx's users come from keep the same files. They are read, never written to.
+OLD_PLACES = ('experiments/pretrained_models', 'gfpgan/weights', 'weights/facelib', 'facexlib/weights')
+
+
+class State(Enum):
+    """What is known of a file after looking."""
+
+    THERE = 'there'
+    MISSING = 'missing'
+    DAMAGED = 'damaged'
+
+
+class Finding(NamedTuple):
+    """`path` is where the file was found; `detail` says what is wrong with it."""
+
+    file: WeightFile
+    state: State
+    path: Path | None = None
+    detail: str = ''
+
+
+def home(folder: Path | None = None) -> Path:
+    """Where downloads go: `folder` (`--weights`), else `$FREX_HOME`, else `./weights` if it is there, else the user's cache."""
+    if folder is not None:
+        return folder.expanduser()
+    if os.environ.get('FREX_HOME'):
+        return Path(os.environ['FREX_HOME']).expanduser()
+    return Path('weights') if Path('weights').is_dir() else user_cache_path('frex') / 'weights'
+
+
+def places(folder: Path | None = None) -> list[Path]:
+    """All folders that are searched, in this order; a file that is found earlier hides later ones of its name."""
+    own = [home(folder), home(), Path('weights'), user_cache_path('frex') / 'weights']
+    old = [Path(place) for place in OLD_PLACES]
+    facexlib = find_spec('facexlib')
+    packaged = [Path(place) / 'weights' for place in (facexlib.submodule_search_locations or [])] if facexlib else []
+    return list(dict.fromkeys([*own, *old, *packaged, _torch_hub() / 'checkpoints']))
+
+
+def _torch_hub() -> Path:
+    # What torch.hub.get_dir answers, without importing torch to list a few files.
+    cache = os.environ.get('XDG_CACHE_HOME', '~/.cache')
+    return Path(os.environ.get('TORCH_HOME', f'{cache}/torch')).expanduser() / 'hub'
+
+
+def sha256(path: Path) -> str:
+    """Hexadecimal sum of a file."""
+    digest = hashlib.sha256()
+    with path.open('rb') as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def examine(file: WeightFile, path: Path) -> Finding:
+    """Compare the file at `path` with the manifest's size and sum."""
+    size = path.stat().st_size
+    if file.size is not None and size != file.size:
+        return Finding(file, State.DAMAGED, path, f'{size:,} bytes instead of {file.size:,}')
+    digest = sha256(path)
+    if not file.has_sum(digest):
+        return Finding(file, State.DAMAGED, path, f'its sha256 begins with {digest[:8]} instead of {file.sha256[0][:8]}')
+    return Finding(file, State.THERE, path)
+
+
+def look(file: WeightFile, folder: Path | None = None) -> Finding:
+    """Search for `file`. A whole copy in a later place is taken before a damaged one in an earlier."""
+    damaged = None
+    for place in places(folder):
+        if (place / file.file).is_file():
+            finding = examine(file, place / file.file)
+            if finding.state is State.THERE:
+                return finding
+            damaged = damaged or finding
+    return damaged or Finding(file, State.MISSING)
+
+
+def locate(name: str | Path, folder: Path | None = None) -> Path:
+    """The file that an option names, by the manifest's key or by its path.
+
+    Raises FRExError, with the command that mends it, where it is not there or is damaged.
+    """
+    if str(name) in manifest():
+        finding = look(entry(str(name)), folder)
+        if finding.state is State.THERE and finding.path is not None:
+            return finding.path
+        what = 'is missing' if finding.state is State.MISSING else f'is damaged ({finding.path}: {finding.detail})'
+        raise FRExError(f'{finding.file.file} {what}; get it with: frex weights download {name}')
+    path = Path(name).expanduser()
+    if not path.is_file():
+        hint = nearest(str(name), list(manifest())) if path.parent == Path() else f'give a file, or a key of: {", ".join(manifest())}'
+        raise FRExError(f'no file {name}; {hint}')
+    return path

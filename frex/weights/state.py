@@ -1,0 +1,75 @@
+"""State dicts: checked, loaded strictly, and what does not fit told by prefix."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from frex.errors import FRExError
+
+State = dict[str, Tensor]
+T = TypeVar('T')
+
+
+def as_state(content: Any, where: str) -> State:
+    """A state dict without the prefix that data-parallel training adds; raises FRExError for anything else."""
+    if not isinstance(content, Mapping) or not content:
+        raise FRExError(f'{where}: a dictionary of weights is needed, not {"an empty one" if content == {} else type(content).__name__}')
+    for name, value in content.items():
+        if not isinstance(name, str) or not isinstance(value, Tensor) or value.layout != torch.strided or value.is_quantized:
+            raise FRExError(f'{where}: {name!r} is no weight but a {type(value).__name__}')
+    return {name.removeprefix('module.'): value for name, value in content.items()}
+
+
+def pick(content: Mapping[str, Any], param_key: str, where: str) -> State:
+    """The state dict under `param_key`; raises FRExError where there is none, and never takes another in its place."""
+    if param_key not in content:
+        raise FRExError(f'{where}: has no {param_key}; it holds {", ".join(sorted(map(str, content))[:6])}')
+    return as_state(content[param_key], f'{where}: {param_key}')
+
+
+def build_checked(constructor: Callable[..., T], arguments: Mapping[str, Any], where: str) -> T:
+    """`constructor(**arguments)`; whatever it raises for wrong values becomes a FRExError."""
+    try:
+        return constructor(**arguments)
+    except (TypeError, ValueError, LookupError, ArithmeticError, AttributeError, AssertionError, RuntimeError) as error:
+        raise FRExError(f'{where}: {" ".join(str(error).split()) or type(error).__name__}') from None
+
+
+def load_strict(net: nn.Module, state: State, where: str) -> None:
+    """Load every key or none; the FRExError lists missing, unexpected and misshapen keys by prefix."""
+    check_fits(net, state, where)
+    net.load_state_dict(state)
+
+
+def check_fits(net: nn.Module, state: State, where: str) -> None:
+    """Raise FRExError unless `state` has the keys and shapes of `net`, which may be on the `meta` device."""
+    problem = mismatch(net, state)
+    if problem:
+        raise FRExError(f'{where}: the weights do not fit {type(net).__name__}: {problem}')
+
+
+def load_matching(net: nn.Module, state: State) -> str:
+    """Load the keys that fit and tell, by prefix, which did not."""
+    own = net.state_dict()
+    net.load_state_dict({name: value for name, value in state.items() if name in own and own[name].shape == value.shape}, strict=False)
+    return mismatch(net, state)
+
+
+def mismatch(net: nn.Module, state: State) -> str:
+    """Missing, unexpected and misshapen keys by prefix; empty where all fit."""
+    own = net.state_dict()
+    problems = {
+        'missing': own.keys() - state.keys(),
+        'unexpected': state.keys() - own.keys(),
+        'of another shape': {name for name in own.keys() & state.keys() if own[name].shape != state[name].shape},
+    }
+    return '; '.join(f'{len(names)} {what} ({_by_prefix(names)})' for what, names in problems.items() if names)
+
+
+def _by_prefix(names: Iterable[str], depth: int = 2, most: int = 4) -> str:
+    prefixes = Counter('.'.join(name.split('.')[:depth]) for name in names)
+    listed = [f'{prefix}.* {count}' for prefix, count in prefixes.most_common(most)]
+    return ', '.join(listed) + (f', {len(prefixes) - most} more prefixes' if len(prefixes) > most else '')

@@ -1,0 +1,100 @@
+"""StyleGAN2 generators in three layouts: BasicSR's (FREx's own), rosinality's, and NVIDIA's StyleGAN2-ADA."""
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+# rosinality's names -> BasicSR's, which descend from them; constants of the resampling are not kept.
+ROSINALITY = [
+    (re.compile(r'style\.(\d+)\.(weight|bias)'), r'style_mlp.\1.\2'),
+    (re.compile(r'input\.input'), r'constant_input.weight'),
+    (re.compile(r'conv(1|s\.\d+)\.conv\.(weight|modulation\.\w+)'), r'style_conv\1.modulated_conv.\2'),
+    (re.compile(r'conv(1|s\.\d+)\.noise\.weight'), r'style_conv\1.weight'),
+    (re.compile(r'conv(1|s\.\d+)\.activate\.bias'), r'style_conv\1.activate.bias'),
+    (re.compile(r'to_rgb(1|s\.\d+)\.conv\.(weight|modulation\.\w+)'), r'to_rgb\1.modulated_conv.\2'),
+    (re.compile(r'to_rgb(1|s\.\d+)\.bias'), r'to_rgb\1.bias'),
+    (re.compile(r'noises\.noise_(\d+)'), r'noises.noise\1'),
+]
+ROSINALITY_CONSTANTS = re.compile(r'.*\.(blur|upsample)\.kernel')
+
+NVIDIA_LAYER = re.compile(r'synthesis\.b(\d+)\.(conv[01]|torgb)\.(.+)')
+NVIDIA_CONSTANTS = re.compile(r'.*\.resample_filter|mapping\.w_avg')
+
+
+def arguments_from_shapes(state: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Constructor arguments of a state dict in BasicSR's layout. Raises KeyError for a missing weight."""
+    out_size = max(value.shape[-1] for name, value in state.items() if name.startswith('noises.'))
+    narrow = state['constant_input.weight'].shape[1] / 512
+    finest = f'style_convs.{2 * int(math.log2(out_size)) - 5}.activate.bias'
+    return {
+        'out_size': out_size,
+        'num_style_feat': len(state['style_mlp.1.bias']),
+        'num_mlp': sum(name.startswith('style_mlp.') and name.endswith('.bias') for name in state),
+        # Up to 32 all widths are 512, from 64 they are 16384 / size times the multiplier.
+        'channel_multiplier': len(state[finest]) * out_size / 16384 / narrow if out_size >= 64 else 1,
+        'narrow': narrow,
+    }
+
+
+def from_rosinality(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """To BasicSR's layout: new names for the same values. Raises ValueError for a name that is not of the layout."""
+    return {_renamed(name): value for name, value in state.items() if not ROSINALITY_CONSTANTS.fullmatch(name)}
+
+
+def _renamed(name: str) -> str:
+    for pattern, replacement in ROSINALITY:
+        match = pattern.fullmatch(name)
+        if match:
+            return match.expand(replacement)
+    raise ValueError(f'{name} is no part of the StyleGAN2 that FREx has')
+
+
+def from_nvidia(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """To BasicSR's layout: new names and shapes, and weights multiplied by what BasicSR divides them by at run time.
+
+    The mean latent code `w_avg` has no place there. Raises ValueError for a name that is not of an unconditional
+    generator with skip connections.
+    """
+    converted = {}
+    for name, value in state.items():
+        if NVIDIA_CONSTANTS.fullmatch(name):
+            continue
+        mapping = re.fullmatch(r'mapping\.fc(\d+)\.(weight|bias)', name)
+        layer = NVIDIA_LAYER.fullmatch(name)
+        if mapping:
+            converted[f'style_mlp.{int(mapping[1]) + 1}.{mapping[2]}'] = value
+        elif name == 'synthesis.b4.const':
+            converted['constant_input.weight'] = value[None]
+        elif layer:
+            own, value = _nvidia_layer(int(layer[1]), layer[2], layer[3], value)
+            converted[own] = value
+        else:
+            raise ValueError(f'{name} is no part of the StyleGAN2 that FREx has')
+    return converted
+
+
+def _nvidia_layer(size: int, layer: str, name: str, value: Tensor) -> tuple[str, Tensor]:
+    level = int(math.log2(size)) - 3
+    if name.startswith('affine.'):
+        return f'{_own_layer(level, layer)}.modulated_conv.modulation.{name.removeprefix("affine.")}', value
+    if layer == 'torgb':
+        return {
+            'weight': (f'{_own_layer(level, layer)}.modulated_conv.weight', value[None]),
+            'bias': (f'{_own_layer(level, layer)}.bias', value.reshape(1, -1, 1, 1)),
+        }[name]
+    index = 0 if level < 0 else 2 * level + int(layer[-1]) + 1
+    return {
+        'weight': (f'{_own_layer(level, layer)}.modulated_conv.weight', value[None] * math.sqrt(value[0].numel())),
+        'bias': (f'{_own_layer(level, layer)}.activate.bias', value),
+        'noise_strength': (f'{_own_layer(level, layer)}.weight', value.reshape(1)),
+        'noise_const': (f'noises.noise{index}', value[None, None]),
+    }[name]
+
+
+def _own_layer(level: int, layer: str) -> str:
+    if level < 0:
+        return 'to_rgb1' if layer == 'torgb' else 'style_conv1'
+    return f'to_rgbs.{level}' if layer == 'torgb' else f'style_convs.{2 * level + int(layer[-1])}'
