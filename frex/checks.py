@@ -1,7 +1,6 @@
 """What a run needs, checked before anything is created. Each check raises FRExError, naming file and key."""
 
 import re
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,21 +13,23 @@ from frex.models.objective import TERMS
 from frex.models.train_options import TrainOptions
 from frex.options import Options, check_arguments, convert
 from frex.weights.network_file import check_frex_arguments
+from frex.weights.priors import PRIORS
 from frex.weights.state import build_checked
 
 SECTIONS = {
     'val': ['val_freq', 'save_img', 'pbar', 'suffix', 'metrics'],
     'logger': ['print_freq', 'save_checkpoint_freq', 'use_tb_logger', 'wandb'],
 }
+PATH_HINTS = ['strict_load_g', 'param_key_g', 'resume_state', *(f'pretrain_network_{part}' for part in ('g', *PRIORS))]
 SCHEDULERS = ['MultiStepLR', 'MultiStepRestartLR', 'CosineAnnealingRestartLR']
 PATH_KEYS = re.compile(
-    r'(pretrain_network|param_key|strict_load)_(g|d_\w+)|resume_state|ignore_resume_networks'
+    r'(pretrain_network|param_key|strict_load)_(g|d_\w+)|pretrain_network_(eg3d|stylegan2|backbone)|resume_state|ignore_resume_networks'
     r'|experiments_root|results_root|models|training_states|visualization|log'
 )
 
 
 def check(opt: Options, where: str) -> None:
-    """All of a run; models other than FREx's own are left to BasicSR, but for their networks and files."""
+    """All of a run but its files of weights; models other than FREx's own are left to BasicSR, but for their networks."""
     registered(opt['model_type'], MODEL_REGISTRY, f'{where}: model_type')
     for key, network in opt.items():
         if key.startswith('network_') and network is not None:
@@ -38,9 +39,6 @@ def check(opt: Options, where: str) -> None:
         for dataset in opt['datasets'].values():
             check_dataset(dataset, opt, where)
         check_training(opt, where) if opt['is_train'] else check_test(opt, where)
-    for key, path in opt['path'].items():
-        if key.startswith(('pretrain_network', 'resume_state')) and path is not None and not Path(path).is_file():
-            raise FRExError(f'{where}: path.{key}: no file {path}')
 
 
 def registered(name: Any, registry: Registry, where: str) -> Any:
@@ -72,9 +70,7 @@ def check_sections(opt: Options, where: str) -> None:
                 raise FRExError(f'{where}: {section}.{key}: unknown key; {nearest(key, known)}')
     for key in opt['path']:
         if not PATH_KEYS.fullmatch(key):
-            raise FRExError(
-                f'{where}: path.{key}: unknown key; {nearest(key, ["pretrain_network_g", "strict_load_g", "param_key_g", "resume_state"])}'
-            )
+            raise FRExError(f'{where}: path.{key}: unknown key; {nearest(key, PATH_HINTS)}')
     critics = [f'network_d_{name}' for name in COMPARISONS]
     for key in opt:
         if key.startswith('network_') and key not in ('network_g', *critics):

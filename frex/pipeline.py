@@ -30,6 +30,7 @@ from basicsr.utils.dist_util import get_dist_info, init_dist, master_only  # noq
 from basicsr.utils.misc import mkdir_and_rename  # noqa: E402
 
 from frex.checks import check  # noqa: E402
+from frex.preflight import preflight  # noqa: E402
 from frex.registry import register  # noqa: E402
 
 
@@ -71,6 +72,7 @@ def _prepare(args: Namespace, is_train: bool) -> tuple[Options, Options]:
     asked = read_options(args)
     opt = complete(asked, args, Path.cwd(), is_train, torch.cuda.device_count())
     check(opt, args.opt)
+    preflight(opt, args.opt)
     return asked, opt
 
 

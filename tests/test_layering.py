@@ -24,13 +24,14 @@ RANKS = {
     'frex.compat': 4,
     'frex.registry': 5,
     'frex.checks': 6,
+    'frex.preflight': 6,
     'frex.pipeline': 7,
     'frex.demo': 8,
     'frex.cli': 9,
     'frex.__main__': 10,
     'inference_frex': 10,
 }
-MEETS_BASICSR = {'frex.models', 'frex.compat', 'frex.registry', 'frex.checks', 'frex.pipeline', 'frex.demo'}
+MEETS_BASICSR = {'frex.models', 'frex.compat', 'frex.registry', 'frex.checks', 'frex.preflight', 'frex.pipeline', 'frex.demo'}
 FILES = sorted([*ROOT.glob('frex_arch/**/*.py'), *ROOT.glob('frex/**/*.py'), ROOT / 'inference_frex.py'])
 
 
@@ -88,6 +89,6 @@ def test_restoring_a_face_never_imports_basicsr(checkpoint, tmp_path):
     assert 'basicsr' not in loaded
 
 
-@pytest.mark.parametrize('code', ['import frex', 'import frex.cli.main', 'import frex.cli.restore'])
+@pytest.mark.parametrize('code', ['import frex', 'import frex.cli.main', 'import frex.cli.restore', 'import frex.weights.commands'])
 def test_the_command_line_starts_without_torch(code):
     assert not {'torch', 'cv2', 'numpy', 'basicsr'} & set(modules_after(code))

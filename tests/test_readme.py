@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from frex.cli import restore, train
+from frex.cli import restore, train, weights
 from frex.options import find_option_file
+from frex.weights.manifest import manifest
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / 'README.md').read_text()
@@ -48,7 +49,7 @@ KNOWN = {
     'make': made,
     'pip': piped,
     'basicsr': parsed_by(train.add_commands),
-    'frex': parsed_by(train.add_commands, restore.add_command),
+    'frex': parsed_by(train.add_commands, restore.add_command, weights.add_command),
     'python': run_by_python,
 }
 
@@ -72,6 +73,12 @@ def definitions(file):
 def test_equation_is_where_the_readme_says(equation, file, name, test_file, test):
     assert name in definitions(file)
     assert test in definitions(test_file)
+
+
+def test_the_list_of_files_is_the_manifests():
+    listed = (ROOT / 'experiments/pretrained_models/README.md').read_text()
+    rows = re.findall(r'^\| `(.+)` \| (.+) \| (.+) \|$', listed, re.MULTILINE)
+    assert rows == [(file.file, ', '.join(file.tasks) or '-', file.purpose) for file in manifest().values()]
 
 
 @pytest.mark.parametrize('path', sorted(set(re.findall(r'`((?:frex|frex_arch|tests|options)/[\w/.]*)`', README))))

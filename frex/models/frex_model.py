@@ -19,6 +19,7 @@ from frex.models.objective import Objective, total
 from frex.models.train_options import TrainOptions
 from frex.options import convert
 from frex.weights.network_file import read_state, save_checkpoint
+from frex.weights.priors import PRIORS, load_prior
 from frex.weights.state import load_matching, load_strict
 from frex_arch import FRExOutput
 
@@ -35,6 +36,7 @@ class FRExModel(SRModel):
 
     def init_training_settings(self) -> None:
         self.train_options = convert(TrainOptions, self.opt['train'], 'train')
+        self._load_priors()
         self.net_g.train()
         self.net_g_ema = build_network(self.opt['network_g']).to(self.device).eval()
         self.model_ema(0)
@@ -45,6 +47,18 @@ class FRExModel(SRModel):
         self.critics = [self._build_critic(name) for name in critic_names(self.opt)]
         self.setup_optimizers()
         self.setup_schedulers()
+
+    def _load_priors(self) -> None:
+        """The two generators and the backbone start from the files that the options name; a checkpoint of FREx brings its own."""
+        path, net = self.opt['path'], self.get_bare_model(self.net_g)
+        if path.get('pretrain_network_g'):
+            return
+        for name in PRIORS:
+            file = path.get(f'pretrain_network_{name}')
+            if file:
+                get_root_logger().info(f'Loading {name} of {file}.')
+                for setting, (there, here) in load_prior(net, name, Path(file), self.opt['network_g']).items():
+                    get_root_logger().warning(f'{name}: {setting} is {here}; the file was made with {there}.')
 
     def _build_critic(self, name: str) -> Critic:
         net = self.model_to_device(build_network(self.opt[f'network_d_{name}']))

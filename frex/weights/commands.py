@@ -73,7 +73,7 @@ def check(args: Namespace) -> int:
     for name in names:
         try:
             path = locate(name, args.weights)
-            print(f'{name}: {path}: {describe(name, path, args.param_key)}')
+            print(f'{"" if name == str(path) else f"{name}: "}{path}: {describe(name, path, args.param_key)}')
         except FRExError as error:
             bad += 1
             print(error, file=sys.stderr)

@@ -194,6 +194,11 @@ def build_network(file: NetworkFile, where: str) -> nn.Module:
     return net.eval()
 
 
+def load_network(path: str | Path, param_key: str = 'params_ema') -> nn.Module:
+    """`build_network` of what `read_network` reads: FREx, EG3D, StyleGAN2 or ArcFace, as the file says."""
+    return build_network(read_network(Path(path), param_key), str(path))
+
+
 def build_frex(file: NetworkFile, where: str) -> FREx:
     """As `build_network`; raises FRExError for another network than FREx."""
     net = build_network(file, where) if file.kind == FREx.__name__ else None

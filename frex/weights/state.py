@@ -70,6 +70,6 @@ def mismatch(net: nn.Module, state: State) -> str:
 
 
 def _by_prefix(names: Iterable[str], depth: int = 2, most: int = 4) -> str:
-    prefixes = Counter('.'.join(name.split('.')[:depth]) for name in names)
+    prefixes = Counter('.'.join(name.split('.')[:depth]) for name in sorted(names))
     listed = [f'{prefix}.* {count}' for prefix, count in prefixes.most_common(most)]
     return ', '.join(listed) + (f', {len(prefixes) - most} more prefixes' if len(prefixes) > most else '')

@@ -1,0 +1,143 @@
+"""The files of weights that a run names: found, whole and fitting, before anything is created."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+import yaml
+from basicsr.utils.registry import ARCH_REGISTRY
+
+from frex.errors import FRExError, nearest
+from frex.options import Options
+from frex.weights.manifest import manifest
+from frex.weights.network_file import read_state
+from frex.weights.places import locate
+from frex.weights.priors import OFFICIAL, PRIORS, check_prior, other_settings, read_prior
+from frex.weights.state import check_fits
+from frex.weights.torch_file import read_torch_file
+
+PREFIX = 'pretrain_network_'
+
+
+class Line(NamedTuple):
+    """One file; `problem` is empty where it can be used, else `mend` is the command that helps."""
+
+    option: str
+    name: str
+    problem: str = ''
+    mend: str = ''
+
+
+def preflight(opt: Options, where: str) -> None:
+    """Put the found files' paths in the place of their names; print a table and raise FRExError where one cannot be used."""
+    lines = [_check(option, str(name), opt) for option, name in named_files(opt).items()]
+    if any(line.problem for line in lines):
+        if _is_first_process():
+            print(table(lines), file=sys.stderr)
+        bad = [line for line in lines if line.problem]
+        raise FRExError(f'{where}: {len(bad)} of {len(lines)} files cannot be used: {", ".join(line.option for line in bad)}')
+    for option, name in named_files(opt).items():
+        opt['path'][option] = str(locate(name))
+
+
+def named_files(opt: Options) -> dict[str, str]:
+    """Options of `path` that name files. Where a run is resumed, its own checkpoint takes the place of all others."""
+    path = opt['path']
+    states = Path(path['training_states']).glob('*.state') if opt['auto_resume'] and 'training_states' in path else ()
+    if path.get('resume_state') or any(states):
+        return {'resume_state': path['resume_state']} if path.get('resume_state') else {}
+    return {option: name for option, name in path.items() if option.startswith(PREFIX) and name is not None}
+
+
+def table(lines: list[Line]) -> str:
+    """All files, and what mends those that cannot be used."""
+    rows = [('OPTION', 'FILE', 'STATE', 'MEND')] + [(f'path.{line.option}', line.name, line.problem or 'fits', line.mend) for line in lines]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return '\n'.join('  '.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
+
+
+def _is_first_process() -> bool:
+    return all(os.environ.get(rank, '0') == '0' for rank in ('RANK', 'SLURM_PROCID'))
+
+
+def _check(option: str, name: str, opt: Options) -> Line:
+    try:
+        path = locate(name)
+    except FRExError as error:
+        problem, _, _ = str(error).partition(';')
+        return Line(option, name, problem, _how_to_get(option, name))
+    try:
+        _check_content(option, path, opt)
+    except FRExError as error:
+        return Line(option, name, str(error).removeprefix(f'{path}: '), _how_to_mend(option, path, opt))
+    return Line(option, name)
+
+
+def _how_to_get(option: str, name: str) -> str:
+    """For a file that is not there or damaged."""
+    keys = {file.file: file.key for file in manifest().values()}
+    key = name if name in manifest() else keys.get(Path(name).name)
+    if key is not None:
+        return f'frex weights download {key}' + ('' if key == name else f', and name it {key}')
+    return f'--force_yml path:{option}=FILE ({nearest(name, list(manifest()))})'
+
+
+def _check_content(option: str, path: Path, opt: Options) -> None:
+    """Raise FRExError unless the file can be loaded into what the options describe."""
+    part = option.removeprefix(PREFIX)
+    if option == 'resume_state':
+        read_torch_file(path)
+        return
+    if part in PRIORS:
+        with torch.device('meta'):
+            check_prior(_build(opt, 'network_g'), part, path)
+        return
+    state = read_state(path, opt['path'].get(f'param_key_{part}', 'params'))
+    if opt['path'].get(f'strict_load_{part}', True):
+        with torch.device('meta'):
+            check_fits(_build(opt, f'network_{part}'), state, str(path))
+
+
+def _build(opt: Options, network: str) -> Any:
+    # Not by BasicSR's build_network, which opens the log before there is a folder for it.
+    if opt.get(network) is None:
+        raise FRExError(f'there is no {network} for it')
+    return ARCH_REGISTRY.get(opt[network]['type'])(**{key: value for key, value in opt[network].items() if key != 'type'})
+
+
+def _how_to_mend(option: str, path: Path, opt: Options) -> str:
+    """For a file that is whole, or of which nobody knows a sum, and cannot be used."""
+    part = option.removeprefix(PREFIX)
+    if part not in PRIORS:
+        return _other_weights(part, path, opt) or f'frex weights check {path}'
+    return _other_arguments(part, path, opt) or f'--force_yml path:{option}={OFFICIAL[part]}'
+
+
+def _other_arguments(part: str, path: Path, opt: Options) -> str:
+    """The network that the file is of."""
+    try:
+        settings = other_settings(read_prior(part, path), opt['network_g'])
+    except FRExError:
+        return ''
+    values = {name: value for name, (value, _) in settings.items()}
+    size = f' network_g:out_size={values.pop("out_size")}' if 'out_size' in values else ''
+    own = {**(opt['network_g'].get(part) or {}), **values}
+    flow = yaml.safe_dump(own, default_flow_style=True, width=10_000, sort_keys=False).strip()
+    return f"--force_yml{size} 'network_g:{part}={flow}'" if settings else ''
+
+
+def _other_weights(part: str, path: Path, opt: Options) -> str:
+    """The weights that the file has instead of the ones asked for."""
+    asked = opt['path'].get(f'param_key_{part}', 'params')
+    other = [key for key in ('params', 'params_ema') if key != asked and _holds(path, key)]
+    return f'--force_yml path:param_key_{part}={other[0]}' if other and not _holds(path, asked) else ''
+
+
+def _holds(path: Path, param_key: str) -> bool:
+    try:
+        read_state(path, param_key)
+    except FRExError:
+        return False
+    return True

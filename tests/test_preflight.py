@@ -1,0 +1,188 @@
+"""Files of weights that a training names: all checked before anything is created, each loaded into its part."""
+
+import shlex
+
+import pytest
+import torch
+import yaml
+from tiny import TINY_OPTIONS, tiny_frex
+
+from frex.cli.main import main
+from frex.weights.manifest import WeightFile, manifest
+from frex.weights.network_file import NetworkFile, save_safetensors
+from frex_arch import StyleGAN2
+
+SMALLER = {'num_style_feat': 32, 'num_mlp': 2, 'narrow': 0.125}
+
+
+@pytest.fixture(scope='module')
+def priors(tmp_path_factory):
+    """Files for each part of the tiny network, and some that are for none."""
+    folder = tmp_path_factory.mktemp('priors')
+    net = tiny_frex(seed=5)
+    stylegan2 = net.stylegan2.state_dict()
+    swin = net.encoder_3d.backbone.swin.state_dict()
+    torch.save({'G_ema': net.eg3d.state_dict()}, folder / 'eg3d.pth')
+    torch.save({'params': {}, 'params_ema': stylegan2}, folder / 'stylegan2.pth')
+    torch.save(swin | {'norm.weight': torch.ones(1), 'head.weight': torch.ones(1)}, folder / 'swin.pth')
+    torch.save({'params': stylegan2}, folder / 'not_averaged.pth')
+    torch.save({'params': net.state_dict()}, folder / 'net_g.pth')
+    save_safetensors(folder / 'smaller.safetensors', NetworkFile('StyleGAN2', SMALLER, StyleGAN2(out_size=64, **SMALLER).state_dict()))
+    save_safetensors(
+        folder / 'rendered_larger.safetensors', NetworkFile('EG3D', {'out_size': 64, 'render_size': 32}, net.eg3d.state_dict())
+    )
+    return folder
+
+
+@pytest.fixture
+def train(tmp_path, monkeypatch, face_folder, priors):
+    """Runs two iterations in an empty folder, with `path` entries relative to the folder of priors."""
+    monkeypatch.chdir(tmp_path)
+    for variable in ('FREX_HOME', 'XDG_CACHE_HOME', 'TORCH_HOME'):
+        monkeypatch.setenv(variable, str(tmp_path / 'empty'))
+
+    def run(*more, **path):
+        files = [f'path:{key}={priors / name if (priors / name).exists() else name}' for key, name in path.items()]
+        short = ['train:total_iter=2', 'val:val_freq=9', 'datasets:train:num_worker_per_gpu=0', 'logger:use_tb_logger=false']
+        folders = [f'datasets:{phase}:dataroot_gt={face_folder}' for phase in ('train', 'val')]
+        return main(['train', '-opt', str(TINY_OPTIONS), '--force_yml', *folders, *short, *files, *more])
+
+    return run
+
+
+def table(text):
+    """Rows by their option; columns are two blanks or more apart."""
+    rows = [[cell.strip() for cell in line.split('  ') if cell.strip()] for line in text.splitlines() if line.startswith('path.')]
+    return {row[0].removeprefix('path.'): row[1:] for row in rows}
+
+
+def saved():
+    return torch.load('experiments/train_frex_tiny/models/net_g_latest.pth', weights_only=True)['params']
+
+
+def test_each_file_goes_into_its_part_and_frozen_ones_stay_as_they_were(train):
+    assert train(pretrain_network_eg3d='eg3d.pth', pretrain_network_stylegan2='stylegan2.pth', pretrain_network_backbone='swin.pth') == 0
+    expected = tiny_frex(seed=5).state_dict()
+    for name, value in saved().items():
+        if name.startswith(('eg3d.', 'stylegan2.')):
+            assert torch.equal(value, expected[name]), name
+    # The backbone is trained on: two steps of 2e-3 from where the file starts it.
+    name = 'encoder_3d.backbone.swin.features.0.0.weight'
+    assert 0 < (saved()[name] - expected[name]).abs().max() < 0.01
+
+
+def test_without_the_files_the_parts_start_elsewhere(train):
+    assert train() == 0
+    name = 'eg3d.decoder.net.0.weight'
+    assert not torch.equal(saved()[name], tiny_frex(seed=5).state_dict()[name])
+
+
+def test_a_checkpoint_brings_its_own_priors(train):
+    other = tiny_frex(seed=6).stylegan2.state_dict()
+    torch.save({'params_ema': other}, 'other.pth')
+    assert train(pretrain_network_g='net_g.pth', pretrain_network_stylegan2='other.pth') == 0
+    name = 'stylegan2.style_mlp.1.weight'
+    assert torch.equal(saved()[name], tiny_frex(seed=5).state_dict()[name])
+
+
+def test_a_part_that_the_network_does_without_needs_no_file(train):
+    assert train('network_g:use_3d_prior=false', 'train:camera_opt=~', pretrain_network_eg3d='eg3d.pth') == 0
+
+
+def test_another_rendering_than_the_files_is_told(train, caplog):
+    assert train(pretrain_network_eg3d='rendered_larger.safetensors') == 0
+    assert 'eg3d: render_size is 16; the file was made with 32.' in caplog.text
+
+
+@pytest.mark.parametrize(
+    ('option', 'file', 'state', 'mend'),
+    [
+        (
+            'pretrain_network_eg3d',
+            'ffhqrebalanced512-128',
+            'ffhqrebalanced512-128.pkl is missing',
+            'frex weights download ffhqrebalanced512-128',
+        ),
+        (
+            'pretrain_network_eg3d',
+            'swin.pth',
+            'not a network that FREx knows',
+            '--force_yml path:pretrain_network_eg3d=ffhqrebalanced512-128',
+        ),
+        ('pretrain_network_eg3d', 'stylegan2.pth', 'holds the weights of StyleGAN2, not of EG3D', 'path:pretrain_network_eg3d=ffhqreb'),
+        (
+            'pretrain_network_stylegan2',
+            'not_averaged.pth',
+            'has no params_ema; it holds params',
+            'path:pretrain_network_stylegan2=stylegan2-',
+        ),
+        (
+            'pretrain_network_stylegan2',
+            'experiments/pretrained_models/StyleGAN2_512_Cmul1_FFHQ_B12G4_scratch_800k.pth',
+            'no file experiments/',
+            'frex weights download stylegan2-ffhq512, and name it stylegan2-ffhq512',
+        ),
+        ('pretrain_network_backbone', 'swin_v2_bb', 'no file swin_v2_bb', "FILE (did you mean 'swin_v2_b'?)"),
+        ('pretrain_network_backbone', 'eg3d.pth', "'G_ema' is no weight but a ", '--force_yml path:pretrain_network_backbone=swin_v2_b'),
+        ('pretrain_network_d_dual', 'net_g.pth', 'the weights do not fit DualDiscriminator: ', 'frex weights check '),
+        ('resume_state', 'lost.state', 'no file lost.state', 'path:resume_state=FILE'),
+    ],
+)
+def test_what_cannot_be_used_is_a_line_with_what_mends_it(train, tmp_path, capsys, option, file, state, mend):
+    assert train(**{option: file}) == 1
+    error = capsys.readouterr().err
+    row = table(error)[option]
+    assert row[1].startswith(state)
+    assert mend in row[2]
+    assert error.splitlines()[-1].endswith(f'1 of 1 files cannot be used: {option}')
+    assert not (tmp_path / 'experiments').exists()
+
+
+def test_all_files_are_checked_and_told_together(train, tmp_path, capsys):
+    files = {'pretrain_network_eg3d': 'eg3d.pth', 'pretrain_network_stylegan2': 'nowhere.pth', 'pretrain_network_backbone': 'swin_v2_b'}
+    assert train(**files) == 1
+    error = capsys.readouterr().err
+    assert {option: row[1] for option, row in table(error).items()} == {
+        'pretrain_network_eg3d': 'fits',
+        'pretrain_network_stylegan2': 'no file nowhere.pth',
+        'pretrain_network_backbone': 'swin_v2_b-781e5279.pth is missing',
+    }
+    assert '2 of 3 files cannot be used' in error
+    assert not (tmp_path / 'experiments').exists()
+
+
+@pytest.mark.parametrize(('option', 'file'), [('pretrain_network_stylegan2', 'smaller.safetensors'), ('pretrain_network_g', 'net_g.pth')])
+def test_the_command_that_mends_a_line_does(train, capsys, option, file):
+    """As it stands in the table, for another network than the options describe, and for weights that are not there."""
+    asked = ['path:param_key_g=params_ema']
+    assert train(*asked, **{option: file}) == 1
+    command = shlex.split(table(capsys.readouterr().err)[option][2])
+    assert command[0] == '--force_yml'
+    assert train(*asked, *command[1:], **{option: file}) == 0
+
+
+def test_only_the_first_process_prints_the_table(train, monkeypatch, capsys):
+    monkeypatch.setenv('RANK', '1')
+    assert train(pretrain_network_eg3d='ffhq512-128') == 1
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_a_file_is_found_by_its_key_in_an_old_place_and_kept_by_it(train, tmp_path, priors, monkeypatch):
+    file = WeightFile('tiny', 'tiny_eg3d.pth', 'a test', [], None, [], 'none', ['http://127.0.0.1/tiny_eg3d.pth'])
+    monkeypatch.setitem(manifest(), 'tiny', file)
+    place = tmp_path / 'experiments/pretrained_models'
+    place.mkdir(parents=True)
+    (place / 'tiny_eg3d.pth').write_bytes((priors / 'eg3d.pth').read_bytes())
+    assert train(pretrain_network_eg3d='tiny') == 0
+    name = 'eg3d.decoder.net.0.weight'
+    assert torch.equal(saved()[name], tiny_frex(seed=5).state_dict()[name])
+    kept = yaml.safe_load((tmp_path / 'experiments/train_frex_tiny/train_frex_tiny.yml').read_text())
+    assert kept['path']['pretrain_network_eg3d'] == 'tiny'
+
+
+def test_resuming_needs_none_of_the_files(train):
+    assert train('logger:save_checkpoint_freq=2', pretrain_network_eg3d='eg3d.pth') == 0
+    state = 'experiments/train_frex_tiny/training_states/2.state'
+    assert train('train:total_iter=3', f'path:resume_state={state}', pretrain_network_eg3d='gone.pth') == 0
+    name = 'eg3d.decoder.net.0.weight'
+    assert torch.equal(saved()[name], tiny_frex(seed=5).state_dict()[name])
