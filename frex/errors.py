@@ -1,8 +1,23 @@
 """What goes wrong through no fault of the program."""
 
+# A file can hold a name as long as itself.
+MOST_CHARACTERS = 4000
+
 
 class FRExError(Exception):
     """Bad input, told in one line: what, where, what to do. Command-line tools print it and exit with status 1."""
+
+    def __init__(self, message: str) -> None:
+        if 'Traceback (most recent call last)' in message:
+            # A data loader's worker sends its whole traceback, of which the message is the last line.
+            message = message.strip().splitlines()[-1].removeprefix(f'{__name__}.FRExError: ')
+        super().__init__(one_line(message))
+
+
+def one_line(text: str) -> str:
+    """`text` without what would move a terminal's cursor, and not endless."""
+    shown = ''.join(char if char.isprintable() else repr(char)[1:-1] for char in text[:MOST_CHARACTERS])
+    return shown if len(text) <= MOST_CHARACTERS else f'{shown}...'
 
 
 def nearest(name: str, known: list[str]) -> str:

@@ -14,6 +14,20 @@ Padding = tuple[int, int, int, int]
 RESAMPLE_TAPS = (1.0, 3.0, 3.0, 1.0)
 
 
+def whole_number(name: str, value: int, least: int, most: int) -> int:
+    """`value`; raises ValueError outside of `least`..`most`: files of weights bring such numbers along, and could ask for days of work."""
+    if not isinstance(value, int) or not least <= value <= most:
+        raise ValueError(f'{name} {value!r} must be a whole number of at least {least} and at most {most}')
+    return value
+
+
+def number(name: str, value: float) -> float:
+    """`value`; raises ValueError unless it is a number above 0."""
+    if not isinstance(value, int | float) or not 0 < value < math.inf:
+        raise ValueError(f'{name} {value!r} must be a number above 0')
+    return value
+
+
 def resample_kernel() -> Float[Tensor, '4 4']:
     """The low-pass filter of every change of resolution in StyleGAN2; sums to 1."""
     taps = torch.tensor(RESAMPLE_TAPS)

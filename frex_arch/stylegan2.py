@@ -11,11 +11,23 @@ from jaxtyping import Float
 from torch import Generator, Tensor, nn
 
 from frex_arch.blocks import ScaledLeakyReLU
-from frex_arch.ops import EqualLinear, ModulatedConv2d, Noise, layer_noise, normalize_second_moment, resample_kernel, upsample2d
+from frex_arch.ops import (
+    EqualLinear,
+    ModulatedConv2d,
+    Noise,
+    layer_noise,
+    normalize_second_moment,
+    number,
+    resample_kernel,
+    upsample2d,
+    whole_number,
+)
 
 
 def stylegan2_channels(channel_multiplier: float = 1, narrow: float = 1) -> dict[int, int]:
     """Channels at each resolution: 512 up to 32, then halved with each doubling."""
+    number('channel_multiplier', channel_multiplier)
+    number('narrow', narrow)
     channels = dict.fromkeys((4, 8, 16, 32), 512)
     channels |= {size: int(16384 // size * channel_multiplier) for size in (64, 128, 256, 512, 1024)}
     return {size: int(count * narrow) for size, count in channels.items()}
@@ -96,6 +108,7 @@ class StyleGAN2(nn.Module):
     ) -> None:
         super().__init__()
         self.sizes = resolutions(8, out_size)
+        whole_number('num_mlp', num_mlp, 1, 64)
         self.num_ws = 2 * len(self.sizes) + 2
         self.num_style_feat = num_style_feat
         self.channels = stylegan2_channels(channel_multiplier, narrow)

@@ -34,16 +34,11 @@ def run(parser: ArgumentParser, argv: Sequence[str] | None) -> int:
     try:
         return command(args) or 0
     except FRExError as error:
-        print(f'{parser.prog}: error: {_one_line(error)}', file=sys.stderr)
+        print(f'{parser.prog}: error: {error}', file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(f'{parser.prog}: stopped', file=sys.stderr)
         return 130
-
-
-def _one_line(error: FRExError) -> str:
-    # From a data loader's worker the message comes with the worker's whole traceback before it.
-    return str(error).strip().splitlines()[-1].removeprefix('frex.errors.FRExError: ')
 
 
 def _demo(args: Namespace) -> None:

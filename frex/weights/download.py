@@ -1,7 +1,6 @@
 """Fetching files of weights: resumed where they were cut, verified, and under their names only when whole."""
 
 import os
-import re
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +18,8 @@ CONNECT_SECONDS, READ_SECONDS = 10, 30
 MOST_IDLE_ATTEMPTS = 3
 # Where the manifest has no size.
 MOST_BYTES = 2 << 30
+# Of a block that a cut connection leaves unfinished, nothing is kept: blocks are small.
+BLOCK = 1 << 14
 
 
 class Unreachable(Exception):
@@ -56,6 +57,9 @@ def fetch(
 def _download(file: WeightFile, target: Path, urls: Sequence[str], pause: float) -> str:
     """Bring and verify the file; tells where it came from."""
     part = target.with_name(f'{file.file}.part')
+    if not file.sha256:
+        # Nothing would tell that what was there before is another file's beginning.
+        part.unlink(missing_ok=True)
     answers = {}
     for url in urls:
         # Once with what was there before; if that made a wrong file, once more from the beginning.
@@ -66,7 +70,7 @@ def _download(file: WeightFile, target: Path, urls: Sequence[str], pause: float)
                 answers[url] = _reason(error)
                 break
             digest = sha256(part)
-            if file.has_sum(digest) and _begins_like_weights(part):
+            if file.has_sum(digest) and (file.sha256 or _begins_like_weights(part)):
                 os.replace(part, target)
                 return f'from {url}' if file.sha256 else f'from {url}; nobody states its sha256, this one has {digest}'
             part.unlink()
@@ -101,7 +105,7 @@ def _bring(file: WeightFile, url: str, part: Path, pause: float) -> None:
 
 
 def _is_final(error: requests.RequestException) -> bool:
-    """Whether asking again is of no use: the server refuses, or the answer is too long."""
+    """Whether asking again is of no use: the server refuses, or the answer is too long or too short."""
     if isinstance(error, requests.HTTPError) and error.response is not None:
         return error.response.status_code < 500
     return isinstance(error, requests.exceptions.InvalidHeader | requests.exceptions.InvalidURL)
@@ -110,25 +114,39 @@ def _is_final(error: requests.RequestException) -> bool:
 def _bring_once(file: WeightFile, url: str, part: Path, start: int) -> None:
     headers = {'Accept-Encoding': 'identity', 'User-Agent': 'frex'} | ({'Range': f'bytes={start}-'} if start else {})
     with requests.get(url, headers=headers, stream=True, timeout=(CONNECT_SECONDS, READ_SECONDS)) as response:
-        if response.status_code == requests.codes.requested_range_not_satisfiable:
-            # What is there is as long as the file or longer, and it is not the file.
-            part.unlink()
+        continued = response.status_code == requests.codes.partial_content and _continues(response, start)
+        refused = start and response.status_code == requests.codes.partial_content and not continued
+        if refused or response.status_code == requests.codes.requested_range_not_satisfiable:
+            # What is there cannot be continued here: the next attempt begins anew.
+            part.unlink(missing_ok=True)
             raise requests.ConnectionError('the range was refused')
         response.raise_for_status()
-        continued = response.status_code == requests.codes.partial_content and _range_start(response) == start
-        if start and response.status_code == requests.codes.partial_content and not continued:
-            raise requests.ConnectionError('another range than was asked for')
         _write(file, response, part, start if continued else 0)
 
 
-def _range_start(response: requests.Response) -> int | None:
-    match = re.fullmatch(r'bytes (\d+)-\d+/(?:\d+|\*)', response.headers.get('Content-Range', ''))
-    return int(match[1]) if match else None
+def _continues(response: requests.Response, start: int) -> bool:
+    """Whether the bytes of a partial answer are those from `start` on."""
+    return response.headers.get('Content-Range', '').startswith(f'bytes {start}-') and not _is_encoded(response)
+
+
+def _is_encoded(response: requests.Response) -> bool:
+    """Whether the bytes on the way are others than the file's: some servers compress what was asked for as it is."""
+    return response.headers.get('Content-Encoding', 'identity') != 'identity'
+
+
+def _stated_length(response: requests.Response, start: int) -> int | None:
+    """The whole file's length by the answer that brings it from `start` on; None where it does not say."""
+    digits = response.headers.get('Content-Range' if start else 'Content-Length', '').rpartition('/')[2]
+    return int(digits) if digits.isdecimal() and not _is_encoded(response) else None
 
 
 def _write(file: WeightFile, response: requests.Response, part: Path, start: int) -> None:
     limit = file.size or MOST_BYTES
-    total = file.size or start + int(response.headers.get('Content-Length', 0)) or None
+    stated = _stated_length(response, start)
+    if file.size and stated not in (None, file.size):
+        # Another file, perhaps a page of the network's owner. What is there is kept for the next address.
+        raise requests.exceptions.InvalidHeader(f'{stated:,} bytes instead of {file.size:,}')
+    total = file.size or stated
     written = start
     # A bar only on a terminal.
     with (
@@ -136,7 +154,7 @@ def _write(file: WeightFile, response: requests.Response, part: Path, start: int
         tqdm(total=total, initial=start, desc=file.file, unit='B', unit_scale=True, unit_divisor=1024, disable=None) as bar,
     ):
         stream.seek(start)
-        for block in response.iter_content(1 << 18):
+        for block in response.iter_content(BLOCK):
             written += len(block)
             if written > limit:
                 break
@@ -154,9 +172,10 @@ def _write(file: WeightFile, response: requests.Response, part: Path, start: int
 def _reason(error: requests.RequestException) -> str:
     if isinstance(error, requests.HTTPError) and error.response is not None:
         return f'status {error.response.status_code}'
-    if isinstance(error, requests.Timeout):
-        return 'no answer in time'
     text = str(error)
-    if 'resolve' in text or 'Name or service' in text:
+    if isinstance(error, requests.Timeout) or 'timed out' in text:
+        return 'no answer in time'
+    # The address may hold the word, too: .../resolve/main/...
+    if 'Failed to resolve' in text or 'Name or service' in text:
         return 'its host is not known here'
     return 'no connection' if isinstance(error, requests.exceptions.ConnectionError) and 'HTTPConnectionPool' in text else text

@@ -5,24 +5,24 @@ global refused it calls methods of what it builds.
 """
 
 import pickletools
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-# One opcode makes an object of at most a hundred bytes or so: bounds what a small file can ask for. Official files have
-# less than a tenth of it.
-MOST_OPCODES = 1_000_000
+# One opcode makes an object of some two hundred bytes at most: bounds what a small file can ask for. Official files have
+# less than a fifth of it.
+MOST_OPCODES = 500_000
 
 # What reading a malformed stream raises.
-MALFORMED = (ValueError, IndexError, KeyError, TypeError, AttributeError, OverflowError, EOFError, RecursionError)
+MALFORMED = (ValueError, IndexError, KeyError, TypeError, AttributeError, OverflowError, EOFError, RecursionError, struct.error)
 
 CONSTANTS = {'NONE': None, 'NEWTRUE': True, 'NEWFALSE': False}
 LITERALS = {
-    *('INT', 'BININT', 'BININT1', 'BININT2', 'LONG', 'LONG1', 'LONG4', 'FLOAT', 'BINFLOAT'),
+    *('INT', 'BININT', 'BININT1', 'BININT2', 'LONG', 'LONG1', 'FLOAT', 'BINFLOAT'),
     *('STRING', 'BINSTRING', 'SHORT_BINSTRING', 'UNICODE', 'BINUNICODE', 'SHORT_BINUNICODE', 'BINUNICODE8'),
     *('BINBYTES', 'SHORT_BINBYTES', 'BINBYTES8', 'BYTEARRAY8'),
 }
-PRIMITIVES = (str, int, float, bool, bytes, type(None))
 
 
 class Global(NamedTuple):
@@ -32,7 +32,7 @@ class Global(NamedTuple):
     name: str
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Call:
     """What an object would have been made of: `function(*arguments)`, then its state and its items."""
 
@@ -170,11 +170,11 @@ class InertUnpickler:
         items = self._to_mark()
         if not isinstance(self.stack[-1], set):
             raise TypeError(f'items of a set for a {type(self.stack[-1]).__name__}')
-        self.stack[-1].update(_hashable(item) for item in items)
+        self.stack[-1].update(as_key(item) for item in items)
 
     def do_frozenset(self, _: None) -> None:
         items = self._to_mark()
-        self.stack.append(frozenset(_hashable(item) for item in items))
+        self.stack.append(frozenset(as_key(item) for item in items))
 
     def do_empty_dict(self, _: None) -> None:
         self.stack.append({})
@@ -197,7 +197,7 @@ class InertUnpickler:
         if not isinstance(items, dict):
             raise TypeError(f'items for a {type(target).__name__}')
         for key, value in zip(flat[::2], flat[1::2], strict=True):
-            items[_hashable(key)] = value
+            items[as_key(key)] = value
 
     # --- What a pickle would run
 
@@ -210,7 +210,9 @@ class InertUnpickler:
         self._global(module, name)
 
     def _global(self, module: Any, name: Any) -> None:
-        if not isinstance(module, str) or not isinstance(name, str) or not self.allowed(Global(module, name)):
+        if not isinstance(module, str) or not isinstance(name, str):
+            raise TypeError('a name that is no text')
+        if not self.allowed(Global(module, name)):
             raise ValueError(f'it names {module}.{name}, which is not part of the format')
         self.stack.append(Global(module, name))
 
@@ -234,8 +236,10 @@ class InertUnpickler:
         self.stack.append(self.persistent(self.stack.pop()))
 
 
-def _hashable(key: Any) -> Any:
-    # Hashing a deeply nested tuple would overflow the interpreter's own stack.
-    if isinstance(key, PRIMITIVES) or (isinstance(key, tuple) and all(isinstance(item, PRIMITIVES) for item in key)):
+def as_key(key: Any) -> Any:
+    """`key`, where it can be one of a dictionary that a file fills; raises TypeError."""
+    # Hashing a deeply nested tuple would overflow the interpreter's own stack, hashing a long one again and again takes
+    # forever, and so do keys whose hashes are all the same, which large integers can be chosen for.
+    if isinstance(key, str | bytes | float | None) or (isinstance(key, int) and abs(key) < 1 << 60):
         return key
     raise TypeError(f'a {type(key).__name__} as a key')

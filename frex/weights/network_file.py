@@ -14,13 +14,14 @@ from frex.errors import FRExError
 from frex.files import replacing
 from frex.options import check_arguments
 from frex.weights import eg3d_layout, stylegan2_layout
-from frex.weights.nvidia_pickle import read_nvidia_pickle
+from frex.weights.inert_pickle import MALFORMED
+from frex.weights.nvidia_pickle import MOST_VALUES, plain_value, read_nvidia_pickle
 from frex.weights.state import State, as_state, build_checked, check_fits, pick
 from frex.weights.torch_file import LEGACY_START, UNREADABLE, read_torch_file, unreadable
-from frex_arch import EG3D, ArcFace, FREx, StyleGAN2
+from frex_arch import EG3D, ArcFace, FREx, FREx3D, StyleGAN2
 from frex_arch.encoder_3d import Encoder3D
 
-NETWORKS: dict[str, type[nn.Module]] = {network.__name__: network for network in (FREx, EG3D, StyleGAN2, ArcFace)}
+NETWORKS: dict[str, type[nn.Module]] = {network.__name__: network for network in (FREx, FREx3D, EG3D, StyleGAN2, ArcFace)}
 
 # Arguments of FREx that are themselves arguments of a part.
 PARTS = {'eg3d': EG3D, 'stylegan2': StyleGAN2, 'encoder_3d': Encoder3D}
@@ -59,7 +60,7 @@ def read_network(path: Path, param_key: str = 'params_ema') -> NetworkFile:
         if start.startswith(b'\x80') and start != LEGACY_START:
             return _from_pickle(path)
         return _from_dictionary(read_torch_file(path), param_key, path)
-    except (ValueError, KeyError, IndexError, TypeError, RecursionError) as error:
+    except (*MALFORMED, ArithmeticError, RuntimeError) as error:
         reason = f'it lacks {error}' if isinstance(error, KeyError) else error
         raise FRExError(f'{path}: not a network that FREx knows ({reason})') from None
 
@@ -95,6 +96,7 @@ def _from_safetensors(path: Path) -> NetworkFile:
 
 def _named(network: Any, state: State, path: Path) -> NetworkFile:
     """A network whose class and arguments stand in the file."""
+    network = plain_value(network, iter(range(MOST_VALUES)))
     if not isinstance(network, dict) or network.get('type') not in NETWORKS:
         named = network.get('type') if isinstance(network, dict) else network
         raise FRExError(f'{path}: holds the network {named!r}; FREx knows {", ".join(NETWORKS)}')
@@ -167,9 +169,9 @@ def _from_state(state: State) -> NetworkFile:
 # --- Building
 
 
-def check_frex_arguments(arguments: Mapping[str, Any], where: str) -> None:
-    """Raise FRExError for a key that `FREx`, or the part of it that the key is for, does not take."""
-    check_arguments(FREx, arguments, where)
+def check_frex_arguments(constructor: Callable[..., Any], arguments: Mapping[str, Any], where: str) -> None:
+    """Raise FRExError for a key that `constructor`, FREx or FREx3D, or the part of it that the key is for, does not take."""
+    check_arguments(constructor, arguments, where)
     for key, part in PARTS.items():
         check_arguments(part, arguments.get(key) or {}, f'{where}.{key}')
 
@@ -177,12 +179,12 @@ def check_frex_arguments(arguments: Mapping[str, Any], where: str) -> None:
 def check_network(file: NetworkFile, where: str) -> None:
     """Raise FRExError unless the arguments make a network and the weights are its own. Costs no memory."""
     constructor = NETWORKS[file.kind]
-    if constructor is FREx:
-        check_frex_arguments(file.arguments, f'{where}: network_g')
+    if constructor in (FREx, FREx3D):
+        check_frex_arguments(constructor, file.arguments, f'{where}: network_g')
     else:
         check_arguments(constructor, file.arguments, f'{where}: {file.kind}')
     with torch.device('meta'):
-        net = build_checked(constructor, file.arguments, f'{where}: {"network_g" if constructor is FREx else file.kind}')
+        net = build_checked(constructor, file.arguments, f'{where}: {"network_g" if constructor in (FREx, FREx3D) else file.kind}')
     check_fits(net, file.state, where)
 
 

@@ -7,6 +7,8 @@ constructor and its `__dict__`; each tensor's storage is a whole file of `torch.
 import io
 import mmap
 import struct
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +17,7 @@ from torch import Tensor
 
 from frex.errors import FRExError
 from frex.weights.inert_pickle import MALFORMED, Call, Global, InertUnpickler
-from frex.weights.torch_file import MAGIC, PROTOCOL, STORAGES, unreadable
+from frex.weights.torch_file import MAGIC, PROTOCOL, STORAGES, check_inside, unreadable
 
 PERSISTENT = Global('torch_utils.persistence', '_reconstruct_persistent_obj')
 BLOB = Global('torch.storage', '_load_from_bytes')
@@ -28,8 +30,11 @@ KNOWN = {PERSISTENT, BLOB, TENSOR, *PARAMETERS, *DICTIONARIES, *SETS, *NUMPY, Gl
 # Classes of modules that are pickled as they are; nothing but their state is used.
 ORDINARY_MODULES = ('training.', 'torch.nn.modules.')
 
-# Deeper than any network; a chain of modules that is longer is no network.
+# Deeper than any network, longer than any name, and so on: what is shared within a file could be walked without end.
 MOST_LEVELS = 32
+MOST_CHARACTERS = 200
+MOST_HIDDEN = 100
+MOST_VALUES = 10_000
 
 
 class PickledNetwork(NamedTuple):
@@ -51,6 +56,8 @@ def read_nvidia_pickle(path: Path, network: str = 'G_ema') -> PickledNetwork:
     try:
         with path.open('rb') as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
             networks = InertUnpickler(content, _is_known).load()
+            if content.tell() < len(content):
+                raise ValueError('it goes on after its end')
             if not isinstance(networks, dict):
                 raise TypeError(f'it holds a {type(networks).__name__}')
             if not isinstance(networks.get(network), Call):
@@ -66,11 +73,14 @@ def _is_known(named: Global) -> bool:
 
 def _network(module: Call, file_size: int) -> PickledNetwork:
     tensors = TensorReader(file_size)
-    attributes = _attributes(module)
-    plain = {name: plain_value(value) for name, value in attributes.items() if not name.startswith('_') and _is_plain(value)}
+    attributes, class_name = _attributes(module), _meta(module)['class_name']
+    budget = iter(range(MOST_VALUES))
+    arguments = plain_value(attributes['_init_kwargs'], budget)
+    if not isinstance(class_name, str) or not isinstance(arguments, dict):
+        raise TypeError('a network without class or arguments')
     state: dict[str, Tensor] = {}
     _walk(module, '', tensors, state, set())
-    return PickledNetwork(_meta(module)['class_name'], plain_value(attributes['_init_kwargs']), plain, state)
+    return PickledNetwork(class_name, arguments, _plain_attributes(attributes, budget), state)
 
 
 # --- Modules
@@ -95,56 +105,66 @@ def _attributes(module: Any) -> dict[str, Any]:
 
 def _walk(module: Any, prefix: str, tensors: 'TensorReader', state: dict[str, Tensor], seen: set[int]) -> None:
     """Collect parameters, buffers and sub-modules in torch's order."""
-    # A module that is met again would be walked once more for each way to it.
-    if id(module) in seen or prefix.count('.') > MOST_LEVELS:
-        raise ValueError('a module within itself, or shared')
-    seen.add(id(module))
     attributes = _attributes(module)
+    groups = [_items(attributes[group]) for group in ('_parameters', '_buffers', '_modules')]
     hidden = _elements(attributes.get('_non_persistent_buffers_set', set()))
-    for group in ('_parameters', '_buffers'):
-        for name, value in _items(attributes.get(group, {})):
-            if value is not None and not (group == '_buffers' and name in hidden):
-                state[prefix + name] = tensors.tensor(value)
-    for name, child in _items(attributes.get('_modules', {})):
+    # What is met again would be walked once more for each way to it.
+    if prefix.count('.') > MOST_LEVELS or seen & {id(module), id(attributes), *map(id, groups)}:
+        raise ValueError('a module within itself, or shared')
+    seen |= {id(module), id(attributes), *map(id, groups)}
+    parameters, buffers, modules = groups
+    for name, value in (*parameters.items(), *((name, value) for name, value in buffers.items() if name not in hidden)):
+        if value is not None:
+            state[prefix + name] = tensors.tensor(value)
+    for name, child in modules.items():
         if child is not None:
             _walk(child, f'{prefix}{name}.', tensors, state, seen)
 
 
-def _items(value: Any) -> list[tuple[str, Any]]:
-    """Items of a dictionary or of what stands for one, by names that can be part of a parameter's."""
+def _items(value: Any) -> dict[str, Any]:
+    """A dictionary, or the items of what stands for one, by names that can be part of a parameter's."""
     items = value.items if isinstance(value, Call) and value.function in DICTIONARIES else value
-    if not isinstance(items, dict) or not all(isinstance(name, str) for name in items):
+    if not isinstance(items, dict) or not all(isinstance(name, str) and len(name) <= MOST_CHARACTERS for name in items):
         raise TypeError('a dictionary by names is needed')
-    return list(items.items())
+    return items
 
 
-def _elements(value: Any) -> Any:
-    return value.arguments[0] if isinstance(value, Call) and value.function in SETS else value
+def _elements(value: Any) -> set[str]:
+    """A set, or what stands for one; that of a module's buffers has few elements."""
+    names = value.arguments[0] if isinstance(value, Call) and value.function in SETS else value
+    if not isinstance(names, set | list) or len(names) > MOST_HIDDEN or not all(isinstance(name, str) for name in names):
+        raise TypeError('a set of a few names is needed')
+    return set(names)
 
 
 # --- Plain values
 
 
-def _is_plain(value: Any) -> bool:
-    try:
-        plain_value(value)
-    except MALFORMED:
-        return False
-    return True
+def _plain_attributes(attributes: dict[Any, Any], budget: Iterator[int]) -> dict[str, Any]:
+    """Those that are plain; the rest is the class's own."""
+    plain = {}
+    for name, value in attributes.items():
+        with suppress(*MALFORMED):
+            if not name.startswith('_'):
+                plain[name] = plain_value(value, budget)
+    return plain
 
 
-def plain_value(value: Any, levels: int = 8) -> Any:
-    """Numbers, texts, and lists and dictionaries of them, out of what stands for them; raises ValueError for anything else."""
-    if levels == 0:
-        raise ValueError('too many levels')
+def plain_value(value: Any, budget: Iterator[int], levels: int = 8) -> Any:
+    """Numbers, texts, and lists and dictionaries of them, out of what stands for them.
+
+    Raises ValueError for anything else, and for more values than `budget` has items.
+    """
+    if levels == 0 or next(budget, None) is None:
+        raise ValueError('too many values')
     if isinstance(value, Call) and value.function in NUMPY:
         return _numpy_scalar(*value.arguments)
     if isinstance(value, Call) and value.function in DICTIONARIES:
         value = value.items
     if isinstance(value, dict):
-        return {key: plain_value(item, levels - 1) for key, item in value.items()}
+        return {key: plain_value(item, budget, levels - 1) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return type(value)(plain_value(item, levels - 1) for item in value)
+        return type(value)(plain_value(item, budget, levels - 1) for item in value)
     if isinstance(value, Call) or not isinstance(value, str | int | float | bool | type(None)):
         raise ValueError(f'{type(value).__name__} is no plain value')
     return value
@@ -152,8 +172,11 @@ def plain_value(value: Any, levels: int = 8) -> Any:
 
 def _numpy_scalar(dtype: Call, value: bytes) -> float | int | bool:
     formats = {'f8': 'd', 'f4': 'f', 'i8': 'q', 'i4': 'i', 'b1': '?'}
-    order = dtype.state[1] if dtype.state else '<'
-    return struct.unpack(('>' if order == '>' else '<') + formats[dtype.arguments[0]], value)[0]
+    name, order = dtype.arguments[0], dtype.state[1] if dtype.state else '<'
+    # Looking up anything hashes it.
+    if not isinstance(name, str):
+        raise TypeError('a number without a type')
+    return struct.unpack(('>' if order == '>' else '<') + formats[name], value)[0]
 
 
 # --- Tensors
@@ -179,12 +202,7 @@ class TensorReader:
         if self.left < 0:
             raise ValueError('its tensors are larger than the file')
         values = read_blob(blob)
-        if not all(isinstance(number, int) and number >= 0 for number in (offset, *size, *stride)) or len(size) != len(stride):
-            raise ValueError('sizes of a tensor are not whole numbers')
-        count = torch.Size(size).numel()
-        last = offset + sum((length - 1) * step for length, step in zip(size, stride, strict=True))
-        if count > len(values) or (count and last >= len(values)):
-            raise ValueError(f'a tensor of size {tuple(size)} in a storage of {len(values)}')
+        check_inside(offset, size, stride, len(values))
         return values.as_strided(size, stride, offset).clone(memory_format=torch.contiguous_format)
 
 
@@ -197,12 +215,12 @@ def read_blob(blob: bytes) -> Tensor:
     if (magic, protocol, system.get('little_endian')) != (MAGIC, PROTOCOL, True):
         raise ValueError('not a little-endian storage')
     kind, storage, key, _, count, *view = reference
-    if kind != 'storage' or keys != [key] or any(view):
+    if kind != 'storage' or not isinstance(key, str) or keys != [key] or any(view):
         raise ValueError('a storage that is not one alone')
     dtype = STORAGES[storage.name]
     (stored,) = struct.unpack('<q', stream.read(8))
     if not isinstance(count, int) or stored != count or len(blob) - stream.tell() != count * dtype.itemsize:
-        raise ValueError(f'a storage of {count} values has {len(blob) - stream.tell()} bytes')
+        raise ValueError(f'a storage of another size than its {len(blob) - stream.tell()} bytes')
     return torch.frombuffer(bytearray(blob[stream.tell() :]), dtype=dtype) if count else torch.empty(0, dtype=dtype)
 
 

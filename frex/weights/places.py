@@ -68,10 +68,13 @@ def sha256(path: Path) -> str:
 
 def examine(file: WeightFile, path: Path) -> Finding:
     """Compare the file at `path` with the manifest's size and sum."""
-    size = path.stat().st_size
-    if file.size is not None and size != file.size:
-        return Finding(file, State.DAMAGED, path, f'{size:,} bytes instead of {file.size:,}')
-    digest = sha256(path)
+    try:
+        size = path.stat().st_size
+        if file.size is not None and size != file.size:
+            return Finding(file, State.DAMAGED, path, f'{size:,} bytes instead of {file.size:,}')
+        digest = sha256(path)
+    except OSError as error:
+        return Finding(file, State.DAMAGED, path, f'it cannot be read ({error.strerror or error})')
     if not file.has_sum(digest):
         return Finding(file, State.DAMAGED, path, f'its sha256 begins with {digest[:8]} instead of {file.sha256[0][:8]}')
     return Finding(file, State.THERE, path)
@@ -81,7 +84,8 @@ def look(file: WeightFile, folder: Path | None = None) -> Finding:
     """Search for `file`. A whole copy in a later place is taken before a damaged one in an earlier."""
     damaged = None
     for place in places(folder):
-        if (place / file.file).is_file():
+        # Unlike Path.is_file, this passes over folders that may not be looked into.
+        if os.path.isfile(place / file.file):
             finding = examine(file, place / file.file)
             if finding.state is State.THERE:
                 return finding

@@ -20,6 +20,10 @@ def as_state(content: Any, where: str) -> State:
     for name, value in content.items():
         if not isinstance(name, str) or not isinstance(value, Tensor) or value.layout != torch.strided or value.is_quantized:
             raise FRExError(f'{where}: {name!r} is no weight but a {type(value).__name__}')
+    # A small file could say that all of its weights are the same few bytes, and its network would be huge.
+    storages = {value.untyped_storage().data_ptr(): value.untyped_storage().nbytes() for value in content.values()}
+    if sum(value.nbytes for value in content.values()) > sum(storages.values()):
+        raise FRExError(f'{where}: weights that share their memory are not supported')
     return {name.removeprefix('module.'): value for name, value in content.items()}
 
 

@@ -20,7 +20,7 @@ ROSINALITY = [
 ]
 ROSINALITY_CONSTANTS = re.compile(r'.*\.(blur|upsample)\.kernel')
 
-NVIDIA_LAYER = re.compile(r'synthesis\.b(\d+)\.(conv[01]|torgb)\.(.+)')
+NVIDIA_LAYER = re.compile(r'synthesis\.b(4|8|16|32|64|128|256|512|1024)\.(conv[01]|torgb)\.(.+)')
 NVIDIA_CONSTANTS = re.compile(r'.*\.resample_filter|mapping\.w_avg')
 
 
@@ -58,40 +58,44 @@ def from_nvidia(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     The mean latent code `w_avg` has no place there. Raises ValueError for a name that is not of an unconditional
     generator with skip connections.
     """
-    converted = {}
+    converted: dict[str, Tensor] = {}
     for name, value in state.items():
         if NVIDIA_CONSTANTS.fullmatch(name):
             continue
-        mapping = re.fullmatch(r'mapping\.fc(\d+)\.(weight|bias)', name)
-        layer = NVIDIA_LAYER.fullmatch(name)
-        if mapping:
-            converted[f'style_mlp.{int(mapping[1]) + 1}.{mapping[2]}'] = value
-        elif name == 'synthesis.b4.const':
-            converted['constant_input.weight'] = value[None]
-        elif layer:
-            own, value = _nvidia_layer(int(layer[1]), layer[2], layer[3], value)
-            converted[own] = value
-        else:
-            raise ValueError(f'{name} is no part of the StyleGAN2 that FREx has')
+        own, own_value = _nvidia_weight(name, value)
+        if own in converted:
+            raise ValueError(f'{name} is there under two names')
+        converted[own] = own_value
     return converted
 
 
+def _nvidia_weight(name: str, value: Tensor) -> tuple[str, Tensor]:
+    mapping = re.fullmatch(r'mapping\.fc(\d+)\.(weight|bias)', name)
+    layer = NVIDIA_LAYER.fullmatch(name)
+    if mapping:
+        return f'style_mlp.{int(mapping[1]) + 1}.{mapping[2]}', value
+    if name == 'synthesis.b4.const':
+        return 'constant_input.weight', value[None]
+    if layer:
+        return _nvidia_layer(int(layer[1]), layer[2], layer[3], value)
+    raise ValueError(f'{name} is no part of the StyleGAN2 that FREx has')
+
+
 def _nvidia_layer(size: int, layer: str, name: str, value: Tensor) -> tuple[str, Tensor]:
-    level = int(math.log2(size)) - 3
+    level = size.bit_length() - 4
+    own = _own_layer(level, layer)
     if name.startswith('affine.'):
-        return f'{_own_layer(level, layer)}.modulated_conv.modulation.{name.removeprefix("affine.")}', value
-    if layer == 'torgb':
-        return {
-            'weight': (f'{_own_layer(level, layer)}.modulated_conv.weight', value[None]),
-            'bias': (f'{_own_layer(level, layer)}.bias', value.reshape(1, -1, 1, 1)),
-        }[name]
-    index = 0 if level < 0 else 2 * level + int(layer[-1]) + 1
-    return {
-        'weight': (f'{_own_layer(level, layer)}.modulated_conv.weight', value[None] * math.sqrt(value[0].numel())),
-        'bias': (f'{_own_layer(level, layer)}.activate.bias', value),
-        'noise_strength': (f'{_own_layer(level, layer)}.weight', value.reshape(1)),
-        'noise_const': (f'noises.noise{index}', value[None, None]),
-    }[name]
+        return f'{own}.modulated_conv.modulation.{name.removeprefix("affine.")}', value
+    if name == 'weight':
+        # NVIDIA divides those of toRGB, too.
+        return f'{own}.modulated_conv.weight', value[None] * (1 if layer == 'torgb' else math.sqrt(value[0].numel()))
+    if name == 'bias':
+        return (f'{own}.bias', value[None, :, None, None]) if layer == 'torgb' else (f'{own}.activate.bias', value)
+    if name == 'noise_strength':
+        return f'{own}.weight', value[None]
+    if name == 'noise_const':
+        return f'noises.noise{0 if level < 0 else 2 * level + int(layer[-1]) + 1}', value[None, None]
+    raise ValueError(f'{layer}.{name} is no part of the StyleGAN2 that FREx has')
 
 
 def _own_layer(level: int, layer: str) -> str:

@@ -1,0 +1,309 @@
+"""Files as EG3D, StyleGAN2-ADA, rosinality and BasicSR write them, made from state dicts; and a watch over their reading."""
+
+import math
+import os
+import pickle
+import sys
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+State = dict[str, Tensor]
+
+# Whatever runs the source that a pickle carries ends the process.
+SOURCE = "raise SystemExit('the embedded source was executed')\n"
+BUFFERS = ('noise_const', 'resample_filter', 'w_avg')
+
+# --- What NVIDIA's pickles name, under the names that they give it
+
+
+def _reconstruct_persistent_obj(meta: dict[str, Any]) -> None:
+    raise AssertionError('only its name is written')
+
+
+class EasyDict(dict):
+    """dnnlib's dictionary."""
+
+
+class Persistent(nn.Module):
+    """A module of a decorated class: pickled as its class's source, its name, and its `__dict__`."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__()
+        self._init_args = args
+        self._init_kwargs = kwargs
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        meta = {'type': 'class', 'version': 6, 'module_src': SOURCE, 'class_name': type(self).__name__, 'state': self.__dict__}
+        return _reconstruct_persistent_obj, (meta,)
+
+
+class OSGDecoder(nn.Module):
+    """An ordinary class, as are the following."""
+
+
+class ImportanceRenderer(nn.Module):
+    """Holds a tensor that is neither parameter nor buffer."""
+
+
+class MipRayMarcher2(nn.Module):
+    """Has no weights."""
+
+
+class RaySampler(nn.Module):
+    """Has no weights."""
+
+
+NAMED = {
+    'torch_utils.persistence': _reconstruct_persistent_obj,
+    'dnnlib.util': EasyDict,
+    'training.triplane': OSGDecoder,
+    'training.volumetric_rendering.renderer': ImportanceRenderer,
+    'training.volumetric_rendering.ray_marcher': MipRayMarcher2,
+    'training.volumetric_rendering.ray_sampler': RaySampler,
+}
+
+
+@contextmanager
+def _stand_ins() -> Iterator[None]:
+    before, homes = dict(sys.modules), {thing: thing.__module__ for thing in NAMED.values()}
+    for name, thing in NAMED.items():
+        parts = name.split('.')
+        for end in range(1, len(parts) + 1):
+            sys.modules.setdefault('.'.join(parts[:end]), ModuleType('.'.join(parts[:end])))
+        setattr(sys.modules[name], thing.__name__, thing)
+        thing.__module__ = name
+    try:
+        yield
+    finally:
+        for thing, home in homes.items():
+            thing.__module__ = home
+        for name in sys.modules.keys() - before.keys():
+            if name.partition('.')[0] in ('torch_utils', 'dnnlib', 'training'):
+                del sys.modules[name]
+
+
+# --- NVIDIA's networks, out of a state dict's names
+
+CLASSES = {
+    'affine': 'FullyConnectedLayer',
+    'embed': 'FullyConnectedLayer',
+    'conv0': 'SynthesisLayer',
+    'conv1': 'SynthesisLayer',
+    'torgb': 'ToRGBLayer',
+    'mapping': 'MappingNetwork',
+    'synthesis': 'SynthesisNetwork',
+    'backbone': 'Generator',
+    'superresolution': 'SuperresolutionHybrid8XDC',
+}
+ORDINARY = {'decoder': OSGDecoder, 'net': nn.Sequential}
+
+
+def _module(name: str) -> nn.Module:
+    if name in ORDINARY:
+        return ORDINARY[name]()
+    kind = CLASSES.get(name, 'SynthesisBlock' if name.startswith('b') else 'FullyConnectedLayer')
+    return _persistent(kind, 3, name=name)
+
+
+def _persistent(kind: str, *args: Any, **kwargs: Any) -> nn.Module:
+    return type(kind, (Persistent,), {})(*args, **kwargs)
+
+
+def _fill(root: nn.Module, state: State) -> nn.Module:
+    for key, value in state.items():
+        *path, name = key.split('.')
+        module = root
+        for part in path:
+            if part not in module._modules:
+                module.add_module(part, _module(part))
+            module = module._modules[part]
+        if name in BUFFERS:
+            module.register_buffer(name, value)
+        else:
+            module.register_parameter(name, nn.Parameter(_stored(value), requires_grad=False))
+        if name == 'weight':
+            module.weight_gain = np.float64(1 / math.sqrt(value[0].numel()))
+    return root
+
+
+def _stored(value: Tensor) -> Tensor:
+    # Convolutions of half-precision blocks are stored so.
+    return value.contiguous(memory_format=torch.channels_last) if value.ndim == 4 else value
+
+
+def eg3d_network(state: State, init_kwargs: dict[str, Any], rendering_kwargs: dict[str, Any], render_size: int) -> nn.Module:
+    """A TriPlaneGenerator; what it renders with differs from its constructor's arguments, as after training."""
+    root = _persistent('TriPlaneGenerator', **init_kwargs)
+    root.renderer, root.ray_sampler = ImportanceRenderer(), RaySampler()
+    root.renderer.plane_axes = torch.eye(3)[None].repeat(3, 1, 1)
+    root.renderer.ray_marcher = MipRayMarcher2()
+    _fill(root, state)
+    decoder = root.decoder.net
+    decoder._modules = OrderedDict([('0', decoder._modules['0']), ('1', nn.Softplus()), ('2', decoder._modules['2'])])
+    root.superresolution.register_buffer('scratch', torch.zeros(2, 2), persistent=False)
+    root.z_dim, root.c_dim, root.w_dim = (init_kwargs[name] for name in ('z_dim', 'c_dim', 'w_dim'))
+    root.neural_rendering_resolution = render_size
+    root.rendering_kwargs = rendering_kwargs
+    root._last_planes = None
+    return root.eval()
+
+
+def stylegan2_network(state: State, **attributes: Any) -> nn.Module:
+    """StyleGAN2-ADA's generator."""
+    root = _persistent('Generator', c_dim=0, img_channels=3, mapping_kwargs=EasyDict(num_layers=2))
+    _fill(root, state)
+    for name, value in attributes.items():
+        setattr(root, name, value)
+    return root.eval()
+
+
+def _as_torch_1(module: nn.Module) -> None:
+    """Until torch 2.0 the books of a module were ordered dictionaries."""
+    for part in module.modules():
+        for book in ('_parameters', '_buffers', '_modules'):
+            part.__dict__[book] = OrderedDict(part.__dict__[book])
+
+
+def write_pickle(path: Path, network: nn.Module, protocol: int = 4, **others: Any) -> Path:
+    """A snapshot of training, with `network` as G_ema."""
+    small = _fill(_persistent('DualDiscriminator', c_dim=25), {'b4.fc.weight': torch.ones(2, 2)})
+    networks = {'G': _fill(_persistent('Generator'), {'mapping.w_avg': torch.ones(4)}), 'D': small, 'G_ema': network}
+    if protocol < 4:
+        _as_torch_1(network)
+    content = {'training_set_kwargs': EasyDict(class_name='training.dataset.ImageFolderDataset', resolution=512)}
+    with _stand_ins():
+        path.write_bytes(pickle.dumps(content | networks | {'augment_pipe': None} | others, protocol=protocol))
+    return path
+
+
+# --- torch.save
+
+PTH_FORMS: dict[str, Callable[[State], dict[str, Any]]] = {
+    'bare': dict,
+    'G_ema': lambda state: {'G_ema': state},
+    'params_ema': lambda state: {'params_ema': state},
+    'params and params_ema': lambda state: {'params': {name: value + 1 for name, value in state.items()}, 'params_ema': state},
+    'module.': lambda state: OrderedDict((f'module.{name}', value) for name, value in state.items()),
+}
+
+
+def write_pth(path: Path, content: Any, legacy: bool = False) -> Path:
+    """What `torch.save` writes since version 1.6, and wrote before."""
+    torch.save(content, path, _use_new_zipfile_serialization=not legacy)
+    return path
+
+
+# --- The other layouts of StyleGAN2, out of BasicSR's
+
+
+def rosinality_state(state: State) -> State:
+    """rosinality's names, and the resampling filters that its state dicts have besides."""
+    renamed = {}
+    for key, value in state.items():
+        name = key.replace('style_mlp.', 'style.').replace('constant_input.weight', 'input.input').replace('noises.noise', 'noises.noise_')
+        name = name.replace('modulated_conv.', 'conv.').replace('style_conv', 'conv')
+        *layer, last = name.split('.')
+        is_strength = name.startswith('conv') and len(value.shape) == 1 and 'activate' not in name and 'modulation' not in name
+        renamed['.'.join([*layer, 'noise', last] if is_strength else [*layer, last])] = value
+        if key.startswith('style_convs.') and key.endswith('activate.bias') and int(layer[1]) % 2 == 0:
+            renamed[f'convs.{layer[1]}.conv.blur.kernel'] = torch.ones(4, 4)
+        if key.startswith('to_rgbs.') and last == 'bias' and len(layer) == 2:
+            renamed[f'to_rgbs.{layer[1]}.upsample.kernel'] = torch.ones(4, 4)
+    return renamed
+
+
+def nvidia_state(state: State) -> State:
+    """StyleGAN2-ADA's names, shapes and scales: it does not divide the weights of its 3 x 3 convolutions at run time."""
+    count = sum(key.startswith('to_rgbs.') and key.endswith('.bias') and 'modulation' not in key for key in state)
+    convolutions = [('b4.conv1', 'style_conv1'), *((f'b{8 << i // 2}.conv{i % 2}', f'style_convs.{i}') for i in range(2 * count))]
+    colours = [('b4.torgb', 'to_rgb1'), *((f'b{8 << i}.torgb', f'to_rgbs.{i}') for i in range(count))]
+    found = {'synthesis.b4.const': state['constant_input.weight'][0]}
+    for i, (their, own) in enumerate(convolutions):
+        weight = state[f'{own}.modulated_conv.weight'][0]
+        found[f'synthesis.{their}.weight'] = weight / math.sqrt(weight.shape[1] * 9)
+        found[f'synthesis.{their}.noise_strength'] = state[f'{own}.weight'][0]
+        found[f'synthesis.{their}.bias'] = state[f'{own}.activate.bias']
+        found[f'synthesis.{their}.noise_const'] = state[f'noises.noise{i}'][0, 0]
+        found[f'synthesis.{their}.resample_filter'] = torch.ones(4, 4)
+    for their, own in colours:
+        found[f'synthesis.{their}.weight'] = state[f'{own}.modulated_conv.weight'][0]
+        found[f'synthesis.{their}.bias'] = state[f'{own}.bias'].flatten()
+    for their, own in (*convolutions, *colours):
+        for kind in ('weight', 'bias'):
+            found[f'synthesis.{their}.affine.{kind}'] = state[f'{own}.modulated_conv.modulation.{kind}']
+    for layer in range(sum(key.startswith('style_mlp.') for key in state) // 2):
+        for kind in ('weight', 'bias'):
+            found[f'mapping.fc{layer}.{kind}'] = state[f'style_mlp.{layer + 1}.{kind}']
+    return found | {'mapping.w_avg': torch.ones(len(state['style_mlp.1.bias']))}
+
+
+# --- Watching a read
+
+# Nothing that reads weights does any of this, once torch has started.
+FORBIDDEN = {
+    *('exec', 'compile', 'import', 'code.__new__', 'pickle.find_class', 'marshal.loads', 'ctypes.dlopen'),
+    *('os.system', 'os.exec', 'os.fork', 'os.forkpty', 'os.posix_spawn', 'os.spawn', 'subprocess.Popen', 'pty.spawn'),
+    *('socket.connect', 'socket.bind', 'socket.getaddrinfo', 'urllib.Request'),
+    *('os.mkdir', 'os.remove', 'os.rmdir', 'os.rename', 'os.link', 'os.symlink', 'os.chmod', 'os.truncate', 'os.putenv'),
+    *('tempfile.mkstemp', 'tempfile.mkdtemp', 'shutil.rmtree', 'shutil.copyfile', 'shutil.move'),
+}
+WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+
+
+@dataclass
+class Watched:
+    """What happened during a read: forbidden events, seconds, and how far the process's memory grew at most."""
+
+    events: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+    growth: int = 0
+
+
+_watching: list[Watched] = []
+
+
+# The type check of these tests makes itself functions, and looks for a library to print with.
+CHECKERS = ('/jaxtyping/', '/beartype/')
+
+
+def _hook(event: str, args: tuple[Any, ...]) -> None:
+    if not _watching or (event not in FORBIDDEN and not (event == 'open' and args[2] & WRITING)):
+        return
+    caller = sys._getframe(1).f_code.co_filename
+    if event not in ('exec', 'compile', 'import') or not any(name in caller for name in CHECKERS):
+        _watching[0].events.append(f'{event} {args!r:.200}')
+
+
+def _memory(line: str) -> int:
+    """Bytes that the process holds (`VmRSS`), or held at most (`VmHWM`)."""
+    status = Path('/proc/self/status').read_text()
+    return int(status.partition(f'{line}:')[2].split()[0]) << 10
+
+
+@contextmanager
+def watched() -> Iterator[Watched]:
+    """What is done inside is written down; an audit hook cannot be evaded from Python, nor removed."""
+    if not hasattr(sys, '_weights_watch'):
+        sys.addaudithook(_hook)
+        sys._weights_watch = True
+    found = Watched()
+    # Where the peak cannot be set back it only rises: a weaker test, not a wrong one.
+    with suppress(OSError):
+        Path('/proc/self/clear_refs').write_text('5')
+    before, start = _memory('VmHWM'), time.perf_counter()
+    _watching.append(found)
+    try:
+        yield found
+    finally:
+        _watching.clear()
+        found.seconds, found.growth = time.perf_counter() - start, _memory('VmHWM') - before

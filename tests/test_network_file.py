@@ -1,0 +1,562 @@
+"""Networks in the formats of EG3D, StyleGAN2-ADA, rosinality and BasicSR: read, built, and compared with the official numbers."""
+
+import pickletools
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+from golden import FOLDER, SAMPLE_COUNT, SAMPLE_STEP, Golden, fill
+from official_files import (
+    PTH_FORMS,
+    SOURCE,
+    eg3d_network,
+    nvidia_state,
+    rosinality_state,
+    stylegan2_network,
+    write_pickle,
+    write_pth,
+)
+from tiny import tiny_frex, tiny_network_options, trained
+
+from frex.errors import FRExError
+from frex.restore import FaceRestorer
+from frex.weights.network_file import NetworkFile, build_network, load_network, read_network, read_safetensors, read_state, save_safetensors
+from frex.weights.nvidia_pickle import read_nvidia_pickle
+from frex_arch import EG3D, ArcFace, StyleGAN2
+
+STYLEGAN2_TINY = {'out_size': 64, 'num_style_feat': 32, 'num_mlp': 2, 'channel_multiplier': 1, 'narrow': 0.0625}
+
+RENDERING = {
+    'image_resolution': 512,
+    'disparity_space_sampling': False,
+    'clamp_mode': 'softplus',
+    'superresolution_module': 'training.superresolution.SuperresolutionHybrid8XDC',
+    'c_gen_conditioning_zero': False,
+    'c_scale': 1.0,
+    'superresolution_noise_mode': 'none',
+    'decoder_lr_mul': 1,
+    'sr_antialias': True,
+    'depth_resolution': 12,
+    'depth_resolution_importance': 12,
+    'ray_start': 2.25,
+    'ray_end': 3.3,
+    'box_warp': 1,
+    'avg_camera_pivot': [0, 0, 0.2],
+}
+INIT = {
+    'z_dim': 32,
+    'w_dim': 512,
+    'mapping_kwargs': {'num_layers': 2},
+    # Training has replaced all of this by the time the file is written.
+    'rendering_kwargs': RENDERING | {'depth_resolution': 48, 'depth_resolution_importance': 48, 'box_warp': 2, 'ray_start': 'auto'},
+    'num_fp16_res': 0,
+    'conv_clamp': None,
+    'c_dim': 25,
+    'img_resolution': 512,
+    'img_channels': 3,
+}
+# What the file says of rendering, and what the official FFHQ 512-128 has.
+RENDERS_TINY = {
+    'render_size': 32,
+    'depth_samples': 12,
+    'importance_samples': 12,
+    'depth_range': [2.25, 3.3],
+    'disparity': False,
+    'box_warp': 1,
+}
+EG3D_TINY = {
+    'out_size': 512,
+    'z_dim': 32,
+    'w_dim': 512,
+    'plane_size': 256,
+    'plane_channels': 32,
+    'channel_base': 1024,
+    'channel_max': 32,
+    'feature_channels': 32,
+    'superresolution_channels': [256, 128],
+}
+
+
+def built(path):
+    return load_network(path).requires_grad_(False)
+
+
+def assert_same(state, expected):
+    assert state.keys() == expected.keys()
+    assert [name for name in state if not torch.equal(state[name], expected[name])] == []
+
+
+# --- StyleGAN2
+
+
+@pytest.fixture(scope='module')
+def stylegan2_golden():
+    return Golden('stylegan2_tiny')
+
+
+def write_safetensors(path, state):
+    safetensors.torch.save_file(state, path)
+    return path
+
+
+STYLEGAN2_FILES = {
+    **{
+        f'BasicSR, {form}, {"legacy" if legacy else "zip"}': lambda path, state, wrap=wrap, legacy=legacy: write_pth(
+            path, wrap(state), legacy
+        )
+        for form, wrap in PTH_FORMS.items()
+        for legacy in (False, True)
+    },
+    'BasicSR, safetensors': write_safetensors,
+    'rosinality': lambda path, state: write_pth(path, {'g_ema': rosinality_state(state), 'latent_avg': torch.zeros(32)}),
+    'rosinality, legacy': lambda path, state: write_pth(
+        path, {'g_ema': rosinality_state(state), 'latent_avg': torch.zeros(32)}, legacy=True
+    ),
+    'rosinality, bare': lambda path, state: write_pth(path, rosinality_state(state)),
+    'NVIDIA, protocol 3': lambda path, state: write_pickle(path, stylegan2_network(nvidia_state(state)), 3),
+    'NVIDIA, protocol 4': lambda path, state: write_pickle(path, stylegan2_network(nvidia_state(state)), 4),
+    'NVIDIA, bare': lambda path, state: write_pth(path, nvidia_state(state)),
+    'NVIDIA, G_ema': lambda path, state: write_pth(path, {'G_ema': nvidia_state(state)}),
+    'NVIDIA, safetensors': lambda path, state: write_safetensors(path, {k: v.contiguous() for k, v in nvidia_state(state).items()}),
+}
+
+
+@pytest.mark.parametrize('form', STYLEGAN2_FILES)
+@torch.no_grad()
+def test_stylegan2_of_every_format_gives_the_official_numbers(tmp_path, stylegan2_golden, form):
+    golden = stylegan2_golden
+    path = STYLEGAN2_FILES[form](tmp_path / 'file', fill(golden.keys))
+    file = read_network(path)
+    assert (file.kind, file.arguments) == ('StyleGAN2', STYLEGAN2_TINY)
+    net = build_network(file, str(path))
+    ws = net.mapping(golden['z'])
+    assert golden.difference('from_z_latent', ws) <= 2e-5
+    assert golden.difference('from_z_image', net(ws)) <= 2e-5
+    assert golden.difference('from_wplus_image', net(golden['w_plus'])) <= 2e-5
+
+
+@pytest.mark.parametrize('legacy', [False, True])
+@pytest.mark.parametrize(('key', 'added'), [('params', 1), ('params_ema', 0)])
+def test_the_asked_weights_are_read(tmp_path, stylegan2_golden, legacy, key, added):
+    state = fill(stylegan2_golden.keys)
+    path = write_pth(tmp_path / 'file.pth', PTH_FORMS['params and params_ema'](state), legacy)
+    assert_same(read_network(path, key).state, {name: value + added for name, value in state.items()})
+    assert_same(read_state(path, key), {name: value + added for name, value in state.items()})
+
+
+@pytest.mark.parametrize(('there', 'asked'), [('params', 'params_ema'), ('params_ema', 'params')])
+@pytest.mark.parametrize('others', [{}, {'network_g': {'type': 'StyleGAN2'}}])
+def test_other_weights_never_take_the_place_of_the_asked_ones(tmp_path, there, asked, others):
+    path = write_pth(tmp_path / 'file.pth', {there: {'a': torch.zeros(1)}} | others)
+    with pytest.raises(FRExError, match=rf'file\.pth: has no {asked}; it holds .*{there}$'):
+        read_network(path, asked)
+
+
+@pytest.mark.parametrize(
+    ('size', 'narrow', 'multiplier'), [(8, 0.5, 1), (32, 1 / 64, 1), (64, 1 / 64, 2), (128, 1 / 32, 1), (256, 1 / 16, 0.5)]
+)
+@pytest.mark.parametrize('layout', [dict, rosinality_state, nvidia_state])
+def test_sizes_and_widths_follow_from_the_weights(tmp_path, layout, size, narrow, multiplier):
+    arguments = {'out_size': size, 'num_style_feat': 12, 'num_mlp': 3, 'channel_multiplier': multiplier, 'narrow': narrow}
+    state = StyleGAN2(**arguments).state_dict()
+    path = write_pth(tmp_path / 'file.pth', layout(state))
+    assert read_network(path).arguments == arguments
+    assert load_network(path).state_dict().keys() == state.keys()
+
+
+# --- StyleGAN2 of NVIDIA, by numbers of NVIDIA's own code
+
+
+@pytest.fixture(scope='module')
+def eg3d_golden():
+    return Golden('eg3d_tiny')
+
+
+@pytest.fixture(scope='module')
+def nvidia_outputs(tmp_path_factory, eg3d_golden):
+    """EG3D's backbone is a generator of StyleGAN2-ADA with 96 colours; the same with three of them, as a file, read and run."""
+    official = {name.removeprefix('backbone.'): value for name, value in fill(eg3d_golden.keys).items() if name.startswith('backbone.')}
+    state = {name: value[:3] if '.torgb.' in name and 'affine' not in name else value for name, value in official.items()}
+    state = {name: value for name, value in state.items() if not name.startswith('mapping.embed')}
+    state['mapping.fc0.weight'] = state['mapping.fc0.weight'][:, :512]
+    path = write_pickle(tmp_path_factory.mktemp('nvidia') / 'network.pkl', stylegan2_network(state, z_dim=512, w_dim=512))
+    file = read_network(path)
+    assert file.arguments == {'out_size': 256, 'num_style_feat': 512, 'num_mlp': 2, 'channel_multiplier': 1, 'narrow': 1 / 16}
+    net = build_network(file, str(path)).requires_grad_(False)
+    ws = eg3d_golden['w_plus']
+    outputs = {4: net.start(ws)}
+    for size in net.sizes:
+        feature, image = outputs[size // 2]
+        outputs[size] = net.refine(size, net.upsample(size, feature, ws), image, ws)
+    return outputs
+
+
+SIZES = [4, 8, 16, 32, 64, 128, 256]
+
+
+@pytest.mark.parametrize('size', SIZES)
+def test_features_equal_those_of_nvidias_own_code(eg3d_golden, nvidia_outputs, size):
+    assert eg3d_golden.difference(f'wplus_b{size}_x', nvidia_outputs[size][0]) <= 5e-5
+
+
+@pytest.mark.parametrize('size', SIZES)
+def test_colours_equal_those_of_nvidias_own_code(eg3d_golden, nvidia_outputs, size):
+    image, record = nvidia_outputs[size][1].numpy(), f'wplus_b{size}_img'
+    numel = 96 * size**2
+    # Small images are recorded whole, others by samples.
+    sampled = f'{record}@sample' in eg3d_golden.arrays
+    places = np.arange(SAMPLE_COUNT) * SAMPLE_STEP % numel if sampled else np.arange(numel)
+    recorded = eg3d_golden.arrays[f'{record}@sample' if sampled else record].reshape(-1)
+    # Colours come first: these are the first positions of all.
+    known = places < image.size
+    assert known.sum() >= min(100, image.size)
+    assert np.abs(image.reshape(-1)[places[known]] - recorded[known]).max() <= 5e-5
+
+
+# --- EG3D
+
+
+@pytest.fixture(scope='module')
+def eg3d_state(eg3d_golden):
+    return fill(eg3d_golden.keys)
+
+
+EG3D_FILES = {
+    'pkl, protocol 3': lambda path, state: write_pickle(path, eg3d_network(state, INIT, RENDERING, 32), 3),
+    'pkl, protocol 4': lambda path, state: write_pickle(path, eg3d_network(state, INIT, RENDERING, 32), 4),
+    'pth, bare': write_pth,
+    'pth, G_ema': lambda path, state: write_pth(path, {'G_ema': state}),
+    'safetensors': write_safetensors,
+}
+
+
+@pytest.fixture(scope='module', params=EG3D_FILES)
+def eg3d_file(request, tmp_path_factory, eg3d_state):
+    return request.param, EG3D_FILES[request.param](tmp_path_factory.mktemp('eg3d') / 'network', eg3d_state)
+
+
+def test_the_arguments_of_eg3d_are_those_of_the_file(eg3d_file):
+    form, path = eg3d_file
+    file = read_network(path)
+    rendering = RENDERS_TINY if form.startswith('pkl') else {}
+    assert (file.kind, file.arguments) == ('EG3D', EG3D_TINY | rendering)
+
+
+def test_every_tensor_of_eg3d_is_read_bit_by_bit(eg3d_file, eg3d_state):
+    state = read_network(eg3d_file[1]).state
+    assert list(state) == list(eg3d_state) or eg3d_file[0] == 'safetensors'
+    assert_same(state, eg3d_state)
+    assert all(value.is_contiguous() for value in state.values())
+
+
+def test_eg3d_of_every_format_gives_the_official_numbers(eg3d_file, eg3d_golden):
+    path = eg3d_file[1]
+    kind, arguments, state = read_network(path)
+    net = build_network(NetworkFile(kind, arguments | RENDERS_TINY, state), str(path)).requires_grad_(False)
+    ws = net.mapping(eg3d_golden['z'], eg3d_golden['c'])
+    assert eg3d_golden.difference('ws', ws) <= 1e-5
+    planes = net.planes(ws)
+    assert eg3d_golden.difference('planes', planes.flatten(1, 2)) <= 1e-4
+    rendered = net.render(planes[:1], eg3d_golden['c'][:1])
+    assert eg3d_golden.difference('cam0_feature_image', rendered.feature_image) <= 2e-3
+    assert eg3d_golden.mean_difference('cam0_feature_image', rendered.feature_image) <= 1e-4
+
+
+def test_without_the_constructors_arguments_eg3d_renders_as_the_official_ffhq_does(tmp_path):
+    path = write_pth(tmp_path / 'file.pth', mini_eg3d().state_dict())
+    net, official = built(path), EG3D()
+    for name in ('render_size', 'depth_samples', 'importance_samples', 'depth_range', 'disparity', 'box_warp', 'white_background'):
+        assert getattr(net, name) == getattr(official, name)
+
+
+MINI_EG3D = {
+    'out_size': 16,
+    'z_dim': 4,
+    'w_dim': 6,
+    'plane_size': 8,
+    'plane_channels': 2,
+    'channel_base': 32,
+    'channel_max': 8,
+    'feature_channels': 3,
+    'superresolution_channels': [2, 2],
+}
+
+
+def mini_eg3d():
+    torch.manual_seed(0)
+    return EG3D(**MINI_EG3D)
+
+
+def write_mini_eg3d(path, init=(), rendering=(), state=None):
+    state = mini_eg3d().state_dict() if state is None else state
+    return write_pickle(path, eg3d_network(state, INIT | dict(init), RENDERING | dict(rendering), 64))
+
+
+def test_what_eg3d_renders_with_is_read_from_the_file(tmp_path):
+    settings = {'ray_start': 'auto', 'ray_end': 'auto', 'disparity_space_sampling': True, 'box_warp': 1.6, 'white_back': True}
+    file = read_network(write_mini_eg3d(tmp_path / 'file.pkl', rendering=settings | {'depth_resolution': 96}))
+    expected = {
+        'render_size': 64,
+        'depth_samples': 96,
+        'importance_samples': 12,
+        'depth_range': None,
+        'disparity': True,
+        'box_warp': 1.6,
+        'white_background': True,
+    }
+    assert file.arguments == MINI_EG3D | expected
+    net = build_network(file, 'file.pkl')
+    assert {name: getattr(net, name) for name in expected} == expected
+
+
+@pytest.mark.parametrize(
+    ('where', 'name', 'value'),
+    [
+        ('init', 'c_dim', 0),
+        ('init', 'img_channels', 4),
+        ('init', 'conv_clamp', 256),
+        ('rendering', 'clamp_mode', 'relu'),
+        ('rendering', 'c_scale', 2),
+        ('rendering', 'c_gen_conditioning_zero', True),
+        ('rendering', 'decoder_lr_mul', 0.5),
+        ('rendering', 'sr_antialias', False),
+        ('rendering', 'superresolution_noise_mode', 'random'),
+        ('rendering', 'superresolution_module', 'training.superresolution.SuperresolutionHybrid4X'),
+    ],
+)
+def test_settings_that_frex_lacks_are_named(tmp_path, where, name, value):
+    path = write_mini_eg3d(tmp_path / 'file.pkl', **{where: {name: value}})
+    with pytest.raises(FRExError, match=rf'file\.pkl: not a network that FREx knows \(its {name} is {value!r}, FREx has only'):
+        read_network(path)
+
+
+def test_a_mapping_of_more_layers_is_told_by_its_weights(tmp_path):
+    state = mini_eg3d().state_dict() | {'backbone.mapping.fc2.weight': torch.zeros(6, 6), 'backbone.mapping.fc2.bias': torch.zeros(6)}
+    with pytest.raises(FRExError, match=r'file\.pkl: the weights do not fit EG3D: 2 unexpected \(backbone\.mapping\.\* 2\)'):
+        load_network(write_mini_eg3d(tmp_path / 'file.pkl', state=state))
+
+
+@pytest.mark.parametrize('name', ['mapping.embed.weight', 'synthesis.b8.skip.weight', 'synthesis.b8.conv2.weight', 'synthesis.b8.conv1.up'])
+def test_parts_of_stylegan2_that_frex_lacks_are_named(tmp_path, name):
+    state = nvidia_state(StyleGAN2(out_size=8, num_style_feat=8, num_mlp=1, narrow=1 / 128).state_dict())
+    path = write_pickle(tmp_path / 'file.pkl', stylegan2_network(state | {name: torch.zeros(2, 2)}))
+    with pytest.raises(FRExError, match=rf'file\.pkl: not a network that FREx knows \(.*{name.rpartition(".")[2]}'):
+        read_network(path)
+
+
+def test_another_network_of_nvidias_is_named(tmp_path):
+    network = stylegan2_network({'b4.fc.weight': torch.zeros(1, 1)})
+    network.__class__ = type('StyleGAN3', (type(network),), {})
+    with pytest.raises(FRExError, match=r'file\.pkl: not a network that FREx knows \(its G_ema is a .?StyleGAN3'):
+        read_network(write_pickle(tmp_path / 'file.pkl', network))
+
+
+# --- NVIDIA's pickles
+
+
+OFFICIAL_GLOBALS = {
+    'torch_utils.persistence _reconstruct_persistent_obj',
+    'dnnlib.util EasyDict',
+    'collections OrderedDict',
+    'torch._utils _rebuild_tensor_v2',
+    'torch._utils _rebuild_parameter',
+    'torch.storage _load_from_bytes',
+    'numpy._core.multiarray scalar',
+    'numpy dtype',
+    'training.triplane OSGDecoder',
+    'training.volumetric_rendering.renderer ImportanceRenderer',
+    'training.volumetric_rendering.ray_marcher MipRayMarcher2',
+    'training.volumetric_rendering.ray_sampler RaySampler',
+    'torch.nn.modules.container Sequential',
+    'torch.nn.modules.activation Softplus',
+}
+
+
+def test_the_pickles_of_these_tests_name_what_official_ones_name(tmp_path):
+    write_pickle(tmp_path / 'file.pkl', eg3d_network(mini_eg3d().state_dict(), INIT, RENDERING, 64), 3)
+    content = (tmp_path / 'file.pkl').read_bytes()
+    named = {argument for opcode, argument, _ in pickletools.genops(content) if opcode.name == 'GLOBAL'}
+    assert {name.replace('numpy.core', 'numpy._core') for name in named} == OFFICIAL_GLOBALS | {'builtins set'}
+    assert content.count(SOURCE.encode()) == 1
+
+
+def test_a_pickle_of_the_official_layout_is_read_and_its_source_is_not_run():
+    network = read_nvidia_pickle(FOLDER / 'eg3d_fake_small.pkl')
+    shapes = {
+        'backbone.synthesis.b4.const': (4, 4, 4),
+        'backbone.synthesis.b4.resample_filter': (4, 4),
+        'backbone.synthesis.b4.conv1.weight': (4, 4, 3, 3),
+        'backbone.synthesis.b4.conv1.noise_strength': (),
+        'backbone.synthesis.b4.conv1.bias': (4,),
+        'backbone.synthesis.b4.conv1.noise_const': (4, 4),
+        'backbone.synthesis.b4.conv1.affine.weight': (4, 8),
+        'backbone.synthesis.b4.torgb.weight': (96, 4, 1, 1),
+        'backbone.mapping.w_avg': (8,),
+        'backbone.mapping.fc0.weight': (8, 16),
+        'superresolution.block0.conv0.weight': (4, 4, 3, 3),
+        'decoder.net.0.weight': (6, 4),
+        'decoder.net.2.bias': (5,),
+    }
+    assert network.class_name == 'TriPlaneGenerator'
+    assert network.arguments['mapping_kwargs'] == {'num_layers': 2}
+    assert network.attributes['neural_rendering_resolution'] == 128
+    assert network.attributes['rendering_kwargs'] == {'box_warp': 1, 'ray_start': 2.25}
+    assert [(name, tuple(value.shape)) for name, value in network.state.items()] == list(shapes.items())
+    assert all(value.dtype == torch.float32 and value.isfinite().all() for value in network.state.values())
+
+
+def test_a_pickle_that_lacks_what_a_network_needs_is_told():
+    with pytest.raises(FRExError, match=r"eg3d_fake_small\.pkl: not a network that FREx knows \(it lacks 'ray_end'\)"):
+        read_network(FOLDER / 'eg3d_fake_small.pkl')
+
+
+@pytest.mark.parametrize('protocol', [3, 4])
+def test_plain_attributes_are_read_with_their_values(tmp_path, protocol):
+    values = {'z_dim': 7, 'gain': 0.1, 'name': 'x', 'sizes': [4, 8], 'pair': (1, None), 'nested': {'a': {'b': True}}}
+    numbers = {'f8': np.float64(1 / 3), 'f4': np.float32(0.5), 'i8': np.int64(-5), 'i4': np.int32(9), 'b1': np.bool_(True)}
+    network = stylegan2_network({'mapping.w_avg': torch.zeros(2)}, **values, **numbers, tensor=torch.zeros(2), module=torch.nn.ReLU)
+    read = read_nvidia_pickle(write_pickle(tmp_path / 'file.pkl', network, protocol))
+    expected = values | {'f8': 1 / 3, 'f4': 0.5, 'i8': -5, 'i4': 9, 'b1': True, 'training': False}
+    assert read.attributes == expected
+    assert read.arguments == {'c_dim': 0, 'img_channels': 3, 'mapping_kwargs': {'num_layers': 2}}
+
+
+def test_another_network_of_the_file_can_be_asked_for(tmp_path):
+    path = write_mini_eg3d(tmp_path / 'file.pkl')
+    assert read_nvidia_pickle(path, 'D').class_name == 'DualDiscriminator'
+    assert read_nvidia_pickle(path, 'G').state.keys() == {'mapping.w_avg'}
+    with pytest.raises(
+        FRExError, match=r'file\.pkl: has no network augment_pipe; it holds training_set_kwargs, G, D, G_ema, augment_pipe$'
+    ):
+        read_nvidia_pickle(path, 'augment_pipe')
+
+
+BASE = torch.arange(24.0)
+VIEWS = {
+    'an offset': BASE[5:11],
+    'an offset and strides': BASE[3:].as_strided((3, 2), (4, 7), 3),
+    'transposed': BASE.reshape(4, 6).T,
+    'every other': BASE[::2],
+    'channels last': BASE.reshape(2, 3, 2, 2).contiguous(memory_format=torch.channels_last),
+    'expanded': torch.arange(3.0).expand(2, 3).T[:, :1],
+    'a number': BASE[7],
+    'nothing': BASE[:0],
+    'half precision': BASE[::3].half(),
+    'brain floats': BASE[::3].bfloat16(),
+    'double precision': BASE.double()[1:],
+    'whole numbers': torch.arange(6)[2:],
+    'bytes': torch.arange(6, dtype=torch.uint8),
+    'truth': torch.tensor([True, False, True]),
+}
+
+
+@pytest.mark.parametrize('view', VIEWS)
+@pytest.mark.parametrize('protocol', [3, 4])
+def test_offset_size_stride_and_type_of_a_tensor_are_kept(tmp_path, view, protocol):
+    expected = VIEWS[view]
+    network = stylegan2_network({})
+    network.register_buffer('value', expected)
+    read = read_nvidia_pickle(write_pickle(tmp_path / 'file.pkl', network, protocol)).state['value']
+    assert (read.dtype, read.shape) == (expected.dtype, expected.shape)
+    assert read.is_contiguous()
+    assert torch.equal(read, expected)
+
+
+# --- ArcFace
+
+
+def test_arcface_of_data_parallel_training_gives_the_official_numbers(tmp_path):
+    golden = Golden('arcface')
+    path = write_pth(tmp_path / 'arcface.pth', PTH_FORMS['module.'](fill(golden.keys, equalized=False)))
+    assert read_network(path).arguments == {'layers': [2, 2, 2, 2]}
+    net = built(path)
+    assert not net.training
+    assert golden.difference('embedding', net(golden['gray'])) <= 2e-5
+
+
+def test_the_number_of_blocks_follows_from_the_weights(tmp_path):
+    state = {
+        name: value.flatten()[:1].clone() for name, value in ArcFace(layers=[1, 3, 11, 2]).state_dict().items() if name.startswith('layer')
+    }
+    assert read_network(write_pth(tmp_path / 'arcface.pth', state)).arguments == {'layers': [1, 3, 11, 2]}
+
+
+# --- Writing anew
+
+
+def networks(tmp_path, checkpoint):
+    """A file of each network, small."""
+    stylegan2 = nvidia_state(StyleGAN2(out_size=8, num_style_feat=8, num_mlp=2, narrow=1 / 64).state_dict())
+    return {
+        'EG3D': write_mini_eg3d(tmp_path / 'eg3d.pkl', rendering={'white_back': True, 'ray_start': 'auto'}),
+        'StyleGAN2': write_pickle(tmp_path / 'stylegan2.pkl', stylegan2_network(stylegan2)),
+        'ArcFace': write_pth(tmp_path / 'arcface.pth', ArcFace(layers=[1, 1, 1, 1]).state_dict()),
+        'FREx': checkpoint,
+    }
+
+
+@pytest.mark.parametrize('kind', ['EG3D', 'StyleGAN2', 'ArcFace', 'FREx'])
+def test_a_file_written_anew_makes_the_same_network_alone(tmp_path, checkpoint, kind):
+    source = networks(tmp_path, checkpoint)[kind]
+    file = read_network(source)
+    save_safetensors(tmp_path / 'anew.safetensors', file)
+    again = read_network(tmp_path / 'anew.safetensors')
+    assert (again.kind, again.arguments) == (kind, file.arguments)
+    assert_same(again.state, file.state)
+    assert_same(load_network(tmp_path / 'anew.safetensors').state_dict(), load_network(source).state_dict())
+    assert sorted(path.name for path in tmp_path.glob('anew*')) == ['anew.safetensors']
+
+
+def test_the_settings_of_rendering_outlive_being_written_anew(tmp_path, checkpoint):
+    save_safetensors(tmp_path / 'anew.safetensors', read_network(networks(tmp_path, checkpoint)['EG3D']))
+    net = built(tmp_path / 'anew.safetensors')
+    assert (net.render_size, net.depth_samples, net.depth_range, net.white_background) == (64, 12, None, True)
+
+
+def test_faces_are_restored_from_a_safetensors_as_from_the_checkpoint(tmp_path, checkpoint):
+    save_safetensors(tmp_path / 'frex.safetensors', read_network(checkpoint))
+    image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    expected = FaceRestorer.from_pretrained(checkpoint, 'cpu').restore_aligned(image)
+    assert np.array_equal(FaceRestorer.from_pretrained(tmp_path / 'frex.safetensors', 'cpu').restore_aligned(image), expected)
+    assert expected.std() > 0
+
+
+def test_faces_are_not_restored_with_another_network(tmp_path, checkpoint):
+    with pytest.raises(FRExError, match=r'arcface\.pth: not a FREx checkpoint but the weights of ArcFace'):
+        FaceRestorer.from_pretrained(networks(tmp_path, checkpoint)['ArcFace'], 'cpu')
+
+
+def test_safetensors_without_a_network_is_told_by_its_weights(tmp_path):
+    state = trained(tiny_frex()).state_dict()
+    write_safetensors(tmp_path / 'frex.safetensors', state)
+    assert_same(read_state(tmp_path / 'frex.safetensors'), state)
+    assert read_safetensors(tmp_path / 'frex.safetensors')[0] == {}
+    with pytest.raises(FRExError, match=r'frex\.safetensors: not a network that FREx knows \(it holds '):
+        read_network(tmp_path / 'frex.safetensors')
+
+
+# --- What does not fit
+
+
+@pytest.mark.parametrize('layout', [dict, lambda state: {'params_ema': state}])
+def test_what_does_not_fit_is_told_by_prefix_with_the_files_name(tmp_path, layout):
+    state = StyleGAN2(out_size=16, num_style_feat=8, num_mlp=1, narrow=1 / 128).state_dict()
+    for name in ('to_rgbs.0.bias', 'style_convs.0.activate.bias', 'style_convs.0.weight'):
+        del state[name]
+    state |= {'other.a.weight': torch.zeros(1), 'other.a.bias': torch.zeros(1), 'style_mlp.1.weight': torch.zeros(2, 3)}
+    message = (
+        r'file\.pth: the weights do not fit StyleGAN2: 3 missing \(style_convs\.0\.\* 2, to_rgbs\.0\.\* 1\); '
+        r'2 unexpected \(other\.a\.\* 2\); 1 of another shape \(style_mlp\.1\.\* 1\)$'
+    )
+    with pytest.raises(FRExError, match=message):
+        load_network(write_pth(tmp_path / 'file.pth', layout(state)))
+
+
+def test_the_weights_of_a_checkpoint_must_be_those_of_its_network(tmp_path):
+    network = {'type': 'FREx', **tiny_network_options()}
+    path = write_pth(tmp_path / 'file.pth', {'network_g': network, 'params_ema': tiny_frex(output='conv').state_dict()})
+    with pytest.raises(
+        FRExError, match=r'file\.pth: the weights do not fit FREx: 2 unexpected \(to_image\.bias\.\* 1, to_image\.weight\.\* 1\)$'
+    ):
+        load_network(path)
