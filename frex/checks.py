@@ -1,6 +1,8 @@
 """What a run needs, checked before anything is created. Each check raises FRExError, naming file and key."""
 
+import inspect
 import re
+import warnings
 from typing import Any
 
 import torch
@@ -9,12 +11,13 @@ from basicsr.utils.registry import ARCH_REGISTRY, LOSS_REGISTRY, METRIC_REGISTRY
 from frex.data.face_degradation_dataset import FaceDegradationDataset
 from frex.errors import FRExError, nearest
 from frex.models.critic import COMPARISONS, critic_names
-from frex.models.objective import TERMS
+from frex.models.objective import TERMS, TERMS_2D, TERMS_3D
 from frex.models.train_options import TrainOptions
 from frex.options import Options, check_arguments, convert
 from frex.weights.network_file import check_frex_arguments
 from frex.weights.priors import PRIORS
 from frex.weights.state import build_checked
+from frex_arch import FREx, FREx3D
 
 SECTIONS = {
     'val': ['val_freq', 'save_img', 'pbar', 'suffix', 'metrics'],
@@ -23,7 +26,7 @@ SECTIONS = {
 PATH_HINTS = ['strict_load_g', 'param_key_g', 'resume_state', *(f'pretrain_network_{part}' for part in ('g', *PRIORS))]
 SCHEDULERS = ['MultiStepLR', 'MultiStepRestartLR', 'CosineAnnealingRestartLR']
 PATH_KEYS = re.compile(
-    r'(pretrain_network|param_key|strict_load)_(g|d_\w+)|pretrain_network_(eg3d|stylegan2|backbone)|resume_state|ignore_resume_networks'
+    r'(pretrain_network|param_key|strict_load)_(g|d_\w+)|pretrain_network_(eg3d|stylegan2|backbone|encoder_3d)|resume_state|ignore_resume_networks'
     r'|experiments_root|results_root|models|training_states|visualization|log'
 )
 
@@ -54,12 +57,17 @@ def check_network(network: Options, where: str) -> None:
     constructor = registered(kind, ARCH_REGISTRY, f'{where}.type')
     if constructor.__module__.split('.')[0] != 'frex_arch':
         return
-    arguments = {key: value for key, value in network.items() if key != 'type'}
+    arguments = _arguments(network)
+    if constructor in (FREx, FREx3D):
+        check_frex_arguments(constructor, arguments, where)
     check_arguments(constructor, arguments, where)
-    if kind == 'FREx':
-        check_frex_arguments(arguments, where)
     with torch.device('meta'):
         build_checked(constructor, arguments, where)
+
+
+def _arguments(section: Options) -> Options:
+    """A network's or a loss's arguments."""
+    return {key: value for key, value in section.items() if key != 'type'}
 
 
 def check_sections(opt: Options, where: str) -> None:
@@ -84,10 +92,11 @@ def check_training(opt: Options, where: str) -> None:
     options = convert(TrainOptions, opt.get('train') or {}, f'{where}: train')
     losses = {key: getattr(options, key) for key in (*TERMS, *(f'{name}_gan_opt' for name in COMPARISONS)) if getattr(options, key)}
     for key, loss in losses.items():
-        arguments = {name: value for name, value in loss.items() if name != 'type'}
-        build_checked(registered(loss.get('type'), LOSS_REGISTRY, f'{where}: train.{key}.type'), arguments, f'{where}: train.{key}')
+        check_loss(loss, f'{where}: train.{key}')
     if not losses.keys() & TERMS.keys():
         raise FRExError(f'{where}: train: no loss; give at least one of {", ".join(TERMS)}')
+    check_what_is_made(opt['network_g'], [*losses, *(f'network_d_{name}' for name in critic_names(opt))], where)
+    check_parts(opt, options, where)
     if options.scheduler.get('type') not in SCHEDULERS:
         raise FRExError(f'{where}: train.scheduler.type: {options.scheduler.get("type")!r}; known: {", ".join(SCHEDULERS)}')
     for name in critic_names(opt):
@@ -96,6 +105,47 @@ def check_training(opt: Options, where: str) -> None:
         check_critic(opt[f'network_d_{name}'], _out_size(opt), f'{where}: network_d_{name}')
     if 'train' not in opt['datasets']:
         raise FRExError(f'{where}: datasets.train: missing')
+
+
+def check_loss(loss: Options, where: str) -> None:
+    """Type, keys and values, by building it; a frozen network that it looks through is built without its file, which `preflight` reads."""
+    constructor = registered(loss.get('type'), LOSS_REGISTRY, f'{where}.type')
+    if constructor.__name__ == 'PerceptualLoss':
+        raise FRExError(f"{where}.type: BasicSR's PerceptualLoss answers two losses at once; take VGGPerceptualLoss and StyleLoss")
+    arguments = _arguments(loss)
+    if 'weights' not in inspect.signature(constructor).parameters:
+        build_checked(constructor, arguments, where)
+        return
+    check_arguments(constructor, arguments, where)
+    with torch.device('meta'), warnings.catch_warnings():
+        # Loading into a network without storage does nothing, which torch warns of.
+        warnings.simplefilter('ignore')
+        build_checked(constructor, arguments | {'weights': None}, where)
+
+
+def check_what_is_made(network: Options, keys: list[str], where: str) -> None:
+    """A loss or critic looks at something that the network makes."""
+    fused = {*TERMS_2D, *(f'{kind}{name}{end}' for name in ('dual', 'multi_scale') for kind, end in (('network_d_', ''), ('', '_gan_opt')))}
+    prior = {*TERMS_3D, 'offset_norm_opt', 'network_d_latent', 'latent_gan_opt'}
+    for key in keys:
+        if network['type'] == FREx3D.__name__ and key in fused:
+            raise FRExError(f'{where}: {key}: looks at the fused picture, which FREx3D does not make')
+        if network.get('use_3d_prior') is False and key in prior:
+            raise FRExError(f'{where}: {key}: looks at the 3D prior, which network_g.use_3d_prior: false takes away')
+
+
+def check_parts(opt: Options, options: TrainOptions, where: str) -> None:
+    """Parts of the network that are named, and parts of a batch."""
+    with torch.device('meta'):
+        net = ARCH_REGISTRY.get(opt['network_g']['type'])(**_arguments(opt['network_g']))
+    parts = [name for name, _ in net.named_modules()]
+    for part in options.frozen_parts:
+        if part not in parts:
+            top = [name for name, _ in net.named_children()]
+            raise FRExError(f'{where}: train.frozen_parts: {part!r} is no part of {type(net).__name__}; {nearest(part, top)}')
+    batch = (opt['datasets'].get('train') or {}).get('batch_size_per_gpu', options.accumulate)
+    if batch % options.accumulate:
+        raise FRExError(f'{where}: train.accumulate: {options.accumulate} parts of a batch_size_per_gpu of {batch} are not equal')
 
 
 def check_critic(network: Options, out_size: int, where: str) -> None:

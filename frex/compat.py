@@ -4,6 +4,7 @@ Each mend names what fails without it. `install` must come before the first `imp
 """
 
 import importlib
+import os
 import random
 import sys
 import types
@@ -20,6 +21,10 @@ def install() -> None:
     prefetch: Any = importlib.import_module('basicsr.data.prefetch_dataloader')
     prefetch.PrefetchGenerator.run = _prefetch_run
     prefetch.PrefetchGenerator.__next__ = _prefetch_next
+    dist_util: Any = importlib.import_module('basicsr.utils.dist_util')
+    dist_util._init_dist_pytorch = init_process_group
+    base_model: Any = importlib.import_module('basicsr.models.base_model')
+    base_model.BaseModel.model_to_device = _model_to_device
 
 
 def _provide_functional_tensor() -> None:
@@ -73,3 +78,25 @@ def _prefetch_next(self: Any) -> Any:
     if isinstance(item, Exception):
         raise item
     return item
+
+
+def init_process_group(backend: str, **kwargs: Any) -> None:
+    """basicsr takes rank modulo the number of GPUs for the GPU, and divides by zero without one; torchrun says LOCAL_RANK."""
+    import torch
+    import torch.distributed as dist
+
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ.get('LOCAL_RANK', 0)))
+    dist.init_process_group(backend=backend if torch.cuda.is_available() else 'gloo', **kwargs)
+
+
+def _model_to_device(self: Any, net: Any) -> Any:
+    """basicsr asks for the current GPU of a machine that has none, and spreads one process over all GPUs that it sees."""
+    import torch
+    from torch.nn.parallel import DistributedDataParallel
+
+    net = net.to(self.device)
+    if not self.opt['dist'] or not any(parameter.requires_grad for parameter in net.parameters()):
+        return net
+    devices = [torch.cuda.current_device()] if self.device.type == 'cuda' else None
+    return DistributedDataParallel(net, device_ids=devices, find_unused_parameters=self.opt.get('find_unused_parameters', False))

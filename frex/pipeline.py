@@ -1,16 +1,20 @@
 """BasicSR's training and test pipelines, with FREx registered and what a run needs checked before anything is created."""
 
 import logging
+import os
 import shlex
 import sys
 import time
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
 import yaml
 
 from frex import compat
@@ -30,6 +34,7 @@ from basicsr.utils.dist_util import get_dist_info, init_dist, master_only  # noq
 from basicsr.utils.misc import mkdir_and_rename  # noqa: E402
 
 from frex.checks import check  # noqa: E402
+from frex.models.training_state import StopSignal, gathered  # noqa: E402
 from frex.preflight import preflight  # noqa: E402
 from frex.registry import register  # noqa: E402
 
@@ -49,12 +54,14 @@ def train(args: Namespace, on_log: Callable[[Options], None] | None = None) -> N
         'EnlargedSampler': choose_sampler,
         'create_train_val_dataloader': _with_true_epochs(pipeline.create_train_val_dataloader),
     }
+    stop = StopSignal()
+    mends['build_model'] = _with_stop(pipeline.build_model, stop)
     if on_log is not None:
         mends['get_root_logger'] = _quiet(pipeline.get_root_logger)
         mends['MessageLogger'] = lambda opt, start_iter, tb_logger: Listener(on_log, opt['train']['total_iter'])
     if not torch.cuda.is_available():
         mends['CUDAPrefetcher'] = lambda loader, opt: pipeline.CPUPrefetcher(loader)
-    with mock.patch.multiple(pipeline, **mends):
+    with mock.patch.multiple(pipeline, **mends), _process_group(), stop.heard():
         pipeline.train_pipeline(opt['root_path'])
 
 
@@ -63,7 +70,7 @@ def test(args: Namespace) -> None:
     _, opt = _prepare(args, is_train=False)
     pipeline: Any = basicsr.test
     mends = {'parse_options': lambda root_path, is_train: (_start_process(opt, args), args), 'make_exp_dirs': make_folders}
-    with mock.patch.multiple(pipeline, **mends):
+    with mock.patch.multiple(pipeline, **mends), _process_group():
         pipeline.test_pipeline(opt['root_path'])
 
 
@@ -76,10 +83,25 @@ def _prepare(args: Namespace, is_train: bool) -> tuple[Options, Options]:
     return asked, opt
 
 
+@contextmanager
+def _process_group() -> Iterator[None]:
+    """Left in order at the end, which basicsr does not do."""
+    try:
+        yield
+    finally:
+        if dist.is_available() and dist.is_initialized():
+            dist.destroy_process_group()
+
+
 def _start_process(opt: Options, args: Namespace) -> Options:
-    opt['dist'] = args.launcher != 'none'
+    # torchrun says so itself.
+    launcher = 'pytorch' if args.launcher == 'none' and 'TORCHELASTIC_RUN_ID' in os.environ else args.launcher
+    opt['dist'] = launcher != 'none'
     if opt['dist']:
-        init_dist(args.launcher, **(opt.get('dist_params', {}) if args.launcher == 'slurm' else {}))
+        if mp.get_start_method(allow_none=True) is None and 'fork' in mp.get_all_start_methods():
+            # Else basicsr has every worker of every process import torch anew, in each epoch.
+            mp.set_start_method('fork')
+        init_dist(launcher, **(opt.get('dist_params', {}) if launcher == 'slurm' else {}))
     opt['rank'], opt['world_size'] = get_dist_info()
     set_random_seed(opt['manual_seed'] + opt['rank'])
     return opt
@@ -106,18 +128,37 @@ def write_options(asked: Options, path: Path) -> None:
 
 
 def load_resume_state(opt: Options) -> dict[str, Any] | None:
-    """As BasicSR's, but in the folder that the run writes to, and on a machine without a GPU as well."""
+    """As BasicSR's, but in the folder that the run writes to, and on a machine without a GPU as well.
+
+    With `--auto_resume` the newest state that can be read is taken; all processes take that of the first.
+    """
     path = opt['path'].get('resume_state')
     if opt['auto_resume']:
-        states = Path(opt['path']['training_states']).glob('*.state')
-        newest = max(states, key=lambda state: int(state.stem), default=None)
-        path = opt['path']['resume_state'] = str(newest) if newest else None
+        path = opt['path']['resume_state'] = gathered(_newest_state(Path(opt['path']['training_states'])))[0]
     if path is None:
         return None
-    state: dict[str, Any] = read_torch_file(Path(path))
-    if not isinstance(state, dict) or not isinstance(state.get('iter'), int):
-        raise FRExError(f'{path}: not a training state')
+    state = _read_state(Path(path))
     check_resume(opt, state['iter'])
+    opt['resumed'] = {'epoch': state['epoch'], 'iter': state['iter']}
+    return state
+
+
+def _newest_state(folder: Path) -> str | None:
+    """Half-written ones, of a run that was killed, are not there; one that a disk has damaged is passed over."""
+    for state in sorted((state for state in folder.glob('*.state') if state.stem.isdecimal()), key=lambda state: -int(state.stem)):
+        try:
+            _read_state(state)
+        except FRExError as error:
+            print(f'passed over: {error}', file=sys.stderr)
+        else:
+            return str(state)
+    return None
+
+
+def _read_state(path: Path) -> dict[str, Any]:
+    state: Any = read_torch_file(path)
+    if not isinstance(state, dict) or not all(isinstance(state.get(key), int) for key in ('epoch', 'iter')):
+        raise FRExError(f'{path}: not a training state')
     return state
 
 
@@ -155,13 +196,30 @@ def choose_sampler(dataset: Any, num_replicas: int, rank: int, ratio: int = 1) -
     return EnlargedSampler(dataset, num_replicas, rank, ratio)
 
 
+def _with_stop(build_model: Callable[..., Any], stop: StopSignal) -> Callable[..., Any]:
+    """A model of FREx saves and ends when it is asked to."""
+
+    def build_stoppable(opt: Options) -> Any:
+        model = build_model(opt)
+        model.stop = stop
+        return model
+
+    return build_stoppable
+
+
 def _with_true_epochs(create: Callable[..., Any]) -> Callable[..., Any]:
-    """BasicSR counts the last, dropped batch of an epoch, so that a small set stops too early."""
+    """BasicSR counts the last, dropped batch of an epoch, so that a small set stops too early, and resumes at an epoch's start."""
 
     def create_with_true_epochs(opt: Options, logger: Any) -> Any:
         loader, sampler, val_loaders, _, total_iters = create(opt, logger)
         if not len(loader):
             raise FRExError('datasets.train: not one batch in it; add pictures or raise dataset_enlarge_ratio')
+        for each in (loader, *val_loaders):
+            # Else they draw from the numbers of training each time that they are gone through.
+            each.generator = torch.Generator().manual_seed(opt['manual_seed'])
+        if isinstance(sampler, VisitSampler) and 'resumed' in opt:
+            epoch, done = opt['resumed']['epoch'], opt['resumed']['iter'] - opt['resumed']['epoch'] * len(loader)
+            sampler.skipped = {epoch: max(0, done) * opt['datasets']['train']['batch_size_per_gpu']}
         return loader, sampler, val_loaders, -(-total_iters // len(loader)), total_iters
 
     return create_with_true_epochs

@@ -1,5 +1,6 @@
 """The files of weights that a run names: found, whole and fitting, before anything is created."""
 
+import inspect
 import os
 import sys
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Any, NamedTuple
 
 import torch
 import yaml
-from basicsr.utils.registry import ARCH_REGISTRY
+from basicsr.utils.registry import ARCH_REGISTRY, LOSS_REGISTRY
 
 from frex.errors import FRExError, nearest
 from frex.options import Options
@@ -15,7 +16,7 @@ from frex.weights.manifest import manifest
 from frex.weights.network_file import read_state
 from frex.weights.places import locate
 from frex.weights.priors import OFFICIAL, PRIORS, check_prior, other_settings, read_prior
-from frex.weights.state import check_fits
+from frex.weights.state import build_checked, check_fits
 from frex.weights.torch_file import read_torch_file
 
 PREFIX = 'pretrain_network_'
@@ -32,28 +33,47 @@ class Line(NamedTuple):
 
 def preflight(opt: Options, where: str) -> None:
     """Put the found files' paths in the place of their names; print a table and raise FRExError where one cannot be used."""
-    lines = [_check(option, str(name), opt) for option, name in named_files(opt).items()]
+    files = named_files(opt)
+    lines = [_check(option, name, opt) for option, name in files.items()]
     if any(line.problem for line in lines):
         if _is_first_process():
             print(table(lines), file=sys.stderr)
         bad = [line for line in lines if line.problem]
         raise FRExError(f'{where}: {len(bad)} of {len(lines)} files cannot be used: {", ".join(line.option for line in bad)}')
-    for option, name in named_files(opt).items():
-        opt['path'][option] = str(locate(name))
+    for option, name in files.items():
+        *sections, key = option.split('.')
+        section = opt
+        for part in sections:
+            section = section[part]
+        section[key] = str(locate(name))
 
 
 def named_files(opt: Options) -> dict[str, str]:
-    """Options of `path` that name files. Where a run is resumed, its own checkpoint takes the place of all others."""
+    """Options that name files. Where a run is resumed, its own checkpoint takes the place of all that networks start from."""
     path = opt['path']
     states = Path(path['training_states']).glob('*.state') if opt['auto_resume'] and 'training_states' in path else ()
     if path.get('resume_state') or any(states):
-        return {'resume_state': path['resume_state']} if path.get('resume_state') else {}
-    return {option: name for option, name in path.items() if option.startswith(PREFIX) and name is not None}
+        named = {'path.resume_state': path.get('resume_state')}
+    else:
+        named = {f'path.{option}': name for option, name in path.items() if option.startswith(PREFIX)}
+    named |= {f'train.{key}.weights': name for key, name in _of_losses(opt).items()}
+    return {option: str(name) for option, name in named.items() if name is not None}
+
+
+def _of_losses(opt: Options) -> dict[str, str | None]:
+    """What the losses of FREx that look through a frozen network name as its `weights`, or mean without a word."""
+    named = {}
+    for key, loss in (opt.get('train') or {}).items() if opt['model_type'] == 'FRExModel' and opt['is_train'] else ():
+        if key.endswith('_opt') and isinstance(loss, dict):
+            argument = inspect.signature(LOSS_REGISTRY.get(loss['type'])).parameters.get('weights')
+            if argument is not None:
+                named[key] = loss.get('weights', argument.default)
+    return named
 
 
 def table(lines: list[Line]) -> str:
     """All files, and what mends those that cannot be used."""
-    rows = [('OPTION', 'FILE', 'STATE', 'MEND')] + [(f'path.{line.option}', line.name, line.problem or 'fits', line.mend) for line in lines]
+    rows = [('OPTION', 'FILE', 'STATE', 'MEND')] + [(line.option, line.name, line.problem or 'fits', line.mend) for line in lines]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return '\n'.join('  '.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
 
@@ -75,29 +95,36 @@ def _check(option: str, name: str, opt: Options) -> Line:
     return Line(option, name)
 
 
+def _forced(option: str, value: str) -> str:
+    return f'--force_yml {option.replace(".", ":")}={value}'
+
+
 def _how_to_get(option: str, name: str) -> str:
     """For a file that is not there or damaged."""
     keys = {file.file: file.key for file in manifest().values()}
     key = name if name in manifest() else keys.get(Path(name).name)
     if key is not None:
         return f'frex weights download {key}' + ('' if key == name else f', and name it {key}')
-    return f'--force_yml path:{option}=FILE ({nearest(name, list(manifest()))})'
+    return _forced(option, f'FILE ({nearest(name, list(manifest()))})')
 
 
 def _check_content(option: str, path: Path, opt: Options) -> None:
     """Raise FRExError unless the file can be loaded into what the options describe."""
-    part = option.removeprefix(PREFIX)
-    if option == 'resume_state':
+    section, key, *_ = option.split('.')
+    part = key.removeprefix(PREFIX)
+    if section == 'train':
+        loss = opt['train'][key]
+        build_checked(LOSS_REGISTRY.get(loss['type']), {name: value for name, value in loss.items() if name != 'type'}, option)
+    elif key == 'resume_state':
         read_torch_file(path)
-        return
-    if part in PRIORS:
+    elif part in PRIORS:
         with torch.device('meta'):
             check_prior(_build(opt, 'network_g'), part, path)
-        return
-    state = read_state(path, opt['path'].get(f'param_key_{part}', 'params'))
-    if opt['path'].get(f'strict_load_{part}', True):
-        with torch.device('meta'):
-            check_fits(_build(opt, f'network_{part}'), state, str(path))
+    else:
+        state = read_state(path, opt['path'].get(f'param_key_{part}', 'params'))
+        if opt['path'].get(f'strict_load_{part}', True):
+            with torch.device('meta'):
+                check_fits(_build(opt, f'network_{part}'), state, str(path))
 
 
 def _build(opt: Options, network: str) -> Any:
@@ -109,10 +136,14 @@ def _build(opt: Options, network: str) -> Any:
 
 def _how_to_mend(option: str, path: Path, opt: Options) -> str:
     """For a file that is whole, or of which nobody knows a sum, and cannot be used."""
-    part = option.removeprefix(PREFIX)
+    section, key, *_ = option.split('.')
+    part = key.removeprefix(PREFIX)
+    if section == 'train':
+        default = inspect.signature(LOSS_REGISTRY.get(opt['train'][key]['type'])).parameters['weights'].default
+        return _forced(option, default)
     if part not in PRIORS:
         return _other_weights(part, path, opt) or f'frex weights check {path}'
-    return _other_arguments(part, path, opt) or f'--force_yml path:{option}={OFFICIAL[part]}'
+    return _other_arguments(part, path, opt) or _forced(option, OFFICIAL.get(part, '~'))
 
 
 def _other_arguments(part: str, path: Path, opt: Options) -> str:
@@ -132,7 +163,7 @@ def _other_weights(part: str, path: Path, opt: Options) -> str:
     """The weights that the file has instead of the ones asked for."""
     asked = opt['path'].get(f'param_key_{part}', 'params')
     other = [key for key in ('params', 'params_ema') if key != asked and _holds(path, key)]
-    return f'--force_yml path:param_key_{part}={other[0]}' if other and not _holds(path, asked) else ''
+    return _forced(f'path.param_key_{part}', other[0]) if other and not _holds(path, asked) else ''
 
 
 def _holds(path: Path, param_key: str) -> bool:

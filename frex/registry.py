@@ -4,14 +4,23 @@ from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, LOSS_REGISTR
 
 from frex.data.face_degradation_dataset import FaceDegradationDataset
 from frex.losses.camera_loss import CameraLoss
+from frex.losses.identity_loss import IdentityLoss
+from frex.losses.lpips_loss import LPIPSLoss
+from frex.losses.offset_norm_loss import OffsetNormLoss
+from frex.losses.perceptual_loss import VGGPerceptualLoss
 from frex.losses.pyramid_loss import PyramidLoss
+from frex.losses.structure_loss import StructureLoss
+from frex.losses.style_loss import StyleLoss
 from frex.models.frex_model import FRExModel
-from frex_arch import EG3D, ArcFace, DualDiscriminator, FREx, LatentDiscriminator, MultiScaleDiscriminator, StyleGAN2
+from frex_arch import EG3D, ArcFace, DualDiscriminator, FREx, FREx3D, LatentDiscriminator, MultiScaleDiscriminator, StyleGAN2
 
 REGISTERED = (
-    (ARCH_REGISTRY, (FREx, EG3D, StyleGAN2, DualDiscriminator, MultiScaleDiscriminator, LatentDiscriminator, ArcFace)),
+    (ARCH_REGISTRY, (FREx, FREx3D, EG3D, StyleGAN2, DualDiscriminator, MultiScaleDiscriminator, LatentDiscriminator, ArcFace)),
     (DATASET_REGISTRY, (FaceDegradationDataset,)),
-    (LOSS_REGISTRY, (CameraLoss, PyramidLoss)),
+    (
+        LOSS_REGISTRY,
+        (CameraLoss, IdentityLoss, LPIPSLoss, OffsetNormLoss, PyramidLoss, StructureLoss, StyleLoss, VGGPerceptualLoss),
+    ),
     (MODEL_REGISTRY, (FRExModel,)),
 )
 

@@ -4,6 +4,7 @@ from frex_arch.arcface import ArcFace
 from frex_arch.discriminators import DualDiscriminator, LatentDiscriminator, MultiScaleDiscriminator, StyleGAN2Discriminator
 from frex_arch.eg3d import EG3D
 from frex_arch.frex import FREx, FRExOutput
+from frex_arch.frex_3d import FREx3D, FREx3DOutput
 from frex_arch.stylegan2 import StyleGAN2
 
 __all__ = [
@@ -11,6 +12,8 @@ __all__ = [
     'ArcFace',
     'DualDiscriminator',
     'FREx',
+    'FREx3D',
+    'FREx3DOutput',
     'FRExOutput',
     'LatentDiscriminator',
     'MultiScaleDiscriminator',

@@ -37,6 +37,12 @@ def crop_mask(crop: Crop, size: int) -> Float[Tensor, 'batch 1 size size']:
     return (inside[:, 1, :, None] * inside[:, 0, None, :])[:, None]
 
 
+def frame_mask(crop: Crop, size: int) -> Float[Tensor, 'batch 1 size size']:
+    """1 where a pixel of EG3D's crop lies inside the FFHQ frame, else 0."""
+    scale, shift = crop[:, :1], crop[:, 1:]
+    return crop_mask(torch.cat([1 / scale, -shift / scale], dim=1), size)
+
+
 def warp_to_crop(image: Float[Tensor, 'batch 3 height width'], crop: Crop, size: int) -> Float[Tensor, 'batch 3 size size']:
     """The FFHQ-aligned `image` seen in EG3D's crop; its edge pixels go on where the crop reaches beyond it."""
     # Twice the size, then the mean of 2 x 2: at 512 to 256 each pixel is shrunk by less than 2.

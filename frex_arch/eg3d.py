@@ -3,6 +3,7 @@
 Parameters have the official names, so that a state dict of `ffhqrebalanced512-128` loads as it is.
 """
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -10,11 +11,12 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Generator, Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from frex_arch import rendering
 from frex_arch.camera import Camera, unpack_camera
 from frex_arch.eg3d_backbone import Backbone, SynthesisBlock
-from frex_arch.ops import EqualLinear, Noise
+from frex_arch.ops import EqualLinear, Noise, number, whole_number
 from frex_arch.stylegan2 import resolutions
 
 # The official super-resolution runs in half precision, where activations are kept within +-256.
@@ -107,8 +109,12 @@ class EG3D(nn.Module):
     ) -> None:
         super().__init__()
         resolutions(16, out_size)
-        if min(depth_samples, importance_samples) < 2:
-            raise ValueError(f'depth_samples {depth_samples} and importance_samples {importance_samples} must be at least 2')
+        whole_number('render_size', render_size, 1, 1024)
+        whole_number('depth_samples', depth_samples, 2, 1024)
+        whole_number('importance_samples', importance_samples, 2, 1024)
+        number('box_warp', box_warp)
+        if depth_range is not None and (len(depth_range) != 2 or not 0 <= depth_range[0] < depth_range[1] < math.inf):
+            raise ValueError(f'depth_range is two rising numbers, not {list(depth_range)}')
         if len(superresolution_channels) != 2:
             raise ValueError(f'superresolution_channels are two numbers, not {list(superresolution_channels)}')
         self.render_size = render_size
@@ -120,6 +126,7 @@ class EG3D(nn.Module):
         self.box_warp = box_warp
         self.white_background = white_background
         self.feature_channels = feature_channels
+        self.checkpoint_rendering = False
         self.z_dim = z_dim
         self.w_dim = w_dim
         self.backbone = Backbone(z_dim, w_dim, plane_size, 3 * plane_channels, channel_base, channel_max)
@@ -164,9 +171,12 @@ class EG3D(nn.Module):
         """See `planes` through `camera` at `render_size`.
 
         With `jitter` depths are drawn within their bins as in training, else they are the middles of them: then the
-        same input gives the same bytes. Always in float32: in bfloat16 rays would be off by pixels.
+        same input gives the same bytes. Always in float32: in bfloat16 rays would be off by pixels. With
+        `checkpoint_rendering` (and torch's own random numbers) it is done again in the backward pass, for less memory.
         """
         with torch.autocast(camera.device.type, enabled=False):
+            if self.checkpoint_rendering and generator is None and torch.is_grad_enabled():
+                return Rendering(*checkpoint(self._render, planes.float(), camera.float(), None, jitter, use_reentrant=False))
             return self._render(planes.float(), camera.float(), generator, jitter)
 
     def _render(self, planes: Tensor, camera: Camera, generator: Generator | None, jitter: bool) -> Rendering:

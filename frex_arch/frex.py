@@ -10,9 +10,10 @@ from frex_arch.camera import Camera, recrop_camera
 from frex_arch.crop import Crop, crop_mask, mean_crop, warp_to_crop
 from frex_arch.eg3d import EG3D, Rendering
 from frex_arch.encoder_2d import Decoder2D, Encoder2D, Features, Pyramid3D, UpsampledCode
-from frex_arch.encoder_3d import Encoder3D
+from frex_arch.encoder_3d import Encoder3D, Encoding3D
+from frex_arch.frex_3d import latent_codes
 from frex_arch.fusion import Fusion, embed_camera
-from frex_arch.ops import EqualConv2d, Noise
+from frex_arch.ops import EqualConv2d, Noise, number, whole_number
 from frex_arch.stylegan2 import StyleGAN2, resolutions, stylegan2_channels
 
 
@@ -20,7 +21,8 @@ class FRExOutput(NamedTuple):
     """What one forward pass knows of a face; what the 3D prior says is None where it is switched off.
 
     Images are RGB, about [-1, 1], not clamped. `feature_image`, `mask` and `depth` are in the input's frame, at the
-    renderer's size; where `mask` is 0 the 3D prior has not been trained and `feature_image` is 0.
+    renderer's size; where `mask` is 0 the 3D prior has not been trained and `feature_image` is 0. `image_3d`, in EG3D's crop,
+    is made only when asked for.
     """
 
     image: Float[Tensor, 'batch 3 out_size out_size']
@@ -32,6 +34,7 @@ class FRExOutput(NamedTuple):
     feature_image: Float[Tensor, 'batch feature render_size render_size'] | None
     mask: Float[Tensor, 'batch 1 render_size render_size'] | None
     depth: Float[Tensor, 'batch 1 render_size render_size'] | None
+    image_3d: Float[Tensor, 'batch 3 out_size out_size'] | None = None
 
 
 class FREx(nn.Module):
@@ -63,6 +66,7 @@ class FREx(nn.Module):
         super().__init__()
         if output not in ('skip', 'conv'):
             raise ValueError(f"output is 'skip' or 'conv', not {output!r}")
+        whole_number('global_attention_size', global_attention_size, 0, 1024)
         self.out_size = out_size
         self.stylegan2 = StyleGAN2(out_size=out_size, **(stylegan2 or {})).requires_grad_(False)
         self.eg3d = EG3D(out_size=out_size, **(eg3d or {})).requires_grad_(False) if use_3d_prior else None
@@ -70,7 +74,7 @@ class FREx(nn.Module):
         num_ws, w_dim = (self.eg3d.num_ws, self.eg3d.w_dim) if self.eg3d else (0, 0)
         self.encoder_3d = Encoder3D(num_ws=num_ws, w_dim=w_dim, **(encoder_3d or {}))
         # Half of StyleGAN2's width at channel multiplier 1, whatever the prior's own multiplier.
-        widths = stylegan2_channels(1, (stylegan2 or {}).get('narrow', 1) * encoder_narrow)
+        widths = stylegan2_channels(1, (stylegan2 or {}).get('narrow', 1) * number('encoder_narrow', encoder_narrow))
         self.encoder_2d = Encoder2D(out_size=out_size, channels=widths, num_ws=self.stylegan2.num_ws, w_dim=self.stylegan2.num_style_feat)
         self.pyramid_3d: Pyramid3D | UpsampledCode
         if self.eg3d:
@@ -80,7 +84,7 @@ class FREx(nn.Module):
         self.decoder_2d = Decoder2D(out_size=out_size, channels=widths, channels_3d=self.pyramid_3d.channels)
 
         sizes = self.stylegan2.sizes if fusion_sizes is None else fusion_sizes
-        if not sizes or set(sizes) - set(self.stylegan2.sizes):
+        if not sizes or len(set(sizes)) < len(sizes) or set(sizes) - set(self.stylegan2.sizes):
             raise ValueError(f'fusion_sizes {list(sizes)} must be some of {self.stylegan2.sizes}')
         self.fusion = nn.ModuleDict(
             {
@@ -97,9 +101,13 @@ class FREx(nn.Module):
         self.to_image = EqualConv2d(self.stylegan2.channels[out_size], 3, 3) if output == 'conv' else None
 
     def forward(
-        self, lq: Float[Tensor, 'batch 3 out_size out_size'], crop: Crop | None = None, generator: Generator | None = None
+        self,
+        lq: Float[Tensor, 'batch 3 out_size out_size'],
+        crop: Crop | None = None,
+        generator: Generator | None = None,
+        image_3d: bool = False,
     ) -> FRExOutput:
-        """Restore aligned faces `lq`, RGB in [-1, 1].
+        """Restore aligned faces `lq`, RGB in [-1, 1]; with `image_3d` also picture the 3D prior's head, for L_3D.
 
         `crop` (s, t_x, t_y in image widths) leads from the input's frame to EG3D's; without it, that of a frontal face.
         In training mode the generators' noise and the renderer's depths are drawn, from `generator` where given (one of
@@ -108,9 +116,9 @@ class FREx(nn.Module):
         crop = mean_crop(lq) if crop is None else crop
 
         # Structure: the 3D prior of the face, rendered straight into the input's frame (Eqs. 1, 2).
-        face = warp_to_crop(lq, crop, self.encoder_3d.in_size)
-        z_3d, offsets, camera = self.encoder_3d(face)
-        ws, rendered, mask = self._render(z_3d, offsets, camera, crop, generator)
+        code = self.encoder_3d(warp_to_crop(lq, crop, self.encoder_3d.in_size))
+        ws, planes = self._head(code, generator)
+        rendered, mask = self._render(planes, code.camera, crop, generator)
 
         # The degraded face, completed by that structure (Eqs. 3, 4).
         z_2d, skips, ws_2d = self.encoder_2d(lq)
@@ -118,31 +126,44 @@ class FREx(nn.Module):
         features_3d = self.decoder_2d(z_2d, skips, features_3d)
 
         # Texture: the 2D prior, fused with the structure at each size (Eqs. 6-9).
-        image = self._fuse(ws_2d, features_3d, embed_camera(camera), generator)
+        image = self._fuse(ws_2d, features_3d, embed_camera(code.camera), generator)
 
         return FRExOutput(
             image=image,
             images_3d=self.decoder_2d.images(features_3d),
-            camera=camera,
+            camera=code.camera,
             ws=ws,
-            z_3d=z_3d,
-            offsets=offsets,
+            z_3d=code.z_3d,
+            offsets=code.offsets,
             feature_image=None if rendered is None else rendered.feature_image,
             mask=mask,
             depth=None if rendered is None else rendered.depth,
+            image_3d=self._picture(ws, planes, code.camera, generator) if image_3d else None,
         )
 
+    def _head(self, code: Encoding3D, generator: Generator | None) -> tuple[Tensor | None, Tensor | None]:
+        """The 3D prior's latent codes and tri-planes; None where it is switched off."""
+        if self.eg3d is None:
+            return None, None
+        ws = latent_codes(self.eg3d, code)
+        return ws, self.eg3d.planes(ws, self._noise, generator)
+
     def _render(
-        self, z_3d: Tensor | None, offsets: Tensor | None, camera: Camera, crop: Crop, generator: Generator | None
-    ) -> tuple[Tensor | None, Rendering | None, Tensor | None]:
-        """`ws`, what the 3D prior sees from `camera` in the input's frame, and the mask of where that is to be trusted."""
-        if self.eg3d is None or z_3d is None or offsets is None:
-            return None, None, None
-        ws = self.eg3d.w_avg + z_3d[:, None] + offsets
-        planes = self.eg3d.planes(ws, self._noise, generator)
+        self, planes: Tensor | None, camera: Camera, crop: Crop, generator: Generator | None
+    ) -> tuple[Rendering | None, Tensor | None]:
+        """What the 3D prior sees from `camera` in the input's frame, and the mask of where that is to be trusted."""
+        if self.eg3d is None or planes is None:
+            return None, None
         rendered = self.eg3d.render(planes, recrop_camera(camera, crop), generator, jitter=self.training)
         mask = crop_mask(crop, self.eg3d.render_size)
-        return ws, rendered._replace(feature_image=rendered.feature_image * mask), mask
+        return rendered._replace(feature_image=rendered.feature_image * mask), mask
+
+    def _picture(self, ws: Tensor | None, planes: Tensor | None, camera: Camera, generator: Generator | None) -> Tensor | None:
+        """The 3D prior's own picture of the head, in its own crop."""
+        if self.eg3d is None or ws is None or planes is None:
+            return None
+        rendered = self.eg3d.render(planes, camera, generator, jitter=self.training)
+        return self.eg3d.super_resolve(rendered.feature_image, ws)
 
     def _fuse(
         self,

@@ -116,7 +116,7 @@ BAD_OPTIONS = [
     (['datasets:train:gt_size=32'], 'gt_size: 32, but network_g.out_size is 64'),
     (['train:optim_g:lr=fast'], 'train: Expected `float`, got `str` - at `$.optim_g.lr`'),
     (['train:optim_g:btas=[0, 1]'], "train.optim_g.btas: unknown key; did you mean 'betas'?"),
-    (['train:net_d_reg_every=0'], 'net_d_reg_every counts steps from 1, not 0'),
+    (['train:net_d_reg_every=0'], 'net_d_reg_every counts from 1, not 0'),
     (['train:pixel_opt:type=L1Los'], "train.pixel_opt.type: no 'L1Los' is registered; did you mean 'L1Loss'?"),
     (['train:pixel_opt:weight=1'], "train.pixel_opt: L1Loss.__init__() got an unexpected keyword argument 'weight'"),
     (['train:scheduler:type=StepLR'], "train.scheduler.type: 'StepLR'; known: MultiStepLR"),
@@ -124,7 +124,6 @@ BAD_OPTIONS = [
     (['val:val_frq=3'], "val.val_frq: unknown key; did you mean 'val_freq'?"),
     (['val:metrics:psnr:type=psnr'], "val.metrics.psnr.type: no 'psnr' is registered; known: calculate_niqe"),
     (['path:pretrain_netwrok_g=x'], "path.pretrain_netwrok_g: unknown key; did you mean 'pretrain_network_g'?"),
-    (['path:resume_state=/no.state'], 'path.resume_state: no file /no.state'),
     (['network_d_dul=~'], "network_d_dul: unknown network; did you mean 'network_d_dual'?"),
     (['network_d_dual:out_size=32'], 'network_d_dual.out_size: 32, but network_g.out_size is 64'),
     (['network_d_multi_scale:sizes=[16, 128]'], 'network_d_multi_scale.sizes: 128 is not one of the sizes 8 to 64'),
@@ -132,7 +131,6 @@ BAD_OPTIONS = [
     (['train:pixle_opt=~'], "train.pixle_opt: unknown key; did you mean 'pixel_opt'?"),
     (['train:dual_gan_opt=~'], 'train.dual_gan_opt: missing, but there is a network_d_dual'),
     (['datasets:train=~'], 'datasets.train: missing'),
-    (['path:pretrain_network_g=/no.pth'], 'path.pretrain_network_g: no file /no.pth'),
     (['datasets:train:dataset_enlarge_ratio=1', 'datasets:train:batch_size_per_gpu=6'], '5 pictures are fewer'),
 ]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny import TINY_OPTIONS, faces
+from tiny import TINY_OPTIONS, faces, trained
 
 from frex import pipeline
 from frex.errors import FRExError
@@ -15,13 +15,15 @@ from frex.models.critic import frozen
 from frex.options import complete, load_options, merge
 from frex_arch.camera import frontal_camera
 
+ALONE = {'dist': False, 'rank': 0, 'world_size': 1}
 
-def build(root, **changes):
-    """The model of the tiny option file, with `changes` to its sections, writing below `root`."""
+
+def build(root, path_of_options=TINY_OPTIONS, processes=ALONE, **changes):
+    """The model of a tiny option file, with `changes` to its sections, writing below `root`."""
     pipeline.register()
-    args = Namespace(opt=str(TINY_OPTIONS), debug=False, auto_resume=False)
-    opt = complete(merge(load_options(TINY_OPTIONS), changes), args, Path(root), True, 0)
-    opt |= {'dist': False, 'rank': 0, 'world_size': 1}
+    args = Namespace(opt=str(path_of_options), debug=False, auto_resume=False)
+    opt = complete(merge(load_options(path_of_options), changes), args, Path(root), True, 0)
+    opt |= processes
     for folder in ('models', 'training_states'):
         Path(opt['path'][folder]).mkdir(parents=True, exist_ok=True)
     torch.manual_seed(0)
@@ -69,7 +71,7 @@ def test_critics_are_trained(model):
 
 def test_the_generators_step_gives_critics_no_gradient(model):
     for critic in model.critics:
-        critic.optimizer.zero_grad()
+        critic.stepper.optimizer.zero_grad()
     with frozen(model.critics):
         output = model.net_g(model.lq, model.crop)
         losses = model.generator_losses(output, pipeline_batch(model))
@@ -107,7 +109,7 @@ def test_lazy_r1_is_half_gamma_times_the_interval(tmp_path, monkeypatch):
     monkeypatch.setattr(critic_module, 'r1_penalty', lambda logits, real: seen.append(logits) or logits.sum() * 0 + critic.probe)
     critic.probe = torch.tensor(3.0, requires_grad=True)
     for step in range(1, 9):
-        critic.step(model.output, pipeline_batch(model), step)
+        critic.step([model.output], [pipeline_batch(model)], step)
     # Twice in eight steps, each with the gradient gamma / 2 x interval = 20.
     assert len(seen) == 2
     assert critic.probe.grad.item() == pytest.approx(2 * 20)
@@ -115,10 +117,112 @@ def test_lazy_r1_is_half_gamma_times_the_interval(tmp_path, monkeypatch):
 
 def test_rates_are_corrected_for_lazy_r1(tmp_path):
     model = build(tmp_path)
-    assert model.optimizer_g.param_groups[0]['lr'] == 2e-3
-    group = model.critics[0].optimizer.param_groups[0]
+    assert model.stepper.optimizer.param_groups[0]['lr'] == 2e-3
+    group = model.critics[0].stepper.optimizer.param_groups[0]
     assert group['lr'] == pytest.approx(2e-3 * 16 / 17)
     assert group['betas'] == pytest.approx((0, 0.99 ** (16 / 17)))
+
+
+def gradients(net):
+    return {name: parameter.grad.clone() for name, parameter in net.named_parameters() if parameter.grad is not None}
+
+
+def one_step(root, step=16, size=4, changes=(), **train):
+    """Gradients of the generator and of the critics in one step without jitter and noise, on one batch."""
+    model = build(root, train=train, **dict(changes))
+    trained(model.net_g.eval())
+    model.feed_data(batch(size=size))
+    model.optimize_parameters(step)
+    return [gradients(net) for net in (model.net_g, *(critic.net for critic in model.critics))]
+
+
+def test_a_batch_in_parts_has_the_same_gradient(tmp_path):
+    """The critics' deviation over a batch is one of parts then, so they are looked at without it: at one picture a part."""
+    losses_alone = [('network_d_dual', None), ('network_d_multi_scale', None)]
+    (whole,), (parts,) = (one_step(tmp_path, changes=losses_alone, accumulate=count) for count in (1, 4))
+    assert whole.keys() == parts.keys()
+    for name, gradient in whole.items():
+        torch.testing.assert_close(parts[name], gradient, rtol=1e-3, atol=1e-6, msg=name)
+
+
+def test_critics_learn_from_every_part(tmp_path):
+    _, *halves = one_step(tmp_path, accumulate=2)
+    _, *whole = one_step(tmp_path, accumulate=1)
+    for half, one in zip(halves, whole, strict=True):
+        similarity = [torch.cosine_similarity(half[name].flatten(), one[name].flatten(), dim=0) for name in one]
+        assert min(similarity) > 0.9
+
+
+def test_clipping_keeps_the_direction_and_bounds_the_norm(tmp_path):
+    free, clipped = (one_step(tmp_path, grad_clip=limit)[0] for limit in (None, 0.01))
+    norm = torch.stack([gradient.norm() for gradient in free.values()]).norm()
+    assert norm > 0.02
+    for name, gradient in free.items():
+        torch.testing.assert_close(clipped[name], gradient * 0.01 / norm, rtol=1e-3, atol=1e-9, msg=name)
+
+
+def test_bfloat16_comes_close_to_float32(tmp_path):
+    full, half = (one_step(tmp_path, bf16=bf16)[0] for bf16 in (False, True))
+    names = [name for name in full if full[name].norm() > 0]
+    assert len(names) > 150
+    similarity = torch.stack([torch.cosine_similarity(full[name].flatten(), half[name].float().flatten(), dim=0) for name in names])
+    assert similarity.median() > 0.98
+    assert not torch.equal(full[names[0]], half[names[0]])
+    assert all(gradient.dtype == torch.float32 for gradient in half.values())
+
+
+def test_rendering_again_in_the_backward_pass_changes_nothing(tmp_path):
+    def run(checkpoint):
+        model = build(tmp_path, train={'checkpoint_renderer': checkpoint, 'frozen_parts': ['encoder_2d']})
+        model.feed_data(batch())
+        # With the depths' jitter drawn: it must be the same in both passes.
+        torch.manual_seed(3)
+        model.optimize_parameters(1)
+        return gradients(model.net_g)
+
+    kept, again = run(False), run(True)
+    assert kept.keys() == again.keys()
+    for name, gradient in kept.items():
+        torch.testing.assert_close(again[name], gradient, rtol=1e-5, atol=1e-9, msg=name)
+
+
+def test_frozen_parts_stay_bit_for_bit(tmp_path):
+    model = build(tmp_path, train={'frozen_parts': ['encoder_3d', 'fusion.8']})
+    before = copy.deepcopy(model.net_g.state_dict())
+    model.feed_data(batch())
+    for step in (1, 2):
+        model.optimize_parameters(step)
+    moved = {name for name, value in model.net_g.state_dict().items() if not torch.equal(value, before[name])}
+    assert not [name for name in moved if name.startswith(('encoder_3d.', 'fusion.8.', 'eg3d.', 'stylegan2.'))]
+    assert {name.split('.')[0] for name in moved} == {'encoder_2d', 'pyramid_3d', 'decoder_2d', 'fusion'}
+
+
+def test_a_step_without_finite_losses_is_skipped_and_too_many_stop_the_run(tmp_path, caplog):
+    model = build(tmp_path, train={'most_bad_steps': 3})
+    model.feed_data(batch())
+    model.optimize_parameters(1)
+    before = copy.deepcopy([net.state_dict() for net in (model.net_g, model.net_g_ema, *(critic.net for critic in model.critics))])
+    model.feed_data(batch())
+    model.gt[0, 0, 0, 0] = float('nan')
+    for step in (2, 3):
+        model.optimize_parameters(step)
+    after = [net.state_dict() for net in (model.net_g, model.net_g_ema, *(critic.net for critic in model.critics))]
+    for old, new in zip(before, after, strict=True):
+        assert [name for name, value in old.items() if not torch.equal(value, new[name])] == []
+    assert 'iter 2: the losses of FREx are not finite; the step is skipped.' in caplog.text
+    with pytest.raises(FRExError, match=r'iter 4: 3 steps without finite losses.*not_finite_iter4_rank0\.pth'):
+        model.optimize_parameters(4)
+    kept = torch.load(Path(model.opt['path']['experiments_root']) / 'not_finite_iter4_rank0.pth', weights_only=True)
+    assert torch.equal(kept['batches'][0]['lq'], model.lq)
+
+
+def test_a_finite_step_forgets_the_bad_ones(tmp_path):
+    model = build(tmp_path, train={'most_bad_steps': 2})
+    for step, bad in enumerate([True, False, True, False], 1):
+        model.feed_data(batch())
+        model.gt[0, 0, 0, 0] = float('nan') if bad else 0.0
+        model.optimize_parameters(step)
+    assert model.stepper.bad_steps == 0
 
 
 def test_moving_average_is_an_average(tmp_path):

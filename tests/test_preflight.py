@@ -52,7 +52,8 @@ def train(tmp_path, monkeypatch, face_folder, priors):
 
 def table(text):
     """Rows by their option; columns are two blanks or more apart."""
-    rows = [[cell.strip() for cell in line.split('  ') if cell.strip()] for line in text.splitlines() if line.startswith('path.')]
+    lines = [line for line in text.splitlines() if line.startswith(('path.', 'train.'))]
+    rows = [[cell.strip() for cell in line.split('  ') if cell.strip()] for line in lines]
     return {row[0].removeprefix('path.'): row[1:] for row in rows}
 
 
@@ -134,7 +135,7 @@ def test_what_cannot_be_used_is_a_line_with_what_mends_it(train, tmp_path, capsy
     row = table(error)[option]
     assert row[1].startswith(state)
     assert mend in row[2]
-    assert error.splitlines()[-1].endswith(f'1 of 1 files cannot be used: {option}')
+    assert error.splitlines()[-1].endswith(f'1 of 1 files cannot be used: path.{option}')
     assert not (tmp_path / 'experiments').exists()
 
 

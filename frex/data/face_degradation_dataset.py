@@ -58,8 +58,8 @@ def read_degradation(options: dict[str, Any], where: str) -> Degradation:
 class FaceDegradationDataset(Dataset):
     """Pairs of degraded and clean faces from a folder of aligned ones.
 
-    A sample holds `lq`, `gt` (3, gt_size, gt_size) RGB in [-1, 1]; `crop` (3); `camera` (25) where there are labels; `gt_path`
-    and `lq_path`. It is asked for by (epoch, visit), where visits count on over an enlarged set, or by a plain index for
+    A sample holds `lq`, `gt` (3, gt_size, gt_size) RGB in [-1, 1]; `crop` (3); `camera` (25) where there are labels; `gt_path`,
+    `lq_path` and `epoch`. It is asked for by (epoch, visit), where visits count on over an enlarged set, or by a plain index for
     validation. Raises FRExError for a missing or empty folder, a bad label file, or a picture without a label.
     """
 
@@ -83,7 +83,7 @@ class FaceDegradationDataset(Dataset):
     def __len__(self) -> int:
         return len(self.paths)
 
-    def __getitem__(self, key: int | Visit) -> dict[str, Tensor | str]:
+    def __getitem__(self, key: int | Visit) -> dict[str, Tensor | str | int]:
         epoch, visit = (0, key) if isinstance(key, int) else key
         path = self.paths[visit % len(self.paths)]
         # Validation never repeats what training saw.
@@ -93,7 +93,8 @@ class FaceDegradationDataset(Dataset):
         gt = resize(read_image(path), self.options.gt_size).astype(np.float32) / 255
         gt = np.ascontiguousarray(gt[:, ::-1]) if flip else gt
         lq = degrade(gt, draw(self.degradation, rng))
-        sample: dict[str, Tensor | str] = {'lq': to_tensor(lq), 'gt': to_tensor(gt), 'gt_path': str(path), 'lq_path': str(path)}
+        sample: dict[str, Tensor | str | int] = {'lq': to_tensor(lq), 'gt': to_tensor(gt), 'gt_path': str(path), 'lq_path': str(path)}
+        sample['epoch'] = epoch
 
         crop = torch.tensor(self.options.crop)[None]
         sample['crop'] = (flip_crop(crop) if flip else crop)[0]

@@ -19,11 +19,14 @@ class VisitSampler(Sampler):
         self.rank = rank
         self.seed = seed
         self.epoch = 0
+        self.skipped: dict[int, int] = {}
+        """Visits of this process, by epoch, that an earlier run has made."""
         self.num_samples = -(-len(dataset) * ratio // num_replicas)
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         order = np.random.default_rng([self.seed, self.epoch]).permutation(self.num_samples * self.num_replicas)
-        return ((self.epoch, int(visit)) for visit in order[self.rank :: self.num_replicas])
+        visits = order[self.rank :: self.num_replicas][self.skipped.get(self.epoch, 0) :]
+        return ((self.epoch, int(visit)) for visit in visits)
 
     def __len__(self) -> int:
         return self.num_samples

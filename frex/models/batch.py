@@ -1,6 +1,7 @@
 """What one training step is given."""
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from jaxtyping import Float
 from torch import Tensor
@@ -10,9 +11,20 @@ from frex_arch.crop import Crop
 
 
 class Batch(NamedTuple):
-    """`lq` and `gt` are RGB in [-1, 1]; `camera` is None for pictures without labels."""
+    """`lq` and `gt` are RGB in [-1, 1]; `camera` is None for pictures without labels.
+
+    `latents` are w of the 3D prior's own mapping network, where a critic compares with them.
+    """
 
     lq: Float[Tensor, 'batch 3 size size']
     gt: Float[Tensor, 'batch 3 size size']
     crop: Crop | None
     camera: Camera | None
+    latents: Float[Tensor, 'batch w'] | None = None
+
+    def split(self, parts: int) -> 'list[Batch]':
+        """The batch in `parts` of equal size."""
+        pieces: dict[str, Sequence[Any]] = {
+            name: [None] * parts if value is None else value.chunk(parts) for name, value in self._asdict().items()
+        }
+        return [Batch(**{name: piece[part] for name, piece in pieces.items()}) for part in range(parts)]

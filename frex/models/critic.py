@@ -10,12 +10,12 @@ from torch import Tensor, nn
 from frex.losses.pyramid_loss import image_pyramid
 from frex.losses.r1_penalty import r1_penalty
 from frex.models.batch import Batch
-from frex.models.train_options import OptimizerOptions
-from frex_arch import FRExOutput
+from frex.models.latents import LatentPool
+from frex.models.objective import Output
+from frex.models.optimization import Stepper
+from frex.models.train_options import TrainOptions
 
 Images = tuple[Tensor, ...]
-
-
 Sizes = Sequence[int]
 
 
@@ -23,7 +23,7 @@ class Comparison(NamedTuple):
     """The real and the generated images that a critic tells apart, at its sizes where it has several."""
 
     real: Callable[[Batch, Sizes], Images]
-    fake: Callable[[FRExOutput, Batch, Sizes], Images]
+    fake: Callable[[Output, Batch, Sizes], Images]
 
 
 def _by_size(images: Images) -> dict[int, Tensor]:
@@ -42,54 +42,67 @@ COMPARISONS = {
         real=lambda batch, sizes: tuple(image_pyramid(batch.gt, sizes)),
         fake=lambda output, batch, sizes: tuple(_by_size(output.images_3d)[size] for size in sizes),
     ),
+    # Eq. 11: the base code, which has no offset; w_avg + Z_3D.
+    'latent': Comparison(
+        real=lambda batch, sizes: () if batch.latents is None else (batch.latents,),
+        fake=lambda output, batch, sizes: (output.ws[:, 0],),
+    ),
 }
 
 
 class Critic:
     """One critic: its network, loss, optimiser and lazy R1."""
 
-    def __init__(self, name: str, net: nn.Module, loss: nn.Module, *, r1_weight: float, r1_every: int, sizes: Sizes = ()) -> None:
+    def __init__(self, name: str, net: nn.Module, loss: nn.Module, options: TrainOptions, sizes: Sizes = ()) -> None:
         self.name = name
         self.net = net
         self.sizes = sizes
         self.compares = COMPARISONS[name]
         self.loss = loss
-        self.r1_weight = r1_weight
-        self.r1_every = r1_every
+        self.options = options
+        self.pool = LatentPool() if name == 'latent' else None
         self.r1 = torch.zeros([])
-        self.optimizer: torch.optim.Optimizer
+        every = options.net_d_reg_every
+        optimizer = (options.optim_d_latent if name == 'latent' else None) or options.optim_d or options.optim_g
+        # Lazy R1 is one more step in `every`, for which rate and betas are corrected.
+        self.stepper = Stepper(net, optimizer.build(list(net.parameters()), share=every / (every + 1)), options)
 
-    def set_optimizer(self, options: OptimizerOptions) -> None:
-        """Lazy R1 is one more step in `r1_every`, for which rate and betas are corrected."""
-        self.optimizer = options.build(list(self.net.parameters()), share=self.r1_every / (self.r1_every + 1))
-
-    def generator_loss(self, output: FRExOutput, batch: Batch) -> Tensor:
+    def generator_loss(self, output: Output, batch: Batch) -> Tensor:
         """softplus(-D(fake)): what the generator pays for being told apart."""
         return self.loss(self.net(*self.compares.fake(output, batch, self.sizes)), True, is_disc=False)
 
-    def step(self, output: FRExOutput, batch: Batch, current_iter: int) -> dict[str, Tensor]:
-        """Train the critic on one batch; returns its losses for the log."""
-        self.optimizer.zero_grad(set_to_none=True)
-        fake = self.net(*(image.detach() for image in self.compares.fake(output, batch, self.sizes)))
-        real = self.net(*self.compares.real(batch, self.sizes))
-        loss = self.loss(real, True, is_disc=True) + self.loss(fake, False, is_disc=True)
-        loss.backward()
-        if self.r1_weight and current_iter % self.r1_every == 0:
-            self._regularize(batch)
-        self.optimizer.step()
-        return {
-            f'l_d_{self.name}': loss.detach(),
-            f'l_d_{self.name}_r1': self.r1.to(loss.device),
-            f'real_score_{self.name}': real.detach().mean(),
-            f'fake_score_{self.name}': fake.detach().mean(),
-        }
+    def step(self, outputs: Sequence[Output], batches: Sequence[Batch], current_iter: int) -> dict[str, Tensor]:
+        """Train the critic on what the generator made of each part of a batch; returns its losses for the log."""
+        regularize = bool(self.options.r1_reg_weight) and current_iter % self.options.net_d_reg_every == 0
+        logs = []
+        with self.stepper.step() as parts:
+            for output, batch in parts(list(zip(outputs, batches, strict=True))):
+                logs.append(self._compare(output, batch, len(batches)))
+                if regularize:
+                    self._regularize(batch, len(batches))
+        means = {key: torch.stack([log[key] for log in logs]).mean() for key in logs[0]}
+        return means | {f'l_d_{self.name}_r1': self.r1.to(means[f'l_d_{self.name}'].device)}
 
-    def _regularize(self, batch: Batch) -> None:
+    def _compare(self, output: Output, batch: Batch, parts: int) -> dict[str, Tensor]:
+        images = tuple(image.detach() for image in self.compares.fake(output, batch, self.sizes))
+        if self.pool is not None:
+            images = tuple(self.pool.exchange(codes) for codes in images)
+        with self.stepper.autocast():
+            fake = self.net(*images)
+            real = self.net(*self.compares.real(batch, self.sizes))
+            loss = self.loss(real, True, is_disc=True) + self.loss(fake, False, is_disc=True)
+        self.stepper.backward(loss / parts)
+        scores = {f'real_score_{self.name}': real.detach().mean(), f'fake_score_{self.name}': fake.detach().mean()}
+        return {f'l_d_{self.name}': loss.detach(), **scores}
+
+    def _regularize(self, batch: Batch, parts: int) -> None:
+        # In float32: it is the gradient of a gradient.
         images = tuple(image.detach().requires_grad_() for image in self.compares.real(batch, self.sizes))
         logits = self.net(*images)
         penalty = r1_penalty(logits, images)
+        weight = self.options.r1_reg_weight / 2 * self.options.net_d_reg_every / parts
         # Without the logits themselves their last bias has no gradient, for which distributed training would wait.
-        (self.r1_weight / 2 * self.r1_every * penalty + 0 * logits.sum()).backward()
+        self.stepper.backward(weight * penalty + 0 * logits.sum())
         self.r1 = penalty.detach()
 
 

@@ -1,6 +1,6 @@
 """The `train` section of an option file, typed; losses are BasicSR's `type` and arguments."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
@@ -34,17 +34,48 @@ class TrainOptions:
     total_iter: int
     optim_d: OptimizerOptions | None = None
     """That of the critics; the generator's if None."""
+    optim_d_latent: OptimizerOptions | None = None
+    """That of the latent critic; `optim_d` if None."""
     warmup_iter: int = -1
     ema_decay: float = 0.99778
     """0.5 ** (batch of 32 / 10,000 images): StyleGAN2's."""
+    frozen_parts: list[str] = field(default_factory=list)
+    """Parts of net_g that are held as they are, beside the two generators; e.g. encoder_3d."""
+
+    # L_3D (Eqs. 10-13)
+    pixel_3d_opt: LossOptions | None = None
+    perceptual_3d_opt: LossOptions | None = None
+    identity_3d_opt: LossOptions | None = None
+    offset_norm_opt: LossOptions | None = None
+    latent_gan_opt: LossOptions | None = None
+    # L_2D (Eqs. 14-16)
     pixel_opt: LossOptions | None = None
-    pyramid_opt: LossOptions | None = None
-    camera_opt: LossOptions | None = None
+    perceptual_opt: LossOptions | None = None
+    identity_opt: LossOptions | None = None
     dual_gan_opt: LossOptions | None = None
+    # Eqs. 17 and 5, the camera, and the authors' extras
+    structure_opt: LossOptions | None = None
     multi_scale_gan_opt: LossOptions | None = None
+    camera_opt: LossOptions | None = None
+    style_opt: LossOptions | None = None
+    pyramid_opt: LossOptions | None = None
     r1_reg_weight: float = 10.0
     net_d_reg_every: int = 16
 
+    bf16: bool = False
+    """Autocast to bfloat16; the renderer and the cameras stay in float32."""
+    accumulate: int = 1
+    """Parts that a batch is computed in, one after the other, for less memory."""
+    grad_clip: float | None = None
+    """Largest norm of the generator's and of each critic's gradient."""
+    checkpoint_renderer: bool = False
+    """Render again in the backward pass instead of keeping what it needs."""
+    most_bad_steps: int = 10
+    """Steps without finite losses and gradients, one after the other, before training stops."""
+
     def __post_init__(self) -> None:
-        if self.net_d_reg_every < 1:
-            raise ValueError(f'net_d_reg_every counts steps from 1, not {self.net_d_reg_every}')
+        for name in ('net_d_reg_every', 'accumulate', 'most_bad_steps'):
+            if getattr(self, name) < 1:
+                raise ValueError(f'{name} counts from 1, not {getattr(self, name)}')
+        if self.grad_clip is not None and self.grad_clip <= 0:
+            raise ValueError(f'grad_clip is a norm above 0, not {self.grad_clip}')

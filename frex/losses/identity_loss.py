@@ -1,0 +1,27 @@
+"""The identity term of Eqs. 10 and 14."""
+
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from frex.losses.arcface import frozen_arcface
+from frex_arch.arcface import arcface_input
+
+
+class IdentityLoss(nn.Module):
+    """Distance of ArcFace embeddings: their mean absolute difference (`l1`, stage B), or one less their cosine (`cosine`, stage A)."""
+
+    def __init__(self, loss_weight: float = 1.0, distance: str = 'l1', weights: str | None = 'arcface_resnet18') -> None:
+        super().__init__()
+        if distance not in ('l1', 'cosine'):
+            raise ValueError(f"distance is 'l1' or 'cosine', not {distance!r}")
+        self.loss_weight = loss_weight
+        self.distance = distance
+        self.arcface = frozen_arcface(weights)
+
+    def forward(self, image: Float[Tensor, 'batch 3 height width'], gt: Float[Tensor, 'batch 3 height width']) -> Float[Tensor, '']:
+        """Images are RGB in [-1, 1]."""
+        embedding, target = self.arcface(arcface_input(image)), self.arcface(arcface_input(gt.detach()))
+        if self.distance == 'l1':
+            return self.loss_weight * F.l1_loss(embedding, target)
+        return self.loss_weight * (1 - F.cosine_similarity(embedding, target)).mean()

@@ -1,0 +1,38 @@
+"""LPIPS: the perceptual term of stage A, and by option that of stage B (Eqs. 10, 14)."""
+
+from jaxtyping import Float
+from lpips import LPIPS
+from torch import Tensor, nn
+
+from frex.weights.places import locate
+from frex.weights.state import as_state, load_strict
+from frex.weights.torch_file import read_torch_file
+
+# Network of LPIPS -> the manifest's file of its trunk.
+TRUNKS = {'vgg': 'vgg16', 'alex': 'alexnet'}
+
+
+class LPIPSLoss(nn.Module):
+    """LPIPS 0.1 (Zhang et al. 2018). `weights` is a key of the manifest or a file with the trunk; random if None, for tests only."""
+
+    def __init__(self, loss_weight: float = 1.0, net: str = 'vgg', weights: str | None = 'vgg16') -> None:
+        super().__init__()
+        if net not in TRUNKS:
+            raise ValueError(f'net {net!r} is not one of {list(TRUNKS)}')
+        self.loss_weight = loss_weight
+        self.lpips = LPIPS(net=net, pnet_rand=True, verbose=False).requires_grad_(False)
+        if weights is not None:
+            load_trunk(self.lpips.net, weights)
+
+    def forward(self, image: Float[Tensor, 'batch 3 height width'], gt: Float[Tensor, 'batch 3 height width']) -> Float[Tensor, '']:
+        """Mean over the batch; images are RGB in [-1, 1]."""
+        return self.loss_weight * self.lpips(image, gt.detach()).mean()
+
+
+def load_trunk(trunk: nn.Module, weights: str) -> None:
+    """Load torchvision's `features.N` into LPIPS's `sliceK.N`."""
+    path = locate(weights)
+    own = {name.partition('.')[2]: name for name in trunk.state_dict()}
+    state = as_state(read_torch_file(path), str(path))
+    features = {name.removeprefix('features.'): value for name, value in state.items() if name.startswith('features.')}
+    load_strict(trunk, {own.get(name, name): value for name, value in features.items()}, str(path))

@@ -1,0 +1,37 @@
+"""The facial structure loss, Eq. 17."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from frex.losses.arcface import frozen_arcface
+from frex_arch.arcface import arcface_input
+
+
+class StructureLoss(nn.Module):
+    """Weighted L1 of the features of ArcFace's four stages, before (the paper) or after (the authors' code) their last activation."""
+
+    def __init__(
+        self,
+        loss_weight: float = 1.0,
+        layer_weights: Sequence[float] = (0.1, 0.1, 1.0, 1.0),
+        before_activation: bool = True,
+        weights: str | None = 'arcface_resnet18',
+    ) -> None:
+        super().__init__()
+        if len(layer_weights) != 4:
+            raise ValueError(f'layer_weights are four numbers, not {list(layer_weights)}')
+        self.loss_weight = loss_weight
+        self.layer_weights = layer_weights
+        self.before_activation = before_activation
+        self.arcface = frozen_arcface(weights)
+
+    def forward(self, image: Float[Tensor, 'batch 3 height width'], gt: Float[Tensor, 'batch 3 height width']) -> Float[Tensor, '']:
+        """Images are RGB in [-1, 1]; the gradient flows to `image`."""
+        features, targets = (self.arcface.features(arcface_input(x), self.before_activation) for x in (image, gt.detach()))
+        stages = zip(self.layer_weights, features, targets, strict=True)
+        terms = [weight * F.l1_loss(feature, target) for weight, feature, target in stages]
+        return self.loss_weight * torch.stack(terms).sum()

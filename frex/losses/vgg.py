@@ -1,0 +1,72 @@
+"""Features of VGG19 before their activations, for the perceptual and the style loss."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torchvision.models import vgg19
+
+from frex.weights.places import locate
+from frex.weights.state import as_state, load_strict
+from frex.weights.torch_file import read_torch_file
+
+# Name of a convolution -> its place in torchvision's `features`.
+LAYERS = {'conv1_2': 2, 'conv2_2': 7, 'conv3_4': 16, 'conv4_4': 25, 'conv5_4': 34}
+
+# The paper's and the authors' weights of the layers.
+LAYER_WEIGHTS = {'conv1_2': 0.1, 'conv2_2': 0.1, 'conv3_4': 1.0, 'conv4_4': 1.0, 'conv5_4': 1.0}
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+class VGGFeatures(nn.Module):
+    """Frozen VGG19. `weights` is a key of the manifest or a file; random if None, which is for tests only."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, layers: Sequence[str], weights: str | None = 'vgg19') -> None:
+        super().__init__()
+        unknown = set(layers) - set(LAYERS)
+        if unknown:
+            raise ValueError(f'layers {sorted(unknown)} are not among {list(LAYERS)}')
+        self.layers = {LAYERS[name]: name for name in layers}
+        self.features = _features(None if weights is None else locate(weights))[: max(self.layers) + 1]
+        self.register_buffer('mean', torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer('std', torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
+        self.requires_grad_(False).eval()
+
+    def forward(self, image: Float[Tensor, 'batch 3 height width']) -> dict[str, Float[Tensor, 'batch channel _ _']]:
+        """Features of RGB in [-1, 1], by their names."""
+        x = ((image + 1) / 2 - self.mean) / self.std
+        found = {}
+        for place, layer in enumerate(self.features):
+            x = layer(x)
+            if place in self.layers:
+                found[self.layers[place]] = x
+        return found
+
+
+def _features(path: Path | None) -> nn.Sequential:
+    # Without storage at first, since the classifier, which is not used, is six times as large.
+    with torch.device('meta'):
+        net = vgg19(weights=None)
+    del net.classifier
+    net = net.to_empty(device=torch.get_default_device())
+    for layer in net.features:
+        if isinstance(layer, nn.ReLU):
+            # In place it would overwrite the features that are taken before it.
+            layer.inplace = False
+        elif isinstance(layer, nn.Conv2d):
+            layer.reset_parameters()
+    if path is not None:
+        state = as_state(read_torch_file(path), str(path))
+        load_strict(net, {name: value for name, value in state.items() if not name.startswith('classifier.')}, str(path))
+    return net.features
+
+
+def weighted_l1(features: Mapping[str, Tensor], targets: Mapping[str, Tensor], weights: Mapping[str, float]) -> Float[Tensor, '']:
+    """Weighted sum over layers of the mean absolute difference."""
+    return torch.stack([weight * (features[name] - targets[name]).abs().mean() for name, weight in weights.items()]).sum()

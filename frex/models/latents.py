@@ -1,0 +1,42 @@
+"""Latent codes for the critic of stage A: what the 3D prior itself would draw, and a memory of what was generated."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from frex_arch import EG3D
+from frex_arch.camera import ffhq_intrinsics, look_at, pack_camera
+
+# Near-frontal conditioning, in radians, so that codes are judged as those of a face and not of a view.
+MOST_YAW, MOST_PITCH = 0.4, 0.15
+
+
+@torch.no_grad()
+def draw_latents(eg3d: EG3D, count: int) -> Float[Tensor, 'count w']:
+    """w of random z, conditioned on near-frontal cameras; drawn on the CPU, so that seeds mean the same on every device."""
+    device = eg3d.w_avg.device
+    angles = (torch.rand(count, 2) * 2 - 1) * torch.tensor([MOST_YAW, MOST_PITCH])
+    camera = pack_camera(look_at(angles[:, 0], angles[:, 1]), ffhq_intrinsics()[None]).to(device)
+    return eg3d.mapping(torch.randn(count, eg3d.z_dim).to(device), camera)[:, 0]
+
+
+class LatentPool:
+    """Generated codes of earlier steps (Shrivastava et al. 2017): half of what the critic sees is older than its last update."""
+
+    def __init__(self, size: int = 50) -> None:
+        self.size = size
+        self.codes: list[Tensor] = []
+
+    def exchange(self, codes: Float[Tensor, 'batch w']) -> Float[Tensor, 'batch w']:
+        """`codes`, each of them, once the pool is full, swapped for an older one every other time."""
+        return torch.stack([self._exchange(code) for code in codes])
+
+    def _exchange(self, code: Float[Tensor, ' w']) -> Float[Tensor, ' w']:
+        if len(self.codes) < self.size:
+            self.codes.append(code.clone())
+            return code
+        if torch.rand(()) < 0.5:
+            return code
+        place = int(torch.randint(self.size, ()))
+        older, self.codes[place] = self.codes[place], code.clone()
+        return older

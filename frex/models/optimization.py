@@ -1,0 +1,67 @@
+"""One step of one optimiser: parts of a batch, precision, clipping, and what happens when numbers are not finite."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from frex.models.train_options import TrainOptions
+
+T = TypeVar('T')
+
+
+class Stepper:
+    """Accumulates gradients of a network and steps its optimiser, unless a loss or its gradient is not finite."""
+
+    def __init__(self, net: nn.Module, optimizer: torch.optim.Optimizer, options: TrainOptions) -> None:
+        self.net = net
+        self.optimizer = optimizer
+        self.options = options
+        self.stepped = True
+        self.bad_steps = 0
+        """Steps without a finite loss and gradient since the last with both."""
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """Precision of a forward pass."""
+        device = next(self.net.parameters()).device.type
+        return torch.autocast(device, dtype=torch.bfloat16) if self.options.bf16 else nullcontext()
+
+    @contextmanager
+    def step(self) -> 'Iterator[Callable[[Sequence[T]], Iterator[T]]]':
+        """Within, go through the parts of a batch by what is yielded, and call `backward` on each part's share of the loss."""
+        self.optimizer.zero_grad(set_to_none=True)
+        self.finite = torch.ones([], dtype=torch.bool, device=next(self.net.parameters()).device)
+        yield self._parts
+        parameters = [parameter for group in self.optimizer.param_groups for parameter in group['params']]
+        norm = nn.utils.clip_grad_norm_(parameters, self.options.grad_clip or math.inf)
+        self.stepped = self._everywhere(self.finite & torch.isfinite(norm))
+        self.bad_steps = 0 if self.stepped else self.bad_steps + 1
+        if self.stepped:
+            self.optimizer.step()
+
+    def backward(self, loss: Float[Tensor, '']) -> None:
+        """Add the gradient of `loss`. A loss that is not finite may well have a gradient that is."""
+        loss.backward()
+        self.finite &= torch.isfinite(loss.detach())
+
+    @staticmethod
+    def _everywhere(true: Bool[Tensor, '']) -> bool:
+        """Whether all processes say so: they step together or not at all."""
+        if dist.is_available() and dist.is_initialized():
+            agreed = true.to(torch.uint8)
+            dist.all_reduce(agreed, dist.ReduceOp.MIN)
+            true = agreed.bool()
+        return bool(true)
+
+    def _parts(self, parts: Sequence[T]) -> Iterator[T]:
+        """Distributed, gradients are exchanged with the last part only."""
+        for number, part in enumerate(parts, 1):
+            last = number == len(parts)
+            with self.net.no_sync() if isinstance(self.net, DistributedDataParallel) and not last else nullcontext():
+                yield part

@@ -1,0 +1,70 @@
+"""What a training state holds beside BasicSR's optimisers and schedulers, so that a resumed run goes on as an unbroken one."""
+
+import random
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+
+
+def random_state() -> dict[str, Any]:
+    """This process's random numbers; plain values and tensors, so that the file is read without unpickling code."""
+    numpy_state: Any = np.random.get_state(legacy=False)  # noqa: NPY002 (BasicSR's data sets draw from it)
+    return {
+        'torch': torch.get_rng_state(),
+        'cuda': torch.cuda.get_rng_state() if torch.cuda.is_available() else None,
+        'numpy': [torch.from_numpy(numpy_state['state']['key'].astype(np.int64)), int(numpy_state['state']['pos'])],
+        'python': random.getstate(),
+    }
+
+
+def set_random_state(state: dict[str, Any]) -> None:
+    """Put back what `random_state` answered."""
+    torch.set_rng_state(state['torch'])
+    if state['cuda'] is not None and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state['cuda'])
+    key, position = state['numpy']
+    numpy_state: Any = ('MT19937', key.numpy().astype(np.uint32), position)
+    np.random.set_state(numpy_state)  # noqa: NPY002
+    random.setstate(state['python'])
+
+
+def gathered(value: Any) -> list[Any]:
+    """`value` of each process, in the order of their ranks."""
+    if not (dist.is_available() and dist.is_initialized()):
+        return [value]
+    values = [None] * dist.get_world_size()
+    dist.all_gather_object(values, value)
+    return values
+
+
+class StopSignal:
+    """Whether SIGTERM has come, as schedulers of clusters send it before they kill a job."""
+
+    def __init__(self) -> None:
+        self.came = False
+
+    @contextmanager
+    def heard(self) -> Iterator[None]:
+        """Within, SIGTERM is noted and ends nothing; where signals cannot be heard, outside of the main thread, nothing changes."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = signal.signal(signal.SIGTERM, lambda *_: setattr(self, 'came', True))
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGTERM, before)
+
+    def came_to_any(self, device: torch.device) -> bool:
+        """Whether it has come to any process: they stop together."""
+        if not (dist.is_available() and dist.is_initialized()):
+            return self.came
+        came = torch.tensor(self.came, dtype=torch.uint8, device=device)
+        dist.all_reduce(came, dist.ReduceOp.MAX)
+        return bool(came)

@@ -1,0 +1,37 @@
+"""Validation and tests: every process takes its share of the pictures, and all have the means."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from basicsr.metrics import calculate_metric
+from basicsr.utils import imwrite, tensor2img
+from torch.utils.data import Dataset, default_collate
+from tqdm import tqdm
+
+Metrics = Mapping[str, Mapping[str, Any]]
+# A sample in a batch of one -> pictures `result` and, where there is one, `gt`, in [0, 1].
+Restore = Callable[[dict[str, Any]], Mapping[str, torch.Tensor]]
+
+
+def validate(
+    dataset: Dataset, restore: Restore, metrics: Metrics, path_of: Callable[[str], Path] | None, rank: int, world_size: int, progress: bool
+) -> dict[str, float]:
+    """Mean of each metric over a data set, the same in all processes; pictures are written where `path_of` their names says."""
+    device = torch.device('cuda' if torch.cuda.is_available() and world_size > 1 else 'cpu')
+    # Sums of the metrics and, at the end, the number of pictures: of a share that may be empty.
+    sums = torch.zeros(len(metrics) + 1, dtype=torch.float64, device=device)
+    for index in tqdm(range(rank, len(dataset), world_size), unit='image', disable=not progress or rank > 0):  # type: ignore[arg-type]
+        sample = default_collate([dataset[index]])
+        pictures = {name: tensor2img([picture]) for name, picture in restore(sample).items() if name != 'lq'}
+        data = {own: pictures[name] for own, name in (('img', 'result'), ('img2', 'gt')) if name in pictures}
+        values = [calculate_metric(data, dict(options)) for options in metrics.values()]
+        sums += torch.tensor([*values, 1.0], dtype=torch.float64, device=device)
+        if path_of is not None:
+            imwrite(pictures['result'], str(path_of(Path(sample['lq_path'][0]).stem)))
+    if world_size > 1:
+        dist.all_reduce(sums)
+    means = (sums[:-1] / sums[-1].clamp(min=1)).tolist()
+    return dict(zip(metrics, means, strict=True))

@@ -1,0 +1,102 @@
+"""Two processes on one machine, by torchrun and gloo."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import torch.multiprocessing as mp
+from test_model import batch, build, gradients
+from tiny import TINY_OPTIONS, trained
+
+from frex.compat import init_process_group
+from frex.data.sampler import VisitSampler
+
+ALONE = {'network_d_dual': None, 'network_d_multi_scale': None}
+TORCHRUN = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2']
+
+
+def step(root, rank, world_size, **changes):
+    """One step on this rank's share of a batch of four, without noise; its model."""
+    model = build(root, processes={'dist': world_size > 1, 'rank': rank, 'world_size': world_size}, **changes)
+    trained(model.get_bare_model(model.net_g).eval())
+    share = 4 // world_size
+    model.feed_data({name: value[rank * share :][:share] for name, value in batch(labels=True, size=4).items() if torch.is_tensor(value)})
+    model.optimize_parameters(1)
+    return model
+
+
+def one_of_two(rank, root, port, changes):
+    os.environ |= {'RANK': str(rank), 'LOCAL_RANK': str(rank), 'WORLD_SIZE': '2', 'MASTER_ADDR': '127.0.0.1', 'MASTER_PORT': str(port)}
+    torch.set_num_threads(1)
+    init_process_group('nccl')
+    model = step(Path(root) / str(rank), rank, 2, **changes)
+    net = model.get_bare_model(model.net_g)
+    torch.save({'gradients': gradients(net), 'log': dict(model.log_dict), 'state': net.state_dict()}, Path(root) / f'{rank}.pth')
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.parametrize('train', [{}, {'accumulate': 2}], ids=['whole', 'in_parts'])
+def test_two_processes_take_the_step_of_one(tmp_path, train):
+    changes = ALONE | {'train': train}
+    mp.spawn(one_of_two, (str(tmp_path), free_port(), changes), nprocs=2)
+    first, second = (torch.load(tmp_path / f'{rank}.pth', weights_only=True) for rank in (0, 1))
+    model = step(tmp_path / 'alone', 0, 1, **changes)
+    expected = gradients(model.net_g)
+    assert first['gradients'].keys() == expected.keys()
+    for name, gradient in expected.items():
+        torch.testing.assert_close(first['gradients'][name], gradient, rtol=1e-3, atol=1e-6, msg=name)
+        assert torch.equal(first['gradients'][name], second['gradients'][name]), name
+    assert all(torch.equal(value, second['state'][name]) for name, value in first['state'].items())
+    assert first['log'] == pytest.approx(dict(model.log_dict), rel=1e-4)
+
+
+def free_port():
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        return probe.getsockname()[1]
+
+
+def train(folder, faces, *more, launcher=TORCHRUN):
+    short = ['datasets:train:num_worker_per_gpu=1', 'val:val_freq=2', 'logger:save_checkpoint_freq=2', 'logger:print_freq=1']
+    folders = [f'datasets:{phase}:dataroot_gt={faces}' for phase in ('train', 'val')]
+    command = [*launcher, '-m', 'frex', 'train', '-opt', str(TINY_OPTIONS), '--auto_resume', '--force_yml', *folders, *short, *more]
+    environment = os.environ | {'OMP_NUM_THREADS': '1'}
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=240, env=environment)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stderr
+
+
+def metrics(log):
+    return [float(value) for value in re.findall(r'# psnr: ([\d.]+)', log)]
+
+
+def test_torchrun_needs_no_launcher_and_is_resumed(face_folder, tmp_path):
+    """Five pictures on two processes: one has fewer to validate on."""
+    together = train(tmp_path, face_folder, 'train:total_iter=2')
+    experiment = tmp_path / 'experiments/train_frex_tiny'
+    assert {path.name for path in (experiment / 'models').glob('net_g_*')} == {'net_g_2.pth', 'net_g_latest.pth'}
+    assert len(list(experiment.glob('*.log'))) == 1
+    assert len(torch.load(experiment / 'training_states/2.state', weights_only=True)['processes']) == 2
+
+    # The same network, validated by one process.
+    command = [sys.executable, '-m', 'frex', 'test', '-opt', 'options/test_frex_tiny.yml', '--force_yml']
+    command += [f'datasets:test_1:dataroot_gt={face_folder}', f'path:pretrain_network_g={experiment}/models/net_g_2.pth']
+    alone = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=240)
+    assert alone.returncode == 0, alone.stderr[-2000:]
+    # Degradations follow from seed and index.
+    assert metrics(together)[0] == pytest.approx(metrics(alone.stderr)[0], abs=1e-3)
+
+    resumed = train(tmp_path, face_folder, 'train:total_iter=3')
+    assert 'Resuming training from epoch: 0, iter: 2.' in resumed
+    assert 'iter:       3' in resumed
+
+
+def test_processes_draw_differently_and_visit_each_picture_once():
+    visits = [list(VisitSampler(range(7), 2, rank, ratio=2, seed=1)) for rank in (0, 1)]
+    assert sorted(visit for _, visit in visits[0] + visits[1]) == list(range(14))

@@ -1,0 +1,128 @@
+"""The option files that come with FREx: each is sound as it stands, and states what it is for."""
+
+from argparse import Namespace
+
+import pytest
+import torch
+
+from frex import pipeline
+from frex.checks import check
+from frex.models.train_options import TrainOptions
+from frex.options import CHECKOUT, complete, convert, load_options
+from frex.preflight import named_files
+from frex.weights.manifest import needed_for
+
+FILES = sorted((CHECKOUT / 'options').rglob('*.yml'))
+ABLATIONS = [path for path in FILES if path.parent.name == 'ablations']
+
+
+def completed(path, face_folder, tmp_path):
+    """The options as a run has them, on a folder of faces."""
+    pipeline.register()
+    opt = load_options(path)
+    for dataset in opt['datasets'].values():
+        if dataset:
+            dataset['dataroot_gt'] = str(face_folder)
+    args = Namespace(opt=str(path), debug=False, auto_resume=False)
+    return complete(opt, args, tmp_path, not path.name.startswith('test'), 0)
+
+
+@pytest.mark.parametrize('path', FILES, ids=lambda path: path.stem)
+def test_a_run_could_start(path, face_folder, tmp_path):
+    opt = completed(path, face_folder, tmp_path)
+    if opt['datasets'].get('train'):
+        opt['datasets']['train']['dataset_enlarge_ratio'] = 100
+    check(opt, path.name)
+
+
+@pytest.mark.parametrize('path', FILES, ids=lambda path: path.stem)
+def test_a_file_says_what_it_is(path):
+    assert path.read_text().startswith('# ')
+    assert load_options(path)['name'].removeprefix('ablation_') == path.stem
+
+
+def test_both_stages_name_all_files_that_a_training_needs(face_folder, tmp_path):
+    stage_a, stage_b = (set(named_files(completed(CHECKOUT / 'options' / name, face_folder, tmp_path)).values()) for name in STAGES)
+    keys = {file.key for file in needed_for('train')}
+    assert stage_a == {'ffhqrebalanced512-128', 'swin_v2_b', 'vgg16', 'arcface_resnet18'}
+    assert stage_b == keys | {'experiments/train_frex_3d/models/net_g_latest.pth'}
+
+
+STAGES = ('train_frex_3d.yml', 'train_frex.yml')
+
+
+def weights(path):
+    """Weights of the losses, by their keys."""
+    return {key: loss['loss_weight'] for key, loss in load_options(path)['train'].items() if key.endswith('_opt') and loss}
+
+
+def test_the_losses_are_the_designs():
+    stage_a = {
+        'pixel_3d_opt': 1,
+        'perceptual_3d_opt': 0.8,
+        'identity_3d_opt': 0.1,
+        'latent_gan_opt': 0.1,
+        'camera_opt': 1,
+        'offset_norm_opt': 2e-4,
+    }
+    stage_b = {
+        'pixel_opt': 0.05,
+        'perceptual_opt': 0.5,
+        'identity_opt': 10,
+        'dual_gan_opt': 0.1,
+        'structure_opt': 10,
+        'multi_scale_gan_opt': 0.1,
+    }
+    assert weights(CHECKOUT / 'options/train_frex_3d.yml') == stage_a
+    # Eq. 18 is the whole: L_3D goes on in stage B.
+    assert weights(CHECKOUT / 'options/train_frex.yml') == stage_a | stage_b
+
+
+def test_the_schedule_is_the_papers():
+    for path in (CHECKOUT / 'options' / name for name in STAGES):
+        options = convert(TrainOptions, load_options(path)['train'], path.name)
+        assert (options.total_iter, options.scheduler['milestones'], options.scheduler['gamma']) == (250_000, [200_000], 0.5)
+        assert (options.optim_g.lr, options.optim_g.betas, options.r1_reg_weight, options.net_d_reg_every) == (2e-3, (0, 0.99), 10, 16)
+
+
+def difference(one, other, prefix=''):
+    """Keys whose values differ, by their paths."""
+    if not isinstance(one, dict) or not isinstance(other, dict):
+        return {prefix} if one != other else set()
+    return set().union(*(difference(one.get(key), other.get(key), f'{prefix}.{key}'.strip('.')) for key in one.keys() | other.keys()))
+
+
+@pytest.mark.parametrize('path', ABLATIONS, ids=lambda path: path.stem)
+def test_an_ablation_differs_in_what_it_takes_away(path):
+    changed = difference(load_options(CHECKOUT / 'options/train_frex.yml'), load_options(path)) - {'name'}
+    assert (
+        changed
+        == {
+            'without_3d_prior': {
+                'network_g.use_3d_prior',
+                'network_d_latent',
+                *(f'train.{key}' for key in ('pixel_3d_opt', 'perceptual_3d_opt', 'identity_3d_opt', 'offset_norm_opt', 'latent_gan_opt')),
+            },
+            'without_awb': {'network_g.use_awb'},
+            'without_cross_attention': {'network_g.use_cross_attention'},
+            'without_structure_loss': {'train.structure_opt'},
+            'without_multi_scale_critics': {'network_d_multi_scale', 'train.multi_scale_gan_opt'},
+        }[path.stem]
+    )
+
+
+def test_there_are_the_five_ablations():
+    assert len(ABLATIONS) == 5
+
+
+def test_checking_a_full_network_costs_no_memory(face_folder, tmp_path):
+    """Its half a gigabyte of weights is never there."""
+    import resource
+
+    opt = completed(CHECKOUT / 'options/train_frex.yml', face_folder, tmp_path)
+    opt['datasets']['train']['dataset_enlarge_ratio'] = 100
+    check(opt, 'warm up')
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    check(opt, 'again')
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000
+    assert torch.get_default_device().type == 'cpu'

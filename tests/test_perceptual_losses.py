@@ -1,0 +1,170 @@
+"""Losses in the features of frozen networks, against other implementations of them and against numbers worked out by hand."""
+
+from unittest import mock
+
+import pytest
+import torch
+from golden import Golden, fill
+from tiny import faces
+from torchvision.models import vgg16, vgg19
+
+from frex import compat
+from frex.errors import FRExError
+from frex.losses.identity_loss import IdentityLoss
+from frex.losses.lpips_loss import LPIPSLoss
+from frex.losses.offset_norm_loss import OffsetNormLoss
+from frex.losses.perceptual_loss import VGGPerceptualLoss
+from frex.losses.structure_loss import StructureLoss
+from frex.losses.style_loss import StyleLoss, gram
+from frex.losses.vgg import LAYER_WEIGHTS
+
+compat.install()
+
+from basicsr.losses.basic_loss import PerceptualLoss  # noqa: E402 (compat comes first)
+
+
+def features_only(net):
+    """What is read of a file of torchvision: a classifier of 480 MB is left out."""
+    return {name: value for name, value in net.state_dict().items() if name.startswith('features.')}
+
+
+@pytest.fixture(scope='module')
+def files(tmp_path_factory):
+    """Files of random networks under torchvision's and GFPGAN's parameter names."""
+    folder = tmp_path_factory.mktemp('networks')
+    torch.manual_seed(0)
+    torch.save(features_only(vgg19(weights=None)), folder / 'vgg19.pth')
+    torch.save(features_only(vgg16(weights=None)), folder / 'vgg16.pth')
+    state = fill(Golden('arcface').keys, equalized=False)
+    torch.save({f'module.{name}': value for name, value in state.items()}, folder / 'arcface.pth')
+    return folder
+
+
+@pytest.fixture(scope='module')
+def losses(files):
+    """Each loss at weight 1."""
+    return {
+        'perceptual': VGGPerceptualLoss(weights=str(files / 'vgg19.pth')),
+        'style': StyleLoss(weights=str(files / 'vgg19.pth')),
+        'lpips': LPIPSLoss(weights=str(files / 'vgg16.pth')),
+        'identity': IdentityLoss(weights=str(files / 'arcface.pth')),
+        'cosine': IdentityLoss(distance='cosine', weights=str(files / 'arcface.pth')),
+        'structure': StructureLoss(weights=str(files / 'arcface.pth')),
+        'structure_after': StructureLoss(before_activation=False, weights=str(files / 'arcface.pth')),
+    }
+
+
+NAMES = ['perceptual', 'style', 'lpips', 'identity', 'cosine', 'structure', 'structure_after']
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_identical_images_cost_nothing_and_others_do(losses, name):
+    image, gt = faces(seed=1), faces(seed=2)
+    assert losses[name](image, image).item() == pytest.approx(0, abs=1e-6)
+    assert losses[name](image, gt).item() > 1e-5
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_the_gradient_reaches_the_image_and_nothing_else(losses, name):
+    image, gt = faces(seed=1).requires_grad_(), faces(seed=2).requires_grad_()
+    losses[name](image, gt).backward()
+    assert image.grad.abs().max() > 0
+    assert gt.grad is None
+    assert all(not parameter.requires_grad and parameter.grad is None for parameter in losses[name].parameters())
+    assert not any(module.training for part in losses[name].children() for module in part.modules())
+
+
+@pytest.mark.parametrize('name', ['perceptual', 'style'])
+def test_perceptual_and_style_losses_are_basicsrs(losses, files, name):
+    net = vgg19(weights=None)
+    net.load_state_dict(torch.load(files / 'vgg19.pth', weights_only=True), strict=False)
+    with mock.patch('basicsr.archs.vgg_arch.vgg.vgg19', return_value=net):
+        weights = {'perceptual_weight': float(name == 'perceptual'), 'style_weight': float(name == 'style')}
+        theirs = PerceptualLoss(LAYER_WEIGHTS, range_norm=True, **weights)
+    image, gt = faces(seed=1), faces(seed=2)
+    expected = sum(value for value in theirs(image, gt) if value is not None)
+    torch.testing.assert_close(losses[name](image, gt), expected, rtol=1e-5, atol=0)
+
+
+def test_gram_of_two_channels():
+    feature = torch.tensor([[[[1.0, 2.0]], [[3.0, -1.0]]]])
+    # Products of the channels over both pixels, divided by four values.
+    torch.testing.assert_close(gram(feature), torch.tensor([[[5.0, 1.0], [1.0, 10.0]]]) / 4)
+
+
+def test_lpips_is_the_lpips_packages(losses, files):
+    import lpips
+
+    net = vgg16(weights=None)
+    net.load_state_dict(torch.load(files / 'vgg16.pth', weights_only=True), strict=False)
+    with mock.patch('lpips.pretrained_networks.tv.vgg16', return_value=net):
+        theirs = lpips.LPIPS(net='vgg', verbose=False)
+    image, gt = faces(seed=1), faces(seed=2)
+    torch.testing.assert_close(losses['lpips'](image, gt), theirs(image, gt).mean(), rtol=1e-6, atol=0)
+
+
+def test_identity_is_gfpgans_distance_of_grey_embeddings(losses):
+    image, gt = faces(seed=1), faces(seed=2)
+    arcface = losses['identity'].arcface
+
+    def embed(x):
+        grey = 0.2989 * x[:, 0] + 0.5870 * x[:, 1] + 0.1140 * x[:, 2]
+        return arcface(torch.nn.functional.interpolate(grey[:, None], (128, 128), mode='bilinear', align_corners=False))
+
+    a, b = embed(image), embed(gt)
+    torch.testing.assert_close(losses['identity'](image, gt), (a - b).abs().mean(), rtol=1e-5, atol=0)
+    cosine = (a * b).sum(dim=1) / (a.norm(dim=1) * b.norm(dim=1))
+    torch.testing.assert_close(losses['cosine'](image, gt), (1 - cosine).mean(), rtol=1e-4, atol=0)
+
+
+def test_structure_weighs_the_four_stages(files):
+    image, gt = faces(seed=1), faces(seed=2)
+    alone = [StructureLoss(2.0, [float(k == stage) for k in range(4)], weights=str(files / 'arcface.pth'))(image, gt) for stage in range(4)]
+    together = StructureLoss(1.0, [0.1, 0.1, 1, 1], weights=str(files / 'arcface.pth'))(image, gt)
+    torch.testing.assert_close(together, (0.1 * alone[0] + 0.1 * alone[1] + alone[2] + alone[3]) / 2)
+
+
+def test_structure_before_the_activation_sees_what_the_activation_damps(losses):
+    """A PReLU with a slope of about a quarter for negative values brings features closer."""
+    image, gt = faces(seed=1), faces(seed=2)
+    assert losses['structure'](image, gt) > 1.05 * losses['structure_after'](image, gt)
+
+
+def test_offset_norms_are_summed_over_codes():
+    offsets = torch.zeros(2, 3, 4, requires_grad=True)
+    assert OffsetNormLoss()(offsets) == 0
+    OffsetNormLoss()(offsets).backward()
+    assert torch.equal(offsets.grad, torch.zeros(2, 3, 4))
+    offsets = torch.zeros(2, 3, 4)
+    offsets[0, 1] = torch.tensor([3.0, 0, 4, 0])
+    offsets[1, 2] = torch.tensor([0, -2.0, 0, 0])
+    # (5 + 2) / 2 samples x weight 3.
+    assert OffsetNormLoss(loss_weight=3.0)(offsets).item() == pytest.approx(10.5)
+
+
+@pytest.mark.parametrize(
+    ('build', 'message'),
+    [
+        (lambda files: IdentityLoss(weights='arcface_resnet81'), "did you mean 'arcface_resnet18'"),
+        (lambda files: StructureLoss(weights=str(files / 'vgg19.pth')), r'vgg19\.pth: not a network that FREx knows'),
+        (lambda files: VGGPerceptualLoss(weights=str(files / 'vgg16.pth')), r'vgg16\.pth: the weights do not fit VGG: 12 missing'),
+        (lambda files: LPIPSLoss(net='alex', weights=str(files / 'vgg16.pth')), r'vgg16\.pth: the weights do not fit alexnet'),
+    ],
+)
+def test_a_wrong_file_is_told(files, build, message):
+    with pytest.raises(FRExError, match=message):
+        build(files)
+
+
+@pytest.mark.parametrize(
+    ('build', 'message'),
+    [
+        (lambda: VGGPerceptualLoss(layer_weights={'conv9_9': 1.0}, weights=None), 'conv9_9'),
+        (lambda: LPIPSLoss(net='squeeze', weights=None), 'squeeze'),
+        (lambda: IdentityLoss(distance='l2', weights=None), "not 'l2'"),
+        (lambda: StructureLoss(layer_weights=[1.0], weights=None), 'four numbers'),
+    ],
+)
+def test_wrong_arguments_are_refused(build, message):
+    with pytest.raises(ValueError, match=message):
+        build()
