@@ -20,8 +20,8 @@ from frex.weights.state import build_checked
 from frex_arch import FREx, FREx3D
 
 SECTIONS = {
-    'val': ['val_freq', 'save_img', 'pbar', 'suffix', 'metrics'],
-    'logger': ['print_freq', 'save_checkpoint_freq', 'use_tb_logger', 'wandb'],
+    'val': ['val_freq', 'save_img', 'pbar', 'suffix', 'metrics', 'save_best'],
+    'logger': ['print_freq', 'save_checkpoint_freq', 'keep_last', 'use_tb_logger', 'wandb'],
 }
 PATH_HINTS = ['strict_load_g', 'param_key_g', 'resume_state', *(f'pretrain_network_{part}' for part in ('g', *PRIORS))]
 SCHEDULERS = ['MultiStepLR', 'MultiStepRestartLR', 'CosineAnnealingRestartLR']
@@ -83,8 +83,21 @@ def check_sections(opt: Options, where: str) -> None:
     for key in opt:
         if key.startswith('network_') and key not in ('network_g', *critics):
             raise FRExError(f'{where}: {key}: unknown network; {nearest(key, ["network_g", *critics])}')
-    for name, metric in ((opt.get('val') or {}).get('metrics') or {}).items():
+    check_what_is_kept(opt, where)
+
+
+def check_what_is_kept(opt: Options, where: str) -> None:
+    """Metrics, and which checkpoints stay."""
+    val = opt.get('val') or {}
+    metrics = val.get('metrics') or {}
+    for name, metric in metrics.items():
         registered(metric.get('type'), METRIC_REGISTRY, f'{where}: val.metrics.{name}.type')
+    for name in val.get('save_best') or ():
+        if name not in metrics:
+            raise FRExError(f'{where}: val.save_best: no metric {name!r}; {nearest(str(name), list(metrics))}')
+    keep = opt['logger'].get('keep_last')
+    if keep is not None and (not isinstance(keep, int) or keep < 1):
+        raise FRExError(f'{where}: logger.keep_last: a number of checkpoints is needed, not {keep!r}')
 
 
 def check_training(opt: Options, where: str) -> None:

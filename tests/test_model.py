@@ -273,3 +273,27 @@ def test_one_kind_of_weights_never_stands_for_another(model, tmp_path):
         build(tmp_path, path={'pretrain_network_g': critic, 'param_key_g': 'params_ema'})
     with pytest.raises(FRExError, match=r'do not fit FREx: \d+ missing \(.*\d+ unexpected \(conv_body'):
         build(tmp_path, path={'pretrain_network_g': critic})
+
+
+def test_older_checkpoints_are_forgotten(tmp_path):
+    model = build(tmp_path, logger={'keep_last': 2}, network_d_multi_scale=None)
+    for step in (3, 20, 100, -1):
+        model.save(epoch=0, current_iter=step)
+    names = {path.name for folder in ('models', 'training_states') for path in Path(model.opt['path'][folder]).iterdir()}
+    networks = {f'net_{net}_{step}.pth' for net in ('g', 'd_dual') for step in (20, 100, 'latest')}
+    assert names == networks | {'20.state', '100.state'}
+
+
+def test_the_best_network_is_kept(tmp_path, monkeypatch):
+    model = build(tmp_path, val={'save_best': ['psnr']})
+    values = iter([20.0, 25.0, 22.0])
+    monkeypatch.setattr('frex.models.frex_model.validate', lambda *_: {'psnr': next(values), 'ssim': 0.5})
+    loader = Namespace(dataset=Namespace(opt={'name': 'faces'}))
+    best = Path(model.opt['path']['models']) / 'net_g_best_psnr.pth'
+    kept = []
+    for step in (10, 20, 30):
+        with torch.no_grad():
+            model.net_g_ema.encoder_2d.to_ws.bias.fill_(step)
+        model.validation(loader, step, None)
+        kept.append(torch.load(best, weights_only=True)['params_ema']['encoder_2d.to_ws.bias'][0].item())
+    assert kept == [10, 20, 20]

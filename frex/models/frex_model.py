@@ -22,7 +22,7 @@ from frex.models.latents import draw_latents
 from frex.models.objective import TERMS_3D, Objective, Output, in_eg3d_crop, total
 from frex.models.optimization import Stepper
 from frex.models.train_options import TrainOptions
-from frex.models.training_state import StopSignal, gathered, random_state, set_random_state
+from frex.models.training_state import StopSignal, forget_older, gathered, random_state, set_random_state
 from frex.models.validation import validate
 from frex.options import convert
 from frex.weights.network_file import read_state, save_checkpoint
@@ -196,8 +196,8 @@ class FRExModel(SRModel):
         with torch.no_grad():
             self.output = net(self.lq, self.crop)
 
-    def validation(self, dataloader: Any, current_iter: int, tb_logger: Any, save_img: bool = False) -> None:
-        """BasicSR's, shared among the processes."""
+    def validation(self, dataloader: Any, current_iter: int | str, tb_logger: Any, save_img: bool = False) -> None:
+        """BasicSR's, shared among the processes; in a test `current_iter` is the name of the run."""
         name, val = dataloader.dataset.opt['name'], self.opt['val'] or {}
         metrics = val.get('metrics') or {}
         path_of = (lambda image: self._path_of_result(image, name, current_iter)) if save_img else None
@@ -210,13 +210,20 @@ class FRExModel(SRModel):
                 self._update_best_metric_result(name, metric, value, current_iter)
             if rank == 0:
                 self._log_validation_metric_values(current_iter, name, tb_logger)
+            self._save_best(name, current_iter)
+
+    def _save_best(self, dataset: str, current_iter: int | str) -> None:
+        """`net_g_best_METRIC.pth` of the metrics that `val.save_best` lists, whenever one is better than all before."""
+        for metric in self.opt['val'].get('save_best') or () if self.is_train else ():
+            if self.best_metric_results[dataset][metric]['iter'] == current_iter:
+                self.save_network([self.net_g, self.net_g_ema], 'net_g', f'best_{metric}', param_key=['params', 'params_ema'])
 
     def _restore(self, sample: dict[str, Any]) -> 'OrderedDict[str, Tensor]':
         self.feed_data(sample)
         self.test()
         return self.get_current_visuals()
 
-    def _path_of_result(self, image: str, dataset: str, current_iter: int) -> Path:
+    def _path_of_result(self, image: str, dataset: str, current_iter: int | str) -> Path:
         """Where BasicSR puts it."""
         folder = Path(self.opt['path']['visualization'])
         if self.opt['is_train']:
@@ -236,10 +243,13 @@ class FRExModel(SRModel):
         for critic in self.critics:
             self.save_network(critic.net, f'net_d_{critic.name}', current_iter)
         self.save_training_state(epoch, current_iter)
+        keep = self.opt['logger'].get('keep_last')
+        if keep and self.opt['rank'] == 0:
+            forget_older([Path(self.opt['path'][folder]) for folder in ('models', 'training_states')], keep)
 
     @master_only
     def save_network(
-        self, net: nn.Module | list[nn.Module], net_label: str, current_iter: int, param_key: str | list[str] = 'params'
+        self, net: nn.Module | list[nn.Module], net_label: str, current_iter: int | str, param_key: str | list[str] = 'params'
     ) -> None:
         """Write `models/LABEL_ITER.pth`: the state dict(s), and the options that the network was built with."""
         nets = net if isinstance(net, list) else [net]

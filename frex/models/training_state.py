@@ -3,8 +3,9 @@
 import random
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,19 @@ def gathered(value: Any) -> list[Any]:
     values = [None] * dist.get_world_size()
     dist.all_gather_object(values, value)
     return values
+
+
+def forget_older(folders: Sequence[Path], keep: int) -> None:
+    """Remove checkpoints and states of all iterations but the last `keep`; those without a number stay."""
+    numbered: dict[int, list[Path]] = {}
+    for path in (path for folder in folders for path in folder.iterdir()):
+        ending = path.stem.rpartition('_')[2]
+        if ending.isdecimal() and path.suffix in ('.pth', '.state'):
+            numbered.setdefault(int(ending), []).append(path)
+    for number in sorted(numbered)[:-keep]:
+        # The state first: while one is there, its networks are.
+        for path in sorted(numbered[number], key=lambda path: path.suffix != '.state'):
+            path.unlink()
 
 
 class StopSignal:
