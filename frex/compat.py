@@ -6,7 +6,9 @@ Each mend names what fails without it. `install` must come before the first `imp
 import importlib
 import os
 import random
+import signal
 import sys
+import threading
 import types
 from typing import Any
 
@@ -59,6 +61,20 @@ def seed_worker(worker_id: int, num_workers: int, rank: int, seed: int) -> None:
     worker_seed = (torch.initial_seed() + rank) % 2**32
     np.random.seed(worker_seed)  # noqa: NPY002 (basicsr's data sets draw from it)
     random.seed(worker_seed)
+    if hasattr(signal, 'sigwaitinfo'):
+        _hear_only_the_parent()
+
+
+def _hear_only_the_parent() -> None:
+    """SIGTERM to a whole job is for its main process, which saves; its workers end when that tells them to."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+
+    def wait() -> None:
+        while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
+            pass
+        os._exit(128 + signal.SIGTERM)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def _prefetch_run(self: Any) -> None:

@@ -79,6 +79,8 @@ def _prepare(args: Namespace, is_train: bool) -> tuple[Options, Options]:
     asked = read_options(args)
     opt = complete(asked, args, Path.cwd(), is_train, torch.cuda.device_count())
     check(opt, args.opt)
+    if is_train and args.auto_resume:
+        opt['path']['resume_state'] = newest_state(Path(opt['path']['training_states'])) or opt['path'].get('resume_state')
     preflight(opt, args.opt)
     return asked, opt
 
@@ -128,13 +130,8 @@ def write_options(asked: Options, path: Path) -> None:
 
 
 def load_resume_state(opt: Options) -> dict[str, Any] | None:
-    """As BasicSR's, but in the folder that the run writes to, and on a machine without a GPU as well.
-
-    With `--auto_resume` the newest state that can be read is taken; all processes take that of the first.
-    """
-    path = opt['path'].get('resume_state')
-    if opt['auto_resume']:
-        path = opt['path']['resume_state'] = gathered(_newest_state(Path(opt['path']['training_states'])))[0]
+    """As BasicSR's, but on a machine without a GPU as well; all processes take the state of the first."""
+    path = opt['path']['resume_state'] = gathered(opt['path'].get('resume_state'))[0]
     if path is None:
         return None
     state = _read_state(Path(path))
@@ -143,15 +140,22 @@ def load_resume_state(opt: Options) -> dict[str, Any] | None:
     return state
 
 
-def _newest_state(folder: Path) -> str | None:
-    """Half-written ones, of a run that was killed, are not there; one that a disk has damaged is passed over."""
-    for state in sorted((state for state in folder.glob('*.state') if state.stem.isdecimal()), key=lambda state: -int(state.stem)):
+def newest_state(folder: Path) -> str | None:
+    """What `--auto_resume` goes on from, in the folder that the run writes to.
+
+    Half-written states, of a run that was killed, are not there; one that a disk has damaged is passed over. Raises
+    FRExError where none of those that are there can be read, since to start anew would put the old run away.
+    """
+    states = sorted((state for state in folder.glob('*.state') if state.stem.isdecimal()), key=lambda state: -int(state.stem))
+    for state in states:
         try:
             _read_state(state)
         except FRExError as error:
             print(f'passed over: {error}', file=sys.stderr)
         else:
             return str(state)
+    if states:
+        raise FRExError(f'--auto_resume: no state in {folder} can be read; start anew without the flag, or name one by path.resume_state')
     return None
 
 
@@ -218,8 +222,11 @@ def _with_true_epochs(create: Callable[..., Any]) -> Callable[..., Any]:
             # Else they draw from the numbers of training each time that they are gone through.
             each.generator = torch.Generator().manual_seed(opt['manual_seed'])
         if isinstance(sampler, VisitSampler) and 'resumed' in opt:
-            epoch, done = opt['resumed']['epoch'], opt['resumed']['iter'] - opt['resumed']['epoch'] * len(loader)
-            sampler.skipped = {epoch: max(0, done) * opt['datasets']['train']['batch_size_per_gpu']}
+            epoch, iteration = opt['resumed']['epoch'], opt['resumed']['iter']
+            done = iteration - epoch * len(loader)
+            # With other processes or another batch size, epochs have another length: then this one starts anew.
+            sampler.skipped = {epoch: done * opt['datasets']['train']['batch_size_per_gpu']} if 0 <= done <= len(loader) else {}
+            return loader, sampler, val_loaders, epoch - (iteration - total_iters) // len(loader) + 1, total_iters
         return loader, sampler, val_loaders, -(-total_iters // len(loader)), total_iters
 
     return create_with_true_epochs

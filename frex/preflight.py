@@ -2,6 +2,7 @@
 
 import inspect
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,6 +12,7 @@ import yaml
 from basicsr.utils.registry import ARCH_REGISTRY, LOSS_REGISTRY
 
 from frex.errors import FRExError, nearest
+from frex.losses.lpips_loss import TRUNKS, LPIPSLoss
 from frex.options import Options
 from frex.weights.manifest import manifest
 from frex.weights.network_file import read_state
@@ -33,27 +35,26 @@ class Line(NamedTuple):
 
 def preflight(opt: Options, where: str) -> None:
     """Put the found files' paths in the place of their names; print a table and raise FRExError where one cannot be used."""
-    files = named_files(opt)
-    lines = [_check(option, name, opt) for option, name in files.items()]
+    found: dict[str, Path] = {}
+    lines = [_check(option, name, opt, found) for option, name in named_files(opt).items()]
     if any(line.problem for line in lines):
         if _is_first_process():
             print(table(lines), file=sys.stderr)
         bad = [line for line in lines if line.problem]
         raise FRExError(f'{where}: {len(bad)} of {len(lines)} files cannot be used: {", ".join(line.option for line in bad)}')
-    for option, name in files.items():
+    for option, path in found.items():
         *sections, key = option.split('.')
         section = opt
         for part in sections:
             section = section[part]
-        section[key] = str(locate(name))
+        section[key] = str(path)
 
 
 def named_files(opt: Options) -> dict[str, str]:
     """Options that name files. Where a run is resumed, its own checkpoint takes the place of all that networks start from."""
     path = opt['path']
-    states = Path(path['training_states']).glob('*.state') if opt['auto_resume'] and 'training_states' in path else ()
-    if path.get('resume_state') or any(states):
-        named = {'path.resume_state': path.get('resume_state')}
+    if path.get('resume_state'):
+        named = {'path.resume_state': path['resume_state']}
     else:
         named = {f'path.{option}': name for option, name in path.items() if option.startswith(PREFIX)}
     named |= {f'train.{key}.weights': name for key, name in _of_losses(opt).items()}
@@ -64,11 +65,17 @@ def _of_losses(opt: Options) -> dict[str, str | None]:
     """What the losses of FREx that look through a frozen network name as its `weights`, or mean without a word."""
     named = {}
     for key, loss in (opt.get('train') or {}).items() if opt['model_type'] == 'FRExModel' and opt['is_train'] else ():
-        if key.endswith('_opt') and isinstance(loss, dict):
-            argument = inspect.signature(LOSS_REGISTRY.get(loss['type'])).parameters.get('weights')
-            if argument is not None:
-                named[key] = loss.get('weights', argument.default)
+        is_loss = key.endswith('_opt') and isinstance(loss, dict)
+        if is_loss and 'weights' in inspect.signature(LOSS_REGISTRY.get(loss['type'])).parameters:
+            named[key] = loss.get('weights', _default_weights(loss))
     return named
+
+
+def _default_weights(loss: Options) -> str:
+    """The key of the manifest that a loss means without a word."""
+    if loss['type'] == LPIPSLoss.__name__:
+        return TRUNKS[loss.get('net', 'vgg')]
+    return str(inspect.signature(LOSS_REGISTRY.get(loss['type'])).parameters['weights'].default)
 
 
 def table(lines: list[Line]) -> str:
@@ -82,9 +89,10 @@ def _is_first_process() -> bool:
     return all(os.environ.get(rank, '0') == '0' for rank in ('RANK', 'SLURM_PROCID'))
 
 
-def _check(option: str, name: str, opt: Options) -> Line:
+def _check(option: str, name: str, opt: Options, found: dict[str, Path]) -> Line:
+    """One file; its path is put into `found`."""
     try:
-        path = locate(name)
+        path = found[option] = locate(name)
     except FRExError as error:
         problem, _, _ = str(error).partition(';')
         return Line(option, name, problem, _how_to_get(option, name))
@@ -96,7 +104,7 @@ def _check(option: str, name: str, opt: Options) -> Line:
 
 
 def _forced(option: str, value: str) -> str:
-    return f'--force_yml {option.replace(".", ":")}={value}'
+    return f'--force_yml {shlex.quote(option.replace(".", ":") + "=" + value)}'
 
 
 def _how_to_get(option: str, name: str) -> str:
@@ -105,7 +113,7 @@ def _how_to_get(option: str, name: str) -> str:
     key = name if name in manifest() else keys.get(Path(name).name)
     if key is not None:
         return f'frex weights download {key}' + ('' if key == name else f', and name it {key}')
-    return _forced(option, f'FILE ({nearest(name, list(manifest()))})')
+    return f'--force_yml {option.replace(".", ":")}=FILE ({nearest(name, list(manifest()))})'
 
 
 def _check_content(option: str, path: Path, opt: Options) -> None:
@@ -117,6 +125,10 @@ def _check_content(option: str, path: Path, opt: Options) -> None:
         build_checked(LOSS_REGISTRY.get(loss['type']), {name: value for name, value in loss.items() if name != 'type'}, option)
     elif key == 'resume_state':
         read_torch_file(path)
+        _check_networks_of(path, opt)
+    elif opt['model_type'] != 'FRExModel':
+        # What other models do with their files is BasicSR's.
+        read_torch_file(path)
     elif part in PRIORS:
         with torch.device('meta'):
             check_prior(_build(opt, 'network_g'), part, path)
@@ -125,6 +137,15 @@ def _check_content(option: str, path: Path, opt: Options) -> None:
         if opt['path'].get(f'strict_load_{part}', True):
             with torch.device('meta'):
                 check_fits(_build(opt, f'network_{part}'), state, str(path))
+
+
+def _check_networks_of(state: Path, opt: Options) -> None:
+    """A state goes with the networks of its iteration, in the folder of the run."""
+    ignored = opt['path'].get('ignore_resume_networks') or []
+    for network in (key for key, value in opt.items() if key.startswith('network_') and value is not None and key not in ignored):
+        path = Path(opt['path']['models']) / f'net_{network.removeprefix("network_")}_{state.stem}.pth'
+        if not path.is_file():
+            raise FRExError(f'its {path} is not there')
 
 
 def _build(opt: Options, network: str) -> Any:
@@ -139,10 +160,9 @@ def _how_to_mend(option: str, path: Path, opt: Options) -> str:
     section, key, *_ = option.split('.')
     part = key.removeprefix(PREFIX)
     if section == 'train':
-        default = inspect.signature(LOSS_REGISTRY.get(opt['train'][key]['type'])).parameters['weights'].default
-        return _forced(option, default)
+        return _forced(option, _default_weights(opt['train'][key]))
     if part not in PRIORS:
-        return _other_weights(part, path, opt) or f'frex weights check {path}'
+        return _other_weights(part, path, opt) or f'frex weights check {shlex.quote(str(path))}'
     return _other_arguments(part, path, opt) or _forced(option, OFFICIAL.get(part, '~'))
 
 
@@ -156,7 +176,7 @@ def _other_arguments(part: str, path: Path, opt: Options) -> str:
     size = f' network_g:out_size={values.pop("out_size")}' if 'out_size' in values else ''
     own = {**(opt['network_g'].get(part) or {}), **values}
     flow = yaml.safe_dump(own, default_flow_style=True, width=10_000, sort_keys=False).strip()
-    return f"--force_yml{size} 'network_g:{part}={flow}'" if settings else ''
+    return f'--force_yml{size} {shlex.quote(f"network_g:{part}={flow}")}' if settings else ''
 
 
 def _other_weights(part: str, path: Path, opt: Options) -> str:

@@ -1,5 +1,6 @@
 """Files as EG3D, StyleGAN2-ADA, rosinality and BasicSR write them, made from state dicts; and a watch over their reading."""
 
+import codecs
 import math
 import os
 import pickle
@@ -262,7 +263,7 @@ WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 @dataclass
 class Watched:
-    """What happened during a read: forbidden events, seconds, and how far the process's memory grew at most."""
+    """What happened during a read: forbidden events, seconds of the processor, and how far the process's memory grew at most."""
 
     events: list[str] = field(default_factory=list)
     seconds: float = 0.0
@@ -271,6 +272,10 @@ class Watched:
 
 _watching: list[Watched] = []
 
+
+# zipfile and pickletools import these at their first use.
+for codec in ('cp437', 'raw_unicode_escape'):
+    codecs.lookup(codec)
 
 # The type check of these tests makes itself functions, and looks for a library to print with.
 CHECKERS = ('/jaxtyping/', '/beartype/')
@@ -300,10 +305,10 @@ def watched() -> Iterator[Watched]:
     # Where the peak cannot be set back it only rises: a weaker test, not a wrong one.
     with suppress(OSError):
         Path('/proc/self/clear_refs').write_text('5')
-    before, start = _memory('VmHWM'), time.perf_counter()
+    before, start = _memory('VmHWM'), time.process_time()
     _watching.append(found)
     try:
         yield found
     finally:
         _watching.clear()
-        found.seconds, found.growth = time.perf_counter() - start, _memory('VmHWM') - before
+        found.seconds, found.growth = time.process_time() - start, _memory('VmHWM') - before

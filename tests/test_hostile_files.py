@@ -6,6 +6,7 @@ import pickle
 import struct
 import warnings
 import zipfile
+from contextlib import suppress
 
 import pytest
 import safetensors.torch
@@ -85,6 +86,7 @@ DEEP = b')' + b'\x85' * 200_000
 
 # --- EG3D's and StyleGAN2-ADA's pickles
 
+GENERATOR, STORAGE = text('Generator'), text('storage')
 PERSISTENT = named('torch_utils.persistence', '_reconstruct_persistent_obj')
 BLOB = named('torch.storage', '_load_from_bytes')
 TENSOR = named('torch._utils', '_rebuild_tensor_v2')
@@ -96,11 +98,11 @@ def attributes(**changes):
     return mapped({'_init_args': b')', '_init_kwargs': b'}', '_parameters': b'}', '_buffers': b'}', '_modules': b'}'} | changes)
 
 
-def meta(state, class_name=text('Generator')):
+def meta(state, class_name):
     return mapped({'type': text('class'), 'version': whole(6), 'module_src': text(SOURCE), 'class_name': class_name, 'state': state})
 
 
-def persistent(class_name=text('Generator'), **changes):
+def persistent(class_name=GENERATOR, **changes):
     return called(PERSISTENT, meta(attributes(**changes), class_name))
 
 
@@ -123,7 +125,7 @@ def parameters(**values):
 SYSTEM = pickle.dumps({'protocol_version': 1001, 'little_endian': True, 'type_sizes': {'short': 2, 'int': 4, 'long': 4}}, 2)
 
 
-def storage(count=4, key='0', kind='FloatStorage', first=text('storage'), view=b'N'):
+def storage(count=4, key='0', kind='FloatStorage', first=STORAGE, view=b'N'):
     return many(first, named('torch', kind), text(key), text('cpu'), count if isinstance(count, bytes) else whole(count), view) + b'Q'
 
 
@@ -197,6 +199,19 @@ def long_names():
     return snapshot(persistent(_modules=mapped({'a': value})))
 
 
+def a_chain():
+    value = ordinary()
+    for _ in range(1000):
+        value = ordinary(_modules=mapped({'a': value}))
+    return snapshot(persistent(_modules=mapped({'a': value})))
+
+
+def doubled_keys():
+    """Two lists that can only be told to be the same in two to the 40th steps."""
+    reference = many(STORAGE, named('torch', 'FloatStorage'), LISTS, text('cpu'), whole(4)) + b'Q'
+    return parameters(a=tensor(called(BLOB, binary(legacy(reference, keys=pickled(b'](' + LISTS + b'e', 2))))))
+
+
 PICKLES = {
     **{f'{name} alone': lambda value=value: pickled(value) for name, value in COMMANDS.items()},
     **{f'{name} beside the network': lambda value=value: snapshot(persistent(), D=value) for name, value in COMMANDS.items()},
@@ -234,9 +249,7 @@ PICKLES = {
     ),
     'two to the 40th ways to a module': lambda: within_modules(shared=True),
     'modules that share their attributes': lambda: within_modules(shared=False),
-    'a chain of a thousand modules': lambda: snapshot(
-        persistent(_modules=b'}(' + b''.join(text('a') + named('training.x', 'Y') + b')\x81}(' + text('_modules') + b'}(' for _ in range(1000)))
-    ),
+    'a chain of a thousand modules': a_chain,
     'long names': long_names,
     'a class of two to the 40th lists': lambda: snapshot(persistent(LISTS)),
     'arguments of two to the 40th lists': lambda: snapshot(persistent(_init_kwargs=mapped({'a': LISTS}))),
@@ -279,9 +292,7 @@ PICKLES = {
     'a storage of a view': lambda: parameters(a=tensor(called(BLOB, binary(legacy(storage(view=many(text('0'), whole(0), whole(4)))))))),
     'a storage without a key': lambda: parameters(a=tensor(blob(keys=()))),
     'a storage under two keys': lambda: parameters(a=tensor(blob(keys=('0', '0')))),
-    'a storage of doubled keys': lambda: parameters(
-        a=tensor(called(BLOB, binary(legacy(many(text('storage'), named('torch', 'FloatStorage'), LISTS, text('cpu'), whole(4)) + b'Q', keys=pickled(LISTS + b'\x85', 2)))))
-    ),
+    'a storage of doubled keys': doubled_keys,
     'a storage of the other byte order': lambda: parameters(a=tensor(blob(system=pickle.dumps({'little_endian': False}, 2)))),
     'a storage that ends in its length': lambda: parameters(a=tensor(called(BLOB, binary(legacy(storage(), values=b'')[:-3])))),
     'a storage of nothing': lambda: parameters(a=tensor(called(BLOB, binary(b'')))),
@@ -415,6 +426,7 @@ UNBOUNDED = {
     'a method in the place of items': named('collections', 'OrderedDict') + b')R' + mapped({'items': TENSOR}) + b'b',
     'a state for a tensor': WEIGHT + many(b'N', whole(0), many(), many()) + b'b',
     'a class of tensors': named('torch', 'FloatTensor') + b')\x81',
+    'a tensor of no metadata': WEIGHT[:-2] + whole(1) + b'tR',
     'a parameter of nothing': called(named('torch._utils', '_rebuild_parameter'), b'N', b'\x89', ORDERED),
 }
 TENSORS = {
@@ -673,11 +685,8 @@ HARM = {
 @pytest.mark.parametrize('event', HARM)
 def test_the_watch_sees_harm(tmp_path, monkeypatch, event):
     monkeypatch.chdir(tmp_path)
-    with watched() as found:
-        try:
-            HARM[event]()
-        except (ImportError, OSError):
-            pass
+    with watched() as found, suppress(ImportError, OSError):
+        HARM[event]()
     assert any(seen.startswith(event) for seen in found.events)
 
 

@@ -1,5 +1,6 @@
 """A run that is broken off anywhere and resumed ends with the weights of an unbroken one, bit for bit."""
 
+import os
 import shutil
 import signal
 import subprocess
@@ -118,8 +119,8 @@ def test_a_killed_run_is_resumed(face_folder, tmp_path, wait, unbroken):
     assert_equal(expected, weights(tmp_path, options.stem))
 
 
-def test_a_run_that_is_asked_to_stop_saves_first(unbroken, face_folder, tmp_path):
-    """SIGTERM, with no checkpoint asked for before the end."""
+def test_a_job_that_is_asked_to_stop_saves_first(unbroken, face_folder, tmp_path):
+    """SIGTERM to all of its processes, the loader's workers too, with no checkpoint asked for before the end."""
     _, options, expected = unbroken
     command = [
         sys.executable,
@@ -128,12 +129,12 @@ def test_a_run_that_is_asked_to_stop_saves_first(unbroken, face_folder, tmp_path
         'frex',
         *arguments(options, face_folder, 'logger:save_checkpoint_freq=1000', 'logger:print_freq=1'),
     ]
-    run = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    run = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True)
     log = []
     for line in run.stderr:
         log.append(line)
         if 'iter:       2,' in line:
-            run.terminate()
+            os.killpg(run.pid, signal.SIGTERM)
             break
     log += run.stderr.readlines()
     assert run.wait() == 128 + signal.SIGTERM

@@ -1,5 +1,8 @@
 """LPIPS: the perceptual term of stage A, and by option that of stage B (Eqs. 10, 14)."""
 
+import inspect
+from pathlib import Path
+
 from jaxtyping import Float
 from lpips import LPIPS
 from torch import Tensor, nn
@@ -13,16 +16,23 @@ TRUNKS = {'vgg': 'vgg16', 'alex': 'alexnet'}
 
 
 class LPIPSLoss(nn.Module):
-    """LPIPS 0.1 (Zhang et al. 2018). `weights` is a key of the manifest or a file with the trunk; random if None, for tests only."""
+    """LPIPS 0.1 (Zhang et al. 2018).
 
-    def __init__(self, loss_weight: float = 1.0, net: str = 'vgg', weights: str | None = 'vgg16') -> None:
+    `weights` is a key of the manifest or a file with the trunk, `auto` the one that `net` is of; random if None, which is
+    for tests only.
+    """
+
+    def __init__(self, loss_weight: float = 1.0, net: str = 'vgg', weights: str | None = 'auto') -> None:
         super().__init__()
         if net not in TRUNKS:
             raise ValueError(f'net {net!r} is not one of {list(TRUNKS)}')
         self.loss_weight = loss_weight
-        self.lpips = LPIPS(net=net, pnet_rand=True, verbose=False).requires_grad_(False)
+        self.lpips = LPIPS(net=net, pretrained=False, pnet_rand=True, verbose=False).requires_grad_(False)
+        # The package would read its own file without asking for weights alone.
+        linear = Path(inspect.getfile(LPIPS)).parent / 'weights/v0.1' / f'{net}.pth'
+        self.lpips.load_state_dict(as_state(read_torch_file(linear), str(linear)), strict=False)
         if weights is not None:
-            load_trunk(self.lpips.net, weights)
+            load_trunk(self.lpips.net, TRUNKS[net] if weights == 'auto' else weights)
 
     def forward(self, image: Float[Tensor, 'batch 3 height width'], gt: Float[Tensor, 'batch 3 height width']) -> Float[Tensor, '']:
         """Mean over the batch; images are RGB in [-1, 1]."""

@@ -72,11 +72,11 @@ class FRExModel(SRModel):
     def _load_priors(self) -> None:
         """The two generators and the backbone start from the files that the options name; a checkpoint of FREx brings its own."""
         path, net = self.opt['path'], self.get_bare_model(self.net_g)
-        if path.get('pretrain_network_g'):
-            return
         for name in PRIORS:
             file = path.get(f'pretrain_network_{name}')
-            if file:
+            if file and path.get('pretrain_network_g'):
+                get_root_logger().info(f'Not loading {name} of {file}: pretrain_network_g brings its own.')
+            elif file:
                 get_root_logger().info(f'Loading {name} of {file}.')
                 for setting, (there, here) in load_prior(net, name, Path(file), self.opt['network_g']).items():
                     get_root_logger().warning(f'{name}: {setting} is {here}; the file was made with {there}.')
@@ -132,6 +132,8 @@ class FRExModel(SRModel):
         log = means(losses)
 
         # Each critic, against what the generator has made.
+        for critic in self.critics:
+            critic.stepper.stepped = True
         if self.stepper.stepped:
             for critic in self.critics:
                 log |= critic.step(outputs, batches, current_iter)
@@ -280,7 +282,17 @@ class FRExModel(SRModel):
 
     def resume_training(self, resume_state: dict[str, Any]) -> None:
         """Go on from a training state; one that BasicSR wrote has less in it. The random numbers wait for the first batch."""
-        super().resume_training(resume_state)
+        try:
+            super().resume_training(resume_state)
+        except (AssertionError, ValueError, KeyError) as error:
+            raise FRExError(
+                f'{self.opt["path"]["resume_state"]}: not of these networks and train.frozen_parts ({" ".join(str(error).split())}); '
+                'start from its networks by path.pretrain_network_g instead'
+            ) from None
+        for stepper, schedule in zip(self._steppers(), self.schedulers, strict=True):
+            rate = stepper.restart_rate(schedule)
+            if rate is not None:
+                get_root_logger().warning(f'The learning rate is {rate:.3e} now, as the options say, and not the one of the state.')
         self.best_metric_results = resume_state.get('best_metric_results', {})
         for stepper, bad_steps in zip(self._steppers(), resume_state.get('bad_steps', ()), strict=False):
             stepper.bad_steps = bad_steps

@@ -23,6 +23,7 @@ class Stepper:
         self.net = net
         self.optimizer = optimizer
         self.options = options
+        self.initial_rate = optimizer.param_groups[0]['lr']
         self.stepped = True
         self.bad_steps = 0
         """Steps without a finite loss and gradient since the last with both."""
@@ -31,6 +32,15 @@ class Stepper:
         """Precision of a forward pass."""
         device = next(self.net.parameters()).device.type
         return torch.autocast(device, dtype=torch.bfloat16) if self.options.bf16 else nullcontext()
+
+    def restart_rate(self, schedule: Any) -> float | None:
+        """Put the options' learning rate in the place of a resumed one, as far as the schedule has lowered it; it, if it is another."""
+        changed = None
+        for place, group in enumerate(self.optimizer.param_groups):
+            if not math.isclose(group['initial_lr'], self.initial_rate, rel_tol=1e-6):
+                group['lr'] *= self.initial_rate / group['initial_lr']
+                group['initial_lr'] = schedule.base_lrs[place] = changed = self.initial_rate
+        return changed
 
     @contextmanager
     def step(self) -> 'Iterator[Callable[[Sequence[T]], Iterator[T]]]':

@@ -1,6 +1,7 @@
 """What a training state holds beside BasicSR's optimisers and schedulers, so that a resumed run goes on as an unbroken one."""
 
 import random
+import re
 import signal
 import threading
 from collections.abc import Iterator, Sequence
@@ -11,6 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 import torch.distributed as dist
+
+NUMBERED = re.compile(r'net_(?:g|d_dual|d_multi_scale|d_latent)_(\d+)\.pth|(\d+)\.state')
 
 
 def random_state() -> dict[str, Any]:
@@ -45,12 +48,12 @@ def gathered(value: Any) -> list[Any]:
 
 
 def forget_older(folders: Sequence[Path], keep: int) -> None:
-    """Remove checkpoints and states of all iterations but the last `keep`; those without a number stay."""
+    """Remove checkpoints and states of all iterations but the last `keep`; all other files stay."""
     numbered: dict[int, list[Path]] = {}
     for path in (path for folder in folders for path in folder.iterdir()):
-        ending = path.stem.rpartition('_')[2]
-        if ending.isdecimal() and path.suffix in ('.pth', '.state'):
-            numbered.setdefault(int(ending), []).append(path)
+        name = NUMBERED.fullmatch(path.name)
+        if name:
+            numbered.setdefault(int(name[1] or name[2]), []).append(path)
     for number in sorted(numbered)[:-keep]:
         # The state first: while one is there, its networks are.
         for path in sorted(numbered[number], key=lambda path: path.suffix != '.state'):

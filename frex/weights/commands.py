@@ -1,5 +1,7 @@
 """`frex weights`: what each sub-command does."""
 
+import os
+import shlex
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
@@ -32,19 +34,22 @@ def list_files(args: Namespace) -> int:
 def download(args: Namespace) -> int:
     """Fetch what is asked for and not there; what cannot be had is told, one line a file, with all that is needed to get it by hand."""
     files = asked(args.names, args.task)
-    print(f'into {home(args.weights).absolute()}')
+    folder = home(args.weights).absolute()
+    print(f'into {folder}')
+    if folder not in [place.absolute() for place in places()]:
+        print(f'training looks there after: export FREX_HOME={shlex.quote(str(folder))}')
     missing = []
     for file in files:
         try:
             path, how = fetch(file, args.weights, args.mirror, offline=args.offline)
         except Unreachable as error:
             missing.append(file)
-            print(by_hand(file, error.answers, home(args.weights)), file=sys.stderr)
+            print(by_hand(file, error.answers, folder), file=sys.stderr)
         else:
             print(f'{file.key}: {path} ({how}; licence: {file.licence})')
     if missing:
         reason = 'with --offline nothing is fetched' if args.offline else 'no address gave them; try --mirror URL'
-        raise FRExError(f'{len(missing)} of {len(files)} files are not there: {reason}, or put them into {home(args.weights).absolute()}')
+        raise FRExError(f'{len(missing)} of {len(files)} files are not there: {reason}, or put them into {folder}')
     return 0
 
 
@@ -64,7 +69,8 @@ def asked(names: Sequence[str], task: str | None) -> list[WeightFile]:
 
 def check(args: Namespace) -> int:
     """Status 1 unless all that is asked for is there and whole; networks that FREx builds must also fit, key by key."""
-    names = args.names or [file.key for file in needed_for(args.task) if args.task or look(file, args.weights).state is not State.MISSING]
+    wanted = [file.key for file in needed_for(args.task)] if args.task else []
+    names = [*args.names, *wanted] or [file.key for file in needed_for(None) if look(file, args.weights).state is not State.MISSING]
     if not names:
         raise FRExError(
             f'no file of weights in {", ".join(map(str, places(args.weights)))}; get them with: frex weights download --for train'
@@ -86,19 +92,15 @@ def describe(name: str, path: Path, param_key: str) -> str:
     """What a whole file holds; raises FRExError where its network cannot be built."""
     from frex.weights.network_file import BUILT, check_network, read_network
 
-    if name in manifest() and name not in BUILT:
-        return 'whole'
+    digest = sha256(path)
+    known = name if name in manifest() else next((file.key for file in manifest().values() if file.sha256 and file.has_sum(digest)), None)
+    if known is not None and known not in BUILT:
+        return f'whole, it is {known}'
     network = read_network(path, param_key)
     check_network(network, str(path))
     weights = sum(value.numel() for value in network.state.values())
-    return f'{network.kind} with {len(network.state)} tensors, {weights / 1e6:.1f} M weights; {known_sum(path)}'
-
-
-def known_sum(path: Path) -> str:
-    """Whether a file is, byte for byte, one of the manifest."""
-    digest = sha256(path)
-    keys = [file.key for file in manifest().values() if file.sha256 and file.has_sum(digest)]
-    return f'it is {keys[0]}' if keys else 'its sum is not in the manifest'
+    whose = f'it is {known}' if known else 'its sum is not in the manifest'
+    return f'{network.kind} with {len(network.state)} tensors, {weights / 1e6:.1f} M weights; {whose}'
 
 
 def convert(args: Namespace) -> int:
@@ -107,15 +109,11 @@ def convert(args: Namespace) -> int:
 
     if args.target.suffix != '.safetensors':
         raise FRExError(f'{args.target}: give a name that ends in .safetensors')
-    if args.target.exists() and not args.overwrite:
+    if os.path.lexists(args.target) and not args.overwrite:
         raise FRExError(f'{args.target}: is there already; --overwrite replaces it')
     source = locate(args.source, args.weights)
     network = read_network(source, args.param_key)
     check_network(network, str(source))
-    try:
-        args.target.parent.mkdir(parents=True, exist_ok=True)
-        save_safetensors(args.target, network)
-    except OSError as error:
-        raise FRExError(f'{args.target}: cannot be written ({error.strerror or error})') from None
+    save_safetensors(args.target, network)
     print(f'{args.target}: {network.kind} of {source}')
     return 0

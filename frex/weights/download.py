@@ -70,7 +70,7 @@ def _download(file: WeightFile, target: Path, urls: Sequence[str], pause: float)
                 answers[url] = _reason(error)
                 break
             digest = sha256(part)
-            if file.has_sum(digest) and (file.sha256 or _begins_like_weights(part)):
+            if file.has_sum(digest) and (file.sha256 or _looks_like_weights(part)):
                 os.replace(part, target)
                 return f'from {url}' if file.sha256 else f'from {url}; nobody states its sha256, this one has {digest}'
             part.unlink()
@@ -78,11 +78,13 @@ def _download(file: WeightFile, target: Path, urls: Sequence[str], pause: float)
     raise Unreachable(answers)
 
 
-def _begins_like_weights(path: Path) -> bool:
-    """Not a web page: pickles, zips, and JSON after the eight bytes of its length."""
+def _looks_like_weights(path: Path) -> bool:
+    """Not a web page: whole pickles, zips, and JSON after the eight bytes of its length."""
     with path.open('rb') as stream:
-        start = stream.read(9)
-    return start.startswith((b'\x80', b'PK\x03\x04')) or start[8:] == b'{'
+        content = stream.read(9)
+        stream.seek(max(0, path.stat().st_size - 1))
+        is_pickle = content.startswith(b'\x80') and stream.read() == b'.'
+    return is_pickle or content.startswith(b'PK\x03\x04') or content[8:] == b'{'
 
 
 def _bring(file: WeightFile, url: str, part: Path, pause: float) -> None:

@@ -220,8 +220,12 @@ def save_checkpoint(path: Path, states: Mapping[str, State], options: Mapping[st
 
 
 def save_safetensors(path: Path, file: NetworkFile) -> None:
-    """One file from which `read_network` and `build_network` make the network again."""
+    """One file from which `read_network` and `build_network` make the network again; raises FRExError where it cannot be written."""
     state = {name: value.detach().cpu().contiguous().clone() for name, value in file.state.items()}
     network = json.dumps({'type': file.kind, **file.arguments})
-    with replacing(path) as part:
-        safetensors.torch.save_file(state, part, {'format': 'pt', 'network': network})
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as part:
+            safetensors.torch.save_file(state, part, {'format': 'pt', 'network': network})
+    except (OSError, safetensors.SafetensorError) as error:
+        raise FRExError(f'{path}: cannot be written ({error})') from None

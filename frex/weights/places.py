@@ -36,9 +36,9 @@ class Finding(NamedTuple):
 def home(folder: Path | None = None) -> Path:
     """Where downloads go: `folder` (`--weights`), else `$FREX_HOME`, else `./weights` if it is there, else the user's cache."""
     if folder is not None:
-        return folder.expanduser()
+        return Path(os.path.expanduser(folder))
     if os.environ.get('FREX_HOME'):
-        return Path(os.environ['FREX_HOME']).expanduser()
+        return Path(os.path.expanduser(os.environ['FREX_HOME']))
     return Path('weights') if Path('weights').is_dir() else user_cache_path('frex') / 'weights'
 
 
@@ -104,8 +104,8 @@ def locate(name: str | Path, folder: Path | None = None) -> Path:
             return finding.path
         what = 'is missing' if finding.state is State.MISSING else f'is damaged ({finding.path}: {finding.detail})'
         raise FRExError(f'{finding.file.file} {what}; get it with: frex weights download {name}')
-    path = Path(name).expanduser()
-    if not path.is_file():
+    path = Path(os.path.expanduser(name))
+    if not os.path.isfile(path):
         hint = nearest(str(name), list(manifest())) if path.parent == Path() else f'give a file, or a key of: {", ".join(manifest())}'
         raise FRExError(f'no file {name}; {hint}')
     return path

@@ -8,9 +8,8 @@ from typing import Any
 from torch import nn
 
 from frex.errors import FRExError
-from frex.weights.network_file import PARTS, NetworkFile, read_network
-from frex.weights.state import as_state, check_fits, load_strict
-from frex.weights.torch_file import read_torch_file
+from frex.weights.network_file import PARTS, NetworkFile, read_network, read_state
+from frex.weights.state import check_fits, load_strict
 from frex_arch import FREx, FREx3D
 
 Net = FREx | FREx3D
@@ -29,7 +28,7 @@ def prior_of(net: Net, name: str) -> nn.Module | None:
 def read_prior(name: str, path: Path) -> NetworkFile:
     """The file of one part, or a checkpoint of FREx that has it; raises FRExError where it holds something else."""
     if name == 'backbone':
-        state = as_state(read_torch_file(path), str(path))
+        state = read_state(path, None)
         # ImageNet's classifier is no part of Enc_3D.
         return NetworkFile(PRIORS[name], {}, {key: value for key, value in state.items() if not key.startswith(('norm.', 'head.'))})
     file = read_network(path)

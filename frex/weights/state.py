@@ -69,8 +69,13 @@ def mismatch(net: nn.Module, state: State) -> str:
         'missing': own.keys() - state.keys(),
         'unexpected': state.keys() - own.keys(),
         'of another shape': {name for name in own.keys() & state.keys() if own[name].shape != state[name].shape},
+        'of another kind of number': {name for name in own.keys() & state.keys() if _kind(own[name]) != _kind(state[name])},
     }
     return '; '.join(f'{len(names)} {what} ({_by_prefix(names)})' for what, names in problems.items() if names)
+
+
+def _kind(value: Tensor) -> tuple[bool, bool]:
+    return value.is_floating_point(), value.is_complex()
 
 
 def _by_prefix(names: Iterable[str], depth: int = 2, most: int = 4) -> str:

@@ -59,7 +59,7 @@ KNOWN = {ORDERED_DICTIONARY, COUNTER, REBUILT_PARAMETER, OLD_PARAMETER, *TENSORS
 MOST_DIMENSIONS = 8
 
 # What `torch.load` and `zipfile` raise for files that are not theirs, or damaged.
-UNREADABLE = (*MALFORMED, OSError, RuntimeError, MemoryError, NotImplementedError, struct.error, zipfile.BadZipFile, pickle.UnpicklingError)
+UNREADABLE = (*MALFORMED, OSError, RuntimeError, AssertionError, MemoryError, zipfile.BadZipFile, pickle.UnpicklingError)
 
 
 def read_torch_file(path: Path) -> Any:
