@@ -95,7 +95,7 @@ def describe(name: str, path: Path, param_key: str) -> str:
     digest = sha256(path)
     known = name if name in manifest() else next((file.key for file in manifest().values() if file.sha256 and file.has_sum(digest)), None)
     if known is not None and known not in BUILT:
-        return f'whole, it is {known}'
+        return 'whole' if known == name else f'whole, it is {known}'
     network = read_network(path, param_key)
     check_network(network, str(path))
     weights = sum(value.numel() for value in network.state.values())

@@ -79,11 +79,11 @@ def _download(file: WeightFile, target: Path, urls: Sequence[str], pause: float)
 
 
 def _looks_like_weights(path: Path) -> bool:
-    """Not a web page: whole pickles, zips, and JSON after the eight bytes of its length."""
+    """Not a web page: pickles (a `.pkl` to its end), zips, and JSON after the eight bytes of its length."""
     with path.open('rb') as stream:
         content = stream.read(9)
         stream.seek(max(0, path.stat().st_size - 1))
-        is_pickle = content.startswith(b'\x80') and stream.read() == b'.'
+        is_pickle = content.startswith(b'\x80') and ('.pkl' not in path.suffixes or stream.read() == b'.')
     return is_pickle or content.startswith(b'PK\x03\x04') or content[8:] == b'{'
 
 
