@@ -13,7 +13,7 @@ from frex.errors import FRExError, nearest
 from frex.models.critic import COMPARISONS, critic_names
 from frex.models.objective import TERMS, TERMS_2D, TERMS_3D
 from frex.models.train_options import TrainOptions
-from frex.options import Options, check_arguments, convert
+from frex.options import Options, arguments_of, check_arguments, convert
 from frex.weights.network_file import check_frex_arguments
 from frex.weights.priors import PRIORS
 from frex.weights.state import build_checked
@@ -57,17 +57,12 @@ def check_network(network: Options, where: str) -> None:
     constructor = registered(kind, ARCH_REGISTRY, f'{where}.type')
     if constructor.__module__.split('.')[0] != 'frex_arch':
         return
-    arguments = _arguments(network)
+    arguments = arguments_of(network)
     if constructor in (FREx, FREx3D):
         check_frex_arguments(constructor, arguments, where)
     check_arguments(constructor, arguments, where)
     with torch.device('meta'):
         build_checked(constructor, arguments, where)
-
-
-def _arguments(section: Options) -> Options:
-    """A network's or a loss's arguments."""
-    return {key: value for key, value in section.items() if key != 'type'}
 
 
 def check_sections(opt: Options, where: str) -> None:
@@ -125,7 +120,7 @@ def check_loss(loss: Options, where: str) -> None:
     constructor = registered(loss.get('type'), LOSS_REGISTRY, f'{where}.type')
     if constructor.__name__ == 'PerceptualLoss':
         raise FRExError(f"{where}.type: BasicSR's PerceptualLoss answers two losses at once; take VGGPerceptualLoss and StyleLoss")
-    arguments = _arguments(loss)
+    arguments = arguments_of(loss)
     if 'weights' not in inspect.signature(constructor).parameters:
         build_checked(constructor, arguments, where)
         return
@@ -138,7 +133,7 @@ def check_loss(loss: Options, where: str) -> None:
 
 def check_what_is_made(network: Options, keys: list[str], where: str) -> None:
     """A loss or critic looks at something that the network makes."""
-    fused = {*TERMS_2D, *(f'{kind}{name}{end}' for name in ('dual', 'multi_scale') for kind, end in (('network_d_', ''), ('', '_gan_opt')))}
+    fused = {*TERMS_2D, 'network_d_dual', 'dual_gan_opt', 'network_d_multi_scale', 'multi_scale_gan_opt'}
     prior = {*TERMS_3D, 'offset_norm_opt', 'network_d_latent', 'latent_gan_opt'}
     for key in keys:
         if network['type'] == FREx3D.__name__ and key in fused:
@@ -150,7 +145,7 @@ def check_what_is_made(network: Options, keys: list[str], where: str) -> None:
 def check_parts(opt: Options, options: TrainOptions, where: str) -> None:
     """Parts of the network that are named, and parts of a batch."""
     with torch.device('meta'):
-        net = ARCH_REGISTRY.get(opt['network_g']['type'])(**_arguments(opt['network_g']))
+        net = ARCH_REGISTRY.get(opt['network_g']['type'])(**arguments_of(opt['network_g']))
     parts = [name for name, _ in net.named_modules()]
     for part in options.frozen_parts:
         if part not in parts:

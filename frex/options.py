@@ -122,6 +122,11 @@ def check_arguments(function: Callable[..., Any], arguments: Any, where: str) ->
             raise FRExError(f'{where}.{key}: unknown key; {nearest(str(key), known)}')
 
 
+def arguments_of(section: Mapping[str, Any]) -> Options:
+    """A network's or a loss's arguments: all of its section but the `type`."""
+    return {key: value for key, value in section.items() if key != 'type'}
+
+
 def read_options(args: Namespace) -> Options:
     """What the user asks for: the file of `-opt`, with `--force_yml` laid over it."""
     opt = load_options(find_option_file(args.opt))

@@ -13,7 +13,8 @@ from basicsr.utils.registry import ARCH_REGISTRY, LOSS_REGISTRY
 
 from frex.errors import FRExError, nearest
 from frex.losses.lpips_loss import TRUNKS, LPIPSLoss
-from frex.options import Options
+from frex.options import Options, arguments_of
+from frex.text import in_columns
 from frex.weights.manifest import manifest
 from frex.weights.network_file import read_state
 from frex.weights.places import locate
@@ -80,9 +81,8 @@ def _default_weights(loss: Options) -> str:
 
 def table(lines: list[Line]) -> str:
     """All files, and what mends those that cannot be used."""
-    rows = [('OPTION', 'FILE', 'STATE', 'MEND')] + [(line.option, line.name, line.problem or 'fits', line.mend) for line in lines]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return '\n'.join('  '.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
+    rows = [(line.option, line.name, line.problem or 'fits', line.mend) for line in lines]
+    return '\n'.join(in_columns([('OPTION', 'FILE', 'STATE', 'MEND'), *rows]))
 
 
 def _is_first_process() -> bool:
@@ -122,7 +122,7 @@ def _check_content(option: str, path: Path, opt: Options) -> None:
     part = key.removeprefix(PREFIX)
     if section == 'train':
         loss = opt['train'][key]
-        build_checked(LOSS_REGISTRY.get(loss['type']), {name: value for name, value in loss.items() if name != 'type'}, option)
+        build_checked(LOSS_REGISTRY.get(loss['type']), arguments_of(loss), option)
     elif key == 'resume_state':
         read_torch_file(path)
         _check_networks_of(path, opt)
@@ -152,7 +152,7 @@ def _build(opt: Options, network: str) -> Any:
     # Not by BasicSR's build_network, which opens the log before there is a folder for it.
     if opt.get(network) is None:
         raise FRExError(f'there is no {network} for it')
-    return ARCH_REGISTRY.get(opt[network]['type'])(**{key: value for key, value in opt[network].items() if key != 'type'})
+    return ARCH_REGISTRY.get(opt[network]['type'])(**arguments_of(opt[network]))
 
 
 def _how_to_mend(option: str, path: Path, opt: Options) -> str:

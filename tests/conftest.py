@@ -30,3 +30,15 @@ def face_folder(tmp_path_factory):
         coarse = rng.integers(0, 256, (6, 6, 3), dtype=np.uint8)
         cv2.imwrite(str(folder / f'face{number}.{suffix}'), cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC))
     return folder
+
+
+@pytest.fixture
+def manifest_of(monkeypatch):
+    """Puts files in the place of the manifest's."""
+
+    def replace(*files):
+        known = {file.key: file for file in files}
+        for module in ('manifest', 'places', 'commands'):
+            monkeypatch.setattr(f'frex.weights.{module}.manifest', lambda: known)
+
+    return replace

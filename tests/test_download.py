@@ -557,18 +557,6 @@ def test_a_killed_process_is_resumed_by_the_next(folder, serve):
 # --- The command
 
 
-@pytest.fixture
-def manifest_of(monkeypatch):
-    """Puts files in the place of the manifest's."""
-
-    def put(*files):
-        known = {file.key: file for file in files}
-        for module in ('manifest', 'places', 'commands'):
-            monkeypatch.setattr(f'frex.weights.{module}.manifest', lambda: known)
-
-    return put
-
-
 def download(*arguments):
     return main(['weights', 'download', *map(str, arguments)])
 

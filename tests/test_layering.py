@@ -14,6 +14,7 @@ RANKS = {
     'frex_arch': 0,
     'frex.errors': 1,
     'frex.files': 1,
+    'frex.text': 1,
     'frex.images': 2,
     'frex.options': 2,
     'frex.data': 3,

@@ -59,18 +59,6 @@ def _only_this_folder(tmp_path, monkeypatch):
     monkeypatch.delitem(sys.modules, 'facexlib', raising=False)
 
 
-@pytest.fixture
-def manifest_of(monkeypatch):
-    """Puts files in the place of the manifest's."""
-
-    def replace(*files):
-        known = {file.key: file for file in files}
-        for module in ('manifest', 'places', 'commands'):
-            monkeypatch.setattr(f'frex.weights.{module}.manifest', lambda: known)
-
-    return replace
-
-
 def put(place, content=CONTENT, name='good.pth'):
     path = Path(place).absolute() / name
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-from frex.options import CHECKOUT, Options, load_options
+from frex.options import CHECKOUT, Options, arguments_of, load_options
 from frex_arch import FREx
 
 TINY_OPTIONS = CHECKOUT / 'options' / 'train_frex_tiny.yml'
@@ -12,8 +12,7 @@ TINY_OPTIONS = CHECKOUT / 'options' / 'train_frex_tiny.yml'
 
 def tiny_network_options(**changes: Any) -> Options:
     """Arguments of the tiny network, with `changes`."""
-    network = load_options(TINY_OPTIONS)['network_g'] | changes
-    return {key: value for key, value in network.items() if key != 'type'}
+    return arguments_of(load_options(TINY_OPTIONS)['network_g'] | changes)
 
 
 def tiny_frex(seed: int = 0, **changes: Any) -> FREx:

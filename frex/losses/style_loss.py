@@ -1,12 +1,10 @@
 """Style: not in the paper, but in the authors' training."""
 
-from collections.abc import Mapping
-
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
-from frex.losses.vgg import LAYER_WEIGHTS, VGGFeatures, weighted_l1
+from frex.losses.vgg import VGGLoss
 
 
 def gram(feature: Float[Tensor, 'batch channel height width']) -> Float[Tensor, 'batch channel channel']:
@@ -15,16 +13,8 @@ def gram(feature: Float[Tensor, 'batch channel height width']) -> Float[Tensor, 
     return torch.einsum('bcp,bdp->bcd', flat, flat) / flat[0].numel()
 
 
-class StyleLoss(nn.Module):
+class StyleLoss(VGGLoss):
     """Weighted L1 of the Gram matrices of VGG19's features before their activations (Gatys et al. 2016)."""
 
-    def __init__(self, loss_weight: float = 1.0, layer_weights: Mapping[str, float] | None = None, weights: str | None = 'vgg19') -> None:
-        super().__init__()
-        self.loss_weight = loss_weight
-        self.layer_weights = layer_weights or LAYER_WEIGHTS
-        self.vgg = VGGFeatures(list(self.layer_weights), weights)
-
-    def forward(self, image: Float[Tensor, 'batch 3 height width'], gt: Float[Tensor, 'batch 3 height width']) -> Float[Tensor, '']:
-        """Images are RGB in [-1, 1]."""
-        styles, targets = ({name: gram(value) for name, value in self.vgg(x).items()} for x in (image, gt.detach()))
-        return self.loss_weight * weighted_l1(styles, targets, self.layer_weights)
+    def describe(self, feature: Float[Tensor, 'batch channel height width']) -> Float[Tensor, 'batch channel channel']:
+        return gram(feature)

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 from torchvision.models import vgg19
@@ -22,7 +23,7 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class VGGFeatures(nn.Module):
-    """Frozen VGG19. `weights` is a key of the manifest or a file; random if None, which is for tests only."""
+    """Frozen VGG19 up to the last of `layers`; `weights` as for `VGGLoss`."""
 
     mean: Tensor
     std: Tensor
@@ -67,6 +68,24 @@ def _features(path: Path | None) -> nn.Sequential:
     return net.features
 
 
-def weighted_l1(features: Mapping[str, Tensor], targets: Mapping[str, Tensor], weights: Mapping[str, float]) -> Float[Tensor, '']:
-    """Weighted sum over layers of the mean absolute difference."""
-    return torch.stack([weight * (features[name] - targets[name]).abs().mean() for name, weight in weights.items()]).sum()
+class VGGLoss(nn.Module):
+    """Weighted sum over layers of the mean absolute difference of what `describe` says of VGG19's features.
+
+    `weights` is a key of the manifest or a file; random if None, which is for tests only.
+    """
+
+    def __init__(self, loss_weight: float = 1.0, layer_weights: Mapping[str, float] | None = None, weights: str | None = 'vgg19') -> None:
+        super().__init__()
+        self.loss_weight = loss_weight
+        self.layer_weights = layer_weights or LAYER_WEIGHTS
+        self.vgg = VGGFeatures(list(self.layer_weights), weights)
+
+    def describe(self, feature: Float[Tensor, 'batch channel height width']) -> Float[Tensor, 'batch ...']:
+        """What is compared of one layer's feature."""
+        return feature
+
+    def forward(self, image: Float[Tensor, 'batch 3 height width'], gt: Float[Tensor, 'batch 3 height width']) -> Float[Tensor, '']:
+        """Images are RGB in [-1, 1]."""
+        features, targets = self.vgg(image), self.vgg(gt.detach())
+        terms = [w * F.l1_loss(self.describe(features[name]), self.describe(targets[name])) for name, w in self.layer_weights.items()]
+        return self.loss_weight * torch.stack(terms).sum()

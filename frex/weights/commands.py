@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from frex.errors import FRExError
+from frex.text import in_columns
 from frex.weights.download import Unreachable, fetch
 from frex.weights.manifest import WeightFile, entry, manifest, needed_for
 from frex.weights.places import State, home, locate, look, places, sha256
@@ -21,9 +22,8 @@ def list_files(args: Namespace) -> int:
         (file.key, state.value, f'{file.size:,}' if file.size else '?', ', '.join(file.tasks) or '-', file.purpose, file.licence)
         for file, state, _, _ in findings
     ]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row, finding in zip(rows, [None, *findings], strict=True):
-        print('  '.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    for line, finding in zip(in_columns(rows), [None, *findings], strict=True):
+        print(line)
         if finding is not None and finding.path is not None:
             print(f'    {finding.path}{f": {finding.detail}" if finding.detail else ""}')
     print(f'searched in this order: {", ".join(map(str, places(args.weights)))}')
@@ -56,7 +56,7 @@ def download(args: Namespace) -> int:
 def by_hand(file: WeightFile, answers: dict[str, str], folder: Path) -> str:
     """All that one needs to get a file by other means, in one line."""
     addresses = ', '.join(f'{url} ({answer})' for url, answer in answers.items())
-    return f'{file.file}: {file.described_size}, sha256 {file.described_sum}, from {addresses}; put it into {folder.absolute()}'
+    return f'{file.file}: {file.described_size}, sha256 {file.described_sum}, from {addresses}; put it into {folder}'
 
 
 def asked(names: Sequence[str], task: str | None) -> list[WeightFile]:
@@ -92,8 +92,8 @@ def describe(name: str, path: Path, param_key: str) -> str:
     """What a whole file holds; raises FRExError where its network cannot be built."""
     from frex.weights.network_file import BUILT, check_network, read_network
 
-    digest = sha256(path)
-    known = name if name in manifest() else next((file.key for file in manifest().values() if file.sha256 and file.has_sum(digest)), None)
+    # `locate` has verified what is named by its key.
+    known = name if name in manifest() else key_of(path)
     if known is not None and known not in BUILT:
         return 'whole' if known == name else f'whole, it is {known}'
     network = read_network(path, param_key)
@@ -101,6 +101,12 @@ def describe(name: str, path: Path, param_key: str) -> str:
     weights = sum(value.numel() for value in network.state.values())
     whose = f'it is {known}' if known else 'its sum is not in the manifest'
     return f'{network.kind} with {len(network.state)} tensors, {weights / 1e6:.1f} M weights; {whose}'
+
+
+def key_of(path: Path) -> str | None:
+    """The manifest's key of a file that is byte for byte what it lists."""
+    digest = sha256(path)
+    return next((file.key for file in manifest().values() if file.sha256 and file.has_sum(digest)), None)
 
 
 def convert(args: Namespace) -> int:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from frex.errors import FRExError
 from frex.files import replacing
-from frex.options import check_arguments
+from frex.options import arguments_of, check_arguments
 from frex.weights import eg3d_layout, stylegan2_layout
 from frex.weights.inert_pickle import MALFORMED
 from frex.weights.nvidia_pickle import MOST_VALUES, plain_value, read_nvidia_pickle
@@ -100,7 +100,7 @@ def _named(network: Any, state: State, path: Path) -> NetworkFile:
     if not isinstance(network, dict) or network.get('type') not in NETWORKS:
         named = network.get('type') if isinstance(network, dict) else network
         raise FRExError(f'{path}: holds the network {named!r}; FREx knows {", ".join(NETWORKS)}')
-    return NetworkFile(network['type'], {key: value for key, value in network.items() if key != 'type'}, state)
+    return NetworkFile(network['type'], arguments_of(network), state)
 
 
 def read_safetensors(path: Path) -> tuple[dict[str, str], State]:
