@@ -146,7 +146,7 @@ def test_an_empty_folder_is_named(tmp_path):
     [
         ('[1', 'is not EG3D'),
         ('{"labels": null}', 'is not EG3D'),
-        ('{"labels": [["face0.png", [1, 2]]]}', r'face0\.png has shape \(2,\)'),
+        ('{"labels": [["face0.png", [1, 2]]]}', r'face0\.png is not 25 finite numbers'),
         ('{"labels": []}', r'no camera for 5 of 5 pictures, first face0\.png'),
     ],
 )

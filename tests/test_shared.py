@@ -10,8 +10,8 @@ import torch
 
 from frex.cli.main import main
 from frex.cli.restore import main as inference
-from frex.data.cameras import read_cameras
 from frex.data.face_degradation_dataset import FaceDegradationDataset
+from frex.data.labels import read_labels
 from frex.demo import ASTRONAUT_LANDMARKS, HOPPER_LANDMARKS
 from frex.images import read_image
 from frex_arch.camera import FFHQ_FOCAL, unpack_camera, view_angles
@@ -23,7 +23,7 @@ SHARED = Path(__file__).parent.parent.parent / 'shared'
 
 @pytest.fixture(scope='module')
 def cameras():
-    labels = read_cameras(SHARED / 'data/eg3d512/dataset.json')
+    labels = read_labels(SHARED / 'data/eg3d512/dataset.json').cameras
     return {path.name: labels[path.name] for path in sorted((SHARED / 'data/eg3d512').glob('*.jpg'))}
 
 

@@ -10,8 +10,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from frex.data.cameras import read_cameras
 from frex.data.degradation import PRESETS, Degradation, FloatImage, degrade, draw
+from frex.data.labels import read_labels
 from frex.errors import FRExError, nearest
 from frex.images import list_images, read_image, resize
 from frex.options import convert
@@ -74,7 +74,7 @@ class FaceDegradationDataset(Dataset):
     def _cameras(self, where: str) -> dict[str, np.ndarray] | None:
         if self.options.camera_labels is None:
             return None
-        cameras = read_cameras(Path(self.options.camera_labels))
+        cameras = read_labels(Path(self.options.camera_labels)).cameras
         missing = [path.name for path in self.paths if path.name not in cameras]
         if missing:
             raise FRExError(f'{where}.camera_labels: no camera for {len(missing)} of {len(self.paths)} pictures, first {missing[0]}')

@@ -1,0 +1,70 @@
+"""Labels of faces in EG3D's `dataset.json`, keyed by file name, never by position."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32
+
+from frex.errors import FRExError
+from frex.files import replacing
+
+CameraLabel = Float32[np.ndarray, '25']
+CropLabel = Float32[np.ndarray, '3']
+LAYOUT = "EG3D's dataset.json, {'labels': [[file name, 25 numbers], ...], 'crops': [[file name, 3 numbers], ...]}"
+
+
+@dataclass(frozen=True)
+class Labels:
+    """By file name; a name that stands in one folder only is also known without it.
+
+    `crops` (s, t_x, t_y) lead from each picture's frame to EG3D's; EG3D's own files have none.
+    """
+
+    cameras: dict[str, CameraLabel]
+    crops: dict[str, CropLabel] = field(default_factory=dict)
+
+
+def read_labels(path: Path) -> Labels:
+    """Raises FRExError where the file is missing or not in EG3D's layout."""
+    try:
+        return parse_labels(path.read_text(encoding='utf-8'), path)
+    except (OSError, UnicodeDecodeError) as error:
+        raise FRExError(f'camera_labels: {path} cannot be read ({error})') from None
+
+
+def parse_labels(text: str, path: Path) -> Labels:
+    """The labels in the text of `path`."""
+    try:
+        content = json.loads(text)
+        cameras, crops = _vectors(content['labels']), _vectors(content.get('crops') or ())
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise FRExError(f'camera_labels: {path} is not {LAYOUT} ({error!r})') from None
+    for vectors, length in ((cameras, 25), (crops, 3)):
+        for name, vector in vectors.items():
+            if vector.shape != (length,) or not np.isfinite(vector).all():
+                raise FRExError(f'camera_labels: {path}: the label of {name} is not {length} finite numbers')
+    return Labels(_also_by_bare_name(cameras), _also_by_bare_name(crops))
+
+
+def write_labels(path: Path, cameras: Mapping[str, Iterable[float]], crops: Mapping[str, Iterable[float]]) -> None:
+    """Write `dataset.json`, whole or not at all."""
+    content = {
+        'labels': [[name, [float(number) for number in cameras[name]]] for name in sorted(cameras)],
+        'crops': [[name, [float(number) for number in crops[name]]] for name in sorted(crops)],
+    }
+    with replacing(path) as part:
+        part.write_text(json.dumps(content), encoding='utf-8')
+
+
+def _vectors(entries: Any) -> dict[str, np.ndarray]:
+    return {PurePosixPath(name.replace('\\', '/')).as_posix(): np.asarray(vector, dtype=np.float32) for name, vector in entries}
+
+
+def _also_by_bare_name(vectors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    count = Counter(PurePosixPath(name).name for name in vectors)
+    return {PurePosixPath(name).name: vector for name, vector in vectors.items() if count[PurePosixPath(name).name] == 1} | vectors

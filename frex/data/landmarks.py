@@ -1,0 +1,66 @@
+"""Five landmarks (eyes, nose, corners of the mouth) between the head, EG3D's crop and the FFHQ alignment.
+
+Landmarks in pictures are in image widths.
+"""
+
+import numpy as np
+from jaxtyping import Float
+
+from frex_arch.camera import FFHQ_RADIUS
+
+# On Deep3DFaceRecon's mean head, in its units: x to image right, y up, z out of the face.
+MEAN_HEAD = np.array(
+    [
+        [-0.31148657, 0.29036078, 0.13377953],
+        [0.30979887, 0.28972036, 0.13179526],
+        [0.0032535, -0.04617932, 0.55244243],
+        [-0.25216928, -0.38133916, 0.22405732],
+        [0.2484662, -0.38128236, 0.22235769],
+    ]
+)
+# EG3D's crop shows one of those units in 300 of its 700 pixels, around their origin.
+CROP_UNIT = 300 / 700
+# Of the mean head in EG3D's world. Its labels were made with 0.27; then the cameras, at that distance from the head, were
+# moved to FFHQ_RADIUS from the origin, while the pictures stayed.
+_LABEL_UNIT = 0.27
+WORLD_ORIGIN = np.array([0.0, 0.006, 0.161])
+WORLD_UNIT = _LABEL_UNIT * (FFHQ_RADIUS - WORLD_ORIGIN[2]) / FFHQ_RADIUS
+
+Landmarks = Float[np.ndarray, '5 2']
+
+
+def head_in_world() -> Float[np.ndarray, '5 3']:
+    """The mean head's landmarks where EG3D's heads have theirs."""
+    return WORLD_UNIT * MEAN_HEAD + WORLD_ORIGIN
+
+
+def project(points: Float[np.ndarray, 'points 3'], camera: Float[np.ndarray, '25']) -> Float[np.ndarray, 'points 2']:
+    """Points of the world in the picture of a camera."""
+    cam2world, intrinsics = camera[:16].reshape(4, 4), camera[16:].reshape(3, 3)
+    seen = (points - cam2world[:3, 3]) @ cam2world[:3, :3]
+    return (seen / seen[:, 2:] @ intrinsics.T)[:, :2]
+
+
+def crop_to_eg3d(landmarks: Landmarks) -> Float[np.ndarray, '3']:
+    """The crop from the picture that shows `landmarks` to EG3D's, as EG3D's own tool cuts it (weak perspective).
+
+    Raises ValueError where the landmarks lie in one place.
+    """
+    model = np.hstack([MEAN_HEAD, np.ones((5, 1))])
+    rows, *_ = np.linalg.lstsq(model, landmarks, rcond=None)
+    unit = np.linalg.norm(rows[:3], axis=0).mean()
+    if not unit > 1e-6:
+        raise ValueError('the five landmarks lie in one place')
+    scale = CROP_UNIT / unit
+    return np.array([scale, *(0.5 - scale * rows[3])])
+
+
+def crop_from_ffhq(landmarks: Landmarks) -> Float[np.ndarray, '3']:
+    """The crop from the FFHQ alignment of a face to the picture that shows it upright with `landmarks`.
+
+    FFHQ's square, from eyes and mouth, without its rotation.
+    """
+    eyes, mouth = landmarks[:2].mean(axis=0), landmarks[3:].mean(axis=0)
+    across, down = landmarks[1] - landmarks[0], mouth - eyes
+    size = 2 * max(2.0 * np.hypot(*across), 1.8 * np.hypot(*down))
+    return np.array([size, *(eyes + 0.1 * down - size / 2)])
