@@ -3,7 +3,9 @@
 import inspect
 import re
 import warnings
-from typing import Any
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Literal
 
 import torch
 from basicsr.utils.registry import ARCH_REGISTRY, LOSS_REGISTRY, METRIC_REGISTRY, MODEL_REGISTRY, Registry
@@ -20,7 +22,7 @@ from frex.weights.state import build_checked
 from frex_arch import FREx, FREx3D
 
 SECTIONS = {
-    'val': ['val_freq', 'save_img', 'pbar', 'suffix', 'metrics', 'save_best'],
+    'val': ['val_freq', 'save_img', 'pbar', 'suffix', 'metrics', 'save_best', 'grid_images'],
     'logger': ['print_freq', 'save_checkpoint_freq', 'keep_last', 'use_tb_logger', 'wandb'],
 }
 PATH_HINTS = ['strict_load_g', 'param_key_g', 'resume_state', *(f'pretrain_network_{part}' for part in ('g', *PRIORS))]
@@ -31,9 +33,24 @@ PATH_KEYS = re.compile(
 )
 
 
+@dataclass(frozen=True)
+class DistOptions:
+    """`dist_params`, as BasicSR has it, and how many minutes processes wait for each other."""
+
+    backend: Literal['nccl', 'gloo'] = 'nccl'
+    port: int | None = None
+    """For Slurm; torchrun has its own."""
+    timeout: float | None = None
+
+    def arguments(self) -> Options:
+        """Those of BasicSR's `init_dist`."""
+        return vars(self) | {'timeout': None if self.timeout is None else timedelta(minutes=self.timeout)}
+
+
 def check(opt: Options, where: str) -> None:
     """All of a run but its files of weights; models other than FREx's own are left to BasicSR, but for their networks."""
     registered(opt['model_type'], MODEL_REGISTRY, f'{where}: model_type')
+    convert(DistOptions, opt.get('dist_params') or {}, f'{where}: dist_params')
     for key, network in opt.items():
         if key.startswith('network_') and network is not None:
             check_network(network, f'{where}: {key}')
@@ -86,13 +103,24 @@ def check_what_is_kept(opt: Options, where: str) -> None:
     val = opt.get('val') or {}
     metrics = val.get('metrics') or {}
     for name, metric in metrics.items():
-        registered(metric.get('type'), METRIC_REGISTRY, f'{where}: val.metrics.{name}.type')
+        kind = registered(metric.get('type'), METRIC_REGISTRY, f'{where}: val.metrics.{name}.type')
+        check_metric(kind, arguments_of(metric, 'better'), f'{where}: val.metrics.{name}')
     for name in val.get('save_best') or ():
         if name not in metrics:
             raise FRExError(f'{where}: val.save_best: no metric {name!r}; {nearest(str(name), list(metrics))}')
     keep = opt['logger'].get('keep_last')
     if keep is not None and (not isinstance(keep, int) or keep < 1):
         raise FRExError(f'{where}: logger.keep_last: a number of checkpoints is needed, not {keep!r}')
+
+
+def check_metric(kind: Any, arguments: Options, where: str) -> None:
+    """Keys, and that none is missing."""
+    check_arguments(kind, arguments, where)
+    pictures = {} if inspect.isclass(kind) else {'img': None, 'img2': None}
+    try:
+        inspect.signature(kind).bind(**pictures, **arguments)
+    except TypeError as error:
+        raise FRExError(f'{where}: {error}') from None
 
 
 def check_training(opt: Options, where: str) -> None:

@@ -7,9 +7,11 @@ import importlib
 import os
 import random
 import signal
+import subprocess
 import sys
 import threading
 import types
+from datetime import timedelta
 from typing import Any
 
 
@@ -25,6 +27,7 @@ def install() -> None:
     prefetch.PrefetchGenerator.__next__ = _prefetch_next
     dist_util: Any = importlib.import_module('basicsr.utils.dist_util')
     dist_util._init_dist_pytorch = init_process_group
+    dist_util._init_dist_slurm = init_process_group_of_slurm
     base_model: Any = importlib.import_module('basicsr.models.base_model')
     base_model.BaseModel.model_to_device = _model_to_device
 
@@ -96,14 +99,29 @@ def _prefetch_next(self: Any) -> Any:
     return item
 
 
-def init_process_group(backend: str, **kwargs: Any) -> None:
-    """basicsr takes rank modulo the number of GPUs for the GPU, and divides by zero without one; torchrun says LOCAL_RANK."""
+def init_process_group(backend: str, timeout: timedelta | None = None, port: int | None = None) -> None:
+    """basicsr takes rank modulo the number of GPUs for the GPU, and divides by zero without one; torchrun says LOCAL_RANK, and the port."""
     import torch
     import torch.distributed as dist
 
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ.get('LOCAL_RANK', 0)))
-    dist.init_process_group(backend=backend if torch.cuda.is_available() else 'gloo', **kwargs)
+    dist.init_process_group(backend=backend if torch.cuda.is_available() else 'gloo', timeout=timeout)
+
+
+def init_process_group_of_slurm(backend: str, timeout: timedelta | None = None, port: int | None = None) -> None:
+    """The same division by zero; what Slurm says is put where torchrun would say it, the port as in basicsr."""
+    first = subprocess.run(
+        ['scontrol', 'show', 'hostnames', os.environ['SLURM_NODELIST']], check=True, capture_output=True, text=True
+    ).stdout.split()[0]
+    os.environ |= {
+        'MASTER_ADDR': first,
+        'MASTER_PORT': str(port or os.environ.get('MASTER_PORT', 29500)),
+        'WORLD_SIZE': os.environ['SLURM_NTASKS'],
+        'RANK': os.environ['SLURM_PROCID'],
+        'LOCAL_RANK': os.environ['SLURM_LOCALID'],
+    }
+    init_process_group(backend, timeout)
 
 
 def _model_to_device(self: Any, net: Any) -> Any:

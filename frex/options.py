@@ -122,9 +122,9 @@ def check_arguments(function: Callable[..., Any], arguments: Any, where: str) ->
             raise FRExError(f'{where}.{key}: unknown key; {nearest(str(key), known)}')
 
 
-def arguments_of(section: Mapping[str, Any]) -> Options:
-    """A network's or a loss's arguments: all of its section but the `type`."""
-    return {key: value for key, value in section.items() if key != 'type'}
+def arguments_of(section: Mapping[str, Any], *others: str) -> Options:
+    """A network's, loss's or metric's arguments: all of its section but the `type`, and `others` that are not for it."""
+    return {key: value for key, value in section.items() if key not in ('type', *others)}
 
 
 def read_options(args: Namespace) -> Options:
@@ -147,7 +147,8 @@ def complete(opt: Options, args: Namespace, root: Path, is_train: bool, num_devi
     asked = opt.get('num_gpu', 'auto')
     opt = merge({'manual_seed': 0, 'logger': {'print_freq': 100, 'save_checkpoint_freq': 5000, 'use_tb_logger': False}}, opt)
     if opt.get('val') or not is_train:
-        opt = merge({'val': {'val_freq': 5000, 'save_img': False, 'suffix': None}}, opt | {'val': opt.get('val') or {}})
+        val = {'val_freq': 5000, 'save_img': False, 'suffix': None} | (opt.get('val') or {})
+        opt = opt | {'val': val | {'metrics': {name: metric for name, metric in (val.get('metrics') or {}).items() if metric}}}
     opt |= {
         'name': name,
         'is_train': is_train,

@@ -1,6 +1,5 @@
 """BasicSR's training and test pipelines, with FREx registered and what a run needs checked before anything is created."""
 
-import logging
 import os
 import shlex
 import sys
@@ -8,6 +7,7 @@ import time
 from argparse import Namespace
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -21,7 +21,7 @@ from frex import compat
 from frex.data.face_degradation_dataset import FaceDegradationDataset
 from frex.data.sampler import VisitSampler
 from frex.errors import FRExError
-from frex.options import Options, complete, read_options
+from frex.options import Options, complete, convert, read_options
 from frex.weights.torch_file import read_torch_file
 
 compat.install()
@@ -33,10 +33,12 @@ from basicsr.utils import check_resume, set_random_seed  # noqa: E402
 from basicsr.utils.dist_util import get_dist_info, init_dist, master_only  # noqa: E402
 from basicsr.utils.misc import mkdir_and_rename  # noqa: E402
 
-from frex.checks import check  # noqa: E402
+from frex.checks import DistOptions, check  # noqa: E402
+from frex.models.scalars import forget_scalars_after, scalars_path  # noqa: E402
 from frex.models.training_state import StopSignal, gathered  # noqa: E402
 from frex.preflight import preflight  # noqa: E402
 from frex.registry import register  # noqa: E402
+from frex.train_log import Listener, TrainLog, quiet  # noqa: E402
 
 
 def train(args: Namespace, on_log: Callable[[Options], None] | None = None) -> None:
@@ -46,19 +48,20 @@ def train(args: Namespace, on_log: Callable[[Options], None] | None = None) -> N
     """
     asked, opt = _prepare(args, is_train=True)
     pipeline: Any = basicsr.train
+    stop = StopSignal()
     mends: dict[str, Any] = {
         'parse_options': lambda root_path, is_train: (_start_process(opt, args), args),
         'load_resume_state': load_resume_state,
         'make_exp_dirs': make_folders,
         'copy_opt_file': lambda opt_file, folder: write_options(asked, Path(folder) / Path(opt_file).name),
         'EnlargedSampler': choose_sampler,
+        'MessageLogger': TrainLog,
+        'build_model': _with_stop(pipeline.build_model, stop),
         'create_train_val_dataloader': _with_true_epochs(pipeline.create_train_val_dataloader),
     }
-    stop = StopSignal()
-    mends['build_model'] = _with_stop(pipeline.build_model, stop)
     if on_log is not None:
-        mends['get_root_logger'] = _quiet(pipeline.get_root_logger)
-        mends['MessageLogger'] = lambda opt, start_iter, tb_logger: Listener(on_log, opt['train']['total_iter'])
+        mends['get_root_logger'] = quiet(pipeline.get_root_logger)
+        mends['MessageLogger'] = partial(Listener, on_log)
     if not torch.cuda.is_available():
         mends['CUDAPrefetcher'] = lambda loader, opt: pipeline.CPUPrefetcher(loader)
     with mock.patch.multiple(pipeline, **mends), _process_group(), stop.heard():
@@ -103,7 +106,7 @@ def _start_process(opt: Options, args: Namespace) -> Options:
         if mp.get_start_method(allow_none=True) is None and 'fork' in mp.get_all_start_methods():
             # Else basicsr has every worker of every process import torch anew, in each epoch.
             mp.set_start_method('fork')
-        init_dist(launcher, **(opt.get('dist_params', {}) if launcher == 'slurm' else {}))
+        init_dist(launcher, **convert(DistOptions, opt.get('dist_params') or {}, 'dist_params').arguments())
     opt['rank'], opt['world_size'] = get_dist_info()
     set_random_seed(opt['manual_seed'] + opt['rank'])
     return opt
@@ -136,6 +139,8 @@ def load_resume_state(opt: Options) -> dict[str, Any] | None:
         return None
     state = _read_state(Path(path))
     check_resume(opt, state['iter'])
+    if opt['rank'] == 0:
+        forget_scalars_after(scalars_path(opt), state['iter'])
     opt['resumed'] = {'epoch': state['epoch'], 'iter': state['iter']}
     return state
 
@@ -164,33 +169,6 @@ def _read_state(path: Path) -> dict[str, Any]:
     if not isinstance(state, dict) or not all(isinstance(state.get(key), int) for key in ('epoch', 'iter')):
         raise FRExError(f'{path}: not a training state')
     return state
-
-
-class Listener:
-    """Takes the place of BasicSR's MessageLogger."""
-
-    def __init__(self, on_log: Callable[[Options], None], total_iter: int) -> None:
-        self.on_log = on_log
-        self.total_iter = total_iter
-
-    def reset_start_time(self) -> None:
-        """Nothing to time."""
-
-    def __call__(self, log: Options) -> None:
-        self.on_log(log | {'total_iter': self.total_iter})
-
-
-def _quiet(get_root_logger: Callable[..., logging.Logger]) -> Callable[..., logging.Logger]:
-    """Only warnings on the screen; the log file keeps everything."""
-
-    def get_quiet_logger(*args: Any, **kwargs: Any) -> logging.Logger:
-        logger = get_root_logger(*args, **kwargs)
-        for handler in logger.handlers:
-            if not isinstance(handler, logging.FileHandler):
-                handler.setLevel(logging.WARNING)
-        return logger
-
-    return get_quiet_logger
 
 
 def choose_sampler(dataset: Any, num_replicas: int, rank: int, ratio: int = 1) -> Any:

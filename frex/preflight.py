@@ -4,12 +4,13 @@ import inspect
 import os
 import shlex
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 import yaml
-from basicsr.utils.registry import ARCH_REGISTRY, LOSS_REGISTRY
+from basicsr.utils.registry import ARCH_REGISTRY, LOSS_REGISTRY, METRIC_REGISTRY
 
 from frex.errors import FRExError, nearest
 from frex.losses.lpips_loss import TRUNKS, LPIPSLoss
@@ -58,25 +59,29 @@ def named_files(opt: Options) -> dict[str, str]:
         named = {'path.resume_state': path['resume_state']}
     else:
         named = {f'path.{option}': name for option, name in path.items() if option.startswith(PREFIX)}
-    named |= {f'train.{key}.weights': name for key, name in _of_losses(opt).items()}
+    named |= {
+        f'{place}.weights': section.get('weights', _default_weights(section, kind)) for place, (section, kind) in _onlookers(opt).items()
+    }
     return {option: str(name) for option, name in named.items() if name is not None}
 
 
-def _of_losses(opt: Options) -> dict[str, str | None]:
-    """What the losses of FREx that look through a frozen network name as its `weights`, or mean without a word."""
-    named = {}
-    for key, loss in (opt.get('train') or {}).items() if opt['model_type'] == 'FRExModel' and opt['is_train'] else ():
-        is_loss = key.endswith('_opt') and isinstance(loss, dict)
-        if is_loss and 'weights' in inspect.signature(LOSS_REGISTRY.get(loss['type'])).parameters:
-            named[key] = loss.get('weights', _default_weights(loss))
-    return named
+def _onlookers(opt: Options) -> dict[str, tuple[Options, Callable[..., Any]]]:
+    """Losses and metrics of FREx that look through a frozen network: place in the options -> section, constructor."""
+    if opt['model_type'] != 'FRExModel':
+        return {}
+    losses = opt['train'] if opt['is_train'] else {}
+    found = {f'train.{key}': (loss, LOSS_REGISTRY) for key, loss in losses.items() if key.endswith('_opt') and isinstance(loss, dict)}
+    metrics = (opt.get('val') or {}).get('metrics') or {}
+    found |= {f'val.metrics.{name}': (metric, METRIC_REGISTRY) for name, metric in metrics.items()}
+    kinds = {place: (section, registry.get(section['type'])) for place, (section, registry) in found.items()}
+    return {place: (section, kind) for place, (section, kind) in kinds.items() if 'weights' in inspect.signature(kind).parameters}
 
 
-def _default_weights(loss: Options) -> str:
-    """The key of the manifest that a loss means without a word."""
-    if loss['type'] == LPIPSLoss.__name__:
-        return TRUNKS[loss.get('net', 'vgg')]
-    return str(inspect.signature(LOSS_REGISTRY.get(loss['type'])).parameters['weights'].default)
+def _default_weights(section: Options, kind: Callable[..., Any]) -> str:
+    """The key of the manifest that a loss or metric means without a word."""
+    if kind is LPIPSLoss:
+        return TRUNKS[section.get('net', 'vgg')]
+    return str(inspect.signature(kind).parameters['weights'].default)
 
 
 def table(lines: list[Line]) -> str:
@@ -118,11 +123,11 @@ def _how_to_get(option: str, name: str) -> str:
 
 def _check_content(option: str, path: Path, opt: Options) -> None:
     """Raise FRExError unless the file can be loaded into what the options describe."""
-    section, key, *_ = option.split('.')
+    place, _, key = option.rpartition('.')
     part = key.removeprefix(PREFIX)
-    if section == 'train':
-        loss = opt['train'][key]
-        build_checked(LOSS_REGISTRY.get(loss['type']), arguments_of(loss), option)
+    if place in _onlookers(opt):
+        section, kind = _onlookers(opt)[place]
+        build_checked(kind, arguments_of(section, 'better'), option)
     elif key == 'resume_state':
         read_torch_file(path)
         _check_networks_of(path, opt)
@@ -157,10 +162,10 @@ def _build(opt: Options, network: str) -> Any:
 
 def _how_to_mend(option: str, path: Path, opt: Options) -> str:
     """For a file that is whole, or of which nobody knows a sum, and cannot be used."""
-    section, key, *_ = option.split('.')
+    place, _, key = option.rpartition('.')
     part = key.removeprefix(PREFIX)
-    if section == 'train':
-        return _forced(option, _default_weights(opt['train'][key]))
+    if place in _onlookers(opt):
+        return _forced(option, _default_weights(*_onlookers(opt)[place]))
     if part not in PRIORS:
         return _other_weights(part, path, opt) or f'frex weights check {shlex.quote(str(path))}'
     return _other_arguments(part, path, opt) or _forced(option, OFFICIAL.get(part, '~'))

@@ -1,6 +1,6 @@
 """The one list of what FREx registers with BasicSR. Needs `frex.compat.install` first."""
 
-from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, LOSS_REGISTRY, MODEL_REGISTRY
+from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, LOSS_REGISTRY, METRIC_REGISTRY, MODEL_REGISTRY
 
 from frex.data.face_degradation_dataset import FaceDegradationDataset
 from frex.losses.camera_loss import CameraLoss
@@ -11,6 +11,7 @@ from frex.losses.perceptual_loss import VGGPerceptualLoss
 from frex.losses.pyramid_loss import PyramidLoss
 from frex.losses.structure_loss import StructureLoss
 from frex.losses.style_loss import StyleLoss
+from frex.metrics.fid import FID
 from frex.models.frex_model import FRExModel
 from frex_arch import EG3D, ArcFace, DualDiscriminator, FREx, FREx3D, LatentDiscriminator, MultiScaleDiscriminator, StyleGAN2
 
@@ -21,6 +22,7 @@ REGISTERED = (
         LOSS_REGISTRY,
         (CameraLoss, IdentityLoss, LPIPSLoss, OffsetNormLoss, PyramidLoss, StructureLoss, StyleLoss, VGGPerceptualLoss),
     ),
+    (METRIC_REGISTRY, (FID,)),
     (MODEL_REGISTRY, (FRExModel,)),
 )
 

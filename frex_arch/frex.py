@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
+import torch
 from jaxtyping import Float
 from torch import Generator, Tensor, nn
 
@@ -12,7 +13,7 @@ from frex_arch.eg3d import EG3D, Rendering
 from frex_arch.encoder_2d import Decoder2D, Encoder2D, Features, Pyramid3D, UpsampledCode
 from frex_arch.encoder_3d import Encoder3D, Encoding3D
 from frex_arch.frex_3d import latent_codes
-from frex_arch.fusion import Fusion, embed_camera
+from frex_arch.fusion import AdaptiveWeighting, Fusion, embed_camera
 from frex_arch.ops import EqualConv2d, Noise, number, whole_number
 from frex_arch.stylegan2 import StyleGAN2, resolutions, stylegan2_channels
 
@@ -21,8 +22,8 @@ class FRExOutput(NamedTuple):
     """What one forward pass knows of a face; what the 3D prior says is None where it is switched off.
 
     Images are RGB, about [-1, 1], not clamped. `feature_image`, `mask` and `depth` are in the input's frame, at the
-    renderer's size; where `mask` is 0 the 3D prior has not been trained and `feature_image` is 0. `image_3d`, in EG3D's crop,
-    is made only when asked for.
+    renderer's size; where `mask` is 0 the 3D prior has not been trained and `feature_image` is 0. Made only when asked for:
+    `image_3d`, in EG3D's crop, and `alphas`, the mean over channels of the AWB's alpha (Eq. 7), coarse to fine.
     """
 
     image: Float[Tensor, 'batch 3 out_size out_size']
@@ -35,6 +36,7 @@ class FRExOutput(NamedTuple):
     mask: Float[Tensor, 'batch 1 render_size render_size'] | None
     depth: Float[Tensor, 'batch 1 render_size render_size'] | None
     image_3d: Float[Tensor, 'batch 3 out_size out_size'] | None = None
+    alphas: tuple[Float[Tensor, 'batch 1 _ _'], ...] | None = None
 
 
 class FREx(nn.Module):
@@ -106,8 +108,14 @@ class FREx(nn.Module):
         crop: Crop | None = None,
         generator: Generator | None = None,
         image_3d: bool = False,
+        alphas: bool = False,
+        fidelity: float = 1.0,
+        structure: float = 1.0,
     ) -> FRExOutput:
-        """Restore aligned faces `lq`, RGB in [-1, 1]; with `image_3d` also picture the 3D prior's head, for L_3D.
+        """Restore aligned faces `lq`, RGB in [-1, 1]; with `image_3d` and `alphas` also make these parts of the output.
+
+        Both weights are 1 in training. `fidelity` scales what the decoder takes from the degraded face beside Z_2D (the skips
+        of Eq. 4); `structure` says how far F_out goes from F_2D (0: the 2D prior alone) to what Eqs. 8 and 9 make of it.
 
         `crop` (s, t_x, t_y in image widths) leads from the input's frame to EG3D's; without it, that of a frontal face.
         In training mode the generators' noise and the renderer's depths are drawn, from `generator` where given (one of
@@ -123,10 +131,11 @@ class FREx(nn.Module):
         # The degraded face, completed by that structure (Eqs. 3, 4).
         z_2d, skips, ws_2d = self.encoder_2d(lq)
         features_3d = self.pyramid_3d(z_2d) if rendered is None else self.pyramid_3d(rendered.feature_image, mask)
-        features_3d = self.decoder_2d(z_2d, skips, features_3d)
+        features_3d = self.decoder_2d(z_2d, scaled(skips, fidelity), features_3d)
 
         # Texture: the 2D prior, fused with the structure at each size (Eqs. 6-9).
-        image = self._fuse(ws_2d, features_3d, embed_camera(code.camera), generator)
+        embedding = embed_camera(code.camera)
+        image = self._fuse(ws_2d, features_3d, embedding, structure, generator)
 
         return FRExOutput(
             image=image,
@@ -139,6 +148,7 @@ class FREx(nn.Module):
             mask=mask,
             depth=None if rendered is None else rendered.depth,
             image_3d=self._picture(ws, planes, code.camera, generator) if image_3d else None,
+            alphas=self._alphas(features_3d, embedding) if alphas else None,
         )
 
     def _head(self, code: Encoding3D, generator: Generator | None) -> tuple[Tensor | None, Tensor | None]:
@@ -170,17 +180,31 @@ class FREx(nn.Module):
         ws: Float[Tensor, 'batch num_ws w'],
         features_3d: Features,
         embedding: Float[Tensor, 'batch 225'],
+        structure: float,
         generator: Generator | None,
     ) -> Float[Tensor, 'batch 3 out_size out_size']:
         """StyleGAN2's synthesis; F_out^i takes the place of its feature between the two convolutions of each size."""
         feature, image = self.stylegan2.start(ws, self._noise, generator)
         for size in self.stylegan2.sizes:
-            fused = self.stylegan2.upsample(size, feature, ws, self._noise, generator)
+            feature_2d = fused = self.stylegan2.upsample(size, feature, ws, self._noise, generator)
             if str(size) in self.fusion:
-                fused = self.fusion[str(size)](fused, features_3d[size], embedding)
+                fused = self.fusion[str(size)](feature_2d, features_3d[size], embedding)
+                # Exactly the trained network at 1, whatever is rounded.
+                fused = fused if structure == 1 else torch.lerp(feature_2d, fused, structure)
             feature, image = self.stylegan2.refine(size, fused, image, ws, self._noise, generator)
         return image if self.to_image is None else self.to_image(fused)
+
+    def _alphas(self, features_3d: Features, embedding: Float[Tensor, 'batch 225']) -> tuple[Float[Tensor, 'batch 1 _ _'], ...] | None:
+        """How strongly the AWBs take the 2D prior; None where they are switched off."""
+        blocks = {int(size): fusion.weighting for size, fusion in self.fusion.items() if isinstance(fusion.weighting, AdaptiveWeighting)}
+        maps = [blocks[size].weights(features_3d[size], embedding)[0].mean(dim=1, keepdim=True) for size in sorted(blocks)]
+        return tuple(maps) or None
 
     @property
     def _noise(self) -> Noise:
         return 'random' if self.training else 'const'
+
+
+def scaled(features: Features, weight: float) -> Features:
+    """`features` times `weight`."""
+    return features if weight == 1 else {size: weight * feature for size, feature in features.items()}

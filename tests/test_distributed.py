@@ -96,6 +96,43 @@ def test_torchrun_needs_no_launcher_and_is_resumed(face_folder, tmp_path):
     assert 'Resuming training from epoch: 0, iter: 2.' in resumed
     assert 'iter:       3' in resumed
 
+    # As if it had never stopped.
+    (tmp_path / 'unbroken').mkdir()
+    train(tmp_path / 'unbroken', face_folder, 'train:total_iter=3')
+    ends = [
+        torch.load(folder / 'experiments/train_frex_tiny/models/net_g_latest.pth', weights_only=True)
+        for folder in (tmp_path, tmp_path / 'unbroken')
+    ]
+    for key in ('params', 'params_ema'):
+        assert [name for name, value in ends[0][key].items() if not torch.equal(value, ends[1][key][name])] == []
+
+
+SCONTROL = """#!/bin/sh
+test "$*" = "show hostnames node[1-2]" && printf '127.0.0.1\\nnode2\\n'
+"""
+JOIN = """
+import datetime, torch
+from frex import compat
+compat.install()
+from basicsr.utils.dist_util import get_dist_info, init_dist
+init_dist('slurm', backend='nccl', port={port}, timeout=datetime.timedelta(minutes=2))
+total = torch.tensor([10.0 ** get_dist_info()[0]])
+torch.distributed.all_reduce(total)
+print(*get_dist_info(), total.item(), torch.distributed.get_backend())
+"""
+
+
+def test_slurm_says_who_is_who(tmp_path):
+    scontrol = tmp_path / 'scontrol'
+    scontrol.write_text(SCONTROL)
+    scontrol.chmod(0o755)
+    port, runs = free_port(), []
+    for rank in ('0', '1'):
+        job = {'SLURM_PROCID': rank, 'SLURM_LOCALID': '0', 'SLURM_NTASKS': '2', 'SLURM_NODELIST': 'node[1-2]'}
+        environment = os.environ | job | {'PATH': f'{tmp_path}:{os.environ["PATH"]}'}
+        runs.append(subprocess.Popen([sys.executable, '-c', JOIN.format(port=port)], env=environment, stdout=subprocess.PIPE, text=True))
+    assert [run.communicate(timeout=120)[0].split() for run in runs] == [['0', '2', '11.0', 'gloo'], ['1', '2', '11.0', 'gloo']]
+
 
 def test_processes_draw_differently_and_visit_each_picture_once():
     visits = [list(VisitSampler(range(7), 2, rank, ratio=2, seed=1)) for rank in (0, 1)]

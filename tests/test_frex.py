@@ -275,3 +275,28 @@ def test_full_size_forward():
     assert output.ws.shape == (1, 14, 512)
     assert output.feature_image.shape == (1, 32, 128, 128)
     assert [image.shape[-1] for image in output.images_3d] == [8, 16, 32, 64, 128, 256, 512]
+
+
+def test_without_structure_the_2d_prior_is_alone():
+    net = trained(tiny_frex()).eval()
+    lq = faces()
+    with torch.no_grad():
+        ws = net.encoder_2d(lq)[2]
+        feature, image = net.stylegan2.start(ws, 'const', None)
+        for size in net.stylegan2.sizes:
+            feature, image = net.stylegan2.refine(size, net.stylegan2.upsample(size, feature, ws, 'const', None), image, ws, 'const', None)
+        alone, whole = net(lq, structure=0.0).image, net(lq).image
+    torch.testing.assert_close(alone, image)
+    assert not torch.allclose(alone, whole, atol=1e-2)
+
+
+def test_without_fidelity_the_skips_are_gone():
+    net = trained(tiny_frex()).eval()
+    lq = faces()
+    with torch.no_grad():
+        half, none, whole = (net(lq, fidelity=weight).images_3d[-1] for weight in (0.5, 0.0, 1.0))
+        net.encoder_2d.register_forward_hook(lambda *call: (call[2][0], {size: 0 * skip for size, skip in call[2][1].items()}, call[2][2]))
+        without = net(lq).images_3d[-1]
+    torch.testing.assert_close(none, without)
+    assert not torch.allclose(none, whole, atol=1e-2)
+    assert (half - whole).norm() < (none - whole).norm()

@@ -17,22 +17,27 @@ RANKS = {
     'frex.text': 1,
     'frex.images': 2,
     'frex.options': 2,
+    'frex.tensors': 3,
     'frex.data': 3,
     'frex.weights': 3,
     'frex.losses': 4,
+    'frex.metrics': 4,
     'frex.restore': 4,
     'frex.compat': 4,
+    'frex.labelling': 5,
     'frex.models': 5,
+    'frex.synthesize': 5,
     'frex.registry': 6,
     'frex.checks': 7,
     'frex.preflight': 7,
+    'frex.train_log': 7,
     'frex.pipeline': 8,
     'frex.demo': 9,
     'frex.cli': 10,
     'frex.__main__': 11,
     'inference_frex': 11,
 }
-MEETS_BASICSR = {'frex.models', 'frex.compat', 'frex.registry', 'frex.checks', 'frex.preflight', 'frex.pipeline', 'frex.demo'}
+MEETS_BASICSR = {'frex.models', 'frex.metrics', 'frex.compat', 'frex.registry', 'frex.checks', 'frex.preflight', 'frex.train_log', 'frex.pipeline', 'frex.demo'}
 FILES = sorted([*ROOT.glob('frex_arch/**/*.py'), *ROOT.glob('frex/**/*.py'), ROOT / 'inference_frex.py'])
 
 

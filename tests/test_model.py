@@ -285,9 +285,9 @@ def test_older_checkpoints_are_forgotten(tmp_path):
 
 
 def test_the_best_network_is_kept(tmp_path, monkeypatch):
-    model = build(tmp_path, val={'save_best': ['psnr']})
+    model = build(tmp_path, val={'save_best': ['psnr'], 'grid_images': None})
     values = iter([20.0, 25.0, 22.0])
-    monkeypatch.setattr('frex.models.frex_model.validate', lambda *_: {'psnr': next(values), 'ssim': 0.5})
+    monkeypatch.setattr('frex.models.validated_model.validate', lambda *_: {'psnr': next(values), 'ssim': 0.5})
     loader = Namespace(dataset=Namespace(opt={'name': 'faces'}))
     best = Path(model.opt['path']['models']) / 'net_g_best_psnr.pth'
     kept = []

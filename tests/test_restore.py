@@ -12,7 +12,8 @@ from frex.errors import FRExError
 from frex.images import read_image, resize, write_image
 from frex.restore import FaceRestorer
 from frex.restore.align import TEMPLATE_512, align_face
-from frex.restore.restorer import choose_device, from_network, to_network
+from frex.restore.restorer import choose_device
+from frex.tensors import to_images, to_tensor
 
 FOLDERS = ('cropped_faces', 'restored_faces', 'cmp')
 
@@ -32,21 +33,21 @@ def names(folder):
 
 def test_pictures_go_to_the_network_and_back_unchanged():
     image = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
-    tensor = to_network(image)
+    tensor = to_tensor(image)[None]
     assert tensor.shape == (1, 3, 8, 8)
     # RGB in [-1, 1]: red is BGR's last.
     assert tensor[0, 0, 0, 0].item() == pytest.approx(image[0, 0, 2] / 127.5 - 1)
-    assert np.array_equal(from_network(tensor)[0], image)
+    assert np.array_equal(to_images(tensor)[0], image)
 
 
 def test_out_of_range_colours_are_clamped():
-    assert from_network(torch.tensor([-3.0, 0.0, 3.0]).reshape(1, 3, 1, 1))[0, 0, 0].tolist() == [255, 128, 0]
+    assert to_images(torch.tensor([-3.0, 0.0, 3.0]).reshape(1, 3, 1, 1))[0, 0, 0].tolist() == [255, 128, 0]
 
 
 def test_restored_is_what_the_network_says(restorer):
     image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     with torch.no_grad():
-        expected = from_network(restorer.net(to_network(image)).image)[0]
+        expected = to_images(restorer.net(to_tensor(image)[None]).image)[0]
     assert np.array_equal(restorer.restore_aligned(image), expected)
 
 

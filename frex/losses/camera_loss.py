@@ -1,7 +1,7 @@
 """The camera term of Eqs. 10 and 14."""
 
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from frex_arch.camera import Camera
@@ -14,5 +14,9 @@ class CameraLoss(nn.Module):
         super().__init__()
         self.loss_weight = loss_weight
 
-    def forward(self, camera: Camera, target: Camera) -> Float[Tensor, '']:
-        return self.loss_weight * F.l1_loss(camera, target)
+    def forward(self, camera: Camera, target: Camera, has_camera: Bool[Tensor, ' batch'] | None = None) -> Float[Tensor, '']:
+        """The mean over the samples whose target is known, all if None; 0, with a gradient of 0, where none is."""
+        if has_camera is None:
+            return self.loss_weight * F.l1_loss(camera, target)
+        error = (camera - target).abs().mean(dim=1)
+        return self.loss_weight * (error * has_camera).sum() / has_camera.sum().clamp(min=1)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from frex_arch.camera import Camera
@@ -13,6 +13,7 @@ from frex_arch.crop import Crop
 class Batch(NamedTuple):
     """`lq` and `gt` are RGB in [-1, 1]; `camera` is None for pictures without labels.
 
+    `has_camera` says which cameras count, where pictures with labels and without are mixed; None: all.
     `latents` are w of the 3D prior's own mapping network, where a critic compares with them.
     """
 
@@ -21,6 +22,7 @@ class Batch(NamedTuple):
     crop: Crop | None
     camera: Camera | None
     latents: Float[Tensor, 'batch w'] | None = None
+    has_camera: Bool[Tensor, ' batch'] | None = None
 
     def split(self, parts: int) -> 'list[Batch]':
         """The batch in `parts` of equal size."""

@@ -18,7 +18,7 @@ Term = Callable[[nn.Module, Output, Batch], Tensor | None]
 
 
 def _camera(loss: nn.Module, output: Output, batch: Batch) -> Tensor | None:
-    return None if batch.camera is None else loss(output.camera, batch.camera)
+    return None if batch.camera is None else loss(output.camera, batch.camera, batch.has_camera)
 
 
 def _offsets(loss: nn.Module, output: Output, batch: Batch) -> Tensor:

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
-from torch import Tensor
+from jaxtyping import UInt8
 
 from frex.errors import FRExError
 from frex.images import Image, resize
+from frex.tensors import to_images, to_tensor
 from frex.weights.network_file import build_frex, read_network
 from frex_arch import FREx
 
@@ -47,19 +47,8 @@ class FaceRestorer:
         """
         if image.shape[0] != image.shape[1]:
             raise FRExError(f'{image.shape[1]} x {image.shape[0]} is not square: not a face in FFHQ alignment')
-        lq = to_network(resize(image, self.size)).to(self.device)
+        lq = to_tensor(resize(image, self.size))[None].to(self.device)
         output = self.net(lq).image
         if not torch.isfinite(output).all():
             raise FRExError("the network's output is not finite")
-        return from_network(output)[0]
-
-
-def to_network(image: Image) -> Float[Tensor, '1 3 height width']:
-    """(H, W, 3) BGR uint8 to RGB in [-1, 1]."""
-    return torch.from_numpy(np.ascontiguousarray(image[:, :, ::-1].transpose(2, 0, 1)))[None].float() / 127.5 - 1
-
-
-def from_network(images: Float[Tensor, 'batch 3 height width']) -> UInt8[np.ndarray, 'batch height width 3']:
-    """RGB in [-1, 1] to (B, H, W, 3) BGR uint8."""
-    scaled = ((images.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
-    return np.ascontiguousarray(scaled.permute(0, 2, 3, 1).cpu().numpy()[..., ::-1])
+        return to_images(output)[0]

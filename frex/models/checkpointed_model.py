@@ -1,0 +1,108 @@
+"""The half of the model that is kept: checkpoints, training states, and going on from them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from basicsr.utils import get_root_logger
+from basicsr.utils.dist_util import master_only
+from torch import nn
+
+from frex.errors import FRExError
+from frex.files import replacing
+from frex.models.critic import Critic
+from frex.models.optimization import Stepper
+from frex.models.training_state import forget_older, gathered, random_state
+from frex.models.validated_model import ValidatedModel
+from frex.weights.network_file import read_state, save_checkpoint
+from frex.weights.state import load_matching, load_strict
+
+
+class CheckpointedModel(ValidatedModel):
+    """Writes checkpoints that name their own network, and states from which a run goes on as if it had never stopped."""
+
+    critics: Sequence[Critic]
+    stepper: Stepper
+    random_state_of_resume: dict[str, Any] | None = None
+
+    def _steppers(self) -> list[Stepper]:
+        return [self.stepper, *(critic.stepper for critic in self.critics)]
+
+    def save(self, epoch: int, current_iter: int) -> None:
+        self.save_network([self.net_g, self.net_g_ema], 'net_g', current_iter, param_key=['params', 'params_ema'])
+        for critic in self.critics:
+            self.save_network(critic.net, f'net_d_{critic.name}', current_iter)
+        self.save_training_state(epoch, current_iter)
+        keep = self.opt['logger'].get('keep_last')
+        if keep and self.opt['rank'] == 0:
+            forget_older([Path(self.opt['path'][folder]) for folder in ('models', 'training_states')], keep)
+
+    @master_only
+    def save_network(
+        self, net: nn.Module | list[nn.Module], net_label: str, current_iter: int | str, param_key: str | list[str] = 'params'
+    ) -> None:
+        """Write `models/LABEL_ITER.pth`: the state dict(s), and the options that the network was built with."""
+        nets = net if isinstance(net, list) else [net]
+        keys = param_key if isinstance(param_key, list) else [param_key]
+        states = {key: self.get_bare_model(item).state_dict() for key, item in zip(keys, nets, strict=True)}
+        path = Path(self.opt['path']['models']) / f'{net_label}_{"latest" if current_iter == -1 else current_iter}.pth'
+        options = net_label.replace('net_', 'network_', 1)
+        save_checkpoint(path, states, {options: self.opt[options]})
+
+    def save_training_state(self, epoch: int, current_iter: int) -> None:
+        """Write `training_states/ITER.state`, all that a resumed run needs to go on as this one; nothing for the last, `latest` one."""
+        if current_iter == -1:
+            return
+        pools = {critic.name: critic.pool.codes for critic in self.critics if critic.pool is not None}
+        processes = gathered({'random': random_state(), 'pools': pools})
+        if self.opt['rank'] == 0:
+            state = {
+                'epoch': epoch,
+                'iter': current_iter,
+                'optimizers': [optimizer.state_dict() for optimizer in self.optimizers],
+                'schedulers': [scheduler.state_dict() for scheduler in self.schedulers],
+                'bad_steps': [stepper.bad_steps for stepper in self._steppers()],
+                'r1': [critic.r1 for critic in self.critics],
+                'best_metric_results': getattr(self, 'best_metric_results', {}),
+                'processes': processes,
+            }
+            with replacing(Path(self.opt['path']['training_states']) / f'{current_iter}.state') as part:
+                torch.save(state, part)
+
+    def resume_training(self, resume_state: dict[str, Any]) -> None:
+        """Go on from a training state; one that BasicSR wrote has less in it. The random numbers wait for the first batch."""
+        try:
+            super().resume_training(resume_state)
+        except (AssertionError, ValueError, KeyError) as error:
+            raise FRExError(
+                f'{self.opt["path"]["resume_state"]}: not of these networks and train.frozen_parts ({" ".join(str(error).split())}); '
+                'start from its networks by path.pretrain_network_g instead'
+            ) from None
+        for stepper, schedule in zip(self._steppers(), self.schedulers, strict=True):
+            rate = stepper.restart_rate(schedule)
+            if rate is not None:
+                get_root_logger().warning(f'The learning rate is {rate:.3e} now, as the options say, and not the one of the state.')
+        self.best_metric_results = resume_state.get('best_metric_results', {})
+        for stepper, bad_steps in zip(self._steppers(), resume_state.get('bad_steps', ()), strict=False):
+            stepper.bad_steps = bad_steps
+        for critic, r1 in zip(self.critics, resume_state.get('r1', ()), strict=False):
+            critic.r1 = r1
+        processes = resume_state.get('processes', [])
+        if len(processes) != self.opt['world_size']:
+            get_root_logger().warning(f'The state is of {len(processes)} processes, this run has {self.opt["world_size"]}: it draws anew.')
+            return
+        own = processes[self.opt['rank']]
+        self.random_state_of_resume = own['random']
+        for critic in self.critics:
+            if critic.pool is not None:
+                critic.pool.codes = [code.to(self.device) for code in own['pools'].get(critic.name, [])]
+
+    def load_network(self, net: nn.Module, load_path: str, strict: bool = True, param_key: str | None = 'params') -> None:
+        """Load `param_key` of a file (all of it if None), never another key in its place."""
+        state = read_state(Path(load_path), param_key)
+        get_root_logger().info(f'Loading {param_key or "all"} of {load_path}.')
+        if strict:
+            load_strict(self.get_bare_model(net), state, load_path)
+        else:
+            get_root_logger().warning(f'Not loaded: {load_matching(self.get_bare_model(net), state) or "nothing"}.')

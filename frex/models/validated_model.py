@@ -1,0 +1,91 @@
+"""The half of the model that is looked at: results, validation, the best network."""
+
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import torch
+from basicsr.models.sr_model import SRModel
+from basicsr.utils import imwrite, tensor2img
+from torch import Tensor
+from torch.utils.data import default_collate
+
+from frex.models.batch import Batch
+from frex.models.grid import picture_grid
+from frex.models.objective import Output, in_eg3d_crop
+from frex.models.scalars import append_scalars, scalars_path
+from frex.models.validation import validate
+from frex_arch import FREx, FREx3DOutput, FRExOutput
+
+
+class ValidatedModel(SRModel):
+    """BasicSR's model with a validation that is shared among the processes."""
+
+    output: Output
+
+    def test(self) -> None:
+        net = self.net_g_ema if self.is_train else self.get_bare_model(self.net_g).eval()
+        with torch.no_grad():
+            self.output = net(self.lq, self.crop)
+
+    def validation(self, dataloader: Any, current_iter: int | str, tb_logger: Any, save_img: bool = False) -> None:
+        """BasicSR's, shared among the processes; in a test `current_iter` is the name of the run."""
+        dataset, val = dataloader.dataset, self.opt['val'] or {}
+        name, metrics = dataset.opt['name'], val.get('metrics') or {}
+        if isinstance(current_iter, int):
+            # BasicSR counts one that it has not done, at the end of training.
+            current_iter = min(current_iter, self.opt['train']['total_iter'])
+        path_of = (lambda image: self._path_of_result(image, name, current_iter)) if save_img else None
+        rank, world_size = self.opt['rank'], self.opt['world_size']
+        values = validate(dataset, self._restore, metrics, path_of, rank, world_size, val.get('pbar', False))
+        if metrics:
+            self.metric_results = values
+            self._initialize_best_metric_results(name)
+            for metric, value in values.items():
+                self._update_best_metric_result(name, metric, value, current_iter)
+            if rank == 0:
+                self._log_validation_metric_values(current_iter, name, tb_logger)
+                append_scalars(scalars_path(self.opt), {'iter': current_iter, 'dataset': name, **values})
+            self._save_best(name, current_iter)
+        if self.is_train and rank == 0 and val.get('grid_images'):
+            self._show_grid(dataset, val['grid_images'], current_iter, tb_logger)
+
+    def _show_grid(self, dataset: Any, count: int, current_iter: int | str, tb_logger: Any) -> None:
+        """The first `count` pictures and all that the network makes of them, in a file and in TensorBoard."""
+        samples = default_collate([dataset[index] for index in range(min(count, len(dataset)))])
+        lq, gt, crop = (samples[key].to(self.device) for key in ('lq', 'gt', 'crop'))
+        shown = {'image_3d': True, 'alphas': True} if isinstance(self.net_g_ema, FREx) else {}
+        with torch.no_grad():
+            output = self.net_g_ema(lq, crop, **shown)
+        if isinstance(output, FREx3DOutput):
+            gt = in_eg3d_crop(Batch(lq, gt, crop, None), output.image_3d)
+        grid, name = picture_grid(lq, output, gt), dataset.opt['name']
+        imwrite(tensor2img([grid]), str(Path(self.opt['path']['visualization']) / f'grid_{name}_{current_iter}.jpg'))
+        if tb_logger:
+            tb_logger.add_image(f'validation/{name}', grid, current_iter)
+
+    def _save_best(self, dataset: str, current_iter: int | str) -> None:
+        """`net_g_best_METRIC.pth` of the metrics that `val.save_best` lists, whenever one is better than all before."""
+        for metric in self.opt['val'].get('save_best') or () if self.is_train else ():
+            if self.best_metric_results[dataset][metric]['iter'] == current_iter:
+                self.save_network([self.net_g, self.net_g_ema], 'net_g', f'best_{metric}', param_key=['params', 'params_ema'])
+
+    def _restore(self, sample: dict[str, Any]) -> 'OrderedDict[str, Tensor]':
+        self.feed_data(sample)
+        self.test()
+        return self.get_current_visuals()
+
+    def _path_of_result(self, image: str, dataset: str, current_iter: int | str) -> Path:
+        """Where BasicSR puts it."""
+        folder = Path(self.opt['path']['visualization'])
+        if self.opt['is_train']:
+            return folder / image / f'{image}_{current_iter}.png'
+        return folder / dataset / f'{image}_{self.opt["val"].get("suffix") or self.opt["name"]}.png'
+
+    def get_current_visuals(self) -> 'OrderedDict[str, Tensor]':
+        """`lq`, `result` and `gt` in [0, 1]; FREx3D is compared in EG3D's crop."""
+        result, gt = self.output.image if isinstance(self.output, FRExOutput) else self.output.image_3d, self.gt
+        if isinstance(self.output, FREx3DOutput):
+            gt = in_eg3d_crop(Batch(self.lq, self.gt, self.crop, self.camera), result)
+        pictures = {'lq': self.lq, 'result': result, 'gt': gt}
+        return OrderedDict((name, (picture.detach().cpu() + 1) / 2) for name, picture in pictures.items())

@@ -1,0 +1,127 @@
+"""`frex synthesize`: write the EG3D augmentation set, or one process's part of it."""
+
+import os
+from argparse import Namespace
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from frex.data.synthesis import Recipe, synthesize
+from frex.data.synthesis_folder import SynthesisFolder
+from frex.errors import FRExError
+from frex.restore.restorer import choose_device
+from frex.tensors import to_images
+from frex.weights.network_file import load_network
+from frex.weights.places import locate, sha256
+from frex_arch import EG3D
+
+
+@dataclass(frozen=True)
+class Share:
+    """Part `index` of `count` equal ones: every `count`-th sample."""
+
+    index: int
+    count: int
+
+    def of(self, num: int) -> range:
+        """The numbers of its samples."""
+        return range(self.index, num, self.count)
+
+
+def run(args: Namespace) -> None:
+    """Make what is missing of this process's share; the process that finds the set whole writes labels and contact sheet."""
+    for flag in ('num', 'batch_size'):
+        if getattr(args, flag) < 1:
+            raise FRExError(f'--{flag} {getattr(args, flag)}: at least 1 is needed')
+    share = choose_share(args.shard, os.environ)
+    recipe = Recipe(args.seed, args.psi, args.frame, tuple(args.yaw), args.pitch)
+    path = locate(args.eg3d)
+    folder = SynthesisFolder(args.output, args.ext, args.ws)
+    try:
+        asked = settings(recipe, args.ext, path)
+        folder.check(asked, args.num)
+        missing = [number for number in share.of(args.num) if not folder.has(number)]
+        if missing:
+            device = choose_device(local_device(args.device, os.environ, torch.cuda.device_count()))
+            eg3d = load_eg3d(path).to(device)
+            folder.begin(asked, args.num, {'eg3d': path.name, 'frex': version('frex'), 'torch': torch.__version__})
+            fill(folder, eg3d, recipe, missing, args.batch_size)
+        conclude(folder, recipe, args.num, share)
+    except OSError as error:
+        raise FRExError(f'a file cannot be read or written: {error}') from None
+    except torch.cuda.OutOfMemoryError:
+        raise FRExError(f'--batch_size {args.batch_size}: the GPU has too little free memory; take a smaller one') from None
+
+
+def choose_share(shard: str, environment: Mapping[str, str]) -> Share:
+    """The share of this process: of `shard`, I/N, that of its rank under torchrun."""
+    index, _, count = shard.partition('/')
+    if not (index.isdecimal() and count.isdecimal() and int(index) < int(count)):
+        raise FRExError(f'--shard {shard}: I/N is needed, with I from 0 to N - 1')
+    rank, world = int(environment.get('RANK', 0)), int(environment.get('WORLD_SIZE', 1))
+    return Share(int(index) * world + rank, int(count) * world)
+
+
+def local_device(name: str, environment: Mapping[str, str], gpus: int) -> str:
+    """Under torchrun each process of a machine takes a GPU of its own, as long as there are enough."""
+    if name not in ('auto', 'cuda') or 'LOCAL_RANK' not in environment or not gpus:
+        return name
+    return f'cuda:{int(environment["LOCAL_RANK"]) % gpus}'
+
+
+def settings(recipe: Recipe, ext: str, path: Path) -> dict[str, object]:
+    """What must be the same when a set is resumed, as JSON gives it back."""
+    return {**asdict(recipe), 'yaw': list(recipe.yaw), 'ext': ext, 'eg3d_sha256': sha256(path)}
+
+
+def load_eg3d(path: Path) -> EG3D:
+    """Raises FRExError where the file holds another network."""
+    net = load_network(path)
+    if not isinstance(net, EG3D):
+        raise FRExError(f'--eg3d {path}: holds {type(net).__name__}, not EG3D')
+    return net
+
+
+def fill(folder: SynthesisFolder, eg3d: EG3D, recipe: Recipe, numbers: Sequence[int], batch_size: int) -> None:
+    """Make samples; while a batch is rendered, the one before is written."""
+    written: list[Future[None]] = []
+    # One bar a machine, and none in a file.
+    silent = True if int(os.environ.get('LOCAL_RANK', 0)) else None
+    with ThreadPoolExecutor() as writers, tqdm(total=len(numbers), unit='image', disable=silent) as progress:
+        for first in range(0, len(numbers), batch_size):
+            batch = numbers[first : first + batch_size]
+            pictures = synthesize(eg3d, recipe, batch)
+            check_finite(pictures.images, batch)
+            _finished(written)
+            samples = zip(batch, to_images(pictures.images), pictures.ws.cpu().numpy(), strict=True)
+            written = [writers.submit(folder.write, *sample) for sample in samples]
+            progress.update(len(batch))
+        _finished(written)
+
+
+def check_finite(images: torch.Tensor, numbers: Sequence[int]) -> None:
+    """Raise FRExError, naming the sample, for a picture that is none."""
+    for number, image in zip(numbers, images, strict=True):
+        if not torch.isfinite(image).all():
+            raise FRExError(f'sample {number}: its picture is not finite; check the file with: frex weights check')
+
+
+def _finished(futures: Sequence[Future[None]]) -> None:
+    wait(futures)
+    for future in futures:
+        future.result()
+
+
+def conclude(folder: SynthesisFolder, recipe: Recipe, num: int, share: Share) -> None:
+    """Finish the set if it is whole, and say what is there."""
+    missing = sum(not folder.has(number) for number in range(num))
+    if missing:
+        print(f'part {share.index} of {share.count} is whole; {missing} of {num} samples are still to come from others')
+        return
+    folder.finish(recipe, num)
+    print(f'{num} samples in {folder.images}, labels in its dataset.json; look at {folder.root / "contact_sheet.jpg"}')

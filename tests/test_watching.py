@@ -1,0 +1,257 @@
+"""What is seen of a run: the console's line, scalars, the grid of pictures, metrics of whole sets."""
+
+import json
+from argparse import Namespace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+import torch.multiprocessing as mp
+from scipy.linalg import sqrtm
+from test_model import batch, build
+from tiny import faces, tiny_frex, trained
+
+from frex.errors import FRExError
+from frex.metrics import fid
+from frex.models.grid import picture_grid
+from frex.models.scalars import append_scalars, forget_scalars_after, read_scalars
+from frex.train_log import TrainLog
+from frex_arch.frex_3d import FREx3DOutput
+
+LOG = {'epoch': 1, 'iter': 50, 'lrs': [2e-3, 1e-3], 'time': 0.25, 'data_time': 0.01, 'l_g_pix': 0.5, 'real_score_dual': -1.0}
+
+
+class Board:
+    """In the place of TensorBoard."""
+
+    def __init__(self):
+        self.scalars, self.images = {}, {}
+
+    def add_scalar(self, name, value, step):
+        self.scalars[name, step] = value
+
+    def add_image(self, name, image, step):
+        self.images[name, step] = image
+
+
+def options(tmp_path, **changes):
+    path = {'experiments_root': str(tmp_path)}
+    datasets = {'train': {'batch_size_per_gpu': 4}}
+    return {'name': 'faces', 'is_train': True, 'world_size': 8, 'path': path, 'datasets': datasets, 'train': {'total_iter': 150}} | changes
+
+
+def test_a_line_says_how_fast_and_how_long(tmp_path, monkeypatch):
+    lines, seconds = [], iter([1000.0, 1012.0])
+    monkeypatch.setattr('frex.train_log.get_root_logger', lambda: Namespace(info=lines.append))
+    monkeypatch.setattr('frex.train_log.time.monotonic', lambda: next(seconds))
+    monkeypatch.setattr('frex.train_log.memory_gb', lambda: 1.5)
+    board = Board()
+    log = TrainLog(options(tmp_path), start_iter=20, tb_logger=board)
+    log(dict(LOG))
+    # 30 iterations in 12 seconds, 100 to go; 4 images on each of 8 in a quarter of a second.
+    assert lines == [
+        '[faces..][epoch:  1, iter:      50, lr:(2.000e-03,1.000e-03,)] [eta: 0:00:40, time (data): 0.250 (0.010), '
+        '128.0 images/s, 1.50 GB] l_g_pix: 5.0000e-01 real_score_dual: -1.0000e+00'
+    ]
+    assert board.scalars['losses/l_g_pix', 50] == 0.5
+    assert board.scalars['real_score_dual', 50] == -1
+    assert board.scalars['images_per_second', 50] == 128
+    assert json.loads((tmp_path / 'scalars.jsonl').read_text()) == LOG | {'images_per_second': 128, 'memory_gb': 1.5}
+
+
+def test_a_trial_run_leaves_tensorboard_alone(tmp_path):
+    board = Board()
+    TrainLog(options(tmp_path, name='debug_faces'), tb_logger=board)(dict(LOG))
+    assert not board.scalars
+
+
+def test_the_half_line_of_a_killed_process_is_left_out(tmp_path):
+    path = tmp_path / 'scalars.jsonl'
+    for number in (1, 2, 3):
+        append_scalars(path, {'iter': number, 'l_g_pix': 0.5})
+    path.write_text(path.read_text()[:-5])
+    forget_scalars_after(path, 5)
+    append_scalars(path, {'iter': 3, 'l_g_pix': 0.25})
+    assert [record['l_g_pix'] for record in read_scalars(path)] == [0.5, 0.5, 0.25]
+    forget_scalars_after(path, 1)
+    assert read_scalars(path) == [{'iter': 1, 'l_g_pix': 0.5}]
+
+
+# --- The grid
+
+
+@pytest.mark.parametrize(('switches', 'maps'), [({}, 4), ({'use_awb': False}, 0)])
+def test_the_grid_shows_all_of_a_face_in_a_row(switches, maps):
+    net = tiny_frex(**switches).eval()
+    lq, gt = faces(2, seed=1), faces(2, seed=2)
+    with torch.no_grad():
+        output = net(lq, image_3d=True, alphas=True)
+    grid = picture_grid(lq, output, gt)
+    # lq, image_3d; 8, 16, 32, 64; result; gt; maps at 8, 16, 32, 64.
+    rows = grid.unflatten(1, (2, 64)).unflatten(3, (-1, 64)).permute(1, 3, 0, 2, 4)
+    assert rows.shape[1] == 8 + maps
+    shown = [
+        lq,
+        output.image_3d,
+        *(image.repeat_interleave(64 // image.shape[-1], 2).repeat_interleave(64 // image.shape[-1], 3) for image in output.images_3d),
+    ]
+    for column, images in enumerate([*shown, output.image, gt]):
+        torch.testing.assert_close(rows[:, column], (images.clamp(-1, 1) + 1) / 2)
+    # alpha is 1 at the start.
+    assert (rows[:, 8:] == 0.5).all()
+
+
+def test_alphas_are_those_that_weight_the_2d_prior():
+    net = trained(tiny_frex()).eval()
+    seen = {}
+    for size, fusion in net.fusion.items():
+        fusion.weighting.register_forward_hook(
+            lambda block, inputs, hidden, size=size: seen.update({int(size): block.weights(*inputs[1:])[0].mean(dim=1, keepdim=True)})
+        )
+    with torch.no_grad():
+        output = net(faces(), alphas=True)
+        plain = net(faces())
+    assert plain.alphas is None
+    assert torch.equal(plain.image, output.image)
+    assert len(output.alphas) == len(seen) == 4
+    for alpha, size in zip(output.alphas, sorted(seen), strict=True):
+        torch.testing.assert_close(alpha, seen[size])
+        assert alpha.std() > 0
+
+
+def test_stage_as_grid_ends_with_the_depth():
+    depth = torch.linspace(2.4, 3.0, 16).expand(1, 1, 16, 16)
+    images = faces(3)
+    output = FREx3DOutput(images[1:2], *[torch.zeros(1, *shape) for shape in ((25,), (2, 8), (8,), (2, 8))], depth)
+    grid = picture_grid(images[:1], output, images[2:])
+    assert grid.shape == (3, 64, 4 * 64)
+    assert grid[0, 0, 192].item() == pytest.approx(0)
+    assert grid[0, 0, 255].item() == pytest.approx(1)
+
+
+def test_validation_shows_its_first_pictures(tmp_path, face_folder):
+    model = build(tmp_path, val={'grid_images': 2, 'metrics': None})
+    from frex.data.face_degradation_dataset import FaceDegradationDataset
+
+    dataset = FaceDegradationDataset(model.opt['datasets']['val'] | {'dataroot_gt': str(face_folder)})
+    board = Board()
+    Path(model.opt['path']['visualization']).mkdir(parents=True, exist_ok=True)
+    model.validation(Namespace(dataset=dataset), 3, board)
+    (grid,) = board.images.values()
+    assert list(board.images) == [('validation/faces_val', 3)]
+    assert grid.shape == (3, 2 * 64, 12 * 64)
+    written = cv2.imread(str(Path(model.opt['path']['visualization']) / 'grid_faces_val_3.jpg'))
+    assert np.abs(written[:, :, ::-1].transpose(2, 0, 1) / 255 - grid.numpy()).mean() < 0.05
+    torch.testing.assert_close(grid[:, :64, :64], (dataset[0]['lq'] + 1) / 2)
+
+
+# --- Metrics of whole sets
+
+
+def fill(gaussian, features):
+    for part in features.split(3):
+        gaussian.add(part)
+
+
+def test_a_gaussian_has_the_moments_of_its_features():
+    features = torch.randn(20, fid.FEATURES, generator=torch.Generator().manual_seed(0)) + 3
+    gaussian = fid.Gaussian(torch.device('cpu'))
+    fill(gaussian, features)
+    mean, covariance = gaussian.moments()
+    np.testing.assert_allclose(mean, features.double().mean(dim=0), rtol=1e-9)
+    np.testing.assert_allclose(covariance, np.cov(features.double().numpy(), rowvar=False), atol=1e-8)
+
+
+@pytest.fixture
+def small_fid(monkeypatch):
+    """FID on eight features: means of rows and columns of a picture of 4 x 4."""
+    monkeypatch.setattr(fid, 'FEATURES', 8)
+    monkeypatch.setattr(fid, 'load_inception', lambda path: Means())
+    return fid.FID(None)
+
+
+class Means(torch.nn.Module):
+    def forward(self, images):
+        grey = images.mean(dim=1)
+        return [torch.cat([grey.mean(dim=1), grey.mean(dim=2)], dim=1)]
+
+
+def pictures(seed, count=40):
+    return np.random.default_rng(seed).integers(0, 256, (count, 4, 4, 3), dtype=np.uint8)
+
+
+def frechet(one, other):
+    """Written out, on the same features."""
+    features = [
+        np.concatenate([grey.mean(axis=1), grey.mean(axis=2)], axis=1) for grey in ((x / 127.5 - 1).mean(axis=3) for x in (one, other))
+    ]
+    means = [x.mean(axis=0) for x in features]
+    covariances = [np.cov(x, rowvar=False) for x in features]
+    root = sqrtm(covariances[0] @ covariances[1]).real
+    return ((means[0] - means[1]) ** 2).sum() + np.trace(covariances[0] + covariances[1] - 2 * root)
+
+
+def test_fid_is_the_frechet_distance(small_fid):
+    one, other = pictures(0) // 2, pictures(1)
+    for img, img2 in zip(one, other, strict=True):
+        small_fid.add(img, img2)
+    assert small_fid.value() == pytest.approx(frechet(one, other), rel=1e-3)
+    assert frechet(one, other) > 0.1
+
+
+def test_fid_of_one_picture_is_not_a_number(small_fid):
+    small_fid.add(*pictures(0, 2))
+    assert np.isnan(small_fid.value())
+
+
+def share(rank, folder, port):
+    import os
+
+    os.environ |= {'RANK': str(rank), 'WORLD_SIZE': '2', 'MASTER_ADDR': '127.0.0.1', 'MASTER_PORT': str(port)}
+    torch.distributed.init_process_group('gloo')
+    fid.FEATURES, fid.load_inception = 8, lambda path: Means()
+    metric = fid.FID(None)
+    for img, img2 in list(zip(pictures(0) // 2, pictures(1), strict=True))[rank::2]:
+        metric.add(img, img2)
+    Path(folder, str(rank)).write_text(str(metric.value()))
+    torch.distributed.destroy_process_group()
+
+
+def test_fid_is_of_all_processes(tmp_path):
+    from test_distributed import free_port
+
+    mp.spawn(share, (str(tmp_path), free_port()), nprocs=2)
+    expected = frechet(pictures(0) // 2, pictures(1))
+    assert [float((tmp_path / rank).read_text()) for rank in '01'] == pytest.approx([expected, expected], rel=1e-3)
+
+
+def test_the_inception_network_makes_2048_features(tmp_path):
+    net = fid.load_inception(None)
+    with torch.no_grad():
+        assert net(faces(1))[0].flatten(1).shape == (1, 2048)
+    wrong = tmp_path / 'wrong.pth'
+    torch.save({'weight': torch.zeros(2)}, wrong)
+    with pytest.raises(FRExError, match=r'wrong\.pth: not the Inception network of pytorch-fid'):
+        fid.load_inception(wrong)
+
+
+def test_a_validation_has_metrics_of_pictures_and_of_sets(tmp_path, face_folder, small_fid, monkeypatch):
+    from frex.data.face_degradation_dataset import FaceDegradationDataset
+
+    psnr = {'type': 'calculate_psnr', 'crop_border': 0}
+    model = build(
+        tmp_path,
+        val={'metrics': {'fid': {'type': 'FID', 'better': 'lower', 'weights': None}, 'psnr': psnr, 'ssim': None}, 'save_best': ['fid']},
+    )
+    dataset = FaceDegradationDataset(model.opt['datasets']['val'] | {'dataroot_gt': str(face_folder)})
+    monkeypatch.setattr(Means, 'forward', lambda self, images: [images.mean(dim=(1, 2))[:, :8]])
+    model.feed_data(batch())
+    for step in (1, 2):
+        model.validation(Namespace(dataset=dataset), step, None)
+    first, second = read_scalars(tmp_path / 'experiments/train_frex_tiny/scalars.jsonl')
+    assert set(first) == {'iter', 'dataset', 'fid', 'psnr'}
+    assert first | {'iter': 2} == second
+    assert first['fid'] > 0
+    assert (Path(model.opt['path']['models']) / 'net_g_best_fid.pth').exists()
