@@ -1,5 +1,7 @@
 """Checks every annotated shape and type of the project while the tests run; fixtures that several files share."""
 
+import logging
+
 from jaxtyping import install_import_hook
 
 install_import_hook(['frex_arch', 'frex'], 'typechecker.check')
@@ -10,6 +12,15 @@ import pytest  # noqa: E402
 from tiny import tiny_frex, tiny_network_options, trained  # noqa: E402
 
 from frex.weights.network_file import save_checkpoint  # noqa: E402
+
+
+@pytest.fixture(autouse=True)
+def _basicsr_is_heard(caplog):
+    """From its first use on BasicSR's logger passes nothing on, so `caplog` listens to it directly, in whatever order tests run."""
+    logger = logging.getLogger('basicsr')
+    logger.addHandler(caplog.handler)
+    yield
+    logger.removeHandler(caplog.handler)
 
 
 @pytest.fixture(scope='session')

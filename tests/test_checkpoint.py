@@ -1,12 +1,14 @@
 """Checkpoints: they name their network, load strictly, and run no code."""
 
 import pickle
+from pathlib import Path
 
 import pytest
 import torch
 from tiny import tiny_frex, tiny_network_options, trained
 
 from frex.errors import FRExError
+from frex.models.training_state import forget_older
 from frex.weights.network_file import NetworkFile, build_frex, read_network, save_checkpoint
 from frex.weights.state import load_matching, load_strict
 from frex.weights.torch_file import read_torch_file
@@ -82,6 +84,37 @@ def test_what_fits_can_be_loaded_alone_and_the_rest_is_told():
     assert torch.equal(net.encoder_2d.to_ws.weight, state['encoder_2d.to_ws.weight'])
 
 
+KINDS = [torch.int64, torch.bool, torch.complex64]
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_numbers_of_another_kind_are_refused(kind):
+    net, state = tiny_frex(), tiny_frex(seed=1).state_dict()
+    state['encoder_2d.to_ws.weight'] = state['encoder_2d.to_ws.weight'].to(kind)
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    message = r'file\.pth: the weights do not fit FREx: 1 of another kind of number \(encoder_2d\.to_ws\.\* 1\)$'
+    with pytest.raises(FRExError, match=message):
+        load_strict(net, state, 'file.pth')
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_numbers_of_another_kind_are_told_and_left_out_where_the_rest_is_loaded(kind):
+    net, state = tiny_frex(), tiny_frex(seed=1).state_dict()
+    state['encoder_2d.to_ws.weight'] = state['encoder_2d.to_ws.weight'].to(kind)
+    before = net.encoder_2d.to_ws.weight.clone()
+    assert load_matching(net, state) == '1 of another kind of number (encoder_2d.to_ws.* 1)'
+    assert torch.equal(net.encoder_2d.to_ws.weight, before)
+    assert torch.equal(net.encoder_2d.to_ws.bias, state['encoder_2d.to_ws.bias'])
+
+
+def test_numbers_of_another_precision_are_taken():
+    net, state = tiny_frex(), tiny_frex(seed=1).state_dict()
+    load_strict(net, {name: value.half() if value.is_floating_point() else value for name, value in state.items()}, 'file.pth')
+    torch.testing.assert_close(net.encoder_2d.to_ws.weight, state['encoder_2d.to_ws.weight'], rtol=1e-3, atol=1e-7)
+    assert net.encoder_2d.to_ws.weight.dtype == torch.float32
+
+
 @pytest.mark.parametrize('keep', [0, 3, 100, 5000])
 def test_a_truncated_file_is_named(checkpoint, tmp_path, keep):
     (tmp_path / 'cut.pth').write_bytes(checkpoint.read_bytes()[:keep])
@@ -131,3 +164,48 @@ def test_bad_network_options_in_a_file_are_told(changes, message):
 def test_a_missing_file_is_told(tmp_path):
     with pytest.raises(FRExError, match=r'net\.pth: no such file'):
         read_torch_file(tmp_path / 'net.pth')
+
+
+# --- Which checkpoints stay
+
+FOREIGN = ['net_g_best_psnr.pth', 'net_g_latest.pth', 'my_net_g_100.pth', 'net_g_100.pth.bak', 'net_g_100.safetensors', 'notes.txt']
+
+
+def checkpoints_of(folder, *numbers):
+    """Empty files under the names that training writes."""
+    models, states = folder / 'models', folder / 'training_states'
+    models.mkdir()
+    states.mkdir()
+    for number in numbers:
+        for path in (models / f'net_g_{number}.pth', models / f'net_d_dual_{number}.pth', states / f'{number}.state'):
+            path.touch()
+    return models, states
+
+
+def test_files_of_others_outlive_older_checkpoints(tmp_path):
+    models, states = checkpoints_of(tmp_path, 5, 100, 2000)
+    kept = [*(models / name for name in FOREIGN), states / 'before_the_change.state', states / 'state_5.txt']
+    for path in kept:
+        path.touch()
+    forget_older([models, states], 1)
+    last = {models / 'net_g_2000.pth', models / 'net_d_dual_2000.pth', states / '2000.state'}
+    assert {*models.iterdir(), *states.iterdir()} == {*kept, *last}
+
+
+@pytest.mark.parametrize('removed', range(6))
+def test_a_state_has_its_networks_wherever_forgetting_is_broken_off(tmp_path, monkeypatch, removed):
+    models, states = checkpoints_of(tmp_path, 5, 100, 2000)
+    left = iter(range(removed))
+    unlink = Path.unlink
+
+    def unlink_or_stop(path):
+        next(left)
+        unlink(path)
+
+    monkeypatch.setattr(Path, 'unlink', unlink_or_stop)
+    with pytest.raises(StopIteration):
+        forget_older([models, states], 1)
+    assert len([*models.iterdir(), *states.iterdir()]) == 9 - removed
+    for state in states.iterdir():
+        assert (models / f'net_g_{state.stem}.pth').exists()
+        assert (models / f'net_d_dual_{state.stem}.pth').exists()

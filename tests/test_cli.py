@@ -4,11 +4,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 import torch
 import yaml
 
 from frex import __main__ as module_entry
+from frex import compat
 from frex.cli.main import basicsr, main
 from frex.cli.restore import main as inference
 
@@ -81,14 +84,42 @@ def test_training_resumes_where_it_stopped(run_folder, face_folder):
     assert state['optimizers'][0]['state'][0]['step'] == 6
 
 
-def test_a_trained_network_is_tested(experiment, face_folder, tmp_path, monkeypatch):
+def test_a_trained_network_is_tested(experiment, face_folder, tmp_path, monkeypatch, caplog):
     monkeypatch.chdir(tmp_path)
+    caplog.set_level('INFO', 'basicsr')
     model = experiment / 'models/net_g_latest.pth'
     command = ['test', '-opt', str(ROOT / 'options/test_frex_tiny.yml'), '--force_yml', f'path:pretrain_network_g={model}']
     assert basicsr([*command, f'datasets:test_1:dataroot_gt={face_folder}']) == 0
     assert len(list((tmp_path / 'results/test_frex_tiny/visualization/faces').iterdir())) == 5
-    log = next((tmp_path / 'results/test_frex_tiny').glob('*.log')).read_text()
-    assert '# psnr: ' in log
+    assert '# psnr: ' in caplog.text
+
+
+@pytest.mark.parametrize(
+    ('val', 'pictures', 'measured'),
+    [
+        ('{val_freq: 1}', 0, 0),
+        ('{val_freq: 1, save_img: true, metrics: ~}', 5, 0),
+        ('{val_freq: 1, pbar: true, metrics: {psnr: {type: calculate_psnr, crop_border: 0}}}', 0, 1),
+    ],
+)
+def test_a_validation_needs_nothing_but_its_frequency(face_folder, tmp_path, monkeypatch, caplog, val, pictures, measured):
+    monkeypatch.chdir(tmp_path)
+    caplog.set_level('INFO', 'basicsr')
+    alone = ['datasets:train:num_worker_per_gpu=0', 'datasets:train:persistent_workers=false', 'logger:use_tb_logger=false']
+    changes = overrides(face_folder, 'train:total_iter=1', f'val={val}', *alone)
+    assert main(['train', '-opt', TINY, *changes]) == 0
+    assert len(list(tmp_path.glob('experiments/train_frex_tiny/visualization/*/*_1.png'))) == pictures
+    # BasicSR validates once more at the end.
+    assert caplog.text.count('# psnr: ') == 2 * measured
+
+
+def test_a_test_needs_no_section_of_its_own(checkpoint, face_folder, tmp_path, monkeypatch, caplog):
+    caplog.set_level('INFO', 'basicsr')
+    monkeypatch.chdir(tmp_path)
+    changes = [f'datasets:test_1:dataroot_gt={face_folder}', f'path:pretrain_network_g={checkpoint}', 'val=~']
+    assert main(['test', '-opt', 'options/test_frex_tiny.yml', '--force_yml', *changes]) == 0
+    assert list((tmp_path / 'results/test_frex_tiny').rglob('*.png')) == []
+    assert 'Testing faces...' in caplog.text
 
 
 def test_a_test_without_weights_is_refused(face_folder, tmp_path, monkeypatch, capsys):
@@ -180,3 +211,87 @@ def test_help_is_there(command, capsys):
         command(['--help'])
     assert stopped.value.code == 0
     assert 'usage: ' in capsys.readouterr().out
+
+
+# --- Models of BasicSR itself
+
+OTHER_MODEL = """
+name: other
+model_type: SRModel
+scale: 2
+datasets:
+  train: &data
+    name: pairs
+    type: PairedImageDataset
+    dataroot_gt: gt
+    dataroot_lq: lq
+    io_backend: {type: disk}
+    gt_size: 32
+    use_hflip: true
+    use_rot: false
+    num_worker_per_gpu: 0
+    batch_size_per_gpu: 2
+    dataset_enlarge_ratio: 1
+  val: *data
+network_g: {type: EDSR, num_in_ch: 3, num_out_ch: 3, num_feat: 4, num_block: 1, upscale: 2}
+network_teacher: {type: EDSR, key_of_another_model: 1}
+path:
+  pretrain_network_g: edsr.pth
+  param_key_g: params_ema
+  pretrain_network_teacher: teacher.pth
+  key_of_another_model: {}
+train:
+  optim_g: {type: Adam, lr: 1.0e-4, weight_decay: 0, betas: [0.9, 0.99]}
+  scheduler: {type: MultiStepLR, milestones: [5], gamma: 0.5}
+  total_iter: 1
+  warmup_iter: -1
+  pixel_opt: {type: L1Loss, loss_weight: 1.0, reduction: mean}
+  another_opt: {type: LossOfAnotherModel}
+val:
+  val_freq: 1
+  key_of_another_model: 1
+  metrics:
+    psnr: {type: calculate_psnr, crop_border: 0}
+"""
+
+
+@pytest.fixture
+def other_model(tmp_path, monkeypatch):
+    """A folder with options, pairs of pictures, and files of networks for a model that is not FREx's."""
+    compat.install()
+    from basicsr.archs.edsr_arch import EDSR
+
+    monkeypatch.chdir(tmp_path)
+    Path('other.yml').write_text(OTHER_MODEL)
+    for folder, size in (('gt', 64), ('lq', 32)):
+        Path(folder).mkdir()
+        for number in range(2):
+            cv2.imwrite(f'{folder}/{number}.png', np.full((size, size, 3), 40 + 80 * number, np.uint8))
+    # BasicSR's own loader takes `params` where there is no `params_ema`.
+    torch.manual_seed(3)
+    torch.save({'params': EDSR(3, 3, num_feat=4, num_block=1, upscale=2).state_dict()}, 'edsr.pth')
+    torch.save({'params': {}, 'iterations': 3}, 'teacher.pth')
+    return Path('experiments/other')
+
+
+def test_a_model_of_basicsr_is_trained_with_its_own_options(other_model, caplog):
+    caplog.set_level('INFO', 'basicsr')
+    assert main(['train', '-opt', 'other.yml']) == 0
+    started = torch.load('edsr.pth', weights_only=True)['params']
+    trained = torch.load(other_model / 'models/net_g_latest.pth', weights_only=True)['params']
+    assert trained.keys() == started.keys()
+    # One step of Adam moves each weight by the rate.
+    assert max((value - started[name]).abs().max() for name, value in trained.items()) == pytest.approx(1e-4, rel=0.05)
+    assert '# psnr: ' in caplog.text
+
+
+def test_its_files_must_be_there_and_whole(other_model, capsys):
+    Path('edsr.pth').write_bytes(Path('edsr.pth').read_bytes()[:-100])
+    Path('teacher.pth').unlink()
+    assert main(['train', '-opt', 'other.yml']) == 1
+    printed = capsys.readouterr().err
+    assert 'no file teacher.pth' in printed
+    assert printed.splitlines()[-1] == (
+        'frex: error: other.yml: 2 of 2 files cannot be used: path.pretrain_network_g, path.pretrain_network_teacher'
+    )
+    assert not other_model.parent.exists()

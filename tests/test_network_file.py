@@ -1,6 +1,7 @@
 """Networks in the formats of EG3D, StyleGAN2-ADA, rosinality and BasicSR: read, built, and compared with the official numbers."""
 
 import pickletools
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,8 +18,10 @@ from official_files import (
     write_pickle,
     write_pth,
 )
+from test_download import largest_file
 from tiny import tiny_frex, tiny_network_options, trained
 
+from frex.cli.main import main
 from frex.errors import FRExError
 from frex.restore import FaceRestorer
 from frex.weights.network_file import NetworkFile, build_network, load_network, read_network, read_safetensors, read_state, save_safetensors
@@ -547,6 +550,63 @@ def test_safetensors_without_a_network_is_told_by_its_weights(tmp_path):
     assert read_safetensors(tmp_path / 'frex.safetensors')[0] == {}
     with pytest.raises(FRExError, match=r'frex\.safetensors: not a network that FREx knows \(it holds '):
         read_network(tmp_path / 'frex.safetensors')
+
+
+# --- Writing anew, by the command
+
+
+def files_below(folder):
+    return sorted((str(path.relative_to(folder)), path.is_dir()) for path in folder.rglob('*'))
+
+
+def test_a_converted_network_goes_into_a_folder_that_is_made(tmp_path, checkpoint, capsys):
+    target = tmp_path / 'not/there yet/net.safetensors'
+    assert main(['weights', 'convert', str(checkpoint), str(target)]) == 0
+    assert capsys.readouterr() == (f'{target}: FREx of {checkpoint}\n', '')
+    assert_same(read_network(target).state, read_network(checkpoint).state)
+    assert [path.name for path in target.parent.iterdir()] == ['net.safetensors']
+
+
+@pytest.mark.parametrize(
+    'target',
+    ['file/net.safetensors', 'file/below/net.safetensors', 'folder.safetensors', 'x' * 240 + '.safetensors', '/proc/net.safetensors'],
+    ids=['below a file', 'far below a file', 'a folder', 'too long a name', 'a folder that takes no files'],
+)
+def test_a_target_that_cannot_be_written_is_one_line_and_nothing_is_left(tmp_path, checkpoint, capsys, target):
+    (tmp_path / 'file').write_text('no folder')
+    (tmp_path / 'folder.safetensors/kept').mkdir(parents=True)
+    before = files_below(tmp_path)
+    assert main(['weights', 'convert', '--overwrite', str(checkpoint), str(tmp_path / target)]) == 1
+    output = capsys.readouterr()
+    assert output.out == ''
+    assert output.err.startswith(f'frex: error: {tmp_path / target}: cannot be written (')
+    assert len(output.err.splitlines()) == 1
+    assert files_below(tmp_path) == before
+    assert (tmp_path / 'file').read_text() == 'no folder'
+
+
+def test_on_a_full_disk_the_older_file_stays(tmp_path, checkpoint, capsys):
+    target = tmp_path / 'net.safetensors'
+    target.write_text('of before')
+    with largest_file(4096):
+        status = main(['weights', 'convert', '--overwrite', str(checkpoint), str(target)])
+    assert status == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f'frex: error: {target}: cannot be written (')
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [('net.safetensors', 'of before')]
+
+
+@pytest.mark.parametrize(
+    'make', [Path.touch, lambda target: target.symlink_to('nowhere'), Path.mkdir], ids=['file', 'broken link', 'folder']
+)
+def test_what_is_there_is_not_replaced_unasked(tmp_path, checkpoint, capsys, make):
+    target = tmp_path / 'net.safetensors'
+    make(target)
+    before = target.lstat()
+    assert main(['weights', 'convert', str(checkpoint), str(target)]) == 1
+    assert capsys.readouterr().err == f'frex: error: {target}: is there already; --overwrite replaces it\n'
+    assert target.lstat() == before
+    assert list(tmp_path.iterdir()) == [target]
 
 
 # --- What does not fit

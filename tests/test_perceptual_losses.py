@@ -6,7 +6,7 @@ import pytest
 import torch
 from golden import Golden, fill
 from tiny import faces
-from torchvision.models import vgg16, vgg19
+from torchvision.models import alexnet, vgg16, vgg19
 
 from frex import compat
 from frex.errors import FRExError
@@ -17,6 +17,7 @@ from frex.losses.perceptual_loss import VGGPerceptualLoss
 from frex.losses.structure_loss import StructureLoss
 from frex.losses.style_loss import StyleLoss, gram
 from frex.losses.vgg import LAYER_WEIGHTS
+from frex.weights.manifest import WeightFile
 
 compat.install()
 
@@ -35,6 +36,7 @@ def files(tmp_path_factory):
     torch.manual_seed(0)
     torch.save(features_only(vgg19(weights=None)), folder / 'vgg19.pth')
     torch.save(features_only(vgg16(weights=None)), folder / 'vgg16.pth')
+    torch.save(features_only(alexnet(weights=None)), folder / 'alexnet.pth')
     state = fill(Golden('arcface').keys, equalized=False)
     torch.save({f'module.{name}': value for name, value in state.items()}, folder / 'arcface.pth')
     return folder
@@ -101,6 +103,20 @@ def test_lpips_is_the_lpips_packages(losses, files):
         theirs = lpips.LPIPS(net='vgg', verbose=False)
     image, gt = faces(seed=1), faces(seed=2)
     torch.testing.assert_close(losses['lpips'](image, gt), theirs(image, gt).mean(), rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize(('net', 'key', 'build'), [('vgg', 'vgg16', vgg16), ('alex', 'alexnet', alexnet)])
+def test_without_a_word_lpips_takes_the_trunk_of_its_net(files, monkeypatch, manifest_of, net, key, build):
+    import lpips
+
+    monkeypatch.setenv('FREX_HOME', str(files))
+    manifest_of(*(WeightFile(name, f'{name}.pth', 'tests', ['train'], None, [], 'none', []) for name in ('vgg16', 'vgg19', 'alexnet')))
+    trunk = build(weights=None)
+    trunk.load_state_dict(torch.load(files / f'{key}.pth', weights_only=True), strict=False)
+    with mock.patch(f'lpips.pretrained_networks.tv.{key}', return_value=trunk):
+        theirs = lpips.LPIPS(net=net, verbose=False)
+    image, gt = faces(seed=1), faces(seed=2)
+    torch.testing.assert_close(LPIPSLoss(net=net)(image, gt), theirs(image, gt).mean(), rtol=1e-6, atol=0)
 
 
 def test_identity_is_gfpgans_distance_of_grey_embeddings(losses):

@@ -162,6 +162,24 @@ def test_the_command_that_mends_a_line_does(train, capsys, option, file):
     assert train(*asked, *command[1:], **{option: file}) == 0
 
 
+@pytest.mark.parametrize('name', ["it's my net.pth", 'two; $(words) & "more".pth'])
+def test_a_path_is_one_word_of_the_command_that_mends_it(train, priors, tmp_path, capsys, name):
+    (tmp_path / name).write_bytes((priors / 'net_g.pth').read_bytes())
+    assert train(pretrain_network_d_dual=str(tmp_path / name)) == 1
+    command = shlex.split(table(capsys.readouterr().err)['pretrain_network_d_dual'][2])
+    assert command == ['frex', 'weights', 'check', str(tmp_path / name)]
+
+
+@pytest.mark.parametrize(('net', 'key'), [('', 'vgg16'), (', net: vgg', 'vgg16'), (', net: alex', 'alexnet')])
+def test_without_a_word_lpips_needs_the_trunk_of_its_net(train, priors, capsys, net, key):
+    option = 'train.perceptual_opt.weights'
+    assert train(f'train:perceptual_opt={{type: LPIPSLoss{net}}}') == 1
+    row = table(capsys.readouterr().err)[option]
+    assert row == [key, f'{manifest()[key].file} is missing', f'frex weights download {key}']
+    assert train(f'train:perceptual_opt={{type: LPIPSLoss{net}, weights: {priors / "eg3d.pth"}}}') == 1
+    assert table(capsys.readouterr().err)[option][2] == f'--force_yml train:perceptual_opt:weights={key}'
+
+
 def test_only_the_first_process_prints_the_table(train, monkeypatch, capsys):
     monkeypatch.setenv('RANK', '1')
     assert train(pretrain_network_eg3d='ffhq512-128') == 1

@@ -14,7 +14,11 @@ from frex.data.face_degradation_dataset import FaceDegradationDataset
 from frex.data.labels import read_labels
 from frex.demo import ASTRONAUT_LANDMARKS, HOPPER_LANDMARKS
 from frex.images import read_image
-from frex_arch.camera import FFHQ_FOCAL, unpack_camera, view_angles
+from frex.labelling.comparing import angle_errors, angles_of
+from frex.labelling.estimating import LandmarkFinder, estimate
+from frex.restore.detection import FaceDetector
+from frex_arch.camera import FFHQ_FOCAL, flip_camera, unpack_camera, view_angles
+from frex_arch.crop import MEAN_CROP
 
 pytestmark = pytest.mark.shared
 
@@ -79,3 +83,60 @@ def test_the_demos_landmarks_are_those_that_the_detector_finds():
             faces = detector.detect_faces(image, 0.97)
         assert len(faces) == 1
         np.testing.assert_allclose(faces[0][5:].reshape(5, 2), landmarks, atol=0.2)
+
+
+def test_estimated_cameras_are_near_eg3ds_own_labels(tmp_path, cameras):
+    """The small detector is up to ten degrees wrong on a grimace; its usual error is a few."""
+    out = tmp_path / 'out.json'
+    weights = ['--weights', str(SHARED / 'weights'), '--device', 'cpu']
+    assert main(['cameras', 'estimate', str(SHARED / 'data/eg3d512'), '-o', str(out), '--frame', 'eg3d', *weights]) == 0
+    estimated = read_labels(out).cameras
+    yaw, pitch, roll, rotation = np.abs([angle_errors(camera, estimated[name]) for name, camera in cameras.items()]).T
+    assert yaw.max() < 11
+    assert np.median(yaw) < 3
+    assert pitch.max() < 9
+    assert np.median(pitch) < 4
+    assert roll.max() < 4
+    assert rotation.max() < 12
+    assert np.median(rotation) < 5
+
+
+def test_mirrored_faces_get_mirrored_cameras(tmp_path):
+    faces = SHARED / 'data/eg3d512'
+    finder = LandmarkFinder.from_weights(SHARED / 'weights', torch.device('cpu'), 0.5)
+    for name in ('8.jpg', '11.jpg'):
+        image = read_image(faces / name)
+        camera, mirrored = (estimate(finder.find(view), 'eg3d')[0] for view in (image, np.ascontiguousarray(image[:, ::-1])))
+        assert angle_errors(flip_camera(torch.from_numpy(camera)[None])[0].numpy(), mirrored).max() < 0.1
+
+
+def test_faces_in_ffhqs_alignment_get_cameras_and_crops(tmp_path):
+    out = tmp_path / 'out.json'
+    weights = ['--weights', str(SHARED / 'weights'), '--device', 'cpu', '--preview', str(tmp_path / 'drawn')]
+    assert main(['cameras', 'estimate', str(SHARED / 'data/ffhq512'), '-o', str(out), *weights]) == 0
+    labels = read_labels(out)
+    names = sorted(path.name for path in (SHARED / 'data/ffhq512').iterdir())
+    assert sorted(labels.cameras) == sorted(labels.crops) == names
+    for name in names:
+        np.testing.assert_allclose(labels.crops[name], MEAN_CROP, atol=0.12)
+        yaw, pitch, roll = angles_of(labels.cameras[name])
+        assert abs(yaw) < 35
+        assert max(abs(pitch), abs(roll)) < 20
+    # The girl of 00006 looks to the left of her picture, the baby of 00000 to the right.
+    assert angles_of(labels.cameras['00006.png'])[0] > 15
+    assert angles_of(labels.cameras['00000.png'])[0] < -5
+
+
+def test_every_face_of_a_photograph_is_detected():
+    detector = FaceDetector.from_weights(SHARED / 'weights', key='retinaface_mobile0.25')
+    image = read_image(SHARED / 'data/photos/solvay_29_faces.png')
+    faces = detector.detect(image, 0.5)
+    assert 26 <= len(faces) <= 31
+    for face in faces:
+        assert (face.landmarks > face.box[:2] - 5).all()
+        assert (face.landmarks < face.box[2:] + 5).all()
+    # A copy of half the size shows the same faces in the same places.
+    smaller = detector.detect(image, 0.5, longest_side=max(image.shape) // 2)
+    distances = [min(np.linalg.norm(face.landmarks[2] - other.landmarks[2]) for other in faces) for face in smaller]
+    assert len(smaller) >= 15
+    assert np.median(distances) < 4

@@ -4,7 +4,7 @@ import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Sequence
 
-from frex.cli import restore, train, weights
+from frex.cli import cameras, restore, synthesize, train, weights
 from frex.errors import FRExError
 
 
@@ -15,6 +15,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     train.add_commands(commands)
     restore.add_command(commands)
     weights.add_command(commands)
+    cameras.add_command(commands)
+    synthesize.add_command(commands)
     demo = commands.add_parser('demo', help='train a tiny FREx on two faces, restore them, show the picture', allow_abbrev=False)
     demo.set_defaults(run=_demo)
     return run(parser, argv)

@@ -46,13 +46,21 @@ def crop_to_eg3d(landmarks: Landmarks) -> Float[np.ndarray, '3']:
 
     Raises ValueError where the landmarks lie in one place.
     """
-    model = np.hstack([MEAN_HEAD, np.ones((5, 1))])
-    rows, *_ = np.linalg.lstsq(model, landmarks, rcond=None)
-    unit = np.linalg.norm(rows[:3], axis=0).mean()
+    unit, origin = fit_head(landmarks)
+    scale = CROP_UNIT / unit
+    return np.array([scale, *(0.5 - scale * origin)])
+
+
+def fit_head(landmarks: Landmarks, head: Float[np.ndarray, '5 3'] = MEAN_HEAD) -> tuple[float, Float[np.ndarray, '2']]:
+    """Length of the head's unit in the picture, and the place of its origin, in weak perspective, as EG3D's own tool fits them.
+
+    Raises ValueError where the landmarks lie in one place.
+    """
+    rows, *_ = np.linalg.lstsq(np.hstack([head, np.ones((5, 1))]), landmarks, rcond=None)
+    unit = float(np.linalg.norm(rows[:3], axis=0).mean())
     if not unit > 1e-6:
         raise ValueError('the five landmarks lie in one place')
-    scale = CROP_UNIT / unit
-    return np.array([scale, *(0.5 - scale * rows[3])])
+    return unit, rows[3]
 
 
 def crop_from_ffhq(landmarks: Landmarks) -> Float[np.ndarray, '3']:
@@ -64,3 +72,8 @@ def crop_from_ffhq(landmarks: Landmarks) -> Float[np.ndarray, '3']:
     across, down = landmarks[1] - landmarks[0], mouth - eyes
     size = 2 * max(2.0 * np.hypot(*across), 1.8 * np.hypot(*down))
     return np.array([size, *(eyes + 0.1 * down - size / 2)])
+
+
+def flip_landmarks(landmarks: Landmarks) -> Landmarks:
+    """Those of the face mirrored left to right."""
+    return (landmarks * (-1, 1) + (1, 0))[[1, 0, 2, 4, 3]]

@@ -45,7 +45,7 @@ def validate(
         for metric in of_sets.values():
             metric.add(**data)
         if path_of is not None:
-            imwrite(pictures['result'], str(path_of(Path(sample['lq_path'][0]).stem)))
+            imwrite(pictures['result'], str(path_of(sample['name'][0])))
     if world_size > 1:
         dist.all_reduce(sums)
     means = dict(zip(of_pictures, (sums[:-1] / sums[-1].clamp(min=1)).tolist(), strict=True))

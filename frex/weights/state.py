@@ -58,7 +58,9 @@ def check_fits(net: nn.Module, state: State, where: str) -> None:
 def load_matching(net: nn.Module, state: State) -> str:
     """Load the keys that fit and tell, by prefix, which did not."""
     own = net.state_dict()
-    net.load_state_dict({name: value for name, value in state.items() if name in own and own[name].shape == value.shape}, strict=False)
+    shared = own.keys() & state.keys()
+    fitting = [name for name in shared if own[name].shape == state[name].shape and _kind(own[name]) == _kind(state[name])]
+    net.load_state_dict({name: state[name] for name in fitting}, strict=False)
     return mismatch(net, state)
 
 

@@ -1,0 +1,64 @@
+"""`frex cameras`: camera labels, imported or estimated, and looked at."""
+
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+from typing import Any
+
+
+def add_command(commands: Any) -> None:
+    """Add `cameras` to an argparse sub-command group."""
+    cameras = commands.add_parser('cameras', help='import, estimate, preview and compare camera labels', allow_abbrev=False)
+    actions = cameras.add_subparsers(title='commands', required=True, metavar='COMMAND')
+    _add_import(actions)
+    _add_estimate(actions)
+    _add_preview(actions)
+    compare = _add(actions, 'compare', 'how far the cameras of two files of labels differ')
+    compare.add_argument('a', type=Path, metavar='A.json')
+    compare.add_argument('b', type=Path, metavar='B.json')
+
+
+def _add_import(actions: Any) -> None:
+    parser = _add(actions, 'import', "EG3D's dataset.json, with its crops, as one file of labels")
+    parser.add_argument('dataset_json', type=Path, metavar='DATASET_JSON', help="EG3D's labels")
+    parser.add_argument('--cropping_params', type=Path, metavar='FILE', help="EG3D's cropping_params.json: adds a crop to each label")
+    parser.add_argument('--images', type=Path, metavar='FOLDER', help='compare the names with the pictures in it')
+    _add_output(parser)
+
+
+def _add_estimate(actions: Any) -> None:
+    parser = _add(actions, 'estimate', 'cameras and crops of aligned faces, from landmarks')
+    parser.add_argument('folder', type=Path, metavar='FOLDER', help='aligned faces; folders in it are searched too')
+    _add_output(parser)
+    parser.add_argument('--frame', default='ffhq', choices=['ffhq', 'eg3d'], help='how the faces are aligned (default: ffhq)')
+    parser.add_argument('--weights', type=Path, metavar='DIR', help='folder of the files (default: $FREX_HOME, ./weights, the user cache)')
+    parser.add_argument('--det_threshold', type=float, default=0.5, metavar='SCORE', help='least score of a face, 0 to 1 (default: 0.5)')
+    parser.add_argument('--preview', type=Path, metavar='DIR', help='draw the cameras on the faces, into this folder')
+    parser.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N (default: auto)')
+
+
+def _add_preview(actions: Any) -> None:
+    parser = _add(actions, 'preview', 'draw labels on their pictures')
+    parser.add_argument('folder', type=Path, metavar='FOLDER', help='the pictures; folders in it are searched too')
+    parser.add_argument('labels', type=Path, metavar='LABELS.json')
+    parser.add_argument('-o', '--output', required=True, type=Path, metavar='DIR', help='where the drawings go')
+    parser.add_argument(
+        '--frame', default='eg3d', choices=['ffhq', 'eg3d'], help='how pictures whose label has no crop are aligned (default: eg3d)'
+    )
+    parser.add_argument('--overwrite', action='store_true', help='replace drawings that are there')
+
+
+def _add_output(parser: ArgumentParser) -> None:
+    parser.add_argument('-o', '--output', required=True, type=Path, metavar='OUT.json', help='the labels to write')
+    parser.add_argument('--overwrite', action='store_true', help='replace what is there')
+
+
+def _add(actions: Any, name: str, what: str) -> ArgumentParser:
+    parser: ArgumentParser = actions.add_parser(name, help=what, description=what, allow_abbrev=False)
+    parser.set_defaults(run=lambda args: _run(name, args))
+    return parser
+
+
+def _run(name: str, args: Namespace) -> int:
+    from frex.labelling import commands
+
+    return commands.COMMANDS[name](args)

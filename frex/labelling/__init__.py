@@ -1,0 +1,1 @@
+"""Preparing camera labels: `frex cameras`."""

@@ -1,0 +1,110 @@
+"""`frex cameras estimate`: cameras of one's own aligned faces, from landmarks."""
+
+from argparse import Namespace
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float32
+from tqdm import tqdm
+
+from frex.data.head_pose import solve_camera
+from frex.data.labels import CameraLabel, CropLabel, write_labels
+from frex.data.landmarks import crop_to_eg3d, flip_landmarks
+from frex.errors import FRExError
+from frex.images import Image, resize
+from frex.labelling.pictures import as_lists, pictures_below, read_aligned, refuse_existing
+from frex.labelling.previewing import Previews, report
+from frex.restore.dense_landmarks import KEY, LandmarkNetwork, five_of
+from frex.restore.detection import DetectedFace, Detector, FaceDetector
+from frex.restore.restorer import choose_device
+from frex.weights.manifest import entry
+from frex.weights.places import State, look
+
+# Faces are shown to the detector at the size that it knows them best in.
+SEEN_SIZE = 512
+# Landmarks of one face in a picture and in its mirror image lie nearer to each other than this, in image widths.
+SAME_FACE = 0.1
+
+
+class LandmarkFinder:
+    """Five landmarks of the face in an aligned picture: the detector's, or those of 98 where that network's file is there."""
+
+    def __init__(self, detector: Detector, network: LandmarkNetwork | None, threshold: float) -> None:
+        self.detector, self.network, self.threshold = detector, network, threshold
+
+    @classmethod
+    def from_weights(cls, weights: Path | None, device: torch.device, threshold: float) -> 'LandmarkFinder':
+        """Says which networks are used; raises FRExError where no detector is there."""
+        detector = FaceDetector.from_weights(weights, device)
+        has_network = look(entry(KEY), weights).state is not State.MISSING
+        print(f'landmarks: {f"five of the 98 of {KEY}, faces by" if has_network else f"{KEY} is not there, so the five of"} {detector.key}')
+        return cls(detector, LandmarkNetwork.from_weights(weights, device) if has_network else None, threshold)
+
+    def find(self, image: Image) -> Float[np.ndarray, '5 2']:
+        """In image widths, of the largest face; raises FRExError where there is none.
+
+        The mean of what the networks see in the picture and in its mirror image, so that the two get mirrored cameras.
+        """
+        seen = resize(image, SEEN_SIZE)
+        faces = self._faces(seen)
+        if not faces:
+            raise FRExError(f'no face found with a score above {self.threshold:g}')
+        mirrored = [flip_landmarks(face) for face in self._faces(np.ascontiguousarray(seen[:, ::-1]))]
+        same = [face for face in mirrored if np.abs(face - faces[0]).max() < SAME_FACE]
+        return np.mean([faces[0], *same[:1]], axis=0)
+
+    def _faces(self, seen: Image) -> list[Float[np.ndarray, '5 2']]:
+        """The landmarks of each face, the largest first."""
+        faces = sorted(self.detector.detect(seen, self.threshold), key=_area, reverse=True)
+        if faces and self.network is not None:
+            return [five_of(self.network.landmarks(seen))]
+        return [face.landmarks / SEEN_SIZE for face in faces]
+
+
+def _area(face: DetectedFace) -> float:
+    left, top, right, bottom = face.box
+    return float((right - left) * (bottom - top))
+
+
+def estimate_labels(args: Namespace) -> int:
+    """Write the cameras and crops of a folder's pictures; 1 where a picture has none, else 0."""
+    _check(args)
+    pictures = pictures_below(args.folder)
+    previews = Previews(args.preview, args.overwrite) if args.preview is not None else None
+    finder = LandmarkFinder.from_weights(args.weights, choose_device(args.device), args.det_threshold)
+    cameras: dict[str, CameraLabel] = {}
+    crops: dict[str, CropLabel] = {}
+    failures: list[str] = []
+    for name, path in tqdm(pictures.items(), unit='face', disable=None):
+        try:
+            image = read_aligned(path)
+            cameras[name], crops[name] = estimate(finder.find(image), args.frame)
+            if previews is not None:
+                previews.add(name, image, cameras[name], crops[name])
+        except (FRExError, ValueError, RuntimeError) as error:
+            failures.append(str(error) if str(path) in str(error) else f'{name}: {error}')
+    if not cameras:
+        report(failures)
+        raise FRExError(f'no camera could be estimated, {args.output} is not written')
+    write_labels(args.output, as_lists(cameras), as_lists(crops))
+    print(f'{args.output}: {len(cameras)} cameras of {len(pictures)} pictures')
+    if previews is not None:
+        previews.finish()
+    return report(failures)
+
+
+def _check(args: Namespace) -> None:
+    if not 0 <= args.det_threshold < 1:
+        raise FRExError(f'--det_threshold {args.det_threshold:g}: must be at least 0 and less than 1')
+    refuse_existing(args.output, args.overwrite)
+
+
+def estimate(landmarks: Float[np.ndarray, '5 2'], frame: str) -> tuple[CameraLabel, Float32[np.ndarray, '3']]:
+    """Camera, and crop from the picture to EG3D's; `frame` is `ffhq`, or `eg3d` for pictures that are in EG3D's crop.
+
+    Raises ValueError where the landmarks fit no face.
+    """
+    crop = crop_to_eg3d(landmarks) if frame == 'ffhq' else np.array([1.0, 0.0, 0.0])
+    camera = solve_camera(crop[0] * landmarks + crop[1:])
+    return camera.astype(np.float32), crop.astype(np.float32)

@@ -1,0 +1,370 @@
+"""`frex cameras`: importing, estimating, drawing and comparing labels."""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from PIL import Image as Pillow
+from test_head_pose import SYMMETRIC, camera, in_world
+
+from frex.cli.main import main
+from frex.data.cropping_params import read_cropping_params
+from frex.data.labels import read_labels
+from frex.data.landmarks import project
+from frex.errors import FRExError
+from frex.images import read_image
+from frex.labelling.drawing import axes_in_picture
+from frex.labelling.estimating import LandmarkFinder
+from frex.labelling.importing import check_cameras
+from frex.labelling.pictures import match, own_names
+from frex.restore.dense_landmarks import LandmarkNetwork
+from frex.restore.detection import DetectedFace
+from frex_arch.camera import flip_camera, frontal_camera
+from frex_arch.crop import flip_crop
+
+# Grey values of the dots that stand for eyes, nose and mouth.
+DOTS = (250, 210, 170, 130, 90)
+CROP = (1.083, -22 / 512, -66 / 512)
+
+
+class DotDetector:
+    """Finds landmarks that are drawn as dots, if all are there."""
+
+    key = 'dots'
+
+    def detect(self, image, threshold=0.8):
+        grey = image[:, :, 0]
+        if not all((grey == dot).any() for dot in DOTS):
+            return []
+        landmarks = np.array([np.argwhere(grey == dot).mean(axis=0)[::-1] + 0.5 for dot in DOTS])
+        # The one to the left comes first, in a mirrored face too.
+        for pair in ([0, 1], [3, 4]):
+            landmarks[pair] = sorted(landmarks[pair].tolist())
+        return [DetectedFace(np.array([*landmarks.min(axis=0), *landmarks.max(axis=0)]), 0.9, landmarks)]
+
+
+def run(*arguments):
+    return main(['cameras', *map(str, arguments)])
+
+
+def write_face(path, label, crop=(1.0, 0.0, 0.0)):
+    """Dots where the head's landmarks lie; `crop` leads from the picture to EG3D's."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = np.zeros((512, 512, 3), np.uint8)
+    for (x, y), grey in zip((project(in_world(), label) - crop[1:]) / crop[0] * 512 - 0.5, DOTS, strict=True):
+        # With four more binary digits of the place.
+        cv2.circle(image, (round(x * 16), round(y * 16)), 8 * 16, (grey,) * 3, -1, cv2.LINE_8, 4)
+    cv2.imwrite(str(path), image)
+
+
+def write_json(path, labels, **more):
+    path.write_text(json.dumps({'labels': [[name, np.asarray(label).tolist()] for name, label in labels.items()], **more}))
+    return path
+
+
+@pytest.fixture
+def with_dots(monkeypatch):
+    monkeypatch.setattr(LandmarkFinder, 'from_weights', lambda weights, device, threshold: LandmarkFinder(DotDetector(), None, threshold))
+
+
+@pytest.fixture
+def truth(tmp_path):
+    """Cameras by name, and the file of their labels."""
+    cameras = {'a.png': camera(0, 3), 'deep/er/b.png': camera(35, -5, 4), 'deep/c.png': camera(-20, 8)}
+    return cameras, write_json(tmp_path / 'truth.json', cameras)
+
+
+def entry(landmarks, unit=300):
+    """As EG3D writes them."""
+    return {
+        'lm': np.asarray(landmarks).tolist(),
+        'lm3d_std': SYMMETRIC.tolist(),
+        'rescale_factor': unit,
+        'center_crop_size': 700,
+        'output_size': 512,
+    }
+
+
+def write_params(path, **entries):
+    path.write_text(json.dumps({f'{name}.png': value for name, value in entries.items()}))
+    return path
+
+
+# --- import
+
+
+def test_the_crop_of_made_params_is_the_one_worked_out_by_hand(tmp_path):
+    # One unit is already 300 pixels and the head's origin is 0.4 pixels off the middle: nothing is scaled, and the crop is
+    # pixels 400 to 1100. FFHQ's square is 1500 / 1.8 wide, 333.33 to 1166.67. EG3D counts y from one pixel further down.
+    landmarks = np.array([750.4, 749.4]) + 299.95 * SYMMETRIC[:, :2] * (1, -1)
+    crop = read_cropping_params(write_params(tmp_path / 'p.json', a=entry(landmarks)))['a.png']
+    np.testing.assert_allclose(crop, [833.3333 / 700, -66.6667 / 700, -66.6667 / 700], rtol=1e-5)
+
+
+def test_the_crop_of_params_is_what_cutting_the_picture_does(tmp_path):
+    centre, unit = np.array([741.3, 802.7]), 273.9
+    landmarks = centre + unit * SYMMETRIC[:, :2] * (1, -1)
+    picture = np.zeros((1500, 1500), np.uint8)
+    dots = [(500, 600), (900, 1000)]
+    for dot in dots:
+        cv2.circle(picture, dot, 12, 255, -1)
+    # What EG3D does with it, step by step.
+    size = int(1500 * 300 / unit)
+    left, top = (int(size / 2 - 512 + (middle - 750) * 300 / unit) for middle in (centre[0], centre[1] + 1))
+    cut = Pillow.fromarray(picture).resize((size, size), Pillow.BICUBIC).crop((left, top, left + 1024, top + 1024))
+    cut = np.asarray(cut.crop((162, 162, 862, 862)).resize((512, 512), Pillow.LANCZOS), np.float64)
+
+    scale, *shift = read_cropping_params(write_params(tmp_path / 'p.json', a=entry(landmarks)))['a.png']
+    for dot, half in zip(dots, (slice(0, 256), slice(256, 512)), strict=True):
+        weights = cut[half]
+        rows, columns = np.mgrid[half, 0:512]
+        seen = np.array([(weights * columns).sum(), (weights * rows).sum()]) / weights.sum() + 0.5
+        in_ffhq = (np.array(dot) + 0.5 - 1500 * (1 - 1 / 1.8) / 2) * 1.8 / 1500
+        np.testing.assert_allclose((scale * in_ffhq + shift) * 512, seen, atol=0.05)
+
+
+def test_importing_joins_labels_crops_and_mirrored_crops(tmp_path, capsys):
+    labels = {'00000.png': camera(10), '00000_mirror.png': flip_camera(torch.from_numpy(camera(10))[None])[0], '00002.png': camera(0)}
+    landmarks = (760, 740) + 290 * SYMMETRIC[:, :2] * (1, -1)
+    params = write_params(tmp_path / 'params.json', **{'00000': entry(landmarks)})
+    out = tmp_path / 'out.json'
+    assert run('import', write_json(tmp_path / 'dataset.json', labels), '--cropping_params', params, '-o', out) == 0
+    printed = capsys.readouterr().out
+    assert 'labels without a crop: 1 (00002.png)' in printed
+    assert f'{out}: 3 cameras, 2 crops' in printed
+    imported = read_labels(out)
+    np.testing.assert_array_equal(imported.cameras['00002.png'], camera(0).astype(np.float32))
+    expected = read_cropping_params(params)['00000.png']
+    np.testing.assert_array_equal(imported.crops['00000.png'], expected)
+    np.testing.assert_allclose(imported.crops['00000_mirror.png'], flip_crop(torch.from_numpy(expected)[None])[0])
+
+
+def test_importing_tells_which_pictures_and_labels_have_no_partner(tmp_path, truth, capsys):
+    _, labels = truth
+    for name in ('a.png', 'deep/c.png', 'new.png'):
+        write_face(tmp_path / 'faces' / name, camera(0))
+    assert run('import', labels, '--images', tmp_path / 'faces', '-o', tmp_path / 'out.json') == 0
+    printed = capsys.readouterr().out
+    assert 'pictures with a label: 2 of 3' in printed
+    assert 'pictures without a label: 1 (new.png)' in printed
+    assert 'labels without a picture: 1 (deep/er/b.png)' in printed
+
+
+def test_a_label_that_is_no_camera_is_named():
+    with pytest.raises(FRExError, match=r'1 labels are no cameras .* b.png'):
+        check_cameras({'a.png': frontal_camera()[0].numpy(), 'b.png': np.zeros(25, np.float32)}, Path('labels.json'))
+
+
+# --- estimate
+
+
+@pytest.mark.parametrize(('frame', 'crop'), [('eg3d', (1.0, 0.0, 0.0)), ('ffhq', CROP)])
+def test_cameras_and_crops_are_estimated(tmp_path, truth, with_dots, capsys, frame, crop):
+    cameras, labels = truth
+    for name, label in cameras.items():
+        write_face(tmp_path / 'faces' / name, label, crop)
+    out = tmp_path / 'out.json'
+    assert run('estimate', tmp_path / 'faces', '-o', out, '--frame', frame, '--preview', tmp_path / 'drawn') == 0
+    assert f'{out}: 3 cameras of 3 pictures' in capsys.readouterr().out
+    estimated = read_labels(out)
+    assert own_names(estimated.cameras).keys() == cameras.keys()
+    for name in cameras:
+        # A turned head is cropped further to its side.
+        np.testing.assert_allclose(estimated.crops[name], crop, atol=0.05)
+        assert read_image(tmp_path / 'drawn/faces' / name).shape == (512, 512, 3)
+    assert read_image(tmp_path / 'drawn/sheet.png').shape == (256 + 24, 3 * (256 + 6), 3)
+    run('compare', labels, out)
+    largest = capsys.readouterr().out.splitlines()[-1].split()
+    assert largest[0] == 'max'
+    assert max(map(float, largest[1:])) < 1.5
+
+
+def test_a_picture_without_a_face_is_named_and_the_rest_goes_on(tmp_path, with_dots, capsys):
+    faces = tmp_path / 'faces'
+    write_face(faces / 'a.png', camera(5))
+    cv2.imwrite(str(faces / 'black.png'), np.zeros((64, 64, 3), np.uint8))
+    cv2.imwrite(str(faces / 'wide.png'), np.zeros((64, 90, 3), np.uint8))
+    (faces / 'broken.png').write_bytes(b'no picture')
+    out = tmp_path / 'out.json'
+    assert run('estimate', faces, '-o', out, '--frame', 'eg3d') == 1
+    printed = capsys.readouterr()
+    assert printed.err.count('failed: ') == 3
+    assert 'failed: black.png: no face found with a score above 0.5' in printed.err
+    assert 'wide.png: 90 x 64 is not square: not an aligned face' in printed.err
+    assert 'broken.png: not a picture' in printed.err
+    assert list(read_labels(out).cameras) == ['a.png']
+
+
+def test_nothing_is_written_where_no_camera_is_found(tmp_path, with_dots, capsys):
+    (tmp_path / 'faces').mkdir()
+    cv2.imwrite(str(tmp_path / 'faces/black.png'), np.zeros((64, 64, 3), np.uint8))
+    assert run('estimate', tmp_path / 'faces', '-o', tmp_path / 'out.json') == 1
+    assert 'no camera could be estimated' in capsys.readouterr().err
+    assert not (tmp_path / 'out.json').exists()
+
+
+def test_labels_are_not_overwritten_unless_asked(tmp_path, truth, with_dots, capsys):
+    write_face(tmp_path / 'faces/a.png', camera(5))
+    out = tmp_path / 'out.json'
+    out.write_text('mine')
+    for arguments in (('estimate', tmp_path / 'faces'), ('import', truth[1])):
+        assert run(*arguments, '-o', out) == 1
+        assert f'{out}: is there already; --overwrite replaces it' in capsys.readouterr().err
+        assert out.read_text() == 'mine'
+    assert run('estimate', tmp_path / 'faces', '-o', out, '--overwrite') == 0
+    assert list(read_labels(out).cameras) == ['a.png']
+
+
+def test_the_largest_of_several_faces_is_taken():
+    class Two(DotDetector):
+        def detect(self, image, threshold=0.8):
+            small = DetectedFace(np.array([0.0, 0, 40, 40]), 0.99, np.zeros((5, 2)))
+            large = DetectedFace(np.array([100.0, 100, 400, 400]), 0.8, np.full((5, 2), 256.0))
+            return [small, large]
+
+    assert LandmarkFinder(Two(), None, 0.5).find(np.zeros((64, 64, 3), np.uint8)).tolist() == [[0.5, 0.5]] * 5
+
+
+def test_the_landmark_network_is_believed_before_the_detector():
+    class Network(LandmarkNetwork):
+        def __init__(self):
+            pass
+
+        def landmarks(self, image):
+            return np.full((98, 2), 0.25)
+
+    image = np.zeros((512, 512, 3), np.uint8)
+    image[np.arange(5), 0] = np.array(DOTS)[:, None]
+    assert LandmarkFinder(DotDetector(), Network(), 0.5).find(image).tolist() == [[0.25, 0.25]] * 5
+
+
+class LeaningDetector:
+    """Sees a face in the middle of each picture three pixels too far to the right, and others where they are told to be."""
+
+    def __init__(self, *others):
+        self.others = others
+
+    def detect(self, image, threshold=0.8):
+        landmarks = project(in_world(), camera(0)) * 512 + (3, 0)
+        box = np.array([100.0, 100, 400, 400])
+        return [DetectedFace(box + grow, 0.9, landmarks + move) for grow, move in [((0, 0, 0, 0), (0, 0)), *self.others]]
+
+
+def test_what_a_detector_leans_to_one_side_cancels_out():
+    found = LandmarkFinder(LeaningDetector(), None, 0.5).find(np.zeros((64, 64, 3), np.uint8))
+    np.testing.assert_allclose(found, project(in_world(), camera(0)), atol=1e-4)
+
+
+def test_the_mirror_image_of_another_face_is_not_mixed_in():
+    finder = LandmarkFinder(LeaningDetector(((0, 0, 9, 9), (120, 0))), None, 0.5)
+    found = finder.find(np.zeros((64, 64, 3), np.uint8))
+    # The larger one is to the right in the picture and in what is no mirror image of it.
+    np.testing.assert_allclose(found - project(in_world(), camera(0)), [(123 / 512, 0)] * 5, atol=1e-4)
+
+
+# --- preview
+
+
+def test_the_axes_of_a_frontal_head_point_right_up_and_at_the_viewer():
+    label = frontal_camera()[0].numpy()
+    origin, x, y, z = axes_in_picture(label, np.array([1, 0, 0], np.float32)) * 512
+    # Between the standard places of the eyes, (187.7, 192.3) and (324.0, 192.4).
+    np.testing.assert_allclose(origin, [255.9, 192.4], atol=6)
+    assert x[0] - origin[0] > 60 > 1 > abs(x[1] - origin[1])
+    assert origin[1] - y[1] > 60 > 1 > abs(y[0] - origin[0])
+    assert np.abs(z - origin).max() < 6
+    in_ffhq = axes_in_picture(label, np.array(CROP, np.float32))
+    np.testing.assert_allclose(in_ffhq[0] * 512, [(origin[0] + 22) / 1.083, (origin[1] + 66) / 1.083], atol=0.01)
+
+
+def test_previews_are_drawn_in_the_colours_of_the_axes(tmp_path, truth, capsys):
+    cameras, labels = truth
+    for name, label in cameras.items():
+        write_face(tmp_path / 'faces' / name, label)
+    assert run('preview', tmp_path / 'faces', labels, '-o', tmp_path / 'drawn') == 0
+    drawn = read_image(tmp_path / 'drawn/faces/a.png')
+    origin, *ends = axes_in_picture(cameras['a.png'].astype(np.float32), np.array([1, 0, 0], np.float32)) * 512
+    (x, y), (up_x, up_y) = (0.5 * (origin + end) for end in ends[:2])
+    assert drawn[round(y), round(x)].tolist() == [0, 0, 255]
+    assert drawn[round(up_y), round(up_x)].tolist() == [0, 200, 0]
+    assert 'previews: 3 in' in capsys.readouterr().out
+    assert run('preview', tmp_path / 'faces', labels, '-o', tmp_path / 'drawn') == 1
+    assert 'previews are there already' in capsys.readouterr().err
+
+
+def test_a_picture_without_a_label_is_named(tmp_path, truth, capsys):
+    write_face(tmp_path / 'faces/a.png', camera(0))
+    write_face(tmp_path / 'faces/other.png', camera(0))
+    assert run('preview', tmp_path / 'faces', truth[1], '-o', tmp_path / 'drawn') == 1
+    assert 'failed: other.png: no label' in capsys.readouterr().err
+    assert (tmp_path / 'drawn/faces/a.png').exists()
+
+
+# --- compare
+
+
+def test_angle_errors_are_those_by_which_cameras_were_turned(tmp_path, capsys):
+    ours = {'a.png': camera(0), 'b.png': camera(0), 'c.png': camera(0), 'only.png': camera(0)}
+    theirs = {'a.png': camera(10), 'x/b.png': camera(0, -20), 'c.png': camera(0, 0, 6), 'new.png': camera(0)}
+    assert run('compare', write_json(tmp_path / 'a.json', ours), write_json(tmp_path / 'b.json', theirs)) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split() for line in lines[1:]] == [
+        ['PICTURE', 'YAW', 'PITCH', 'ROLL', 'ROTATION'],
+        ['a.png', '+10.0', '+0.0', '+0.0', '10.0'],
+        ['b.png', '+0.0', '-20.0', '+0.0', '20.0'],
+        ['c.png', '+0.0', '+0.0', '+6.0', '6.0'],
+        ['mean', '3.3', '6.7', '2.0', '12.0'],
+        ['median', '0.0', '0.0', '0.0', '10.0'],
+        ['max', '10.0', '20.0', '6.0', '20.0'],
+        ['only', 'in', f'{tmp_path}/a.json:', '1', '(only.png)'],
+        ['only', 'in', f'{tmp_path}/b.json:', '1', '(new.png)'],
+    ]
+
+
+def test_names_are_matched_without_folders_only_where_that_is_clear():
+    one, two = np.zeros(3), np.ones(3)
+    assert match({'a.png': one}, ['x/a.png']) == {'x/a.png': one}
+    assert match({'a.png': one}, ['x/a.png', 'y/a.png']) == {}
+    assert match({'a.png': one, 'x/a.png': two}, ['a.png', 'x/a.png']) == {'a.png': one, 'x/a.png': two}
+
+
+# --- bad input
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (('import', 'nowhere.json', '-o', 'out.json'), 'camera_labels: nowhere.json cannot be read'),
+        (('import', 'truth.json', '-o', 'no/out.json'), 'no/out.json: no folder no'),
+        (('import', 'truth.json', '-o', 'out.json', '--cropping_params', 'nowhere.json'), 'cropping_params: nowhere.json cannot be read'),
+        (('import', 'truth.json', '-o', 'out.json', '--cropping_params', 'list.json'), 'cropping_params: list.json is not EG3D'),
+        (('import', 'truth.json', '-o', 'out.json', '--cropping_params', 'truth.json'), 'cropping_params: truth.json: labels is no entry'),
+        (('import', 'truth.json', '-o', 'out.json', '--cropping_params', 'other.json'), 'other.json: no name of it is in the labels'),
+        (('import', 'truth.json', '-o', 'out.json', '--cropping_params', 'flat.json'), 'cropping_params: flat.json: a.png is no entry'),
+        (('import', 'empty.json', '-o', 'out.json'), 'empty.json: has no labels'),
+        (('import', 'truth.json', '-o', 'out.json', '--images', 'nowhere'), 'no folder nowhere'),
+        (('import', 'truth.json', '-o', 'out.json', '--images', 'faces'), 'faces: none of its pictures has a label'),
+        (('estimate', 'nowhere', '-o', 'out.json'), 'no folder nowhere'),
+        (('estimate', 'faces', '-o', 'out.json', '--det_threshold', 'nan'), '--det_threshold nan: must be at least 0'),
+        (('estimate', 'faces', '-o', 'out.json', '--device', 'abacus'), '--device abacus: not usable here'),
+        (('estimate', 'faces', '-o', 'out.json', '--preview', 'truth.json'), 'truth.json: cannot be made'),
+        (('preview', 'faces', 'truth.json', '-o', 'drawn'), 'truth.json: no label for any picture of faces'),
+        (('compare', 'truth.json', 'empty.json'), 'truth.json and empty.json share no name'),
+    ],
+    ids=lambda value: value if isinstance(value, str) else ' '.join(value),
+)
+def test_bad_input_is_one_line_and_status_1(tmp_path, truth, monkeypatch, capsys, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    write_face(tmp_path / 'faces/unknown.png', camera(0))
+    (tmp_path / 'list.json').write_text('[]')
+    (tmp_path / 'empty.json').write_text('{"labels": []}')
+    write_params(tmp_path / 'other.json', other=entry(700 + 300 * SYMMETRIC[:, :2]))
+    write_params(tmp_path / 'flat.json', a=entry(np.full((5, 2), 700)))
+    assert run(*arguments) == 1
+    printed = capsys.readouterr().err.strip()
+    assert printed.startswith(f'frex: error: {message}')
+    assert '\n' not in printed
+    assert not (tmp_path / 'out.json').exists()

@@ -1,0 +1,137 @@
+"""Finding faces and their landmarks with facexlib's networks, here without their weights."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from frex.errors import FRExError
+from frex.restore.dense_landmarks import LandmarkNetwork, five_of, peaks
+from frex.restore.detection import DETECTORS, FaceDetector, build_retinaface
+from frex.weights.manifest import WeightFile
+
+
+class Finder:
+    """Finds one face a quarter into the picture that it is shown, and remembers that one."""
+
+    def detect_faces(self, image, threshold):
+        self.seen, self.threshold = image.shape, threshold
+        height, width = image.shape[:2]
+        landmarks = [coordinate for part in (0.3, 0.4, 0.35, 0.31, 0.39) for coordinate in (part * width, part * height)]
+        return np.array([[0.25 * width, 0.25 * height, 0.5 * width, 0.75 * height, 0.9, *landmarks]], np.float32)
+
+
+def weight_file(key, name):
+    return WeightFile(key, name, 'detection', [], None, [], 'any', [])
+
+
+@pytest.fixture
+def folder(tmp_path, manifest_of, monkeypatch):
+    """A folder of weights that alone is searched."""
+    manifest_of(weight_file('retinaface_resnet50', 'resnet.pth'), weight_file('retinaface_mobile0.25', 'mobile.pth'))
+    monkeypatch.setattr('frex.weights.places.places', lambda folder=None: [folder or tmp_path])
+    return tmp_path
+
+
+def test_a_large_picture_is_searched_in_a_small_copy():
+    finder = Finder()
+    (face,) = FaceDetector(finder, 'any').detect(np.zeros((1001, 3000, 3), np.uint8), 0.6)
+    assert finder.seen == (500, 1500, 3)
+    assert finder.threshold == 0.6
+    np.testing.assert_allclose(face.box, [750, 250.25, 1500, 750.75])
+    np.testing.assert_allclose(face.landmarks[1], [1200, 400.4], rtol=1e-6)
+    assert face.score == pytest.approx(0.9)
+
+
+def test_a_small_picture_is_searched_as_it_is():
+    finder = Finder()
+    (face,) = FaceDetector(finder, 'any').detect(np.zeros((300, 200, 3), np.uint8), longest_side=300)
+    assert finder.seen == (300, 200, 3)
+    np.testing.assert_allclose(face.box, [50, 75, 100, 225])
+
+
+def test_a_picture_of_one_row_is_searched():
+    assert len(FaceDetector(Finder(), 'any').detect(np.zeros((1, 4000, 3), np.uint8))) == 1
+
+
+def test_the_detector_is_read_from_its_file(folder):
+    torch.manual_seed(0)
+    net = build_retinaface('mobile0.25', torch.device('cpu'))
+    torch.save({f'module.{name}': value for name, value in net.state_dict().items()}, folder / 'mobile.pth')
+    detector = FaceDetector.from_weights(folder)
+    assert detector.key == 'retinaface_mobile0.25'
+    image = np.random.default_rng(0).integers(0, 256, (96, 64, 3), dtype=np.uint8)
+    with torch.no_grad():
+        expected = net.detect_faces(image, 0.2)
+    faces = detector.detect(image, 0.2)
+    assert len(faces) == len(expected) > 0
+    np.testing.assert_allclose([face.landmarks.ravel() for face in faces], expected[:, 5:], rtol=1e-6)
+    assert detector.detect(image, 0.9999) == []
+
+
+def test_a_missing_detector_is_one_line(folder):
+    with pytest.raises(FRExError, match=r'resnet.pth is missing; get it with: frex weights download retinaface_resnet50'):
+        FaceDetector.from_weights(folder)
+
+
+def test_a_file_of_something_else_is_refused(folder):
+    torch.save({'weight': torch.zeros(3)}, folder / 'mobile.pth')
+    with pytest.raises(FRExError, match=r'mobile.pth: the weights do not fit RetinaFace'):
+        FaceDetector.from_weights(folder)
+
+
+def test_both_of_facexlibs_detectors_can_be_built():
+    names = [build_retinaface(name, torch.device('cpu')).model_name for name in DETECTORS.values()]
+    assert names == list(DETECTORS)
+
+
+def test_detecting_never_imports_basicsr():
+    code = (
+        'import sys, torch\nfrom frex.restore import detection\n'
+        'detection.build_retinaface("mobile0.25", torch.device("cpu"))\nprint("basicsr" in sys.modules)'
+    )
+    assert subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True).stdout == 'False\n'
+
+
+def test_a_peak_leans_towards_its_larger_neighbour():
+    maps = torch.zeros(3, 8, 16)
+    maps[0, 2, 5], maps[0, 2, 6], maps[0, 1, 5] = 1.0, 0.5, 0.25
+    maps[1, 0, 15] = 1.0
+    maps[2, 4, 4] = 1.0
+    expected = [[(5 + 0.5 + 0.25) / 16, (2 + 0.5 - 0.25) / 8], [15.5 / 16, 0.5 / 8], [4.5 / 16, 4.5 / 8]]
+    np.testing.assert_allclose(peaks(maps), expected)
+
+
+def test_the_five_landmarks_of_98():
+    points = np.stack([np.arange(98.0), np.zeros(98)], axis=1)
+    assert five_of(points)[:, 0].tolist() == [62, 70, 54, 76, 82]
+
+
+def test_the_last_maps_without_the_outlines_are_the_landmarks():
+    class Net(torch.nn.Module):
+        def forward(self, rgb):
+            assert rgb.shape == (1, 3, 256, 256)
+            # Red comes first, in [0, 1].
+            assert rgb[0, :, 0, 0].tolist() == [1, 0, 0]
+            maps = torch.zeros(1, 99, 64, 64)
+            maps[0, torch.arange(99), 10, torch.arange(99) % 60 + 1] = 1
+            return [torch.ones(1, 99, 64, 64), maps], None
+
+    red = np.zeros((512, 512, 3), np.uint8)
+    red[:, :, 2] = 255
+    points = LandmarkNetwork(Net(), 'cpu').landmarks(red)
+    np.testing.assert_allclose(points[:, 0] * 64, np.arange(98) % 60 + 1.5)
+    np.testing.assert_allclose(points[:, 1] * 64, 10.5)
+
+
+def test_facexlibs_landmark_network_runs_from_its_file(tmp_path, manifest_of, monkeypatch):
+    from frex.restore.dense_landmarks import KEY, build_fan
+
+    manifest_of(weight_file(KEY, 'fan.pth'))
+    monkeypatch.setattr('frex.weights.places.places', lambda folder=None: [tmp_path])
+    torch.save({'state_dict': build_fan(torch.device('cpu')).state_dict()}, tmp_path / 'fan.pth')
+    points = LandmarkNetwork.from_weights().landmarks(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8))
+    assert points.shape == (98, 2)
+    assert ((points > 0) & (points < 1)).all()
