@@ -27,12 +27,20 @@ def list_images(folder: Path, what: str) -> list[Path]:
 def read_image(path: Path) -> Image:
     """Read a picture; raises FRExError where the file is none."""
     try:
-        data = np.fromfile(path, dtype=np.uint8)
-        image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
-    except (OSError, cv2.error) as error:
-        raise FRExError(f'{path}: cannot be read ({" ".join(str(error).split())})') from None
+        data = path.read_bytes()
+    except OSError as error:
+        raise FRExError(f'{path}: cannot be read ({error})') from None
+    return decode_image(data, str(path))
+
+
+def decode_image(data: bytes, what: str) -> Image:
+    """The picture in the bytes of a file; raises FRExError, naming it as `what`, where they are none."""
+    try:
+        image = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_COLOR) if data else None
+    except cv2.error as error:
+        raise FRExError(f'{what}: cannot be read ({" ".join(str(error).split())})') from None
     if image is None:
-        raise FRExError(f'{path}: not a picture, or a damaged one')
+        raise FRExError(f'{what}: not a picture, or a damaged one')
     return image
 
 

@@ -163,6 +163,33 @@ def test_a_damaged_picture_is_named(tmp_path):
         FaceDegradationDataset(options(tmp_path))[0]
 
 
+def test_each_picture_has_the_crop_of_its_labels(face_folder, labels, tmp_path):
+    content = json.loads(labels.read_text())
+    crops = {f'face{number}.{suffix}': (1 + number / 10, -0.05, 0.2) for number, suffix in enumerate(['png', 'png', 'jpg', 'webp', 'bmp'])}
+    with_crops = tmp_path / 'dataset.json'
+    with_crops.write_text(json.dumps(content | {'crops': list(crops.items())}))
+    labelled = options(face_folder, camera_labels=str(with_crops))
+    dataset, flipping = (FaceDegradationDataset(labelled | {'use_hflip': flip}) for flip in (False, True))
+    expected = torch.tensor(sorted(crops.values()))
+    torch.testing.assert_close(torch.stack([dataset[index]['crop'] for index in range(5)]), expected)
+    # Mirrored: 1 - s - t_x = 1 - 1.2 + 0.05.
+    assert {round(flipping[epoch, 2]['crop'][1].item(), 4) for epoch in range(20)} == {-0.05, -0.15}
+    assert FaceDegradationDataset(labelled | {'crop': [1, 0, 0]})[3]['crop'].tolist() == [1, 0, 0]
+    with_crops.write_text(json.dumps(content | {'crops': list(crops.items())[:3]}))
+    with pytest.raises(FRExError, match=r'camera_labels: no crop for 2 of 5 pictures, first face3\.webp'):
+        FaceDegradationDataset(labelled)
+
+
+def test_a_bare_label_is_not_taken_for_two_pictures(face_folder, tmp_path):
+    for folder in ('a', 'b'):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / 'face0.png').write_bytes((face_folder / 'face0.png').read_bytes())
+    labels = tmp_path / 'dataset.json'
+    labels.write_text(json.dumps({'labels': [['face0.png', frontal_camera()[0].tolist()]]}))
+    with pytest.raises(FRExError, match=r'no camera for 2 of 2 pictures, first a/face0\.png'):
+        FaceDegradationDataset(options(tmp_path, camera_labels=str(labels)))
+
+
 def test_ranks_share_an_epoch_without_overlap():
     dataset = range(5)
     visits = [list(VisitSampler(dataset, 2, rank, ratio=3)) for rank in (0, 1)]

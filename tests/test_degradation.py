@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
+from frex.data.convolution import convolve
 from frex.data.degradation import PRESETS, Degradation, Draw, degrade, draw, gaussian_kernel, jpeg, motion_kernel
 
 NOTHING = Draw(motion=None, blur=None, blur_kernel_size=41, downsample=None, noise=None, noise_seed=0, jpeg=None)
@@ -69,6 +70,16 @@ def test_lengths_are_stated_for_512_pixels():
     blurred = degrade(picture(64), only(blur=(8.0, 8.0, 0.0)))
     expected = cv2.filter2D(picture(64), -1, gaussian_kernel(41 / 8, 1.0, 1.0, 0.0), borderType=cv2.BORDER_REFLECT_101)
     np.testing.assert_allclose(blurred, expected, atol=0.5 / 255 + 1e-5)
+
+
+@pytest.mark.parametrize('size', [1, 9, 13, 41, 71])
+@pytest.mark.parametrize('shape', [(64, 64), (37, 90), (20, 20)])
+def test_blurring_is_opencvs_filter(shape, size):
+    rng = np.random.default_rng(size)
+    image, kernel = rng.random((*shape, 3), dtype=np.float32), rng.random((size, size), dtype=np.float32)
+    kernel /= kernel.sum()
+    expected = cv2.filter2D(image.astype(np.float64), -1, kernel.astype(np.float64), borderType=cv2.BORDER_REFLECT_101)
+    np.testing.assert_allclose(convolve(image, kernel), expected, atol=2e-6)
 
 
 def test_noise_has_the_drawn_deviation_and_seed():

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from frex.cli import restore, train, weights
+from frex.cli import cameras, restore, synthesize, train, weights
 from frex.options import find_option_file
 from frex.weights.manifest import manifest
 
@@ -45,11 +45,21 @@ def run_by_python(arguments):
     parsed_by(restore.add_command)(['restore', *arguments[1:]])
 
 
+FREX = (train.add_commands, restore.add_command, weights.add_command, synthesize.add_command, cameras.add_command)
+
+
+def run_by_torchrun(arguments):
+    start = arguments.index('frex')
+    assert arguments[start - 1] == '-m'
+    parsed_by(*FREX)(arguments[start + 1 :])
+
+
 KNOWN = {
     'make': made,
     'pip': piped,
     'basicsr': parsed_by(train.add_commands),
-    'frex': parsed_by(train.add_commands, restore.add_command, weights.add_command),
+    'frex': parsed_by(*FREX),
+    'torchrun': run_by_torchrun,
     'python': run_by_python,
 }
 

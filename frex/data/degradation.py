@@ -9,12 +9,11 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from jaxtyping import Float32
+
+from frex.data.convolution import FloatImage, Kernel, convolve
 
 REFERENCE_SIZE = 512
 Range = tuple[float, float]
-FloatImage = Float32[np.ndarray, 'height width 3']
-Kernel = Float32[np.ndarray, 'size size']
 
 
 @dataclass(frozen=True)
@@ -121,11 +120,10 @@ def _degrade_once(image: FloatImage, once: Draw) -> FloatImage:
     scale = width / REFERENCE_SIZE
     if once.motion is not None:
         length, angle = once.motion
-        image = cv2.filter2D(image, -1, motion_kernel(length * scale, angle), borderType=cv2.BORDER_REFLECT_101)
+        image = convolve(image, motion_kernel(length * scale, angle))
     if once.blur is not None:
         sigma_x, sigma_y, angle = once.blur
-        kernel = gaussian_kernel(once.blur_kernel_size * scale, sigma_x * scale, sigma_y * scale, angle)
-        image = cv2.filter2D(image, -1, kernel, borderType=cv2.BORDER_REFLECT_101)
+        image = convolve(image, gaussian_kernel(once.blur_kernel_size * scale, sigma_x * scale, sigma_y * scale, angle))
     if once.downsample is not None:
         size = (max(1, int(width // once.downsample)), max(1, int(height // once.downsample)))
         image = cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)

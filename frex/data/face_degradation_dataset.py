@@ -1,49 +1,24 @@
 """Aligned faces, degraded on the fly. What a sample looks like depends on (seed, epoch, visit) alone."""
 
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, get_worker_info
 
 from frex.data.degradation import PRESETS, Degradation, FloatImage, degrade, draw
-from frex.data.labels import read_labels
+from frex.data.face_options import FaceDegradationOptions
+from frex.data.face_set import FaceSet
+from frex.data.mixing import Mix
+from frex.data.workers import prepare_process
 from frex.errors import FRExError, nearest
-from frex.images import list_images, read_image, resize
+from frex.images import resize
 from frex.options import convert
-from frex_arch.camera import flip_camera
-from frex_arch.crop import MEAN_CROP, flip_crop
 
 Visit = tuple[int, int]
-
-
-@dataclass(frozen=True)
-class FaceDegradationOptions:
-    """Keys of a `datasets` entry; the loader's own keys (workers, batch size, ...) are BasicSR's."""
-
-    name: str
-    type: str
-    dataroot_gt: str
-    gt_size: int
-    phase: str = 'train'
-    seed: int = 0
-    use_hflip: bool = False
-    camera_labels: str | None = None
-    crop: tuple[float, float, float] = MEAN_CROP
-    """From these pictures' frame to EG3D's; (1, 0, 0) for pictures that are in EG3D's crop already."""
-    degradation: dict[str, Any] = field(default_factory=lambda: {'preset': 'paper'})
-    num_worker_per_gpu: int = 0
-    batch_size_per_gpu: int = 1
-    dataset_enlarge_ratio: int = 1
-    prefetch_mode: str | None = None
-    num_prefetch_queue: int = 1
-    pin_memory: bool = False
-    persistent_workers: bool = False
-    scale: int = 1
 
 
 def read_degradation(options: dict[str, Any], where: str) -> Degradation:
@@ -56,11 +31,12 @@ def read_degradation(options: dict[str, Any], where: str) -> Degradation:
 
 
 class FaceDegradationDataset(Dataset):
-    """Pairs of degraded and clean faces from a folder of aligned ones.
+    """Pairs of degraded and clean faces from a folder, an lmdb or a zip of aligned ones, with others mixed in.
 
-    A sample holds `lq`, `gt` (3, gt_size, gt_size) RGB in [-1, 1]; `crop` (3); `camera` (25) where there are labels; `gt_path`,
-    `lq_path` and `epoch`. It is asked for by (epoch, visit), where visits count on over an enlarged set, or by a plain index for
-    validation. Raises FRExError for a missing or empty folder, a bad label file, or a picture without a label.
+    A sample holds `lq`, `gt` (3, gt_size, gt_size) RGB in [-1, 1]; `crop` (3); where there are labels, `camera` (25) and
+    `has_camera`, false for the pictures of a mixture that have none; `gt_path`, `lq_path`; `name`, for results, which no other picture of
+    the set has; and `epoch`. It is asked for by (epoch, visit), where visits count on over an enlarged set, or by a plain index for
+    validation. Raises FRExError for missing or damaged pictures, a bad label file, or a picture without a label.
     """
 
     def __init__(self, opt: dict[str, Any]) -> None:
@@ -68,42 +44,47 @@ class FaceDegradationDataset(Dataset):
         where = f'datasets.{opt.get("phase", "train")}'
         self.options = convert(FaceDegradationOptions, opt, where)
         self.degradation = read_degradation(self.options.degradation, f'{where}.degradation')
-        self.paths = list_images(Path(self.options.dataroot_gt), f'{where}.dataroot_gt')
-        self.cameras = self._cameras(where)
-
-    def _cameras(self, where: str) -> dict[str, np.ndarray] | None:
-        if self.options.camera_labels is None:
-            return None
-        cameras = read_labels(Path(self.options.camera_labels)).cameras
-        missing = [path.name for path in self.paths if path.name not in cameras]
-        if missing:
-            raise FRExError(f'{where}.camera_labels: no camera for {len(missing)} of {len(self.paths)} pictures, first {missing[0]}')
-        return cameras
+        self.faces = FaceSet(self.options, where)
+        mix = self.options.mix
+        if mix and self.options.phase != 'train':
+            raise FRExError(f'{where}.mix: only pictures to train on are mixed')
+        self.mix = Mix(mix, self.options.seed, f'{where}.mix') if mix else None
+        sets = [self.faces, *([self.mix.faces] if self.mix else [])]
+        self.has_cameras = any(faces.cameras is not None for faces in sets)
 
     def __len__(self) -> int:
-        return len(self.paths)
+        return len(self.faces)
+
+    def _find(self, epoch: int, visit: int) -> tuple[FaceSet, int]:
+        mixed_in = self.mix.pick(epoch, visit) if self.mix else None
+        if self.mix is None or mixed_in is None:
+            return self.faces, visit % len(self.faces)
+        return self.mix.faces, mixed_in
 
     def __getitem__(self, key: int | Visit) -> dict[str, Tensor | str | int]:
+        prepare_process(get_worker_info() is not None)
         epoch, visit = (0, key) if isinstance(key, int) else key
-        path = self.paths[visit % len(self.paths)]
+        faces, index = self._find(epoch, visit)
         # Validation never repeats what training saw.
         rng = np.random.default_rng([self.options.seed, self.options.phase == 'train', epoch, visit])
-        flip = (rng.random() < 0.5) & self.options.use_hflip
+        flip = rng.random() < 0.5 and faces.options.use_hflip
 
-        gt = resize(read_image(path), self.options.gt_size).astype(np.float32) / 255
+        name = faces.source.names[index]
+        gt = resize(faces.source.picture(name), self.options.gt_size).astype(np.float32) / 255
         gt = np.ascontiguousarray(gt[:, ::-1]) if flip else gt
         lq = degrade(gt, draw(self.degradation, rng))
-        sample: dict[str, Tensor | str | int] = {'lq': to_tensor(lq), 'gt': to_tensor(gt), 'gt_path': str(path), 'lq_path': str(path)}
-        sample['epoch'] = epoch
 
-        crop = torch.tensor(self.options.crop)[None]
-        sample['crop'] = (flip_crop(crop) if flip else crop)[0]
-        if self.cameras is not None:
-            camera = torch.from_numpy(self.cameras[path.name])[None]
-            sample['camera'] = (flip_camera(camera) if flip else camera)[0]
+        sample: dict[str, Tensor | str | int] = {'lq': to_tensor(lq), 'gt': to_tensor(gt), 'crop': faces.crop(index, flip), 'epoch': epoch}
+        sample['gt_path'] = sample['lq_path'] = faces.source.path(name)
+        sample['name'] = faces.short_names[index]
+        if self.has_cameras:
+            sample |= {'camera': faces.camera(index, flip), 'has_camera': torch.tensor(faces.cameras is not None)}
         return sample
 
 
 def to_tensor(image: FloatImage) -> Float[Tensor, '3 height width']:
     """BGR in [0, 1] to RGB in [-1, 1]."""
-    return torch.from_numpy(np.ascontiguousarray(image[:, :, ::-1].transpose(2, 0, 1))) * 2 - 1
+    planes = np.stack(cv2.split(image)[::-1])
+    planes *= 2
+    planes -= 1
+    return torch.from_numpy(planes)

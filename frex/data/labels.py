@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32
 
+from frex.data.sources import read_file
 from frex.errors import FRExError
 from frex.files import replacing
 
@@ -30,9 +31,9 @@ class Labels:
 
 
 def read_labels(path: Path) -> Labels:
-    """Raises FRExError where the file is missing or not in EG3D's layout."""
+    """A file, or one in a zip (`faces.zip/dataset.json`); raises FRExError where it is missing or not in EG3D's layout."""
     try:
-        return parse_labels(path.read_text(encoding='utf-8'), path)
+        return parse_labels(read_file(path).decode(), path)
     except (OSError, UnicodeDecodeError) as error:
         raise FRExError(f'camera_labels: {path} cannot be read ({error})') from None
 
@@ -59,6 +60,20 @@ def write_labels(path: Path, cameras: Mapping[str, Iterable[float]], crops: Mapp
     }
     with replacing(path) as part:
         part.write_text(json.dumps(content), encoding='utf-8')
+
+
+def rows(vectors: Mapping[str, Float32[np.ndarray, ' length']], names: Sequence[str], lacking: str) -> Float32[np.ndarray, 'names length']:
+    """The vector of each picture, by its name or, where no other has it too, by its name without folders.
+
+    Raises FRExError, which starts with `lacking`, where pictures have none.
+    """
+    bare = {name: PurePosixPath(name).name for name in names}
+    count = Counter(bare.values())
+    found = [vectors.get(name, vectors.get(bare[name]) if count[bare[name]] == 1 else None) for name in names]
+    missing = [name for name, vector in zip(names, found, strict=True) if vector is None]
+    if missing:
+        raise FRExError(f'{lacking} for {len(missing)} of {len(names)} pictures, first {missing[0]}')
+    return np.stack([vector for vector in found if vector is not None])
 
 
 def _vectors(entries: Any) -> dict[str, np.ndarray]:

@@ -1,0 +1,124 @@
+"""Both stages in the tiny form on a few real faces: every loss over time, and restorations of degradations never seen.
+
+    python benchmarks/tiny_training.py --ffhq FOLDER --ffhq_labels LABELS.json --eg3d FOLDER -o benchmarks/results/tiny_training
+
+`--ffhq` holds faces in FFHQ alignment, its labels come from `frex cameras estimate`; `--eg3d` holds faces in EG3D's crop and their
+dataset.json. A proof that training works, not a model: priors are random, and what is restored are faces it was trained on.
+"""
+
+import json
+import os
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+import numpy as np
+
+from frex.cli.main import main
+from frex.demo import attempt, show
+from frex.images import list_images
+from frex.models.scalars import read_scalars
+from frex.restore import FaceRestorer
+
+STAGES = {'train_frex_3d_tiny': 'stage A', 'train_frex_tiny': 'stage B'}
+DRAWS = 16
+SHOWN = 2
+
+
+def run(args: Namespace) -> None:
+    """Train, restore, draw, sum up."""
+    output = args.output.absolute()
+    output.mkdir(parents=True, exist_ok=True)
+    data = data_options(args)
+    os.makedirs(args.work, exist_ok=True)
+    os.chdir(args.work)
+    train('train_frex_3d_tiny', args.iterations[0], data)
+    stage_a = 'experiments/train_frex_3d_tiny/models/net_g_latest.pth'
+    priors = [f'path:pretrain_network_{part}={stage_a}' for part in ('encoder_3d', 'eg3d')]
+    train('train_frex_tiny', args.iterations[1], [*data, *priors])
+
+    restorer = FaceRestorer.from_pretrained('experiments/train_frex_tiny/models/net_g_latest.pth', device='auto')
+    faces = list_images(args.ffhq, '--ffhq')
+    trials = [attempt(restorer, face, [seed, number]) for seed in range(DRAWS) for number, face in enumerate(faces)]
+    show(trials[: SHOWN * len(faces)], output / 'contact_sheet.png')
+    losses = {name: curves(name, output) for name in STAGES}
+    summary = {
+        'iterations': dict(zip(STAGES.values(), args.iterations, strict=True)),
+        'faces': len(faces),
+        'unseen degradations': len(trials),
+        'PSNR degraded, restored': np.mean([trial.psnr for trial in trials], axis=0).round(2).tolist(),
+        'SSIM degraded, restored': np.mean([trial.ssim for trial in trials], axis=0).round(3).tolist(),
+        'restored is better in PSNR': int(sum(trial.psnr[1] > trial.psnr[0] for trial in trials)),
+        'losses, first and last tenth': losses,
+    }
+    (output / 'summary.json').write_text(json.dumps(summary, indent=2) + '\n')
+    print(json.dumps(summary, indent=2))
+
+
+def data_options(args: Namespace) -> list[str]:
+    """The labelled faces in FFHQ alignment, half of the time those in EG3D's crop."""
+    ffhq, eg3d = args.ffhq.absolute(), args.eg3d.absolute()
+    mix = json.dumps({'dataroot_gt': str(eg3d), 'camera_labels': str(eg3d / 'dataset.json'), 'crop': [1, 0, 0], 'ratio': 0.5})
+    return [
+        f'datasets:train:dataroot_gt={ffhq}',
+        f'datasets:train:camera_labels={args.ffhq_labels.absolute()}',
+        f'datasets:train:mix={mix}',
+        f'datasets:val:dataroot_gt={ffhq}',
+        'logger:print_freq=10',
+    ]
+
+
+def train(name: str, iterations: int, changes: list[str]) -> None:
+    """One stage, as a user starts it; or what is left of one that was broken off."""
+    options = [
+        *changes,
+        f'train:total_iter={iterations}',
+        f'train:scheduler:milestones=[{4 * iterations // 5}]',
+        f'val:val_freq={iterations // 4}',
+    ]
+    if main(['train', '-opt', f'options/{name}.yml', '--auto_resume', '--force_yml', *options]):
+        raise SystemExit(1)
+
+
+def curves(name: str, output: Path) -> dict[str, list[float]]:
+    """Draw each scalar of a run; answer its mean over the first and the last tenth."""
+    from matplotlib.figure import Figure
+
+    records = read_scalars(Path('experiments') / name / 'scalars.jsonl')
+    steps = [record for record in records if 'epoch' in record]
+    names = [key for key in steps[-1] if key.startswith(('l_', 'real_score', 'fake_score'))]
+    columns = 4
+    rows = -(-(len(names) + 1) // columns)
+    figure = Figure(figsize=(3.2 * columns, 2.1 * rows), layout='constrained')
+    iterations = [record['iter'] for record in steps]
+    for place, key in enumerate(names, 1):
+        axes = figure.add_subplot(rows, columns, place, title=key)
+        values = [record[key] for record in steps]
+        axes.plot(iterations, values, color='lightgrey')
+        axes.plot(iterations, smoothed(values))
+    validations = [record for record in records if 'psnr' in record]
+    axes = figure.add_subplot(rows, columns, len(names) + 1, title='validation, PSNR in dB')
+    axes.plot([record['iter'] for record in validations], [record['psnr'] for record in validations], marker='o')
+    figure.suptitle(f'{STAGES[name]}, tiny form')
+    figure.savefig(output / f'{name}.png', dpi=80)
+    tenth = max(1, len(steps) // 10)
+    return {key: [float(np.mean([record[key] for record in part])) for part in (steps[:tenth], steps[-tenth:])] for key in names}
+
+
+def smoothed(values: list[float]) -> list[float]:
+    """Exponential mean."""
+    mean, answer = values[0], []
+    for value in values:
+        mean += 0.1 * (value - mean)
+        answer.append(mean)
+    return answer
+
+
+if __name__ == '__main__':
+    parser = ArgumentParser(description=__doc__.partition('\n')[0], allow_abbrev=False)
+    parser.add_argument('--ffhq', required=True, type=Path, metavar='FOLDER')
+    parser.add_argument('--ffhq_labels', required=True, type=Path, metavar='FILE')
+    parser.add_argument('--eg3d', required=True, type=Path, metavar='FOLDER')
+    parser.add_argument('--iterations', nargs=2, type=int, default=(3000, 2000), metavar=('A', 'B'))
+    parser.add_argument('--work', default='results/tiny_training', metavar='DIR', help='where the runs are written')
+    parser.add_argument('-o', '--output', required=True, type=Path, metavar='DIR')
+    run(parser.parse_args())

@@ -1,0 +1,64 @@
+"""Pictures together with what is known of each."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from urllib.parse import quote
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float32
+from torch import Tensor
+
+from frex.data.face_options import FaceSetOptions
+from frex.data.labels import Labels, read_labels, rows
+from frex.data.sources import open_source
+from frex.errors import FRExError
+from frex_arch.camera import flip_camera, frontal_camera
+from frex_arch.crop import MEAN_CROP, flip_crop
+
+
+class FaceSet:
+    """Pictures with a crop each, and a camera each where there are labels.
+
+    Raises FRExError, naming the key below `where`, for pictures or labels that are not there or damaged.
+    """
+
+    def __init__(self, options: FaceSetOptions, where: str) -> None:
+        self.options = options
+        backend = options.io_backend.type if options.io_backend else None
+        self.source = open_source(Path(options.dataroot_gt).expanduser(), backend, where)
+        labels = read_labels(Path(options.camera_labels).expanduser()) if options.camera_labels else None
+        names, where_labels = self.source.names, f'{where}.camera_labels'
+        self.cameras = rows(labels.cameras, names, f'{where_labels}: no camera') if labels else None
+        self.crops = self._crops(labels, where_labels)
+        if not (self.crops[:, 0] > 0).all():
+            raise FRExError(f'{where}.crop: the scale of a crop is above 0')
+        self.short_names = short_names(names)
+
+    def _crops(self, labels: Labels | None, where: str) -> Float32[np.ndarray, 'pictures 3']:
+        if self.options.crop is None and labels and labels.crops:
+            return rows(labels.crops, self.source.names, f'{where}: no crop')
+        return np.tile(np.array(self.options.crop or MEAN_CROP, dtype=np.float32), (len(self), 1))
+
+    def __len__(self) -> int:
+        return len(self.source.names)
+
+    def crop(self, index: int, flip: bool) -> Float[Tensor, '3']:
+        """Of a picture or of its mirror image."""
+        crop = torch.from_numpy(self.crops[index])[None]
+        return (flip_crop(crop) if flip else crop)[0]
+
+    def camera(self, index: int, flip: bool) -> Float[Tensor, '25']:
+        """Of a picture or of its mirror image; the frontal one, which stands for none, where there are no labels."""
+        camera = frontal_camera() if self.cameras is None else torch.from_numpy(self.cameras[index])[None]
+        return (flip_camera(camera) if flip else camera)[0]
+
+
+def short_names(names: Sequence[str]) -> list[str]:
+    """A name without suffix and slash for each picture's results, no two alike: its own if that will do, else with its folders."""
+    paths = [PurePosixPath(name) for name in names]
+    for short in ([path.stem for path in paths], ['_'.join(path.with_suffix('').parts) for path in paths]):
+        if max(Counter(short).values()) == 1:
+            return short
+    return [quote(name, safe='') for name in names]

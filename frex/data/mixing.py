@@ -1,0 +1,44 @@
+"""Pictures of another set, as EG3D makes them, mixed in among a set's own."""
+
+import numpy as np
+import torch
+from jaxtyping import Float32, Int
+
+from frex.data.face_options import MixOptions
+from frex.data.face_set import FaceSet
+from frex.errors import FRExError
+from frex_arch.camera import yaw_pitch
+
+BIN_DEGREES = 5
+# Beside the 0 and 1 of validation and training, so that mixing changes none of their draws.
+STREAM = 2
+
+
+class Mix:
+    """Which visits take a picture of `faces`, and which one. Raises FRExError, naming the key below `where`, for bad options."""
+
+    def __init__(self, options: MixOptions, seed: int, where: str) -> None:
+        if not 0 <= options.ratio < 1:
+            raise FRExError(f'{where}.ratio: {options.ratio} is not a share of the visits, from 0 to below 1')
+        if options.balance_yaw and options.camera_labels is None:
+            raise FRExError(f'{where}.camera_labels: missing; name the dataset.json of these pictures, or set balance_yaw: false')
+        self.seed = seed
+        self.ratio = options.ratio
+        self.faces = FaceSet(options, where)
+        cameras = self.faces.cameras if options.balance_yaw else None
+        self.bins = [np.arange(len(self.faces))] if cameras is None else yaw_bins(cameras)
+
+    def pick(self, epoch: int, visit: int) -> int | None:
+        """The index of the picture that a visit takes: a bin by lot, then a picture of it. None: the visit takes one of the set's own."""
+        rng = np.random.default_rng([self.seed, STREAM, epoch, visit])
+        if rng.random() >= self.ratio:
+            return None
+        members = self.bins[rng.integers(len(self.bins))]
+        return int(members[rng.integers(len(members))])
+
+
+def yaw_bins(cameras: Float32[np.ndarray, 'pictures 25']) -> list[Int[np.ndarray, ' members']]:
+    """Indices of the pictures in each 5 degrees of |yaw| that has any."""
+    yaw, _ = yaw_pitch(torch.from_numpy(cameras))
+    number = (yaw.abs().rad2deg() / BIN_DEGREES).floor().numpy()
+    return [np.flatnonzero(number == each) for each in np.unique(number)]
