@@ -42,7 +42,7 @@ def test_only_the_encoder_is_trained(model):
 
 
 def test_the_latent_critic_has_a_rate_of_its_own(model):
-    assert model.critics[0].stepper.optimizer.param_groups[0]['lr'] == pytest.approx(2e-5 * 2 / 3)
+    assert model.critics[0].stepper.optimizer.param_groups[0]['lr'] == pytest.approx(5e-4 * 2 / 3)
 
 
 def test_losses_are_those_of_their_formulas(model):
