@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from frex import compat
 from frex.data.degradation import PRESETS, degrade, draw
 from frex.errors import FRExError
 from frex.images import Image, read_image, resize, write_image
@@ -34,6 +35,7 @@ class Trial:
     """One degradation of one face: as it is, restored, and original, (64, 64, 3) BGR uint8."""
 
     def __init__(self, degraded: Image, restored: Image, original: Image) -> None:
+        compat.install()
         from basicsr.metrics import calculate_psnr, calculate_ssim
 
         self.images = (degraded, restored, original)
