@@ -20,6 +20,7 @@ from frex.models.scalars import read_scalars
 from frex.restore import FaceRestorer
 
 STAGES = {'train_frex_3d_tiny': 'stage A', 'train_frex_tiny': 'stage B'}
+TITLE = 'tiny FREx, both stages, on thirteen faces'
 DRAWS = 16
 SHOWN = 2
 
@@ -28,6 +29,7 @@ def run(args: Namespace) -> None:
     """Train, restore, draw, sum up."""
     output = args.output.absolute()
     output.mkdir(parents=True, exist_ok=True)
+    faces = list_images(args.ffhq.absolute(), '--ffhq')
     data = data_options(args)
     os.makedirs(args.work, exist_ok=True)
     os.chdir(args.work)
@@ -37,9 +39,8 @@ def run(args: Namespace) -> None:
     train('train_frex_tiny', args.iterations[1], [*data, *priors])
 
     restorer = FaceRestorer.from_pretrained('experiments/train_frex_tiny/models/net_g_latest.pth', device='auto')
-    faces = list_images(args.ffhq, '--ffhq')
     trials = [attempt(restorer, face, [seed, number]) for seed in range(DRAWS) for number, face in enumerate(faces)]
-    show(trials[: SHOWN * len(faces)], output / 'contact_sheet.png')
+    show(trials[: SHOWN * len(faces)], output / 'contact_sheet.png', TITLE)
     losses = {name: curves(name, output) for name in STAGES}
     summary = {
         'iterations': dict(zip(STAGES.values(), args.iterations, strict=True)),

@@ -20,6 +20,7 @@ from frex.restore.align import align_face
 FOLDER = Path('results/demo')
 OPTIONS = 'options/demo_frex.yml'
 CHECKPOINT = Path('experiments/demo_frex/models/net_g_latest.pth')
+TITLE = 'tiny FREx (64 x 64), trained on these two faces alone'
 DRAWS = 16
 SHOWN = 3
 # Training draws from the seed of the option file.
@@ -49,7 +50,7 @@ def run() -> None:
     train()
     restorer = FaceRestorer.from_pretrained(CHECKPOINT, device='auto')
     trials = [attempt(restorer, face, [seed, number]) for seed in range(DRAWS) for number, face in enumerate(faces)]
-    show(trials[: SHOWN * len(faces)], FOLDER / 'comparison.png')
+    show(trials[: SHOWN * len(faces)], FOLDER / 'comparison.png', TITLE)
     report(trials)
 
 
@@ -93,7 +94,7 @@ def attempt(restorer: FaceRestorer, face: Path, seed: list[int]) -> Trial:
     return Trial(degraded, restorer.restore_aligned(degraded), original)
 
 
-def show(trials: list[Trial], path: Path) -> None:
+def show(trials: list[Trial], path: Path, title: str) -> None:
     """Write a labelled grid: degraded, restored, original."""
     from matplotlib.figure import Figure
 
@@ -105,7 +106,7 @@ def show(trials: list[Trial], path: Path) -> None:
             axes.imshow(image[:, :, ::-1], interpolation='bilinear')
             axes.set_title(label, fontsize=9)
             axes.set_axis_off()
-    figure.suptitle('tiny FREx (64 x 64), trained on these two faces alone', fontsize=10)
+    figure.suptitle(title, fontsize=10)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=100)
 

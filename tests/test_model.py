@@ -123,6 +123,16 @@ def test_rates_are_corrected_for_lazy_r1(tmp_path):
     assert group['betas'] == pytest.approx((0, 0.99 ** (16 / 17)))
 
 
+def test_the_3d_encoder_may_have_a_rate_of_its_own(tmp_path):
+    groups = build(tmp_path, train={'encoder_3d_lr': 1e-4}).stepper.optimizer.param_groups
+    assert [group['lr'] for group in groups] == [2e-3, 1e-4]
+    model = build(tmp_path, train={'encoder_3d_lr': None})
+    (group,) = model.stepper.optimizer.param_groups
+    own = [parameter for parameter in model.net_g.encoder_3d.parameters() if parameter.requires_grad]
+    assert [len(group['params']) for group in groups] == [len(group['params']) - len(own), len(own)]
+    assert {parameter.shape for parameter in groups[1]['params']} == {parameter.shape for parameter in own}
+
+
 def gradients(net):
     return {name: parameter.grad.clone() for name, parameter in net.named_parameters() if parameter.grad is not None}
 

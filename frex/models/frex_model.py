@@ -89,9 +89,19 @@ class FRExModel(CheckpointedModel):
         return Critic(name, net, loss, self.train_options, sizes=getattr(self.get_bare_model(net), 'sizes', ()))
 
     def setup_optimizers(self) -> None:
-        trainable = [parameter for parameter in self.net_g.parameters() if parameter.requires_grad]
-        self.stepper = Stepper(self.net_g, self.train_options.optim_g.build(trainable), self.train_options)
+        self.stepper = Stepper(self.net_g, self.train_options.optim_g.build(self._parameter_groups()), self.train_options)
         self.optimizers += [stepper.optimizer for stepper in self._steppers()]
+
+    def _parameter_groups(self) -> list[dict[str, Any]]:
+        """What is trained of the generator; Enc_3D apart, where it has a rate of its own."""
+        options = self.train_options
+        trainable = {name: value for name, value in self.get_bare_model(self.net_g).named_parameters() if value.requires_grad}
+        own = {name for name in trainable if name.startswith('encoder_3d.') and options.encoder_3d_lr is not None}
+        groups: list[dict[str, Any]] = [
+            {'params': [value for name, value in trainable.items() if name not in own]},
+            {'params': [trainable[name] for name in trainable if name in own], 'lr': options.encoder_3d_lr},
+        ]
+        return [group for group in groups if group['params']]
 
     @master_only
     def print_network(self, net: nn.Module) -> None:

@@ -23,7 +23,7 @@ class Stepper:
         self.net = net
         self.optimizer = optimizer
         self.options = options
-        self.initial_rate = optimizer.param_groups[0]['lr']
+        self.initial_rates = [group['lr'] for group in optimizer.param_groups]
         self.stepped = True
         self.bad_steps = 0
         """Steps without a finite loss and gradient since the last with both."""
@@ -36,10 +36,10 @@ class Stepper:
     def restart_rate(self, schedule: Any) -> float | None:
         """Put the options' learning rate in the place of a resumed one, as far as the schedule has lowered it; it, if it is another."""
         changed = None
-        for place, group in enumerate(self.optimizer.param_groups):
-            if not math.isclose(group['initial_lr'], self.initial_rate, rel_tol=1e-6):
-                group['lr'] *= self.initial_rate / group['initial_lr']
-                group['initial_lr'] = schedule.base_lrs[place] = changed = self.initial_rate
+        for place, (group, rate) in enumerate(zip(self.optimizer.param_groups, self.initial_rates, strict=True)):
+            if not math.isclose(group['initial_lr'], rate, rel_tol=1e-6):
+                group['lr'] *= rate / group['initial_lr']
+                group['initial_lr'] = schedule.base_lrs[place] = changed = rate
         return changed
 
     @contextmanager

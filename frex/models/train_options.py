@@ -1,5 +1,6 @@
 """The `train` section of an option file, typed; losses are BasicSR's `type` and arguments."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -18,7 +19,7 @@ class OptimizerOptions:
     betas: tuple[float, float] = (0.9, 0.999)
     weight_decay: float = 0.0
 
-    def build(self, parameters: list[nn.Parameter], share: float = 1.0) -> torch.optim.Optimizer:
+    def build(self, parameters: Iterable[nn.Parameter] | list[dict[str, Any]], share: float = 1.0) -> torch.optim.Optimizer:
         """The optimiser. `share` < 1 corrects rate and betas for a lazy regulariser (StyleGAN2, appendix B)."""
         kind = {'Adam': torch.optim.Adam, 'AdamW': torch.optim.AdamW}[self.type]
         betas = (self.betas[0] ** share, self.betas[1] ** share)
@@ -36,6 +37,8 @@ class TrainOptions:
     """That of the critics; the generator's if None."""
     optim_d_latent: OptimizerOptions | None = None
     """That of the latent critic; `optim_d` if None."""
+    encoder_3d_lr: float | None = None
+    """Enc_3D's own rate: that of `optim_g` is for equalised layers, which Enc_3D's are not."""
     warmup_iter: int = -1
     ema_decay: float = 0.99778
     """0.5 ** (batch of 32 / 10,000 images): StyleGAN2's."""
