@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -74,6 +75,25 @@ def test_the_detector_is_read_from_its_file(folder):
 def test_a_missing_detector_is_one_line(folder):
     with pytest.raises(FRExError, match=r'resnet.pth is missing; get it with: frex weights download retinaface_resnet50'):
         FaceDetector.from_weights(folder)
+
+
+def test_an_unknown_detector_is_refused_with_the_nearest():
+    with pytest.raises(FRExError, match=r"no detector is called 'retinaface_resnet5'; did you mean 'retinaface_resnet50'"):
+        FaceDetector.from_weights(key='retinaface_resnet5')
+
+
+def test_threads_see_their_own_picture():
+    """facexlib's network keeps the size of what it looks at."""
+    net = build_retinaface('mobile0.25', torch.device('cpu'))
+    detector = FaceDetector(net, 'any')
+    rng = np.random.default_rng(0)
+    images = [rng.integers(0, 256, (32 + 16 * (i % 3), 64 + 32 * (i % 2), 3), dtype=np.uint8) for i in range(12)]
+    serial = [detector.detect(image, 0.2) for image in images]
+    with ThreadPoolExecutor(4) as pool:
+        parallel = list(pool.map(lambda image: detector.detect(image, 0.2), images))
+    assert sum(map(len, serial)) > 0
+    for alone, together in zip(serial, parallel, strict=True):
+        np.testing.assert_array_equal([face.landmarks for face in alone], [face.landmarks for face in together])
 
 
 def test_a_file_of_something_else_is_refused(folder):

@@ -37,7 +37,17 @@ RANKS = {
     'frex.__main__': 11,
     'inference_frex': 11,
 }
-MEETS_BASICSR = {'frex.models', 'frex.metrics', 'frex.compat', 'frex.registry', 'frex.checks', 'frex.preflight', 'frex.train_log', 'frex.pipeline', 'frex.demo'}
+MEETS_BASICSR = {
+    'frex.models',
+    'frex.metrics',
+    'frex.compat',
+    'frex.registry',
+    'frex.checks',
+    'frex.preflight',
+    'frex.train_log',
+    'frex.pipeline',
+    'frex.demo',
+}
 FILES = sorted([*ROOT.glob('frex_arch/**/*.py'), *ROOT.glob('frex/**/*.py'), ROOT / 'inference_frex.py'])
 
 

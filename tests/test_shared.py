@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from test_restorer import Fake
 
 from frex.cli.main import main
 from frex.cli.restore import main as inference
@@ -16,7 +17,11 @@ from frex.demo import ASTRONAUT_LANDMARKS, HOPPER_LANDMARKS
 from frex.images import read_image
 from frex.labelling.comparing import angle_errors, angles_of
 from frex.labelling.estimating import LandmarkFinder, estimate
+from frex.restore import FaceRestorer
 from frex.restore.detection import FaceDetector
+from frex.restore.parts import Parts
+from frex.restore.photo import find_faces
+from frex.restore.source import from_array
 from frex_arch.camera import FFHQ_FOCAL, flip_camera, unpack_camera, view_angles
 from frex_arch.crop import MEAN_CROP
 
@@ -140,3 +145,37 @@ def test_every_face_of_a_photograph_is_detected():
     distances = [min(np.linalg.norm(face.landmarks[2] - other.landmarks[2]) for other in faces) for face in smaller]
     assert len(smaller) >= 15
     assert np.median(distances) < 4
+
+
+PHOTOS = {'one_person.jpg': 2, 'four_people_small.jpg': 4, 'solvay_29_faces.png': 29}
+"""The one person is there twice: as a child and grown up."""
+
+
+@pytest.fixture(scope='module')
+def detector():
+    return FaceDetector.from_weights(SHARED / 'weights', key='retinaface_mobile0.25')
+
+
+@pytest.mark.parametrize(('name', 'count'), PHOTOS.items())
+def test_a_network_that_changes_nothing_leaves_photographs_nearly_as_they_were(detector, name, count):
+    image = read_image(SHARED / 'data/photos' / name)
+    result = FaceRestorer(Fake(512), 'cpu', parts=Parts(weights=SHARED / 'weights', detector=detector)).restore(image)
+    assert [face.problem for face in result.faces] == [None] * count
+    # Only the finest texture gets lost on the way to 512 pixels and back, and nothing is shifted.
+    changed = np.abs(result.image.astype(int) - image)
+    assert changed.mean() < 2
+    smooth, smoothed = cv2.GaussianBlur(image, (0, 0), 3).astype(int), cv2.GaussianBlur(result.image, (0, 0), 3)
+    assert np.abs(smooth - smoothed).max() <= 8
+    for face in result.faces:
+        np.testing.assert_allclose(face.crop, MEAN_CROP, atol=0.15)
+
+
+@pytest.mark.parametrize('turns', [1, 2, 3])
+@pytest.mark.parametrize(('name', 'count'), PHOTOS.items())
+def test_photographs_on_their_side_show_the_same_faces(detector, name, count, turns):
+    image = read_image(SHARED / 'data/photos' / name)
+    upright = find_faces(from_array(image), detector, 64)
+    turned = find_faces(from_array(np.ascontiguousarray(np.rot90(image, turns))), detector, 64)
+    assert len(turned) == len(upright) == count
+    for one in turned:
+        assert min(np.abs(one.aligned.astype(int) - other.aligned).mean() for other in upright) < 12

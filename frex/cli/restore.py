@@ -1,47 +1,157 @@
-"""`frex restore` and `inference_frex.py`: restore a folder of faces."""
+"""`frex restore` and `inference_frex.py`: restore photographs and aligned faces."""
 
-from argparse import ArgumentParser, Namespace
-from collections.abc import Sequence
+from argparse import SUPPRESS, Action, ArgumentParser, ArgumentTypeError, Namespace
+from collections.abc import Callable, Sequence
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-EXAMPLE = 'example: python inference_frex.py -i lq_faces -o results --model_path experiments/train_frex/models/net_g_latest.pth --aligned'
+WHAT = 'Restore the faces in photographs with FREx.'
+EXAMPLE = 'example: python inference_frex.py -i photos -o results --model_path experiments/train_frex/models/net_g_latest.pth'
 
 
 def add_flags(parser: ArgumentParser) -> None:
-    """The flags that GFPGAN's users know."""
-    parser.add_argument('-i', '--input', required=True, type=Path, metavar='PATH', help='a picture, or a folder of pictures')
-    parser.add_argument('-o', '--output', default=Path('results'), type=Path, metavar='DIR', help='output folder (default: results)')
-    parser.add_argument('--model_path', required=True, type=Path, metavar='FILE', help='FREx checkpoint; it names its own network')
-    parser.add_argument('--aligned', action='store_true', help='the pictures are faces in FFHQ alignment')
-    parser.add_argument('--param_key', default='params_ema', choices=['params_ema', 'params'], help='which weights (default: params_ema)')
-    parser.add_argument('--suffix', default='', help='added to the name of each restored face')
-    parser.add_argument('--ext', default='png', choices=['png', 'jpg', 'webp'], help='format of the results (default: png)')
-    parser.add_argument('--exist', default='skip', choices=['skip', 'overwrite'], help='for results that are there (default: skip)')
-    parser.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N (default: auto)')
+    """The flags that GFPGAN's and CodeFormer's users know, and refusals of those that they misspell."""
+    _add_places(parser)
+    _add_network(parser)
+    _add_faces(parser)
+    _refuse_single_dashes(parser)
+
+
+def _add_places(parser: ArgumentParser) -> None:
+    group = parser.add_argument_group('input and output')
+    group.add_argument(
+        '-i', '--input', '--input_path', required=True, nargs='+', metavar='PATH', help='pictures, folders, patterns, lists of paths (.txt)'
+    )
+    group.add_argument('-r', '--recursive', action='store_true', help='take the folders in a folder, too; results keep its tree')
+    group.add_argument(
+        '-o', '--output', '--output_path', default=Path('results'), type=folder, metavar='DIR', help='output folder (default: results)'
+    )
+    group.add_argument(
+        '-s', '--upscale', type=number(0.01, 64), default=1.0, metavar='S', help='size of the results, times that of the input (default: 1)'
+    )
+    group.add_argument('--suffix', default='', metavar='WORD', help='added to the name of each result')
+    group.add_argument(
+        '--ext', default='auto', metavar='EXT', help="png, jpg, webp, tiff ...; auto: the input's, and png for faces (default: auto)"
+    )
+    group.add_argument(
+        '--exist', default='skip', choices=['skip', 'overwrite', 'rename'], help='for results that are there (default: skip)'
+    )
+    group.add_argument(
+        '--bg_upsampler', type=background, default='none', metavar='none', help='the picture around the faces is interpolated'
+    )
+    group.add_argument('--save_3d', action='store_true', help='also write what the 3D prior saw of each face: depth, picture, turntable')
+    group.add_argument('--save_weights_map', action='store_true', help="also write where each face took from the 2D prior: the AWB's alpha")
+
+
+def _add_network(parser: ArgumentParser) -> None:
+    group, weight = parser.add_argument_group('network'), number(0, 1)
+    group.add_argument('--model_path', required=True, type=Path, metavar='FILE', help='FREx checkpoint; it names its own network')
+    group.add_argument('--param_key', default='params_ema', choices=['params_ema', 'params'], help='which weights (default: params_ema)')
+    group.add_argument(
+        '--weights', type=Path, metavar='DIR', help='folder of the other files (default: $FREX_HOME, ./weights, the user cache)'
+    )
+    group.add_argument(
+        '-w', '--fidelity_weight', type=weight, default=1.0, metavar='W', help='0 for quality, 1 for fidelity to the input (default: 1)'
+    )
+    group.add_argument(
+        '--structure_weight', type=weight, default=1.0, metavar='W', help='0 for the 2D prior alone, 1 for the 3D structure (default: 1)'
+    )
+    group.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N (default: auto)')
+    group.add_argument(
+        '--precision', default='auto', choices=['auto', 'fp32', 'bf16'], help='auto is bf16 on GPUs that have it (default: auto)'
+    )
+    group.add_argument('--batch_size', type=count, metavar='N', help='faces at once, of several pictures (default: 8 on a GPU, else 2)')
+
+
+def _add_faces(parser: ArgumentParser) -> None:
+    group = parser.add_argument_group('faces')
+    group.add_argument('--aligned', '--has_aligned', action='store_true', help='the pictures are faces in FFHQ alignment')
+    group.add_argument('--only_center_face', action='store_true', help='restore only the face nearest to the middle of each picture')
+    group.add_argument(
+        '--detection_model',
+        choices=['retinaface_resnet50', 'retinaface_mobile0.25'],
+        help='what finds the faces (default: the first whose file is there)',
+    )
+    group.add_argument(
+        '--det_threshold', type=number(0, 0.9999), default=0.8, metavar='SCORE', help='least score of a face, 0 to 1 (default: 0.8)'
+    )
+    group.add_argument(
+        '--min_face', type=number(0), default=0.0, metavar='PIXELS', help='leave out faces whose box is smaller (default: 0)'
+    )
+    group.add_argument(
+        '--no_face', default='copy', choices=['copy', 'skip'], help='a picture without a face: write it as it is, or not (default: copy)'
+    )
+
+
+def number(least: float, most: float = float('inf')) -> Callable[[str], float]:
+    """The type of a flag: a number in a range."""
+
+    def parse(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            raise ArgumentTypeError(f'{text!r} is not a number') from None
+        if not least <= value <= most:
+            raise ArgumentTypeError(f'{text} must be ' + (f'at least {least:g}' if most == float('inf') else f'{least:g} to {most:g}'))
+        return value
+
+    return parse
+
+
+def count(text: str) -> int:
+    """The type of a flag: a positive whole number."""
+    if not text.isdecimal() or int(text) < 1:
+        raise ArgumentTypeError(f'{text!r} is not a whole number of at least 1')
+    return int(text)
+
+
+def background(text: str) -> str:
+    """The type of `--bg_upsampler`."""
+    if text.lower() != 'none':
+        raise ArgumentTypeError(f'{text}: FREx runs no other network; enlarge the pictures with it first, then restore them without -s')
+    return 'none'
+
+
+def folder(text: str) -> Path:
+    """The type of `-o`, which `-only_centre_face` would be, too."""
+    if get_close_matches(f'o{text}', ['only_center_face'], cutoff=0.8):
+        raise ArgumentTypeError(f'-o{text}: did you mean --only_center_face?')
+    return Path(text)
+
+
+class _Refusal(Action):
+    """`-only_center_face`, as a known README has it, would otherwise be `-o nly_center_face`."""
+
+    def __call__(self, parser: ArgumentParser, namespace: Namespace, values: Any, option_string: str | None = None) -> NoReturn:
+        parser.error(f'{option_string}: write it with two dashes, -{option_string}')
+
+
+def _refuse_single_dashes(parser: ArgumentParser) -> None:
+    long = [name for action in list(parser._actions) for name in action.option_strings if name.startswith('--')]
+    for name in long:
+        parser.add_argument(name[1:], dest='refused', action=_Refusal, nargs='?', help=SUPPRESS, default=SUPPRESS)
 
 
 def add_command(commands: Any) -> None:
     """Add `restore` to an argparse sub-command group."""
-    parser = commands.add_parser('restore', help='restore a folder of faces', epilog=EXAMPLE, allow_abbrev=False)
+    parser = commands.add_parser('restore', help='restore the faces in photographs', description=WHAT, epilog=EXAMPLE, allow_abbrev=False)
     add_flags(parser)
     parser.set_defaults(run=restore)
 
 
 def restore(args: Namespace) -> int:
-    """Status 1 where a picture could not be restored."""
-    from frex.restore import folder
+    """Status 1 where a picture could not be restored, 130 or 143 where a signal stopped it."""
+    from frex.restore import runner
 
-    return folder.restore_folder(args)
+    return runner.restore_folder(args)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """`inference_frex.py`."""
     from frex.cli.main import run
 
-    parser = ArgumentParser(
-        prog='inference_frex.py', description='Restore a folder of faces with FREx.', epilog=EXAMPLE, allow_abbrev=False
-    )
+    parser = ArgumentParser(prog='inference_frex.py', description=WHAT, epilog=EXAMPLE, allow_abbrev=False)
     add_flags(parser)
     parser.set_defaults(run=restore)
     return run(parser, argv)

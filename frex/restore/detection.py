@@ -1,5 +1,6 @@
 """Finding faces in a picture, with facexlib's RetinaFace. Its files are found by the manifest, read safely, and never fetched."""
 
+import threading
 import warnings
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -9,6 +10,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
+from frex.errors import FRExError, nearest
 from frex.images import Image
 from frex.weights.manifest import entry
 from frex.weights.places import State, locate, look
@@ -40,10 +42,12 @@ class Detector(Protocol):
 
 
 class FaceDetector:
-    """A RetinaFace on a device. `key` is the manifest's name of its weights."""
+    """A RetinaFace on a device, for several threads. `key` is the manifest's name of its weights."""
 
     def __init__(self, net: Any, key: str) -> None:
         self.net, self.key = net, key
+        # facexlib's network keeps the size of the picture that it looks at.
+        self._lock = threading.Lock()
 
     @classmethod
     def from_weights(cls, weights: Path | None = None, device: torch.device | str = 'cpu', key: str | None = None) -> 'FaceDetector':
@@ -52,6 +56,8 @@ class FaceDetector:
         Raises FRExError, with the command that mends it, where its file is missing or damaged.
         """
         key = key or next((key for key in DETECTORS if look(entry(key), weights).state is not State.MISSING), next(iter(DETECTORS)))
+        if key not in DETECTORS:
+            raise FRExError(f'no detector is called {key!r}; {nearest(key, list(DETECTORS))}')
         path = locate(key, weights)
         net = build_retinaface(DETECTORS[key], torch.device(device))
         load_strict(net, as_state(read_torch_file(path), str(path)), str(path))
@@ -67,7 +73,8 @@ class FaceDetector:
         shrink = min(1.0, longest_side / max(height, width))
         size = (max(1, round(width * shrink)), max(1, round(height * shrink)))
         seen = cv2.resize(image, size, interpolation=cv2.INTER_AREA) if shrink < 1 else image
-        found = self.net.detect_faces(seen, threshold).astype(np.float64)
+        with self._lock:
+            found = self.net.detect_faces(seen, threshold).astype(np.float64)
         back = np.array([width / size[0], height / size[1]])
         return [
             DetectedFace((row[:4].reshape(2, 2) * back).ravel(), float(row[4]), row[5:15].reshape(5, 2) * back)

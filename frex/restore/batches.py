@@ -1,0 +1,113 @@
+"""The network on many faces: in batches that fit the device, and again in float32 where its numbers did not hold."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from frex.errors import FRExError
+from frex_arch import FREx, FRExOutput
+
+NOT_FINITE = "the network's output is not finite"
+NO_MEMORY = 'out of memory, even for one face alone'
+
+
+class Asked(NamedTuple):
+    """What the network is asked for: see `FREx.forward`. With `details`, all that it can make."""
+
+    fidelity: float = 1.0
+    structure: float = 1.0
+    details: bool = False
+
+
+class Batches:
+    """A FREx on its device. `most` faces go at once; it is lowered where the device is too small."""
+
+    def __init__(self, net: FREx, device: torch.device, precision: str, most: int) -> None:
+        if most < 1:
+            raise FRExError(f'faces at once: must be at least 1, not {most}')
+        self.net, self.device, self.precision, self.most = net, device, precision, most
+
+    def run(
+        self, lq: Float[Tensor, 'batch 3 size size'], crop: Float[Tensor, 'batch 3'] | None, asked: Asked
+    ) -> Iterator[FRExOutput | str]:
+        """For each face its own output, on the device, or what went wrong with it."""
+        for name, weight in (('fidelity', asked.fidelity), ('structure', asked.structure)):
+            if not 0 <= weight <= 1:
+                raise FRExError(f'--{name}_weight {weight:g}: must lie in 0..1')
+        start = 0
+        while start < len(lq):
+            part = slice(start, start + self.most)
+            faces, crops = lq[part], None if crop is None else crop[part]
+            output = self._attempt(faces, crops, asked, self.precision)
+            if output is not None:
+                yield from (self._checked(one_of(output, i), faces[i : i + 1], crops, i, asked) for i in range(len(faces)))
+            elif len(faces) > 1:
+                self.most = min(self.most, len(faces) // 2)
+                continue
+            else:
+                yield NO_MEMORY
+            start += len(faces)
+
+    def _checked(
+        self, output: FRExOutput, face: Float[Tensor, '1 3 size size'], crops: Float[Tensor, 'batch 3'] | None, place: int, asked: Asked
+    ) -> FRExOutput | str:
+        if is_finite(output):
+            return output
+        if self.precision == 'fp32':
+            return NOT_FINITE
+        again = self._attempt(face, None if crops is None else crops[place : place + 1], asked, 'fp32')
+        if again is None:
+            return NO_MEMORY
+        return again if is_finite(again) else NOT_FINITE
+
+    def _attempt(
+        self, lq: Float[Tensor, 'batch 3 size size'], crop: Float[Tensor, 'batch 3'] | None, asked: Asked, precision: str
+    ) -> FRExOutput | None:
+        """None where the device has too little memory. What had been calculated by then is given back first."""
+        try:
+            with self._autocast(precision):
+                return self.net(
+                    lq.to(self.device),
+                    None if crop is None else crop.to(self.device),
+                    image_3d=asked.details,
+                    alphas=asked.details,
+                    fidelity=asked.fidelity,
+                    structure=asked.structure,
+                )
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+        if self.device.type == 'cuda':
+            torch.cuda.empty_cache()
+        return None
+
+    def _autocast(self, precision: str) -> AbstractContextManager[Any]:
+        return torch.autocast(self.device.type, dtype=torch.bfloat16) if precision == 'bf16' else nullcontext()
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Of a GPU, or of the host, for which torch has no class of its own."""
+    return isinstance(error, torch.cuda.OutOfMemoryError) or 'DefaultCPUAllocator' in str(error)
+
+
+def is_finite(output: FRExOutput) -> bool:
+    """Whether picture and camera are."""
+    return bool(torch.isfinite(output.image).all() & torch.isfinite(output.camera).all())
+
+
+def one_of(output: FRExOutput, place: int) -> FRExOutput:
+    """The output of one face of a batch."""
+    return each(output, lambda value: value[place : place + 1])
+
+
+def each(output: FRExOutput, change: Callable[[Tensor], Tensor]) -> FRExOutput:
+    """`change` of every tensor of an output."""
+    changed: dict[str, Any] = {
+        name: tuple(map(change, value)) if isinstance(value, tuple) else value if value is None else change(value)
+        for name, value in output._asdict().items()
+    }
+    return FRExOutput(**changed)

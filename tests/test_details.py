@@ -1,0 +1,64 @@
+"""The pictures of what the 3D prior saw, and of where it was trusted."""
+
+import numpy as np
+import pytest
+import torch
+from tiny import faces, tiny_frex, trained
+
+from frex.restore.details import TURNTABLE, structure_pictures, turntable, weights_map
+from frex.tensors import to_images
+from frex_arch.camera import ffhq_intrinsics, look_at, pack_camera
+
+
+@pytest.fixture(scope='module')
+def net():
+    return trained(tiny_frex()).eval()
+
+
+@pytest.fixture(scope='module')
+def output(net):
+    with torch.no_grad():
+        return net(faces(1), image_3d=True, alphas=True)
+
+
+def test_the_depth_is_dark_where_it_is_near(output, net):
+    depth = structure_pictures(net, output)['depth']
+    assert depth.shape == (64, 64, 3)
+    near, far = (np.unravel_index(index, output.depth.shape[2:]) for index in (output.depth.argmin(), output.depth.argmax()))
+    cell = 64 // output.depth.shape[-1]
+    assert (depth[cell * near[0], cell * near[1]] == 0).all()
+    assert (depth[cell * far[0], cell * far[1]] == 255).all()
+
+
+def test_the_picture_is_the_3d_priors(output, net):
+    assert np.array_equal(structure_pictures(net, output)['image_3d'], to_images(output.image_3d)[0])
+
+
+def test_the_turntable_turns_the_head_that_was_found(output, net):
+    views = turntable(net, output.ws)
+    assert views.shape == (len(TURNTABLE), 3, 64, 64)
+    yaw = torch.tensor([TURNTABLE[2]], dtype=torch.float32)
+    camera = pack_camera(look_at(yaw, torch.zeros(1)), ffhq_intrinsics()[None])
+    with torch.no_grad():
+        rendered = net.eg3d.render(net.eg3d.planes(output.ws), camera)
+        expected = net.eg3d.super_resolve(rendered.feature_image, output.ws)
+    torch.testing.assert_close(views[2:3], expected)
+    strip = structure_pictures(net, output)['turntable']
+    assert np.array_equal(strip[:, 128:192], to_images(expected)[0])
+
+
+def test_the_map_is_grey_where_alpha_is_one():
+    net = tiny_frex().eval()
+    with torch.no_grad():
+        strip = weights_map(net, net(faces(1), alphas=True))['weights_map']
+    assert strip.shape == (64, 4 * 64, 3)
+    assert (strip == 128).all()
+
+
+def test_without_its_part_there_is_no_picture():
+    for switch in ('use_3d_prior', 'use_awb'):
+        net = tiny_frex(**{switch: False}).eval()
+        with torch.no_grad():
+            output = net(faces(1), image_3d=True, alphas=True)
+        assert (structure_pictures(net, output) == {}) == (switch == 'use_3d_prior')
+        assert (weights_map(net, output) == {}) == (switch == 'use_awb')

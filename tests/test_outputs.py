@@ -1,0 +1,159 @@
+"""Where results go, and what is done about those that are there."""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path, PurePosixPath
+
+import pytest
+
+from frex.errors import FRExError
+from frex.files import replacing
+from frex.restore.inputs import Input
+from frex.restore.outputs import Outputs
+
+
+def given(name, suffix='.jpg'):
+    return Input(Path(f'{name}{suffix}'), PurePosixPath(name))
+
+
+def files_of(results, folder):
+    faces = [results.face(kind, number) for number, kind in enumerate(('cropped_faces', 'restored_faces', 'cmp'))]
+    return [path.relative_to(folder).as_posix() for path in (results.picture, *faces)]
+
+
+def make(path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+
+
+@pytest.mark.parametrize(
+    ('options', 'files'),
+    [
+        ({}, ['restored_imgs/sub/a.jpg', 'cropped_faces/sub/a_00.png', 'restored_faces/sub/a_01.png', 'cmp/sub/a_02.png']),
+        (
+            {'suffix': 'frex', 'ext': 'webp'},
+            [
+                'restored_imgs/sub/a_frex.webp',
+                'cropped_faces/sub/a_00_frex.webp',
+                'restored_faces/sub/a_01_frex.webp',
+                'cmp/sub/a_02_frex.webp',
+            ],
+        ),
+        (
+            {'suffix': '_x', 'ext': '.TIF'},
+            ['restored_imgs/sub/a_x.tif', 'cropped_faces/sub/a_00_x.tif', 'restored_faces/sub/a_01_x.tif', 'cmp/sub/a_02_x.tif'],
+        ),
+    ],
+)
+def test_results_lie_in_gfpgans_folders_in_the_inputs_tree(options, files, tmp_path):
+    assert files_of(Outputs(tmp_path, **options).plan(given('sub/a')), tmp_path) == files
+
+
+@pytest.mark.parametrize(
+    ('suffix', 'ext'), [('.JPG', '.jpg'), ('.jpeg', '.jpeg'), ('.tif', '.tif'), ('.bmp', '.bmp'), ('.dat', '.png'), ('', '.png')]
+)
+def test_auto_keeps_the_inputs_kind_where_it_can_be_written(suffix, ext, tmp_path):
+    assert Outputs(tmp_path).plan(given('a', suffix)).picture.name == f'a{ext}'
+
+
+def test_names_that_keep_their_suffix_get_another(tmp_path):
+    # So that a.jpg beside a.png, and a.jpg.jpg, never meet.
+    for name, suffix, expected in [('a.jpg', '.jpg', 'a.jpg.jpg'), ('a.png', '.png', 'a.png.png'), ('a.jpg.jpg', '.jpg', 'a.jpg.jpg.jpg')]:
+        assert Outputs(tmp_path).plan(Input(Path(f'a{suffix}'), PurePosixPath(name))).picture.name == expected
+
+
+def test_what_is_there_is_skipped_by_its_main_result(tmp_path):
+    outputs = Outputs(tmp_path)
+    results = outputs.plan(given('a'))
+    make(results.face('cropped_faces', 0))
+    assert outputs.plan(given('a')) == results
+    make(results.face('restored_faces', 0))
+    assert outputs.plan(given('a'), aligned=True) is None
+    assert outputs.plan(given('a')) == results
+    make(results.picture)
+    assert outputs.plan(given('a')) is None
+    assert outputs.plan(given('b')) is not None
+    assert Outputs(tmp_path, suffix='other').plan(given('a')) is not None
+
+
+def test_a_picture_being_written_is_not_there_yet(tmp_path):
+    outputs = Outputs(tmp_path)
+    results = outputs.plan(given('a'))
+    results.picture.parent.mkdir()
+    with replacing(results.picture) as part:
+        part.touch()
+        assert outputs.plan(given('a')) == results
+    assert outputs.plan(given('a')) is None
+
+
+def test_overwriting_goes_to_the_same_files(tmp_path):
+    outputs = Outputs(tmp_path, exist='overwrite')
+    results = outputs.plan(given('a'))
+    make(results.picture)
+    assert outputs.plan(given('a')) == results
+
+
+def test_renaming_counts_all_results_of_a_picture_together(tmp_path):
+    for suffix, expected in [('', 'a'), ('', 'a(1)'), ('', 'a(2)'), ('s', 'a')]:
+        outputs = Outputs(tmp_path, suffix=suffix, exist='rename')
+        results = outputs.plan(given('sub/a'))
+        end = f'_{suffix}' if suffix else ''
+        assert files_of(results, tmp_path)[:2] == [f'restored_imgs/sub/{expected}{end}.jpg', f'cropped_faces/sub/{expected}_00{end}.png']
+        # A face is enough to be in the way.
+        make(results.face('restored_faces', 0))
+        outputs.close()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['restored_faces']
+
+
+def test_no_two_runs_into_one_folder_have_one_name(tmp_path):
+    def plan(number):
+        return outputs[number % 2].plan(given('a')).picture.name
+
+    outputs = [Outputs(tmp_path, exist='rename') for _ in range(2)]
+    with ThreadPoolExecutor(8) as pool:
+        names = list(pool.map(plan, range(40)))
+    assert len(set(names)) == 40
+
+
+@pytest.mark.parametrize('name', ['x' * 255, 'é' * 127, '写' * 85, 'x' * 251, os.fsdecode(b'\xff' * 255)])
+def test_long_names_are_shortened_to_what_can_be_written(name, tmp_path):
+    for exist in ('skip', 'rename'):
+        results = Outputs(tmp_path, suffix='restored', exist=exist).plan(given(name, '.jpeg'))
+        for path in (results.picture, results.face('restored_faces', 123), results.face('turntable', 0)):
+            path.parent.mkdir(exist_ok=True)
+            with replacing(path) as part:
+                part.write_bytes(b'whole')
+            assert path.read_bytes() == b'whole'
+
+
+def test_shortened_names_are_stable_and_stay_apart(tmp_path):
+    one, other = 'x' * 250 + '1', 'x' * 250 + '2'
+    first = Outputs(tmp_path).plan(given(one))
+    assert first == Outputs(tmp_path).plan(given(one))
+    assert first.picture != Outputs(tmp_path).plan(given(other)).picture
+    assert first.name.name.startswith('x' * 150)
+
+
+def test_names_of_usual_length_are_not_touched(tmp_path):
+    assert Outputs(tmp_path).plan(given('x' * 200)).name.name == 'x' * 200
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        ({'ext': 'gif'}, r'\.gif is not a kind of picture that can be written \(known: \.png'),
+        ({'suffix': 'a/b'}, '--suffix a/b: not a part of a file name'),
+        ({'suffix': 'x' * 200}, '--suffix x+: not a part of a file name'),
+        ({'suffix': 'a\0b'}, '--suffix .*: not a part of a file name'),
+        ({'exist': 'ask'}, '--exist ask: skip, overwrite or rename'),
+    ],
+)
+def test_what_makes_no_name_is_refused(options, message, tmp_path):
+    with pytest.raises(FRExError, match=message):
+        Outputs(tmp_path, **options)
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / 'file').touch()
+    with pytest.raises(FRExError, match='cannot be written'):
+        Outputs(tmp_path / 'file', exist='rename').plan(given('a'))

@@ -1,0 +1,396 @@
+"""`FaceRestorer`: photographs, batches, what goes wrong, and several threads."""
+
+import math
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from PIL import Image as PillowImage
+from test_photo import Known, detected, landmarks_at, smooth
+
+from frex.errors import FRExError
+from frex.images import resize
+from frex.restore import FaceRestorer, Selection
+from frex.restore.device import choose_precision
+from frex.restore.parts import Parts
+from frex.tensors import to_images, to_tensor
+from frex.weights.manifest import WeightFile
+from frex_arch import ArcFace, FREx, FRExOutput
+from frex_arch.arcface import arcface_input
+from frex_arch.camera import ffhq_intrinsics, look_at, pack_camera
+from frex_arch.crop import MEAN_CROP
+
+FACES = (detected(landmarks_at(90, 100, 100), 0.99), detected(landmarks_at(230, 110, 120, 20), 0.95))
+
+
+class Fake(FREx):
+    """In place of the network: gives each face back as `change` leaves it, and remembers what it was asked."""
+
+    def __init__(self, size=64, change=lambda lq: lq, most=100):
+        torch.nn.Module.__init__(self)
+        self.out_size, self.change, self.most, self.calls = size, change, most, []
+
+    def forward(self, lq, crop=None, generator=None, image_3d=False, alphas=False, fidelity=1.0, structure=1.0):
+        self.calls.append((len(lq), crop, fidelity, structure))
+        if len(lq) > self.most:
+            raise torch.cuda.OutOfMemoryError('CUDA out of memory')
+        angle = torch.full([len(lq)], math.radians(30))
+        camera = pack_camera(look_at(angle, 0 * angle, pivot=(0, 0, 0)), ffhq_intrinsics()[None])
+        details = torch.ones(len(lq), 3, 8, 8) if image_3d else None
+        return FRExOutput(self.change(lq), (lq[:, :, :16, :16],), camera, *[None] * 6, details, (details,) if alphas else None)
+
+
+def fake(*faces, precision='fp32', face_batch=8, **net):
+    return FaceRestorer(Fake(**net), 'cpu', precision, face_batch, Parts(detector=Known(*faces)))
+
+
+@pytest.fixture
+def no_files(tmp_path, monkeypatch):
+    """No file of weights anywhere."""
+    monkeypatch.setattr('frex.weights.places.places', lambda folder=None: [tmp_path])
+    return tmp_path
+
+
+pytestmark = pytest.mark.usefixtures('no_files')
+
+
+def random_faces(count, size=64):
+    return list(np.random.default_rng(0).integers(0, 256, (count, size, size, 3), dtype=np.uint8))
+
+
+# --- Aligned faces
+
+
+def test_a_batch_is_each_face_alone(checkpoint):
+    restorer = FaceRestorer.from_pretrained(checkpoint, 'cpu')
+    faces = random_faces(3)
+    together = restorer.restore_faces(faces)
+    for face, restoration in zip(faces, together, strict=True):
+        assert np.abs(restoration.image.astype(int) - restorer.restore_aligned(face)).max() <= 1
+        assert restoration.problem is None
+        assert restoration.output is None
+
+
+def test_crop_and_weights_reach_the_network(checkpoint):
+    restorer = FaceRestorer.from_pretrained(checkpoint, 'cpu')
+    (face,) = random_faces(1)
+    crop = np.array([1.3, -0.2, -0.25])
+    (restoration,) = restorer.restore_faces([face], [crop], fidelity_weight=0.4, structure_weight=0.7)
+    with torch.no_grad():
+        output = restorer.net(to_tensor(face)[None], torch.tensor(crop)[None].float(), fidelity=0.4, structure=0.7)
+    assert np.array_equal(restoration.image, to_images(output.image)[0])
+    np.testing.assert_allclose(restoration.camera, output.camera[0].numpy())
+    assert not np.array_equal(restoration.image, restorer.restore_aligned(face))
+
+
+def test_details_are_the_networks_whole_output(checkpoint):
+    restorer = FaceRestorer.from_pretrained(checkpoint, 'cpu')
+    first, second = restorer.restore_faces(random_faces(2), details=True)
+    for restoration in (first, second):
+        output = restoration.output
+        assert output.image_3d.shape == (1, 3, 64, 64)
+        assert output.alphas[0].shape[:2] == (1, 1)
+        assert np.array_equal(to_images(output.image)[0], restoration.image)
+    assert not torch.equal(first.output.ws, second.output.ws)
+
+
+@pytest.mark.parametrize('weights', [{'fidelity_weight': 1.5}, {'structure_weight': -0.1}, {'fidelity_weight': float('nan')}])
+def test_weights_outside_of_0_to_1_are_refused(weights):
+    with pytest.raises(FRExError, match=r'must lie in 0\.\.1'):
+        fake().restore_faces(random_faces(1), **weights)
+
+
+def test_no_faces_are_no_work():
+    assert fake().restore_faces([]) == []
+
+
+def test_faces_go_in_batches():
+    restorer = fake(face_batch=3)
+    restorer.restore_faces(random_faces(7))
+    assert [call[0] for call in restorer.net.calls] == [3, 3, 1]
+
+
+def test_a_batch_that_memory_does_not_hold_is_halved():
+    restorer = fake(most=2)
+    faces = random_faces(7)
+    restored = restorer.restore_faces(faces)
+    assert [call[0] for call in restorer.net.calls] == [7, 3, 1, 1, 1, 1, 1, 1, 1]
+    assert all(np.array_equal(face, restoration.image) for face, restoration in zip(faces, restored, strict=True))
+    # The size that was found is kept.
+    restorer.restore_faces(faces[:3])
+    assert [call[0] for call in restorer.net.calls][9:] == [1, 1, 1]
+
+
+def test_a_face_that_memory_does_not_hold_alone_is_a_problem():
+    restoration, _ = fake(most=0).restore_faces(random_faces(2))
+    assert restoration.image is None
+    assert 'out of memory' in restoration.problem
+
+
+def test_other_failures_of_the_network_are_not_taken_for_memory():
+    def fail(lq):
+        raise RuntimeError('shapes do not match')
+
+    with pytest.raises(RuntimeError, match='shapes'):
+        fake(change=fail).restore_faces(random_faces(1))
+
+
+def broken_where(condition):
+    """Faces whose first pixel is red become not finite, if `condition()` says so."""
+
+    def change(lq):
+        broken = (lq[:, 0, 0, 0] > 0.99) & (lq[:, 1, 0, 0] < -0.99)
+        return lq.masked_fill(broken[:, None, None, None], float('nan')) if condition() else lq
+
+    return change
+
+
+def one_red(faces, place):
+    faces[place][0, 0] = (0, 0, 255)
+    return faces
+
+
+def test_numbers_that_half_precision_does_not_hold_are_calculated_again():
+    restorer = fake(precision='bf16', change=broken_where(lambda: torch.is_autocast_enabled('cpu')))
+    faces = one_red(random_faces(4), 2)
+    restored = restorer.restore_faces(faces, [np.array([1.0 + i, 0, 0]) for i in range(4)])
+    assert all(np.array_equal(face, restoration.image) for face, restoration in zip(faces, restored, strict=True))
+    assert [call[0] for call in restorer.net.calls] == [4, 1]
+    # With its own crop.
+    assert restorer.net.calls[1][1].tolist() == [[3, 0, 0]]
+
+
+@pytest.mark.parametrize('precision', ['fp32', 'bf16'])
+def test_a_face_that_never_comes_out_finite_is_the_only_one_that_fails(precision):
+    faces = one_red(random_faces(4), 1)
+    restored = fake(precision=precision, change=broken_where(lambda: True)).restore_faces(faces)
+    assert [restoration.problem for restoration in restored] == [None, "the network's output is not finite", None, None]
+    assert restored[1].image is None
+    assert restored[1].camera is None
+
+
+def test_precision_is_chosen_by_the_device():
+    assert choose_precision('auto', torch.device('cpu')) == 'fp32'
+    assert choose_precision('bf16', torch.device('cpu')) == 'bf16'
+    with pytest.raises(FRExError, match='--precision fp16: must be one of auto, fp32, bf16'):
+        choose_precision('fp16', torch.device('cpu'))
+
+
+def test_half_precision_is_near_the_whole(checkpoint):
+    (face,) = random_faces(1)
+    full, half = (
+        FaceRestorer.from_pretrained(checkpoint, 'cpu', precision=precision).restore_aligned(face) for precision in ('fp32', 'bf16')
+    )
+    assert 0 < np.abs(full.astype(int) - half).mean() < 4
+
+
+# --- Photographs
+
+
+def test_the_faces_and_nothing_else_are_restored():
+    image = smooth(200, 320)
+    restorer = fake(*FACES, change=lambda lq: -lq)
+    result = restorer.restore(image)
+    changed = np.abs(result.image.astype(int) - image).max(axis=2) > 2
+    inside = np.zeros((200, 320), bool)
+    for face in FACES:
+        middle, side = face.landmarks.mean(axis=0), 100 if face.score > 0.97 else 120
+        y, x = np.mgrid[:200, :320]
+        inside |= np.hypot(x - middle[0], y - middle[1]) < 0.75 * side
+    assert changed.any()
+    assert not (changed & ~inside).any()
+    for face, known in zip(result.faces, FACES, strict=True):
+        assert np.array_equal(face.restored, 255 - face.aligned)
+        np.testing.assert_allclose(face.landmarks, known.landmarks)
+        assert face.problem is None
+        assert face.yaw == pytest.approx(30, abs=1e-3)
+        assert face.pitch == pytest.approx(0, abs=1e-3)
+        assert face.camera.shape == (25,)
+        assert face.identity_similarity is None
+
+
+def test_the_networks_crop_is_that_of_the_landmarks():
+    restorer = fake(*FACES)
+    faces = restorer.restore(smooth(200, 320)).faces
+    count, crop, *_ = restorer.net.calls[0]
+    assert count == 2
+    np.testing.assert_allclose(crop, [face.crop for face in faces], rtol=1e-6)
+    # Landmarks as in the template: near the mean face's crop.
+    np.testing.assert_allclose(crop, [MEAN_CROP] * 2, atol=0.03)
+
+
+@pytest.mark.parametrize('upscale', [1, 1.5, 2, 0.5])
+def test_an_identity_leaves_the_photograph_as_it_was(upscale):
+    image = smooth(201, 321)
+    result, plain = fake(*FACES, size=256).restore(image, upscale), fake().restore(image, upscale)
+    assert result.image.shape == (round(201 * upscale), round(321 * upscale), 3)
+    assert np.abs(result.image.astype(int) - plain.image).max() <= 3
+    assert len(result.faces) == 2
+    assert plain.faces == ()
+
+
+def test_pictures_come_back_in_the_form_that_they_were_given():
+    image = smooth(200, 320)
+    grey, deep, alpha = image[:, :, 0].copy(), image.astype(np.uint16) * 257, np.dstack([image, image[:, :, 1]])
+    restorer = fake(*FACES, change=lambda lq: -lq)
+    for given in (image, grey, deep, alpha):
+        result = restorer.restore(given)
+        assert (result.image.shape, result.image.dtype) == (given.shape, given.dtype)
+        assert not np.array_equal(result.image, given)
+    assert np.array_equal(restorer.restore(alpha).image[:, :, 3], image[:, :, 1])
+
+
+def test_paths_and_pillows_pictures_are_read(tmp_path):
+    image = smooth(200, 320)
+    cv2.imwrite(str(tmp_path / 'a.png'), image)
+    restorer = fake(*FACES, change=lambda lq: -lq)
+    expected = restorer.restore(image).image
+    rgb = np.ascontiguousarray(image[:, :, ::-1])
+    sources = (tmp_path / 'a.png', str(tmp_path / 'a.png'), PillowImage.fromarray(rgb))
+    assert all(np.array_equal(restorer.restore(source).image, expected) for source in sources)
+    grey = PillowImage.fromarray(image[:, :, 0].copy())
+    assert restorer.restore(grey).image.shape == (200, 320)
+
+
+@pytest.mark.parametrize('wrong', [np.zeros((4, 4, 2), np.uint8), np.zeros((4, 4, 3), np.float32), np.zeros((0, 4, 3), np.uint8)])
+def test_arrays_that_are_no_pictures_are_refused(wrong):
+    with pytest.raises(FRExError, match='no picture'):
+        fake().restore(wrong)
+
+
+def test_a_face_that_fails_stays_as_it_was_and_says_why():
+    image = smooth(200, 320)
+    restorer = fake(*FACES, change=lambda lq: torch.where(torch.arange(len(lq))[:, None, None, None] == 0, torch.nan, -lq))
+    result = restorer.restore(image)
+    assert [face.problem for face in result.faces] == ["the network's output is not finite", None]
+    assert result.faces[0].restored is None
+    assert np.array_equal(result.image[:, :130], image[:, :130])
+    assert not np.array_equal(result.image, image)
+
+
+def test_a_face_without_sense_never_meets_the_network():
+    nowhere = FACES[0]._replace(landmarks=np.full((5, 2), 30.0))
+    restorer = fake(nowhere, FACES[1])
+    result = restorer.restore(smooth(200, 320))
+    assert [call[0] for call in restorer.net.calls] == [1]
+    assert ['one place' in (face.problem or '') for face in result.faces] == [True, False]
+    assert result.faces[0].restored is None
+
+
+def test_faces_can_be_selected():
+    restorer = fake(*FACES)
+    assert [face.score for face in restorer.restore(smooth(200, 320), selection=Selection(only='largest')).faces] == [0.95]
+
+
+def test_threads_share_a_restorer(checkpoint):
+    restorer = FaceRestorer.from_pretrained(checkpoint, 'cpu', detector=Known(*FACES))
+    images = [smooth(200, 320, seed) for seed in range(6)]
+    serial = [restorer.restore(image) for image in images]
+    with ThreadPoolExecutor(4) as pool:
+        parallel = list(pool.map(restorer.restore, images))
+    for alone, together in zip(serial, parallel, strict=True):
+        assert np.array_equal(alone.image, together.image)
+
+
+def test_a_call_leaves_nothing_behind():
+    restorer = fake(*FACES)
+    before = {name: id(value) for name, value in vars(restorer).items()}
+    restorer.restore(smooth(200, 320), 2)
+    assert {name: id(value) for name, value in vars(restorer).items()} == before
+
+
+def test_without_a_detector_a_photograph_is_refused_with_the_command_that_helps():
+    with pytest.raises(FRExError, match='frex weights download retinaface_resnet50'):
+        FaceRestorer(Fake(), 'cpu').restore(smooth(64, 64))
+
+
+MEASURE = """
+import resource, sys
+sys.path.insert(0, 'tests')
+import numpy as np
+from test_restorer import detected, fake, landmarks_at
+image = np.full((5773, 8660, 3), 90, np.uint8)
+faces = [detected(landmarks_at(800 + 780 * (i % 10), 700 + 1000 * (i // 10), 900, i), 0.99) for i in range(50)]
+restorer = fake(*faces, size=512, change=lambda lq: -lq)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+result = restorer.restore(image)
+assert (result.image[700, 800] == 165).all() and len(result.faces) == 50
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+"""
+
+
+def test_fifty_faces_on_fifty_megapixels_need_little_memory():
+    printed = subprocess.run([sys.executable, '-c', MEASURE], capture_output=True, text=True, check=True, timeout=120).stdout
+    # Megabytes; the picture itself has 143, its copy as much again.
+    assert float(printed) < 1000
+
+
+# --- Identity
+
+
+def test_identity_is_told_where_arcface_is(no_files, manifest_of):
+    manifest_of(*(WeightFile(key, f'{key}.pth', '', [], None, [], 'any', []) for key in ('arcface_resnet18', 'parsenet')))
+    torch.manual_seed(0)
+    arcface = ArcFace().eval()
+    torch.save(arcface.state_dict(), no_files / 'arcface_resnet18.pth')
+    same, other = random_faces(2, 128)
+    mirrored = fake(size=128, change=lambda lq: lq.flip(3))
+    assert fake(size=128).restore_faces([same])[0].identity_similarity == pytest.approx(1)
+    with torch.no_grad():
+        expected = [
+            torch.cosine_similarity(*(arcface(arcface_input(to_tensor(view.copy())[None])) for view in (face, face[:, ::-1]))).item()
+            for face in (same, other)
+        ]
+    measured = [restoration.identity_similarity for restoration in mirrored.restore_faces([same, other])]
+    assert measured == pytest.approx(expected, abs=1e-5)
+    assert max(measured) < 0.999
+
+
+def test_a_damaged_arcface_is_not_passed_over(no_files, manifest_of):
+    manifest_of(WeightFile('arcface_resnet18', 'arcface_resnet18.pth', '', [], 5, [], 'any', []))
+    (no_files / 'arcface_resnet18.pth').write_bytes(b'half')
+    restorer = fake()
+    for _ in range(2):
+        with pytest.raises(FRExError, match='is damaged'):
+            restorer.restore_faces(random_faces(1))
+
+
+# --- GFPGANer's interface
+
+
+def test_enhance_gives_gfpganers_three_values():
+    image = smooth(200, 320)
+    restorer = fake(*FACES, change=lambda lq: -lq)
+    cropped, restored, picture = restorer.enhance(image, has_aligned=False, only_center_face=False, paste_back=True, weight=0.5)
+    assert len(cropped) == len(restored) == 2
+    assert np.array_equal(restored[0], 255 - cropped[0])
+    assert np.array_equal(picture, restorer.restore(image).image)
+    assert restorer.net.calls[0][2] == 0.5
+
+
+def test_enhance_of_one_face_without_pasting():
+    cropped, restored, picture = fake(*FACES).enhance(smooth(200, 320), only_center_face=True, paste_back=False)
+    assert (len(cropped), len(restored), picture) == (1, 1, None)
+
+
+def test_enhance_of_an_aligned_face():
+    face = smooth(100, 100)
+    restorer = fake()
+    (cropped,), (restored,), picture = restorer.enhance(face, has_aligned=True)
+    assert picture is None
+    assert np.array_equal(cropped, resize(face, 64))
+    assert np.array_equal(restored, restorer.restore_aligned(face))
+    with pytest.raises(FRExError, match='is not square'):
+        restorer.enhance(smooth(100, 120), has_aligned=True)
+
+
+def test_enhance_warns_of_a_face_that_failed():
+    image = smooth(200, 320)
+    with pytest.warns(UserWarning, match='is not restored'):
+        cropped, restored, picture = fake(FACES[0], change=lambda lq: lq * torch.nan).enhance(image)
+    assert cropped == restored == []
+    assert np.array_equal(picture, image)

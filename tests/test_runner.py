@@ -1,0 +1,252 @@
+"""The machinery of a run: batches over pictures, bounded memory, faults, signals, shards. The network is a fake."""
+
+import random
+import signal
+import threading
+import time
+from dataclasses import dataclass, field
+
+import pytest
+
+from frex.errors import FRExError
+from frex.restore.shards import Shard
+from frex.restore.stages import Overlap, Stages
+from frex.restore.stopping import stopped_by_signals
+
+
+@dataclass(eq=False)
+class Read:
+    name: str
+    faces: list
+
+
+@dataclass
+class Fake(Stages):
+    """A picture is a name and its number of faces; a face is restored to upper case."""
+
+    sizes: dict = field(default_factory=dict)
+    broken: dict = field(default_factory=dict)
+    pause: float = 0.0
+    batches: list = field(default_factory=list)
+    records: dict = field(default_factory=dict)
+    failures: dict = field(default_factory=dict)
+    alive: set = field(default_factory=set)
+    most_alive: int = 0
+    threads: set = field(default_factory=set)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def bytes_of(self, job):
+        return self.sizes.get(job[0], 1)
+
+    def stumble(self, stage, name):
+        time.sleep(self.pause * random.random())
+        if self.broken.get(name) == stage:
+            raise FRExError(f'{name} is broken')
+
+    def prepare(self, job):
+        with self.lock:
+            self.alive.add(job[0])
+            self.most_alive = max(self.most_alive, sum(self.sizes.get(name, 1) for name in self.alive))
+        self.threads.add(threading.current_thread().name)
+        self.stumble('prepare', job[0])
+        return Read(job[0], [f'{job[0]}{number}' for number in range(job[1])])
+
+    def restore(self, faces):
+        self.batches.append(list(faces))
+        self.threads.add(threading.current_thread().name)
+        for name, stage in self.broken.items():
+            if stage == 'restore' and any(face.startswith(name) for face in faces):
+                raise RuntimeError('the network broke')
+        return [face.upper() for face in faces]
+
+    def finish(self, prepared, results):
+        self.stumble('finish', prepared.name)
+        return list(results)
+
+    def done(self, job, record):
+        self.alive.discard(job[0])
+        self.records[job[0]] = record
+
+    def failed(self, job, error):
+        self.alive.discard(job[0])
+        self.failures[job[0]] = str(error)
+
+
+def run(jobs, batch_size=4, stopped=lambda: False, room=1e9, **changes):
+    fake = Fake(**changes)
+    Overlap(fake, batch_size, room).run(jobs, stopped)
+    return fake
+
+
+# --- Batches
+
+
+def test_faces_of_three_pictures_share_a_batch():
+    fake = run([('a', 2), ('b', 1), ('c', 3)], batch_size=6)
+    assert [sorted(batch) for batch in fake.batches] == [['a0', 'a1', 'b0', 'c0', 'c1', 'c2']]
+    assert fake.records == {'a': ['A0', 'A1'], 'b': ['B0'], 'c': ['C0', 'C1', 'C2']}
+
+
+def test_a_picture_of_many_faces_is_spread_over_batches():
+    fake = run([('a', 9)], batch_size=4)
+    assert [len(batch) for batch in fake.batches] == [4, 4, 1]
+    assert fake.records == {'a': [f'A{number}' for number in range(9)]}
+
+
+def test_a_picture_without_faces_never_meets_the_network():
+    fake = run([('a', 0), ('b', 0)])
+    assert fake.batches == []
+    assert fake.records == {'a': [], 'b': []}
+
+
+def test_no_pictures_are_no_work():
+    assert run([]).records == {}
+
+
+@pytest.mark.parametrize('seed', range(3))
+def test_each_picture_gets_its_own_faces_whatever_the_order(seed):
+    random.seed(seed)
+    jobs = [(f'{chr(97 + number)}-', random.randrange(6)) for number in range(26)]
+    fake = run(jobs, batch_size=5, pause=0.01)
+    assert fake.records == {name: [f'{name}{number}'.upper() for number in range(faces)] for name, faces in jobs}
+    assert sum(map(len, fake.batches)) == sum(faces for _, faces in jobs)
+
+
+def test_the_network_stays_in_one_thread_and_reading_in_others():
+    fake = run([(f'{number}-', 1) for number in range(20)], pause=0.01)
+    assert {'MainThread', 'read_0', 'read_1'} == fake.threads
+
+
+# --- Memory
+
+
+def test_few_pictures_are_alive_however_many_there_are():
+    taken = 0
+
+    def jobs():
+        nonlocal taken
+        for taken in range(1, 301):
+            yield f'{taken}-', 1
+
+    fake = Fake()
+    overlap = Overlap(fake, 2)
+    original = fake.done
+    ahead = []
+    fake.done = lambda job, record: (original(job, record), ahead.append(taken - len(fake.records)))
+    overlap.run(jobs())
+    assert len(fake.records) == 300
+    assert fake.most_alive <= overlap.most == 8
+    # Nor is the list of what comes read far ahead.
+    assert max(ahead) <= overlap.most + 1
+
+
+def test_pictures_are_let_in_by_their_size():
+    sizes = {f'{number}-': size for number, size in enumerate([30, 30, 30, 500, 60, 30, 30, 90])}
+    fake = run([(name, 1) for name in sizes], batch_size=50, sizes=sizes, room=100, pause=0.02)
+    assert len(fake.records) == 8
+    # One that is larger than the room is alone.
+    assert fake.most_alive == 500
+
+
+# --- Faults
+
+
+@pytest.mark.parametrize('stage', ['prepare', 'finish'])
+def test_one_bad_picture_stops_no_other(stage):
+    fake = run([('a', 2), ('b', 2), ('c', 2)], broken={'b': stage})
+    assert fake.failures == {'b': 'b is broken'}
+    assert fake.records == {'a': ['A0', 'A1'], 'c': ['C0', 'C1']}
+    assert not fake.alive
+
+
+def test_a_batch_that_breaks_fails_its_pictures_alone():
+    fake = run([('a', 1), ('b', 5), ('c', 1)], batch_size=1, broken={'b': 'restore'})
+    assert fake.failures == {'b': 'the network broke'}
+    assert fake.records == {'a': ['A0'], 'c': ['C0']}
+    # Its other faces are not tried again.
+    assert sum(face.startswith('b') for batch in fake.batches for face in batch) == 1
+
+
+# --- Stopping
+
+
+def test_a_stop_finishes_what_is_being_written_and_begins_nothing():
+    fake = Fake(pause=0.02)
+    Overlap(fake, 2).run(((f'{number}-', 1) for number in range(1000)), stopped=lambda: len(fake.batches) >= 3)
+    restored = {face[:-1] for batch in fake.batches for face in batch}
+    assert 3 <= len(fake.batches) <= 4
+    assert set(fake.records) == restored
+
+
+@pytest.mark.parametrize(('number', 'status'), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_asks_to_stop_and_is_then_the_programs_own_again(number, status, capfd):
+    before = signal.getsignal(number)
+    with stopped_by_signals() as stop:
+        assert not stop()
+        signal.raise_signal(number)
+        # The terminal's and then torchrun's.
+        signal.raise_signal(number)
+        assert stop()
+        assert stop.status == status
+    assert signal.getsignal(number) is before
+    assert capfd.readouterr().err.count('\n') == 1
+
+
+def test_the_first_reason_to_stop_counts():
+    with stopped_by_signals() as stop:
+        stop.ask(1, 'the disk is full')
+        stop.ask(130, 'stopped')
+    assert (stop.status, stop.reason) == (1, 'the disk is full')
+
+
+def test_signals_are_left_alone_outside_of_the_main_thread():
+    heard = []
+
+    def work():
+        with stopped_by_signals() as stop:
+            heard.append(stop())
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert heard == [False]
+
+
+# --- Shards
+
+WORDS = {'RANK': '1', 'WORLD_SIZE': '3', 'LOCAL_RANK': '1', 'MASTER_ADDR': 'here', 'MASTER_PORT': '1', 'LOCAL_WORLD_SIZE': '3'}
+
+
+def test_shards_share_all_pictures_and_none_twice():
+    items = list(range(11))
+    shares = [Shard('x', rank, 3).share(items) for rank in range(3)]
+    assert sorted(item for share in shares for item in share) == items
+    assert {len(share) for share in shares} == {3, 4}
+
+
+def test_a_process_alone_has_all_pictures_and_a_run_of_its_own():
+    one, other = Shard.of_environment({}), Shard.of_environment({})
+    assert (one.rank, one.count) == (0, 1)
+    assert one.run != other.run
+
+
+def test_the_processes_of_torchrun_have_one_run():
+    one, other = (Shard.of_environment(WORDS | {'RANK': rank}) for rank in '12')
+    assert one.run == other.run
+    assert (one.rank, other.rank, one.count) == (1, 2, 3)
+    assert Shard.of_environment(WORDS | {'MASTER_PORT': '2'}).run != one.run
+
+
+@pytest.mark.parametrize('changes', [{'RANK': '3'}, {'RANK': 'x'}, {'WORLD_SIZE': '0'}, {'LOCAL_RANK': ''}])
+def test_an_environment_that_is_not_torchruns_is_told(changes):
+    with pytest.raises(FRExError, match='not as torchrun sets them'):
+        Shard.of_environment(WORDS | changes)
+
+
+@pytest.mark.parametrize(
+    ('name', 'gpus', 'expected'),
+    [('auto', 2, 'cuda:1'), ('cuda', 1, 'cuda:0'), ('cpu', 2, 'cpu'), ('cuda:0', 2, 'cuda:0'), ('auto', 0, 'auto')],
+)
+def test_each_process_has_its_own_gpu(name, gpus, expected, monkeypatch):
+    monkeypatch.setattr('torch.cuda.device_count', lambda: gpus)
+    assert Shard.of_environment(WORDS).device(name) == expected
