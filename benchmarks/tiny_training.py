@@ -119,7 +119,7 @@ if __name__ == '__main__':
     parser.add_argument('--ffhq', required=True, type=Path, metavar='FOLDER')
     parser.add_argument('--ffhq_labels', required=True, type=Path, metavar='FILE')
     parser.add_argument('--eg3d', required=True, type=Path, metavar='FOLDER')
-    parser.add_argument('--iterations', nargs=2, type=int, default=(3000, 2000), metavar=('A', 'B'))
+    parser.add_argument('--iterations', nargs=2, type=int, default=(3000, 1200), metavar=('A', 'B'))
     parser.add_argument('--work', default='results/tiny_training', metavar='DIR', help='where the runs are written')
     parser.add_argument('-o', '--output', required=True, type=Path, metavar='DIR')
     run(parser.parse_args())

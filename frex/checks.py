@@ -42,9 +42,10 @@ class DistOptions:
     """For Slurm; torchrun has its own."""
     timeout: float | None = None
 
-    def arguments(self) -> Options:
+    def arguments(self, num_gpu: int) -> Options:
         """Those of BasicSR's `init_dist`."""
-        return vars(self) | {'timeout': None if self.timeout is None else timedelta(minutes=self.timeout)}
+        timeout = None if self.timeout is None else timedelta(minutes=self.timeout)
+        return vars(self) | {'timeout': timeout, 'backend': self.backend if num_gpu else 'gloo'}
 
 
 def check(opt: Options, where: str) -> None:
@@ -105,12 +106,16 @@ def check_what_is_kept(opt: Options, where: str) -> None:
     for name, metric in metrics.items():
         kind = registered(metric.get('type'), METRIC_REGISTRY, f'{where}: val.metrics.{name}.type')
         check_metric(kind, arguments_of(metric, 'better'), f'{where}: val.metrics.{name}')
+        if inspect.isclass(kind) and metric.get('better') not in ('lower', 'higher'):
+            raise FRExError(f'{where}: val.metrics.{name}.better: missing; lower or higher')
     for name in val.get('save_best') or ():
         if name not in metrics:
             raise FRExError(f'{where}: val.save_best: no metric {name!r}; {nearest(str(name), list(metrics))}')
-    keep = opt['logger'].get('keep_last')
-    if keep is not None and (not isinstance(keep, int) or keep < 1):
-        raise FRExError(f'{where}: logger.keep_last: a number of checkpoints is needed, not {keep!r}')
+    counts = {'val.val_freq': val.get('val_freq'), 'val.grid_images': val.get('grid_images')}
+    counts |= {f'logger.{key}': opt['logger'].get(key) for key in ('print_freq', 'save_checkpoint_freq', 'keep_last')}
+    for key, count in counts.items():
+        if count is not None and (not isinstance(count, int) or count < 1):
+            raise FRExError(f'{where}: {key}: a whole number of at least 1 is needed, not {count!r}')
 
 
 def check_metric(kind: Any, arguments: Options, where: str) -> None:
@@ -212,6 +217,8 @@ def check_dataset(dataset: Options, opt: Options, where: str) -> None:
     if built.options.gt_size != _out_size(opt):
         raise FRExError(f'{where}.gt_size: {built.options.gt_size}, but network_g.out_size is {_out_size(opt)}')
     visits, batch = len(built) * built.options.dataset_enlarge_ratio, built.options.batch_size_per_gpu
+    if built.options.prefetch_mode == 'cuda' and not built.options.pin_memory:
+        raise FRExError(f'{where}.pin_memory: prefetch_mode: cuda needs true')
     if dataset['phase'] == 'train' and visits < batch:
         raise FRExError(
             f'{where}: {len(built)} pictures are fewer than batch_size_per_gpu {batch}; add pictures or raise dataset_enlarge_ratio'

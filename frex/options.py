@@ -146,7 +146,7 @@ def complete(opt: Options, args: Namespace, root: Path, is_train: bool, num_devi
         raise FRExError(f'{args.opt}: name: {name!r} names a folder and cannot hold a slash')
     asked = opt.get('num_gpu', 'auto')
     opt = merge({'manual_seed': 0, 'logger': {'print_freq': 100, 'save_checkpoint_freq': 5000, 'use_tb_logger': False}}, opt)
-    if opt.get('val') or not is_train:
+    if opt.get('val') is not None or not is_train:
         val = {'val_freq': 5000, 'save_img': False, 'suffix': None} | (opt.get('val') or {})
         opt = opt | {'val': val | {'metrics': {name: metric for name, metric in (val.get('metrics') or {}).items() if metric}}}
     opt |= {

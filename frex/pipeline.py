@@ -102,11 +102,17 @@ def _start_process(opt: Options, args: Namespace) -> Options:
     # torchrun says so itself.
     launcher = 'pytorch' if args.launcher == 'none' and 'TORCHELASTIC_RUN_ID' in os.environ else args.launcher
     opt['dist'] = launcher != 'none'
+    if not opt['dist'] and opt['num_gpu'] > 1:
+        print(
+            f'one process takes one GPU; for all {opt["num_gpu"]}: torchrun --nproc_per_node={opt["num_gpu"]} -m frex ...', file=sys.stderr
+        )
+        # Else basicsr's loader makes its batches for all of them.
+        opt['num_gpu'] = 1
     if opt['dist']:
         if mp.get_start_method(allow_none=True) is None and 'fork' in mp.get_all_start_methods():
             # Else basicsr has every worker of every process import torch anew, in each epoch.
             mp.set_start_method('fork')
-        init_dist(launcher, **convert(DistOptions, opt.get('dist_params') or {}, 'dist_params').arguments())
+        init_dist(launcher, **convert(DistOptions, opt.get('dist_params') or {}, 'dist_params').arguments(opt['num_gpu']))
     opt['rank'], opt['world_size'] = get_dist_info()
     set_random_seed(opt['manual_seed'] + opt['rank'])
     return opt

@@ -40,7 +40,8 @@ class TrainLog:
         if self.tb_logger is not None:
             for name, value in (losses | {name: log[name] for name in TIMES}).items():
                 self.tb_logger.add_scalar(f'losses/{name}' if name.startswith('l_') else name, value, log['iter'])
-            self.tb_logger.add_scalar('lr', log['lrs'][0], log['iter'])
+            for place, rate in enumerate(log['lrs']):
+                self.tb_logger.add_scalar(f'lr_{place}' if place else 'lr', rate, log['iter'])
 
     def line(self, log: Mapping[str, Any], losses: Mapping[str, float]) -> str:
         """BasicSR's line; times in seconds, memory the most that this process has had."""

@@ -51,7 +51,7 @@ def test_training_writes_basicsrs_folders_below_the_working_directory(run_folder
 def test_the_log_holds_every_iteration_and_validation(experiment):
     log = next(experiment.glob('train_train_frex_tiny_*.log')).read_text()
     for step in (1, 2, 3, 4):
-        assert f'iter:       {step}, lr:(2.000e-03,)' in log
+        assert f'iter:       {step}, lr:(2.000e-03,2.000e-04,)' in log
     assert 'l_g_pyramid: ' in log
     assert log.count('# psnr: ') >= 2
     assert '# ssim: ' in log
@@ -153,10 +153,16 @@ BAD_OPTIONS = [
     (['train:scheduler:type=StepLR'], "train.scheduler.type: 'StepLR'; known: MultiStepLR"),
     (['train:pixel_opt=~', 'train:pyramid_opt=~', 'train:camera_opt=~'], 'train: no loss'),
     (['val:val_frq=3'], "val.val_frq: unknown key; did you mean 'val_freq'?"),
-    (['val:metrics:psnr:type=psnr'], "val.metrics.psnr.type: no 'psnr' is registered; known: calculate_niqe"),
+    (['val:grid_images=-1'], 'val.grid_images: a whole number of at least 1 is needed, not -1'),
+    (['val:val_freq=0'], 'val.val_freq: a whole number of at least 1 is needed, not 0'),
+    (['logger:print_freq=0'], 'logger.print_freq: a whole number of at least 1 is needed, not 0'),
+    (['train:encoder_3d_lr=-1'], 'encoder_3d_lr is a rate above 0, not -1'),
+    (['datasets:train:prefetch_mode=cuda'], 'datasets.train.pin_memory: prefetch_mode: cuda needs true'),
+    (['val:metrics:fid={{type: FID}}'], 'val.metrics.fid.better: missing; lower or higher'),
+    (['val:metrics:psnr:type=psnr'], "val.metrics.psnr.type: no 'psnr' is registered; known: FID, calculate_niqe"),
     (['path:pretrain_netwrok_g=x'], "path.pretrain_netwrok_g: unknown key; did you mean 'pretrain_network_g'?"),
     (['val:save_best=[lpips]'], "val.save_best: no metric 'lpips'; known: psnr, ssim"),
-    (['logger:keep_last=0'], 'logger.keep_last: a number of checkpoints is needed, not 0'),
+    (['logger:keep_last=0'], 'logger.keep_last: a whole number of at least 1 is needed, not 0'),
     (['train:frozen_parts=[encoder3d]'], "train.frozen_parts: 'encoder3d' is no part of FREx; did you mean 'encoder_3d'?"),
     (['train:accumulate=3'], 'train.accumulate: 3 parts of a batch_size_per_gpu of 4 are not equal'),
     (['train:grad_clip=-1'], 'grad_clip is a norm above 0, not -1'),

@@ -63,7 +63,14 @@ def free_port():
 
 
 def train(folder, faces, *more, launcher=TORCHRUN):
-    short = ['datasets:train:num_worker_per_gpu=1', 'val:val_freq=2', 'logger:save_checkpoint_freq=2', 'logger:print_freq=1']
+    # Without the pyramid's term no loss looks at the coarsest and finest of the decoder's pictures.
+    short = [
+        'train:pyramid_opt=~',
+        'datasets:train:num_worker_per_gpu=1',
+        'val:val_freq=2',
+        'logger:save_checkpoint_freq=2',
+        'logger:print_freq=1',
+    ]
     folders = [f'datasets:{phase}:dataroot_gt={faces}' for phase in ('train', 'val')]
     command = [*launcher, '-m', 'frex', 'train', '-opt', str(TINY_OPTIONS), '--auto_resume', '--force_yml', *folders, *short, *more]
     environment = os.environ | {'OMP_NUM_THREADS': '1'}

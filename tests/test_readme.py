@@ -41,7 +41,7 @@ def piped(arguments):
 
 
 def run_by_python(arguments):
-    assert (ROOT / arguments[0]).is_file()
+    assert arguments[0] == 'inference_frex.py'
     parsed_by(restore.add_command)(['restore', *arguments[1:]])
 
 
@@ -49,9 +49,12 @@ FREX = (train.add_commands, restore.add_command, weights.add_command, synthesize
 
 
 def run_by_torchrun(arguments):
-    start = arguments.index('frex')
-    assert arguments[start - 1] == '-m'
-    parsed_by(*FREX)(arguments[start + 1 :])
+    assert arguments[0].startswith('--nproc_per_node=')
+    if arguments[1] == '-m':
+        assert arguments[2] == 'frex'
+        parsed_by(*FREX)(arguments[3:])
+    else:
+        run_by_python(arguments[1:])
 
 
 KNOWN = {

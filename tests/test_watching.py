@@ -121,6 +121,30 @@ def test_alphas_are_those_that_weight_the_2d_prior():
         assert alpha.std() > 0
 
 
+def test_a_validation_draws_nothing_from_training(tmp_path, face_folder, small_fid, monkeypatch):
+    from frex.data.face_degradation_dataset import FaceDegradationDataset
+
+    def draw_and_average(self, images):
+        torch.rand(3)
+        return [images.mean(dim=(1, 2))[:, :8]]
+
+    monkeypatch.setattr(Means, 'forward', draw_and_average)
+    model = build(tmp_path, val={'grid_images': None, 'metrics': {'fid': {'type': 'FID', 'better': 'lower', 'weights': None}}})
+    dataset = FaceDegradationDataset(model.opt['datasets']['val'] | {'dataroot_gt': str(face_folder)})
+    before = torch.get_rng_state()
+    model.validation(Namespace(dataset=dataset), 1, None)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_the_best_validation_is_recalled_from_the_log(tmp_path):
+    model = build(tmp_path)
+    path = tmp_path / 'experiments/train_frex_tiny/scalars.jsonl'
+    for step, psnr in ((10, 20.0), (20, 25.0), (30, 22.0)):
+        append_scalars(path, {'iter': step, 'dataset': 'faces', 'psnr': psnr, 'ssim': 0.5})
+    model._recall_validations()
+    assert model.best_metric_results['faces']['psnr'] == {'better': 'higher', 'val': 25.0, 'iter': 20}
+
+
 def test_stage_as_grid_ends_with_the_depth():
     depth = torch.linspace(2.4, 3.0, 16).expand(1, 1, 16, 16)
     images = faces(3)

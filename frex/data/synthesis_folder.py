@@ -83,7 +83,7 @@ class SynthesisFolder:
         path = self.root / RECORD
         if not path.exists():
             there = sorted(other.name for other in self.root.iterdir()) if self.root.is_dir() else []
-            others = [name for name in there if not name.startswith(f'.{RECORD}')]
+            others = [name for name in there if not name.startswith((RECORD, f'.{RECORD}'))]
             if others:
                 raise FRExError(f'{self.root}: holds {others[0]} but no {RECORD}, so it is no such set; give a new folder')
             return None

@@ -1,5 +1,7 @@
 """FID (Heusel et al. 2017) between the results and the clean pictures of a set."""
 
+import warnings
+from functools import cached_property
 from pathlib import Path
 from unittest import mock
 
@@ -52,24 +54,39 @@ class FID:
     """BasicSR's FID. `weights` is a key of the manifest or a file; random if None, which is for tests only."""
 
     def __init__(self, weights: str | None = 'inception_fid') -> None:
-        self.device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
-        self.inception = load_inception(None if weights is None else locate(weights)).to(self.device)
-        self.results, self.gts = Gaussian(self.device), Gaussian(self.device)
+        self.inception = load_inception(None if weights is None else locate(weights))
+
+    @cached_property
+    def device(self) -> torch.device:
+        """Chosen late: the options are checked by building this, before a process knows its GPU."""
+        return torch.device('cuda' if torch.cuda.is_available() else 'cpu')
+
+    @cached_property
+    def gaussians(self) -> tuple[Gaussian, Gaussian]:
+        """Of the results and of the clean pictures."""
+        self.inception.to(self.device)
+        return Gaussian(self.device), Gaussian(self.device)
 
     @torch.inference_mode()
     def add(self, img: Image, img2: Image) -> None:
         """A result and its clean picture, BGR."""
-        for gaussian, image in ((self.results, img), (self.gts, img2)):
+        for gaussian, image in zip(self.gaussians, (img, img2), strict=True):
             gaussian.add(self.inception(to_tensor(image)[None].to(self.device))[0].flatten(1))
 
     def value(self) -> float:
         """Over the pictures of all processes; nan of less than two."""
         if dist.is_available() and dist.is_initialized():
-            self.results.gather()
-            self.gts.gather()
-        if self.results.count < 2:
+            for gaussian in self.gaussians:
+                gaussian.gather()
+        results, gts = self.gaussians
+        if results.count < 2:
             return float('nan')
-        return float(calculate_fid(*self.results.moments(), *self.gts.moments()))
+        try:
+            return float(calculate_fid(*results.moments(), *gts.moments()))
+        except ValueError as error:
+            # BasicSR's, where a root of few pictures' covariances is rounded too far.
+            warnings.warn(f'FID of {int(results.count)} pictures cannot be calculated ({error})', stacklevel=2)
+            return float('nan')
 
 
 def load_inception(path: Path | None) -> nn.Module:

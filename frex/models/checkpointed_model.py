@@ -54,7 +54,7 @@ class CheckpointedModel(ValidatedModel):
         """Write `training_states/ITER.state`, all that a resumed run needs to go on as this one; nothing for the last, `latest` one."""
         if current_iter == -1:
             return
-        pools = {critic.name: critic.pool.codes for critic in self.critics if critic.pool is not None}
+        pools = {critic.name: [code.cpu() for code in critic.pool.codes] for critic in self.critics if critic.pool is not None}
         processes = gathered({'random': random_state(), 'pools': pools})
         if self.opt['rank'] == 0:
             state = {
@@ -76,14 +76,15 @@ class CheckpointedModel(ValidatedModel):
             super().resume_training(resume_state)
         except (AssertionError, ValueError, KeyError) as error:
             raise FRExError(
-                f'{self.opt["path"]["resume_state"]}: not of these networks and train.frozen_parts ({" ".join(str(error).split())}); '
-                'start from its networks by path.pretrain_network_g instead'
+                f'{self.opt["path"]["resume_state"]}: not of these networks, train.frozen_parts and train.encoder_3d_lr '
+                f'({" ".join(str(error).split())}); start from its networks by path.pretrain_network_g instead'
             ) from None
         for stepper, schedule in zip(self._steppers(), self.schedulers, strict=True):
             rate = stepper.restart_rate(schedule)
             if rate is not None:
                 get_root_logger().warning(f'The learning rate is {rate:.3e} now, as the options say, and not the one of the state.')
         self.best_metric_results = resume_state.get('best_metric_results', {})
+        self._recall_validations()
         for stepper, bad_steps in zip(self._steppers(), resume_state.get('bad_steps', ()), strict=False):
             stepper.bad_steps = bad_steps
         for critic, r1 in zip(self.critics, resume_state.get('r1', ()), strict=False):

@@ -19,7 +19,7 @@ from frex.models.batch import Batch
 from frex.models.checkpointed_model import CheckpointedModel
 from frex.models.critic import Critic, critic_names, frozen
 from frex.models.latents import draw_latents
-from frex.models.objective import TERMS_3D, Objective, Output, total
+from frex.models.objective import TERMS_3D, Objective, Output, total, untouched
 from frex.models.optimization import Stepper
 from frex.models.train_options import TrainOptions
 from frex.models.training_state import StopSignal, set_random_state
@@ -133,7 +133,7 @@ class FRExModel(CheckpointedModel):
                 with self.stepper.autocast():
                     output = self.net_g(batch.lq, batch.crop, **self._also_asked())
                     losses.append(self.generator_losses(output, batch))
-                self.stepper.backward(total(losses[-1]) / len(batches))
+                self.stepper.backward(total(losses[-1]) / len(batches) + untouched(output))
                 outputs.append(detached(output))
         log = means(losses)
 

@@ -80,5 +80,7 @@ class TrainOptions:
         for name in ('net_d_reg_every', 'accumulate', 'most_bad_steps'):
             if getattr(self, name) < 1:
                 raise ValueError(f'{name} counts from 1, not {getattr(self, name)}')
+        if self.encoder_3d_lr is not None and self.encoder_3d_lr <= 0:
+            raise ValueError(f'encoder_3d_lr is a rate above 0, not {self.encoder_3d_lr}')
         if self.grad_clip is not None and self.grad_clip <= 0:
             raise ValueError(f'grad_clip is a norm above 0, not {self.grad_clip}')

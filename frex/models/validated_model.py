@@ -1,6 +1,7 @@
 """The half of the model that is looked at: results, validation, the best network."""
 
 from collections import OrderedDict
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from torch.utils.data import default_collate
 from frex.models.batch import Batch
 from frex.models.grid import picture_grid
 from frex.models.objective import Output, in_eg3d_crop
-from frex.models.scalars import append_scalars, scalars_path
+from frex.models.scalars import append_scalars, read_scalars, scalars_path
+from frex.models.training_state import gathered, random_state, set_random_state
 from frex.models.validation import validate
 from frex_arch import FREx, FREx3DOutput, FRExOutput
 
@@ -22,6 +24,11 @@ class ValidatedModel(SRModel):
     """BasicSR's model with a validation that is shared among the processes."""
 
     output: Output
+
+    @cached_property
+    def validated(self) -> set[tuple[str, int | str]]:
+        """Data sets and iterations that are done: BasicSR validates once more at the end of training."""
+        return set()
 
     def test(self) -> None:
         net = self.net_g_ema if self.is_train else self.get_bare_model(self.net_g).eval()
@@ -35,6 +42,10 @@ class ValidatedModel(SRModel):
         if isinstance(current_iter, int):
             # BasicSR counts one that it has not done, at the end of training.
             current_iter = min(current_iter, self.opt['train']['total_iter'])
+        if (name, current_iter) in self.validated:
+            return
+        self.validated.add((name, current_iter))
+        drawn = random_state()
         path_of = (lambda image: self._path_of_result(image, name, current_iter)) if save_img else None
         rank, world_size = self.opt['rank'], self.opt['world_size']
         values = validate(dataset, self._restore, metrics, path_of, rank, world_size, val.get('pbar', False))
@@ -49,6 +60,18 @@ class ValidatedModel(SRModel):
             self._save_best(name, current_iter)
         if self.is_train and rank == 0 and val.get('grid_images'):
             self._show_grid(dataset, val['grid_images'], current_iter, tb_logger)
+        # Whatever a metric has drawn: training goes on as without it.
+        set_random_state(drawn)
+
+    def _recall_validations(self) -> None:
+        """The best of those that the log of a resumed run has; BasicSR saves before it validates."""
+        path, metrics = scalars_path(self.opt), (self.opt.get('val') or {}).get('metrics') or {}
+        is_first = self.opt['rank'] == 0 and path.exists()
+        records = gathered([record for record in read_scalars(path) if 'dataset' in record] if is_first else [])[0]
+        for record in records if metrics else ():
+            self._initialize_best_metric_results(record['dataset'])
+            for metric in metrics.keys() & record.keys():
+                self._update_best_metric_result(record['dataset'], metric, record[metric], record['iter'])
 
     def _show_grid(self, dataset: Any, count: int, current_iter: int | str, tb_logger: Any) -> None:
         """The first `count` pictures and all that the network makes of them, in a file and in TensorBoard."""
@@ -66,9 +89,11 @@ class ValidatedModel(SRModel):
 
     def _save_best(self, dataset: str, current_iter: int | str) -> None:
         """`net_g_best_METRIC.pth` of the metrics that `val.save_best` lists, whenever one is better than all before."""
+        sets = [phase for phase in self.opt['datasets'] if phase.startswith('val')]
         for metric in self.opt['val'].get('save_best') or () if self.is_train else ():
             if self.best_metric_results[dataset][metric]['iter'] == current_iter:
-                self.save_network([self.net_g, self.net_g_ema], 'net_g', f'best_{metric}', param_key=['params', 'params_ema'])
+                name = f'best_{metric}' if len(sets) == 1 else f'best_{metric}_{dataset}'
+                self.save_network([self.net_g, self.net_g_ema], 'net_g', name, param_key=['params', 'params_ema'])
 
     def _restore(self, sample: dict[str, Any]) -> 'OrderedDict[str, Tensor]':
         self.feed_data(sample)

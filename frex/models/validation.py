@@ -33,7 +33,7 @@ def validate(
         if _is_of_sets(metric)
     }
     of_pictures = {name: metric for name, metric in metrics.items() if name not in of_sets}
-    device = torch.device('cuda' if torch.cuda.is_available() and world_size > 1 else 'cpu')
+    device = torch.device('cuda' if world_size > 1 and dist.get_backend() == 'nccl' else 'cpu')
     # Sums of the metrics and, at the end, the number of pictures: of a share that may be empty.
     sums = torch.zeros(len(of_pictures) + 1, dtype=torch.float64, device=device)
     for index in tqdm(range(rank, len(dataset), world_size), unit='image', disable=not progress or rank > 0):  # type: ignore[arg-type]
