@@ -40,7 +40,7 @@ def run(args: Namespace) -> None:
 
     restorer = FaceRestorer.from_pretrained('experiments/train_frex_tiny/models/net_g_latest.pth', device='auto')
     trials = [attempt(restorer, face, [seed, number]) for seed in range(DRAWS) for number, face in enumerate(faces)]
-    show(trials[: SHOWN * len(faces)], output / 'contact_sheet.png', TITLE)
+    show(trials[: SHOWN * len(faces)], output / 'contact_sheet.jpg', TITLE)
     losses = {name: curves(name, output) for name in STAGES}
     summary = {
         'iterations': dict(zip(STAGES.values(), args.iterations, strict=True)),
