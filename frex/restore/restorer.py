@@ -80,7 +80,7 @@ class FaceRestorer:
     @torch.inference_mode()
     def restore_faces(
         self,
-        faces: Sequence[Image],
+        faces: Sequence[UInt8[np.ndarray, '_ _ 3']],
         crops: Sequence[Float[np.ndarray, '3']] | None = None,
         fidelity_weight: float = 1.0,
         structure_weight: float = 1.0,
