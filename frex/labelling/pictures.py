@@ -6,20 +6,16 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from frex.data.sources import FolderSource
 from frex.errors import FRExError
-from frex.images import SUFFIXES, Image, read_image
+from frex.images import Image, read_image
 
 SHOWN = 3
 
 
 def pictures_below(folder: Path) -> dict[str, Path]:
-    """The pictures in `folder` and its folders, by name as labels have it; raises FRExError where there is none."""
-    if not folder.is_dir():
-        raise FRExError(f'no folder {folder}')
-    paths = sorted(path for path in folder.rglob('*') if path.suffix.lower() in SUFFIXES and path.is_file())
-    if not paths:
-        raise FRExError(f'no picture in {folder} (looked for {", ".join(SUFFIXES)})')
-    return {path.relative_to(folder).as_posix(): path for path in paths}
+    """The pictures that a data set finds in `folder`, by name as labels have it; raises FRExError where there is none."""
+    return {name: folder / name for name in FolderSource(folder, 'FOLDER').names}
 
 
 def read_aligned(path: Path) -> Image:
