@@ -93,11 +93,15 @@ def load_inception(path: Path | None) -> nn.Module:
     """The network of pytorch-fid, RGB in [-1, 1] to 2048 features; random if None."""
     if path is None:
         with mock.patch.object(nn.Module, 'load_state_dict'), mock.patch.object(inception, 'load_url'):
-            return inception.InceptionV3([inception.InceptionV3.DEFAULT_BLOCK_INDEX], normalize_input=False).eval()
+            return _build_inception()
     # BasicSR would fetch it, and read it with more than weights in it.
     state = as_state(read_torch_file(path), str(path))
     try:
         with mock.patch.multiple(inception, LOCAL_FID_WEIGHTS='', load_url=lambda *_, **__: state):
-            return inception.InceptionV3([inception.InceptionV3.DEFAULT_BLOCK_INDEX], normalize_input=False).eval()
+            return _build_inception()
     except RuntimeError as error:
         raise FRExError(f'{path}: not the Inception network of pytorch-fid ({str(error).splitlines()[-1].strip()})') from None
+
+
+def _build_inception() -> nn.Module:
+    return inception.InceptionV3([inception.InceptionV3.DEFAULT_BLOCK_INDEX], normalize_input=False).eval()
