@@ -85,7 +85,7 @@ class SynthesisLayer(nn.Module):
         x = modulated_conv2d(x, self.weight, self.affine(w), up_kernel=self.resample_filter if self.up else None)
         noise_image = layer_noise(self.noise_const, len(x), noise, generator)
         if noise_image is not None:
-            x = x + (noise_image * self.noise_strength).to(x.dtype)
+            x.add_((noise_image * self.noise_strength).to(x.dtype))
         return scaled_leaky_relu(x, self.bias, clamp=self.clamp)
 
 

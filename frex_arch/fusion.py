@@ -50,7 +50,7 @@ class AdaptiveWeighting(nn.Module):
     ) -> Float[Tensor, 'batch channels_2d size size']:
         """F_hidden (Eq. 8)."""
         alpha, beta = self.weights(features_3d, embedding)
-        return alpha * features_2d + beta
+        return torch.addcmul(beta, alpha, features_2d)
 
 
 class Concatenation(nn.Module):

@@ -47,16 +47,20 @@ def upfirdn2d(
     if up > 1:
         x = F.pad(x.reshape(batch, channels, height, 1, width, 1), (0, up - 1, 0, 0, 0, up - 1))
         x = x.reshape(batch, channels, height * up, width * up)
-    x = F.pad(x, padding)
+    left, right, top, bottom = padding
+    # The convolution's own padding spares a copy.
+    same = (top, left) if left == right >= 0 and top == bottom >= 0 else (0, 0)
+    if same == (0, 0):
+        x = F.pad(x, padding)
     # conv2d correlates; a true convolution needs the flipped kernel.
     weight = (kernel.flip(0, 1) * gain).to(x.dtype).expand(channels, 1, *kernel.shape)
-    return F.conv2d(x, weight, stride=down, groups=channels)
+    return F.conv2d(x, weight, stride=down, padding=same, groups=channels)
 
 
-def upsample2d(x: Tensor, kernel: Tensor) -> Tensor:
-    """Double height and width."""
-    before, after = (kernel.shape[-1] + 1) // 2, (kernel.shape[-1] - 2) // 2
-    return upfirdn2d(x, kernel, up=2, padding=(before, after, before, after), gain=4.0)
+def upsample2d(x: Float[Tensor, 'batch channel height width'], kernel: Float[Tensor, '4 4']) -> Tensor:
+    """Double height and width: what `upfirdn2d` does with `up=2`, without the zeros."""
+    channels = x.shape[1]
+    return F.conv_transpose2d(x, (kernel * 4).to(x.dtype).expand(channels, 1, 4, 4), stride=2, padding=1, groups=channels)
 
 
 def downsample2d(x: Tensor, kernel: Tensor) -> Tensor:
@@ -78,9 +82,9 @@ def upsampling_conv2d(
 
 def scaled_leaky_relu(x: Tensor, bias: Tensor | None = None, gain: float = math.sqrt(2), clamp: float | None = None) -> Tensor:
     """Leaky ReLU of slope 0.2 that keeps the signal's variance; `bias` has one value per channel (axis 1)."""
-    if bias is not None:
-        x = x + bias.to(x.dtype).view(1, -1, *[1] * (x.ndim - 2))
-    x = F.leaky_relu(x, 0.2) * gain
+    # The gain commutes with the leaky ReLU, which can then work in place: two passes over memory instead of three.
+    x = x * gain if bias is None else torch.add((bias * gain).to(x.dtype).view(1, -1, *[1] * (x.ndim - 2)), x, alpha=gain)
+    x = F.leaky_relu_(x, 0.2)
     return x if clamp is None else x.clamp(-clamp, clamp)
 
 
@@ -99,14 +103,26 @@ def modulated_conv2d(
     """Convolution whose input channels are scaled by `style` (StyleGAN2, Eqs. 1 and 3); doubles the size with `up_kernel`.
 
     Activations are scaled rather than weights: the same numbers, one ordinary convolution for the whole batch,
-    and nothing computed for the weights when they are frozen.
+    and nothing computed for the weights when they are frozen. Only for a single picture without gradient, where weights are
+    fewer than activations, it is the other way round.
     """
+    if not torch.is_grad_enabled() and not torch.compiler.is_compiling() and len(x) == 1 and x.numel() > weight.numel():
+        weight = modulated_weight(weight, style[0], demodulate)
+        return F.conv2d(x, weight, padding=weight.shape[-1] // 2) if up_kernel is None else upsampling_conv2d(x, weight, up_kernel)
     x = x * style[:, :, None, None].to(x.dtype)
     x = F.conv2d(x, weight, padding=weight.shape[-1] // 2) if up_kernel is None else upsampling_conv2d(x, weight, up_kernel)
     if not demodulate:
         return x
     power = style.square() @ weight.square().sum(dim=(2, 3)).T
     return x * (power + 1e-8).rsqrt()[:, :, None, None].to(x.dtype)
+
+
+def modulated_weight(
+    weight: Float[Tensor, 'out channel k k'], style: Float[Tensor, ' channel'], demodulate: bool
+) -> Float[Tensor, 'out channel k k']:
+    """The weights that one style makes (StyleGAN2, Eqs. 1 and 3)."""
+    weight = weight * style[:, None, None]
+    return weight * (weight.square().sum(dim=(1, 2, 3), keepdim=True) + 1e-8).rsqrt() if demodulate else weight
 
 
 def layer_noise(stored: Tensor, batch: int, noise: Noise, generator: torch.Generator | None) -> Tensor | None:

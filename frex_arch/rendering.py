@@ -3,6 +3,9 @@
 Depth is distance along the normalised ray. "Samples" are points on a ray, in order of depth unless it says otherwise.
 """
 
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int64
@@ -15,6 +18,30 @@ Weights = Float[Tensor, 'batch rays intervals']
 
 # EG3D's third plane reads (z, x) where (z, y) was meant; every released model was trained with it (eg3d issue 67).
 PLANE_COORDINATES = ((0, 1), (0, 2), (2, 0))
+
+# Points of the world -> features and raw densities.
+Query = Callable[[Float[Tensor, 'batch points 3']], tuple[Float[Tensor, 'batch points feature'], Float[Tensor, 'batch points']]]
+
+
+class Rays(NamedTuple):
+    """Rays, the depths of their coarse samples, and `u` for the fine ones (see `importance_depths`)."""
+
+    origins: Float[Tensor, 'batch rays 3']
+    directions: Float[Tensor, 'batch rays 3']
+    coarse: Depths
+    u: Float[Tensor, 'batch rays fine'] | None
+
+    def split(self, size: int, dim: int) -> Iterator['Rays']:
+        """Some samples (`dim` 0) or rays (1) at a time."""
+        coarse = self.coarse.split(size, dim)
+        us = [None] * len(coarse) if self.u is None else self.u.split(size, dim)
+        return map(Rays, self.origins.split(size, dim), self.directions.split(size, dim), coarse, us)
+
+    def query(self, query: Query, depths: Depths) -> tuple[Float[Tensor, 'batch rays samples feature'], Depths]:
+        """Features and raw densities at `depths`."""
+        points = self.origins[:, :, None] + depths[..., None] * self.directions[:, :, None]
+        features, densities = query(points.flatten(1, 2))
+        return features.unflatten(1, depths.shape[1:]), densities.unflatten(1, depths.shape[1:])
 
 
 def pixel_rays(
@@ -111,14 +138,14 @@ def composite(
     return total * 2 - 1
 
 
-def expected_depth(weights: Weights, depths: Depths) -> Float[Tensor, 'batch rays']:
-    """Mean depth of each ray, within the range of all `depths`; the largest of them for a ray through nothing."""
+def expected_depth(weights: Weights, depths: Depths, limits: Tensor) -> Float[Tensor, 'batch rays']:
+    """Mean depth of each ray, within the range of `limits`; the largest of them for a ray through nothing."""
     middles = (depths[:, :, :-1] + depths[:, :, 1:]) / 2
     total = weights.sum(dim=2)
     hit = total > 0
     # No division by 0 even where its result is not used: its gradient would be NaN.
     depth = (weights * middles).sum(dim=2) / torch.where(hit, total, 1.0)
-    return torch.where(hit, depth, float('inf')).clamp(depths.min(), depths.max())
+    return torch.where(hit, depth, float('inf')).clamp(limits.min(), limits.max())
 
 
 def inverse_cdf(
@@ -137,7 +164,7 @@ def inverse_cdf(
 
 @torch.no_grad()
 def importance_depths(
-    depths: Depths, weights: Weights, samples: int, *, u: Float[Tensor, 'all_rays fine'] | None = None
+    depths: Depths, weights: Weights, samples: int, *, u: Float[Tensor, 'batch rays fine'] | None = None
 ) -> Float[Tensor, 'batch rays fine']:
     """Depths where the coarse `weights` say that something is, without gradient; `u` in [0, 1) or evenly spread if None."""
     batch, rays, _ = depths.shape
@@ -146,8 +173,8 @@ def importance_depths(
     blurred = F.avg_pool1d(F.max_pool1d(flat[:, None], 2, stride=1, padding=1), 2, stride=1)[:, 0] + 0.01
     middles = ((depths[:, :, :-1] + depths[:, :, 1:]) / 2).flatten(0, 1)
     if u is None:
-        u = torch.linspace(0, 1, samples, device=depths.device, dtype=depths.dtype).expand(batch * rays, samples)
-    return inverse_cdf(middles, blurred[:, 1:-1], u).unflatten(0, (batch, rays))
+        u = torch.linspace(0, 1, samples, device=depths.device, dtype=depths.dtype).expand(batch, rays, samples)
+    return inverse_cdf(middles, blurred[:, 1:-1], u.flatten(0, 1)).unflatten(0, (batch, rays))
 
 
 def merge_depths(

@@ -69,7 +69,7 @@ class StyleConv(nn.Module):
     def forward(self, x: Tensor, style: Float[Tensor, 'batch style_dim'], noise: Tensor | None) -> Tensor:
         x = self.modulated_conv(x, style)
         if noise is not None:
-            x = x + (self.weight * noise).to(x.dtype)
+            x.add_((self.weight * noise).to(x.dtype))
         return self.activate(x)
 
 

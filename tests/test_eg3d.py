@@ -269,9 +269,8 @@ def test_the_decoder_by_hand():
         'net.2.bias': torch.tensor([0.5, -math.log(2)]),
     }
     decoder.load_state_dict(state)
-    # The planes' mean is (1, 5): softplus(1 - 1) = ln 2. Density 2 ln 2 + 0.5, colour sigmoid(0) = 1/2 of a range widened to 1.002.
-    features = torch.tensor([[3.0, 5.0], [-1.0, 6.0], [1.0, 4.0]])[None, :, None]
-    colours, densities = decoder(features)
+    # softplus(1 - 1) = ln 2. Density 2 ln 2 + 0.5, colour sigmoid(0) = 1/2 of a range widened to 1.002.
+    colours, densities = decoder(torch.tensor([[[1.0, 5.0]]]))
     torch.testing.assert_close(colours, torch.tensor([[[0.5 * 1.002 - 0.001]]]))
     torch.testing.assert_close(densities, torch.tensor([[2 * math.log(2) + 0.5]]))
 

@@ -75,7 +75,7 @@ def mapping(*truncation: float) -> Tensor:
 
 
 def decoded() -> tuple[Tensor, Tensor]:
-    return official('osg.decoder', Decoder(32, 32))(given('decoder_features'))
+    return official('osg.decoder', Decoder(32, 32))(given('decoder_features').mean(dim=1))
 
 
 def box_depths() -> tuple[Tensor, Tensor]:
@@ -166,7 +166,7 @@ OFFICIAL_BLOCKS: dict[str, Callable[[], Tensor]] = {
     'sample_pdf_det': lambda: rendering.inverse_cdf(GOLDEN['pdf_bins'], GOLDEN['pdf_weights'], torch.linspace(0, 1, 16).expand(20, 16)),
     'march_rgb': lambda: march_colours(white_background=False),
     'march_rgb_white': lambda: march_colours(white_background=True),
-    'march_depth': lambda: rendering.expected_depth(march_weights(), march_depths())[..., None],
+    'march_depth': lambda: rendering.expected_depth(march_weights(), march_depths(), march_depths())[..., None],
     'march_weights': lambda: march_weights()[..., None],
     'unify_depths': lambda: merged()[0][..., None],
     'unify_colors_out': lambda: merge('march_colors', 'unify_colors'),

@@ -54,7 +54,7 @@ def test_a_ray_through_nothing_has_a_finite_gradient():
     weights = torch.zeros(1, 2, 3)
     weights[0, 1] = 0.2
     weights.requires_grad_()
-    rendering.expected_depth(weights, torch.tensor([[[1.0, 2, 3, 4]] * 2])).sum().backward()
+    rendering.expected_depth(weights, depths := torch.tensor([[[1.0, 2, 3, 4]] * 2]), depths).sum().backward()
     assert torch.isfinite(weights.grad).all()
 
 
@@ -111,7 +111,7 @@ def test_three_samples_by_hand():
     weights = rendering.interval_weights(densities, depths)
     torch.testing.assert_close(weights, torch.tensor([[[3 / 4, 1 / 8]]]))
     # Intervals' middles are at 2 and 3.5.
-    torch.testing.assert_close(rendering.expected_depth(weights, depths), torch.tensor([[(0.75 * 2 + 0.125 * 3.5) / 0.875]]))
+    torch.testing.assert_close(rendering.expected_depth(weights, depths, depths), torch.tensor([[(0.75 * 2 + 0.125 * 3.5) / 0.875]]))
     # An interval's colour is the mean of its two samples', so that each sample counts half in each of its intervals.
     per_sample = rendering.sample_weights(weights)
     torch.testing.assert_close(per_sample, torch.tensor([[[3 / 8, 7 / 16, 1 / 16]]]))
@@ -138,7 +138,7 @@ def test_the_order_of_samples_in_a_sum_does_not_matter():
 def test_an_empty_ray_is_as_far_as_the_farthest_sample():
     depths = torch.tensor([[[1.0, 2.0, 3.0], [2.0, 4.0, 5.0]]])
     weights = torch.tensor([[[0.0, 0.0], [0.5, 0.0]]])
-    assert torch.equal(rendering.expected_depth(weights, depths), torch.tensor([[5.0, 3.0]]))
+    assert torch.equal(rendering.expected_depth(weights, depths, depths), torch.tensor([[5.0, 3.0]]))
 
 
 def test_a_uniform_density_is_inverted_by_the_identity():
@@ -169,7 +169,7 @@ def test_fine_samples_look_where_something_is():
 def test_fine_samples_follow_the_given_probabilities():
     # Equal weights: evenly from 1.05 to 1.85.
     depths, weights = torch.linspace(1, 2, 11).expand(1, 2, 11), torch.ones(1, 2, 10)
-    u = torch.tensor([[0.25, 0.0], [0.5, 0.75]])
+    u = torch.tensor([[[0.25, 0.0], [0.5, 0.75]]])
     expected = torch.tensor([[[1.25, 1.05], [1.45, 1.65]]])
     torch.testing.assert_close(rendering.importance_depths(depths, weights, 2, u=u), expected)
 
@@ -187,7 +187,7 @@ def test_gradients_of_the_ray_march():
 
     def march(densities, colours):
         weights = rendering.interval_weights(densities, depths)
-        return rendering.composite(colours, rendering.sample_weights(weights)), rendering.expected_depth(weights, depths)
+        return rendering.composite(colours, rendering.sample_weights(weights)), rendering.expected_depth(weights, depths, depths)
 
     assert torch.autograd.gradcheck(march, [densities, colours], fast_mode=True)
 

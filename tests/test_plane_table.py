@@ -1,0 +1,50 @@
+"""The fast form of rendering on a processor gives what the plain one gives."""
+
+import pytest
+import torch
+
+from frex_arch import rendering
+from frex_arch.camera import frontal_camera
+from frex_arch.plane_table import PlaneTable
+from tests.test_eg3d import small_eg3d
+
+
+@pytest.mark.parametrize('box_warp', [1.0, 1.6])
+def test_a_look_up_is_the_mean_of_the_planes_inside_at_the_edges_and_outside(box_warp):
+    generator = torch.Generator().manual_seed(0)
+    planes = torch.randn(3, 5, 8, 8, generator=generator)
+    points = (torch.rand(1, 4000, 3, generator=generator) - 0.5) * 2 * box_warp
+    edges = torch.cartesian_prod(*[torch.tensor([-0.5, -0.4375, 0.0, 0.4375, 0.5, 0.5626]) * box_warp] * 3)[None]
+    points = torch.cat([points, edges, torch.full((1, 1, 3), 1e9)], dim=1)
+    expected = rendering.sample_planes(planes[None], points, box_warp).mean(dim=1)
+    torch.testing.assert_close(PlaneTable(planes, box_warp).look_up(points), expected, atol=2e-6, rtol=0)
+
+
+def heads(**options):
+    net = small_eg3d(render_size=32, **options).eval()
+    cameras = frontal_camera(2)
+    cameras[1, 3] += 0.3
+    torch.manual_seed(1)
+    return net, net.planes(net.mapping(torch.randn(2, net.z_dim), cameras)).detach(), cameras
+
+
+@pytest.mark.parametrize('options', [{}, {'depth_range': None, 'box_warp': 1.6}, {'white_background': True}, {'disparity': True}])
+@pytest.mark.parametrize('jitter', [False, True])
+def test_rays_marched_in_parts_see_what_all_at_once_see(options, jitter):
+    net, planes, cameras = heads(**options)
+    plain = net.render(planes.requires_grad_(), cameras, torch.Generator().manual_seed(3), jitter)
+    with torch.no_grad():
+        in_parts = net.render(planes, cameras, torch.Generator().manual_seed(3), jitter)
+    for one, other in zip(in_parts, plain, strict=True):
+        torch.testing.assert_close(one, other.detach(), atol=1e-4, rtol=0)
+    assert plain.feature_image.grad_fn is not None
+    assert in_parts.feature_image.std() > 1e-3
+
+
+def test_a_camera_that_is_no_number_gives_no_picture():
+    net, planes, cameras = heads()
+    cameras[1, 0] = float('nan')
+    with torch.no_grad():
+        seen = net.render(planes, cameras).feature_image
+    assert seen[0].isfinite().all()
+    assert seen[1].isnan().any()
