@@ -12,6 +12,7 @@ from basicsr.losses import build_loss
 from basicsr.utils import get_root_logger
 from basicsr.utils.dist_util import master_only
 from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from frex.errors import FRExError
 from frex.files import replacing
@@ -189,13 +190,13 @@ class FRExModel(CheckpointedModel):
     @torch.no_grad()
     def model_ema(self, decay: float = 0.999) -> None:
         """Move the averaged network towards the trained one; frozen parameters and buffers are copied bit for bit."""
-        averaged = self.net_g_ema.state_dict()
-        trainable = {name: parameter.requires_grad for name, parameter in self.net_g_ema.named_parameters()}
-        for name, value in self.get_bare_model(self.net_g).state_dict().items():
-            if trainable.get(name):
-                averaged[name].lerp_(value, 1 - decay)
-            else:
-                averaged[name].copy_(value)
+        net = self.get_bare_model(self.net_g)
+        pairs = list(zip(self.net_g_ema.parameters(), net.parameters(), strict=True))
+        averaged, trained = zip(*(pair for pair in pairs if pair[1].requires_grad), strict=True)
+        get_ema_multi_avg_fn(decay)(averaged, trained, None)
+        frozen_pairs = (pair for pair in pairs if not pair[1].requires_grad)
+        for mine, its in (*frozen_pairs, *zip(self.net_g_ema.buffers(), net.buffers(), strict=True)):
+            mine.copy_(its)
 
 
 def detached(output: Output) -> Output:

@@ -23,7 +23,8 @@ class OptimizerOptions:
         """The optimiser. `share` < 1 corrects rate and betas for a lazy regulariser (StyleGAN2, appendix B)."""
         kind = {'Adam': torch.optim.Adam, 'AdamW': torch.optim.AdamW}[self.type]
         betas = (self.betas[0] ** share, self.betas[1] ** share)
-        return kind(parameters, lr=self.lr * share, betas=betas, weight_decay=self.weight_decay)
+        # Fused: one launch for all parameters.
+        return kind(parameters, lr=self.lr * share, betas=betas, weight_decay=self.weight_decay, fused=True)
 
 
 @dataclass(frozen=True)
