@@ -3,8 +3,10 @@
 import inspect
 import re
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -12,6 +14,9 @@ from basicsr.utils.registry import ARCH_REGISTRY, LOSS_REGISTRY, METRIC_REGISTRY
 
 from frex.data.face_degradation_dataset import FaceDegradationDataset
 from frex.errors import FRExError, nearest
+from frex.metrics.fid import FID
+from frex.metrics.gaussian import Gaussian
+from frex.metrics.registered import NETWORKS
 from frex.models.critic import COMPARISONS, critic_names
 from frex.models.objective import TERMS, TERMS_2D, TERMS_3D
 from frex.models.train_options import TrainOptions
@@ -119,13 +124,20 @@ def check_what_is_kept(opt: Options, where: str) -> None:
 
 
 def check_metric(kind: Any, arguments: Options, where: str) -> None:
-    """Keys, and that none is missing."""
+    """Keys, that none is missing, the arguments of networks, statistics; not the networks' files, which `preflight` reads."""
     check_arguments(kind, arguments, where)
     pictures = {} if inspect.isclass(kind) else {'img': None, 'img2': None}
     try:
         inspect.signature(kind).bind(**pictures, **arguments)
     except TypeError as error:
         raise FRExError(f'{where}: {error}') from None
+    if kind in NETWORKS:
+        build_without_file(NETWORKS[kind], arguments | {'device': 'meta'}, where)
+    if arguments.get('statistics') is not None and kind is FID:
+        try:
+            Gaussian.load(Path(arguments['statistics']).expanduser())
+        except FRExError as error:
+            raise FRExError(f'{where}.statistics: {error}') from None
 
 
 def check_training(opt: Options, where: str) -> None:
@@ -158,6 +170,11 @@ def check_loss(loss: Options, where: str) -> None:
         build_checked(constructor, arguments, where)
         return
     check_arguments(constructor, arguments, where)
+    build_without_file(constructor, arguments, where)
+
+
+def build_without_file(constructor: Callable[..., Any], arguments: Options, where: str) -> None:
+    """To see that its arguments are good, without storage and without its file."""
     with torch.device('meta'), warnings.catch_warnings():
         # Loading into a network without storage does nothing, which torch warns of.
         warnings.simplefilter('ignore')

@@ -15,7 +15,7 @@ from frex.data.degradation import PRESETS, degrade, draw
 from frex.errors import FRExError
 from frex.images import Image, read_image, resize, write_image
 from frex.restore import FaceRestorer
-from frex.restore.align import align_face
+from frex.restore.finding.align import align_face
 
 FOLDER = Path('results/demo')
 OPTIONS = 'options/demo_frex.yml'

@@ -13,7 +13,8 @@ import yaml
 from basicsr.utils.registry import ARCH_REGISTRY, LOSS_REGISTRY, METRIC_REGISTRY
 
 from frex.errors import FRExError, nearest
-from frex.losses.lpips_loss import TRUNKS, LPIPSLoss
+from frex.losses.lpips_loss import TRUNKS
+from frex.metrics.registered import NETWORKS
 from frex.options import Options, arguments_of
 from frex.text import in_columns
 from frex.weights.manifest import manifest
@@ -79,9 +80,8 @@ def _onlookers(opt: Options) -> dict[str, tuple[Options, Callable[..., Any]]]:
 
 def _default_weights(section: Options, kind: Callable[..., Any]) -> str:
     """The key of the manifest that a loss or metric means without a word."""
-    if kind is LPIPSLoss:
-        return TRUNKS[section.get('net', 'vgg')]
-    return str(inspect.signature(kind).parameters['weights'].default)
+    default = inspect.signature(kind).parameters['weights'].default
+    return TRUNKS[section.get('net', 'vgg')] if default == 'auto' else str(default)
 
 
 def table(lines: list[Line]) -> str:
@@ -127,7 +127,7 @@ def _check_content(option: str, path: Path, opt: Options) -> None:
     part = key.removeprefix(PREFIX)
     if place in _onlookers(opt):
         section, kind = _onlookers(opt)[place]
-        build_checked(kind, arguments_of(section, 'better'), option)
+        build_checked(NETWORKS.get(kind, kind), arguments_of(section, 'better'), option)
     elif key == 'resume_state':
         read_torch_file(path)
         _check_networks_of(path, opt)

@@ -12,6 +12,7 @@ from frex.losses.pyramid_loss import PyramidLoss
 from frex.losses.structure_loss import StructureLoss
 from frex.losses.style_loss import StyleLoss
 from frex.metrics.fid import FID
+from frex.metrics.registered import calculate_deg, calculate_landmark_distance, calculate_lpips
 from frex.models.frex_model import FRExModel
 from frex_arch import EG3D, ArcFace, DualDiscriminator, FREx, FREx3D, LatentDiscriminator, MultiScaleDiscriminator, StyleGAN2
 
@@ -22,7 +23,7 @@ REGISTERED = (
         LOSS_REGISTRY,
         (CameraLoss, IdentityLoss, LPIPSLoss, OffsetNormLoss, PyramidLoss, StructureLoss, StyleLoss, VGGPerceptualLoss),
     ),
-    (METRIC_REGISTRY, (FID,)),
+    (METRIC_REGISTRY, (FID, calculate_lpips, calculate_deg, calculate_landmark_distance)),
     (MODEL_REGISTRY, (FRExModel,)),
 )
 

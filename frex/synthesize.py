@@ -13,8 +13,8 @@ from tqdm import tqdm
 
 from frex.data.synthesis import Recipe, synthesize
 from frex.data.synthesis_folder import SynthesisFolder
+from frex.device import choose_device
 from frex.errors import FRExError
-from frex.restore.device import choose_device
 from frex.tensors import to_images
 from frex.weights.network_file import load_network
 from frex.weights.places import locate, sha256

@@ -20,8 +20,8 @@ from frex.labelling.drawing import axes_in_picture
 from frex.labelling.estimating import LandmarkFinder
 from frex.labelling.importing import check_cameras
 from frex.labelling.pictures import match, own_names
-from frex.restore.dense_landmarks import LandmarkNetwork
-from frex.restore.detection import DetectedFace
+from frex.restore.finding.dense_landmarks import LandmarkNetwork
+from frex.restore.finding.detection import DetectedFace
 from frex_arch.camera import flip_camera, frontal_camera
 from frex_arch.crop import flip_crop
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from tiny import faces, tiny_frex, trained
 
-from frex.restore.details import TURNTABLE, structure_pictures, turntable, weights_map
+from frex.restore.faces.details import TURNTABLE, structure_pictures, turntable, weights_map
 from frex.tensors import to_images
 from frex_arch.camera import ffhq_intrinsics, look_at, pack_camera
 

@@ -8,8 +8,8 @@ import pytest
 
 from frex.errors import FRExError
 from frex.files import replacing
-from frex.restore.inputs import Input
-from frex.restore.outputs import Outputs
+from frex.restore.runs.inputs import Input
+from frex.restore.runs.outputs import Outputs
 
 
 def given(name, suffix='.jpg'):

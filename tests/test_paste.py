@@ -6,9 +6,9 @@ import pytest
 import torch
 from test_photo import landmarks_at, smooth
 
-from frex.restore.align import cut_face, face_matrix, inverse, scaled_by, transformed
-from frex.restore.parsing import TAKEN, FaceParser, build_parsenet
-from frex.restore.paste import OUTER, paste_face, soft_square
+from frex.restore.faces.parsing import TAKEN, FaceParser, build_parsenet
+from frex.restore.faces.paste import OUTER, paste_face, soft_square
+from frex.restore.finding.align import cut_face, face_matrix, inverse, scaled_by, transformed
 from frex.weights.manifest import WeightFile
 
 
@@ -148,7 +148,7 @@ def test_facexlibs_parser_runs_from_its_file(tmp_path, manifest_of, monkeypatch)
     manifest_of(WeightFile('parsenet', 'parsenet.pth', 'parsing', [], None, [], 'any', []))
     monkeypatch.setattr('frex.weights.places.places', lambda folder=None: [tmp_path])
     # At 512 it takes ten seconds.
-    monkeypatch.setattr('frex.restore.parsing.SEEN_SIZE', 64)
+    monkeypatch.setattr('frex.restore.faces.parsing.SEEN_SIZE', 64)
     net = build_parsenet()
     torch.save(net.state_dict(), tmp_path / 'parsenet.pth')
     face = smooth(64, 64)

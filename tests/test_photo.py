@@ -8,12 +8,12 @@ import pytest
 
 from frex.data.landmarks import crop_to_eg3d
 from frex.errors import FRExError
-from frex.restore.align import BORDER, TEMPLATE_512, cut_face, face_matrix, transformed
-from frex.restore.detection import DetectedFace
-from frex.restore.photo import find_faces, paste_faces
-from frex.restore.picture import Metadata, Picture
-from frex.restore.selection import Selection
-from frex.restore.turns import points_back, surely_upright, turn
+from frex.restore.faces.photo import find_faces, paste_faces
+from frex.restore.files.picture import Metadata, Picture
+from frex.restore.finding.align import BORDER, TEMPLATE_512, cut_face, face_matrix, transformed
+from frex.restore.finding.detection import DetectedFace
+from frex.restore.finding.selection import Selection
+from frex.restore.finding.turns import points_back, surely_upright, turn
 
 
 def picture_of(image, alpha=None, grey=False):

@@ -6,9 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from frex.errors import FRExError
-from frex.restore.report import FaceRecord, PictureRecord, Run, add_to_report, is_complete, read_report
-from frex.restore.shards import Shard
-from frex.restore.summary import summary
+from frex.restore.runs.report import FaceRecord, PictureRecord, Run, add_to_report, is_complete, read_report
+from frex.restore.runs.shards import Shard
+from frex.restore.runs.summary import summary
 
 
 def record(name, status='restored', **more):
@@ -98,7 +98,7 @@ def test_a_report_that_cannot_be_written_is_told_and_the_old_one_kept(tmp_path, 
 def test_a_name_that_is_no_text_is_written(tmp_path):
     from pathlib import Path
 
-    from frex.restore.report import absolute
+    from frex.restore.runs.report import absolute
 
     add(tmp_path, PictureRecord(input=absolute(Path('/in/\udcff.png')), status='restored'))
     assert read_report(tmp_path).pictures[0].input == '/in/\\udcff.png'

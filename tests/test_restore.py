@@ -8,8 +8,8 @@ import torch
 from frex.errors import FRExError
 from frex.images import write_image
 from frex.restore import FaceRestorer
-from frex.restore.align import TEMPLATE_512, align_face
-from frex.restore.restorer import choose_device
+from frex.restore.faces.restorer import choose_device
+from frex.restore.finding.align import TEMPLATE_512, align_face
 from frex.tensors import to_images, to_tensor
 
 

@@ -1,24 +1,24 @@
 """`inference_frex.py` and `frex restore` from end to end, with a tiny network and a detector that is told what to find."""
 
 import json
-import os
+import io
 import re
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+from processes import Command, torchrun
 from test_photo import Known, detected, landmarks_at, smooth
 
 from frex.cli.main import main as frex
 from frex.cli.restore import main
 from frex.images import read_image, resize, write_image
 from frex.restore import FaceRestorer
-from frex.restore.results import Restoration
+from frex.restore.faces.results import Restoration
+from frex.restore.files import picture as picture_files
 
 ROOT = Path(__file__).parent.parent
 FOLDERS = ('cropped_faces', 'restored_faces', 'cmp')
@@ -54,7 +54,7 @@ def _no_files(request, tmp_path, monkeypatch):
 def detector(monkeypatch):
     """Finds two faces in pictures of 200 x 300, and none in others."""
     known = Known(detected(landmarks_at(80, 90, 90), 0.99), detected(landmarks_at(220, 110, 110, 20), 0.95), shape=(200, 300))
-    monkeypatch.setattr('frex.restore.parts.FaceDetector.from_weights', lambda *arguments: known)
+    monkeypatch.setattr('frex.restore.faces.parts.FaceDetector.from_weights', lambda *arguments: known)
     return known
 
 
@@ -435,10 +435,6 @@ def command(checkpoint, faces, out, *more):
     return ['-i', str(faces), '-o', str(out), '--model_path', str(checkpoint), '--aligned', '--device', 'cpu', *more]
 
 
-def environment():
-    return os.environ | {'OMP_NUM_THREADS': '1', 'PYTHONPATH': str(ROOT)}
-
-
 @pytest.fixture
 def many(face_folder, tmp_path):
     """Forty aligned faces."""
@@ -449,36 +445,27 @@ def many(face_folder, tmp_path):
     return folder
 
 
-# Writes half of each file, and the other half a while later.
-SLOWLY = """
-import sys, time
-from frex.cli.restore import main
-from frex.restore import picture
-def encode(file, *arguments):
-    import io
-    whole = io.BytesIO()
-    original(whole, *arguments)
-    content = whole.getvalue()
-    file.write(content[: len(content) // 2])
-    file.flush()
-    time.sleep(0.05)
-    file.write(content[len(content) // 2 :])
-original, picture.encode = picture.encode, encode
-sys.exit(main(sys.argv[1:]))
-"""
+def slowly(arguments):
+    """The command, that writes half of each file, and the other half a while later."""
+
+    def encode(file, *arguments):
+        whole = io.BytesIO()
+        original(whole, *arguments)
+        content = whole.getvalue()
+        file.write(content[: len(content) // 2])
+        file.flush()
+        time.sleep(0.05)
+        file.write(content[len(content) // 2 :])
+
+    original, picture_files.encode = picture_files.encode, encode
+    return main(arguments)
 
 
 def started(checkpoint, many, out):
     """A slow run that has restored its first face."""
-    process = subprocess.Popen(
-        [sys.executable, '-c', SLOWLY, *command(checkpoint, many, out, '--batch_size', '2')],
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    process = Command(slowly, *command(checkpoint, many, out, '--batch_size', '2'), folder=out.parent)
     deadline = time.monotonic() + 60
-    while process.poll() is None and not list((out / 'restored_faces').glob('*_00.png')):
+    while process.running and not list((out / 'restored_faces').glob('*_00.png')):
         assert time.monotonic() < deadline
         time.sleep(0.01)
     return process
@@ -492,7 +479,7 @@ def test_a_killed_run_leaves_whole_pictures_and_goes_on(checkpoint, many, tmp_pa
     out = tmp_path / 'out'
     process = started(checkpoint, many, out)
     process.send_signal(signal.SIGKILL)
-    process.communicate(timeout=60)
+    assert process.wait() == -signal.SIGKILL
     done = list(out.rglob('*.png'))
     assert 0 < len(list((out / 'restored_faces').glob('*.png'))) < 40
     assert all(map(is_whole, done))
@@ -506,17 +493,16 @@ def test_a_stopped_run_ends_in_good_order_and_goes_on(checkpoint, many, tmp_path
     out = tmp_path / 'out'
     process = started(checkpoint, many, out)
     process.send_signal(signal.SIGINT)
-    printed, told = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert 'stopping: what is being written is finished' in told
-    assert 'stopped before the end' in told
-    assert 'Traceback' not in told
+    assert process.wait() == 130
+    assert 'stopping: what is being written is finished' in process.stderr
+    assert 'stopped before the end' in process.stderr
+    assert 'Traceback' not in process.stderr
     done = names(out / 'restored_faces')
     assert 0 < len(done) < 40
     assert all(map(is_whole, out.rglob('*.png')))
     assert not list(out.rglob('*.part'))
     assert [f'{Path(picture["input"]).stem}_00.png' for picture in report(out)['pictures']] == done
-    assert re.search(rf'^restored +{len(done)} ', printed)
+    assert re.search(rf'^restored +{len(done)} ', process.stdout)
     assert main(command(checkpoint, many, out)) == 0
     assert set(statuses(out).values()) == {'restored'}
     assert len(report(out)['pictures']) == 40
@@ -526,8 +512,7 @@ def test_two_runs_into_one_folder_do_no_harm(checkpoint, many, tmp_path):
     out = tmp_path / 'out'
     process = started(checkpoint, many, out)
     assert main(command(checkpoint, many, out)) == 0
-    _, told = process.communicate(timeout=60)
-    assert process.returncode == 0, told
+    assert process.wait() == 0, process.stderr
     assert len(names(out / 'restored_faces')) == 40
     assert all(map(is_whole, out.rglob('*.png')))
     assert not list(out.rglob('*.part'))
@@ -537,9 +522,8 @@ def test_two_runs_into_one_folder_do_no_harm(checkpoint, many, tmp_path):
 def test_torchrun_shares_the_pictures_and_tells_once(checkpoint, many, tmp_path):
     (many / 'broken.png').write_bytes(b'no picture')
     out = tmp_path / 'out'
-    torchrun = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2', str(ROOT / 'inference_frex.py')]
-    done = subprocess.run([*torchrun, *command(checkpoint, many, out)], env=environment(), capture_output=True, text=True, timeout=120)
-    assert done.returncode != 0
+    done = torchrun(ROOT / 'inference_frex.py', *command(checkpoint, many, out), folder=tmp_path)
+    assert done.wait() != 0
     assert len(re.findall(r'^restored +40 +40 faces$', done.stdout, re.MULTILINE)) == 1
     assert len(re.findall('^failed: .*broken.png', done.stdout, re.MULTILINE)) == 1
     assert len(names(out / 'restored_faces')) == 40

@@ -12,11 +12,11 @@ import torch
 from PIL import Image as PillowImage
 from test_photo import Known, detected, landmarks_at, smooth
 
+from frex.device import choose_precision
 from frex.errors import FRExError
 from frex.images import resize
 from frex.restore import FaceRestorer, Selection
-from frex.restore.device import choose_precision
-from frex.restore.parts import Parts
+from frex.restore.faces.parts import Parts
 from frex.tensors import to_images, to_tensor
 from frex.weights.manifest import WeightFile
 from frex_arch import ArcFace, FREx, FRExOutput

@@ -1,15 +1,13 @@
 """A run that is broken off anywhere and resumed ends with the weights of an unbroken one, bit for bit."""
 
-import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 import torch
+from processes import Command
 from test_model import build
 from tiny import TINY_OPTIONS
 from torch import nn
@@ -133,17 +131,16 @@ def test_a_damaged_state_is_passed_over(unbroken, face_folder, tmp_path, monkeyp
 def test_a_killed_run_is_resumed(face_folder, tmp_path, wait, unbroken):
     """SIGKILL at whatever it is doing, some time after its first state."""
     _, options, expected = unbroken
-    command = [sys.executable, '-m', 'frex', *arguments(options, face_folder)]
-    run = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    run = Command(main, *arguments(options, face_folder), folder=tmp_path)
     first = Path(tmp_path / 'experiments' / options.stem / 'training_states/1.state')
     while not first.exists():
-        assert run.poll() is None
+        assert run.running
         time.sleep(0.02)
     time.sleep(wait)
     run.send_signal(signal.SIGKILL)
-    run.wait()
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=200)
-    assert done.returncode == 0, done.stderr[-2000:]
+    assert run.wait() == -signal.SIGKILL
+    done = Command(main, *arguments(options, face_folder), folder=tmp_path)
+    assert done.wait() == 0, done.stderr[-2000:]
     assert 'Resuming training from epoch' in done.stderr + done.stdout
     assert_equal(expected, weights(tmp_path, options.stem))
 
@@ -151,26 +148,17 @@ def test_a_killed_run_is_resumed(face_folder, tmp_path, wait, unbroken):
 def test_a_job_that_is_asked_to_stop_saves_first(unbroken, face_folder, tmp_path):
     """SIGTERM to all of its processes, the loader's workers too, with no checkpoint asked for before the end."""
     _, options, expected = unbroken
-    command = [
-        sys.executable,
-        '-u',
-        '-m',
-        'frex',
-        *arguments(options, face_folder, 'logger:save_checkpoint_freq=1000', 'logger:print_freq=1'),
-    ]
-    run = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True)
-    log = []
-    for line in run.stderr:
-        log.append(line)
-        if 'iter:       2,' in line:
-            os.killpg(run.pid, signal.SIGTERM)
-            break
-    log += run.stderr.readlines()
+    command = arguments(options, face_folder, 'logger:save_checkpoint_freq=1000', 'logger:print_freq=1')
+    run = Command(main, *command, folder=tmp_path)
+    while 'iter:       2,' not in run.stderr:
+        assert run.running
+        time.sleep(0.01)
+    run.send_signal_to_all(signal.SIGTERM)
     assert run.wait() == 128 + signal.SIGTERM
     (state,) = (tmp_path / 'experiments' / options.stem / 'training_states').iterdir()
-    assert f'Stopped by SIGTERM and saved at iteration {state.stem}; go on with --auto_resume.' in ''.join(log)
+    assert f'Stopped by SIGTERM and saved at iteration {state.stem}; go on with --auto_resume.' in run.stderr
     assert 2 < int(state.stem) < 7
-    assert subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=200).returncode == 0
+    assert Command(main, *command, folder=tmp_path).wait() == 0
     assert_equal(expected, weights(tmp_path, options.stem))
 
 

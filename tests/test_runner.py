@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 import pytest
 
 from frex.errors import FRExError
-from frex.restore.shards import Shard
-from frex.restore.stages import Overlap, Stages
-from frex.restore.stopping import stopped_by_signals
+from frex.restore.runs.shards import Shard
+from frex.restore.runs.stages import Overlap, Stages
+from frex.restore.runs.stopping import stopped_by_signals
 
 
 @dataclass(eq=False)

@@ -18,10 +18,10 @@ from frex.images import read_image
 from frex.labelling.comparing import angle_errors, angles_of
 from frex.labelling.estimating import LandmarkFinder, estimate
 from frex.restore import FaceRestorer
-from frex.restore.detection import FaceDetector
-from frex.restore.parts import Parts
-from frex.restore.photo import find_faces
-from frex.restore.source import from_array
+from frex.restore.faces.parts import Parts
+from frex.restore.faces.photo import find_faces
+from frex.restore.files.source import from_array
+from frex.restore.finding.detection import FaceDetector
 from frex_arch.camera import FFHQ_FOCAL, flip_camera, unpack_camera, view_angles
 from frex_arch.crop import MEAN_CROP
 

@@ -10,10 +10,10 @@ import pytest
 import torch
 import torch.multiprocessing as mp
 from scipy.linalg import sqrtm
+from processes import free_port
 from test_model import batch, build
 from tiny import faces, tiny_frex, trained
 
-from frex.errors import FRExError
 from frex.metrics import fid
 from frex.models.grid import picture_grid
 from frex.models.scalars import append_scalars, forget_scalars_after, read_scalars
@@ -126,7 +126,7 @@ def test_a_validation_draws_nothing_from_training(tmp_path, face_folder, small_f
 
     def draw_and_average(self, images):
         torch.rand(3)
-        return [images.mean(dim=(1, 2))[:, :8]]
+        return images.mean(dim=(1, 2))[:, :8]
 
     monkeypatch.setattr(Means, 'forward', draw_and_average)
     model = build(tmp_path, val={'grid_images': None, 'metrics': {'fid': {'type': 'FID', 'better': 'lower', 'weights': None}}})
@@ -174,32 +174,20 @@ def test_validation_shows_its_first_pictures(tmp_path, face_folder):
 # --- Metrics of whole sets
 
 
-def fill(gaussian, features):
-    for part in features.split(3):
-        gaussian.add(part)
-
-
-def test_a_gaussian_has_the_moments_of_its_features():
-    features = torch.randn(20, fid.FEATURES, generator=torch.Generator().manual_seed(0)) + 3
-    gaussian = fid.Gaussian(torch.device('cpu'))
-    fill(gaussian, features)
-    mean, covariance = gaussian.moments()
-    np.testing.assert_allclose(mean, features.double().mean(dim=0), rtol=1e-9)
-    np.testing.assert_allclose(covariance, np.cov(features.double().numpy(), rowvar=False), atol=1e-8)
-
-
 @pytest.fixture
 def small_fid(monkeypatch):
     """FID on eight features: means of rows and columns of a picture of 4 x 4."""
-    monkeypatch.setattr(fid, 'FEATURES', 8)
-    monkeypatch.setattr(fid, 'load_inception', lambda path: Means())
+    monkeypatch.setattr(fid, 'Inception', lambda path: Means())
     return fid.FID(None)
 
 
 class Means(torch.nn.Module):
+    features = 8
+    sha256 = None
+
     def forward(self, images):
         grey = images.mean(dim=1)
-        return [torch.cat([grey.mean(dim=1), grey.mean(dim=2)], dim=1)]
+        return torch.cat([grey.mean(dim=1), grey.mean(dim=2)], dim=1)
 
 
 def pictures(seed, count=40):
@@ -235,7 +223,7 @@ def share(rank, folder, port):
 
     os.environ |= {'RANK': str(rank), 'WORLD_SIZE': '2', 'MASTER_ADDR': '127.0.0.1', 'MASTER_PORT': str(port)}
     torch.distributed.init_process_group('gloo')
-    fid.FEATURES, fid.load_inception = 8, lambda path: Means()
+    fid.Inception = lambda path: Means()
     metric = fid.FID(None)
     for img, img2 in list(zip(pictures(0) // 2, pictures(1), strict=True))[rank::2]:
         metric.add(img, img2)
@@ -244,21 +232,9 @@ def share(rank, folder, port):
 
 
 def test_fid_is_of_all_processes(tmp_path):
-    from test_distributed import free_port
-
-    mp.spawn(share, (str(tmp_path), free_port()), nprocs=2)
+    mp.start_processes(share, (str(tmp_path), free_port()), nprocs=2, start_method='forkserver')
     expected = frechet(pictures(0) // 2, pictures(1))
     assert [float((tmp_path / rank).read_text()) for rank in '01'] == pytest.approx([expected, expected], rel=1e-3)
-
-
-def test_the_inception_network_makes_2048_features(tmp_path):
-    net = fid.load_inception(None)
-    with torch.no_grad():
-        assert net(faces(1))[0].flatten(1).shape == (1, 2048)
-    wrong = tmp_path / 'wrong.pth'
-    torch.save({'weight': torch.zeros(2)}, wrong)
-    with pytest.raises(FRExError, match=r'wrong\.pth: not the Inception network of pytorch-fid'):
-        fid.load_inception(wrong)
 
 
 def test_a_validation_has_metrics_of_pictures_and_of_sets(tmp_path, face_folder, small_fid, monkeypatch):
@@ -270,7 +246,7 @@ def test_a_validation_has_metrics_of_pictures_and_of_sets(tmp_path, face_folder,
         val={'metrics': {'fid': {'type': 'FID', 'better': 'lower', 'weights': None}, 'psnr': psnr, 'ssim': None}, 'save_best': ['fid']},
     )
     dataset = FaceDegradationDataset(model.opt['datasets']['val'] | {'dataroot_gt': str(face_folder)})
-    monkeypatch.setattr(Means, 'forward', lambda self, images: [images.mean(dim=(1, 2))[:, :8]])
+    monkeypatch.setattr(Means, 'forward', lambda self, images: images.mean(dim=(1, 2))[:, :8])
     model.feed_data(batch())
     for step in (1, 2):
         model.validation(Namespace(dataset=dataset), step, None)

@@ -142,7 +142,7 @@ def add_command(commands: Any) -> None:
 
 def restore(args: Namespace) -> int:
     """Status 1 where a picture could not be restored, 130 or 143 where a signal stopped it."""
-    from frex.restore import runner
+    from frex.restore.runs import runner
 
     return runner.restore_folder(args)
 

@@ -15,9 +15,9 @@ from frex.errors import FRExError
 from frex.images import Image, resize
 from frex.labelling.pictures import as_lists, pictures_below, read_aligned, refuse_existing
 from frex.labelling.previewing import Previews, report
-from frex.restore.dense_landmarks import KEY, LandmarkNetwork, five_of
-from frex.restore.detection import DetectedFace, Detector, FaceDetector
-from frex.restore.restorer import choose_device
+from frex.restore.faces.restorer import choose_device
+from frex.restore.finding.dense_landmarks import KEY, LandmarkNetwork, five_of
+from frex.restore.finding.detection import DetectedFace, Detector, FaceDetector
 from frex.weights.manifest import entry
 from frex.weights.places import State, look
 

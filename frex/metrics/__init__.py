@@ -1,1 +1,8 @@
-"""Metrics, registered with BasicSR. One that needs a whole set is a class: `add` each pair, then `value`."""
+"""Metrics as functions of pictures, and those that need a whole set; all are registered with BasicSR as well.
+
+Importing any of them makes basicsr importable first.
+"""
+
+from frex import compat
+
+compat.install()

@@ -1,0 +1,29 @@
+"""`frex statistics`: what FID compares with."""
+
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+from typing import Any
+
+EXAMPLE = 'example: frex statistics datasets/celeba_hq -o celeba_hq.pth; then: frex evaluate ... --fid_statistics celeba_hq.pth'
+
+
+def add_command(commands: Any) -> None:
+    """Add `statistics` to an argparse sub-command group."""
+    what = 'write the statistics of a folder of pictures, to which FID compares others'
+    parser: ArgumentParser = commands.add_parser('statistics', help=what, description=what, epilog=EXAMPLE, allow_abbrev=False)
+    parser.add_argument('folder', type=Path, metavar='FOLDER', help='pictures of any size, with all folders below')
+    parser.add_argument(
+        '-o', '--output', required=True, type=Path, metavar='FILE', help="FILE.pth (BasicSR's format) or FILE.npz (pytorch-fid's)"
+    )
+    parser.add_argument('--overwrite', action='store_true', help='replace FILE if it is there')
+    parser.add_argument('--weights', type=Path, metavar='DIR', help='folder of the files (default: $FREX_HOME, ./weights, the user cache)')
+    parser.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N (default: auto)')
+    parser.add_argument('--batch_size', default=32, type=int, metavar='B', help='pictures at a time (default: 32)')
+    parser.add_argument('--num_workers', default=4, type=int, metavar='N', help='processes that read pictures (default: 4)')
+    parser.set_defaults(run=_statistics)
+
+
+def _statistics(args: Namespace) -> None:
+    from frex.metrics import statistics
+
+    statistics.run(args)

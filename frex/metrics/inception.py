@@ -1,0 +1,72 @@
+"""The network of FID: pytorch-fid's Inception, as BasicSR has it."""
+
+import warnings
+from pathlib import Path
+from unittest import mock
+
+import torch
+import torch.nn.functional as F
+from basicsr.archs import inception
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from frex.errors import FRExError
+from frex.weights.places import locate, sha256
+from frex.weights.state import as_state
+from frex.weights.torch_file import read_torch_file
+
+KEY = 'inception_fid'
+FEATURES = 2048
+INPUT_SIZE = 299
+
+
+class Inception(nn.Module):
+    """RGB in [-1, 1] to 2048 features, in evaluation mode; random if `path` is None, which is for tests only.
+
+    `sha256` is that of the file. Raises FRExError where it is missing, damaged or of another network.
+    """
+
+    features = FEATURES
+
+    def __init__(self, path: Path | None) -> None:
+        super().__init__()
+        self.net = _random() if path is None else _loaded(path)
+        self.sha256 = None if path is None else sha256(path)
+        self.requires_grad_(False).eval()
+
+    @classmethod
+    def from_weights(cls, weights: Path | None = None, device: torch.device | str = 'cpu') -> 'Inception':
+        """`weights` is the folder of the files (`--weights`); raises FRExError, with the command that mends it, without the file."""
+        return cls(locate(KEY, weights)).to(device)
+
+    def forward(self, faces: Float[Tensor, 'batch 3 height width']) -> Float[Tensor, 'batch 2048']:
+        """On the device of the network, to which the pictures are brought."""
+        device = next(self.net.parameters()).device
+        return self.net(inception_input(faces.to(device)))[0].flatten(1)
+
+
+def inception_input(faces: Float[Tensor, 'batch 3 height width']) -> Float[Tensor, 'batch 3 299 299']:
+    """What BasicSR's network does first, bilinear without antialiasing; done before, pictures of all sizes can be in one batch."""
+    return F.interpolate(faces, size=(INPUT_SIZE, INPUT_SIZE), mode='bilinear', align_corners=False)
+
+
+def _random() -> nn.Module:
+    with mock.patch.object(nn.Module, 'load_state_dict'), mock.patch.object(inception, 'load_url'):
+        return _build()
+
+
+def _loaded(path: Path) -> nn.Module:
+    # BasicSR would fetch it, and read it with more than weights in it.
+    state = as_state(read_torch_file(path), str(path))
+    try:
+        with mock.patch.multiple(inception, LOCAL_FID_WEIGHTS='', load_url=lambda *_, **__: state):
+            return _build()
+    except RuntimeError as error:
+        raise FRExError(f'{path}: not the Inception network of pytorch-fid ({str(error).splitlines()[-1].strip()})') from None
+
+
+def _build() -> nn.Module:
+    with warnings.catch_warnings():
+        # BasicSR says in torchvision's old way that it wants no weights of ImageNet.
+        warnings.simplefilter('ignore', UserWarning)
+        return inception.InceptionV3([inception.InceptionV3.DEFAULT_BLOCK_INDEX], normalize_input=False)

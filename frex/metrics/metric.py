@@ -1,0 +1,65 @@
+"""What a metric is."""
+
+from collections.abc import Callable
+from dataclasses import KW_ONLY, dataclass
+from pathlib import Path
+from typing import Literal, Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from frex.errors import FRExError
+from frex.weights.places import locate
+
+# RGB in [-1, 1], as `frex.tensors.to_tensor` makes them of pictures.
+Faces = Float[Tensor, 'batch 3 height width']
+Scores = Float[Tensor, ' batch']
+
+
+@runtime_checkable
+class Scorer(Protocol):
+    """A metric, ready to use; `gt` are the clean pictures, which a metric without reference does not look at."""
+
+    def __call__(self, restored: Faces, gt: Faces | None) -> Scores:
+        """One number a picture, nan where there is none to tell."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric as tables have it."""
+
+    key: str
+    title: str
+    better: Literal['higher', 'lower']
+    digits: int
+    """After the point."""
+    _: KW_ONLY
+    needs_gt: bool = True
+    of_sets: bool = False
+    """Of two sets of pictures, as FID is, which has no `Scorer`."""
+    on_cpu: bool = False
+    """Numpy's work, for many processes; others take batches on a device."""
+    weights: tuple[str, ...] = ()
+    """Keys of the manifest of weights."""
+    protocol: str
+    """What it is of, in a line: network, range, size, what is averaged."""
+    load: Callable[[Path | None, torch.device], Scorer]
+    """Of the folder of weights (`--weights`) and a device; raises FRExError, with the command that mends it, without its files."""
+
+    def missing(self, weights: Path | None) -> str | None:
+        """A line on the files that are not there or damaged, with the command that mends it; None where all are whole."""
+        problems = []
+        for key in self.weights:
+            try:
+                locate(key, weights)
+            except FRExError as error:
+                problems.append(str(error))
+        return '; '.join(problems) or None
+
+
+def given(gt: Faces | None) -> Faces:
+    """The clean pictures of a metric that needs them."""
+    if gt is None:
+        raise TypeError('this metric needs clean pictures')
+    return gt

@@ -1,0 +1,100 @@
+"""Metrics that look through a network: LPIPS, Deg, landmark distance."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from frex.images import resize
+from frex.losses.arcface import frozen_arcface
+from frex.losses.lpips_loss import LPIPSLoss
+from frex.metrics.metric import Faces, Scores, given
+from frex.restore.finding.dense_landmarks import INPUT_SIZE, build_fan, peaks
+from frex.tensors import to_images
+from frex.weights.places import locate
+from frex.weights.state import as_state, load_strict, pick
+from frex.weights.torch_file import read_torch_file
+from frex_arch.arcface import arcface_input
+
+Device = torch.device | str
+# LPIPS's networks halve a picture four or five times.
+SMALLEST = 32
+
+
+class LPIPSDistance:
+    """LPIPS 0.1 (Zhang et al. 2018). `weights` as for LPIPSLoss."""
+
+    def __init__(self, net: str = 'vgg', weights: str | None = 'auto', device: Device = 'cpu') -> None:
+        self.lpips = LPIPSLoss(net=net, weights=weights).lpips.to(device).eval()
+
+    @torch.inference_mode()
+    def __call__(self, restored: Faces, gt: Faces | None) -> Scores:
+        """Nan of pictures below 32 x 32."""
+        if min(restored.shape[2:]) < SMALLEST:
+            return restored.new_full((len(restored),), torch.nan)
+        return self.lpips(restored, given(gt))[:, 0, 0, 0]
+
+
+class IdentityAngle:
+    """Deg: the angle between ArcFace's embeddings in degrees, 0 for the same picture; the network is in `eval()` and no pair is left out.
+
+    `weights` is a key of the manifest or a file; random if None, which is for tests only.
+    """
+
+    def __init__(self, weights: str | None = 'arcface_resnet18', device: Device = 'cpu') -> None:
+        self.arcface = frozen_arcface(weights).to(device).eval()
+
+    @torch.inference_mode()
+    def __call__(self, restored: Faces, gt: Faces | None) -> Scores:
+        # Near 1 the arc cosine of a float32 is wrong by hundredths of a degree.
+        first, second = (self.arcface(arcface_input(faces)).double() for faces in (restored, given(gt)))
+        return F.cosine_similarity(first, second).clamp(-1, 1).arccos().rad2deg()
+
+
+class LandmarkDistance:
+    """LMD: mean distance of the 98 landmarks of AWing, in pixels of the pictures.
+
+    `weights` is a key of the manifest or a file; random if None, which is for tests only.
+    """
+
+    def __init__(self, weights: str | None = 'awing_fan', device: Device = 'cpu') -> None:
+        self.net = build_fan(torch.device(device)).to(device).eval()
+        if weights is not None:
+            path = locate(weights)
+            content = read_torch_file(path)
+            state = pick(content, 'state_dict', str(path)) if 'state_dict' in content else as_state(content, str(path))
+            load_strict(self.net, state, str(path))
+
+    @torch.inference_mode()
+    def __call__(self, restored: Faces, gt: Faces | None) -> Scores:
+        first, second = (self.landmarks(faces) for faces in (restored, given(gt)))
+        return (first - second).norm(dim=2).mean(dim=1).to(restored.device)
+
+    def landmarks(self, faces: Faces) -> Tensor:
+        """(batch, 98, 2) in pixels, on the CPU; the same as `frex.restore.finding.dense_landmarks` finds in each picture."""
+        inputs = np.stack([resize(image, INPUT_SIZE)[:, :, ::-1].transpose(2, 0, 1) for image in to_images(faces)])
+        heatmaps, _ = self.net(torch.from_numpy(inputs).float().to(faces.device) / 255)
+        points = np.stack([peaks(one) for one in heatmaps[-1][:, :-1].float().cpu()])
+        return torch.from_numpy(points) * torch.tensor([faces.shape[3], faces.shape[2]])
+
+
+def load_lpips(weights: Path | None, device: torch.device) -> LPIPSDistance:
+    """With VGG16."""
+    return LPIPSDistance('vgg', str(locate('vgg16', weights)), device)
+
+
+def load_lpips_alex(weights: Path | None, device: torch.device) -> LPIPSDistance:
+    """With AlexNet."""
+    return LPIPSDistance('alex', str(locate('alexnet', weights)), device)
+
+
+def load_identity_angle(weights: Path | None, device: torch.device) -> IdentityAngle:
+    """With ArcFace-18."""
+    return IdentityAngle(str(locate('arcface_resnet18', weights)), device)
+
+
+def load_landmark_distance(weights: Path | None, device: torch.device) -> LandmarkDistance:
+    """With AWing's network."""
+    return LandmarkDistance(str(locate('awing_fan', weights)), device)

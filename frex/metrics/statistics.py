@@ -1,0 +1,74 @@
+"""`frex statistics`: the Gaussian of a folder, to which FID compares others."""
+
+import os
+from argparse import Namespace
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, get_worker_info
+from tqdm import tqdm
+
+from frex.data.sources import FolderSource, Source
+from frex.data.workers import prepare_process
+from frex.device import choose_device
+from frex.errors import FRExError
+from frex.metrics.gaussian import FeatureSums, Gaussian
+from frex.metrics.inception import Inception, inception_input
+from frex.tensors import to_tensor
+
+SUFFIXES = ('.pth', '.npz')
+
+
+def run(args: Namespace) -> None:
+    """All pictures below a folder, of whatever sizes."""
+    check_output(args.output, args.overwrite)
+    for flag, least in (('batch_size', 1), ('num_workers', 0)):
+        if getattr(args, flag) < least:
+            raise FRExError(f'--{flag} {getattr(args, flag)}: at least {least} is needed')
+    source = FolderSource(args.folder, 'FOLDER')
+    if len(source.names) < 2:
+        raise FRExError(f'FOLDER: one picture in {args.folder} has no covariance; at least 2 are needed')
+    inception = Inception.from_weights(args.weights, choose_device(args.device))
+    gaussian = gaussian_of(source, inception, args.batch_size, args.num_workers)
+    gaussian.save(args.output)
+    print(f'{args.output}: {gaussian.count} pictures, network of sha256 {gaussian.network}')
+    if len(source.names) < inception.features:
+        print(f'fewer pictures than the {inception.features} features: FID against them is far too large, and compares with no other')
+
+
+def check_output(path: Path, overwrite: bool) -> None:
+    """Raise FRExError where the file cannot be written, or would replace another unasked, before the work is done."""
+    if path.suffix not in SUFFIXES:
+        raise FRExError(f"-o {path}: the name must end in .pth (BasicSR's format) or .npz (pytorch-fid's)")
+    if os.path.lexists(path) and not overwrite:
+        raise FRExError(f'{path}: is there already; --overwrite replaces it')
+    if not path.parent.is_dir():
+        raise FRExError(f'{path}: no folder {path.parent}')
+
+
+@torch.inference_mode()
+def gaussian_of(source: Source, inception: Inception, batch_size: int, num_workers: int) -> Gaussian:
+    """Of all pictures; a few batches are in memory at a time."""
+    sums = FeatureSums(next(inception.parameters()).device, inception.features)
+    loader = DataLoader(_Inputs(source), batch_size, num_workers=num_workers)
+    with tqdm(total=len(source.names), unit='image', disable=None) as progress:
+        for faces in loader:
+            sums.add(inception(faces))
+            progress.update(len(faces))
+    return sums.gaussian(inception.sha256)
+
+
+class _Inputs(Dataset[Tensor]):
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.names: Sequence[str] = source.names
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, index: int) -> Float[Tensor, '3 299 299']:
+        prepare_process(get_worker_info() is not None)
+        return inception_input(to_tensor(self.source.picture(self.names[index]))[None])[0]

@@ -1,0 +1,186 @@
+"""Restoring faces from Python: `FaceRestorer.from_pretrained(path).restore(image)`."""
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, Shaped, UInt8
+from torch import Tensor
+
+from frex.device import choose_device, choose_precision
+from frex.errors import FRExError
+from frex.images import Image, resize
+from frex.restore.faces import photo
+from frex.restore.faces.batches import Asked, Batches, each
+from frex.restore.faces.parts import Parts
+from frex.restore.faces.photo import Face, Upsampler
+from frex.restore.faces.results import Restoration, RestoredFace, RestoredImage, RestoredPixels
+from frex.restore.files.picture import Picture, to_eight_bit
+from frex.restore.files.source import Source, as_picture
+from frex.restore.finding.detection import Detector
+from frex.restore.finding.selection import Selection
+from frex.tensors import to_images, to_tensor
+from frex.weights.network_file import build_frex, read_network
+from frex_arch import FREx, FRExOutput
+
+
+class FaceRestorer:
+    """A FREx network on a device, and what finds faces in photographs. Keeps nothing of a call; several threads may share it.
+
+    `precision` is `fp32`, `bf16` or `auto`; `face_batch` faces go through the network at once, fewer where memory does not allow it.
+    """
+
+    def __init__(
+        self, net: FREx, device: torch.device | str = 'cpu', precision: str = 'auto', face_batch: int = 8, parts: Parts | None = None
+    ) -> None:
+        self.device = torch.device(device)
+        self.net = net.to(self.device).eval()
+        self.size = net.out_size
+        self.parts = parts or Parts(self.device)
+        self.batches = Batches(self.net, self.device, choose_precision(precision, self.device), face_batch)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        path: str | Path,
+        device: str = 'auto',
+        param_key: str = 'params_ema',
+        precision: str = 'auto',
+        face_batch: int = 8,
+        weights: Path | None = None,
+        detection_model: str | None = None,
+        detector: Detector | None = None,
+    ) -> 'FaceRestorer':
+        """Read a FREx checkpoint (`.pth`, `.safetensors`); raises FRExError where it is none, is damaged, or does not fit.
+
+        The files of the detector (`detection_model`: a key of the manifest), of the parser and of ArcFace are looked for when they
+        are first needed, in the folder `weights` first; `detector` takes the place of the file.
+        """
+        net = build_frex(read_network(Path(path), param_key), str(path))
+        chosen = choose_device(device)
+        return cls(net, chosen, precision, face_batch, Parts(chosen, weights, detection_model, detector))
+
+    # --- Faces
+
+    def restore_aligned(
+        self, image: Image, fidelity_weight: float = 1.0, structure_weight: float = 1.0
+    ) -> UInt8[np.ndarray, 'size size 3']:
+        """Restore one face in FFHQ alignment, BGR, square, of any size; it comes back at the network's.
+
+        Raises FRExError where the picture is not square, so no aligned face, and where the network's output is not
+        finite, so that no failure passes for a picture.
+        """
+        (restoration,) = self.restore_faces([image], fidelity_weight=fidelity_weight, structure_weight=structure_weight)
+        if restoration.image is None:
+            raise FRExError(restoration.problem or 'not restored')
+        return restoration.image
+
+    @torch.inference_mode()
+    def restore_faces(
+        self,
+        faces: Sequence[UInt8[np.ndarray, '_ _ 3']],
+        crops: Sequence[Float[np.ndarray, '3']] | None = None,
+        fidelity_weight: float = 1.0,
+        structure_weight: float = 1.0,
+        details: bool = False,
+    ) -> list[Restoration]:
+        """Restore faces in FFHQ alignment, BGR, square, of any size; `crops` lead from each to EG3D's crop (default: a frontal face's).
+
+        `fidelity_weight` is 0 for quality, 1 for fidelity; `structure_weight` says how much the 3D prior is trusted. With
+        `details` each comes with all that the network says of it. Raises FRExError where a picture is not square.
+        """
+        for image in faces:
+            if image.shape[0] != image.shape[1]:
+                raise FRExError(f'{image.shape[1]} x {image.shape[0]} is not square: not a face in FFHQ alignment')
+        if not faces:
+            return []
+        lq = torch.stack([to_tensor(resize(image, self.size)) for image in faces])
+        crop = None if crops is None else torch.from_numpy(np.stack(list(crops))).float()
+        outputs = self.batches.run(lq, crop, Asked(fidelity_weight, structure_weight, details))
+        return [self._restoration(face, output, details) for face, output in zip(lq, outputs, strict=True)]
+
+    def _restoration(self, face: Float[Tensor, '3 size size'], output: FRExOutput | str, details: bool) -> Restoration:
+        if isinstance(output, str):
+            return Restoration(problem=output)
+        identity = self.parts.identity()
+        return Restoration(
+            image=to_images(output.image)[0],
+            camera=output.camera[0].float().cpu().numpy(),
+            identity_similarity=identity.similarity(face[None].to(self.device), output.image).item() if identity else None,
+            output=each(output, lambda value: value.float().cpu()) if details else None,
+        )
+
+    # --- Photographs
+
+    def find_faces(self, picture: Picture, selection: Selection | None = None) -> list[Face]:
+        """The faces of a photograph, cut out for the network; raises FRExError where there is no detector."""
+        return photo.find_faces(picture, self.parts.detector(), self.size, selection)
+
+    def restore_found(
+        self, faces: Sequence[Face], fidelity_weight: float = 1.0, structure_weight: float = 1.0, details: bool = False
+    ) -> list[Restoration]:
+        """`restore_faces` of faces of any photographs; those with a problem keep it, and never meet the network."""
+        sound = [face for face in faces if face.problem is None]
+        aligned, crops = [face.aligned for face in sound], [face.crop for face in sound]
+        restored = iter(self.restore_faces(aligned, crops, fidelity_weight, structure_weight, details))
+        return [next(restored) if face.problem is None else Restoration(problem=face.problem) for face in faces]
+
+    def paste(
+        self,
+        picture: Picture,
+        faces: Sequence[Face],
+        restorations: Sequence[Restoration],
+        upscale: float = 1.0,
+        bg_upsampler: Upsampler | None = None,
+    ) -> Picture:
+        """A new picture with the restored faces in their places, by ParseNet's masks where its file is there."""
+        images = [restoration.image for restoration in restorations]
+        parser = self.parts.parser() if any(image is not None for image in images) else None
+        masks = [None if parser is None or image is None else parser.mask(image) for image in images]
+        return photo.paste_faces(picture, upscale, faces, images, masks, bg_upsampler)
+
+    def restore(
+        self,
+        image: Source,
+        upscale: float = 1.0,
+        fidelity_weight: float = 1.0,
+        structure_weight: float = 1.0,
+        selection: Selection | None = None,
+        bg_upsampler: Upsampler | None = None,
+    ) -> RestoredImage:
+        """Restore the faces of a photograph; the rest of it is scaled, by `bg_upsampler` if given.
+
+        `image` is a path, a Picture, one of Pillow's, or an array as OpenCV reads it: BGR, grey or BGRA, uint8 or uint16.
+        Raises FRExError where it is none; a face that fails has its problem in the result, and stays as it was.
+        """
+        picture = as_picture(image)
+        faces = self.find_faces(picture, selection)
+        restorations = self.restore_found(faces, fidelity_weight, structure_weight)
+        pasted = self.paste(picture, faces, restorations, upscale, bg_upsampler)
+        return RestoredImage(pasted, tuple(map(RestoredFace.of, faces, restorations)))
+
+    def enhance(
+        self,
+        img_bgr: Shaped[np.ndarray, 'height width *channels'],
+        has_aligned: bool = False,
+        only_center_face: bool = False,
+        paste_back: bool = True,
+        weight: float = 1.0,
+        upscale: float = 1.0,
+    ) -> tuple[list[RestoredPixels], list[RestoredPixels], Shaped[np.ndarray, '_ _ ...'] | None]:
+        """As GFPGANer's: faces cut out, faces restored, and the picture, None where it is aligned or not to be pasted.
+
+        `weight` is the fidelity weight. A face that fails is in no list and stays as it was, with a warning.
+        """
+        if has_aligned:
+            aligned = to_eight_bit(as_picture(img_bgr).image)
+            restored = self.restore_aligned(aligned, weight)
+            return [resize(aligned, self.size)], [restored], None
+        result = self.restore(img_bgr, upscale, weight, selection=Selection(only='center' if only_center_face else 'all'))
+        for face in result.faces:
+            if face.restored is None:
+                warnings.warn(f'the face at {face.box.round().tolist()} is not restored: {face.problem}', stacklevel=2)
+        pairs = [(face.aligned, face.restored) for face in result.faces if face.restored is not None]
+        return [before for before, _ in pairs], [after for _, after in pairs], result.image if paste_back else None

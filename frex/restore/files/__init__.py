@@ -1,0 +1,1 @@
+"""Pictures as they come, and as they go."""

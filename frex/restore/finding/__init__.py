@@ -1,0 +1,1 @@
+"""Where the faces are, and how they lie."""

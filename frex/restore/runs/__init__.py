@@ -1,0 +1,1 @@
+"""Folders of pictures: what is done, in which order, what is reported."""

@@ -1,0 +1,45 @@
+"""Pictures that are one face each, in FFHQ alignment."""
+
+import time
+from collections.abc import Sequence
+
+from frex.errors import FRExError
+from frex.images import Image, resize
+from frex.restore.files.picture import read_picture, to_eight_bit
+from frex.restore.runs.report import PictureRecord
+from frex.restore.runs.tasks import Job, Reading, Restored, Tasks, record_of, write_face
+
+
+class AlignedFaces(Tasks[Image]):
+    """Aligned faces. They come back at the network's size."""
+
+    def prepare(self, job: Job) -> Reading[Image]:
+        """Read; raises FRExError where the picture is not square, so no aligned face."""
+        start = time.perf_counter()
+        picture = read_picture(job.item.path)
+        height, width = picture.image.shape[:2]
+        if height != width:
+            raise FRExError(f'{job.item.path}: {width} x {height} is not square: not a face in FFHQ alignment (leave out --aligned)')
+        face = resize(to_eight_bit(picture.image), self.restorer.size)
+        return Reading(job, picture, [face], {'read': time.perf_counter() - start, 'detect': 0.0})
+
+    def restore(self, faces: Sequence[Image]) -> list[Restored]:
+        """With the crop of a frontal face for all."""
+        wishes = self.wishes
+        return self._timed(
+            lambda: self.restorer.restore_faces(
+                faces, fidelity_weight=wishes.fidelity_weight, structure_weight=wishes.structure_weight, details=wishes.details
+            )
+        )
+
+    def finish(self, reading: Reading[Image], restored: Sequence[Restored]) -> PictureRecord:
+        """Write the face."""
+        start = time.perf_counter()
+        record = record_of(reading, restored)
+        face, notes = write_face(reading, 0, reading.faces[0], restored[0])
+        face.size = float(reading.picture.image.shape[0])
+        record.faces, record.notes = [face], [*record.notes, *notes]
+        if face.reason is not None:
+            record.status, record.reason = 'failed', face.reason
+        record.seconds['write'] = time.perf_counter() - start
+        return record

@@ -1,0 +1,124 @@
+"""Where the results of a picture go."""
+
+import os
+from dataclasses import dataclass
+from hashlib import blake2s
+from pathlib import Path, PurePosixPath
+
+from frex.errors import FRExError
+from frex.restore.files.formats import FORMATS, format_of
+from frex.restore.runs.inputs import Input
+from frex.restore.runs.names import MOST_BYTES, shortened
+
+PICTURES = 'restored_imgs'
+FACES = ('cropped_faces', 'restored_faces', 'cmp')
+DETAILS = ('depth', 'image_3d', 'turntable', 'weights_map')
+CLAIM = '.claim-'
+
+# Bytes of a file's name for what follows the picture's: `(12)_00_depth.png`.
+ROOM = 40
+
+
+@dataclass(frozen=True)
+class Results:
+    """The files of one picture's results. `name`: theirs, as a path without suffix; `suffix` begins with `_`, or is empty."""
+
+    folder: Path
+    name: PurePosixPath
+    suffix: str
+    picture_ext: str
+    face_ext: str
+
+    @property
+    def picture(self) -> Path:
+        """`restored_imgs/NAME[_SUFFIX].EXT`."""
+        return self._file(PICTURES, '', self.picture_ext)
+
+    def face(self, kind: str, index: int) -> Path:
+        """`KIND/NAME_00[_SUFFIX].EXT`; `kind` is one of FACES or DETAILS."""
+        return self._file(kind, f'_{index:02d}', self.face_ext)
+
+    def _file(self, kind: str, number: str, ext: str) -> Path:
+        return self.folder / kind / self.name.parent / f'{self.name.name}{number}{self.suffix}{ext}'
+
+    def is_there(self, aligned: bool = False) -> bool:
+        """Whether the main result is: the restored face for an aligned input, else the restored picture."""
+        return (self.face('restored_faces', 0) if aligned else self.picture).exists()
+
+    def is_free(self) -> bool:
+        """Whether none is."""
+        return not (self.picture.exists() or any(self.face(kind, 0).exists() for kind in FACES))
+
+
+class Outputs:
+    """Plans results. `suffix`: added to names; `ext`: of results, or `auto`: the input's for pictures and png for faces.
+
+    `exist`, for results that are there: `skip`, `overwrite`, or `rename` to NAME(1), NAME(2)... A process that renames claims
+    its names in `folder`, until `close`, so that none takes another's. Raises FRExError for what makes no file's name.
+    """
+
+    def __init__(self, folder: Path, suffix: str = '', ext: str = 'auto', exist: str = 'skip') -> None:
+        if not {'/', os.sep, '\0'}.isdisjoint(suffix) or len(os.fsencode(suffix)) > MOST_BYTES // 2:
+            raise FRExError(f'--suffix {suffix}: not a part of a file name')
+        if exist not in ('skip', 'overwrite', 'rename'):
+            raise FRExError(f'--exist {exist}: skip, overwrite or rename')
+        self.folder = folder
+        self.suffix = f'_{suffix.lstrip("_")}' if suffix.strip('_') else ''
+        self.ext = 'auto' if ext == 'auto' else f'.{ext.lower().lstrip(".")}'
+        self.exist = exist
+        self._claims: set[Path] = set()
+        if self.ext != 'auto':
+            format_of(self.ext)
+
+    @property
+    def folders(self) -> list[Path]:
+        """Where results lie: `find_inputs` leaves them out."""
+        return [self.folder / kind for kind in (PICTURES, *FACES, *DETAILS)]
+
+    def plan(self, item: Input, aligned: bool = False) -> Results | None:
+        """Where the results of an input go; None where it is to be skipped."""
+        if self.exist == 'rename':
+            return self._renamed(item)
+        results = self._results(item)
+        return None if self.exist == 'skip' and results.is_there(aligned) else results
+
+    def _results(self, item: Input, number: int = 0) -> Results:
+        name = shortened(item.name.name, MOST_BYTES - ROOM - len(os.fsencode(self.suffix)))
+        numbered = item.name.with_name(f'{name}({number})' if number else name)
+        suffix = item.path.suffix.lower()
+        own = suffix if suffix in FORMATS else '.png'
+        return Results(
+            self.folder,
+            numbered,
+            self.suffix,
+            picture_ext=own if self.ext == 'auto' else self.ext,
+            face_ext='.png' if self.ext == 'auto' else self.ext,
+        )
+
+    def _renamed(self, item: Input) -> Results:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise FRExError(f'{self.folder}: cannot be written ({error.strerror})') from error
+        number = 0
+        # First claimed, then looked up: another process may have written it just before it gave up its claim.
+        while not (self._claim(results := self._results(item, number)) and results.is_free()):
+            number += 1
+        return results
+
+    def _claim(self, results: Results) -> bool:
+        digest = blake2s(os.fsencode(f'{results.name}{results.suffix}'), digest_size=16).hexdigest()
+        claim = self.folder / f'{CLAIM}{digest}'
+        try:
+            claim.touch(exist_ok=False)
+        except FileExistsError:
+            return False
+        except OSError as error:
+            raise FRExError(f'{claim}: cannot be written ({error.strerror})') from error
+        self._claims.add(claim)
+        return True
+
+    def close(self) -> None:
+        """Give up the claims: every planned result is written, or never will be."""
+        while self._claims:
+            self._claims.pop().unlink(missing_ok=True)

@@ -1,0 +1,66 @@
+"""Photographs: faces found, restored, and put back."""
+
+import time
+from collections.abc import Sequence
+
+from frex.restore.faces.photo import Face
+from frex.restore.files.picture import read_picture, write_picture
+from frex.restore.finding.align import scale_of
+from frex.restore.runs.report import PictureRecord
+from frex.restore.runs.tasks import Job, Reading, Restored, Tasks, record_of, relative, write_face
+
+
+class Photographs(Tasks[Face]):
+    """Whole photographs. The restored picture is written last: where it is, all of its results are."""
+
+    def prepare(self, job: Job) -> Reading[Face]:
+        """Read, and find the faces."""
+        start = time.perf_counter()
+        picture = read_picture(job.item.path)
+        read = time.perf_counter()
+        faces = self.restorer.find_faces(picture, self.wishes.selection)
+        return Reading(job, picture, faces, {'read': read - start, 'detect': time.perf_counter() - read})
+
+    def restore(self, faces: Sequence[Face]) -> list[Restored]:
+        """Those whose landmarks fit no face keep their problem."""
+        wishes = self.wishes
+        return self._timed(
+            lambda: self.restorer.restore_found(faces, wishes.fidelity_weight, wishes.structure_weight, details=wishes.details)
+        )
+
+    def finish(self, reading: Reading[Face], restored: Sequence[Restored]) -> PictureRecord:
+        """Write faces and picture; faces whose landmarks fit none stay as they are.
+
+        Where the network failed on a face, or there are none but such, the picture is not written: it would pass for a result.
+        """
+        start = time.perf_counter()
+        record = record_of(reading, restored)
+        for number, (face, one) in enumerate(zip(reading.faces, restored, strict=True)):
+            self._write_face(reading, number, face, one, record)
+        sound = [one.restoration.problem for face, one in zip(reading.faces, restored, strict=True) if face.problem is None]
+        problems = [problem for problem in sound or (face.problem for face in reading.faces) if problem is not None]
+        if problems:
+            record.status, record.reason = 'failed', f'{len(problems)} of {len(reading.faces)} faces not restored: {problems[0]}'
+        else:
+            self._write_picture(reading, restored, record)
+        record.seconds['write'] = time.perf_counter() - start
+        return record
+
+    def _write_face(self, reading: Reading[Face], number: int, face: Face, one: Restored, record: PictureRecord) -> None:
+        written, notes = write_face(reading, number, face.aligned, one)
+        written.box, written.landmarks = face.box.round(2).tolist(), face.landmarks.round(2).tolist()
+        written.score, written.size = face.score, round(face.aligned.shape[0] / scale_of(face.matrix), 2)
+        record.faces.append(written)
+        record.notes += [note for note in notes if note not in record.notes]
+
+    def _write_picture(self, reading: Reading[Face], restored: Sequence[Restored], record: PictureRecord) -> None:
+        wishes = self.wishes
+        if not reading.faces:
+            record.status = 'no face'
+            if wishes.no_face == 'skip':
+                return
+        restorations = [one.restoration for one in restored]
+        pasted = self.restorer.paste(reading.picture, reading.faces, restorations, wishes.upscale)
+        path = reading.job.results.picture
+        record.notes += [note for note in write_picture(path, pasted) if note not in record.notes]
+        record.output = relative(path, reading.job.results.folder)
