@@ -1,0 +1,72 @@
+"""`frex evaluate`: an evaluation printed and written."""
+
+from argparse import Namespace
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from frex.errors import FRExError
+from frex.evaluation.cases import draw_cases
+from frex.evaluation.evaluating import Settings, evaluate
+from frex.evaluation.exporting import to_csv, to_json
+from frex.evaluation.plots import draw_plots, need_matplotlib
+from frex.evaluation.results import Evaluation
+from frex.evaluation.tables import to_markdown
+from frex.files import replacing
+from frex.labelling.pictures import refuse_existing
+
+TEXTS: dict[str, Callable[[Evaluation], str]] = {'json': to_json, 'csv': to_csv, 'markdown': to_markdown}
+
+
+def run(args: Namespace) -> None:
+    """Evaluate, print the tables, write what is asked for; raises FRExError for what is there already before anything is calculated."""
+    texts: dict[str, Path] = {kind: getattr(args, kind) for kind in TEXTS if getattr(args, kind) is not None}
+    for path in texts.values():
+        refuse_existing(path, args.overwrite)
+    if args.plots is not None:
+        need_matplotlib()
+        _refuse_filled(args.plots, args.overwrite)
+    try:
+        evaluation = evaluate(read_methods(args.restored), args.gt, args.lq, args.cameras, _settings(args))
+        for kind, path in texts.items():
+            with replacing(path) as part:
+                part.write_text(TEXTS[kind](evaluation), encoding='utf-8')
+        drawn = [] if args.plots is None else [*draw_plots(evaluation, args.plots), *draw_cases(evaluation, args.plots)]
+    except OSError as error:
+        raise FRExError(f'a file cannot be read or written: {error}') from None
+    # Last, since who reads it may not read to its end.
+    print(to_markdown(evaluation), end='')
+    for path in [*texts.values(), *drawn]:
+        print(f'written: {path}')
+
+
+def read_methods(given: Sequence[str]) -> dict[str, list[Path]]:
+    """Of `NAME=FOLDER`, as often as a method has runs."""
+    methods = defaultdict(list)
+    for each in given:
+        name, _, folder = each.partition('=')
+        if not name or not folder:
+            raise FRExError(f'--restored {each}: NAME=FOLDER is needed')
+        methods[name].append(Path(folder).expanduser())
+    return dict(methods)
+
+
+def _settings(args: Namespace) -> Settings:
+    return Settings(
+        metrics=tuple(args.metrics),
+        fid_statistics=args.fid_statistics,
+        weights=args.weights,
+        device=args.device,
+        batch_size=args.batch_size,
+        num_workers=args.num_workers,
+        seed=args.seed,
+        bin_degrees=args.bin_degrees,
+        partial=args.partial,
+    )
+
+
+def _refuse_filled(folder: Path, overwrite: bool) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise FRExError(f'--plots {folder}: is not a folder')
+    if folder.is_dir() and any(folder.iterdir()) and not overwrite:
+        raise FRExError(f'--plots {folder}: is not empty; --overwrite replaces the plots in it')

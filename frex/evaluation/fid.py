@@ -1,0 +1,64 @@
+"""FID of a folder: against the clean pictures, also by bin, or against stored statistics."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from frex.evaluation.poses import Bin
+from frex.metrics.gaussian import Gaussian, frechet_distance
+from frex.metrics.inception import Inception
+from frex.metrics.metric import Faces, Metric
+from frex.weights.places import sha256
+
+Features = Float[np.ndarray, 'picture feature']
+NAN = float('nan')
+
+
+class SampleGaussian(Gaussian):
+    """Of the features of some pictures, fewer of which make it quicker to compare."""
+
+    def __init__(self, features: Features) -> None:
+        mean = features.mean(axis=0, dtype=np.float64)
+        centred = (features - mean) / np.sqrt(len(features) - 1)
+        super().__init__(mean, centred.T @ centred, len(features))
+        if len(features) < features.shape[1]:
+            # The cached property's place: F F^T is the covariance for this one, too, and it is small.
+            self.__dict__['factor'] = centred.T
+
+
+class SetScorer:
+    """`statistics` is a file that `frex statistics` or pytorch-fid wrote; raises FRExError where it or the network is none."""
+
+    def __init__(self, metric: Metric, weights: Path | None, device: torch.device, statistics: Path | None) -> None:
+        self.key = metric.key
+        self.inception = Inception.from_weights(weights, device)
+        self.width = self.inception.features
+        self.path = statistics
+        self.statistics = None if statistics is None else Gaussian.load(statistics, self.inception.sha256)
+
+    @property
+    def notes(self) -> dict[str, str]:
+        """For the protocol: what sets are compared with."""
+        if self.path is None or self.statistics is None:
+            return {'FID against': 'GT, in each bin against GT of that bin; it falls with the number of pictures, so compare no bins'}
+        count = 'an unknown number of' if self.statistics.count is None else self.statistics.count
+        return {'FID against': f'{self.path.name}, {count} pictures, sha256 {sha256(self.path)}; not by bin'}
+
+    def features(self, faces: Faces) -> Features:
+        """Of a batch, for `scores`."""
+        return self.inception(faces).cpu().numpy()
+
+    def scores(self, features: Features, gt: Features, bins: Sequence[Bin]) -> tuple[float, ...]:
+        """Of each bin; against stored statistics of all pictures only, whose faces are not those of a bin. nan of less than two."""
+        if self.statistics is not None:
+            return (_distance(features, self.statistics), *[NAN] * (len(bins) - 1))
+        return tuple(_distance(features[each.members], gt[each.members]) for each in bins)
+
+
+def _distance(features: Features, other: Features | Gaussian) -> float:
+    if len(features) < 2:
+        return NAN
+    return frechet_distance(SampleGaussian(features), other if isinstance(other, Gaussian) else SampleGaussian(other))

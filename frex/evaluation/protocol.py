@@ -1,0 +1,71 @@
+"""How an evaluation was done: enough to do it again, and to see whether two are of the same pictures and networks."""
+
+import platform
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import torch
+
+from frex.evaluation.inputs import Inputs
+from frex.evaluation.listing import Facts
+from frex.evaluation.results import BILINEAR
+from frex.evaluation.summaries import RESAMPLES
+from frex.metrics.metric import Metric
+from frex.weights.places import locate, sha256
+
+PACKAGES = ('frex', 'torch', 'torchvision', 'basicsr', 'lpips', 'numpy', 'scipy', 'opencv-python')
+READING = 'OpenCV, 8 bits a channel, 3 channels, upright; networks take RGB in [-1, 1], n / 127.5 - 1'
+PAIRING = 'by relative name without suffix; NAME_00, the first face of a picture, is NAME'
+
+
+def describe_inputs(inputs: Inputs) -> dict[str, str]:
+    """Pictures and how they were matched."""
+    files = {f'files of {role}': _files(facts) for role, facts in inputs.facts.items()}
+    left_out = {f'left out of {difference.role}': str(difference) for difference in inputs.differences}
+    bilinear = {} if inputs.lq is None else {BILINEAR: 'LQ resized to the size of GT, OpenCV INTER_LINEAR'}
+    return {'pairs': f'{len(inputs.names)}, matched {PAIRING}', **left_out, **files, **bilinear, 'reading': READING}
+
+
+def describe_cameras(path: Path, bin_degrees: float) -> dict[str, str]:
+    """Where |yaw| comes from."""
+    return {'cameras': f'{path.name}, sha256 {sha256(path)}; |yaw| of view in bins of {bin_degrees:g} degrees'}
+
+
+def describe_metrics(metrics: Sequence[Metric], usable: Sequence[Metric], weights: Path | None) -> dict[str, str]:
+    """What each metric is, with the sums of the files that are used."""
+    described = {metric.title: f'{metric.protocol}; {metric.better} is better' for metric in metrics}
+    keys = dict.fromkeys(key for metric in usable for key in metric.weights)
+    paths = {key: locate(key, weights) for key in keys}
+    return described | {f'weights {key}': f'{path.name}, sha256 {sha256(path)}' for key, path in paths.items()}
+
+
+def describe_means(seed: int) -> dict[str, str]:
+    """Where means and intervals come from."""
+    return {
+        'means': 'over pictures, then over runs; spread: standard deviation of the means of runs (n - 1)',
+        'intervals': f'95 % percentile bootstrap over pictures, {RESAMPLES} resamples, seed {seed}; FID has none',
+    }
+
+
+def describe_machine(device: torch.device) -> dict[str, str]:
+    """Versions and device."""
+    name = torch.cuda.get_device_name(device) if device.type == 'cuda' else platform.processor() or platform.machine()
+    return {'versions': f'Python {platform.python_version()}, {", ".join(map(_version, PACKAGES))}', 'device': f'{device} ({name})'}
+
+
+def _version(package: str) -> str:
+    try:
+        return f'{package} {version(package)}'
+    except PackageNotFoundError:
+        return f'{package} of unknown version'
+
+
+def _files(facts: Facts) -> str:
+    sizes = Counter(f'of {width} x {height}' for width, height in facts.sizes)
+    return f'{_counted(facts.formats)}; {_counted(sizes)}; sha256 of the sorted lines "NAME SHA256" {facts.sha256}'
+
+
+def _counted(counts: Mapping[str, int]) -> str:
+    return ', '.join(f'{count} {what}' for what, count in sorted(counts.items()))

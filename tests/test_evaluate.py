@@ -1,0 +1,465 @@
+"""`frex evaluate`: which pictures are compared, what their scores come to, and how it is told."""
+
+import csv
+import hashlib
+import json
+import math
+import os
+
+import cv2
+import numpy as np
+import pytest
+import scipy.linalg
+import torch
+
+from frex.cli.main import main
+from frex.data.labels import write_labels
+from frex.errors import FRExError
+from frex.evaluation import Settings, evaluate, loading, to_csv, to_json, to_markdown
+from frex.evaluation import fid as evaluation_fid
+from frex.evaluation.cases import cases_of
+from frex.evaluation.listing import examine, list_pictures
+from frex.evaluation.loading import Pairs, batches_of
+from frex.evaluation.poses import bins_of
+from frex.evaluation.summaries import interval, summary_of
+from frex.images import read_image
+from frex.metrics.catalogue import METRICS
+from frex.metrics.gaussian import Gaussian
+from frex_arch.camera import ffhq_intrinsics, look_at, pack_camera
+
+SIZE = 24
+QUICK = Settings(metrics=('psnr',), num_workers=0, device='cpu')
+
+
+def write(path, image):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), image)
+
+
+def clean(number, size=SIZE):
+    return np.random.default_rng(number).integers(60, 190, (size, size, 3), dtype=np.uint8)
+
+
+def off_by(image, step):
+    """Every value too great by `step`, so that the PSNR is 20 log10(255 / step)."""
+    return (image + np.uint8(step)).astype(np.uint8)
+
+
+def decibels(*steps):
+    return float(np.mean([20 * math.log10(255 / step) for step in steps]))
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """Clean pictures of different formats and folders, and two methods: A is off by 2, 4, 6, 8, B by 3, 4, 5, 6."""
+    names = ('a/one.png', 'a/two.bmp', 'b/one.png', 'three.png')
+    for number, name in enumerate(names):
+        write(tmp_path / 'gt' / name, clean(number))
+        for method, first, step in (('A', 2, 2), ('B', 3, 1)):
+            write((tmp_path / method / name).with_suffix('.png'), off_by(clean(number), first + step * number))
+    return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def _no_weights(monkeypatch, tmp_path):
+    monkeypatch.setattr('frex.weights.places.places', lambda folder=None: [folder or tmp_path / 'nowhere'])
+
+
+def run(folder, *arguments, methods=('A', 'B')):
+    restored = [f'{name}={folder / name}' for name in methods]
+    command = ['evaluate', '--restored', *restored, '--gt', folder / 'gt', '--device', 'cpu', '--num_workers', '0', *arguments]
+    return main([str(argument) for argument in command])
+
+
+def labels(folder, yaw):
+    """A file of cameras that look at the middle from so many degrees, by name."""
+    angles = torch.tensor(list(yaw.values())).deg2rad()
+    cameras = pack_camera(look_at(angles, torch.zeros_like(angles), pivot=(0.0, 0.0, 0.0)), ffhq_intrinsics()[None]).tolist()
+    write_labels(folder / 'dataset.json', dict(zip(yaw, cameras, strict=True)), {})
+    return folder / 'dataset.json'
+
+
+def rows_of(evaluation):
+    return {row.name: row for row in evaluation.rows}
+
+
+def mean(evaluation, name, key='psnr', number=0):
+    return rows_of(evaluation)[name].summaries[key][number].mean
+
+
+# --- Which pictures are compared
+
+
+def test_pictures_are_matched_by_name_whatever_their_suffix_and_order(folders):
+    found = evaluate({'A': [folders / 'A'], 'B': [folders / 'B']}, folders / 'gt', settings=QUICK)
+    assert found.names == ('a/one', 'a/two', 'b/one', 'three')
+    assert mean(found, 'A') == pytest.approx(decibels(2, 4, 6, 8))
+    np.testing.assert_allclose(rows_of(found)['B'].runs[0].scores['psnr'], [decibels(step) for step in (3, 4, 5, 6)])
+
+
+def test_the_first_face_of_a_picture_is_the_picture(folders):
+    for path in sorted((folders / 'A').rglob('*.png')):
+        path.rename(path.with_name(f'{path.stem}_00.png'))
+    found = evaluate({'A': [folders / 'A']}, folders / 'gt', settings=QUICK)
+    assert mean(found, 'A') == pytest.approx(decibels(2, 4, 6, 8))
+
+
+def test_differences_are_told_both_ways(folders, capsys):
+    (folders / 'A/a/two.png').rename(folders / 'A/a/2.png')
+    (folders / 'B/three.png').unlink()
+    assert run(folders) == 1
+    told = capsys.readouterr().err
+    assert f'A ({folders / "A"}) lacks 1 of GT (a/two) and has 1 that GT lacks (a/2); B ({folders / "B"}) lacks 1 of GT (three)' in told
+    assert 'the 2 that all have with --partial' in told
+
+
+def test_partial_compares_what_all_have_and_says_what_is_left_out(folders, capsys):
+    (folders / 'B/three.png').unlink()
+    assert run(folders, '--partial', '--metrics', 'psnr', '--json', folders / 'o.json') == 0
+    assert '- left out: B' in capsys.readouterr().out
+    told = json.loads((folders / 'o.json').read_text())
+    assert told['pictures'] == ['a/one', 'a/two', 'b/one']
+    assert told['left_out'] == [{'role': 'B', 'missing': ['three'], 'extra': []}]
+    assert told['rows'][0]['summaries']['psnr'][0]['mean'] == pytest.approx(decibels(2, 4, 6))
+
+
+def test_folders_without_a_common_picture_are_refused_even_in_part(folders, capsys):
+    (folders / 'A').rename(folders / 'images')
+    (folders / 'A').mkdir()
+    (folders / 'images').rename(folders / 'A/images')
+    assert run(folders, '--partial', methods=['A']) == 1
+    assert f'give {folders / "A/images"}?' in capsys.readouterr().err
+
+
+def test_two_pictures_of_one_name_are_refused(folders, capsys):
+    write(folders / 'A/three.jpg', clean(3))
+    assert run(folders) == 1
+    assert 'three.jpg, three.png, which have one name' in capsys.readouterr().err
+
+
+def test_nothing_is_resized_unasked(folders, capsys):
+    write(folders / 'B/b/one.png', clean(2, 2 * SIZE))
+    assert run(folders, '--json', folders / 'o.json') == 1
+    told = capsys.readouterr().err
+    assert f'{folders / "B/b/one.png"}: is 48 x 48, its clean picture {folders / "gt/b/one.png"} 24 x 24 (1 of 4 pictures of B)' in told
+    assert not (folders / 'o.json').exists()
+
+
+def test_a_picture_that_lies_on_its_side_is_measured_upright(tmp_path):
+    upright = cv2.imencode('.jpg', np.zeros((20, 30, 3), np.uint8))[1].tobytes()
+    # An APP1 segment whose only entry is orientation 6.
+    exif = b'Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0'
+    (tmp_path / 'turned.jpg').write_bytes(upright[:2] + b'\xff\xe1' + (len(exif) + 2).to_bytes(2, 'big') + exif + upright[2:])
+    facts = examine(list_pictures('GT', tmp_path), ['turned'])
+    assert facts.sizes == (read_image(tmp_path / 'turned.jpg').shape[1::-1],) == ((20, 30),)
+
+
+@pytest.mark.parametrize('kept', [0, 7, 45, 900])
+def test_a_damaged_picture_is_named_before_anything_is_calculated(folders, capsys, kept):
+    (folders / 'A/three.png').write_bytes((folders / 'A/three.png').read_bytes()[:kept])
+    assert run(folders) == 1
+    assert f'{folders / "A/three.png"}: cannot be read as a picture' in capsys.readouterr().err
+
+
+def test_a_worker_names_a_picture_that_it_cannot_read(folders):
+    (folders / 'A/three.png').write_bytes(b'no picture')
+    pairs = Pairs([folders / 'A/three.png'], [folders / 'gt/three.png'], False, (), None)
+    with pytest.raises(FRExError, match=r'^\S*A/three\.png: not a picture, or a damaged one$'):
+        list(batches_of(pairs, batch_size=1, num_workers=1))
+
+
+# --- Scores
+
+
+def test_gt_is_always_there_and_bilinear_where_there_are_degraded_pictures(folders):
+    for name in ('a/one', 'a/two', 'b/one', 'three'):
+        write(folders / 'lq' / f'{name}.png', clean(9, 7))
+    plain = evaluate({'A': [folders / 'A']}, folders / 'gt', settings=QUICK)
+    assert [row.name for row in plain.rows] == ['A', 'GT']
+    assert mean(plain, 'GT') == math.inf
+    found = evaluate({'A': [folders / 'A']}, folders / 'gt', folders / 'lq', settings=QUICK)
+    assert [(row.name, row.is_reference) for row in found.rows] == [('bilinear', True), ('A', False), ('GT', True)]
+    grown = cv2.resize(clean(9, 7), (SIZE, SIZE), interpolation=cv2.INTER_LINEAR).astype(float)
+    errors = [np.mean((grown - clean(number)) ** 2) for number in range(4)]
+    assert mean(found, 'bilinear') == pytest.approx(np.mean([10 * np.log10(255**2 / error) for error in errors]))
+
+
+def test_runs_of_one_method_are_averaged_with_their_spread(folders, capsys):
+    found = evaluate({'both': [folders / 'A', folders / 'B']}, folders / 'gt', settings=QUICK)
+    means = [decibels(2, 4, 6, 8), decibels(3, 4, 5, 6)]
+    assert mean(found, 'both') == pytest.approx(np.mean(means))
+    assert rows_of(found)['both'].summaries['psnr'][0].spread == pytest.approx(np.std(means, ddof=1))
+    assert f'{np.mean(means):.2f} ± {np.std(means, ddof=1):.2f}' in to_markdown(found)
+    arguments = ['--restored', f'both={folders / "A"}', '--restored', f'both={folders / "B"}', '--gt', str(folders / 'gt')]
+    assert main(['evaluate', *arguments, '--metrics', 'psnr', '--device', 'cpu', '--num_workers', '0']) == 0
+    assert f'{np.mean(means):.2f} ± {np.std(means, ddof=1):.2f}' in capsys.readouterr().out
+
+
+def test_scores_do_not_depend_on_batches_and_processes(tmp_path):
+    for number, size in enumerate((200, 200, 210, 200, 210)):
+        texture = cv2.GaussianBlur(clean(number, size), (0, 0), 1.5)
+        write(tmp_path / 'gt' / f'{number}.png', texture)
+        write(tmp_path / 'A' / f'{number}.png', off_by(texture, number + 1))
+    metrics = ('psnr', 'ssim', 'niqe')
+    alone, many = (
+        rows_of(
+            evaluate(
+                {'A': [tmp_path / 'A']}, tmp_path / 'gt', settings=Settings(metrics, device='cpu', batch_size=size, num_workers=workers)
+            )
+        )
+        for size, workers in ((1, 0), (4, 2))
+    )
+    for key in metrics:
+        np.testing.assert_allclose(alone['A'].runs[0].scores[key], many['A'].runs[0].scores[key], rtol=1e-12)
+    assert np.isfinite(alone['GT'].runs[0].scores['niqe']).all()
+
+
+def test_a_few_pictures_are_in_memory_at_a_time(tmp_path, monkeypatch):
+    read = []
+    monkeypatch.setattr(loading, 'read_image', lambda path: read.append(path) or clean(0))
+    files, clean_files = ([tmp_path / kind / f'{number}.png' for number in range(3000)] for kind in ('A', 'gt'))
+    batches = batches_of(Pairs(files, clean_files, False, (), None), batch_size=4, num_workers=0)
+    for number in range(1, 4):
+        assert len(next(batches)) == 4
+        assert len(read) == 8 * number
+
+
+def test_the_interval_of_a_mean_is_that_of_statistics():
+    scores = np.random.default_rng(1).normal(20, 3, 2000)
+    low, high = interval(scores, seed=0)
+    reach = 1.96 * scores.std(ddof=1) / np.sqrt(len(scores))
+    assert (low, high) == pytest.approx((scores.mean() - reach, scores.mean() + reach), abs=0.15 * reach)
+    assert interval(scores, seed=0) == (low, high)
+    assert interval(scores, seed=1) != (low, high)
+
+
+def test_what_cannot_be_said_is_nan():
+    assert np.isnan(interval(np.array([1.0]), 0)).all()
+    assert np.isnan(interval(np.array([1.0, np.inf]), 0)).all()
+    summary = summary_of(np.array([[1.0, np.nan, 3.0], [2.0, np.nan, np.nan]]), 0)
+    assert (summary.mean, summary.unscored) == (2.0, 2)
+    assert summary.spread == 0
+    nothing = summary_of(np.array([[np.nan, np.nan]]), 0)
+    assert np.isnan([nothing.mean, nothing.low, nothing.high, nothing.spread]).all()
+
+
+def test_a_metric_without_its_weights_is_a_named_gap(folders, capsys):
+    assert run(folders, '--metrics', 'psnr', 'lpips') == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.startswith('- LPIPS: -, vgg16-397923af.pth is missing; get it with: frex weights download vgg16') for line in lines)
+    row = next(line for line in lines if line.startswith('| A '))
+    assert row.split('|')[3].strip() == '-'
+
+
+# --- By yaw
+
+
+def test_bins_of_yaw_hold_the_faces_that_are_turned_so_far(folders):
+    yaw = {'a/one.jpg': 3.0, 'a/two.jpg': -29.0, 'b/one.jpg': 31.0, 'three.jpg': 14.0, 'not/here.jpg': 80.0}
+    found = evaluate({'A': [folders / 'A']}, folders / 'gt', cameras=labels(folders, yaw), settings=QUICK)
+    np.testing.assert_allclose(found.yaw, [3, 29, 31, 14], atol=1e-3)
+    assert [(each.title, each.count) for each in found.bins] == [('all', 4), ('0-15', 2), ('15-30', 1), ('30-45', 1)]
+    steps = ((2, 4, 6, 8), (2, 8), (4,), (6,))
+    for number, expected in enumerate(steps):
+        assert mean(found, 'A', number=number) == pytest.approx(decibels(*expected))
+
+
+def test_bins_without_pictures_are_told_as_such():
+    bins = bins_of(np.array([5.0, 45.0]), 2, 15)
+    assert [(each.title, each.count) for each in bins] == [('all', 2), ('0-15', 1), ('15-30', 0), ('30-45', 0), ('45-60', 1)]
+
+
+def test_faces_without_a_camera_are_refused(folders, capsys):
+    cameras = labels(folders, {'a/one.png': 0.0, 'b/one.png': 0.0})
+    assert run(folders, '--cameras', cameras) == 1
+    assert f'--cameras: {cameras} has no label for 2 of 4 pictures, first a/two' in capsys.readouterr().err
+
+
+# --- FID
+
+
+class MeanColour:
+    """In Inception's place: 4 features a picture."""
+
+    features = 4
+    sha256 = None
+
+    @classmethod
+    def from_weights(cls, weights, device):
+        return cls()
+
+    def __call__(self, faces):
+        return torch.cat([faces.mean(dim=(2, 3)), faces.std(dim=(1, 2, 3))[:, None]], dim=1)
+
+
+@pytest.fixture
+def fid_set(tmp_path, monkeypatch):
+    """Twelve pairs, the first seven frontal; their features by folder."""
+    monkeypatch.setattr(evaluation_fid, 'Inception', MeanColour)
+    monkeypatch.setattr('frex.metrics.metric.Metric.missing', lambda metric, weights: None)
+    monkeypatch.setattr('frex.evaluation.evaluating.describe_metrics', lambda *_: {})
+    rng = np.random.default_rng(0)
+    features = {'gt': [], 'A': []}
+    for number in range(12):
+        for folder in features:
+            image = rng.integers(0, 256, (6, 6, 3), dtype=np.uint8)
+            write(tmp_path / folder / f'{number:02d}.png', image)
+            values = image[:, :, ::-1].astype(float) / 127.5 - 1
+            features[folder].append([*values.mean(axis=(0, 1)), values.std(ddof=1)])
+    return tmp_path, {folder: np.array(rows) for folder, rows in features.items()}
+
+
+def frechet(first, second):
+    """As the paper of FID writes it, by scipy's root of a matrix."""
+    covariances = [np.cov(features, rowvar=False) for features in (first, second)]
+    root = scipy.linalg.sqrtm(covariances[0] @ covariances[1]).real
+    between = np.sum((first.mean(axis=0) - second.mean(axis=0)) ** 2)
+    return between + np.trace(covariances[0] + covariances[1] - 2 * root)
+
+
+def test_fid_is_that_of_the_pictures_of_each_bin(fid_set):
+    folder, features = fid_set
+    cameras = labels(folder, {f'{number:02d}.png': 0.0 if number < 7 else 20.0 for number in range(12)})
+    found = evaluate({'A': [folder / 'A']}, folder / 'gt', cameras=cameras, settings=Settings(('fid',), num_workers=0, device='cpu'))
+    for number, part in enumerate((slice(None), slice(7), slice(7, None))):
+        assert mean(found, 'A', 'fid', number) == pytest.approx(frechet(features['A'][part], features['gt'][part]), rel=1e-4)
+        assert mean(found, 'GT', 'fid', number) == pytest.approx(0, abs=1e-6)
+
+
+def test_fid_of_fewer_pictures_than_features_is_the_same_in_its_quick_form():
+    features = np.random.default_rng(0).normal(size=(2, 9, 30)).astype(np.float32)
+    quick, other = (evaluation_fid.SampleGaussian(each) for each in features)
+    slow = Gaussian(np.mean(features[0], axis=0, dtype=float), np.cov(features[0].astype(float), rowvar=False))
+    assert quick.factor.shape == (30, 9)
+    assert evaluation_fid.frechet_distance(quick, other) == pytest.approx(evaluation_fid.frechet_distance(slow, other), rel=1e-6)
+
+
+def test_fid_against_stored_statistics_is_of_all_pictures(fid_set):
+    folder, features = fid_set
+    stored = np.random.default_rng(5).normal(size=(50, 4))
+    Gaussian(stored.mean(axis=0), np.cov(stored, rowvar=False), 50).save(folder / 'stored.npz')
+    cameras = labels(folder, {f'{number:02d}.png': 0.0 for number in range(12)})
+    settings = Settings(('fid',), fid_statistics=folder / 'stored.npz', num_workers=0, device='cpu')
+    found = evaluate({'A': [folder / 'A']}, folder / 'gt', cameras=cameras, settings=settings)
+    assert mean(found, 'A', 'fid') == pytest.approx(frechet(features['A'], stored), rel=1e-4)
+    assert mean(found, 'GT', 'fid') == pytest.approx(frechet(features['gt'], stored), rel=1e-4)
+    assert math.isnan(mean(found, 'A', 'fid', 1))
+    assert found.protocol['FID against'].startswith('stored.npz, 50 pictures, sha256 ')
+
+
+# --- What is told
+
+
+def test_the_best_is_bold_and_the_second_underlined(folders):
+    write_third = {'a/one': 1, 'a/two': 2, 'b/one': 3, 'three': 4}
+    for number, (name, step) in enumerate(write_third.items()):
+        write(folders / 'C' / f'{name}.png', off_by(clean(number), step))
+    found = evaluate({name: [folders / name] for name in 'ABC'}, folders / 'gt', settings=QUICK)
+    cells = {line.split('|')[1].strip(): line.split('|')[2].strip() for line in to_markdown(found).splitlines()[2:8]}
+    assert cells['C'] == f'**{decibels(1, 2, 3, 4):.2f}**'
+    assert cells['A'] == f'{decibels(2, 4, 6, 8):.2f}'
+    assert cells['B'] == f'<u>{decibels(3, 4, 5, 6):.2f}</u>'
+    assert cells['GT'] == '∞'
+
+
+def test_a_method_alone_is_not_the_best(folders):
+    assert '**' not in to_markdown(evaluate({'A': [folders / 'A']}, folders / 'gt', settings=QUICK))
+
+
+def test_the_protocol_knows_the_files(folders):
+    files = {'a/one': 'a/one.png', 'a/two': 'a/two.bmp', 'b/one': 'b/one.png', 'three': 'three.png'}
+    sums = {name: hashlib.sha256((folders / 'gt' / file).read_bytes()).hexdigest() for name, file in files.items()}
+    expected = hashlib.sha256(''.join(f'{name} {sums[name]}\n' for name in sorted(sums)).encode()).hexdigest()
+    before = evaluate({'A': [folders / 'A']}, folders / 'gt', settings=QUICK).protocol
+    assert before['files of GT'] == f'1 bmp, 3 png; 4 of 24 x 24; sha256 of the sorted lines "NAME SHA256" {expected}'
+    assert METRICS['psnr'].protocol in before['PSNR']
+    write(folders / 'A/three.png', clean(3))
+    after = evaluate({'A': [folders / 'A']}, folders / 'gt', settings=QUICK).protocol
+    assert {topic for topic in before if before[topic] != after[topic]} == {'files of A'}
+
+
+def test_json_and_csv_tell_what_the_table_tells(folders):
+    found = evaluate({'A': [folders / 'A']}, folders / 'gt', settings=QUICK)
+    told = json.loads(to_json(found))
+    assert told['rows'][0]['runs'][0]['scores']['psnr'] == pytest.approx([decibels(step) for step in (2, 4, 6, 8)])
+    assert told['rows'][1]['summaries']['psnr'][0]['mean'] == 'inf'
+    assert told['rows'][1]['summaries']['psnr'][0]['low'] is None
+    line = next(csv.DictReader(to_csv(found).splitlines()))
+    assert (line['method'], line['metric'], line['yaw'], line['pictures']) == ('A', 'psnr', 'all', '4')
+    assert float(line['mean']) == mean(found, 'A')
+    assert line['spread'] == ''
+
+
+def test_the_cost_of_a_run_is_a_column(folders):
+    record = {'seconds_a_face': 0.25, 'timing': 'command', 'peak_memory_bytes': {'host': 300 << 20, 'GPU': 5 << 20}}
+    (folders / 'A/run.json').write_text(json.dumps(record))
+    (folders / 'B').rename(folders / 'images')
+    (folders / 'B').mkdir()
+    (folders / 'images').rename(folders / 'B/images')
+    (folders / 'B/run.json').write_text(json.dumps({'seconds_a_face': 0.5, 'peak_memory_bytes': {'host': 100 << 20}}))
+    found = evaluate({'A': [folders / 'A'], 'B': [folders / 'B/images']}, folders / 'gt', settings=QUICK)
+    table = [[cell.strip() for cell in line.strip('|').split('|')] for line in to_markdown(found).splitlines()[2:7]]
+    assert table[0][2:] == ['s/face', 'host MiB', 'GPU MiB']
+    assert [row[2:] for row in table[2:]] == [['0.250', '300', '5'], ['0.500', '100', '-'], ['-', '-', '-']]
+    assert '- s/face: of the whole command, starting and loading included: A' in to_markdown(found)
+
+
+def test_a_damaged_record_is_named_before_anything_is_calculated(folders, capsys):
+    (folders / 'A/run.json').write_text('[]')
+    assert run(folders) == 1
+    assert f'{folders / "A/run.json"}: not the record of a run' in capsys.readouterr().err
+
+
+def test_cases_are_the_worst_and_the_best():
+    scores = np.array([5.0, 1.0, np.nan, 4.0, 2.0, 3.0])
+    assert cases_of(scores, METRICS['psnr']) == ([1, 4], [0, 3])
+    assert cases_of(scores, METRICS['lpips']) == ([0, 3], [1, 4])
+    assert cases_of(np.array([7.0]), METRICS['psnr']) == ([0], [])
+
+
+def test_everything_is_written_where_it_is_asked_for(folders, capsys):
+    cameras = labels(folders, {'a/one.png': 3.0, 'a/two.png': 29.0, 'b/one.png': 31.0, 'three.png': 14.0})
+    outputs = ('--json', folders / 'o.json', '--csv', folders / 'o.csv', '--markdown', folders / 'o.md', '--plots', folders / 'plots')
+    assert run(folders, '--metrics', 'psnr', '--cameras', cameras, *outputs) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith((folders / 'o.md').read_text())
+    assert sorted(os.listdir(folders / 'plots')) == ['cases_A_by_psnr.jpg', 'cases_B_by_psnr.jpg', 'scores.png', 'yaw.png']
+    # Two worst and two best, with A, B and GT.
+    assert read_image(folders / 'plots/cases_A_by_psnr.jpg').shape == (4 * 184, 3 * 166, 3)
+    assert read_image(folders / 'plots/yaw.png').std() > 10
+
+
+def test_what_is_there_is_kept_unless_asked(folders, capsys):
+    (folders / 'o.csv').write_text('mine')
+    assert run(folders, '--metrics', 'psnr', '--csv', folders / 'o.csv') == 1
+    assert 'is there already' in capsys.readouterr().err
+    assert (folders / 'o.csv').read_text() == 'mine'
+    assert run(folders, '--metrics', 'psnr', '--csv', folders / 'o.csv', '--overwrite') == 0
+    assert (folders / 'o.csv').read_text().startswith('method,')
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'told'),
+    [
+        (('--metrics', 'lpip'), "--metrics lpip: unknown; did you mean 'lpips'?"),
+        (('--restored', 'folder'), '--restored folder: NAME=FOLDER is needed'),
+        (('--restored', 'gt=x'), '--restored gt: gt is a row of its own'),
+        (('--restored', 'a/b=x'), "--restored 'a/b': a name is needed"),
+        (('--batch_size', '0'), '--batch_size 0: at least 1 is needed'),
+        (('--bin_degrees', 'nan'), '--bin_degrees nan: at least 1 is needed'),
+        (('--metrics', 'psnr', '--fid_statistics', 'x.pth'), '--fid_statistics: FID is not among the --metrics'),
+        (('--csv', '/nowhere/o.csv'), 'no folder /nowhere'),
+        (('--cameras', 'none.json'), 'none.json cannot be read'),
+        (('--lq', 'none'), 'LQ: no folder none'),
+    ],
+)
+def test_wrong_settings_are_told_in_one_line(folders, capsys, arguments, told):
+    assert run(folders, *arguments) == 1
+    error = capsys.readouterr().err
+    assert told in error
+    assert error.count('\n') == 1
+
+
+def test_a_wrong_setting_is_an_error_in_python_too():
+    with pytest.raises(FRExError, match='--num_workers -1'):
+        Settings(num_workers=-1)
