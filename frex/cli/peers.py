@@ -1,0 +1,43 @@
+"""`frex peers`: other methods on the same faces."""
+
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+from typing import Any
+
+EXAMPLE = (
+    'example: frex peers -i lq -o results --method frex=frex:net_g_latest.pth --method gfpgan=gfpgan:GFPGANv1.4.pth '
+    '--command "codeformer=cd CodeFormer && python inference_codeformer.py -w 0.5 --has_aligned -i {input} -o {output}"'
+)
+
+
+def add_command(commands: Any) -> None:
+    """Add `peers` to an argparse sub-command group."""
+    what = 'restore aligned faces with several methods, and take their time and memory'
+    parser: ArgumentParser = commands.add_parser('peers', help=what, description=what, epilog=EXAMPLE, allow_abbrev=False)
+    parser.add_argument('-i', '--input', required=True, type=Path, metavar='DIR', help='degraded faces in FFHQ alignment')
+    parser.add_argument('-o', '--output', required=True, type=Path, metavar='DIR', help='gets NAME/images and NAME/run.json')
+    parser.add_argument(
+        '--method',
+        default=[],
+        nargs='+',
+        action='extend',
+        metavar='NAME=KIND[:FILE]',
+        help='a network; KIND: frex, gfpgan, restoreformer (the last two need the package gfpgan)',
+    )
+    parser.add_argument(
+        '--command',
+        default=[],
+        nargs='+',
+        action='extend',
+        metavar='NAME=LINE',
+        help="any other method, a line for the shell with {input} and {output}; run as it stands, so use no stranger's",
+    )
+    parser.add_argument('--weights', type=Path, metavar='DIR', help='where files that are not named are searched for first')
+    parser.add_argument('--device', default='auto', help='of networks: auto, cpu, cuda or cuda:N (default: auto)')
+    parser.set_defaults(run=_peers)
+
+
+def _peers(args: Namespace) -> int:
+    from frex.peers import comparing
+
+    return comparing.run(args)

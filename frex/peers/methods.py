@@ -1,0 +1,97 @@
+"""What is run: networks that this process can load, and commands of other projects."""
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from frex.errors import FRExError, nearest
+from frex.weights.places import places, sha256
+
+# The kinds of networks, and the file that each is looked for in where none is named.
+USUAL_FILES = {'frex': None, 'gfpgan': 'GFPGANv1.4.pth', 'restoreformer': 'RestoreFormer.pth'}
+
+NAME = re.compile(r'\w[\w.+-]*')
+
+
+@dataclass(frozen=True)
+class NetworkMethod:
+    """A network of `kind`, a key of `USUAL_FILES`, with the weights of `model`."""
+
+    name: str
+    kind: str
+    model: Path
+
+    def settings(self) -> dict[str, str]:
+        """What must be the same for results to be kept."""
+        return {'kind': self.kind, 'model': self.model.name, 'model_sha256': sha256(self.model)}
+
+
+@dataclass(frozen=True)
+class CommandMethod:
+    """A line for the shell, with `{input}` and `{output}` in the places of two folders."""
+
+    name: str
+    command: str
+
+    def settings(self) -> dict[str, str]:
+        """What must be the same for results to be kept."""
+        return {'kind': 'command', 'command': self.command}
+
+
+Method = NetworkMethod | CommandMethod
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Why a method cannot be run."""
+
+    name: str
+    reason: str
+
+
+def read_methods(networks: Sequence[str], commands: Sequence[str], weights: Path | None) -> list[Method | Problem]:
+    """The methods of `NAME=KIND[:FILE]` and of `NAME=COMMAND`, in this order; without its file one is a `Problem`.
+
+    A file that is not named is searched for in `weights` and where `frex weights` and GFPGAN look. Raises FRExError where an
+    entry is of another form, and for a name that is given twice.
+    """
+    if not networks and not commands:
+        raise FRExError('nothing to run: give --method NAME=KIND[:FILE] or --command "NAME=... {input} {output}"')
+    methods: list[Method | Problem] = [_network(*_named(entry, '--method', 'NAME=KIND[:FILE]'), weights) for entry in networks]
+    methods += [_command(*_named(entry, '--command', 'NAME=COMMAND')) for entry in commands]
+    # Some file systems take capital and small letters for the same.
+    names = [method.name.lower() for method in methods]
+    for name in names:
+        if names.count(name) > 1:
+            raise FRExError(f'{name}: given twice; each method has a name, and a folder, of its own')
+    return methods
+
+
+def _named(entry: str, flag: str, form: str) -> tuple[str, str]:
+    name, equals, value = entry.partition('=')
+    if not equals or not NAME.fullmatch(name) or not value.strip():
+        raise FRExError(f'{flag}: {entry!r} is not of the form {form}; a name has letters, digits and any of _ . + -')
+    return name, value
+
+
+def _network(name: str, value: str, weights: Path | None) -> NetworkMethod | Problem:
+    kind, _, file = value.partition(':')
+    if kind not in USUAL_FILES:
+        raise FRExError(f'--method: {name}: no kind {kind!r} of network; {nearest(kind, list(USUAL_FILES))}; others run by --command')
+    usual = USUAL_FILES[kind]
+    if not file and usual is None:
+        raise FRExError(f'--method: {name}: {kind} needs its checkpoint, as in {name}={kind}:FILE')
+    candidates = [Path(file).expanduser()] if file else [place / str(usual) for place in places(weights)]
+    for path in candidates:
+        if os.path.isfile(path):
+            return NetworkMethod(name, kind, path)
+    return Problem(name, f'no file {file}' if file else f'{usual} is not there; name the file, as in {name}={kind}:FILE')
+
+
+def _command(name: str, value: str) -> CommandMethod:
+    for place in ('{input}', '{output}'):
+        if place not in value:
+            raise FRExError(f'--command: {name}: {place} is missing; it stands for a folder of pictures')
+    return CommandMethod(name, value)

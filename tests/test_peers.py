@@ -1,0 +1,338 @@
+"""Other methods beside FREx: adapters that do what their own project does, records of every run, and failures that stop no other."""
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import PurePosixPath
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from tiny import faces as random_faces
+
+from frex import compat
+from frex.cli.main import main
+from frex.errors import FRExError
+from frex.images import read_image, write_image
+from frex.peers import comparing, network_run
+from frex.peers.command_run import chosen, run_command
+from frex.peers.face_folder import FaceFolder, result_name
+from frex.peers.methods import CommandMethod, NetworkMethod, Problem, read_methods
+from frex.peers.network_run import run_network, seed_of
+from frex.peers.networks import CLEAN, load_gfpgan, load_restoreformer
+from frex.restore import FaceRestorer
+from frex.tensors import to_images
+
+CPU = torch.device('cpu')
+
+
+@pytest.fixture
+def lq(tmp_path):
+    """Three faces, one in a sub-folder."""
+    folder = tmp_path / 'lq'
+    for name, image in zip(('b.png', 'a.jpg', 'sub/a.png'), to_images(random_faces(3)), strict=True):
+        write_image(folder / name, cv2.resize(image[:8, :8], (64, 64), interpolation=cv2.INTER_CUBIC))
+    return folder
+
+
+def peers(lq, output, *more):
+    return main(['peers', '-i', str(lq), '-o', str(output), '--device', 'cpu', *more])
+
+
+def record(path):
+    return json.loads(path.read_text())
+
+
+# --- Networks
+
+
+class Helper:
+    """What GFPGANer asks of facexlib's FaceRestoreHelper for an aligned face; the real one downloads a detector."""
+
+    def __init__(self, *args, **kwargs):
+        self.clean_all()
+
+    def clean_all(self):
+        self.cropped_faces, self.restored_faces = [], []
+
+    def add_restored_face(self, face):
+        self.restored_faces.append(face)
+
+
+def make_small(monkeypatch, network, **small):
+    """`network` keeps its class and has other sizes than it is asked for."""
+    build = network.__init__
+    monkeypatch.setattr(network, '__init__', lambda self, **given: build(self, **given | small))
+
+
+@pytest.fixture
+def small_gfpgan(monkeypatch, tmp_path):
+    """GFPGAN's package with few channels, and random weights of both networks."""
+    compat.install()
+    pytest.importorskip('gfpgan')
+    utils = importlib.import_module('gfpgan.utils')
+    clean = importlib.import_module('gfpgan.archs.gfpganv1_clean_arch').GFPGANv1Clean
+    former = importlib.import_module('gfpgan.archs.restoreformer_arch').RestoreFormer
+    monkeypatch.setattr(utils, 'FaceRestoreHelper', Helper)
+    make_small(monkeypatch, clean, narrow=1 / 16, num_style_feat=32)
+    make_small(monkeypatch, former, n_embed=8, ch=32, ch_mult=(1,) * 6, num_res_blocks=1)
+    torch.manual_seed(0)
+    state = clean(**CLEAN).state_dict()
+    # Else noise has no weight.
+    state |= {name: torch.full_like(value, 0.5) for name, value in state.items() if name.startswith('stylegan') and value.shape == (1,)}
+    torch.save({'params_ema': state}, tmp_path / 'clean.pth')
+    torch.save({'params': former().state_dict()}, tmp_path / 'RestoreFormer.pth')
+    return utils.GFPGANer
+
+
+@pytest.mark.parametrize(('arch', 'load'), [('clean', load_gfpgan), ('RestoreFormer', load_restoreformer)])
+def test_an_adapter_gives_the_bytes_that_gfpganer_gives(arch, load, small_gfpgan, tmp_path, lq):
+    face = cv2.resize(read_image(lq / 'b.png'), (300, 300))
+    restore = load(tmp_path / f'{arch}.pth', CPU)
+    theirs = small_gfpgan(str(tmp_path / f'{arch}.pth'), arch=arch, device=CPU)
+    torch.manual_seed(7)
+    _, (expected,), _ = theirs.enhance(face, has_aligned=True)
+    assert expected.std() > 1
+    np.testing.assert_array_equal(restore(face, 7), expected)
+
+
+def test_gfpgans_noise_is_that_of_the_seed(small_gfpgan, tmp_path):
+    restore = load_gfpgan(tmp_path / 'clean.pth', CPU)
+    face = np.full((512, 512, 3), 128, np.uint8)
+    first = restore(face, 1)
+    assert (first != restore(face, 2)).any()
+    np.testing.assert_array_equal(first, restore(face, 1))
+
+
+def test_weights_of_another_network_are_refused(small_gfpgan, tmp_path):
+    with pytest.raises(FRExError, match=r'clean\.pth: the weights do not fit RestoreFormer: .* missing'):
+        load_restoreformer(tmp_path / 'clean.pth', CPU)
+
+
+def test_a_missing_package_is_named_with_the_command_that_installs_it(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, 'gfpgan', None)
+    for module in [name for name in sys.modules if name.startswith('gfpgan.')]:
+        monkeypatch.delitem(sys.modules, module)
+    with pytest.raises(FRExError, match=r"GFPGANv1Clean needs the package gfpgan.*: pip install 'frex\[peers\]'"):
+        load_gfpgan(tmp_path / 'GFPGANv1.4.pth', CPU)
+
+
+@pytest.fixture
+def inverting(monkeypatch, tmp_path):
+    """A network that inverts a face, as a method; it keeps the seeds that it was given."""
+    seeds = []
+
+    def load(model, device):
+        return lambda image, seed: seeds.append(seed) or 255 - image
+
+    monkeypatch.setitem(network_run.LOADERS, 'frex', load)
+    (tmp_path / 'model.pth').write_bytes(b'weights')
+    return NetworkMethod('inverted', 'frex', tmp_path / 'model.pth'), seeds
+
+
+def test_a_bad_picture_stops_no_other(lq, tmp_path, inverting):
+    (lq / 'a.jpg').write_bytes(b'no picture')
+    write_image(lq / 'wide.png', np.zeros((8, 16, 3), np.uint8))
+    run = run_network(inverting[0], FaceFolder.open(lq, '-i'), tmp_path / 'images', 'cpu')
+    assert list(run.missing) == ['a.jpg', 'wide.png']
+    assert 'not a picture' in run.missing['a.jpg']
+    assert '16 x 8 is not square' in run.missing['wide.png']
+    assert (run.faces, run.timed) == (4, 2)
+    np.testing.assert_array_equal(read_image(tmp_path / 'images/sub/a.png'), 255 - read_image(lq / 'sub/a.png'))
+
+
+def test_a_broken_off_run_goes_on_and_tells_how_many_faces_it_timed(lq, tmp_path, inverting):
+    method, seeds = inverting
+    write_image(tmp_path / 'images/a.png', np.zeros((64, 64, 3), np.uint8))
+    run = run_network(method, FaceFolder.open(lq, '-i'), tmp_path / 'images', 'cpu')
+    assert (run.faces, run.timed) == (3, 2)
+    # The first goes through twice, to warm up, and each has the seed of its name whatever came before.
+    assert seeds == [seed_of('b.png'), seed_of('b.png'), seed_of('sub/a.png')]
+    assert not read_image(tmp_path / 'images/a.png').any()
+    assert run.seconds_a_face == pytest.approx(run.seconds.restoring / 2)
+
+
+def test_peak_memory_is_that_of_the_process_alone():
+    code = "from frex.peers.measuring import own_peak_memory\nheld = b'1' * 200_000_000\ndel held\nprint(own_peak_memory()['host'])"
+    peak = int(subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True).stdout)
+    # This process holds torch.
+    assert 200_000_000 < peak < 300_000_000
+
+
+# --- Commands
+
+
+def run_line(line, lq, tmp_path):
+    return run_command(CommandMethod('other', line), FaceFolder.open(lq, '-i'), tmp_path / 'other/images')
+
+
+def test_a_command_meets_a_flat_folder_of_pictures_alone_and_its_results_get_their_names_back(lq, tmp_path):
+    (lq / 'dataset.json').write_text('{}')
+    run = run_line(f'ls {{input}} > {tmp_path}/seen && mkdir {{output}}/deep && cp {{input}}/* {{output}}/deep', lq, tmp_path)
+    assert (tmp_path / 'seen').read_text().split() == ['a.jpg', 'b.png', 'sub--a.png']
+    for name in ('a.jpg', 'b.png', 'sub/a.png'):
+        np.testing.assert_array_equal(read_image(tmp_path / 'other/images' / result_name(name)), read_image(lq / name))
+    assert run.missing == {}
+    assert (run.timing, run.seconds.loading) == ('command', None)
+    assert run.seconds_a_face == pytest.approx(run.seconds.total / 3)
+    assert run.peak_memory_bytes['host'] > 0
+    # Nothing but the results stays.
+    assert [path.name for path in (tmp_path / 'other').iterdir()] == ['images']
+
+
+def test_faces_without_a_result_are_named(lq, tmp_path):
+    run = run_line('cp {input}/b.png {output}', lq, tmp_path)
+    assert run.missing == {'a.jpg': 'the command made no picture a', 'sub/a.png': 'the command made no picture sub--a'}
+
+
+@pytest.mark.parametrize(
+    ('line', 'message'),
+    [('exit 3 # {input} {output}', 'ended with status 3'), ('true {input} {output}', r'no picture in \{output\}')],
+)
+def test_a_command_that_fails_is_told(line, message, lq, tmp_path):
+    with pytest.raises(FRExError, match=message):
+        run_line(line, lq, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ('made', 'taken'),
+    [
+        (['face.png'], 'face.png'),
+        (['cmp/face.png', 'restored_faces/face.jpg'], 'restored_faces/face.jpg'),
+        # GFPGAN's own script.
+        (
+            ['cmp/face_00.png', 'cropped_faces/face_00.png', 'restored_faces/face_00.png', 'restored_imgs/face.png'],
+            'restored_faces/face_00.png',
+        ),
+        (['face_00.png'], None),
+        (['face2.png'], None),
+        (['one/face.png', 'two/face.png'], None),
+    ],
+)
+def test_the_result_of_a_face_is_the_one_of_its_name(made, taken):
+    by_stem = {}
+    for path in map(PurePosixPath, made):
+        by_stem.setdefault(path.stem, []).append(path)
+    if taken is None:
+        with pytest.raises(FRExError, match=r'the command made (no picture|several pictures)'):
+            chosen('face', by_stem)
+    else:
+        assert str(chosen('face', by_stem)) == taken
+
+
+# --- What is asked for
+
+
+@pytest.mark.parametrize(
+    ('networks', 'commands', 'message'),
+    [
+        ([], [], 'nothing to run'),
+        (['frex'], [], "--method: 'frex' is not of the form"),
+        (['a/b=gfpgan'], [], 'is not of the form'),
+        (['g=gfpgn:x.pth'], [], "did you mean 'gfpgan'"),
+        (['f=frex'], [], 'f=frex:FILE'),
+        (['a=gfpgan'], ['A=cp {input} {output}'], 'a: given twice'),
+        ([], ['c=cp {input} there'], r'\{output\} is missing'),
+    ],
+)
+def test_what_is_asked_wrongly_is_told(networks, commands, message):
+    with pytest.raises(FRExError, match=message):
+        read_methods(networks, commands, None)
+
+
+def test_a_file_that_is_not_named_is_found_where_weights_are(tmp_path):
+    (tmp_path / 'RestoreFormer.pth').write_bytes(b'weights')
+    found, absent = read_methods(['r=restoreformer', 'g=gfpgan:nowhere.pth'], [], tmp_path)
+    assert found == NetworkMethod('r', 'restoreformer', tmp_path / 'RestoreFormer.pth')
+    assert absent == Problem('g', 'no file nowhere.pth')
+
+
+# --- The command line
+
+
+def test_methods_run_one_after_the_other_and_one_that_fails_stops_no_other(lq, tmp_path, checkpoint, capfd):
+    output = tmp_path / 'results'
+    lines = ['bad=exit 3 # {input} {output}', 'copy=cp {input}/* {output}']
+    asked = ['--method', 'absent=gfpgan:nowhere.pth', f'ours=frex:{checkpoint}', '--command', *lines]
+    assert peers(lq, output, *asked) == 1
+    told = capfd.readouterr()
+    assert 'absent: no file nowhere.pth' in told.err
+    assert 'bad: the command ended with status 3' in told.err
+    assert [line.split()[0] for line in told.out.splitlines()] == ['method', 'absent', 'ours', 'bad', 'copy']
+
+    restorer = FaceRestorer.from_pretrained(checkpoint, 'cpu')
+    for name in ('a.jpg', 'b.png', 'sub/a.png'):
+        restored = read_image(output / 'ours/images' / result_name(name))
+        np.testing.assert_array_equal(restored, restorer.restore_aligned(read_image(lq / name)))
+    run, whole = record(output / 'ours/run.json'), record(output / 'peers.json')
+    assert (run['faces'], run['timed'], run['timing'], run['missing']) == (3, 3, 'network', {})
+    assert 0 < 3 * run['seconds_a_face'] <= run['seconds']['total']
+    assert run['peak_memory_bytes']['host'] > 100_000_000
+    assert run['device'].startswith('cpu')
+    assert whole['methods']['ours']['run'] == run
+    assert whole['methods']['bad']['run'] is None
+    assert not (output / 'bad/run.json').exists()
+
+    # What is done is kept; what failed is tried again.
+    before = {path: path.stat().st_mtime_ns for path in output.rglob('*/images/*.png')}
+    assert peers(lq, output, *asked) == 1
+    assert {path: path.stat().st_mtime_ns for path in output.rglob('*/images/*.png')} == before
+    assert peers(lq, output, '--command', lines[1]) == 0
+
+
+def test_a_network_whose_process_is_killed_is_told(lq, tmp_path, checkpoint, monkeypatch, capfd):
+    apart = comparing._in_its_own_process
+    monkeypatch.setattr(comparing, '_in_its_own_process', lambda *_: apart(os._exit, 9))
+    assert peers(lq, tmp_path / 'results', '--method', f'ours=frex:{checkpoint}', '--command', 'copy=cp {input}/* {output}') == 1
+    assert 'ours: its process was killed' in capfd.readouterr().err
+    assert (tmp_path / 'results/copy/run.json').exists()
+
+
+def test_pictures_of_a_run_that_was_broken_off_are_not_taken_for_those_of_another_model(lq, tmp_path, inverting, monkeypatch, capfd):
+    method, _ = inverting
+
+    def killed(function, *arguments):
+        function(*arguments)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(comparing, '_in_its_own_process', killed)
+    assert peers(lq, tmp_path / 'results', '--method', f'ours=frex:{method.model}') == 130
+    assert (tmp_path / 'results/ours/images/a.png').exists()
+    method.model.write_bytes(b'other weights')
+    assert peers(lq, tmp_path / 'results', '--method', f'ours=frex:{method.model}') == 1
+    assert 'ours: was begun with another model_sha256' in capfd.readouterr().err
+
+
+def test_a_command_that_failed_may_be_mended_under_its_name(lq, tmp_path):
+    assert peers(lq, tmp_path / 'results', '--command', 'copy=pc {input}/* {output}') == 1
+    assert peers(lq, tmp_path / 'results', '--command', 'copy=cp {input}/* {output}') == 0
+
+
+def test_another_method_under_a_name_that_is_taken_is_refused(lq, tmp_path, capfd):
+    assert peers(lq, tmp_path / 'results', '--command', 'copy=cp {input}/* {output}') == 0
+    assert peers(lq, tmp_path / 'results', '--command', 'copy=cp -v {input}/* {output}') == 1
+    assert 'copy: was begun with another command; give it a new name' in capfd.readouterr().err
+    assert peers(lq, tmp_path / 'results', '--command', 'copy=cp {input}/* {output}') == 0
+
+
+@pytest.mark.parametrize(
+    ('place', 'message'),
+    [('lq/results', 'lies in'), ('others', 'has results for other faces'), ('full', r'holds notes\.txt but no peers\.json')],
+)
+def test_a_wrong_folder_is_refused(place, message, lq, tmp_path, capsys):
+    others = tmp_path / 'other_faces'
+    write_image(others / 'x.png', np.zeros((8, 8, 3), np.uint8))
+    assert peers(others, tmp_path / 'others', '--command', 'copy=cp {input}/* {output}') == 0
+    (tmp_path / 'full').mkdir()
+    (tmp_path / 'full/notes.txt').write_text('mine')
+    assert peers(lq, tmp_path / place, '--command', 'copy=cp {input}/* {output}') == 1
+    assert message.replace('\\', '') in capsys.readouterr().err
+
+
+def test_two_pictures_of_one_result_are_refused(lq):
+    write_image(lq / 'a.png', np.zeros((8, 8, 3), np.uint8))
+    with pytest.raises(FRExError, match=r'would both be restored to a\.png'):
+        FaceFolder.open(lq, '--input')
