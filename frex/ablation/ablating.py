@@ -1,0 +1,93 @@
+"""`frex ablate`: configurations trained or taken, restored, evaluated, and put into one table."""
+
+import shlex
+import sys
+from argparse import Namespace
+from collections.abc import Mapping
+from pathlib import Path
+
+from frex.ablation import remarks
+from frex.ablation.pictures import OPTIONS, Pictures, prepare, refuse_others
+from frex.ablation.plan import Plan, make_plan
+from frex.ablation.remarks import Circumstances
+from frex.ablation.training import Training
+from frex.errors import FRExError
+from frex.evaluation import Evaluation, Settings, evaluate, to_csv, to_json, to_markdown
+from frex.files import replacing
+from frex.peers.comparing import compare
+from frex.peers.face_folder import FaceFolder
+from frex.peers.methods import NetworkMethod
+
+FREX_TRAIN = (sys.executable, '-m', 'frex', 'train')
+
+Runs = dict[str, list[tuple[str, Path]]]
+
+
+def run(args: Namespace) -> None:
+    """Write `table.md`, `table.csv` and `table.json` in the output folder; what is trained or restored already is kept.
+
+    Raises FRExError where a training fails or a face is not restored.
+    """
+    if len(set(args.seeds)) < len(args.seeds):
+        raise FRExError(f'--seeds {" ".join(map(str, args.seeds))}: one is given twice')
+    settings = Settings(
+        metrics=tuple(args.metrics),
+        fid_statistics=args.fid_statistics,
+        weights=args.weights,
+        device=args.device,
+        num_workers=args.num_workers,
+    )
+    try:
+        refuse_others(args.output)
+        plan = make_plan(args.configurations, args.take, args.base, args.force_yml, args.output / OPTIONS)
+        size = plan.size()
+        pictures = prepare(args.gt, args.lq, args.degrade_seed, size, args.output, args.num_workers)
+        restored = restore(collect(plan, args), pictures, args.output / 'restored', args.device)
+        evaluation = evaluate(restored, pictures.gt, pictures.lq, args.cameras, settings)
+        print(write_tables(evaluation, circumstances_of(plan, size, args), args.output), end='')
+    except OSError as error:
+        raise FRExError(f'a file cannot be read or written: {error}') from None
+
+
+def collect(plan: Plan, args: Namespace) -> Runs:
+    """The checkpoints of each row, with a name for each run; what is missing is trained, all rows with a seed before the next seed."""
+    command = FREX_TRAIN if args.train_command is None else shlex.split(args.train_command)
+    training = Training(command, args.force_yml, args.output / 'logs')
+    runs: Runs = {each.name: [] for each in plan.trained}
+    todo = [(each, seed) for seed in args.seeds for each in plan.trained]
+    for number, (each, seed) in enumerate(todo, 1):
+        print(f'{number} of {len(todo)}: {each.name}, seed {seed}', file=sys.stderr, flush=True)
+        runs[each.name].append((f'{each.name}_seed{seed}', training.checkpoint(each, seed)))
+    taken = {name: [(f'{name}_taken{number}', path) for number, path in enumerate(paths)] for name, paths in plan.taken.items()}
+    return runs | taken
+
+
+def restore(runs: Runs, pictures: Pictures, folder: Path, device: str) -> dict[str, list[Path]]:
+    """Have each checkpoint restore the degraded pictures; the folders of the results by configuration, one a run."""
+    methods = [NetworkMethod(name, 'frex', path) for named in runs.values() for name, path in named]
+    entries = compare(FaceFolder.open(pictures.lq, '--lq'), methods, folder, device)
+    if not all(entry.is_whole for entry in entries.values()):
+        raise FRExError(f'{folder}: not all faces are restored, as told above; nothing is evaluated')
+    return {row: [folder / name / 'images' for name, _ in named] for row, named in runs.items()}
+
+
+def circumstances_of(plan: Plan, size: int, args: Namespace) -> Circumstances:
+    """What the sentences below the table follow from."""
+    return Circumstances(
+        options=plan.trained[0].options if plan.trained else None,
+        size=size,
+        seeds=args.seeds,
+        taken=tuple(plan.taken),
+        left_out=plan.left_out,
+        gt=args.gt,
+    )
+
+
+def write_tables(evaluation: Evaluation, circumstances: Circumstances, folder: Path) -> str:
+    """The table as Markdown with its sentences, which is the answer, as CSV and as JSON."""
+    markdown = f'{to_markdown(evaluation)}\n{remarks.to_markdown(evaluation, circumstances)}'
+    texts: Mapping[str, str] = {'table.md': markdown, 'table.csv': to_csv(evaluation), 'table.json': to_json(evaluation)}
+    for name, text in texts.items():
+        with replacing(folder / name) as part:
+            part.write_text(text, encoding='utf-8')
+    return markdown

@@ -1,0 +1,90 @@
+"""The configurations: a base, and differences from it that can be laid over any base."""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from frex.errors import FRExError, nearest
+from frex.files import replacing
+from frex.options import CHECKOUT, Options, find_option_file, load_options, override
+
+FULL = 'full'
+FOLDER = CHECKOUT / 'options' / 'ablations'
+BASE_LINE = re.compile(r'^_base_:.*$', re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """`file` is its option file, `options` are what it says with `--force_yml` laid over it."""
+
+    name: str
+    file: Path
+    options: Options
+
+    def run_name(self, seed: int) -> str:
+        """Of a training: other options, another name, so that no run goes on from one that was asked otherwise."""
+        return f'ablation_{self.name}_{digest(without_name(self.options))}_seed{seed}'
+
+
+def known_configurations() -> dict[str, Path | None]:
+    """The six of the paper's table, by name; the full one has no file of differences."""
+    return {FULL: None} | {path.stem: path for path in sorted(FOLDER.glob('*.yml'))}
+
+
+def difference_file(name: str) -> Path | None:
+    """That of a configuration of the paper, or a file of one's own that `name` ends in `.yml`; raises FRExError for neither."""
+    known = known_configurations()
+    if name in known:
+        return known[name]
+    if name.endswith('.yml'):
+        return find_option_file(name)
+    raise FRExError(f'--configurations: no {name!r}, and no file of that name ending in .yml; {nearest(name, list(known))}')
+
+
+def write_configurations(names: Sequence[str], base: str, force_yml: Sequence[str], folder: Path) -> list[Configuration]:
+    """An option file in `folder` for each of `names`, which lays its difference over `base`; raises FRExError for wrong ones."""
+    base_file = find_option_file(base).resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    return [_write(name, base_file, force_yml, folder) for name in names]
+
+
+def _write(name: str, base: Path, force_yml: Sequence[str], folder: Path) -> Configuration:
+    difference = difference_file(name)
+    text = '# The whole of the base.\n_base_:\n' if difference is None else difference.read_text(encoding='utf-8')
+    if len(BASE_LINE.findall(text)) != 1:
+        raise FRExError(f'{difference}: a line with _base_ is needed, in the place of which another base can be put')
+    line = yaml.safe_dump({'_base_': str(base)}, allow_unicode=True, width=10**6).strip()
+    file = folder / f'{Path(name).stem}.yml'
+    with replacing(file) as part:
+        part.write_text(BASE_LINE.sub(lambda _: line, text), encoding='utf-8')
+    options = load_options(file)
+    for entry in force_yml:
+        options = override(options, entry)
+    return Configuration(Path(name).stem, file, options)
+
+
+def takes_nothing_away(configuration: Configuration, full: Options) -> bool:
+    """Whether it is the full one under this base, which may lack what it is to take away."""
+    return without_name(configuration.options) == without_name(full)
+
+
+def without_name(options: Options) -> Any:
+    """What decides about a training but its seed: neither the name nor what is switched off."""
+    return _without_nothing({key: value for key, value in options.items() if key not in ('name', 'manual_seed')})
+
+
+def _without_nothing(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _without_nothing(each) for key, each in value.items() if each is not None}
+    return [_without_nothing(each) for each in value] if isinstance(value, list) else value
+
+
+def digest(value: Any) -> str:
+    """Eight letters that tell options apart."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:8]

@@ -1,0 +1,48 @@
+"""Training a configuration with a seed, by `frex train` in a process of its own."""
+
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from frex.ablation.configurations import Configuration
+from frex.errors import FRExError
+
+
+@dataclass(frozen=True)
+class Training:
+    """How all are trained: `command` is `frex train` and whatever launches it, `logs` a folder for what it prints."""
+
+    command: Sequence[str]
+    force_yml: Sequence[str]
+    logs: Path
+
+    def checkpoint(self, configuration: Configuration, seed: int) -> Path:
+        """That of the end of a training, which goes on from where it was broken off; what is done is not trained again.
+
+        Outputs go below `experiments`, as all of `frex train`. Raises FRExError where the training fails.
+        """
+        name = configuration.run_name(seed)
+        # Written last.
+        path = Path('experiments', name, 'models', 'net_g_latest.pth')
+        if not path.is_file():
+            self._train(configuration.file, name, seed)
+        if not path.is_file():
+            raise FRExError(f'{name}: the training ended without {path}; see {self._log(name)}')
+        return path
+
+    def _train(self, options: Path, name: str, seed: int) -> None:
+        own = [f'name={name}', f'manual_seed={seed}']
+        line = [*self.command, '-opt', str(options), '--auto_resume', '--force_yml', *self.force_yml, *own]
+        self.logs.mkdir(parents=True, exist_ok=True)
+        with self._log(name).open('ab') as log:
+            try:
+                status = subprocess.run(line, stdout=log, stderr=subprocess.STDOUT, check=False).returncode
+            except OSError as error:
+                raise FRExError(f'--train_command: {line[0]} cannot be run ({error.strerror or error})') from None
+        if status:
+            lines = self._log(name).read_text(encoding='utf-8', errors='replace').strip().splitlines() or ['nothing printed']
+            raise FRExError(f'{name}: the training ended with status {status}: {lines[-1]}; all of it is in {self._log(name)}')
+
+    def _log(self, name: str) -> Path:
+        return self.logs / f'{name}.log'

@@ -1,0 +1,72 @@
+"""`frex ablate`: table 2 of the paper."""
+
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+from typing import Any
+
+METRICS = ('psnr', 'ssim', 'lpips', 'fid', 'niqe', 'deg')
+EXAMPLE = (
+    'example, in minutes: frex ablate --base options/train_frex_tiny.yml --force_yml datasets:train:dataroot_gt=faces '
+    'train:total_iter=500 --gt test_faces --seeds 0 1 2 -o ablation; the same command again goes on'
+)
+
+
+def add_command(commands: Any) -> None:
+    """Add `ablate` to an argparse sub-command group."""
+    what = 'train FREx without one part at a time, with several seeds, and compare'
+    parser: ArgumentParser = commands.add_parser('ablate', help=what, description=what, epilog=EXAMPLE, allow_abbrev=False)
+    _add_trainings(parser)
+    _add_pictures(parser)
+    _add_evaluation(parser)
+    parser.set_defaults(run=_ablate)
+
+
+def _add_trainings(parser: ArgumentParser) -> None:
+    group = parser.add_argument_group('trainings')
+    group.add_argument(
+        '--base', default='options/train_frex.yml', metavar='FILE', help='option file that differences are laid over (default: %(default)s)'
+    )
+    group.add_argument(
+        '--configurations',
+        default=[],
+        nargs='+',
+        metavar='NAME',
+        help='full, those of options/ablations, or option files of differences of your own (default: the six of the paper)',
+    )
+    group.add_argument('--seeds', default=[0, 1, 2], nargs='+', type=int, metavar='S', help='a training each (default: 0 1 2)')
+    group.add_argument(
+        '--take',
+        default=[],
+        nargs='+',
+        action='extend',
+        metavar='NAME=CHECKPOINT',
+        help='a trained configuration; NAME several times for several runs',
+    )
+    group.add_argument('--force_yml', default=[], nargs='+', metavar='KEY=VALUE', help='change options of all, as in frex train')
+    group.add_argument(
+        '--train_command', metavar='LINE', help='what trains, e.g. "torchrun --nproc_per_node=8 -m frex train" (default: frex train)'
+    )
+
+
+def _add_pictures(parser: ArgumentParser) -> None:
+    group = parser.add_argument_group('pictures')
+    group.add_argument('--gt', required=True, type=Path, metavar='DIR', help='clean faces in FFHQ alignment, of any size')
+    group.add_argument('--lq', type=Path, metavar='DIR', help='the same degraded (default: degraded as in the paper)')
+    group.add_argument('--degrade_seed', default=0, type=int, metavar='S', help='of the degradations, without --lq (default: 0)')
+    group.add_argument('--cameras', type=Path, metavar='FILE', help="EG3D's dataset.json of the clean faces: adds tables by |yaw|")
+    group.add_argument('-o', '--output', required=True, type=Path, metavar='DIR', help='a new folder, or one to go on with')
+
+
+def _add_evaluation(parser: ArgumentParser) -> None:
+    group = parser.add_argument_group('evaluation')
+    group.add_argument('--metrics', nargs='+', default=METRICS, metavar='KEY', help=f'also lpips_alex, lmd (default: {" ".join(METRICS)})')
+    group.add_argument('--fid_statistics', type=Path, metavar='FILE', help='what FID compares with (default: the clean faces)')
+    group.add_argument('--weights', type=Path, metavar='DIR', help="folder of the metrics' files (default: as frex evaluate)")
+    group.add_argument('--num_workers', type=int, default=4, metavar='N', help='processes for reading and for NIQE (default: 4)')
+    group.add_argument('--device', default='auto', help='of restoring and metrics: auto, cpu, cuda or cuda:N (default: auto)')
+
+
+def _ablate(args: Namespace) -> None:
+    from frex.ablation import ablating
+
+    ablating.run(args)
