@@ -1,6 +1,8 @@
 """Real faces, real labels and a real detector, from the folder that lies beside the checkout on machines that have it."""
 
+import json
 import math
+from itertools import combinations
 from pathlib import Path
 
 import cv2
@@ -22,6 +24,8 @@ from frex.restore.faces.parts import Parts
 from frex.restore.faces.photo import find_faces
 from frex.restore.files.source import from_array
 from frex.restore.finding.detection import FaceDetector
+from frex.testsets.measures import face_hash, hash_distance
+from frex.testsets.selecting import Limits
 from frex_arch.camera import FFHQ_FOCAL, flip_camera, unpack_camera, view_angles
 from frex_arch.crop import MEAN_CROP
 
@@ -179,3 +183,51 @@ def test_photographs_on_their_side_show_the_same_faces(detector, name, count, tu
     assert len(turned) == len(upright) == count
     for one in turned:
         assert min(np.abs(one.aligned.astype(int) - other.aligned).mean() for other in upright) < 12
+
+
+def test_real_faces_are_balanced_by_landmarks_as_by_labels(tmp_path):
+    faces, records = SHARED / 'data/eg3d512', {}
+    for pose in ('labels', 'landmarks'):
+        command = ['balance', str(faces), '-n', '4', '-o', str(tmp_path / pose), '--pose', pose, '--frame', 'eg3d', '--device', 'cpu']
+        assert main([*command, '--weights', str(SHARED / 'weights')]) == 0
+        records[pose] = json.loads((tmp_path / pose / 'balance.json').read_text())
+    # The profile is alone in its bin, so it is always taken.
+    yaw = [records[pose]['images']['11.jpg']['yaw'] for pose in ('labels', 'landmarks')]
+    assert abs(yaw[0]) > 40
+    assert abs(yaw[0] - yaw[1]) < 11
+
+
+def test_real_faces_are_collected_and_copies_of_them_are_not(tmp_path, capsys):
+    photo = read_image(SHARED / 'data/photos/solvay_29_faces.png')
+    (tmp_path / 'photos').mkdir()
+    # As it might be found a second time: cut, larger, and compressed.
+    copy = cv2.resize(photo[10:-6, 4:-12], None, fx=1.2, fy=1.2, interpolation=cv2.INTER_CUBIC)
+    cv2.imwrite(str(tmp_path / 'photos/copy.jpg'), copy, [cv2.IMWRITE_JPEG_QUALITY, 70])
+    cv2.imwrite(str(tmp_path / 'photos/photo.png'), photo)
+    command = [
+        'collect-real',
+        str(tmp_path / 'photos'),
+        '-o',
+        str(tmp_path / 'set'),
+        '--weights',
+        str(SHARED / 'weights'),
+        '--device',
+        'cpu',
+    ]
+    assert main([*command, '-n', '58']) == 1
+    captured = capsys.readouterr()
+    left = int(captured.err.split(' faces ')[1].split(' are left')[0])
+    assert '58 faces found in 2 pictures' in captured.out
+    # Some of the faces, 50 pixels wide, are found a pixel elsewhere in the copy, and are not known again.
+    assert 29 <= left <= 36
+    assert main([*command, '-n', str(left)]) == 0
+    assert len(list((tmp_path / 'set/images').glob('*.png'))) == left
+
+
+def test_different_people_are_no_near_duplicates(detector):
+    folders = [SHARED / 'data' / name for name in ('ffhq512', 'eg3d512', 'lq512', 'photos')]
+    pictures = [read_image(path) for folder in folders for path in sorted(folder.iterdir()) if path.suffix != '.json']
+    faces = [face for picture in pictures for face in find_faces(from_array(picture), detector, 256)]
+    hashes = [face_hash(face.aligned) for face in faces]
+    assert len(hashes) > 50
+    assert min(hash_distance(*pair) for pair in combinations(hashes, 2)) > Limits().hash_distance

@@ -1,0 +1,36 @@
+"""`frex balance`: faces in even poses."""
+
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+from typing import Any
+
+WHAT = 'Choose N faces of a pool so that |yaw| is as even as the pool allows: all of thin bins, of the others as many as fill up N.'
+EXAMPLE = """auto takes labels where --cameras or POOL/dataset.json is there, else the head-pose network hopenet where its file is there,
+else landmarks. example: frex balance celebahq/test -n 3000 -o test/balanced --cameras celebahq/cameras.json"""
+
+
+def add_command(commands: Any) -> None:
+    """Add `balance` to an argparse sub-command group."""
+    what = 'choose faces of a pool whose yaw is spread evenly'
+    parser: ArgumentParser = commands.add_parser('balance', help=what, description=WHAT, epilog=EXAMPLE, allow_abbrev=False)
+    parser.add_argument('pool', type=Path, metavar='POOL', help='aligned faces; folders in it are searched too')
+    parser.add_argument('-n', '--num', required=True, type=int, metavar='N', help='faces to choose')
+    parser.add_argument('-o', '--output', required=True, type=Path, metavar='DIR', help='a new folder')
+    parser.add_argument('--cameras', type=Path, metavar='FILE', help="labels in EG3D's dataset.json")
+    parser.add_argument(
+        '--pose', default='auto', choices=['auto', 'labels', 'hopenet', 'landmarks'], help='where the yaw comes from (default: auto)'
+    )
+    parser.add_argument('--seed', default=0, type=int, metavar='S', help='another seed, other faces of the full bins (default: 0)')
+    parser.add_argument('--bin_degrees', default=5.0, type=float, metavar='D', help='width of the bins of |yaw| (default: 5)')
+    parser.add_argument('--link', action='store_true', help='link to the pictures instead of copying them')
+    parser.add_argument('--frame', default='ffhq', choices=['ffhq', 'eg3d'], help='how faces are aligned, for landmarks (default: ffhq)')
+    parser.add_argument('--weights', type=Path, metavar='DIR', help='folder of the files (default: $FREX_HOME, ./weights, the user cache)')
+    parser.add_argument('--det_threshold', default=0.5, type=float, metavar='SCORE', help='least score of a face, 0 to 1 (default: 0.5)')
+    parser.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N (default: auto)')
+    parser.set_defaults(run=_balance)
+
+
+def _balance(args: Namespace) -> None:
+    from frex.testsets import balancing
+
+    balancing.run(args)

@@ -1,0 +1,64 @@
+"""`frex collect-real`: a test set of real faces."""
+
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+from typing import Any
+
+WHAT = """Find the faces of photographs, align them as FFHQ does, and keep N of those within the limits, by lot. Measured are: the
+longer side of the face's box, how much of the aligned square lies in the picture, and sharpness, the variance of the Laplacian of
+the middle of the aligned face at 256 x 256."""
+EXAMPLE = """another try with other limits in the same folder does not look for faces again.
+example: frex collect-real celeba/img_celeba WIDER_val/images --wider wider_face_val_bbx_gt.txt -n 300 --max_sharpness 60 -o test/real"""
+
+
+def add_command(commands: Any) -> None:
+    """Add `collect-real` to an argparse sub-command group."""
+    what = 'collect real faces of photographs, aligned, without near-duplicates'
+    parser: ArgumentParser = commands.add_parser('collect-real', help=what, description=WHAT, epilog=EXAMPLE, allow_abbrev=False)
+    parser.add_argument('folders', type=Path, nargs='+', metavar='FOLDER', help='photographs; folders in it are searched too')
+    parser.add_argument('-n', '--num', required=True, type=int, metavar='N', help='faces to keep')
+    parser.add_argument('-o', '--output', required=True, type=Path, metavar='DIR', help='a new folder')
+    parser.add_argument('--size', default=512, type=int, metavar='N', help='of the aligned faces (default: 512)')
+    parser.add_argument('--seed', default=0, type=int, metavar='S', help='another seed, other faces within the limits (default: 0)')
+    _add_limits(parser)
+    _add_wider(parser)
+    parser.add_argument('--weights', type=Path, metavar='DIR', help='folder of the files (default: $FREX_HOME, ./weights, the user cache)')
+    parser.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N (default: auto)')
+    parser.set_defaults(run=_collect)
+
+
+def _add_limits(parser: ArgumentParser) -> None:
+    group = parser.add_argument_group('limits')
+    group.add_argument('--det_threshold', default=0.8, type=float, metavar='SCORE', help='least score of a face, 0 to 1 (default: 0.8)')
+    group.add_argument('--min_face', default=24.0, type=float, metavar='PX', help="least longer side of a face's box (default: 24)")
+    group.add_argument('--max_face', type=float, metavar='PX', help='greatest longer side of it (default: none)')
+    group.add_argument(
+        '--min_inside', default=0.7, type=float, metavar='SHARE', help='least share of the aligned square in the picture (default: 0.7)'
+    )
+    group.add_argument('--min_sharpness', default=0.0, type=float, metavar='V', help='drop what is more blurred (default: 0)')
+    group.add_argument('--max_sharpness', type=float, metavar='V', help='drop what is sharper (default: none)')
+    group.add_argument(
+        '--hash_distance',
+        default=18,
+        type=int,
+        metavar='BITS',
+        help='drop a face whose difference hash has at most so many of 128 bits unlike one that is kept; -1 drops none (default: 18)',
+    )
+    group.add_argument('--per_picture', type=int, metavar='K', help='at most so many faces of one picture (default: all)')
+
+
+def _add_wider(parser: ArgumentParser) -> None:
+    group = parser.add_argument_group("WIDER FACE's annotations, for the pictures that they name")
+    group.add_argument('--wider', type=Path, metavar='FILE', help='wider_face_*_bbx_gt.txt; invalid and not annotated faces are dropped')
+    group.add_argument(
+        '--max_occlusion', default=1, type=int, choices=[0, 1, 2], help='0 none, 1 partly, 2 heavily occluded faces too (default: 1)'
+    )
+    group.add_argument(
+        '--blur', default=(0, 2), nargs=2, type=int, metavar=('LEAST', 'MOST'), help='0 clear, 1 normal, 2 heavy (default: 0 2)'
+    )
+
+
+def _collect(args: Namespace) -> None:
+    from frex.testsets import collecting
+
+    collecting.run(args)

@@ -1,0 +1,119 @@
+"""`frex balance`: faces of a pool in poses as even as it allows, as the paper's Balanced CelebAHQ Test.
+
+images/NAME           the chosen pictures, copied byte for byte or linked; with dataset.json where cameras are known
+ids.txt               their names, a line each
+balance.json          settings, the counts of each bin, each picture's yaw and sum, which faces were left out and why
+histogram.png         |yaw| of the pool and of the chosen
+contact_sheet.jpg     some of the chosen, by yaw
+"""
+
+import hashlib
+import os
+import shutil
+import sys
+from argparse import Namespace
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from frex.data.contact_sheet import contact_sheet
+from frex.data.labels import write_labels
+from frex.data.sources import read_file
+from frex.errors import FRExError
+from frex.files import replacing
+from frex.images import Image, read_image, resize, write_image
+from frex.labelling.pictures import as_lists, pictures_below
+from frex.testsets.histogram import HISTOGRAM, draw_histogram, need_matplotlib
+from frex.testsets.lots import check_seed
+from frex.testsets.poses import LABELS, Poses, choose_way, find_poses, labels_file
+from frex.testsets.set_folder import SHEET, SetFolder, check_apart
+from frex.testsets.water_filling import Choice, choose
+from frex.weights.places import sha256
+
+RECORD = 'balance.json'
+SHOWN, TILE = 48, 160
+
+
+def run(args: Namespace) -> None:
+    """Choose faces and write them as the command line asks; says what is there."""
+    check_seed(args.seed)
+    if not args.bin_degrees > 0:
+        raise FRExError(f'--bin_degrees {args.bin_degrees:g}: a width above 0 is needed')
+    need_matplotlib()
+    check_apart(args.pool, args.output, 'POOL')
+    folder = SetFolder(args.output, RECORD)
+    try:
+        pictures = pictures_below(args.pool)
+        way = choose_way(args)
+        asked = _settings(args, way, pictures)
+        record = folder.read()
+        if record is None or 'images' not in record:
+            poses = find_poses(way, pictures, args)
+            choice = choose(poses.yaw, args.num, args.bin_degrees, args.seed)
+            _write(folder, folder.begin(asked), pictures, poses, choice, args.link)
+        else:
+            folder.begin(asked)
+            folder.check_whole(record)
+    except OSError as error:
+        raise FRExError(f'a file cannot be read or written: {error}') from None
+    print(f'{args.num} faces in {folder.images}, named in {folder.root / "ids.txt"}; look at {folder.root / HISTOGRAM}')
+
+
+def _settings(args: Namespace, way: str, pictures: Mapping[str, Path]) -> dict[str, Any]:
+    names = hashlib.sha256('\n'.join(pictures).encode(errors='surrogateescape')).hexdigest()
+    settings = {'num': args.num, 'seed': args.seed, 'bin_degrees': args.bin_degrees, 'pose': way, 'link': args.link}
+    settings |= {'pool': len(pictures), 'pool_names_sha256': names}
+    if way == 'labels':
+        settings['cameras_sha256'] = hashlib.sha256(read_file(labels_file(args))).hexdigest()
+    return settings | ({'frame': args.frame, 'det_threshold': args.det_threshold} if way == 'landmarks' else {})
+
+
+def _write(folder: SetFolder, record: dict[str, Any], pictures: Mapping[str, Path], poses: Poses, choice: Choice, link: bool) -> None:
+    _report(poses, len(pictures), choice)
+    folder.check_pictures(choice.names)
+    for name in choice.names:
+        _bring(pictures[name], folder.images / name, link)
+    chosen = set(choice.names)
+    cameras, crops = (as_lists({name: vectors[name] for name in vectors.keys() & chosen}) for vectors in (poses.cameras, poses.crops))
+    if cameras:
+        write_labels(folder.images / LABELS, cameras, crops)
+    write_image(folder.root / SHEET, _sheet(folder, poses, choice))
+    draw_histogram(choice, folder.root / HISTOGRAM)
+    with replacing(folder.root / 'ids.txt') as part:
+        part.write_text('\n'.join(choice.names) + '\n', encoding='utf-8', errors='surrogateescape')
+    images = {name: {'yaw': round(poses.yaw[name], 3), 'sha256': sha256(folder.images / name)} for name in choice.names}
+    # Last: a record with pictures is that of a whole set.
+    folder.write(record | {'level': choice.level, 'bins': _bins(choice), 'images': images, 'left_out': poses.unknown})
+
+
+def _report(poses: Poses, count: int, choice: Choice) -> None:
+    for name, reason in poses.unknown.items():
+        print(f'left out: {name}: {reason}', file=sys.stderr)
+    if poses.unknown:
+        print(f'{len(poses.unknown)} of {count} pictures left out, their pose is not known')
+    for entry in _bins(choice):
+        print(f'|yaw| {entry["from"]:3g} to {entry["to"]:3g}: {entry["chosen"]} of {entry["pool"]}')
+
+
+def _bins(choice: Choice) -> list[dict[str, float]]:
+    edges = [choice.bin_degrees * place for place in range(len(choice.pool) + 1)]
+    bins = zip(edges[:-1], edges[1:], choice.pool.tolist(), choice.chosen.tolist(), strict=True)
+    return [{'from': low, 'to': high, 'pool': pool, 'chosen': chosen} for low, high, pool, chosen in bins]
+
+
+def _bring(source: Path, target: Path, link: bool) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(target) as part:
+        if link:
+            os.symlink(source.resolve(), part)
+        else:
+            shutil.copyfile(source, part)
+
+
+def _sheet(folder: SetFolder, poses: Poses, choice: Choice) -> Image:
+    names = sorted(choice.names, key=lambda name: poses.yaw[name])
+    shown = [names[place] for place in np.linspace(0, len(names) - 1, min(len(names), SHOWN)).round().astype(int).tolist()]
+    tiles = [resize(read_image(folder.images / name), TILE) for name in shown]
+    return contact_sheet(tiles, [f'{poses.yaw[name]:+.0f} {name[-17:]}' for name in shown], size=TILE)

@@ -1,0 +1,134 @@
+"""The faces of photographs with what is measured of each, kept in a file so that a scan can go on where it stopped."""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from msgspec import Struct
+from tqdm import tqdm
+
+from frex.errors import FRExError
+from frex.labelling.estimating import estimate
+from frex.restore.faces.photo import Face, find_faces
+from frex.restore.files.picture import Picture, read_picture
+from frex.restore.finding.align import transformed
+from frex.restore.finding.detection import Detector
+from frex.restore.finding.selection import Selection
+from frex.testsets.measures import MEASURED_SIZE, face_hash, share_inside, sharpness
+from frex.testsets.wider import WiderFace, matching
+
+SCAN = 'scan.jsonl'
+
+
+class FoundFace(Struct):
+    """`name` is that of its result; `size` is the longer side of its box, `side` that of its aligned square, in pixels of the picture.
+
+    `problem` says why it cannot be aligned or has no camera; then what follows is not known. `wider` is its annotation.
+    """
+
+    name: str
+    box: list[float]
+    score: float
+    landmarks: list[list[float]]
+    size: float
+    problem: str | None = None
+    side: float = 0.0
+    inside: float = 0.0
+    sharpness: float = 0.0
+    hash: str = ''
+    camera: list[float] = []
+    crop: list[float] = []
+    wider: WiderFace | None = None
+
+
+class FoundPicture(Struct):
+    """A photograph: `sha256` of its bytes, `problem` where it cannot be read, `annotated` where WIDER FACE names it."""
+
+    name: str
+    sha256: str
+    problem: str | None = None
+    annotated: bool = False
+    faces: list[FoundFace] = []
+
+
+def scan(
+    pictures: Mapping[str, Path],
+    annotations: Mapping[str, list[WiderFace]],
+    detector: Detector,
+    threshold: float,
+    path: Path,
+    settings: dict[str, Any],
+) -> list[FoundPicture]:
+    """Look at each picture once; what `path` holds of a scan with the same `settings` is not looked at again."""
+    known = _begin(path, settings)
+    found = []
+    with path.open('ab') as journal:
+        for name, file in tqdm(pictures.items(), unit='picture', disable=None):
+            digest = _digest(file)
+            picture = known.get((name, digest))
+            if picture is None:
+                picture = _look(name, file, digest, annotations.get(name), detector, threshold)
+                journal.write(msgspec.json.encode(picture) + b'\n')
+                journal.flush()
+            found.append(picture)
+    return found
+
+
+def _begin(path: Path, settings: dict[str, Any]) -> dict[tuple[str, str], FoundPicture]:
+    """What is known already; begins the file anew where it is of another scan."""
+    header = msgspec.json.encode(settings)
+    if path.exists():
+        first, *lines = path.read_bytes().split(b'\n')
+        if first == header:
+            pictures = list(_whole(lines))
+            # What a kill cut off must not run into what follows.
+            path.write_bytes(b''.join(line + b'\n' for line in (header, *map(msgspec.json.encode, pictures))))
+            return {(picture.name, picture.sha256): picture for picture in pictures}
+    path.write_bytes(header + b'\n')
+    return {}
+
+
+def _whole(lines: list[bytes]) -> Iterator[FoundPicture]:
+    for line in lines:
+        try:
+            yield msgspec.json.decode(line, type=FoundPicture)
+        except msgspec.MsgspecError:
+            continue
+
+
+def _digest(file: Path) -> str:
+    try:
+        return hashlib.sha256(file.read_bytes()).hexdigest()
+    except OSError as error:
+        raise FRExError(f'{file}: cannot be read ({error.strerror})') from None
+
+
+def _look(name: str, file: Path, digest: str, faces: list[WiderFace] | None, detector: Detector, threshold: float) -> FoundPicture:
+    try:
+        picture = read_picture(file)
+    except FRExError as error:
+        return FoundPicture(name, digest, str(error))
+    found = find_faces(picture, detector, MEASURED_SIZE, Selection(threshold))
+    measured = [_measured(f'{name}_{number:02d}', face, picture, faces or []) for number, face in enumerate(found)]
+    return FoundPicture(name, digest, None, faces is not None, measured)
+
+
+def _measured(name: str, face: Face, picture: Picture, faces: list[WiderFace]) -> FoundFace:
+    size = float((face.box[2:] - face.box[:2]).max())
+    found = FoundFace(name, face.box.tolist(), face.score, face.landmarks.tolist(), size, face.problem, wider=matching(face.box, faces))
+    if face.problem is not None:
+        return found
+    try:
+        camera, crop = estimate(transformed(face.landmarks, face.matrix) / MEASURED_SIZE, 'ffhq')
+    except ValueError as error:
+        found.problem = str(error)
+        return found
+    height, width = picture.image.shape[:2]
+    found.side = MEASURED_SIZE / float(np.hypot(*face.matrix[:, 0]))
+    found.inside = share_inside(face.matrix, MEASURED_SIZE, width, height)
+    found.sharpness, found.hash = sharpness(face.aligned), face_hash(face.aligned)
+    found.camera, found.crop = camera.tolist(), crop.tolist()
+    return found

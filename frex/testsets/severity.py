@@ -1,0 +1,52 @@
+"""How much: a ladder of five levels within a preset."""
+
+from dataclasses import replace
+from typing import Any
+
+from frex.data.degradation import PRESETS, Degradation
+from frex.errors import FRExError, nearest
+
+LEVELS = 5
+
+
+def choose_degradation(preset: str, severity: int | None) -> Degradation:
+    """A preset, or one of its levels; raises FRExError for one that is not there."""
+    if preset not in PRESETS:
+        raise FRExError(f'--preset {preset}: no such preset; {nearest(preset, list(PRESETS))}')
+    if severity is None:
+        return PRESETS[preset]
+    if not 1 <= severity <= LEVELS:
+        raise FRExError(f'--severity {severity}: a whole number from 1 to {LEVELS} is needed')
+    return at_severity(PRESETS[preset], severity)
+
+
+def at_severity(degradation: Degradation, level: int) -> Degradation:
+    """One pass of Eq. 19 in which every step happens, with numbers from the `level`-th fifth of their ranges.
+
+    A picture has the same angles and the same field of noise at each level, and its numbers lie at the same place of each fifth.
+    """
+    d = degradation
+    sizes = (min(d.motion_sizes), max(d.motion_sizes))
+    low, high = _fifth(sizes, level)
+    # As many as before: then the draws that follow stay the same.
+    last = max(1, len(d.motion_sizes) - 1)
+    motion_sizes = tuple(low + (high - low) * number / last for number in range(len(d.motion_sizes)))
+    best, worst = _fifth(d.jpeg_range[::-1], level)
+    certain: dict[str, Any] = dict.fromkeys(('motion_prob', 'blur_prob', 'downsample_prob', 'noise_prob', 'jpeg_prob'), 1.0)
+    return replace(
+        d,
+        **certain,
+        motion_sizes=motion_sizes,
+        blur_sigma=_fifth(d.blur_sigma, level),
+        downsample_range=_fifth(d.downsample_range, level),
+        noise_range=_fifth(d.noise_range, level),
+        jpeg_range=(round(worst), round(best)),
+        second_prob=0.0,
+    )
+
+
+def _fifth(ends: tuple[float, float], level: int) -> tuple[float, float]:
+    """The `level`-th of five equal parts of the way from the first end to the second."""
+    first, second = ends
+    step = (second - first) / LEVELS
+    return first + step * (level - 1), first + step * level

@@ -1,0 +1,229 @@
+"""`frex balance`: faces in poses as even as a pool allows."""
+
+import hashlib
+import json
+import math
+from argparse import Namespace
+from itertools import product
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from test_cameras_command import DotDetector, write_face
+from test_head_pose import camera
+from torchvision.transforms.functional import normalize
+
+from frex.cli.main import main
+from frex.data.labels import read_labels
+from frex.errors import FRExError
+from frex.images import read_image
+from frex.labelling.comparing import angles_of
+from frex.labelling.estimating import LandmarkFinder
+from frex.testsets.hopenet import KEY, HeadPoseNetwork, as_input, build_hopenet
+from frex.testsets.poses import choose_way
+from frex.testsets.water_filling import choose, water_fill
+from frex.weights.manifest import WeightFile
+from frex_arch.camera import ffhq_intrinsics, look_at, pack_camera
+
+NUM = 40
+
+
+@pytest.fixture(scope='module')
+def pool(tmp_path_factory):
+    """120 tiny pictures in two folders with labels whose yaw is mostly small."""
+    folder = tmp_path_factory.mktemp('pool') / 'faces'
+    rng = np.random.default_rng(0)
+    yaw = torch.from_numpy(rng.normal(0, 0.25, 120)).float()
+    cameras = pack_camera(look_at(yaw, torch.zeros(120)), ffhq_intrinsics()[None])
+    labels = []
+    for number, label in enumerate(cameras.tolist()):
+        name = f'{number % 2}/{number:03d}.png'
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(folder / name), rng.integers(0, 256, (8, 8, 3), dtype=np.uint8))
+        labels.append([name, label])
+    (folder / 'dataset.json').write_text(json.dumps({'labels': labels}))
+    return folder
+
+
+@pytest.fixture(scope='module')
+def balanced(pool, tmp_path_factory):
+    out = tmp_path_factory.mktemp('balanced') / 'set'
+    assert run(pool, '-n', NUM, '-o', out) == 0
+    return out
+
+
+def run(*arguments):
+    return main(['balance', *map(str, arguments)])
+
+
+def record_of(out):
+    return json.loads((out / 'balance.json').read_text())
+
+
+def counts_of(yaw, width=5, bins=20):
+    return np.histogram(np.abs(yaw), bins=width * np.arange(bins + 1))[0]
+
+
+@pytest.mark.parametrize('pool', [(5, 3, 1), (0, 4, 2, 2), (6, 6), (1, 0, 0, 5)])
+def test_water_filling_is_the_most_even_of_all_choices(pool):
+    for total in range(1, sum(pool) + 1):
+        chosen, level = water_fill(np.array(pool), total, range(len(pool)))
+        every = [each for each in product(*(range(count + 1) for count in pool)) if sum(each) == total]
+        assert tuple(chosen) in every
+        assert sum(chosen**2) == min(sum(count**2 for count in each) for each in every)
+        assert all(count == most or count >= level for count, most in zip(chosen, pool, strict=True))
+        assert max(chosen) <= level + 1
+
+
+def test_the_papers_numbers_by_hand():
+    """1200 + 900 + 500 + 200 + 50: the last three whole, 1250 more, 625 of each of the first two."""
+    chosen, level = water_fill(np.array([1200, 900, 500, 200, 50]), 2000, range(5))
+    assert chosen.tolist() == [625, 625, 500, 200, 50]
+    assert level == 625
+
+
+def test_the_remainder_goes_to_the_bins_that_lots_put_first():
+    assert water_fill(np.array([9, 9, 9, 1]), 12, [3, 2, 0, 1])[0].tolist() == [4, 3, 4, 1]
+
+
+def test_a_greater_number_takes_the_same_faces_and_more():
+    yaw = {str(number): float(degrees) for number, degrees in enumerate(np.random.default_rng(1).normal(0, 15, 60))}
+    before: set[str] = set()
+    for num in range(1, 61):
+        names = set(choose(yaw, num, 5, seed=2).names)
+        assert len(names) == num
+        assert before < names
+        before = names
+
+
+def test_who_is_chosen_follows_from_the_seed_not_from_the_order():
+    yaw = {str(number): float(number % 30) for number in range(90)}
+    shuffled = dict(sorted(yaw.items(), key=lambda item: item[0][::-1]))
+    assert choose(yaw, 20, 5, seed=0).names == choose(shuffled, 20, 5, seed=0).names
+    assert choose(yaw, 20, 5, seed=0).names != choose(yaw, 20, 5, seed=1).names
+
+
+def test_left_and_right_share_a_bin():
+    choice = choose({'left': -7.0, 'right': 7.0, 'front': 0.0}, 2, 5, seed=0)
+    assert choice.pool.tolist() == [1, 2]
+    assert choice.chosen.tolist() == [1, 1]
+
+
+def test_exactly_as_many_as_asked_are_chosen_evenly(pool, balanced):
+    names = (balanced / 'ids.txt').read_text().split()
+    assert len(names) == len(set(names)) == NUM
+    labels = read_labels(pool / 'dataset.json').cameras
+    all_names = sorted(name for name in labels if '/' in name)
+    before = counts_of([angles_of(labels[name])[0] for name in all_names])
+    after = counts_of([angles_of(labels[name])[0] for name in names])
+    level = record_of(balanced)['level']
+    assert ((after == before) | (after == level) | (after == level + 1)).all()
+    assert [(entry['pool'], entry['chosen']) for entry in record_of(balanced)['bins']] == [
+        each for place, each in enumerate(zip(before.tolist(), after.tolist(), strict=True)) if place < len(record_of(balanced)['bins'])
+    ]
+
+
+def test_the_chosen_are_copied_with_their_labels(pool, balanced):
+    names = (balanced / 'ids.txt').read_text().split()
+    images = balanced / 'images'
+    assert sorted(path.relative_to(images).as_posix() for path in images.rglob('*.png')) == names
+    labels, all_labels = read_labels(images / 'dataset.json').cameras, read_labels(pool / 'dataset.json').cameras
+    assert {name for name in labels if '/' in name} == set(names)
+    for name in names:
+        data = (images / name).read_bytes()
+        assert data == (pool / name).read_bytes()
+        assert record_of(balanced)['images'][name]['sha256'] == hashlib.sha256(data).hexdigest()
+        assert record_of(balanced)['images'][name]['yaw'] == pytest.approx(angles_of(all_labels[name])[0], abs=1e-3)
+        np.testing.assert_array_equal(labels[name], all_labels[name])
+    assert min(read_image(balanced / 'histogram.png').shape[:2]) > 300
+    assert (balanced / 'contact_sheet.jpg').exists()
+
+
+def test_linked_pictures_are_those_of_the_pool(pool, balanced, tmp_path):
+    assert run(pool, '-n', NUM, '-o', tmp_path / 'set', '--link', '--cameras', pool / 'dataset.json') == 0
+    names = (tmp_path / 'set/ids.txt').read_text()
+    assert names == (balanced / 'ids.txt').read_text()
+    for name in names.split():
+        assert (tmp_path / 'set/images' / name).is_symlink()
+        assert (tmp_path / 'set/images' / name).samefile(pool / name)
+
+
+def test_a_whole_set_is_left_alone(pool, balanced, capsys):
+    before = {path: path.stat().st_mtime_ns for path in (balanced / 'images').rglob('*')}
+    assert run(pool, '-n', NUM, '-o', balanced) == 0
+    assert {path: path.stat().st_mtime_ns for path in (balanced / 'images').rglob('*')} == before
+    assert run(pool, '-n', NUM + 1, '-o', balanced) == 1
+    assert f'was begun with num {NUM}, not {NUM + 1}' in capsys.readouterr().err
+
+
+def test_landmarks_stand_in_for_labels_and_faces_without_are_left_out(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(LandmarkFinder, 'from_weights', lambda weights, device, threshold: LandmarkFinder(DotDetector(), None, threshold))
+    for yaw in (0, 12, -33):
+        write_face(tmp_path / f'pool/{yaw}.png', camera(yaw, 3))
+    cv2.imwrite(str(tmp_path / 'pool/nobody.png'), np.zeros((64, 64, 3), np.uint8))
+    assert run(tmp_path / 'pool', '-n', 3, '-o', tmp_path / 'set', '--pose', 'landmarks', '--frame', 'eg3d') == 0
+    assert 'left out: nobody.png: no face found' in capsys.readouterr().err
+    record = record_of(tmp_path / 'set')
+    assert list(record['left_out']) == ['nobody.png']
+    for yaw in (0, 12, -33):
+        assert record['images'][f'{yaw}.png']['yaw'] == pytest.approx(yaw, abs=3)
+    assert set(read_labels(tmp_path / 'set/images/dataset.json').cameras) == {'0.png', '12.png', '-33.png'}
+
+
+@pytest.fixture(scope='module')
+def hopenet():
+    torch.manual_seed(0)
+    return build_hopenet().eval()
+
+
+def test_hopenet_is_asked_as_its_project_asks_it(hopenet):
+    image = np.random.default_rng(0).integers(0, 256, (224, 224, 3), dtype=np.uint8)
+
+    def asked(bgr):
+        rgb = torch.from_numpy(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)).permute(2, 0, 1).float() / 255
+        with torch.no_grad():
+            return hopenet(normalize(rgb, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225])[None])[0].item()
+
+    network = HeadPoseNetwork(hopenet, 'cpu')
+    assert network.yaw(image) == pytest.approx((asked(image) - asked(cv2.flip(image, 1))) / 2, abs=1e-3)
+    assert network.yaw(cv2.flip(image, 1)) == pytest.approx(-network.yaw(image), abs=1e-4)
+    assert as_input(cv2.resize(image, (512, 512))).shape == (3, 224, 224)
+
+
+def test_hopenets_file_is_found_and_chosen_before_landmarks(hopenet, manifest_of, tmp_path):
+    manifest_of(WeightFile(KEY, 'headpose_hopenet.pth', 'test', ['evaluate'], None, [], 'none', []))
+    args = Namespace(pose='auto', cameras=None, pool=tmp_path, weights=tmp_path)
+    assert choose_way(args) == 'landmarks'
+    torch.save({'params': hopenet.state_dict()}, tmp_path / 'headpose_hopenet.pth')
+    assert choose_way(args) == 'hopenet'
+    image = np.random.default_rng(1).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    assert HeadPoseNetwork.from_weights(tmp_path).yaw(image) == HeadPoseNetwork(hopenet, 'cpu').yaw(image)
+    (tmp_path / 'dataset.json').touch()
+    assert choose_way(args) == 'labels'
+    with pytest.raises(FRExError, match='--pose landmarks: does not look at --cameras'):
+        choose_way(Namespace(pose='landmarks', cameras=tmp_path / 'dataset.json', pool=tmp_path, weights=tmp_path))
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (['-n', 121], '--num 121: the pool has 120 faces'),
+        (['-n', 0], '--num 0: the pool has 120 faces'),
+        (['-n', 5, '--bin_degrees', 0], '--bin_degrees 0: a width above 0'),
+        (['-n', 5, '--bin_degrees', math.nan], '--bin_degrees nan: a width above 0'),
+        (['-n', 5, '--seed', -1], '--seed -1'),
+        (['-n', 5, '--cameras', 'nowhere.json'], "No such file or directory: 'nowhere.json'"),
+    ],
+)
+def test_a_bad_setting_is_named_and_nothing_is_written(pool, tmp_path, capsys, arguments, message):
+    assert run(pool, '-o', tmp_path / 'set', *arguments) == 1
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / 'set').exists()
+
+
+def test_a_picture_without_label_is_told(pool, tmp_path, capsys):
+    labels = json.loads((pool / 'dataset.json').read_text())
+    (tmp_path / 'some.json').write_text(json.dumps({'labels': labels['labels'][1:]}))
+    assert run(pool, '-n', 5, '-o', tmp_path / 'set', '--cameras', tmp_path / 'some.json') == 1
+    assert 'no camera for 1 of 120 pictures, first 0/000.png' in capsys.readouterr().err
