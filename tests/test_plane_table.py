@@ -2,11 +2,11 @@
 
 import pytest
 import torch
+from test_eg3d import small_eg3d
 
 from frex_arch import rendering
 from frex_arch.camera import frontal_camera
 from frex_arch.plane_table import PlaneTable
-from tests.test_eg3d import small_eg3d
 
 
 @pytest.mark.parametrize('box_warp', [1.0, 1.6])

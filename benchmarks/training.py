@@ -1,0 +1,182 @@
+"""Seconds of a training step, its parts, its memory, and what the machine could do at best.
+
+    python benchmarks/training.py -opt options/train_frex_tiny.yml -o benchmarks/results/training_tiny_cpu.json
+    python benchmarks/training.py -opt options/train_frex.yml --force_yml train:bf16=true -o benchmarks/results/training_cuda.json
+
+Pictures are noise and weights random: no time depends on them. The bound is the larger of two times: that of the step's floating-point
+operations (torch's counter) at the rate of a large matrix product, and that of the bytes that its operations read and write at the rate
+of a large copy. Both rates are measured in the same run, the bytes are those of operations that nothing fuses.
+"""
+
+import statistics
+import time
+from argparse import ArgumentParser, Namespace
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+from unittest import mock
+
+import timing
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from frex import pipeline
+from frex.models.frex_model import FRExModel
+from frex.options import Options, complete, read_options
+from frex.text import in_columns
+from frex_arch.camera import frontal_camera
+from frex_arch.crop import mean_crop
+
+MIB = 1 << 20
+
+
+class Traffic(TorchDispatchMode):
+    """Bytes of all tensors that operations take and make; views take and make none."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bytes = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """One operation."""
+        made = func(*args, **(kwargs or {}))
+        if not func.is_view:
+            self.bytes += sum(leaf.nbytes for leaf in tree_leaves((args, kwargs, made)) if isinstance(leaf, Tensor))
+        return made
+
+
+class Stopwatch:
+    """Seconds spent within methods, their device's work included."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.seconds: dict[str, float] = defaultdict(float)
+
+    def around(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        """`function`, measured as `name`."""
+
+        def measured(*args: Any, **kwargs: Any) -> Any:
+            timing.wait_for(self.device)
+            start = time.perf_counter()
+            made = function(*args, **kwargs)
+            timing.wait_for(self.device)
+            self.seconds[name] += time.perf_counter() - start
+            return made
+
+        return measured
+
+
+def run(args: Namespace) -> None:
+    """Measure, print, write."""
+    with TemporaryDirectory() as folder:
+        model = build(args, Path(folder))
+        model.feed_data(batch(model.opt['network_g'].get('out_size', 512), args.batch_size))
+        results = {
+            'machine': timing.machine(model.device),
+            'options': args.opt,
+            'batch size': args.batch_size,
+            **measure(model, args.rounds),
+        }
+    timing.write_results(args.output, results)
+    show(results)
+
+
+def build(args: Namespace, root: Path) -> FRExModel:
+    """The model of an option file, with random priors."""
+    pipeline.register()
+    asked = without_files(read_options(args))
+    opt = complete(asked, args, root, True, torch.cuda.device_count()) | {'dist': False, 'rank': 0, 'world_size': 1}
+    return pipeline.basicsr.train.build_model(opt)
+
+
+def without_files(asked: Options) -> Options:
+    """The options without files of weights."""
+    path = {key: None if key.startswith('pretrain_network') else value for key, value in asked.get('path', {}).items()}
+    network_losses = ('perceptual', 'identity', 'structure', 'style')
+    train = {key: value | {'weights': None} if value and key.startswith(network_losses) else value for key, value in asked['train'].items()}
+    return asked | {'path': path, 'train': train}
+
+
+def batch(size: int, count: int) -> dict[str, Tensor]:
+    """Pictures of noise, and the camera in front of them."""
+    generator = torch.Generator().manual_seed(0)
+    lq, gt = (torch.rand(count, 3, size, size, generator=generator) * 2 - 1 for _ in range(2))
+    return {'lq': lq, 'gt': gt, 'camera': frontal_camera(count), 'crop': mean_crop(lq)}
+
+
+def measure(model: FRExModel, rounds: int) -> dict[str, Any]:
+    """Steps without R1, and the parts of one; work and bounds."""
+    step = iter(range(1, 1 << 30))
+
+    def one() -> None:
+        # R1 comes every 16th: neither in the first nor in the following steps.
+        model.optimize_parameters(next(step) % model.train_options.net_d_reg_every or 1)
+
+    peak = timing.peak_bytes(one, model.device)
+    whole = [timing.seconds(one, model.device) for _ in range(rounds)]
+    parts = [measured_parts(model, one) for _ in range(rounds)]
+    work = timing.flops(one)
+    with Traffic() as traffic:
+        one()
+    dtype = torch.bfloat16 if model.train_options.bf16 else torch.float32
+    rate, copying = timing.matrix_rate(model.device, dtype), timing.bandwidth(model.device)
+    return {
+        'seconds a step': statistics.median(whole),
+        'least and most': [min(whole), max(whole)],
+        'parts': {name: statistics.median(part[name] for part in parts) for name in parts[0]},
+        'peak bytes': peak,
+        'operations': work,
+        'bytes moved': traffic.bytes,
+        'operations a second of a matrix product': rate,
+        'bytes a second of a copy': copying,
+        'bound in seconds': {'operations': work / rate, 'bytes': traffic.bytes / copying},
+    }
+
+
+def measured_parts(model: FRExModel, one: Callable[[], None]) -> dict[str, float]:
+    """Seconds of the parts of a step; what is left is the optimiser's and the log's."""
+    watch = Stopwatch(model.device)
+    with watched(model, watch):
+        total = timing.seconds(one, model.device)
+    return {**watch.seconds, 'optimiser and the rest': total - sum(watch.seconds.values())}
+
+
+@contextmanager
+def watched(model: FRExModel, watch: Stopwatch) -> Iterator[None]:
+    """The parts of `FRExModel.optimize_parameters`."""
+    methods: list[tuple[str, Any, str]] = [
+        ('forward', model.net_g, 'forward'),
+        ('losses', model, 'generator_losses'),
+        ('backward', model.stepper, 'backward'),
+        *((f'critic {critic.name}', critic, 'step') for critic in model.critics),
+        ('moving average', model, 'model_ema'),
+    ]
+    with ExitStack() as patches:
+        for name, owner, method in methods:
+            patches.enter_context(mock.patch.object(owner, method, watch.around(name, getattr(owner, method))))
+        yield
+
+
+def show(results: dict[str, Any]) -> None:
+    """A table on the screen."""
+    seconds = results['seconds a step']
+    rows = [['a step', f'{seconds:.3f} s', '']]
+    rows += [[f'  {name}', f'{part:.3f} s', f'{part / seconds:.0%}'] for name, part in results['parts'].items()]
+    rows += [[f'bound by {name}', f'{bound:.3f} s', f'{bound / seconds:.0%}'] for name, bound in results['bound in seconds'].items()]
+    rows += [['peak memory', f'{results["peak bytes"] / MIB:.0f} MiB', '']] if results['peak bytes'] else []
+    print(*in_columns(rows), sep='\n')
+
+
+if __name__ == '__main__':
+    parser = ArgumentParser(description=__doc__.partition('\n')[0], allow_abbrev=False)
+    parser.add_argument('-opt', default='options/train_frex_tiny.yml', metavar='FILE')
+    parser.add_argument('-o', '--output', type=Path, required=True, metavar='FILE')
+    parser.add_argument('--batch_size', type=int, default=4)
+    parser.add_argument('--rounds', type=int, default=5)
+    parser.add_argument('--force_yml', nargs='+', metavar='KEY=VALUE')
+    run(parser.parse_args(namespace=Namespace(debug=False, auto_resume=False, launcher='none')))

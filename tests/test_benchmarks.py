@@ -1,0 +1,74 @@
+"""What the benchmarks compare with is right, and their instruments read what they should."""
+
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from test_eg3d import small_eg3d
+
+from frex_arch.camera import frontal_camera
+
+sys.path.insert(0, str(Path(__file__).parent.parent / 'benchmarks'))
+import reference_eg3d
+import timing
+from training import Stopwatch, Traffic
+
+CPU = torch.device('cpu')
+
+
+def test_the_plain_restatement_is_eg3d():
+    net, camera = small_eg3d(render_size=16).eval(), frontal_camera(2)
+    z = torch.randn(2, net.z_dim, generator=torch.Generator().manual_seed(0))
+    for block in net.backbone.synthesis.children():
+        for layer in (block.conv1, getattr(block, 'conv0', block.conv1)):
+            layer.noise_strength.fill_(0.3)
+            layer.bias.normal_()
+    ws = net.mapping(z, camera)
+    torch.testing.assert_close(reference_eg3d.planes(net, ws), net.planes(ws), atol=1e-4, rtol=0)
+    expected = net.render(net.planes(ws), camera).feature_image
+    assert expected.std() > 1e-3
+    torch.testing.assert_close(reference_eg3d.feature_image(net, z, camera), expected, atol=1e-4, rtol=0)
+
+
+def test_contestants_take_turns_and_the_first_round_does_not_count():
+    order = []
+    times = timing.take_turns({'a': lambda: order.append('a'), 'b': lambda: order.append('b')}, 3, CPU)
+    assert order == ['a', 'b'] * 4
+    assert [len(of_rounds) for of_rounds in times.values()] == [3, 3]
+
+
+def test_ratios_are_of_the_same_round():
+    found = timing.ratios({'slow': [2.0, 30.0, 4.0], 'fast': [1.0, 10.0, 4.0]}, 'fast')
+    assert found['slow'] == {'ratio': 2.0, 'least': 1.0, 'most': 3.0, 'seconds': 4.0}
+    assert found['fast']['ratio'] == 1
+
+
+def test_memory_beyond_what_was_there_is_counted():
+    def take():
+        block = torch.ones(60 << 18)
+        return block.sum()
+
+    peak = timing.peak_bytes(take, CPU)
+    assert 55 << 20 < peak < 120 << 20
+
+
+def test_operations_are_those_of_the_product():
+    a, b = torch.ones(3, 5), torch.ones(5, 7)
+    assert timing.flops(lambda: a @ b) == 2 * 3 * 5 * 7
+
+
+def test_bytes_are_those_of_what_is_taken_and_made_and_views_are_none():
+    a, b = torch.ones(10), torch.ones(10)
+    with Traffic() as traffic:
+        (a + b).view(2, 5)
+    assert traffic.bytes == 3 * 40
+
+
+def test_the_stopwatch_adds_up_what_it_surrounds():
+    watch = Stopwatch(CPU)
+    sleep = watch.around('sleep', lambda seconds: time.sleep(seconds) or seconds)
+    assert [sleep(0.02), sleep(0.03)] == [0.02, 0.03]
+    assert watch.seconds['sleep'] == pytest.approx(0.05, abs=0.04)
+    assert watch.seconds['sleep'] >= 0.05
