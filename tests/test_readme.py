@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from frex.cli import cameras, restore, synthesize, train, weights
+from frex.cli.main import frex_parser
 from frex.options import find_option_file
 from frex.weights.manifest import manifest
 
@@ -21,18 +21,10 @@ def made(arguments):
     assert f'\n{arguments[0]}:' in (ROOT / 'Makefile').read_text()
 
 
-def parsed_by(*add_commands):
-    def parse(arguments):
-        from argparse import ArgumentParser
-
-        parser = ArgumentParser()
-        commands = parser.add_subparsers()
-        for add in add_commands:
-            add(commands)
-        args = parser.parse_args(arguments)
-        find_option_file(getattr(args, 'opt', 'options/train_frex_tiny.yml'))
-
-    return parse
+def parsed(arguments):
+    args = frex_parser().parse_args(arguments)
+    for key in ('opt', 'base'):
+        find_option_file(str(getattr(args, key, 'options/train_frex_tiny.yml')))
 
 
 def piped(arguments):
@@ -42,17 +34,14 @@ def piped(arguments):
 
 def run_by_python(arguments):
     assert arguments[0] == 'inference_frex.py'
-    parsed_by(restore.add_command)(['restore', *arguments[1:]])
-
-
-FREX = (train.add_commands, restore.add_command, weights.add_command, synthesize.add_command, cameras.add_command)
+    parsed(['restore', *arguments[1:]])
 
 
 def run_by_torchrun(arguments):
     assert arguments[0].startswith('--nproc_per_node=')
     if arguments[1] == '-m':
         assert arguments[2] == 'frex'
-        parsed_by(*FREX)(arguments[3:])
+        parsed(arguments[3:])
     else:
         run_by_python(arguments[1:])
 
@@ -60,8 +49,8 @@ def run_by_torchrun(arguments):
 KNOWN = {
     'make': made,
     'pip': piped,
-    'basicsr': parsed_by(train.add_commands),
-    'frex': parsed_by(*FREX),
+    'basicsr': parsed,
+    'frex': parsed,
     'torchrun': run_by_torchrun,
     'python': run_by_python,
 }

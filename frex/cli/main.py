@@ -4,22 +4,28 @@ import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Sequence
 
-from frex.cli import cameras, restore, synthesize, train, weights
+from frex.allocator import keep_freed_memory
+from frex.cli import ablate, balance, cameras, collect_real, degrade, evaluate, peers, restore, statistics, synthesize, train, weights
 from frex.errors import FRExError
+
+SINGLE = (restore, weights, cameras, synthesize, degrade, balance, collect_real, statistics, evaluate, peers, ablate)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """`frex COMMAND ...`."""
+    return run(frex_parser(), argv)
+
+
+def frex_parser() -> ArgumentParser:
+    """All commands of `frex`."""
     parser = ArgumentParser(prog='frex', description='Blind face restoration under extreme conditions.', allow_abbrev=False)
     commands = parser.add_subparsers(title='commands', required=True, metavar='COMMAND')
     train.add_commands(commands)
-    restore.add_command(commands)
-    weights.add_command(commands)
-    cameras.add_command(commands)
-    synthesize.add_command(commands)
+    for module in SINGLE:
+        module.add_command(commands)
     demo = commands.add_parser('demo', help='train a tiny FREx on two faces, restore them, show the picture', allow_abbrev=False)
     demo.set_defaults(run=_demo)
-    return run(parser, argv)
+    return parser
 
 
 def basicsr(argv: Sequence[str] | None = None) -> int:
@@ -32,6 +38,7 @@ def basicsr(argv: Sequence[str] | None = None) -> int:
 def run(parser: ArgumentParser, argv: Sequence[str] | None) -> int:
     """Parse, run, and turn bad input into one line on standard error and status 1."""
     args = parser.parse_args(argv)
+    keep_freed_memory()
     command: Callable[[Namespace], int | None] = args.run
     try:
         return command(args) or 0
