@@ -66,4 +66,5 @@ class ResBlock(nn.Module):
         self.skip = ConvLayer(in_channels, out_channels, 1, resample=resample, activate=False)
 
     def forward(self, x: Float[Tensor, 'batch in_channels height width']) -> Float[Tensor, 'batch out_channels ...']:
-        return (self.conv2(self.conv1(x)) + self.skip(x)) / math.sqrt(2)
+        # In place: nothing else looks at what a convolution without activation makes.
+        return self.skip(x).add_(self.conv2(self.conv1(x))).div_(math.sqrt(2))
