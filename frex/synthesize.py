@@ -2,9 +2,9 @@
 
 import os
 from argparse import Namespace
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 
@@ -15,22 +15,11 @@ from frex.data.synthesis import Recipe, synthesize
 from frex.data.synthesis_folder import SynthesisFolder
 from frex.device import choose_device
 from frex.errors import FRExError
+from frex.shards import Share, choose_share, local_device
 from frex.tensors import to_images
 from frex.weights.network_file import load_network
 from frex.weights.places import locate, sha256
 from frex_arch import EG3D
-
-
-@dataclass(frozen=True)
-class Share:
-    """Part `index` of `count` equal ones: every `count`-th sample."""
-
-    index: int
-    count: int
-
-    def of(self, num: int) -> range:
-        """The numbers of its samples."""
-        return range(self.index, num, self.count)
 
 
 def run(args: Namespace) -> None:
@@ -56,22 +45,6 @@ def run(args: Namespace) -> None:
         raise FRExError(f'a file cannot be read or written: {error}') from None
     except torch.cuda.OutOfMemoryError:
         raise FRExError(f'--batch_size {args.batch_size}: the GPU has too little free memory; take a smaller one') from None
-
-
-def choose_share(shard: str, environment: Mapping[str, str]) -> Share:
-    """The share of this process: of `shard`, I/N, that of its rank under torchrun."""
-    index, _, count = shard.partition('/')
-    if not (index.isdecimal() and count.isdecimal() and int(index) < int(count)):
-        raise FRExError(f'--shard {shard}: I/N is needed, with I from 0 to N - 1')
-    rank, world = int(environment.get('RANK', 0)), int(environment.get('WORLD_SIZE', 1))
-    return Share(int(index) * world + rank, int(count) * world)
-
-
-def local_device(name: str, environment: Mapping[str, str], gpus: int) -> str:
-    """Under torchrun each process of a machine takes a GPU of its own, as long as there are enough."""
-    if name not in ('auto', 'cuda') or 'LOCAL_RANK' not in environment or not gpus:
-        return name
-    return f'cuda:{int(environment["LOCAL_RANK"]) % gpus}'
 
 
 def settings(recipe: Recipe, ext: str, path: Path) -> dict[str, object]:

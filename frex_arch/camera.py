@@ -26,7 +26,7 @@ Intrinsics = Float[Tensor, '*batch 3 3']
 
 def pack_camera(cam2world: Float[Tensor, 'batch 4 4'], intrinsics: Float[Tensor, '#batch 3 3']) -> Camera:
     """Join pose and intrinsics into the 25-number label."""
-    intrinsics = intrinsics.expand(len(cam2world), -1, -1)
+    intrinsics = intrinsics.expand(cam2world.shape[0], -1, -1)
     return torch.cat([cam2world.flatten(1), intrinsics.flatten(1)], dim=1)
 
 
@@ -51,7 +51,7 @@ def intrinsics_from_fov(degrees: Float[Tensor, ' batch']) -> Float[Tensor, 'batc
 def pose(rotation: Float[Tensor, 'batch 3 3'], position: Float[Tensor, 'batch 3']) -> Float[Tensor, 'batch 4 4']:
     """Rigid camera-to-world matrix."""
     top = torch.cat([rotation, position[:, :, None]], dim=2)
-    bottom = top.new_tensor([0.0, 0.0, 0.0, 1.0]).expand(len(top), 1, 4)
+    bottom = top.new_tensor([0.0, 0.0, 0.0, 1.0]).expand(top.shape[0], 1, 4)
     return torch.cat([top, bottom], dim=1)
 
 

@@ -16,7 +16,7 @@ Crop = Float[Tensor, 'batch 3']
 
 def mean_crop(like: Float[Tensor, 'batch ...']) -> Crop:
     """The crop of a frontal face, once for each sample of `like`."""
-    return like.new_tensor(MEAN_CROP).expand(len(like), 3)
+    return like.new_tensor(MEAN_CROP).expand(like.shape[0], 3)
 
 
 def flip_crop(crop: Crop) -> Crop:

@@ -83,7 +83,7 @@ class SynthesisLayer(nn.Module):
         generator: Generator | None = None,
     ) -> Float[Tensor, 'batch out_channels out_height out_width']:
         x = modulated_conv2d(x, self.weight, self.affine(w), up_kernel=self.resample_filter if self.up else None)
-        noise_image = layer_noise(self.noise_const, len(x), noise, generator)
+        noise_image = layer_noise(self.noise_const, x.shape[0], noise, generator)
         if noise_image is not None:
             x.add_((noise_image * self.noise_strength).to(x.dtype))
         return scaled_leaky_relu(x, self.bias, clamp=self.clamp)
@@ -131,7 +131,7 @@ class SynthesisBlock(nn.Module):
         generator: Generator | None = None,
     ) -> tuple[Float[Tensor, 'batch out_channels size size'], Float[Tensor, 'batch image_channels size size']]:
         """Feature and image; `ws` are one per convolution and one for toRGB."""
-        x = self.const.expand(len(ws), -1, -1, -1) if x is None else self.conv0(x, ws[:, 0], noise, generator)
+        x = self.const.expand(ws.shape[0], -1, -1, -1) if x is None else self.conv0(x, ws[:, 0], noise, generator)
         x = self.conv1(x, ws[:, self.num_convs - 1], noise, generator)
         colours = self.torgb(x, ws[:, self.num_convs])
         return x, colours if image is None else colours + upsample2d(image, self.resample_filter)

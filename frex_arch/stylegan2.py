@@ -144,8 +144,8 @@ class StyleGAN2(nn.Module):
         self, ws: Float[Tensor, 'batch num_ws w'], noise: Noise = 'const', generator: Generator | None = None
     ) -> tuple[Float[Tensor, 'batch channel 4 4'], Float[Tensor, 'batch 3 4 4']]:
         """Feature and image at 4 x 4."""
-        x = self.constant_input.weight.expand(len(ws), -1, -1, -1)
-        x = self.style_conv1(x, ws[:, 0], self._noise(0, len(ws), noise, generator))
+        x = self.constant_input.weight.expand(ws.shape[0], -1, -1, -1)
+        x = self.style_conv1(x, ws[:, 0], self._noise(0, ws.shape[0], noise, generator))
         return x, self.to_rgb1(x, ws[:, 1], None)
 
     def upsample(
@@ -158,7 +158,7 @@ class StyleGAN2(nn.Module):
     ) -> Float[Tensor, 'batch fine full full']:
         """First convolution of resolution `size`: F_2D of FREx, Eq. 6."""
         layer = 2 * self._level(size)
-        return self.style_convs[layer](feature, ws[:, layer + 1], self._noise(layer + 1, len(ws), noise, generator))
+        return self.style_convs[layer](feature, ws[:, layer + 1], self._noise(layer + 1, ws.shape[0], noise, generator))
 
     def refine(
         self,
@@ -172,7 +172,7 @@ class StyleGAN2(nn.Module):
         """Second convolution and toRGB of resolution `size`."""
         level = self._level(size)
         layer = 2 * level + 1
-        feature = self.style_convs[layer](feature, ws[:, layer + 1], self._noise(layer + 1, len(ws), noise, generator))
+        feature = self.style_convs[layer](feature, ws[:, layer + 1], self._noise(layer + 1, ws.shape[0], noise, generator))
         return feature, self.to_rgbs[level](feature, ws[:, layer + 2], image)
 
     def forward(

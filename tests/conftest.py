@@ -1,6 +1,7 @@
 """Checks every annotated shape and type of the project while the tests run; fixtures that several files share."""
 
 import logging
+import shutil
 
 from jaxtyping import install_import_hook
 
@@ -34,12 +35,16 @@ def checkpoint(tmp_path_factory):
 
 @pytest.fixture(scope='session')
 def face_folder(tmp_path_factory):
-    """Five smooth, different pictures of different sizes and formats."""
-    folder = tmp_path_factory.mktemp('faces')
+    """Five smooth, different pictures of different sizes and formats; the folder `two` beside it has the first two."""
+    folder = tmp_path_factory.mktemp('faces') / 'five'
+    folder.mkdir()
     rng = np.random.default_rng(0)
     for number, (size, suffix) in enumerate([(64, 'png'), (80, 'png'), (128, 'jpg'), (64, 'webp'), (96, 'bmp')]):
         coarse = rng.integers(0, 256, (6, 6, 3), dtype=np.uint8)
         cv2.imwrite(str(folder / f'face{number}.{suffix}'), cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC))
+    folder.with_name('two').mkdir()
+    for number in range(2):
+        shutil.copy(folder / f'face{number}.png', folder.with_name('two'))
     return folder
 
 

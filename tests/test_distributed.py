@@ -4,14 +4,19 @@ import os
 import re
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import torch
 import torch.multiprocessing as mp
+from processes import Command, free_port, torchrun
 from test_model import batch, build, gradients
 from tiny import TINY_OPTIONS, trained
 
+from frex import __main__ as module_entry
+from frex import compat
+from frex.cli.main import main
 from frex.compat import init_process_group
 from frex.data.sampler import VisitSampler
 
@@ -42,7 +47,7 @@ def one_of_two(rank, root, port, changes):
 @pytest.mark.parametrize('train', [{}, {'accumulate': 2}], ids=['whole', 'in_parts'])
 def test_two_processes_take_the_step_of_one(tmp_path, train):
     changes = ALONE | {'train': train}
-    mp.spawn(one_of_two, (str(tmp_path), free_port(), changes), nprocs=2)
+    mp.start_processes(one_of_two, (str(tmp_path), free_port(), changes), nprocs=2, start_method='forkserver')
     first, second = (torch.load(tmp_path / f'{rank}.pth', weights_only=True) for rank in (0, 1))
     model = step(tmp_path / 'alone', 0, 1, **changes)
     expected = gradients(model.net_g)
@@ -54,28 +59,32 @@ def test_two_processes_take_the_step_of_one(tmp_path, train):
     assert first['log'] == pytest.approx(dict(model.log_dict), rel=1e-4)
 
 
-def free_port():
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(('127.0.0.1', 0))
-        return probe.getsockname()[1]
-
-
-def train(folder, faces, *more, launcher=TORCHRUN):
+def arguments(faces, *more):
     # Without the pyramid's term no loss looks at the coarsest and finest of the decoder's pictures.
     short = [
         'train:pyramid_opt=~',
         'datasets:train:num_worker_per_gpu=1',
+        'datasets:train:batch_size_per_gpu=2',
         'val:val_freq=2',
         'logger:save_checkpoint_freq=2',
         'logger:print_freq=1',
     ]
     folders = [f'datasets:{phase}:dataroot_gt={faces}' for phase in ('train', 'val')]
-    command = [*launcher, '-m', 'frex', 'train', '-opt', str(TINY_OPTIONS), '--auto_resume', '--force_yml', *folders, *short, *more]
+    return ['train', '-opt', str(TINY_OPTIONS), '--auto_resume', '--force_yml', *folders, *short, *more]
+
+
+def train_as_typed(folder, *arguments):
+    """`torchrun -m frex`; what it says."""
     environment = os.environ | {'OMP_NUM_THREADS': '1'}
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=240, env=environment)
+    done = subprocess.run([*TORCHRUN, '-m', 'frex', *arguments], cwd=folder, capture_output=True, text=True, timeout=240, env=environment)
     assert done.returncode == 0, done.stderr[-3000:]
+    return done.stderr
+
+
+def train(folder, *arguments):
+    """The same from processes that are there; what it says."""
+    done = torchrun(Path(module_entry.__file__), *arguments, folder=folder)
+    assert done.wait() == 0, done.stderr[-3000:]
     return done.stderr
 
 
@@ -85,27 +94,27 @@ def metrics(log):
 
 def test_torchrun_needs_no_launcher_and_is_resumed(face_folder, tmp_path):
     """Five pictures on two processes: one has fewer to validate on."""
-    together = train(tmp_path, face_folder, 'train:total_iter=2')
+    together = train_as_typed(tmp_path, *arguments(face_folder, 'train:total_iter=2'))
     experiment = tmp_path / 'experiments/train_frex_tiny'
     assert {path.name for path in (experiment / 'models').glob('net_g_*')} == {'net_g_2.pth', 'net_g_latest.pth'}
     assert len(list(experiment.glob('*.log'))) == 1
     assert len(torch.load(experiment / 'training_states/2.state', weights_only=True)['processes']) == 2
 
     # The same network, validated by one process.
-    command = [sys.executable, '-m', 'frex', 'test', '-opt', 'options/test_frex_tiny.yml', '--force_yml']
+    command = ['test', '-opt', 'options/test_frex_tiny.yml', '--force_yml']
     command += [f'datasets:test_1:dataroot_gt={face_folder}', f'path:pretrain_network_g={experiment}/models/net_g_2.pth']
-    alone = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=240)
-    assert alone.returncode == 0, alone.stderr[-2000:]
+    alone = Command(main, *command, folder=tmp_path)
+    assert alone.wait() == 0, alone.stderr[-2000:]
     # Degradations follow from seed and index.
     assert metrics(together)[0] == pytest.approx(metrics(alone.stderr)[0], abs=1e-3)
 
-    resumed = train(tmp_path, face_folder, 'train:total_iter=3')
+    resumed = train(tmp_path, *arguments(face_folder, 'train:total_iter=3'))
     assert 'Resuming training from epoch: 0, iter: 2.' in resumed
     assert 'iter:       3' in resumed
 
     # As if it had never stopped.
     (tmp_path / 'unbroken').mkdir()
-    train(tmp_path / 'unbroken', face_folder, 'train:total_iter=3')
+    train(tmp_path / 'unbroken', *arguments(face_folder, 'train:total_iter=3'))
     ends = [
         torch.load(folder / 'experiments/train_frex_tiny/models/net_g_latest.pth', weights_only=True)
         for folder in (tmp_path, tmp_path / 'unbroken')
@@ -117,16 +126,16 @@ def test_torchrun_needs_no_launcher_and_is_resumed(face_folder, tmp_path):
 SCONTROL = """#!/bin/sh
 test "$*" = "show hostnames node[1-2]" && printf '127.0.0.1\\nnode2\\n'
 """
-JOIN = """
-import datetime, torch
-from frex import compat
-compat.install()
-from basicsr.utils.dist_util import get_dist_info, init_dist
-init_dist('slurm', backend='nccl', port={port}, timeout=datetime.timedelta(minutes=2))
-total = torch.tensor([10.0 ** get_dist_info()[0]])
-torch.distributed.all_reduce(total)
-print(*get_dist_info(), total.item(), torch.distributed.get_backend())
-"""
+
+
+def join(arguments):
+    compat.install()
+    from basicsr.utils.dist_util import get_dist_info, init_dist
+
+    init_dist('slurm', backend='nccl', port=int(arguments[0]), timeout=timedelta(minutes=2))
+    total = torch.tensor([10.0 ** get_dist_info()[0]])
+    torch.distributed.all_reduce(total)
+    print(*get_dist_info(), total.item(), torch.distributed.get_backend())
 
 
 def test_slurm_says_who_is_who(tmp_path):
@@ -136,9 +145,9 @@ def test_slurm_says_who_is_who(tmp_path):
     port, runs = free_port(), []
     for rank in ('0', '1'):
         job = {'SLURM_PROCID': rank, 'SLURM_LOCALID': '0', 'SLURM_NTASKS': '2', 'SLURM_NODELIST': 'node[1-2]'}
-        environment = os.environ | job | {'PATH': f'{tmp_path}:{os.environ["PATH"]}'}
-        runs.append(subprocess.Popen([sys.executable, '-c', JOIN.format(port=port)], env=environment, stdout=subprocess.PIPE, text=True))
-    assert [run.communicate(timeout=120)[0].split() for run in runs] == [['0', '2', '11.0', 'gloo'], ['1', '2', '11.0', 'gloo']]
+        runs.append(Command(join, port, folder=tmp_path, PATH=f'{tmp_path}:{os.environ["PATH"]}', **job))
+    assert [run.wait() for run in runs] == [0, 0]
+    assert [run.stdout.split() for run in runs] == [['0', '2', '11.0', 'gloo'], ['1', '2', '11.0', 'gloo']]
 
 
 def test_processes_draw_differently_and_visit_each_picture_once():

@@ -188,8 +188,8 @@ def test_nothing_given_is_refused():
         find_inputs([], recursive=False)
 
 
-def test_a_folder_that_cannot_be_listed_is_named(tree, monkeypatch):
-    folder = tree('a.png', 'locked/b.png')
+def test_a_folder_that_cannot_be_listed_is_told_and_the_others_go_on(tree, monkeypatch):
+    folder = tree('a.png', 'locked/b.png', 'other/c.png')
     listed = os.scandir
 
     def scandir(path):
@@ -198,5 +198,13 @@ def test_a_folder_that_cannot_be_listed_is_named(tree, monkeypatch):
         return listed(path)
 
     monkeypatch.setattr(os, 'scandir', scandir)
+    found = find_inputs([str(folder)], recursive=True)
+    assert [str(item.name) for item in found] == ['a', 'other/c']
+    assert found.unreadable == [(folder / 'locked', 'the folder cannot be listed (Permission denied)')]
     with pytest.raises(FRExError, match=r'--input: .*locked cannot be listed \(Permission denied\)'):
-        names(folder, recursive=True)
+        names(folder / 'locked')
+
+
+def test_a_name_of_dots_alone_keeps_its_suffix(tree):
+    folder = tree('..png', '...png')
+    assert names(folder / '..png', folder / '...png') == ['..png', '..']

@@ -8,8 +8,10 @@ import pytest
 
 from frex.errors import FRExError
 from frex.files import replacing
+from frex.restore.runs.former import drop_former
 from frex.restore.runs.inputs import Input
 from frex.restore.runs.outputs import Outputs
+from frex.restore.runs.report import FaceRecord, PictureRecord
 
 
 def given(name, suffix='.jpg'):
@@ -103,6 +105,36 @@ def test_renaming_counts_all_results_of_a_picture_together(tmp_path):
         make(results.face('restored_faces', 0))
         outputs.close()
     assert sorted(path.name for path in tmp_path.iterdir()) == ['restored_faces']
+
+
+@pytest.mark.parametrize('there', ['cropped_faces/a_03.png', 'depth/a_00.png', 'restored_faces/a_117.png'])
+def test_a_name_is_taken_by_any_face_of_any_folder(there, tmp_path):
+    make(tmp_path / there)
+    assert Outputs(tmp_path, exist='rename').plan(given('a')).name.name == 'a(1)'
+
+
+@pytest.mark.parametrize('there', ['cropped_faces/a_0.png', 'cropped_faces/a_00_s.png', 'cropped_faces/ab_00.png', 'cmp/sub/a_00.png'])
+def test_a_name_is_not_taken_by_other_pictures_faces(there, tmp_path):
+    make(tmp_path / there)
+    assert Outputs(tmp_path, exist='rename').plan(given('a')).name.name == 'a'
+
+
+def test_overwriting_knows_the_faces_that_were_there(tmp_path):
+    files = [tmp_path / file for file in ('cmp/sub/a_00_s.png', 'depth/sub/a_12_s.png', 'restored_faces/sub/a_01_s.png')]
+    for path in (*files, tmp_path / 'cmp/sub/a_00.png', tmp_path / 'cmp/sub/a_01_s.jpg', tmp_path / 'cmp/a_00_s.png'):
+        make(path)
+    results = Outputs(tmp_path, suffix='s', exist='overwrite').plan(given('sub/a'))
+    assert sorted(results.former) == files
+
+
+def test_former_faces_go_and_those_of_now_stay(tmp_path):
+    name = os.fsdecode(b'\xff')
+    files = [tmp_path / f'cmp/{name}_{number:02d}.png' for number in range(3)]
+    for path in files:
+        make(path)
+    record = PictureRecord(input='a', status='restored', faces=[FaceRecord(files={'cmp': 'cmp/\\udcff_01.png'})])
+    drop_former(files, tmp_path, record)
+    assert [path.exists() for path in files] == [False, True, False]
 
 
 def test_no_two_runs_into_one_folder_have_one_name(tmp_path):

@@ -72,7 +72,6 @@ def make_small(monkeypatch, network, **small):
 def small_gfpgan(monkeypatch, tmp_path):
     """GFPGAN's package with few channels, and random weights of both networks."""
     compat.install()
-    pytest.importorskip('gfpgan')
     utils = importlib.import_module('gfpgan.utils')
     clean = importlib.import_module('gfpgan.archs.gfpganv1_clean_arch').GFPGANv1Clean
     former = importlib.import_module('gfpgan.archs.restoreformer_arch').RestoreFormer

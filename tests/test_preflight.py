@@ -44,7 +44,8 @@ def train(tmp_path, monkeypatch, face_folder, priors):
     def run(*more, **path):
         files = [f'path:{key}={priors / name if (priors / name).exists() else name}' for key, name in path.items()]
         short = ['train:total_iter=2', 'val:val_freq=9', 'datasets:train:num_worker_per_gpu=0', 'logger:use_tb_logger=false']
-        folders = [f'datasets:{phase}:dataroot_gt={face_folder}' for phase in ('train', 'val')]
+        short += ['datasets:train:batch_size_per_gpu=2']
+        folders = [f'datasets:train:dataroot_gt={face_folder}', f'datasets:val:dataroot_gt={face_folder.with_name("two")}']
         return main(['train', '-opt', str(TINY_OPTIONS), '--force_yml', *folders, *short, *files, *more])
 
     return run

@@ -2,21 +2,47 @@
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
 from frex.errors import FRExError
-from frex.restore.runs.report import FaceRecord, PictureRecord, Run, add_to_report, is_complete, read_report
-from frex.restore.runs.shards import Shard
+from frex.restore.runs.clearing import clear_up, report_of_all
+from frex.restore.runs.journal import Journal
+from frex.restore.runs.report import FaceRecord, PictureRecord, Report, Run, absolute, is_complete
+from frex.restore.runs.report_file import join, read_report
 from frex.restore.runs.summary import summary
+from frex.shards import Share
 
 
 def record(name, status='restored', **more):
     return PictureRecord(input=f'/in/{name}', status=status, **more)
 
 
-def add(folder, *records, run='one', rank=0, count=1, finished=True):
-    return add_to_report(folder, Shard(run, rank, count), Run(started=10.0 - rank, ended=20.0 + rank, processes=count), records, finished)
+def journal(folder, run='one', index=0, count=1):
+    return Journal(folder, Share(index, count), run, {}, 0)
+
+
+def add(folder, *records, run='one', index=0, count=1, finished=True):
+    with journal(folder, run, index, count) as own:
+        for one in records:
+            own.add(one)
+        return own.hand_in(finished)
+
+
+def left_by_a_killed_run(folder, *records, run='dead'):
+    """Its files, as a process leaves them that has no time to say so."""
+    own = journal(folder, run)
+    for one in records:
+        own.add(one)
+    own.file.close()
+    own.presence._lock.release()
+    (folder / f'.run-{run}-0.lock').touch()
+    return folder / f'.run-{run}-0.jsonl'
+
+
+def hidden(folder):
+    return sorted(path.name for path in folder.iterdir() if path.name not in ('report.json', '.report.json.lock'))
 
 
 def test_the_file_has_the_documented_keys(tmp_path):
@@ -53,26 +79,107 @@ def test_runs_that_only_skip_do_not_pile_up(tmp_path):
 
 
 def test_processes_add_up_to_one_run(tmp_path):
-    add(tmp_path, record('a.png'), count=2, finished=False)
-    report = add(tmp_path, record('b.png', 'failed'), rank=1, count=2)
+    report = add(tmp_path, record('a.png'), record('b.png', 'failed'), index=1, count=2)
     assert not is_complete(report.runs['one'])
     report = add(tmp_path, record('c.png'), count=2)
     assert is_complete(report.runs['one'])
     assert report.runs['one'].pictures == {'restored': 2, 'no face': 0, 'skipped': 0, 'failed': 1}
-    assert (report.runs['one'].started, report.runs['one'].ended) == (9, 21)
 
 
-def test_a_run_of_the_same_words_begins_anew(tmp_path):
-    for rank in (0, 1):
-        add(tmp_path, record('a.png', 'failed'), rank=rank, count=2)
-    report = add(tmp_path, record('a.png'), count=2)
-    assert not is_complete(report.runs['one'])
-    assert report.runs['one'].pictures['failed'] == 0
+def test_a_run_lasts_from_its_first_process_to_its_last():
+    report = Report(version=1)
+    join(report, 'one', 0, Run(started=10, ended=20, processes=2), [], finished=True)
+    join(report, 'one', 1, Run(started=9, ended=19, processes=2), [], finished=True)
+    assert (report.runs['one'].started, report.runs['one'].ended) == (9, 20)
+
+
+def test_a_process_is_counted_once(tmp_path):
+    report = add(tmp_path, record('a.png'))
+    join(report, 'one', 0, Run(started=1, ended=2), [record('a.png')], finished=True)
+    assert report.runs['one'].pictures['restored'] == 1
+
+
+def test_a_record_costs_the_same_however_many_there_are(tmp_path, monkeypatch):
+    with journal(tmp_path) as own:
+        monkeypatch.setattr('frex.restore.runs.journal.read_report', lambda folder: pytest.fail('the report was read'))
+        for number in range(3):
+            own.add(record(f'{number}.png'))
+        lines = own.presence.journal.read_bytes().splitlines()
+        assert [json.loads(line)['input'] for line in lines[1:]] == ['/in/0.png', '/in/1.png', '/in/2.png']
+        assert not (tmp_path / 'report.json').exists()
+        monkeypatch.undo()
+        own.hand_in(finished=True)
+    assert hidden(tmp_path) == []
+
+
+def test_what_a_killed_run_did_is_in_the_next_runs_report(tmp_path):
+    add(tmp_path, record('a.png', 'failed'))
+    journal_file = left_by_a_killed_run(tmp_path, record('a.png'), record('b.png'))
+    # Killed in the middle of a line.
+    journal_file.write_bytes(journal_file.read_bytes() + b'{"input": "/in/c')
+    clear_up(tmp_path, [])
+    report = read_report(tmp_path)
+    assert [(one.input, one.status, one.run) for one in report.pictures] == [
+        ('/in/a.png', 'restored', 'dead'),
+        ('/in/b.png', 'restored', 'dead'),
+    ]
+    assert not is_complete(report.runs['dead'])
+    assert hidden(tmp_path) == []
+
+
+def test_a_run_killed_before_its_first_line_is_cleared_up(tmp_path):
+    left_by_a_killed_run(tmp_path).write_bytes(b'{"wo')
+    clear_up(tmp_path, [])
+    assert hidden(tmp_path) == []
+
+
+def test_half_files_and_claims_of_killed_runs_are_removed_and_nothing_else(tmp_path):
+    left_by_a_killed_run(tmp_path)
+    folder = tmp_path / 'cmp'
+    (folder / 'sub').mkdir(parents=True)
+    kept = [folder / 'a_00.png', folder / 'my.part', folder / 'sub/b.png.part']
+    for path in (*kept, folder / 'sub/a.png.0123abcd.part', tmp_path / 'report.json.0123abcd.part'):
+        path.touch()
+    (tmp_path / '.claim-1').write_text('dead-0')
+    (tmp_path / '.claim-2').write_text('')
+    clear_up(tmp_path, [folder])
+    assert sorted(path for path in folder.rglob('*') if path.is_file()) == sorted(kept)
+    assert hidden(tmp_path) == ['cmp']
+
+
+def test_what_a_run_that_goes_on_needs_is_left_to_it(tmp_path):
+    with journal(tmp_path, 'alive') as own:
+        own.add(record('b.png'))
+        left_by_a_killed_run(tmp_path, record('a.png'))
+        (tmp_path / '.claim-1').write_text('dead-0')
+        (tmp_path / '.claim-2').write_text('alive-0')
+        (tmp_path / 'a.png.0123abcd.part').touch()
+        clear_up(tmp_path, [])
+        assert {'.claim-2', '.run-alive-0.jsonl', '.run-alive-0.lock', 'a.png.0123abcd.part'} <= set(hidden(tmp_path))
+        assert not (tmp_path / '.claim-1').exists()
+        assert [one.input for one in read_report(tmp_path).pictures] == ['/in/a.png']
+        assert [one.input for one in report_of_all(tmp_path).pictures] == ['/in/a.png', '/in/b.png']
+        own.hand_in(finished=True)
+    # The one that died is still known to have, so that its half files go when nobody can be writing them.
+    clear_up(tmp_path, [])
+    assert hidden(tmp_path) == []
+
+
+def test_a_folder_without_traces_is_not_touched(tmp_path):
+    clear_up(tmp_path, [])
+    clear_up(tmp_path / 'none', [])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_result_that_is_written_over_is_its_earlier_inputs_no_more(tmp_path):
+    add(tmp_path, record('1/a.png', output='restored_imgs/a.png'), record('b.png', output='restored_imgs/b.png'))
+    report = add(tmp_path, record('2/a.png', output='restored_imgs/a.png'), run='two')
+    assert [one.input for one in report.pictures] == ['/in/2/a.png', '/in/b.png']
 
 
 def test_two_runs_at_once_lose_nothing(tmp_path):
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda number: add(tmp_path, record(f'{number:02d}.png'), run=f'run{number % 2}', finished=False), range(24)))
+        list(pool.map(lambda number: add(tmp_path, record(f'{number:02d}.png'), run=f'run{number % 2}', index=number, count=24), range(24)))
     report = read_report(tmp_path)
     assert [picture.input for picture in report.pictures] == [f'/in/{number:02d}.png' for number in range(24)]
     assert [run.pictures['restored'] for run in report.runs.values()] == [12, 12]
@@ -96,10 +203,6 @@ def test_a_report_that_cannot_be_written_is_told_and_the_old_one_kept(tmp_path, 
 
 
 def test_a_name_that_is_no_text_is_written(tmp_path):
-    from pathlib import Path
-
-    from frex.restore.runs.report import absolute
-
     add(tmp_path, PictureRecord(input=absolute(Path('/in/\udcff.png')), status='restored'))
     assert read_report(tmp_path).pictures[0].input == '/in/\\udcff.png'
 
@@ -120,6 +223,13 @@ def test_the_table_counts_and_names_what_went_wrong(tmp_path):
         'left: /in/a.png: 1 of 3 faces as they were: the five landmarks are mirrored',
         'failed: /in/d.png: not a picture',
     ]
+
+
+def test_the_table_tells_of_skipped_results_made_otherwise(tmp_path):
+    reasons = ['were made with other settings (fidelity_weight 0.5)'] * 2 + [None, 'are not in the report']
+    report = add(tmp_path, *(record(f'{number}.png', 'skipped', reason=reason) for number, reason in enumerate(reasons)))
+    assert report.runs['one'].skipped == {reasons[0]: 2, reasons[3]: 1}
+    assert summary(report, 'one')[4:] == [f'skipped: 2 {reasons[0]}', 'skipped: 1 are not in the report']
 
 
 def test_a_long_list_is_cut(tmp_path):

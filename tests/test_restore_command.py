@@ -1,7 +1,8 @@
 """`inference_frex.py` and `frex restore` from end to end, with a tiny network and a detector that is told what to find."""
 
-import json
 import io
+import json
+import os
 import re
 import shutil
 import signal
@@ -353,7 +354,15 @@ def test_photographs_need_a_detector_and_say_how_to_get_it(checkpoint, photos, t
         (['-ext', 'png'], '--ext'),
         (['-input_path', 'x'], '--input_path'),
         (['-fidelity_weight', '0.5'], '--fidelity_weight'),
-        (['--only_center'], 'unrecognized arguments: --only_center'),
+        (['--only_center'], "unrecognized arguments: --only_center (did you mean '--only_center_face'?)"),
+        (['--save_3D'], "unrecognized arguments: --save_3D (did you mean '--save_3d'?)"),
+        (['--fidelity=0.5'], "unrecognized arguments: --fidelity=0.5 (did you mean '--fidelity_weight'?)"),
+        (['--qqq'], 'unrecognized arguments: --qqq\n'),
+        (['--face_upsample'], '--face_upsample: FREx runs no other network; enlarge the results with it afterwards'),
+        (['--draw_box'], '--draw_box: FREx draws no boxes; report.json has those of all faces'),
+        (['--bg_tile', '400'], '--bg_tile: FREx runs no other network over the background'),
+        (['-v', '1.3'], '-v: FREx has no versions of networks; give a checkpoint by --model_path'),
+        (['--weight', '0.5'], "--weight: GFPGAN's weight is --fidelity_weight here"),
         (['-w', '2'], '2 must be 0 to 1'),
         (['-s', '0'], '0 must be 0.01 to 64'),
         (['-s', 'nan'], 'nan must be'),
@@ -370,6 +379,12 @@ def test_a_slip_is_refused_with_a_hint_and_nothing_is_written(checkpoint, face_f
     assert stopped.value.code == 2
     assert hint in capsys.readouterr().err
     assert names(tmp_path) == []
+
+
+def test_frex_restore_hints_at_its_own_flags(checkpoint, face_folder, capsys):
+    with pytest.raises(SystemExit):
+        frex(['restore', '-i', str(face_folder), '--model_path', str(checkpoint), '--fidelty_weight', '1'])
+    assert "unrecognized arguments: --fidelty_weight 1 (did you mean '--fidelity_weight'?)" in capsys.readouterr().err
 
 
 def test_values_may_stand_next_to_short_flags(checkpoint, face_folder, tmp_path, monkeypatch):
@@ -420,6 +435,61 @@ def test_results_can_be_renamed(whole, tmp_path):
     assert len(after) == 2 * len(before) + 1
     assert 'restored_faces/below/b(1)_01.png' in after
     assert all((tmp_path / 'out' / file).read_bytes() == content for file, content in before.items())
+
+
+def test_a_result_of_the_same_name_is_never_taken_for_ones_own(checkpoint, face_folder, tmp_path, capsys):
+    out = tmp_path / 'out'
+    for folder, face in (('d1', 'face0.png'), ('d2', 'face1.png')):
+        (tmp_path / folder).mkdir()
+        shutil.copy(face_folder / face, tmp_path / folder / 'a.png')
+    assert main(command(checkpoint, tmp_path / 'd1', out)) == 0
+    before = (out / 'restored_faces/a_00.png').read_bytes()
+    assert main(command(checkpoint, tmp_path / 'd2', out)) == 1
+    assert f'is the result of {tmp_path / "d1/a.png"}; give another --output' in capsys.readouterr().out
+    assert (out / 'restored_faces/a_00.png').read_bytes() == before
+    assert main(command(checkpoint, tmp_path / 'd2', out, '--exist', 'rename')) == 0
+    assert names(out / 'restored_faces') == ['a(1)_00.png', 'a_00.png']
+
+
+def test_skipped_results_of_other_settings_are_told(aligned, capsys):
+    assert [aligned('-w', '0.5'), aligned(), aligned('-w', '0.5')] == [0, 0, 0]
+    told = [line for line in capsys.readouterr().out.splitlines() if line.startswith('skipped: ')]
+    assert told == ['skipped: 5 were made with other settings (fidelity_weight 0.5)']
+
+
+def test_overwriting_leaves_no_faces_of_an_earlier_run(whole, detector, tmp_path):
+    assert whole('--save_3d') == 0
+    detector.faces = detector.faces[:1]
+    assert whole('--exist', 'overwrite') == 0
+    assert [path for path in files(tmp_path / 'out') if path.startswith(('cmp', 'depth'))] == ['cmp/a_00.png', 'cmp/below/b_00.png']
+
+
+def test_a_name_that_is_no_text_goes_through(checkpoint, face_folder, tmp_path):
+    picture = tmp_path / os.fsdecode(b'f\xe9.png')
+    shutil.copy(face_folder / 'face0.png', picture)
+    out = tmp_path / os.fsdecode(b'o\xe9')
+    # Strict streams, as a pipe's may be.
+    done = Command(main, *command(checkpoint, picture, out, '--suffix', os.fsdecode(b'\xe8')), folder=tmp_path, PYTHONIOENCODING='utf-8')
+    assert done.wait() == 0, done.stderr
+    assert 'results in ' in done.stdout
+    assert '\\udce9' in done.stdout
+    (one,) = report(out)['runs'].values()
+    assert one['settings']['input'] == [f'{tmp_path}/f\\udce9.png']
+    assert one['settings']['suffix'] == '\\udce8'
+
+
+def test_a_folder_that_cannot_be_listed_is_a_failure_beside_the_rest(whole, photos, tmp_path, monkeypatch, capsys):
+    listed = os.scandir
+
+    def scandir(path):
+        if str(path).endswith('below'):
+            raise PermissionError(13, 'Permission denied', str(path))
+        return listed(path)
+
+    monkeypatch.setattr(os, 'scandir', scandir)
+    assert whole() == 1
+    assert f'failed: {photos / "below"}: the folder cannot be listed (Permission denied)' in capsys.readouterr().out
+    assert statuses(tmp_path / 'out') == {'a.png': 'restored', 'below': 'failed', 'empty.png': 'no face'}
 
 
 def test_results_inside_of_the_input_folder_are_no_input(checkpoint, photos, detector, capsys):
@@ -481,12 +551,17 @@ def test_a_killed_run_leaves_whole_pictures_and_goes_on(checkpoint, many, tmp_pa
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
     done = list(out.rglob('*.png'))
+    assert list(out.glob('.run-*.jsonl'))
     assert 0 < len(list((out / 'restored_faces').glob('*.png'))) < 40
     assert all(map(is_whole, done))
     before = {path: path.stat().st_mtime_ns for path in (out / 'restored_faces').glob('*.png')}
     assert main(command(checkpoint, many, out)) == 0
     assert len(list((out / 'restored_faces').glob('*.png'))) == 40
     assert all(path.stat().st_mtime_ns == moment for path, moment in before.items())
+    # The report tells of what the killed run had done; nothing of it lies about.
+    assert len(report(out)['pictures']) == 40
+    assert set(names(out)) == {*FOLDERS, 'report.json', '.report.json.lock'}
+    assert not list(out.rglob('*.part'))
 
 
 def test_a_stopped_run_ends_in_good_order_and_goes_on(checkpoint, many, tmp_path):

@@ -329,6 +329,33 @@ def test_fifty_faces_on_fifty_megapixels_need_little_memory():
     assert float(printed) < 1000
 
 
+# --- Arrays of other kinds
+
+
+def test_an_aligned_face_may_be_of_any_depth_and_of_any_channels():
+    (face,) = random_faces(1)
+    restorer = fake()
+    np.testing.assert_array_equal(restorer.restore_aligned(face), face)
+    np.testing.assert_array_equal(restorer.restore_aligned(face.astype(np.uint16) * 257), face)
+    np.testing.assert_array_equal(restorer.restore_aligned(np.dstack([face, face[:, :, 0]])), face)
+    np.testing.assert_array_equal(restorer.restore_aligned(face[:, :, 0]), np.dstack([face[:, :, 0]] * 3))
+
+
+@pytest.mark.parametrize('face', [np.zeros((8, 8, 3), np.float32), np.zeros((8, 8), np.uint8), np.zeros((8, 8, 3), np.uint16)])
+def test_arrays_that_are_no_aligned_faces_are_refused(face):
+    with pytest.raises(FRExError, match='no aligned face'):
+        fake().restore_faces([face])
+
+
+def test_a_black_and_white_array_keeps_its_channels_and_gets_no_colour():
+    tint = torch.tensor([0.6, 0.2, 0.1]).view(1, 3, 1, 1)
+    picture = np.dstack([smooth(200, 320)[:, :, 0]] * 3)
+    restored = fake(*FACES, change=lambda lq: lq + tint).restore(picture).image
+    assert restored.shape == picture.shape
+    assert np.ptp(restored.astype(int), axis=2).max() == 0
+    assert np.abs(restored.astype(int) - picture).max() > 5
+
+
 # --- Identity
 
 

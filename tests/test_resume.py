@@ -26,16 +26,21 @@ from basicsr.models.lr_scheduler import CosineAnnealingRestartLR, MultiStepResta
 
 STAGE_A = TINY_OPTIONS.with_name('train_frex_3d_tiny.yml')
 TIMES = ('time', 'data_time', 'images_per_second', 'memory_gb')
-# Ten visits an epoch are two iterations, so that kill points lie within epochs and at their ends.
+# Five visits an epoch are two iterations, so that kill points lie within epochs and at their ends.
 SHORT = [
-    *('datasets:train:dataset_enlarge_ratio=2', 'datasets:train:num_worker_per_gpu=0', 'datasets:train:persistent_workers=false'),
+    *(
+        'datasets:train:dataset_enlarge_ratio=1',
+        'datasets:train:batch_size_per_gpu=2',
+        'datasets:train:num_worker_per_gpu=0',
+        'datasets:train:persistent_workers=false',
+    ),
     *('train:total_iter=7', 'train:net_d_reg_every=2', 'val:val_freq=2', 'logger:save_checkpoint_freq=1', 'logger:use_tb_logger=false'),
     'logger:print_freq=1',
 ]
 
 
 def arguments(options, faces, *more):
-    folders = [f'datasets:{phase}:dataroot_gt={faces}' for phase in ('train', 'val')]
+    folders = [f'datasets:train:dataroot_gt={faces}', f'datasets:val:dataroot_gt={faces.with_name("two")}']
     return ['train', '-opt', str(options), '--auto_resume', '--force_yml', *folders, *SHORT, *more]
 
 

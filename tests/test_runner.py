@@ -4,14 +4,19 @@ import random
 import signal
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
 
 import pytest
+from processes import free_port
 
 from frex.errors import FRExError
-from frex.restore.runs.shards import Shard
+from frex.restore.runs.agreeing import agree
+from frex.restore.runs.inputs import Input, Inputs
 from frex.restore.runs.stages import Overlap, Stages
 from frex.restore.runs.stopping import stopped_by_signals
+from frex.shards import Share, choose_share, local_device
 
 
 @dataclass(eq=False)
@@ -214,39 +219,65 @@ def test_signals_are_left_alone_outside_of_the_main_thread():
 
 # --- Shards
 
-WORDS = {'RANK': '1', 'WORLD_SIZE': '3', 'LOCAL_RANK': '1', 'MASTER_ADDR': 'here', 'MASTER_PORT': '1', 'LOCAL_WORLD_SIZE': '3'}
+
+def test_a_process_alone_has_a_run_of_its_own():
+    runs = {agree(Share(), Inputs).run for _ in range(2)}
+    assert len(runs) == 2
 
 
-def test_shards_share_all_pictures_and_none_twice():
-    items = list(range(11))
-    shares = [Shard('x', rank, 3).share(items) for rank in range(3)]
-    assert sorted(item for share in shares for item in share) == items
-    assert {len(share) for share in shares} == {3, 4}
+@pytest.fixture
+def together(monkeypatch):
+    """Calls `agree` as three processes do, each with what it would find itself."""
+    monkeypatch.setenv('MASTER_ADDR', '127.0.0.1')
+    monkeypatch.setenv('MASTER_PORT', str(free_port()))
+
+    def call(*finds):
+        with ThreadPoolExecutor(len(finds)) as pool:
+            return list(pool.map(lambda number: attempt(number, finds), range(len(finds))))
+
+    def attempt(number, finds):
+        try:
+            return agree(Share(number, len(finds)), finds[number])
+        except FRExError as error:
+            return str(error)
+
+    return call
 
 
-def test_a_process_alone_has_all_pictures_and_a_run_of_its_own():
-    one, other = Shard.of_environment({}), Shard.of_environment({})
-    assert (one.rank, one.count) == (0, 1)
-    assert one.run != other.run
+def inputs(*names):
+    return lambda: Inputs(Input(Path(f'/in/{name}'), PurePosixPath(name).with_suffix('')) for name in names)
 
 
-def test_the_processes_of_torchrun_have_one_run():
-    one, other = (Shard.of_environment(WORDS | {'RANK': rank}) for rank in '12')
-    assert one.run == other.run
-    assert (one.rank, other.rank, one.count) == (1, 2, 3)
-    assert Shard.of_environment(WORDS | {'MASTER_PORT': '2'}).run != one.run
+def test_all_processes_go_by_one_list_though_the_folder_changes(together, monkeypatch):
+    monkeypatch.setattr('frex.restore.runs.agreeing.PART_BYTES', 7)
+    before = [f'{number}.jpg' for number in range(10)] + ['\udcff é\n.png']
+    answers = together(inputs(*before), inputs('0a.jpg', *before), inputs('1.jpg'))
+    assert len({answer.run for answer in answers}) == 1
+    assert all(answer.inputs == inputs(*before)() for answer in answers)
+    done = [item for number, answer in enumerate(answers) for item in (answer.inputs[one] for one in Share(number, 3).of(11))]
+    assert sorted(done, key=str) == sorted(inputs(*before)(), key=str)
 
 
-@pytest.mark.parametrize('changes', [{'RANK': '3'}, {'RANK': 'x'}, {'WORLD_SIZE': '0'}, {'LOCAL_RANK': ''}])
+def test_what_the_first_process_cannot_find_all_processes_tell(together):
+    def find():
+        raise FRExError('--input: no file')
+
+    assert together(find, inputs('a.jpg')) == ['--input: no file'] * 2
+
+
+def test_processes_without_a_meeting_place_are_told(monkeypatch):
+    for name in ('MASTER_ADDR', 'MASTER_PORT'):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(FRExError, match=r'cannot reach each other .*MASTER_ADDR'):
+        agree(Share(1, 2), Inputs)
+
+
+@pytest.mark.parametrize('changes', [{'RANK': '3'}, {'RANK': 'x'}, {'WORLD_SIZE': '0'}, {'RANK': '-1'}])
 def test_an_environment_that_is_not_torchruns_is_told(changes):
     with pytest.raises(FRExError, match='not as torchrun sets them'):
-        Shard.of_environment(WORDS | changes)
+        choose_share('0/1', {'RANK': '1', 'WORLD_SIZE': '3'} | changes)
 
 
-@pytest.mark.parametrize(
-    ('name', 'gpus', 'expected'),
-    [('auto', 2, 'cuda:1'), ('cuda', 1, 'cuda:0'), ('cpu', 2, 'cpu'), ('cuda:0', 2, 'cuda:0'), ('auto', 0, 'auto')],
-)
-def test_each_process_has_its_own_gpu(name, gpus, expected, monkeypatch):
-    monkeypatch.setattr('torch.cuda.device_count', lambda: gpus)
-    assert Shard.of_environment(WORDS).device(name) == expected
+def test_a_local_rank_that_is_no_number_is_told():
+    with pytest.raises(FRExError, match='not as torchrun sets them'):
+        local_device('auto', {'LOCAL_RANK': ''}, gpus=2)

@@ -1,16 +1,17 @@
 """The EG3D augmentation set: its poses, its labels, and a folder that is the same however it came about."""
 
 import signal
-import subprocess
-import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from processes import Command, torchrun
 from tiny import tiny_network_options
 
+from frex import __main__ as module_entry
 from frex.cli.main import main
 from frex.data.contact_sheet import contact_sheet
 from frex.data.labels import read_labels
@@ -18,7 +19,8 @@ from frex.data.landmarks import crop_from_ffhq, head_in_world, project
 from frex.data.synthesis import Recipe, draw_labels, draw_poses, draw_z, synthesize
 from frex.errors import FRExError
 from frex.images import read_image
-from frex.synthesize import check_finite, choose_share, local_device
+from frex.shards import choose_share, local_device
+from frex.synthesize import check_finite
 from frex.tensors import to_images
 from frex.weights.network_file import NetworkFile, load_network, save_safetensors
 from frex_arch import EG3D, StyleGAN2
@@ -194,9 +196,9 @@ def test_shares_make_the_very_set(whole, make, tmp_path, capsys):
 
 
 def test_torchrun_makes_the_very_set(whole, eg3d_file, tmp_path):
-    command = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2', '-m', 'frex', 'synthesize']
-    command += ['-o', tmp_path / 'set', '-n', NUM, '--eg3d', eg3d_file, '--ws', '--device', 'cpu']
-    subprocess.run(list(map(str, command)), check=True, capture_output=True, timeout=120)
+    command = ['synthesize', '-o', tmp_path / 'set', '-n', NUM, '--eg3d', eg3d_file, '--ws', '--device', 'cpu']
+    done = torchrun(Path(module_entry.__file__), *command, folder=tmp_path)
+    assert done.wait() == 0, done.stderr[-2000:]
     assert content(tmp_path / 'set') == content(whole)
 
 
@@ -232,12 +234,13 @@ def test_what_is_missing_is_made_again_and_nothing_else(whole, make, tmp_path):
 
 def test_a_killed_run_leaves_whole_pictures_and_is_resumed(make, eg3d_file, tmp_path):
     num = 120
-    command = [sys.executable, '-m', 'frex', 'synthesize', '--eg3d', eg3d_file, '-o', tmp_path / 'set', '-n', num, '--device', 'cpu']
-    with subprocess.Popen(list(map(str, command)), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        deadline = time.monotonic() + 60
-        while not picture(tmp_path / 'set', 9).exists() and time.monotonic() < deadline:
-            time.sleep(0.01)
-        process.send_signal(signal.SIGKILL)
+    command = ['synthesize', '--eg3d', eg3d_file, '-o', tmp_path / 'set', '-n', num, '--device', 'cpu']
+    process = Command(main, *command, folder=tmp_path)
+    while not picture(tmp_path / 'set', 9).exists():
+        assert process.running
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
     left = sorted((tmp_path / 'set/images').rglob('*.png'))
     assert 9 <= len(left) < num
     assert all(read_image(path).shape == (64, 64, 3) for path in left)

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 import torch.multiprocessing as mp
-from scipy.linalg import sqrtm
 from processes import free_port
+from scipy.linalg import sqrtm
 from test_model import batch, build
 from tiny import faces, tiny_frex, trained
 

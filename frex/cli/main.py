@@ -3,12 +3,28 @@
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Sequence
+from io import TextIOWrapper
 
 from frex.allocator import keep_freed_memory
-from frex.cli import ablate, balance, cameras, collect_real, degrade, evaluate, peers, restore, statistics, synthesize, train, weights
+from frex.cli import (
+    ablate,
+    balance,
+    cameras,
+    collect_real,
+    degrade,
+    evaluate,
+    export,
+    peers,
+    restore,
+    statistics,
+    synthesize,
+    train,
+    weights,
+)
+from frex.cli.foreign_flags import parse
 from frex.errors import FRExError
 
-SINGLE = (restore, weights, cameras, synthesize, degrade, balance, collect_real, statistics, evaluate, peers, ablate)
+SINGLE = (restore, weights, cameras, synthesize, degrade, balance, collect_real, statistics, evaluate, peers, ablate, export)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -37,7 +53,11 @@ def basicsr(argv: Sequence[str] | None = None) -> int:
 
 def run(parser: ArgumentParser, argv: Sequence[str] | None) -> int:
     """Parse, run, and turn bad input into one line on standard error and status 1."""
-    args = parser.parse_args(argv)
+    for stream in (sys.stdout, sys.stderr):
+        # Names of files need not be text.
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors='backslashreplace')
+    args = parse(parser, argv)
     keep_freed_memory()
     command: Callable[[Namespace], int | None] = args.run
     try:

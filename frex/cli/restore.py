@@ -6,6 +6,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NoReturn
 
+from frex.cli.foreign_flags import refuse_foreign_flags
+
 WHAT = 'Restore the faces in photographs with FREx.'
 EXAMPLE = 'example: python inference_frex.py -i photos -o results --model_path experiments/train_frex/models/net_g_latest.pth'
 
@@ -16,6 +18,7 @@ def add_flags(parser: ArgumentParser) -> None:
     _add_network(parser)
     _add_faces(parser)
     _refuse_single_dashes(parser)
+    refuse_foreign_flags(parser)
 
 
 def _add_places(parser: ArgumentParser) -> None:

@@ -22,7 +22,7 @@ from frex.data.workers import prepare_process
 from frex.errors import FRExError
 from frex.images import write_image
 from frex.labelling.pictures import pictures_below
-from frex.synthesize import Share, choose_share
+from frex.shards import Share, choose_share
 from frex.testsets.degraded_pictures import Recipe, Task, write
 from frex.testsets.degraded_record import check_unchanged, copy_labels, entry, sheet
 from frex.testsets.lots import check_seed

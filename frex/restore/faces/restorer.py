@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,14 +12,14 @@ from torch import Tensor
 
 from frex.device import choose_device, choose_precision
 from frex.errors import FRExError
-from frex.images import Image, resize
+from frex.images import resize
 from frex.restore.faces import photo
 from frex.restore.faces.batches import Asked, Batches, each
 from frex.restore.faces.parts import Parts
 from frex.restore.faces.photo import Face, Upsampler
 from frex.restore.faces.results import Restoration, RestoredFace, RestoredImage, RestoredPixels
 from frex.restore.files.picture import Picture, to_eight_bit
-from frex.restore.files.source import Source, as_picture
+from frex.restore.files.source import Source, as_picture, has_colour_channels
 from frex.restore.finding.detection import Detector
 from frex.restore.finding.selection import Selection
 from frex.tensors import to_images, to_tensor
@@ -65,14 +66,15 @@ class FaceRestorer:
     # --- Faces
 
     def restore_aligned(
-        self, image: Image, fidelity_weight: float = 1.0, structure_weight: float = 1.0
+        self, image: Source, fidelity_weight: float = 1.0, structure_weight: float = 1.0
     ) -> UInt8[np.ndarray, 'size size 3']:
-        """Restore one face in FFHQ alignment, BGR, square, of any size; it comes back at the network's.
+        """Restore one face in FFHQ alignment, square, of any size and as `restore` takes it; it comes back BGR at the network's size.
 
-        Raises FRExError where the picture is not square, so no aligned face, and where the network's output is not
+        Raises FRExError where it is no picture or not square, so no aligned face, and where the network's output is not
         finite, so that no failure passes for a picture.
         """
-        (restoration,) = self.restore_faces([image], fidelity_weight=fidelity_weight, structure_weight=structure_weight)
+        aligned = to_eight_bit(as_picture(image).image)
+        (restoration,) = self.restore_faces([aligned], fidelity_weight=fidelity_weight, structure_weight=structure_weight)
         if restoration.image is None:
             raise FRExError(restoration.problem or 'not restored')
         return restoration.image
@@ -80,20 +82,19 @@ class FaceRestorer:
     @torch.inference_mode()
     def restore_faces(
         self,
-        faces: Sequence[UInt8[np.ndarray, '_ _ 3']],
+        faces: Sequence[Shaped[np.ndarray, '*shape']],
         crops: Sequence[Float[np.ndarray, '3']] | None = None,
         fidelity_weight: float = 1.0,
         structure_weight: float = 1.0,
         details: bool = False,
     ) -> list[Restoration]:
-        """Restore faces in FFHQ alignment, BGR, square, of any size; `crops` lead from each to EG3D's crop (default: a frontal face's).
+        """Restore faces in FFHQ alignment, BGR uint8 (N, N, 3); `crops` lead from each to EG3D's crop (default: a frontal face's).
 
         `fidelity_weight` is 0 for quality, 1 for fidelity; `structure_weight` says how much the 3D prior is trusted. With
-        `details` each comes with all that the network says of it. Raises FRExError where a picture is not square.
+        `details` each comes with all that the network says of it. Raises FRExError for other arrays.
         """
         for image in faces:
-            if image.shape[0] != image.shape[1]:
-                raise FRExError(f'{image.shape[1]} x {image.shape[0]} is not square: not a face in FFHQ alignment')
+            check_aligned(image)
         if not faces:
             return []
         lq = torch.stack([to_tensor(resize(image, self.size)) for image in faces])
@@ -159,6 +160,8 @@ class FaceRestorer:
         faces = self.find_faces(picture, selection)
         restorations = self.restore_found(faces, fidelity_weight, structure_weight)
         pasted = self.paste(picture, faces, restorations, upscale, bg_upsampler)
+        if has_colour_channels(image):
+            pasted = replace(pasted, grey=False)
         return RestoredImage(pasted, tuple(map(RestoredFace.of, faces, restorations)))
 
     def enhance(
@@ -184,3 +187,11 @@ class FaceRestorer:
                 warnings.warn(f'the face at {face.box.round().tolist()} is not restored: {face.problem}', stacklevel=2)
         pairs = [(face.aligned, face.restored) for face in result.faces if face.restored is not None]
         return [before for before, _ in pairs], [after for _, after in pairs], result.image if paste_back else None
+
+
+def check_aligned(image: Shaped[np.ndarray, '*shape']) -> None:
+    """Raise FRExError for what is no BGR uint8 (N, N, 3)."""
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+        raise FRExError(f'{image.dtype} {image.shape} is no aligned face: give uint8 (N, N, 3)')
+    if image.shape[0] != image.shape[1]:
+        raise FRExError(f'{image.shape[1]} x {image.shape[0]} is not square: not a face in FFHQ alignment')

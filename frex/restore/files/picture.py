@@ -18,7 +18,7 @@ from frex.restore.files.formats import Pixels, fitted, format_of
 from frex.restore.files.metadata import Metadata, profile_space
 from frex.restore.files.opening import MOST_PIXELS
 
-__all__ = ['Metadata', 'Picture', 'read_picture', 'scaled', 'to_eight_bit', 'write_picture']
+__all__ = ['Metadata', 'Picture', 'is_colourless', 'read_picture', 'scaled', 'to_eight_bit', 'write_picture']
 
 # Of a result: what PNG and Pillow still carry in a few gigabytes.
 MOST_RESULT_PIXELS = 4 * MOST_PIXELS
@@ -49,11 +49,11 @@ def read_picture(path: Path) -> Picture:
     if pixels.shape[2] < 3:
         return Picture(cv2.cvtColor(pixels[:, :, 0], cv2.COLOR_GRAY2BGR), alpha, True, metadata, notes)
     image = pixels if alpha is None else np.ascontiguousarray(pixels[:, :, :3])
-    grey = _is_colourless(image)
+    grey = is_colourless(image)
     return Picture(_in_grey(image) if grey else image, alpha, grey, metadata, notes)
 
 
-def _is_colourless(image: UInt[np.ndarray, 'height width 3']) -> bool:
+def is_colourless(image: UInt[np.ndarray, 'height width 3']) -> bool:
     """So that a black and white photograph that was stored in colours is restored without any."""
     # WebP decodes grey with errors of 1.
     most = 1 if image.dtype == np.uint8 else 0

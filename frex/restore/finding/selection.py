@@ -29,7 +29,8 @@ class Selection:
 
     def of(self, faces: list[DetectedFace], width: int, height: int) -> list[DetectedFace]:
         """Those of a picture's faces that are meant, the surest first."""
-        taken = without_nested([face for face in faces if max(_extent(face)) >= self.min_face])
+        large = [face for face in faces if max(_extent(face)) >= self.min_face]
+        taken = without_nested(sorted(large, key=lambda face: -face.score))
         if self.only == 'largest':
             return sorted(taken, key=lambda face: -np.prod(_extent(face)))[:1]
         if self.only == 'center':
@@ -39,9 +40,9 @@ class Selection:
 
 
 def without_nested(faces: list[DetectedFace]) -> list[DetectedFace]:
-    """The surest first, without those that lie in a surer one's box or around it."""
+    """As they are ordered, without those that lie in an earlier one's box or around it."""
     kept: list[DetectedFace] = []
-    for face in sorted(faces, key=lambda face: -face.score):
+    for face in faces:
         if all(_shared(face, other) < NESTED for other in kept):
             kept.append(face)
     return kept

@@ -5,6 +5,7 @@ from jaxtyping import Float, UInt8
 
 from frex.images import Image
 from frex.restore.finding.detection import DetectedFace, Detector
+from frex.restore.finding.selection import without_nested
 
 # RetinaFace finds large faces in any turn, but then most often with a smaller score, a box that is wider than high, or
 # landmarks that are tilted or crowded. These are what real photographs and faces have when they are upright.
@@ -15,13 +16,23 @@ MOST_TILT = 45.0
 
 
 def detect_in_any_turn(image: Image, detector: Detector, threshold: float) -> list[DetectedFace]:
-    """The faces of a picture. Where one is in doubt, those of the picture turned by a multiple of 90 degrees, if more are upright there."""
+    """The faces of a picture. Where one is in doubt, it is searched in all turns by 90 degrees.
+
+    Then each turn gives the faces that are surely upright in it, and the one with the most of these the doubtful ones too.
+    """
     found = {0: detector.detect(image, threshold)}
-    if not found[0] or not all(map(surely_upright, found[0])):
-        found |= {turns: detector.detect(turn(image, turns), threshold) for turns in (1, 2, 3)}
+    if found[0] and all(map(surely_upright, found[0])):
+        return found[0]
+    found |= {turns: detector.detect(turn(image, turns), threshold) for turns in (1, 2, 3)}
     # The first of equals: without good reason a picture is not turned.
     best = max(found, key=lambda turns: (sum(map(surely_upright, found[turns])), bool(found[turns])))
-    return [turned_back(face, best, image) for face in found[best]]
+    ranked = [
+        (not surely_upright(face), turns != best, -face.score, turned_back(face, turns, image))
+        for turns, faces in found.items()
+        for face in faces
+        if turns == best or surely_upright(face)
+    ]
+    return without_nested([face for *_, face in sorted(ranked, key=lambda entry: entry[:3])])
 
 
 def surely_upright(face: DetectedFace) -> bool:

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePath, PurePosixPath
 
 from frex.errors import FRExError
@@ -21,9 +22,10 @@ class Input:
 
 
 class Inputs(list[Input]):
-    """`others`: how many files of the folders are no pictures by their suffix."""
+    """`others`: how many files of the folders are no pictures by their suffix; `unreadable`: folders in them, and why."""
 
     others = 0
+    unreadable: Sequence[tuple[Path, str]] = ()
 
 
 def find_inputs(inputs: Sequence[str], recursive: bool, leave_out: Collection[Path] = ()) -> Inputs:
@@ -31,7 +33,8 @@ def find_inputs(inputs: Sequence[str], recursive: bool, leave_out: Collection[Pa
 
     A folder's are its own and with `recursive` those below it, without hidden ones and those in the folders `leave_out`;
     names mirror its tree. Symbolic links to folders are followed out of it, never round. A file that is named itself is taken
-    whatever its suffix. Raises FRExError for what is not there, and where a folder or pattern holds no picture.
+    whatever its suffix. Raises FRExError for what is not there, and where a folder or pattern holds no picture; a folder in a
+    folder that cannot be listed is among the answer's `unreadable`.
     """
     if not inputs:
         raise FRExError('--input: nothing given')
@@ -41,7 +44,7 @@ def find_inputs(inputs: Sequence[str], recursive: bool, leave_out: Collection[Pa
     files = list(search.found.items())
     names = unique_names(files)
     found = Inputs(Input(search.as_given[path], name) for (path, _), name in zip(files, names, strict=True))
-    found.others = search.others
+    found.others, found.unreadable = search.others, search.unreadable
     return found
 
 
@@ -53,6 +56,7 @@ class _Search:
         self.found: dict[Path, PurePath] = {}
         self.as_given: dict[Path, Path] = {}
         self.others = 0
+        self.unreadable: list[tuple[Path, str]] = []
 
     def add(self, given: str) -> None:
         path = Path(given)
@@ -92,10 +96,16 @@ class _Search:
 
     def _files_of(self, folder: Path) -> Iterator[Path]:
         root, seen = os.path.realpath(folder), set(self.leave_out)
-        for parent, folders, files in os.walk(folder, onerror=_raise, followlinks=True):
+        for parent, folders, files in os.walk(folder, onerror=partial(self._miss, folder), followlinks=True):
             yield from (Path(parent, name) for name in files if not name.startswith('.'))
             kept = [name for name in sorted(folders) if self.recursive and not name.startswith('.')]
             folders[:] = [name for name in kept if _is_new(Path(parent, name), root, seen)]
+
+    def _miss(self, folder: Path, error: OSError) -> None:
+        reason = f'cannot be listed ({error.strerror})'
+        if error.filename == str(folder):
+            raise FRExError(f'--input: {folder} {reason}')
+        self.unreadable.append((Path(error.filename), f'the folder {reason}'))
 
     def _matches(self, base: Path, pattern: str) -> Iterator[Path]:
         try:
@@ -120,10 +130,6 @@ class _Search:
             self._take(places[0], PurePath(line) if mirrored else PurePath(places[0].name))
         if not any(map(str.strip, lines)):
             raise FRExError(f'{path}: names no picture')
-
-
-def _raise(error: OSError) -> None:
-    raise FRExError(f'--input: {error.filename} cannot be listed ({error.strerror})')
 
 
 def _literal_part(path: Path) -> tuple[Path, str]:

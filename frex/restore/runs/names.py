@@ -33,7 +33,8 @@ def unique_names(files: Sequence[tuple[Path, PurePath]]) -> list[PurePosixPath]:
 def _name(path: Path, relative: PurePath, level: int) -> PurePosixPath:
     folders, with_suffix = divmod(level, 2)
     name = PurePosixPath(*path.parts[1:][-len(relative.parts) - folders :])
-    return name if with_suffix else name.with_suffix('')
+    # `..png` would be left without a name.
+    return name if with_suffix or name.stem == '.' else name.with_suffix('')
 
 
 def shortened(name: str, most: int) -> str:

@@ -1,19 +1,20 @@
 """Where the results of a picture go."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from hashlib import blake2s
 from pathlib import Path, PurePosixPath
 
 from frex.errors import FRExError
 from frex.restore.files.formats import FORMATS, format_of
+from frex.restore.runs.clearing import CLAIM
+from frex.restore.runs.former import FormerFaces
 from frex.restore.runs.inputs import Input
 from frex.restore.runs.names import MOST_BYTES, shortened
 
 PICTURES = 'restored_imgs'
 FACES = ('cropped_faces', 'restored_faces', 'cmp')
 DETAILS = ('depth', 'image_3d', 'turntable', 'weights_map')
-CLAIM = '.claim-'
 
 # Bytes of a file's name for what follows the picture's: `(12)_00_depth.png`.
 ROOM = 40
@@ -21,13 +22,17 @@ ROOM = 40
 
 @dataclass(frozen=True)
 class Results:
-    """The files of one picture's results. `name`: theirs, as a path without suffix; `suffix` begins with `_`, or is empty."""
+    """The files of one picture's results. `name`: theirs, as a path without suffix; `suffix` begins with `_`, or is empty.
+
+    `former`: faces of an earlier run that these results are to take the place of.
+    """
 
     folder: Path
     name: PurePosixPath
     suffix: str
     picture_ext: str
     face_ext: str
+    former: tuple[Path, ...] = field(default=(), compare=False)
 
     @property
     def picture(self) -> Path:
@@ -41,23 +46,20 @@ class Results:
     def _file(self, kind: str, number: str, ext: str) -> Path:
         return self.folder / kind / self.name.parent / f'{self.name.name}{number}{self.suffix}{ext}'
 
-    def is_there(self, aligned: bool = False) -> bool:
-        """Whether the main result is: the restored face for an aligned input, else the restored picture."""
-        return (self.face('restored_faces', 0) if aligned else self.picture).exists()
-
-    def is_free(self) -> bool:
-        """Whether none is."""
-        return not (self.picture.exists() or any(self.face(kind, 0).exists() for kind in FACES))
+    def main(self, aligned: bool) -> Path:
+        """The one that is written last: the restored face for an aligned input, else the restored picture."""
+        return self.face('restored_faces', 0) if aligned else self.picture
 
 
 class Outputs:
     """Plans results. `suffix`: added to names; `ext`: of results, or `auto`: the input's for pictures and png for faces.
 
     `exist`, for results that are there: `skip`, `overwrite`, or `rename` to NAME(1), NAME(2)... A process that renames claims
-    its names in `folder`, until `close`, so that none takes another's. Raises FRExError for what makes no file's name.
+    its names in `folder`, until `close`, so that none takes another's; `word` is written to the claims, so that those of a
+    dead process are known. Raises FRExError for what makes no file's name.
     """
 
-    def __init__(self, folder: Path, suffix: str = '', ext: str = 'auto', exist: str = 'skip') -> None:
+    def __init__(self, folder: Path, suffix: str = '', ext: str = 'auto', exist: str = 'skip', word: str = '') -> None:
         if not {'/', os.sep, '\0'}.isdisjoint(suffix) or len(os.fsencode(suffix)) > MOST_BYTES // 2:
             raise FRExError(f'--suffix {suffix}: not a part of a file name')
         if exist not in ('skip', 'overwrite', 'rename'):
@@ -65,10 +67,12 @@ class Outputs:
         self.folder = folder
         self.suffix = f'_{suffix.lstrip("_")}' if suffix.strip('_') else ''
         self.ext = 'auto' if ext == 'auto' else f'.{ext.lower().lstrip(".")}'
-        self.exist = exist
+        self.exist, self.word = exist, word
         self._claims: set[Path] = set()
         if self.ext != 'auto':
             format_of(self.ext)
+        self._face_ext = '.png' if self.ext == 'auto' else self.ext
+        self.former = FormerFaces([folder / kind for kind in (*FACES, *DETAILS)], f'{self.suffix}{self._face_ext}')
 
     @property
     def folders(self) -> list[Path]:
@@ -79,10 +83,13 @@ class Outputs:
         """Where the results of an input go; None where it is to be skipped."""
         if self.exist == 'rename':
             return self._renamed(item)
-        results = self._results(item)
-        return None if self.exist == 'skip' and results.is_there(aligned) else results
+        results = self.results(item)
+        if self.exist == 'skip':
+            return None if results.main(aligned).exists() else results
+        return replace(results, former=self.former.of(results.name))
 
-    def _results(self, item: Input, number: int = 0) -> Results:
+    def results(self, item: Input, number: int = 0) -> Results:
+        """Where they would go were nothing there; `number`: that of a renamed one."""
         name = shortened(item.name.name, MOST_BYTES - ROOM - len(os.fsencode(self.suffix)))
         numbered = item.name.with_name(f'{name}({number})' if number else name)
         suffix = item.path.suffix.lower()
@@ -92,7 +99,7 @@ class Outputs:
             numbered,
             self.suffix,
             picture_ext=own if self.ext == 'auto' else self.ext,
-            face_ext='.png' if self.ext == 'auto' else self.ext,
+            face_ext=self._face_ext,
         )
 
     def _renamed(self, item: Input) -> Results:
@@ -102,15 +109,20 @@ class Outputs:
             raise FRExError(f'{self.folder}: cannot be written ({error.strerror})') from error
         number = 0
         # First claimed, then looked up: another process may have written it just before it gave up its claim.
-        while not (self._claim(results := self._results(item, number)) and results.is_free()):
+        while not (self._claim(results := self.results(item, number)) and self._is_free(results)):
             number += 1
         return results
+
+    def _is_free(self, results: Results) -> bool:
+        there = results.picture.exists() or any(results.face(kind, 0).exists() for kind in FACES)
+        return not (there or self.former.of(results.name))
 
     def _claim(self, results: Results) -> bool:
         digest = blake2s(os.fsencode(f'{results.name}{results.suffix}'), digest_size=16).hexdigest()
         claim = self.folder / f'{CLAIM}{digest}'
         try:
-            claim.touch(exist_ok=False)
+            with claim.open('x') as file:
+                file.write(self.word)
         except FileExistsError:
             return False
         except OSError as error:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from frex.restore.faces.photo import Face
 from frex.restore.files.picture import read_picture, write_picture
 from frex.restore.finding.align import scale_of
+from frex.restore.runs.former import drop_former
 from frex.restore.runs.report import PictureRecord
 from frex.restore.runs.tasks import Job, Reading, Restored, Tasks, record_of, relative, write_face
 
@@ -43,6 +44,7 @@ class Photographs(Tasks[Face]):
             record.status, record.reason = 'failed', f'{len(problems)} of {len(reading.faces)} faces not restored: {problems[0]}'
         else:
             self._write_picture(reading, restored, record)
+            drop_former(reading.job.results.former, reading.job.results.folder, record)
         record.seconds['write'] = time.perf_counter() - start
         return record
 

@@ -1,5 +1,6 @@
 """Restoring pictures, one or a million: one bad file never stops the rest, and none is passed over in silence."""
 
+import os
 import sys
 import tempfile
 from argparse import Namespace
@@ -7,21 +8,28 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from frex.device import choose_device
 from frex.errors import FRExError
 from frex.restore.faces.restorer import FaceRestorer
 from frex.restore.finding.selection import Selection
+from frex.restore.runs.agreeing import agree
 from frex.restore.runs.aligned_faces import AlignedFaces
-from frex.restore.runs.inputs import Input, find_inputs
+from frex.restore.runs.clearing import clear_up, report_of_all
+from frex.restore.runs.earlier import Earlier
+from frex.restore.runs.inputs import Inputs, find_inputs
 from frex.restore.runs.journal import Journal
 from frex.restore.runs.outputs import Outputs
 from frex.restore.runs.photographs import Photographs
-from frex.restore.runs.report import REPORT, PictureRecord, Report, absolute, is_complete, read_report
-from frex.restore.runs.shards import Shard
+from frex.restore.runs.planning import Plan
+from frex.restore.runs.report import PictureRecord, Run, absolute, as_text, is_complete
+from frex.restore.runs.report_file import REPORT, read_report
 from frex.restore.runs.stages import Overlap
 from frex.restore.runs.stopping import Stop, stopped_by_signals
 from frex.restore.runs.summary import summary
-from frex.restore.runs.tasks import Job, Tasks, Wishes, failure
+from frex.restore.runs.tasks import Tasks, Wishes
+from frex.shards import Share, choose_share, local_device
 
 # Faces at once; on a CPU more take memory and save no time.
 BATCH_ON_GPU, BATCH_ON_CPU = 8, 2
@@ -32,21 +40,39 @@ def restore_folder(args: Namespace) -> int:
 
     Of several processes the last to finish tells how it went, in its status too: torchrun ends all when one fails.
     """
-    shard = Shard.of_environment()
+    share = choose_share('0/1', os.environ)
     outputs = Outputs(args.output, args.suffix, args.ext, args.exist)
-    found = find_inputs(args.input, args.recursive, leave_out=outputs.folders)
-    check_writable(outputs)
-    say(shard, *remarks(args, found.others))
-    restorer = load_restorer(args, shard)
-    items = shard.share(found)
-    with stopped_by_signals() as stop, Journal(args.output, shard, settings_of(args), len(items)) as journal:
+    run, found = agree(share, lambda: find(args, outputs))
+    outputs.word = f'{run}-{share.index}'
+    say(share, *remarks(args, found.others))
+    restorer = load_restorer(args)
+    settings = settings_of(args)
+    plan = Plan(outputs, Earlier(report_of_all(args.output), settings), args.aligned, found)
+    items = [found[number] for number in share.of(len(found))]
+    with stopped_by_signals() as stop, Journal(args.output, share, run, settings, len(items)) as journal:
+        for record in unreadable(found) if share.index == 0 else ():
+            journal.add(record)
         tasks: Tasks[Any] = (AlignedFaces if args.aligned else Photographs)(restorer, journal, wishes_of(args), stop)
         try:
-            Overlap(tasks, restorer.batches.most).run(planned(items, outputs, journal, args.aligned), stop)
+            Overlap(tasks, restorer.batches.most).run(plan.jobs(items, journal.add), stop)
         finally:
             outputs.close()
-        report = journal.write(finished=not stop())
-    return conclude(report, shard, stop, args.output)
+        report = journal.hand_in(finished=not stop())
+    return conclude(report.runs[run], summary(report, run), share, stop, args.output)
+
+
+def find(args: Namespace, outputs: Outputs) -> Inputs:
+    """The pictures, where results can be written; what killed runs left is cleared up."""
+    found = find_inputs(args.input, args.recursive, leave_out=outputs.folders)
+    check_writable(outputs)
+    clear_up(outputs.folder, outputs.folders)
+    return found
+
+
+def unreadable(found: Inputs) -> Iterator[PictureRecord]:
+    """A record for each folder that cannot be listed: what is in it is missing."""
+    for folder, reason in found.unreadable:
+        yield PictureRecord(input=absolute(folder), status='failed', reason=reason)
 
 
 def check_writable(outputs: Outputs) -> None:
@@ -72,15 +98,15 @@ def remarks(args: Namespace, others: int) -> Iterator[str]:
         yield "--upscale does nothing with --aligned: faces come at the network's size"
 
 
-def say(shard: Shard, *lines: str) -> None:
+def say(share: Share, *lines: str) -> None:
     """Lines on standard error, once for all processes."""
-    for line in lines if shard.rank == 0 else ():
+    for line in lines if share.index == 0 else ():
         print(line, file=sys.stderr)
 
 
-def load_restorer(args: Namespace, shard: Shard) -> FaceRestorer:
+def load_restorer(args: Namespace) -> FaceRestorer:
     """Raises FRExError where a file that will be needed is missing or damaged."""
-    device = choose_device(shard.device(args.device))
+    device = choose_device(local_device(args.device, os.environ, torch.cuda.device_count()))
     most = args.batch_size or (BATCH_ON_CPU if device.type == 'cpu' else BATCH_ON_GPU)
     restorer = FaceRestorer.from_pretrained(
         args.model_path, str(device), args.param_key, args.precision, most, args.weights, args.detection_model
@@ -108,29 +134,21 @@ def wishes_of(args: Namespace) -> Wishes:
 def settings_of(args: Namespace) -> dict[str, Any]:
     """The flags, for the report."""
     shown = {name: value for name, value in vars(args).items() if isinstance(value, str | int | float | list | Path | None)}
-    return {name: str(value) if isinstance(value, Path) else value for name, value in sorted(shown.items())}
+    # Its own name would be another file's in another folder.
+    return {name: _as_json(value) for name, value in sorted((shown | {'model_path': absolute(args.model_path)}).items())}
 
 
-def planned(items: Sequence[Input], outputs: Outputs, journal: Journal, aligned: bool) -> Iterator[Job]:
-    """The pictures that are to be restored; what is skipped goes to the journal."""
-    for item in items:
-        try:
-            results = outputs.plan(item, aligned)
-        except FRExError as error:
-            journal.add(failure(item, error))
-            continue
-        if results is None:
-            journal.add(PictureRecord(input=absolute(item.path), status='skipped'))
-        else:
-            yield Job(item, results)
+def _as_json(value: Any) -> Any:
+    if isinstance(value, list):
+        return [as_text(str(item)) for item in value]
+    return as_text(str(value)) if isinstance(value, str | Path) else value
 
 
-def conclude(report: Report, shard: Shard, stop: Stop, folder: Path) -> int:
+def conclude(run: Run, lines: Sequence[str], share: Share, stop: Stop, folder: Path) -> int:
     """Print the table where all is done, and the exit status."""
-    run = report.runs[shard.run]
-    if not (is_complete(run) or (stop() and shard.rank == 0)):
+    if not (is_complete(run) or (stop() and share.index == 0)):
         return stop.status
-    for line in summary(report, shard.run):
+    for line in lines:
         print(line)
     print(f'results in {folder}, details in {folder / REPORT}')
     if stop():

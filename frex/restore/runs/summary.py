@@ -16,7 +16,8 @@ def summary(report: Report, run: str) -> list[str]:
     remarks = {'restored': f'{faces} face{"s" * (faces != 1)}', 'skipped': AGAIN if counts['skipped'] else ''}
     rows = [[status, str(number), remarks.get(status, '')] for status, number in counts.items()]
     own = [record for record in report.pictures if record.run == run]
-    return [*in_columns(rows), *_limited('no face', own), *_limited('left', own), *_limited('failed', own)]
+    remarks_on_skipped = [f'skipped: {number} {reason}' for reason, number in report.runs[run].skipped.items()]
+    return [*in_columns(rows), *remarks_on_skipped, *_limited('no face', own), *_limited('left', own), *_limited('failed', own)]
 
 
 def _limited(word: str, records: list[PictureRecord]) -> Iterator[str]:

@@ -1,0 +1,78 @@
+"""`frex export`: the restoration network in a file of its own."""
+
+from argparse import Namespace
+from collections.abc import Callable
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import NamedTuple
+
+from torch import Tensor
+from torch.export import ExportedProgram
+
+from frex.errors import FRExError
+from frex.export.checking import BATCHES, TOLERANCE, check
+from frex.export.onnx_file import LEAST_OPSET, MOST_OPSET, load_onnx, need_onnx, write_onnx
+from frex.export.pt2_file import load_pt2, write_pt2
+from frex.export.tracing import Restoration, trace
+from frex.files import replacing
+from frex.labelling.pictures import refuse_existing
+from frex.weights.network_file import build_frex, read_network
+
+Metadata = dict[str, str]
+
+
+class Format(NamedTuple):
+    """How a kind of file is written and run."""
+
+    write: Callable[[Path, ExportedProgram, Metadata], None]
+    load: Callable[[Path], Callable[[Tensor], Tensor]]
+    runs_in: str
+
+
+def run(args: Namespace) -> None:
+    """Write the file, whole and checked, or nothing; raises FRExError for what cannot be done before the network is read."""
+    form = choose_format(args.output, args.opset)
+    refuse_existing(args.output, args.overwrite)
+    net = build_frex(read_network(args.model_path, args.param_key), str(args.model_path))
+    restoration = Restoration(net, args.fidelity_weight, args.structure_weight)
+    try:
+        with replacing(args.output) as part:
+            form.write(part, trace(restoration), metadata_of(restoration))
+            difference = check(form.load(part), restoration) if args.check else None
+    except OSError as error:
+        raise FRExError(f'{args.output}: cannot be written ({error})') from None
+    size = net.out_size
+    print(f'{args.output}: {args.output.stat().st_size / 1e6:,.1f} MB, lq (batch, 3, {size}, {size}) -> image, RGB in [-1, 1], float32')
+    if difference is None:
+        print('not checked (--no_check)')
+    else:
+        batches = ' and '.join(map(str, BATCHES))
+        print(f'checked in {form.runs_in} on {batches} random faces: largest difference {difference:.1e} (allowed: {TOLERANCE:g})')
+
+
+def choose_format(path: Path, opset: int | None) -> Format:
+    """By the suffix of `path`; raises FRExError for another one, an opset that is not for it, and missing packages."""
+    if path.suffix == '.pt2':
+        if opset is not None:
+            raise FRExError(f'--opset {opset}: is for .onnx; a .pt2 has none')
+        return Format(write_pt2, load_pt2, 'torch.export')
+    if path.suffix != '.onnx':
+        raise FRExError(f'-o {path}: the name must end in .onnx or .pt2')
+    opset = LEAST_OPSET if opset is None else opset
+    if not LEAST_OPSET <= opset <= MOST_OPSET:
+        raise FRExError(f'--opset {opset}: {LEAST_OPSET} to {MOST_OPSET} can be written')
+    need_onnx()
+    return Format(partial(write_onnx, opset=opset), load_onnx, 'onnxruntime')
+
+
+def metadata_of(restoration: Restoration) -> Metadata:
+    """What a program must know to use the file."""
+    return {
+        'frex_version': version('frex'),
+        'size': str(restoration.net.out_size),
+        'colours': 'RGB',
+        'range': '-1 1',
+        'fidelity_weight': str(restoration.fidelity),
+        'structure_weight': str(restoration.structure),
+    }

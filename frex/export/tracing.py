@@ -1,0 +1,36 @@
+"""The restoration network as a graph, by `torch.export`."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.export import Dim, ExportedProgram
+
+from frex_arch import FREx
+
+
+class Restoration(nn.Module):
+    """`FREx` from `lq` to the restored image alone, in evaluation mode, its two weights fixed."""
+
+    def __init__(self, net: FREx, fidelity: float = 1.0, structure: float = 1.0) -> None:
+        super().__init__()
+        self.net = net
+        self.fidelity = fidelity
+        self.structure = structure
+        self.eval().requires_grad_(False)
+
+    def forward(self, lq: Float[Tensor, 'batch 3 size size']) -> Float[Tensor, 'batch 3 size size']:
+        return self.net(lq, fidelity=self.fidelity, structure=self.structure).image
+
+
+def trace(restoration: Restoration) -> ExportedProgram:
+    """Its graph, `lq` (batch, 3, size, size) to `image`, for any number of faces."""
+    size = restoration.net.out_size
+    # Two faces: torch.export takes a size of one for a constant.
+    lq = torch.zeros(2, 3, size, size)
+    with torch.no_grad():
+        program = torch.export.export(restoration, (lq,), dynamic_shapes={'lq': {0: Dim('batch', min=1)}}, strict=False)
+    # They name files of this machine, and are longer than the graph.
+    for graph in program.graph_module.modules():
+        for node in graph.graph.nodes:
+            node.meta.pop('stack_trace', None)
+    return program
