@@ -49,7 +49,7 @@ class Known:
     def detect(self, image, threshold=0.8):
         self.asked.append(image.shape)
         seen, turns = getattr(self.last, 'shown', (None, 3))
-        if self.shape is None and turns < 3 and np.array_equal(image, turn(seen, turns + 1)):
+        if turns < 3 and np.array_equal(image, turn(seen, turns + 1)):
             self.last.shown = seen, turns + 1
             return []
         self.last.shown = image, 0

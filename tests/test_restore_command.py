@@ -9,6 +9,7 @@ import signal
 import time
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from processes import Command, torchrun
@@ -131,6 +132,16 @@ def test_details_of_the_3d_prior_are_written_when_asked_for(aligned, tmp_path):
 def test_a_flag_without_effect_is_told(aligned, capsys):
     assert aligned('-s', '2') == 0
     assert '--upscale does nothing with --aligned' in capsys.readouterr().err
+
+
+def test_what_an_aligned_face_comes_back_without_is_told(checkpoint, tmp_path):
+    deep = np.random.default_rng(0).integers(0, 1 << 16, (64, 64, 4), dtype=np.uint16)
+    (tmp_path / 'faces').mkdir()
+    cv2.imwrite(str(tmp_path / 'faces/deep.png'), deep)
+    arguments = ['-i', tmp_path / 'faces', '-o', tmp_path / 'out', '--model_path', checkpoint, '--aligned', '--device', 'cpu']
+    assert run(*arguments) == 0
+    (picture,) = report(tmp_path / 'out')['pictures']
+    assert {'16 bit became 8: a restored face has 8', 'alpha is left out of the restored face'} <= set(picture['notes'])
 
 
 # --- Photographs

@@ -16,6 +16,7 @@ from frex.device import choose_precision
 from frex.errors import FRExError
 from frex.images import resize
 from frex.restore import FaceRestorer, Selection
+from frex.restore.faces.batches import is_finite, with_memory
 from frex.restore.faces.parts import Parts
 from frex.tensors import to_images, to_tensor
 from frex.weights.manifest import WeightFile
@@ -354,6 +355,62 @@ def test_a_black_and_white_array_keeps_its_channels_and_gets_no_colour():
     assert restored.shape == picture.shape
     assert np.ptp(restored.astype(int), axis=2).max() == 0
     assert np.abs(restored.astype(int) - picture).max() > 5
+
+
+# --- Memory of what lies around the network
+
+
+def short_of_memory(times, error):
+    """Fails so often, then answers."""
+    left = [error] * times
+
+    def call():
+        if left:
+            raise left.pop()
+        return 'done'
+
+    return call
+
+
+@pytest.mark.parametrize(
+    'error',
+    [
+        torch.cuda.OutOfMemoryError('CUDA out of memory'),
+        RuntimeError('CUDA error: CUBLAS_STATUS_ALLOC_FAILED'),
+        RuntimeError('MPS backend out of memory'),
+    ],
+)
+def test_what_ran_out_of_memory_is_tried_once_more(error):
+    assert with_memory(short_of_memory(1, error)) == 'done'
+    with pytest.raises(RuntimeError):
+        with_memory(short_of_memory(2, error))
+
+
+def test_other_errors_are_not_tried_again():
+    with pytest.raises(RuntimeError, match='shapes'):
+        with_memory(short_of_memory(1, RuntimeError('shapes differ')))
+
+
+def test_a_detector_that_runs_out_of_memory_once_is_asked_again():
+    known = Known(*FACES)
+    refuse = [torch.cuda.OutOfMemoryError('CUDA out of memory')]
+
+    class Short:
+        def detect(self, image, threshold=0.8):
+            if refuse:
+                raise refuse.pop()
+            return known.detect(image, threshold)
+
+    restorer = FaceRestorer(Fake(), 'cpu', 'fp32', 8, Parts(detector=Short()))
+    assert len(restorer.restore(smooth(200, 320)).faces) == 2
+
+
+@pytest.mark.parametrize('part', ['image', 'camera', 'depth', 'image_3d', 'alphas'])
+def test_numbers_that_are_none_are_seen_wherever_they_are(part):
+    sound = dict.fromkeys(FRExOutput._fields) | {'image': torch.ones(1, 3, 8, 8), 'camera': torch.ones(1, 25)}
+    assert is_finite(FRExOutput(**sound))
+    broken = torch.full((1, 3, 8, 8), torch.nan)
+    assert not is_finite(FRExOutput(**sound | {part: (broken,) if part == 'alphas' else broken}))
 
 
 # --- Identity

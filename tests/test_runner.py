@@ -4,16 +4,19 @@ import random
 import signal
 import threading
 import time
+from argparse import Namespace
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 import pytest
 from processes import free_port
+from tiny import tiny_frex
 
 from frex.errors import FRExError
 from frex.restore.runs.agreeing import agree
 from frex.restore.runs.inputs import Input, Inputs
+from frex.restore.runs.runner import lacking
 from frex.restore.runs.stages import Overlap, Stages
 from frex.restore.runs.stopping import stopped_by_signals
 from frex.shards import Share, choose_share, local_device
@@ -170,6 +173,28 @@ def test_a_batch_that_breaks_fails_its_pictures_alone():
     assert fake.records == {'a': ['A0'], 'c': ['C0']}
     # Its other faces are not tried again.
     assert sum(face.startswith('b') for batch in fake.batches for face in batch) == 1
+
+
+def test_a_batch_that_breaks_is_tried_picture_by_picture():
+    fake = run([('a', 1), ('b', 1), ('c', 2)], batch_size=4, broken={'b': 'restore'})
+    assert fake.failures == {'b': 'the network broke'}
+    assert fake.records == {'a': ['A0'], 'c': ['C0', 'C1']}
+
+
+def test_pictures_wait_outside_while_many_faces_are_in_memory():
+    jobs = [(str(number), 20) for number in range(12)]
+    fake = run(jobs, batch_size=4, pause=0.02, sizes=dict.fromkeys((name for name, _ in jobs), 1))
+    # Four batches of four are less than one such picture has; as many as two a thread may be on their way in by then.
+    assert fake.most_alive <= 4
+    assert len(fake.records) == 12
+
+
+@pytest.mark.parametrize(('switch', 'flag'), [('use_3d_prior', '--save_3d'), ('use_awb', '--save_weights_map')])
+def test_flags_for_what_a_network_has_not_are_told(switch, flag):
+    args = Namespace(save_3d=True, save_weights_map=True)
+    assert list(lacking(args, tiny_frex())) == []
+    (line,) = lacking(args, tiny_frex(**{switch: False}))
+    assert line.startswith(f'{flag} writes nothing')
 
 
 # --- Stopping

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from jaxtyping import Float
@@ -12,6 +12,9 @@ from frex.errors import FRExError
 from frex_arch import FREx, FRExOutput
 
 NOT_FINITE = "the network's output is not finite"
+T = TypeVar('T')
+
+OUT_OF_MEMORY = ('DefaultCPUAllocator', 'out of memory', 'CUBLAS_STATUS_ALLOC_FAILED', 'CUDNN_STATUS_ALLOC_FAILED')
 NO_MEMORY = 'out of memory, even for one face alone'
 
 
@@ -90,13 +93,26 @@ class Batches:
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
-    """Of a GPU, or of the host, for which torch has no class of its own."""
-    return isinstance(error, torch.cuda.OutOfMemoryError) or 'DefaultCPUAllocator' in str(error)
+    """Of a GPU, or of the host; torch has a class of its own for some of them only."""
+    return isinstance(error, torch.cuda.OutOfMemoryError) or any(words in str(error) for words in OUT_OF_MEMORY)
+
+
+def with_memory(call: Callable[[], T]) -> T:
+    """What `call` makes, at a second attempt with all unused memory given back where the first found too little."""
+    try:
+        return call()
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    return call()
 
 
 def is_finite(output: FRExOutput) -> bool:
-    """Whether picture and camera are."""
-    return bool(torch.isfinite(output.image).all() & torch.isfinite(output.camera).all())
+    """Whether picture and camera are, and all that is shown of the 3D prior and the AWBs."""
+    shown = (output.image, output.camera, output.depth, output.image_3d, *(output.alphas or ()))
+    return all(bool(torch.isfinite(value).all()) for value in shown if value is not None)
 
 
 def one_of(output: FRExOutput, place: int) -> FRExOutput:

@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,8 @@ from frex.device import choose_device, choose_precision
 from frex.errors import FRExError
 from frex.images import resize
 from frex.restore.faces import photo
-from frex.restore.faces.batches import Asked, Batches, each
+from frex.restore.faces.batches import Asked, Batches, each, with_memory
+from frex.restore.faces.identity import Identity
 from frex.restore.faces.parts import Parts
 from frex.restore.faces.photo import Face, Upsampler
 from frex.restore.faces.results import Restoration, RestoredFace, RestoredImage, RestoredPixels
@@ -109,7 +111,7 @@ class FaceRestorer:
         return Restoration(
             image=to_images(output.image)[0],
             camera=output.camera[0].float().cpu().numpy(),
-            identity_similarity=identity.similarity(face[None].to(self.device), output.image).item() if identity else None,
+            identity_similarity=with_memory(lambda: similarity(identity, face[None].to(self.device), output.image)),
             output=each(output, lambda value: value.float().cpu()) if details else None,
         )
 
@@ -117,7 +119,8 @@ class FaceRestorer:
 
     def find_faces(self, picture: Picture, selection: Selection | None = None) -> list[Face]:
         """The faces of a photograph, cut out for the network; raises FRExError where there is no detector."""
-        return photo.find_faces(picture, self.parts.detector(), self.size, selection)
+        detector = self.parts.detector()
+        return with_memory(lambda: photo.find_faces(picture, detector, self.size, selection))
 
     def restore_found(
         self, faces: Sequence[Face], fidelity_weight: float = 1.0, structure_weight: float = 1.0, details: bool = False
@@ -139,7 +142,7 @@ class FaceRestorer:
         """A new picture with the restored faces in their places, by ParseNet's masks where its file is there."""
         images = [restoration.image for restoration in restorations]
         parser = self.parts.parser() if any(image is not None for image in images) else None
-        masks = [None if parser is None or image is None else parser.mask(image) for image in images]
+        masks = [None if parser is None or image is None else with_memory(partial(parser.mask, image)) for image in images]
         return photo.paste_faces(picture, upscale, faces, images, masks, bg_upsampler)
 
     def restore(
@@ -187,6 +190,11 @@ class FaceRestorer:
                 warnings.warn(f'the face at {face.box.round().tolist()} is not restored: {face.problem}', stacklevel=2)
         pairs = [(face.aligned, face.restored) for face in result.faces if face.restored is not None]
         return [before for before, _ in pairs], [after for _, after in pairs], result.image if paste_back else None
+
+
+def similarity(identity: Identity | None, before: Float[Tensor, '1 3 size size'], after: Float[Tensor, '1 3 size size']) -> float | None:
+    """Of a face before and after; None without the network."""
+    return identity.similarity(before, after).item() if identity else None
 
 
 def check_aligned(image: Shaped[np.ndarray, '*shape']) -> None:

@@ -18,7 +18,7 @@ from frex.restore.files.formats import Pixels, fitted, format_of
 from frex.restore.files.metadata import Metadata, profile_space
 from frex.restore.files.opening import MOST_PIXELS
 
-__all__ = ['Metadata', 'Picture', 'is_colourless', 'read_picture', 'scaled', 'to_eight_bit', 'write_picture']
+__all__ = ['Metadata', 'Picture', 'is_colourless', 'read_picture', 'scaled', 'scaled_size', 'to_eight_bit', 'write_picture']
 
 # Of a result: what PNG and Pillow still carry in a few gigabytes.
 MOST_RESULT_PIXELS = 4 * MOST_PIXELS
@@ -100,6 +100,16 @@ def scaled(picture: Picture, factor: float) -> Picture:
 
     Raises FRExError for a factor that is not positive and where the result would be larger than `MOST_RESULT_PIXELS`.
     """
+    size = scaled_size(picture, factor)
+    if size == picture.image.shape[1::-1]:
+        return picture
+    way = cv2.INTER_AREA if factor < 1 else cv2.INTER_LANCZOS4
+    alpha = None if picture.alpha is None else cv2.resize(picture.alpha, size, interpolation=way)
+    return replace(picture, image=cv2.resize(picture.image, size, interpolation=way), alpha=alpha)
+
+
+def scaled_size(picture: Picture, factor: float) -> tuple[int, int]:
+    """Width and height that `scaled` makes; raises FRExError as it does."""
     if not (math.isfinite(factor) and factor > 0):
         raise FRExError(f'a picture cannot be scaled by {factor}')
     height, width = picture.image.shape[:2]
@@ -107,8 +117,4 @@ def scaled(picture: Picture, factor: float) -> Picture:
     if size[0] * size[1] > MOST_RESULT_PIXELS:
         most = f'{MOST_RESULT_PIXELS // 10**6} million pixels'
         raise FRExError(f'{width} x {height} scaled by {factor:g} is more than {most}: take a smaller factor')
-    if size == (width, height):
-        return picture
-    way = cv2.INTER_AREA if factor < 1 else cv2.INTER_LANCZOS4
-    alpha = None if picture.alpha is None else cv2.resize(picture.alpha, size, interpolation=way)
-    return replace(picture, image=cv2.resize(picture.image, size, interpolation=way), alpha=alpha)
+    return size

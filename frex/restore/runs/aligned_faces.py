@@ -3,9 +3,12 @@
 import time
 from collections.abc import Sequence
 
+import numpy as np
+
 from frex.errors import FRExError
 from frex.images import Image, resize
-from frex.restore.files.picture import read_picture, to_eight_bit
+from frex.restore.files.picture import Picture, read_picture, to_eight_bit
+from frex.restore.runs.former import drop_former
 from frex.restore.runs.report import PictureRecord
 from frex.restore.runs.tasks import Job, Reading, Restored, Tasks, record_of, write_face
 
@@ -36,10 +39,22 @@ class AlignedFaces(Tasks[Image]):
         """Write the face."""
         start = time.perf_counter()
         record = record_of(reading, restored)
-        face, notes = write_face(reading, 0, reading.faces[0], restored[0])
+        face, notes = write_face(reading, 0, reading.faces[0], restored[0], reading.picture.metadata.exif)
         face.size = float(reading.picture.image.shape[0])
-        record.faces, record.notes = [face], [*record.notes, *notes]
+        record.faces, record.notes = [face], [*record.notes, *notes, *lost(reading.picture)]
         if face.reason is not None:
             record.status, record.reason = 'failed', face.reason
+        else:
+            drop_former(reading.job.results.former, reading.job.results.folder, record)
         record.seconds['write'] = time.perf_counter() - start
         return record
+
+
+def lost(picture: Picture) -> list[str]:
+    """What an aligned face comes back without."""
+    notes = []
+    if picture.image.dtype == np.uint16:
+        notes.append('16 bit became 8: a restored face has 8')
+    if picture.alpha is not None:
+        notes.append('alpha is left out of the restored face')
+    return notes

@@ -4,7 +4,7 @@ import time
 from collections.abc import Sequence
 
 from frex.restore.faces.photo import Face
-from frex.restore.files.picture import read_picture, write_picture
+from frex.restore.files.picture import read_picture, scaled_size, write_picture
 from frex.restore.finding.align import scale_of
 from frex.restore.runs.former import drop_former
 from frex.restore.runs.report import PictureRecord
@@ -18,6 +18,8 @@ class Photographs(Tasks[Face]):
         """Read, and find the faces."""
         start = time.perf_counter()
         picture = read_picture(job.item.path)
+        # Before the network has worked for nothing.
+        scaled_size(picture, self.wishes.upscale)
         read = time.perf_counter()
         faces = self.restorer.find_faces(picture, self.wishes.selection)
         return Reading(job, picture, faces, {'read': read - start, 'detect': time.perf_counter() - read})

@@ -30,6 +30,8 @@ from frex.restore.runs.stopping import Stop, stopped_by_signals
 from frex.restore.runs.summary import summary
 from frex.restore.runs.tasks import Tasks, Wishes
 from frex.shards import Share, choose_share, local_device
+from frex_arch import FREx
+from frex_arch.fusion import AdaptiveWeighting
 
 # Faces at once; on a CPU more take memory and save no time.
 BATCH_ON_GPU, BATCH_ON_CPU = 8, 2
@@ -46,6 +48,7 @@ def restore_folder(args: Namespace) -> int:
     outputs.word = f'{run}-{share.index}'
     say(share, *remarks(args, found.others))
     restorer = load_restorer(args)
+    say(share, *lacking(args, restorer.net))
     settings = settings_of(args)
     plan = Plan(outputs, Earlier(report_of_all(args.output), settings), args.aligned, found)
     items = [found[number] for number in share.of(len(found))]
@@ -96,6 +99,14 @@ def remarks(args: Namespace, others: int) -> Iterator[str]:
         yield f'{others} file{"s" * (others > 1)} passed over: no pictures by their suffix'
     if args.aligned and args.upscale != 1:
         yield "--upscale does nothing with --aligned: faces come at the network's size"
+
+
+def lacking(args: Namespace, net: FREx) -> Iterator[str]:
+    """Flags that ask for what the network, one of table 2's, does not have."""
+    if args.save_3d and net.eg3d is None:
+        yield '--save_3d writes nothing: this network has no 3D prior'
+    if args.save_weights_map and not any(isinstance(fusion.weighting, AdaptiveWeighting) for fusion in net.fusion.values()):
+        yield '--save_weights_map writes nothing: this network has no AWB'
 
 
 def say(share: Share, *lines: str) -> None:

@@ -11,6 +11,8 @@ from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 THREADS = 2
 # Bytes of pictures, in and out, that are held at once; one picture may be larger, and is then held alone.
 ROOM = 400e6
+# With more faces than this many batches in memory, restored or not, no further picture is let in.
+MOST_BATCHES = 4
 # Seconds after which a wish to stop is noticed.
 PATIENCE = 0.5
 
@@ -71,7 +73,7 @@ class Overlap(Generic[Job, Face, Result, Record]):
     """Takes pictures through `stages`, the network in this thread, everything else in others.
 
     A batch is run when `batch_size` faces wait, or some wait and no picture is being read. Pictures are let in while they fit
-    into `room` bytes and are no more than fill two batches.
+    into `room` bytes, are no more than fill two batches, and do not bring too many faces.
     """
 
     def __init__(self, stages: Stages[Job, Face, Result, Record], batch_size: int, room: float = ROOM, threads: int = THREADS) -> None:
@@ -111,8 +113,12 @@ class Overlap(Generic[Job, Face, Result, Record]):
             self.upcoming = next(upcoming, None)
 
     def _fits(self, size: float) -> bool:
-        used = sum(held.size for held in self.held)
-        return not self.held or (len(self.held) < self.most and used + size <= self.room)
+        if not self.held:
+            return True
+        used, faces = sum(held.size for held in self.held), sum(len(_faces(held)) for held in self.held)
+        # How many faces a picture brings is not known before it is read.
+        few = len(self.held) < self.most and len(self.reading) < 2 * self.threads and faces <= MOST_BATCHES * self.batch_size
+        return few and used + size <= self.room
 
     def _collect(self, seconds: float) -> None:
         """What the threads have done by now, waiting for it if need be."""
@@ -138,13 +144,21 @@ class Overlap(Generic[Job, Face, Result, Record]):
         try:
             results = self.stages.restore([_faces(held)[number] for held, number in batch])
         except Exception as error:
-            for held in {held for held, _ in batch}:
-                self._fail(held, error)
+            self._restore_apart(batch, error)
             return
         for (held, number), result in zip(batch, results, strict=True):
             held.results[number] = result
         for held in {held for held, _ in batch}:
             self._write_if_whole(held)
+
+    def _restore_apart(self, batch: Sequence[tuple[Held[Job, Face, Result], int]], error: Exception) -> None:
+        """A batch that failed: each picture by itself, so that only what cannot be done fails."""
+        pictures = list(dict.fromkeys(held for held, _ in batch))
+        if len(pictures) == 1:
+            self._fail(pictures[0], error)
+            return
+        for picture in pictures:
+            self._restore([(held, number) for held, number in batch if held is picture])
 
     def _write_if_whole(self, held: Held[Job, Face, Result]) -> None:
         numbers = range(len(_faces(held)))

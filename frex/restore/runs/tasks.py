@@ -4,7 +4,7 @@ import errno
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
 
@@ -13,6 +13,7 @@ import PIL.Image
 
 from frex.errors import FRExError, one_line
 from frex.images import Image, resize
+from frex.restore.faces.batches import with_memory
 from frex.restore.faces.details import structure_pictures, weights_map
 from frex.restore.faces.photo import Face
 from frex.restore.faces.restorer import FaceRestorer
@@ -106,9 +107,16 @@ class Tasks(Stages[Job, Unit, Restored, PictureRecord], Generic[Unit]):
     def _timed(self, restore: Callable[[], list[Restoration]]) -> list[Restored]:
         start = time.perf_counter()
         restorations = restore()
-        details = [self._details(restoration) for restoration in restorations]
+        detailed = [self._with_details(restoration) for restoration in restorations]
         share = (time.perf_counter() - start) / max(1, len(restorations))
-        return [Restored(restoration, share, pictures) for restoration, pictures in zip(restorations, details, strict=True)]
+        return [Restored(restoration, share, pictures) for restoration, pictures in detailed]
+
+    def _with_details(self, restoration: Restoration) -> tuple[Restoration, dict[str, Image]]:
+        """What the pictures were made of is no longer held; a face whose pictures cannot be made fails."""
+        try:
+            return replace(restoration, output=None), with_memory(lambda: self._details(restoration))
+        except (RuntimeError, ValueError) as error:
+            return Restoration(problem=one_line(f'its further pictures could not be made ({error})')), {}
 
     def _details(self, restoration: Restoration) -> dict[str, Image]:
         if restoration.output is None:
@@ -143,6 +151,7 @@ def write_face(
     number: int,
     aligned: Image,
     restored: Restored,
+    exif: bytes | None = None,
 ) -> tuple[FaceRecord, list[str]]:
     """Write a face before, after, and both side by side, then its details; nothing of one that is not restored.
 
@@ -156,8 +165,8 @@ def write_face(
     before = resize(aligned, face.shape[0])
     results, picture = reading.job.results, reading.picture
     images = {'cropped_faces': before, 'cmp': np.hstack([before, face]), **restored.details, 'restored_faces': face}
-    # The pixels are in the picture's colours; the rest of its metadata is not the face's.
-    metadata = Metadata(None, picture.metadata.icc)
+    # The pixels are in the picture's colours; what else a photograph's metadata says is not of one face.
+    metadata = Metadata(exif, picture.metadata.icc)
     for folder, image in images.items():
         path = results.face(folder, number)
         own = Picture(image, None, False, Metadata(None, None))
