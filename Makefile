@@ -3,7 +3,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint bench clean
 
 demo: $(INSTALLED)
 	$(BIN)/frex demo
@@ -11,6 +11,12 @@ demo: $(INSTALLED)
 # Processes of one thread each: torch's threads would fight over the cores.
 test: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+
+bench: $(INSTALLED)
+	$(BIN)/python benchmarks/networks.py -o benchmarks/results/networks_cpu.json
+	$(BIN)/python benchmarks/networks.py -o benchmarks/results/networks_cpu_kept.json --keep_memory
+	$(BIN)/python benchmarks/training.py -o benchmarks/results/training_tiny_cpu.json
+	$(BIN)/python benchmarks/scaling.py -o benchmarks/results/scaling_cpu
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

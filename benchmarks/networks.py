@@ -3,7 +3,7 @@
     make bench
     python benchmarks/networks.py -o benchmarks/results/networks_cpu.json
 
-Weights are random: no time depends on them. Peers take part where `pip install 'frex[bench]'` brought the package.
+Weights are random: no time depends on them. Peers take part where `pip install 'frex[peers]'` brought the package.
 """
 
 from argparse import ArgumentParser, Namespace
@@ -102,7 +102,7 @@ def peers(face: Tensor) -> dict[str, Callable[[], Tensor]]:
         from gfpgan.archs.gfpganv1_clean_arch import GFPGANv1Clean
         from gfpgan.archs.restoreformer_arch import RestoreFormer
     except ImportError:
-        print("the gfpgan package is not there, so no peer takes part: pip install 'frex[bench]'")
+        print("the gfpgan package is not there, so no peer takes part: pip install 'frex[peers]'")
         return {}
     gfpgan = GFPGANv1Clean(out_size=512, channel_multiplier=2, fix_decoder=False, input_is_latent=True, different_w=True, sft_half=True)
     nets: dict[str, nn.Module] = {REFERENCE: gfpgan, 'RestoreFormer': RestoreFormer()}
