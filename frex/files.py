@@ -9,11 +9,18 @@ from uuid import uuid4
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary name beside `path` to write to; renamed to it at the end, removed where writing failed."""
+    """A temporary name beside `path` to write to; renamed to it at the end, removed where writing failed.
+
+    A file is on its disk before it is renamed, so that a power failure leaves no empty one under its final name.
+    """
     # Unique, so that two processes writing one file do not rename each other's half.
     part = path.with_name(f'{path.name}.{uuid4().hex[:8]}.part')
     try:
         yield part
+        # Of a link the file is another's.
+        if part.is_file() and not part.is_symlink():
+            with part.open('rb+') as file:
+                os.fsync(file.fileno())
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)

@@ -2,6 +2,7 @@
 
 import io
 import itertools
+import os
 import resource
 import struct
 import subprocess
@@ -17,6 +18,7 @@ from PIL import ImageCms, ImageOps, features
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from frex.errors import FRExError
+from frex.restore.files.metadata import sound_dpi
 from frex.restore.files.picture import Metadata, Picture, read_picture, scaled, to_eight_bit, write_picture
 
 RNG = np.random.default_rng(0)
@@ -158,6 +160,52 @@ def test_the_colour_profile_survives(kind, tmp_path):
     assert write_picture(tmp_path / f'b.{kind}', read) == ()
     with PIL.Image.open(tmp_path / f'b.{kind}') as image:
         assert image.info['icc_profile'] == SRGB
+
+
+XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><a/></x:xmpmeta>'
+
+
+@pytest.mark.parametrize('channels', [1, 2, 3, 4])
+@pytest.mark.parametrize('kind', [*WITH_METADATA, 'bmp'])
+def test_the_resolution_and_xmp_survive_where_the_format_has_them(kind, channels, tmp_path):
+    alpha = noise(8, 12) if channels in (2, 4) and kind not in ('jpg', 'bmp') else None
+    given = picture(smooth(8, 12, 1).repeat(3, axis=2), alpha, channels < 3, Metadata(None, None, (300.0, 150.0), XMP))
+    notes = write_picture(tmp_path / f'b.{kind}', given)
+    with PIL.Image.open(tmp_path / f'b.{kind}') as image:
+        image.load()
+        dpi, xmp = image.info.get('dpi'), image.info.get('xmp')
+    assert [note.split(':')[0] for note in notes] == ['resolution left out'] * (dpi is None) + ['XMP left out'] * (xmp is None)
+    assert (dpi is None) == (kind in ('webp', 'avif'))
+    assert (xmp is None) == (kind == 'bmp')
+    kept = read_picture(tmp_path / f'b.{kind}').metadata
+    assert kept.dpi is None or kept.dpi == pytest.approx((300, 150), abs=0.02)
+    assert kept.xmp in (None, XMP)
+
+
+def test_xmp_of_a_turned_picture_says_upright(tmp_path):
+    sideways = XMP.replace(b'<a/>', b'<rdf:Description tiff:Orientation="6"/>')
+    read = read_picture(saved(tmp_path / 'a.jpg', smooth(8, 12), exif=exif(6).tobytes(), xmp=sideways))
+    assert read.image.shape == (12, 8, 3)
+    assert read.metadata.xmp == sideways.replace(b'"6"', b'"1"')
+
+
+def test_xmp_of_what_is_attached_and_comments_are_left_out_and_said(tmp_path):
+    attached = XMP.replace(b'<a/>', b'<Container:Directory/>')
+    read = read_picture(saved(tmp_path / 'a.jpg', smooth(8, 12), xmp=attached, comment=b'by hand'))
+    assert read.metadata.xmp is None
+    assert read.notes == ('XMP left out: it tells of what is attached to the picture', 'comments left out')
+
+
+def test_xmp_that_is_too_long_for_a_jpeg_is_left_out_and_said(tmp_path):
+    long = picture(smooth(8, 8), metadata=Metadata(xmp=XMP + b' ' * 70000))
+    assert write_picture(tmp_path / 'a.jpg', long) == ('XMP left out: JPEG cannot hold it',)
+    longest = picture(smooth(8, 8), metadata=Metadata(xmp=XMP.ljust(65504)))
+    assert write_picture(tmp_path / 'a.jpg', longest) == ()
+
+
+@pytest.mark.parametrize('dpi', [(0, 0), (float('nan'), 72), (1e9, 1e9), 'x', None, (72,)])
+def test_a_resolution_without_sense_is_none(dpi):
+    assert sound_dpi(dpi) is None
 
 
 @pytest.mark.parametrize('kind', ['png', 'tif'])
@@ -535,3 +583,15 @@ def test_eight_bits_are_rounded_from_sixteen_and_from_floats():
     for wrong in (np.array([np.nan]), np.array([1])):
         with pytest.raises(FRExError, match='no picture'):
             to_eight_bit(wrong)
+
+
+def test_a_file_is_on_its_disk_before_it_has_its_name(tmp_path, monkeypatch):
+    path, synced, sync = tmp_path / 'a.png', [], os.fsync
+
+    def fsync(file):
+        synced.append((os.fstat(file).st_size, path.exists()))
+        sync(file)
+
+    monkeypatch.setattr(os, 'fsync', fsync)
+    write_picture(path, picture(smooth(8, 8)))
+    assert synced == [(path.stat().st_size, False)]

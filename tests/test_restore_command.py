@@ -11,6 +11,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import PIL.Image
 import pytest
 from processes import Command, torchrun
 from test_photo import Known, detected, landmarks_at, smooth
@@ -21,6 +22,7 @@ from frex.images import read_image, resize, write_image
 from frex.restore import FaceRestorer
 from frex.restore.faces.results import Restoration
 from frex.restore.files import picture as picture_files
+from frex.restore.runs import tasks
 
 ROOT = Path(__file__).parent.parent
 FOLDERS = ('cropped_faces', 'restored_faces', 'cmp')
@@ -129,6 +131,24 @@ def test_details_of_the_3d_prior_are_written_when_asked_for(aligned, tmp_path):
     assert all((tmp_path / 'out' / file).is_file() for file in face['files'].values())
 
 
+def test_a_face_whose_details_cannot_be_made_is_the_only_one_that_fails(aligned, tmp_path, monkeypatch):
+    made, make = [], tasks.structure_pictures
+
+    def structure_pictures(*given):
+        made.append(given)
+        # The first attempt at the first face is made good, those at the second are not.
+        if len(made) in (1, 3, 4):
+            raise RuntimeError('CUDA error: out of memory')
+        return make(*given)
+
+    monkeypatch.setattr(tasks, 'structure_pictures', structure_pictures)
+    assert aligned('--save_3d', '--batch_size', '2') == 1
+    pictures = report(tmp_path / 'out')['pictures']
+    assert sorted(picture['status'] for picture in pictures) == ['failed', *['restored'] * 4]
+    (failed,) = (picture for picture in pictures if picture['status'] == 'failed')
+    assert failed['reason'] == 'its further pictures could not be made (CUDA error: out of memory)'
+
+
 def test_a_flag_without_effect_is_told(aligned, capsys):
     assert aligned('-s', '2') == 0
     assert '--upscale does nothing with --aligned' in capsys.readouterr().err
@@ -142,6 +162,17 @@ def test_what_an_aligned_face_comes_back_without_is_told(checkpoint, tmp_path):
     assert run(*arguments) == 0
     (picture,) = report(tmp_path / 'out')['pictures']
     assert {'16 bit became 8: a restored face has 8', 'alpha is left out of the restored face'} <= set(picture['notes'])
+
+
+def test_an_aligned_face_keeps_what_its_file_says(checkpoint, tmp_path):
+    exif = PIL.Image.Exif()
+    exif[0x010F] = 'Maker'
+    PIL.Image.fromarray(smooth(64, 64)).save(tmp_path / 'a.jpg', exif=exif, dpi=(300, 300), xmp=b'<x:xmpmeta/>')
+    assert run('-i', tmp_path / 'a.jpg', '-o', tmp_path / 'out', '--model_path', checkpoint, '--aligned', '--device', 'cpu') == 0
+    with PIL.Image.open(tmp_path / 'out' / 'restored_faces' / 'a_00.png') as image:
+        assert image.getexif()[0x010F] == 'Maker'
+        assert image.info['xmp'] == b'<x:xmpmeta/>'
+        assert image.info['dpi'] == pytest.approx((300, 300), abs=0.02)
 
 
 # --- Photographs

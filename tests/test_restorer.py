@@ -348,10 +348,11 @@ def test_arrays_that_are_no_aligned_faces_are_refused(face):
         fake().restore_faces([face])
 
 
-def test_a_black_and_white_array_keeps_its_channels_and_gets_no_colour():
+@pytest.mark.parametrize('form', [np.asarray, PillowImage.fromarray])
+def test_a_black_and_white_picture_keeps_its_channels_and_gets_no_colour(form):
     tint = torch.tensor([0.6, 0.2, 0.1]).view(1, 3, 1, 1)
     picture = np.dstack([smooth(200, 320)[:, :, 0]] * 3)
-    restored = fake(*FACES, change=lambda lq: lq + tint).restore(picture).image
+    restored = fake(*FACES, change=lambda lq: lq + tint).restore(form(picture)).image
     assert restored.shape == picture.shape
     assert np.ptp(restored.astype(int), axis=2).max() == 0
     assert np.abs(restored.astype(int) - picture).max() > 5
@@ -456,7 +457,8 @@ def test_enhance_gives_gfpganers_three_values():
     assert restorer.net.calls[0][2] == 0.5
 
 
-def test_enhance_of_one_face_without_pasting():
+def test_enhance_of_one_face_without_pasting(monkeypatch):
+    monkeypatch.setattr('frex.restore.faces.photo.paste_faces', None)
     cropped, restored, picture = fake(*FACES).enhance(smooth(200, 320), only_center_face=True, paste_back=False)
     assert (len(cropped), len(restored), picture) == (1, 1, None)
 

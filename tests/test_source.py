@@ -57,14 +57,15 @@ def test_sixteen_bit_of_pillow_stay():
 def test_pillows_pictures_are_turned_upright_and_keep_their_profile():
     image = PillowImage.fromarray(COLOURS[:, :, ::-1].copy())
     image.getexif()[0x0112] = 6
-    image.info['icc_profile'] = b'a profile'
+    image.info['icc_profile'], image.info['dpi'] = b'a profile', (300, 300)
     picture = as_picture(image)
     # 6: the first row of the file is the right side of the picture.
     np.testing.assert_array_equal(picture.image, np.rot90(COLOURS, -1))
-    assert picture.metadata.icc == b'a profile'
+    assert (picture.metadata.icc, picture.metadata.dpi) == (b'a profile', (300, 300))
 
 
 def test_an_array_without_colour_is_grey_however_many_channels_it_has():
     for array in (GREY, GREY[:, :, None], np.dstack([GREY] * 3), np.dstack([GREY] * 4)):
         assert as_picture(array).grey
     assert not as_picture(COLOURS).grey
+    assert as_picture(PillowImage.fromarray(np.dstack([GREY] * 3))).grey

@@ -184,12 +184,18 @@ class FaceRestorer:
             aligned = to_eight_bit(as_picture(img_bgr).image)
             restored = self.restore_aligned(aligned, weight)
             return [resize(aligned, self.size)], [restored], None
-        result = self.restore(img_bgr, upscale, weight, selection=Selection(only='center' if only_center_face else 'all'))
-        for face in result.faces:
+        selection = Selection(only='center' if only_center_face else 'all')
+        if paste_back:
+            result = self.restore(img_bgr, upscale, weight, selection=selection)
+            faces, image = result.faces, result.image
+        else:
+            found = self.find_faces(as_picture(img_bgr), selection)
+            faces, image = tuple(map(RestoredFace.of, found, self.restore_found(found, weight))), None
+        for face in faces:
             if face.restored is None:
                 warnings.warn(f'the face at {face.box.round().tolist()} is not restored: {face.problem}', stacklevel=2)
-        pairs = [(face.aligned, face.restored) for face in result.faces if face.restored is not None]
-        return [before for before, _ in pairs], [after for _, after in pairs], result.image if paste_back else None
+        pairs = [(face.aligned, face.restored) for face in faces if face.restored is not None]
+        return [before for before, _ in pairs], [after for _, after in pairs], image
 
 
 def similarity(identity: Identity | None, before: Float[Tensor, '1 3 size size'], after: Float[Tensor, '1 3 size size']) -> float | None:

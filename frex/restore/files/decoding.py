@@ -10,7 +10,8 @@ from jaxtyping import UInt, UInt8, UInt16
 
 from frex.errors import FRExError
 from frex.restore.files.colours import Convert, converter, in_opencv_order
-from frex.restore.files.metadata import EXIF_START, Metadata, as_block, as_upright, described, orientation
+from frex.restore.files.headers import metadata_of, notes_of
+from frex.restore.files.metadata import Metadata, as_upright, as_upright_xmp, orientation
 from frex.restore.files.opening import bits_of, check_kind, opened
 
 STRIP_PIXELS = 4_000_000
@@ -59,7 +60,7 @@ def decode(path: Path) -> Decoded:
 
 
 def _decoded(image: PIL.Image.Image, bits: int, file: BinaryIO) -> Decoded:
-    metadata, notes = _metadata(image), _frames(image)
+    metadata, notes = metadata_of(image), notes_of(image)
     if bits == 16 and image.mode != 'CMYK':
         pixels = _sixteen_bits(image, file)
     else:
@@ -68,25 +69,14 @@ def _decoded(image: PIL.Image.Image, bits: int, file: BinaryIO) -> Decoded:
         notes += said + ((f'{bits} bit read as 8 bit',) if bits > 8 else ())
     if image.mode == 'CMYK':
         metadata = metadata._replace(icc=None)
+    turn = orientation(metadata.exif)
     if metadata.exif is not None:
         # Both libraries turn a TIFF themselves; its orientation is not among what is kept of it.
-        pixels = upright(pixels, orientation(metadata.exif))
+        pixels = upright(pixels, turn)
         metadata = metadata._replace(exif=as_upright(metadata.exif))
+    if metadata.xmp is not None and (image.format == 'TIFF' or turn != 1):
+        metadata = metadata._replace(xmp=as_upright_xmp(metadata.xmp))
     return Decoded(pixels, metadata, notes)
-
-
-def _metadata(image: PIL.Image.Image) -> Metadata:
-    icc = image.info.get('icc_profile') or None
-    if image.format == 'TIFF':
-        return Metadata(as_block(described(image.getexif())), icc)
-    exif = image.info.get('exif')
-    return Metadata(exif.removeprefix(EXIF_START) or None if isinstance(exif, bytes) else None, icc)
-
-
-def _frames(image: PIL.Image.Image) -> tuple[str, ...]:
-    frames = getattr(image, 'n_frames', 1)
-    # Phones keep other takes and depth behind a JPEG's picture, which no viewer shows.
-    return (f'the first of {frames} frames',) if frames > 1 and image.format != 'MPO' else ()
 
 
 def _eight_bits(image: PIL.Image.Image, convert: Convert) -> UInt8[np.ndarray, 'height width channels']:

@@ -15,12 +15,13 @@ from frex.restore.files.metadata import DIRECTORIES, EXIF_START, Metadata
 
 # Signature and IHDR, which comes first.
 PNG_HEAD = 8 + 25
+METRES_PER_INCH = 0.0254
 TIFF_ROWS = 256
 
 
 def encode(file: BinaryIO, pixels: Pixels, metadata: Metadata, kind: Format, quality: int) -> None:
     """Write grey, grey with alpha, BGR or BGRA with what `kind` can hold: see `fitted`."""
-    if kind is PNG and pixels.shape[2] != 2:
+    if kind is PNG:
         _write_png(file, pixels, metadata)
     elif kind is TIFF:
         _write_tiff(file, pixels, metadata)
@@ -34,30 +35,49 @@ def _write_by_pillow(file: BinaryIO, pixels: Pixels, metadata: Metadata, kind: F
         JPEG: {'quality': quality, 'subsampling': 0},
         WEBP: {'quality': quality},
         AVIF: {'quality': quality},
-        PNG: {'compress_level': 3},
         BMP: {},
     }[kind]
     if metadata.exif:
         options['exif'] = EXIF_START + metadata.exif
     if metadata.icc:
         options['icc_profile'] = metadata.icc
+    if metadata.dpi:
+        options['dpi'] = metadata.dpi
+    if metadata.xmp:
+        options['xmp'] = metadata.xmp
+    file.write(_by_pillow(pixels, kind, options))
+
+
+def _by_pillow(pixels: Pixels, kind: Format, options: dict[str, Any]) -> memoryview:
     image = PIL.Image.fromarray(in_opencv_order(pixels).squeeze(2) if pixels.shape[2] == 1 else in_opencv_order(pixels))
     # Not to the file itself: on a full disk Pillow's own writing ends early, and says nothing.
     buffer = BytesIO()
     image.save(buffer, kind.name, **options)
-    file.write(buffer.getbuffer())
+    return buffer.getbuffer()
 
 
 def _write_png(file: BinaryIO, pixels: Pixels, metadata: Metadata) -> None:
-    done, encoded = cv2.imencode('.png', pixels)
-    if not done:
-        raise OSError('OpenCV cannot write it')
-    file.write(encoded[:PNG_HEAD].data)
+    encoded = _png(pixels)
+    file.write(encoded[:PNG_HEAD])
     if metadata.icc:
         file.write(_png_chunk(b'iCCP', b'ICC Profile\0\0' + zlib.compress(metadata.icc)))
     if metadata.exif:
         file.write(_png_chunk(b'eXIf', metadata.exif))
-    file.write(encoded[PNG_HEAD:].data)
+    if metadata.dpi:
+        across, down = (round(dpi / METRES_PER_INCH) for dpi in metadata.dpi)
+        file.write(_png_chunk(b'pHYs', struct.pack('>IIB', across, down, 1)))
+    if metadata.xmp:
+        file.write(_png_chunk(b'iTXt', b'XML:com.adobe.xmp\0\0\0\0\0' + metadata.xmp))
+    file.write(encoded[PNG_HEAD:])
+
+
+def _png(pixels: Pixels) -> memoryview:
+    if pixels.shape[2] == 2:
+        return _by_pillow(pixels, PNG, {'compress_level': 3})
+    done, encoded = cv2.imencode('.png', pixels)
+    if not done:
+        raise OSError('OpenCV cannot write it')
+    return encoded.data
 
 
 def _png_chunk(name: bytes, data: bytes) -> bytes:
@@ -91,4 +111,8 @@ def _tiff_tags(pixels: Pixels, metadata: Metadata) -> ImageFileDirectory_v2:
         tags[338] = 2
     if metadata.icc:
         tags[34675] = metadata.icc
+    if metadata.dpi:
+        tags[282], tags[283], tags[296] = *metadata.dpi, 2
+    if metadata.xmp:
+        tags[700] = metadata.xmp
     return tags

@@ -15,8 +15,11 @@ Pixels = UInt[np.ndarray, 'height width channels']
 Fitted = UInt[np.ndarray, 'height width stored_channels']
 
 
+MOST_BYTES = 2**31 - 1
+
+
 class Format(NamedTuple):
-    """`name`: Pillow's; `longest`: pixels of a side; `exif`: bytes of a block that fit."""
+    """`name`: Pillow's; `longest`: pixels of a side; `exif` and `xmp`: bytes of them that fit."""
 
     name: str
     alpha: bool
@@ -24,15 +27,17 @@ class Format(NamedTuple):
     exif: int
     icc: bool
     longest: int
+    dpi: bool
+    xmp: int
 
 
-PNG = Format('PNG', True, True, 2**31 - 1, True, 2**31 - 1)
-# JPEG's blocks have a length of 16 bit, which counts itself and the leading `Exif`.
-JPEG = Format('JPEG', False, False, 2**16 - 1 - 2 - len(EXIF_START), True, 65500)
-WEBP = Format('WEBP', True, False, 2**31 - 1, True, 16383)
-TIFF = Format('TIFF', True, True, 2**31 - 1, True, 2**31 - 1)
-BMP = Format('BMP', False, False, 0, False, 2**31 - 1)
-AVIF = Format('AVIF', True, False, 2**31 - 1, True, 65536)
+PNG = Format('PNG', True, True, MOST_BYTES, True, 2**31 - 1, True, MOST_BYTES)
+# JPEG's blocks have a length of 16 bit, which counts itself and the leading `Exif`, or XMP's name of 29 bytes.
+JPEG = Format('JPEG', False, False, 2**16 - 1 - 2 - len(EXIF_START), True, 65500, True, 2**16 - 1 - 2 - 29)
+WEBP = Format('WEBP', True, False, MOST_BYTES, True, 16383, False, MOST_BYTES)
+TIFF = Format('TIFF', True, True, MOST_BYTES, True, 2**31 - 1, True, MOST_BYTES)
+BMP = Format('BMP', False, False, 0, False, 2**31 - 1, True, 0)
+AVIF = Format('AVIF', True, False, MOST_BYTES, True, 65536, False, MOST_BYTES)
 
 FORMATS = {'.png': PNG, '.jpg': JPEG, '.jpeg': JPEG, '.webp': WEBP, '.tif': TIFF, '.tiff': TIFF, '.bmp': BMP}
 if features.check('avif'):
@@ -66,7 +71,8 @@ def fitted(pixels: Pixels, metadata: Metadata, kind: Format) -> tuple[Fitted, Me
 
 
 def _fitting_metadata(metadata: Metadata, kind: Format, grey: bool) -> tuple[Metadata, list[str]]:
-    exif, icc, lost = metadata.exif, metadata.icc, []
+    exif, icc, dpi, xmp = metadata
+    lost = []
     if exif is not None and kind.name in ('TIFF', 'AVIF'):
         exif = _rewritable(exif, kind)
     if exif is not None and len(exif) > kind.exif:
@@ -76,7 +82,14 @@ def _fitting_metadata(metadata: Metadata, kind: Format, grey: bool) -> tuple[Met
     if icc is not None and not (kind.icc and profile_space(icc) == ('GRAY' if grey else 'RGB')):
         icc = None
         lost.append('colour profile left out')
-    return Metadata(exif, icc), lost
+    if dpi is not None and not kind.dpi:
+        dpi = None
+        # EXIF has it too, most often.
+        lost += ['resolution left out'] if exif is None else []
+    if xmp is not None and len(xmp) > kind.xmp:
+        xmp = None
+        lost.append('XMP left out')
+    return Metadata(exif, icc, dpi, xmp), lost
 
 
 def _rewritable(exif: bytes, kind: Format) -> bytes | None:

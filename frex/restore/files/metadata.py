@@ -1,5 +1,7 @@
-"""What a picture's file says beside its pixels: EXIF and the colour profile."""
+"""What a picture's file says beside its pixels: EXIF, the colour profile, the resolution, XMP."""
 
+import math
+import re
 import struct
 from typing import NamedTuple
 
@@ -24,13 +26,18 @@ DESCRIPTIVE = (
 DIRECTORIES = (IFD.Exif, IFD.GPSInfo)
 
 SHORT = 3
+# What JPEG's 16 bits can hold.
+MOST_DPI = 65535
+XMP_ORIENTATION = re.compile(rb'(tiff:Orientation(?:\s*=\s*["\']|>)\s*)[1-8]')
 
 
 class Metadata(NamedTuple):
-    """`exif`: a block without the leading `Exif` of JPEG files; `icc`: a colour profile."""
+    """`exif`: a block without the leading `Exif` of JPEG files; `icc`: a colour profile; `dpi`: across and down; `xmp`: a packet."""
 
     exif: bytes | None = None
     icc: bytes | None = None
+    dpi: tuple[float, float] | None = None
+    xmp: bytes | None = None
 
 
 def profile_space(icc: bytes | None) -> str:
@@ -53,6 +60,20 @@ def as_upright(exif: bytes) -> bytes:
     changed = bytearray(exif)
     struct.pack_into(at[0], changed, at[2], 1)
     return bytes(changed)
+
+
+def as_upright_xmp(xmp: bytes) -> bytes:
+    """The same packet with its orientation set to 1."""
+    return XMP_ORIENTATION.sub(rb'\g<1>1', xmp)
+
+
+def sound_dpi(given: object) -> tuple[float, float] | None:
+    """What Pillow read as a resolution; None where that is none."""
+    try:
+        across, down = map(float, given)  # type: ignore[call-overload]
+    except (TypeError, ValueError, ZeroDivisionError):
+        return None
+    return (across, down) if all(math.isfinite(dpi) and 1 <= dpi <= MOST_DPI for dpi in (across, down)) else None
 
 
 def _orientation_at(exif: bytes) -> tuple[str, bytes, int] | None:

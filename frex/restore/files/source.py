@@ -1,5 +1,6 @@
 """Pictures as Python callers have them."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ from PIL import Image as PillowImage
 from PIL import ImageOps
 
 from frex.errors import FRExError
+from frex.restore.files.colours import GREY
+from frex.restore.files.headers import metadata_of
 from frex.restore.files.picture import Metadata, Picture, is_colourless, read_picture
 
 Source = str | Path | Picture | PillowImage.Image | Shaped[np.ndarray, 'height width *channels']
@@ -47,27 +50,32 @@ def from_array(array: Shaped[np.ndarray, '*shape']) -> Picture:
 
 
 def has_colour_channels(source: object) -> bool:
-    """Whether a caller's array has three channels for colours, and expects as many."""
+    """Whether a caller's array, or Pillow's picture, has three channels for colours: as many are expected back."""
+    if isinstance(source, PillowImage.Image):
+        return source.mode not in GREY
     return isinstance(source, np.ndarray) and source.ndim == 3 and source.shape[2] > 1
 
 
 def from_pillow(image: PillowImage.Image) -> Picture:
-    """Turned upright by EXIF; 8 bit, or 16 of mode `I;16`; grey, alpha and the colour profile are kept.
+    """Turned upright by EXIF; 8 bit, or 16 of mode `I;16`; grey, alpha and metadata are kept.
 
     Raises FRExError for modes whose numbers are no colours.
     """
     if image.mode in UNREAD_MODES:
         raise FRExError(f"no picture: Pillow's mode {image.mode} is not read; convert it to L, I;16, RGB or RGBA")
     image = ImageOps.exif_transpose(image)
-    metadata = Metadata(icc=image.info.get('icc_profile') if image.mode in ('L', 'LA', 'RGB', 'RGBA') else None)
+    metadata = metadata_of(image)
+    if image.mode not in ('L', 'LA', 'RGB', 'RGBA'):
+        metadata = metadata._replace(icc=None)
     if image.mode.startswith('I;16'):
-        return from_array(np.asarray(image).astype(np.uint16))
+        return replace(from_array(np.asarray(image).astype(np.uint16)), metadata=metadata)
     has_alpha = 'A' in image.getbands() or 'a' in image.getbands() or 'transparency' in image.info
-    if image.mode in ('1', 'L', 'LA', 'La') and 'transparency' not in image.info:
+    if image.mode in GREY and 'transparency' not in image.info:
         grey, alpha = _channels(image.convert('LA'))
         return Picture(np.dstack([grey] * 3), alpha if has_alpha else None, True, metadata)
     red, green, blue, alpha = _channels(image.convert('RGBA'))
-    return Picture(np.dstack([blue, green, red]), alpha if has_alpha else None, False, metadata)
+    colours = np.dstack([blue, green, red])
+    return Picture(colours, alpha if has_alpha else None, is_colourless(colours), metadata)
 
 
 def _channels(image: PillowImage.Image) -> list[Any]:

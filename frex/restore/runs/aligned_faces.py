@@ -39,7 +39,7 @@ class AlignedFaces(Tasks[Image]):
         """Write the face."""
         start = time.perf_counter()
         record = record_of(reading, restored)
-        face, notes = write_face(reading, 0, reading.faces[0], restored[0], reading.picture.metadata.exif)
+        face, notes = write_face(reading, 0, reading.faces[0], restored[0], reading.picture.metadata)
         face.size = float(reading.picture.image.shape[0])
         record.faces, record.notes = [face], [*record.notes, *notes, *lost(reading.picture)]
         if face.reason is not None:

@@ -151,11 +151,12 @@ def write_face(
     number: int,
     aligned: Image,
     restored: Restored,
-    exif: bytes | None = None,
+    metadata: Metadata | None = None,
 ) -> tuple[FaceRecord, list[str]]:
     """Write a face before, after, and both side by side, then its details; nothing of one that is not restored.
 
-    The restored one comes last: where it is, all are. Answers with the record, and what the files could not hold.
+    `metadata` is the face's own, where the picture shows nothing else. The restored one comes last: where it is, all are.
+    Answers with the record, and what the files could not hold.
     """
     record = face_record(restored)
     notes: list[str] = []
@@ -166,7 +167,7 @@ def write_face(
     results, picture = reading.job.results, reading.picture
     images = {'cropped_faces': before, 'cmp': np.hstack([before, face]), **restored.details, 'restored_faces': face}
     # The pixels are in the picture's colours; what else a photograph's metadata says is not of one face.
-    metadata = Metadata(exif, picture.metadata.icc)
+    metadata = metadata or Metadata(icc=picture.metadata.icc)
     for folder, image in images.items():
         path = results.face(folder, number)
         own = Picture(image, None, False, Metadata(None, None))
