@@ -18,7 +18,7 @@ from frex_arch.rendering import importance_depths, interval_weights, pixel_rays,
 
 def feature_image(net: EG3D, z: Tensor, camera: Camera) -> Tensor:
     """z and a camera to the rendered features, (batch, 32, 128, 128) in the official configuration."""
-    return render(net, planes(net, net.mapping(z, camera)), camera)
+    return render(net, planes(net, net.mapping(z, camera)), camera)[0]
 
 
 def planes(net: EG3D, ws: Tensor) -> Tensor:
@@ -47,8 +47,8 @@ def synthesis_layer(layer: SynthesisLayer, x: Tensor, w: Tensor) -> Tensor:
     """Convolution with modulated and demodulated weights, noise, bias, leaky ReLU, gain."""
     weight = layer.weight[None] * layer.affine(w)[:, None, :, None, None]
     weight = weight * (weight.square().sum(dim=(2, 3, 4), keepdim=True) + 1e-8).rsqrt()
-    x = grouped(x, weight, layer.up)
-    if layer.up:
+    x = grouped(x, weight, layer.upsample)
+    if layer.upsample:
         x = filtered(x, layer.resample_filter * 4, (1, 1, 1, 1))
     x = x + layer.noise_const * layer.noise_strength
     x = x + layer.bias[:, None, None]
@@ -86,8 +86,8 @@ def filtered(x: Tensor, kernel: Tensor, padding: tuple[int, int, int, int]) -> T
     return F.conv2d(F.pad(x, padding), kernel.flip(0, 1).repeat(channels, 1, 1, 1), groups=channels)
 
 
-def render(net: EG3D, planes: Tensor, camera: Camera) -> Tensor:
-    """Tri-planes seen by a camera."""
+def render(net: EG3D, planes: Tensor, camera: Camera) -> tuple[Tensor, Tensor]:
+    """Features and depth of tri-planes seen by a camera."""
     origins, directions = pixel_rays(*unpack_camera(camera), net.render_size)
     start, end = (torch.full_like(origins[..., 0], limit) for limit in net.depth_range)
     coarse = stratified_depths(start, end, net.depth_samples)
@@ -98,8 +98,8 @@ def render(net: EG3D, planes: Tensor, camera: Camera) -> Tensor:
     depths, order = torch.sort(torch.cat([coarse, fine], dim=2)[..., None], dim=2)
     colours = torch.cat([colours, fine_colours], dim=2).gather(2, order.expand(-1, -1, -1, colours.shape[-1]))
     densities = torch.cat([densities, fine_densities], dim=2).gather(2, order)
-    feature = march(colours, densities, depths)
-    return feature.transpose(1, 2).unflatten(2, (net.render_size, net.render_size))
+    feature, depth = (seen.transpose(1, 2).unflatten(2, (net.render_size, net.render_size)) for seen in march(colours, densities, depths))
+    return feature, depth.nan_to_num(float('inf')).clamp(coarse.min(), coarse.max())
 
 
 def query(net: EG3D, planes: Tensor, origins: Tensor, directions: Tensor, depths: Tensor) -> tuple[Tensor, Tensor]:
@@ -113,11 +113,14 @@ def query(net: EG3D, planes: Tensor, origins: Tensor, directions: Tensor, depths
     return colours.unflatten(1, depths.shape[1:]), decoded[..., :1].unflatten(1, depths.shape[1:])
 
 
-def march(colours: Tensor, densities: Tensor, depths: Tensor) -> Tensor:
-    """Compositing of sorted samples; each interval has the mean colour and density of its ends."""
+def march(colours: Tensor, densities: Tensor, depths: Tensor) -> tuple[Tensor, Tensor]:
+    """Compositing of sorted samples; each interval has the mean colour, density and depth of its ends."""
     deltas = depths[:, :, 1:] - depths[:, :, :-1]
     middle_colours = (colours[:, :, :-1] + colours[:, :, 1:]) / 2
     middle_densities = F.softplus((densities[:, :, :-1] + densities[:, :, 1:]) / 2 - 1)
     alpha = 1 - torch.exp(-middle_densities * deltas)
     passed = torch.cumprod(torch.cat([torch.ones_like(alpha[:, :, :1]), 1 - alpha + 1e-10], dim=2), dim=2)[:, :, :-1]
-    return torch.sum(alpha * passed * middle_colours, dim=2) * 2 - 1
+    weights = alpha * passed
+    middle_depths = (depths[:, :, :-1] + depths[:, :, 1:]) / 2
+    depth = torch.sum(weights * middle_depths, dim=2) / weights.sum(dim=2)
+    return torch.sum(weights * middle_colours, dim=2) * 2 - 1, depth

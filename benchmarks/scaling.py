@@ -71,7 +71,7 @@ def curve(points: Sequence[int], prepare: Callable[[int], Callable[[], Any]], ro
     for point in points:
         call = prepare(point)
         peak = timing.peak_bytes(call, CPU)
-        times = timing.take_turns({'it': call}, rounds, CPU)['it']
+        times = timing.take_turns({'it': lambda call=call: timing.seconds(call, CPU)}, rounds)['it']
         found[str(point)] = {'seconds': float(np.median(times)), 'least': min(times), 'most': max(times), 'peak bytes': peak}
         print(point, found[str(point)], flush=True)
     return found
@@ -118,7 +118,7 @@ def loading(faces: Path, workers: Sequence[int], rounds: int) -> dict[str, float
     found = {}
     for number in workers:
         loader = DataLoader(dataset, batch_size=4, num_workers=number, persistent_workers=number > 0)
-        seconds = timing.take_turns({'it': lambda loader=loader: list(loader)}, rounds, CPU)['it']
+        seconds = timing.take_turns({'it': lambda loader=loader: timing.seconds(lambda: list(loader), CPU)}, rounds)['it']
         found[str(number)] = len(dataset) / float(np.median(seconds))
     return found
 

@@ -21,12 +21,12 @@ Contestants = Mapping[str, Callable[[], Any]]
 Times = dict[str, list[float]]
 
 
-def take_turns(contestants: Contestants, rounds: int, device: torch.device) -> Times:
-    """Seconds of each contestant in each round, after one round that does not count."""
-    times: Times = {name: [] for name in contestants}
+def take_turns(timers: Mapping[str, Callable[[], float]], rounds: int) -> Times:
+    """Seconds of each contestant in each round, after one round that does not count; a timer runs its contestant once."""
+    times: Times = {name: [] for name in timers}
     for _ in range(rounds + 1):
-        for name, run in contestants.items():
-            times[name].append(seconds(run, device))
+        for name, timer in timers.items():
+            times[name].append(timer())
     return {name: of_rounds[1:] for name, of_rounds in times.items()}
 
 

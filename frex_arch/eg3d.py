@@ -4,8 +4,7 @@ Parameters have the official names, so that a state dict of `ffhqrebalanced512-1
 """
 
 import math
-from collections.abc import Iterator, Sequence
-from functools import partial
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -17,15 +16,12 @@ from torch.utils.checkpoint import checkpoint
 from frex_arch import rendering
 from frex_arch.camera import Camera, unpack_camera
 from frex_arch.eg3d_backbone import Backbone, SynthesisBlock
+from frex_arch.marching import March, Mask, Rays, mean_feature
 from frex_arch.ops import EqualLinear, Noise, number, whole_number
-from frex_arch.plane_table import PlaneTable
-from frex_arch.rendering import Query, Rays
 from frex_arch.stylegan2 import resolutions
 
 # The official super-resolution runs in half precision, where activations are kept within +-256.
 SUPERRESOLUTION_CLAMP = 256.0
-# Rays at a time on a processor: of 256, 512 and 1024 the fastest.
-PART = 512
 
 
 class Rendering(NamedTuple):
@@ -34,6 +30,10 @@ class Rendering(NamedTuple):
     feature_image: Float[Tensor, 'batch channel size size']
     depth: Float[Tensor, 'batch 1 size size']
     opacity: Float[Tensor, 'batch 1 size size']
+
+    def within(self, mask: Mask, farthest: Tensor) -> 'Rendering':
+        """Nothing where the mask is 0: features of 0, as far away as can be."""
+        return Rendering(self.feature_image * mask, torch.where(mask > 0, self.depth, farthest), self.opacity * mask)
 
 
 class EG3DOutput(NamedTuple):
@@ -55,9 +55,9 @@ class Decoder(nn.Module):
     def forward(
         self, features: Float[Tensor, 'batch points channel']
     ) -> tuple[Float[Tensor, 'batch points feature'], Float[Tensor, 'batch points']]:
-        """Features, slightly wider than [0, 1], and raw densities."""
+        """Features in [0, 1], not yet `widened`, and raw densities."""
         decoded = self.net(features)
-        return torch.sigmoid(decoded[..., 1:]) * 1.002 - 0.001, decoded[..., 0]
+        return torch.sigmoid(decoded[..., 1:]), decoded[..., 0]
 
 
 class SuperResolution(nn.Module):
@@ -163,8 +163,9 @@ class EG3D(nn.Module):
     def query(
         self, planes: Float[Tensor, 'batch 3 channel height width'], points: Float[Tensor, 'batch points 3']
     ) -> tuple[Float[Tensor, 'batch points feature'], Float[Tensor, 'batch points']]:
-        """Features and raw densities at points of the world."""
-        return self.decoder(rendering.sample_planes(planes, points, self.box_warp).mean(dim=1))
+        """Features, slightly wider than [0, 1], and raw densities at points of the world."""
+        features, densities = self.decoder(mean_feature(planes, points, self.box_warp))
+        return rendering.widened(features), densities
 
     def render(
         self,
@@ -172,8 +173,9 @@ class EG3D(nn.Module):
         camera: Camera,
         generator: Generator | None = None,
         jitter: bool = False,
+        mask: Mask | None = None,
     ) -> Rendering:
-        """See `planes` through `camera` at `render_size`.
+        """See `planes` through `camera` at `render_size`, only where `mask` is not 0 (`Rendering.within`).
 
         With `jitter` depths are drawn within their bins as in training, else they are the middles of them: then the
         same input gives the same bytes. Always in float32: in bfloat16 rays would be off by pixels. With
@@ -181,42 +183,16 @@ class EG3D(nn.Module):
         """
         with torch.autocast(camera.device.type, enabled=False):
             if self.checkpoint_rendering and generator is None and torch.is_grad_enabled():
-                return Rendering(*checkpoint(self._render, planes.float(), camera.float(), None, jitter, use_reentrant=False))
-            return self._render(planes.float(), camera.float(), generator, jitter)
+                return Rendering(*checkpoint(self._render, planes.float(), camera.float(), None, jitter, mask, use_reentrant=False))
+            return self._render(planes.float(), camera.float(), generator, jitter, mask)
 
-    def _render(self, planes: Tensor, camera: Camera, generator: Generator | None, jitter: bool) -> Rendering:
+    def _render(self, planes: Tensor, camera: Camera, generator: Generator | None, jitter: bool, mask: Tensor | None) -> Rendering:
         origins, directions = rendering.pixel_rays(*unpack_camera(camera), self.render_size)
         coarse = self._coarse_depths(origins, directions, generator, jitter)
         u = rendering.uniform((*coarse.shape[:2], self.importance_samples), coarse, generator) if jitter else None
-        rays = Rays(origins, directions, coarse, u)
-        seen = self._march_in_parts(planes, rays) if _pays_in_parts(camera) else self._march(partial(self.query, planes), rays, coarse)
-        return Rendering(*map(self._image, seen))
-
-    def _march_in_parts(self, planes: Tensor, rays: Rays) -> Iterator[Tensor]:
-        """As `_march`, some rays of one head at a time."""
-        heads = (self._march_head(*head, rays.coarse) for head in zip(planes, rays.split(1, dim=0), strict=True))
-        return (torch.cat(seen) for seen in zip(*heads, strict=True))
-
-    def _march_head(self, planes: Tensor, rays: Rays, limits: Tensor) -> list[Tensor]:
-        table = PlaneTable(planes, self.box_warp)
-        parts = (self._march(lambda points: self.decoder(table.look_up(points)), part, limits) for part in rays.split(PART, dim=1))
-        return [torch.cat(seen, dim=1) for seen in zip(*parts, strict=True)]
-
-    def _march(self, query: Query, rays: Rays, limits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Features, depth (within the range of `limits`) and opacity along rays, with 1 to n channels."""
-        features, densities = rays.query(query, rays.coarse)
-        weights = rendering.interval_weights(densities, rays.coarse)
-        fine = rendering.importance_depths(rays.coarse, weights, self.importance_samples, u=rays.u)
-        fine_features, fine_densities = rays.query(query, fine)
-
-        depths, order = rendering.merge_depths(rays.coarse, fine)
-        densities = torch.cat([densities, fine_densities], dim=2).gather(2, order)
-        weights = rendering.interval_weights(densities, depths)
-        # Weights go back to the samples' own order, so that features are never sorted.
-        per_sample = rendering.sample_weights(weights)
-        per_sample = torch.zeros_like(per_sample).scatter(2, order, per_sample)
-        feature = rendering.composite(torch.cat([features, fine_features], dim=2), per_sample, self.white_background)
-        return feature, rendering.expected_depth(weights, depths, limits)[..., None], weights.sum(dim=2, keepdim=True)
+        march = March(self.decoder, self.box_warp, self.importance_samples, self.white_background)
+        rendered = Rendering(*map(self._image, march(planes, Rays(origins, directions, coarse, u), mask)))
+        return rendered if mask is None else rendered.within(mask, coarse.amax())
 
     def super_resolve(
         self, feature_image: Float[Tensor, 'batch channel size size'], ws: Float[Tensor, 'batch num_ws w']
@@ -248,9 +224,3 @@ class EG3D(nn.Module):
 
     def _image(self, rays: Float[Tensor, 'batch rays channel']) -> Tensor:
         return rays.transpose(1, 2).unflatten(2, (self.render_size, self.render_size))
-
-
-def _pays_in_parts(camera: Camera) -> bool:
-    """Small pieces of work pay where what they make stays in a processor's cache; a table has no row for a point that is no number."""
-    in_cache = camera.device.type == 'cpu' and not torch.is_grad_enabled() and not torch.compiler.is_compiling()
-    return in_cache and bool(camera.isfinite().all())

@@ -64,9 +64,11 @@ class SynthesisLayer(nn.Module):
     resample_filter: Tensor
     noise_const: Tensor
 
-    def __init__(self, in_channels: int, out_channels: int, w_dim: int, size: int, *, up: bool = False, clamp: float | None = None) -> None:
+    def __init__(
+        self, in_channels: int, out_channels: int, w_dim: int, size: int, *, upsample: bool = False, clamp: float | None = None
+    ) -> None:
         super().__init__()
-        self.up = up
+        self.upsample = upsample
         self.clamp = clamp
         self.affine = EqualLinear(w_dim, in_channels, bias_init=1.0)
         self.weight = nn.Parameter(torch.randn(out_channels, in_channels, 3, 3))
@@ -82,7 +84,7 @@ class SynthesisLayer(nn.Module):
         noise: Noise = 'const',
         generator: Generator | None = None,
     ) -> Float[Tensor, 'batch out_channels out_height out_width']:
-        x = modulated_conv2d(x, self.weight, self.affine(w), up_kernel=self.resample_filter if self.up else None)
+        x = modulated_conv2d(x, self.weight, self.affine(w), up_kernel=self.resample_filter if self.upsample else None)
         noise_image = layer_noise(self.noise_const, x.shape[0], noise, generator)
         if noise_image is not None:
             x.add_((noise_image * self.noise_strength).to(x.dtype))
@@ -101,8 +103,7 @@ class ToRGBLayer(nn.Module):
         self.bias = nn.Parameter(torch.zeros(out_channels))
 
     def forward(self, x: Float[Tensor, 'batch in_channels height width'], w: Float[Tensor, 'batch w']) -> Tensor:
-        x = modulated_conv2d(x, self.weight, self.affine(w) * self.scale, demodulate=False)
-        x = x + self.bias.to(x.dtype)[:, None, None]
+        x = modulated_conv2d(x, self.weight, self.affine(w) * self.scale, demodulate=False, bias=self.bias)
         return x if self.clamp is None else x.clamp(-self.clamp, self.clamp)
 
 
@@ -115,7 +116,7 @@ class SynthesisBlock(nn.Module):
         super().__init__()
         self.num_convs = 2 if in_channels else 1
         if in_channels:
-            self.conv0 = SynthesisLayer(in_channels, out_channels, w_dim, size, up=True, clamp=clamp)
+            self.conv0 = SynthesisLayer(in_channels, out_channels, w_dim, size, upsample=True, clamp=clamp)
         else:
             self.const = nn.Parameter(torch.randn(out_channels, size, size))
         self.conv1 = SynthesisLayer(out_channels, out_channels, w_dim, size, clamp=clamp)

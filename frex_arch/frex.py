@@ -22,8 +22,8 @@ class FRExOutput(NamedTuple):
     """What one forward pass knows of a face; what the 3D prior says is None where it is switched off.
 
     Images are RGB, about [-1, 1], not clamped. `feature_image`, `mask` and `depth` are in the input's frame, at the
-    renderer's size; where `mask` is 0 the 3D prior has not been trained and `feature_image` is 0. Made only when asked for:
-    `image_3d`, in EG3D's crop, and `alphas`, the mean over channels of the AWB's alpha (Eq. 7), coarse to fine.
+    renderer's size; where `mask` is 0 the 3D prior has not been trained, `feature_image` is 0 and `depth` the largest. Made only when
+    asked for: `image_3d`, in EG3D's crop, and `alphas`, the mean over channels of the AWB's alpha (Eq. 7), coarse to fine.
     """
 
     image: Float[Tensor, 'batch 3 out_size out_size']
@@ -164,9 +164,8 @@ class FREx(nn.Module):
         """What the 3D prior sees from `camera` in the input's frame, and the mask of where that is to be trusted."""
         if self.eg3d is None or planes is None:
             return None, None
-        rendered = self.eg3d.render(planes, recrop_camera(camera, crop), generator, jitter=self.training)
         mask = crop_mask(crop, self.eg3d.render_size)
-        return rendered._replace(feature_image=rendered.feature_image * mask), mask
+        return self.eg3d.render(planes, recrop_camera(camera, crop), generator, jitter=self.training, mask=mask), mask
 
     def _picture(self, ws: Tensor | None, planes: Tensor | None, camera: Camera, generator: Generator | None) -> Tensor | None:
         """The 3D prior's own picture of the head, in its own crop."""

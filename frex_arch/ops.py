@@ -28,6 +28,11 @@ def number(name: str, value: float) -> float:
     return value
 
 
+def pays_in_parts(x: Tensor) -> bool:
+    """Whether small pieces of work pay, because what they make stays in a processor's cache: without gradient, not compiled."""
+    return x.device.type == 'cpu' and not torch.is_grad_enabled() and not torch.compiler.is_compiling()
+
+
 def resample_kernel() -> Float[Tensor, '4 4']:
     """The low-pass filter of every change of resolution in StyleGAN2; sums to 1."""
     taps = torch.tensor(RESAMPLE_TAPS)
@@ -99,22 +104,29 @@ def modulated_conv2d(
     style: Float[Tensor, 'batch channel'],
     demodulate: bool = True,
     up_kernel: Float[Tensor, 'kh kw'] | None = None,
+    bias: Float[Tensor, ' out'] | None = None,
 ) -> Float[Tensor, 'batch out out_height out_width']:
     """Convolution whose input channels are scaled by `style` (StyleGAN2, Eqs. 1 and 3); doubles the size with `up_kernel`.
+
+    `bias` goes with neither demodulation nor upsampling.
 
     Activations are scaled rather than weights: the same numbers, one ordinary convolution for the whole batch,
     and nothing computed for the weights when they are frozen. Only for a single picture without gradient, where weights are
     fewer than activations, it is the other way round.
     """
     if not torch.is_grad_enabled() and not torch.compiler.is_compiling() and len(x) == 1 and x.numel() > weight.numel():
-        weight = modulated_weight(weight, style[0], demodulate)
-        return F.conv2d(x, weight, padding=weight.shape[-1] // 2) if up_kernel is None else upsampling_conv2d(x, weight, up_kernel)
-    x = x * style[:, :, None, None].to(x.dtype)
-    x = F.conv2d(x, weight, padding=weight.shape[-1] // 2) if up_kernel is None else upsampling_conv2d(x, weight, up_kernel)
+        return _convolution(x, modulated_weight(weight, style[0], demodulate), bias, up_kernel)
+    x = _convolution(x * style[:, :, None, None].to(x.dtype), weight, bias, up_kernel)
     if not demodulate:
         return x
     power = style.square() @ weight.square().sum(dim=(2, 3)).T
     return x * (power + 1e-8).rsqrt()[:, :, None, None].to(x.dtype)
+
+
+def _convolution(x: Tensor, weight: Tensor, bias: Tensor | None, up_kernel: Tensor | None) -> Tensor:
+    if up_kernel is not None:
+        return upsampling_conv2d(x, weight, up_kernel)
+    return F.conv2d(x, weight, bias, padding=weight.shape[-1] // 2)
 
 
 def modulated_weight(
@@ -138,26 +150,18 @@ def layer_noise(stored: Tensor, batch: int, noise: Noise, generator: torch.Gener
 class EqualLinear(nn.Module):
     """Dense layer with an equalised learning rate: parameters are stored divided by their run-time scale."""
 
-    def __init__(
-        self,
-        in_features: int,
-        out_features: int,
-        *,
-        bias: bool = True,
-        bias_init: float = 0.0,
-        lr_mul: float = 1.0,
-        activate: bool = False,
-    ) -> None:
+    def __init__(self, in_features: int, out_features: int, *, bias_init: float = 0.0, lr_mul: float = 1.0, activate: bool = False) -> None:
         super().__init__()
         self.scale = lr_mul / math.sqrt(in_features)
         self.lr_mul = lr_mul
         self.activate = activate
         self.weight = nn.Parameter(torch.randn(out_features, in_features) / lr_mul)
-        self.bias = nn.Parameter(torch.full((out_features,), bias_init)) if bias else None
+        self.bias = nn.Parameter(torch.full((out_features,), bias_init))
 
     def forward(self, x: Float[Tensor, '*batch in_features']) -> Float[Tensor, '*batch out_features']:
-        bias = None if self.bias is None else self.bias * self.lr_mul
-        x = F.linear(x, self.weight * self.scale, bias)
+        # One matrix product: no scaled copy of the weights is made.
+        rows = torch.addmm(self.bias, x.reshape(-1, x.shape[-1]), self.weight.T, beta=self.lr_mul, alpha=self.scale)
+        x = rows.view(*x.shape[:-1], -1)
         return scaled_leaky_relu(x) if self.activate else x
 
 
@@ -194,6 +198,12 @@ class ModulatedConv2d(nn.Module):
         self.modulation = EqualLinear(style_dim, in_channels, bias_init=1.0)
         self.register_buffer('kernel', resample_kernel(), persistent=False)
 
-    def forward(self, x: Float[Tensor, 'batch in_channels height width'], style: Float[Tensor, 'batch style_dim']) -> Tensor:
-        weight = self.weight[0] * self.scale
-        return modulated_conv2d(x, weight, self.modulation(style), self.demodulate, self.kernel if self.upsample else None)
+    def forward(
+        self,
+        x: Float[Tensor, 'batch in_channels height width'],
+        style: Float[Tensor, 'batch style_dim'],
+        bias: Float[Tensor, ' out_channels'] | None = None,
+    ) -> Tensor:
+        # The scale of the weights, where it costs least.
+        style = self.modulation(style) * self.scale
+        return modulated_conv2d(x, self.weight[0], style, self.demodulate, self.kernel if self.upsample else None, bias)

@@ -14,6 +14,22 @@ from frex_arch.rendering import PLANE_COORDINATES
 BEFORE, BEHIND = 1, 2
 
 
+def side_weights(rows: bool) -> tuple[Float[Tensor, '12 3'], Float[Tensor, ' 12']]:
+    """The dense layer from the fractions of x, y and z to the weights of each plane's four texels along its rows or columns.
+
+    Of the two texels around a point the first weighs 1 - fraction, the second fraction.
+    """
+    slope, start = torch.zeros(3, 2, 2, 3), torch.zeros(3, 2, 2)
+    for plane, (column, row) in enumerate(PLANE_COORDINATES):
+        axis, texels = (row, slope[plane]) if rows else (column, slope[plane].transpose(0, 1))
+        texels[0, :, axis], texels[1, :, axis] = -1.0, 1.0
+        start[plane][(0,) if rows else (slice(None), 0)] = 1.0
+    return slope.flatten(0, 2), start.flatten()
+
+
+ALONG_ROWS, ALONG_COLUMNS = side_weights(rows=True), side_weights(rows=False)
+
+
 class PlaneTable:
     """The planes of one head; points are in a cube of side `box_warp`."""
 
@@ -22,12 +38,10 @@ class PlaneTable:
         self.texels = padded.permute(0, 2, 3, 1).flatten(0, 2).contiguous()
         self.size = planes.shape[-1]
         self.box_warp = box_warp
-        stride = padded.shape[-1]
-        self.stride = stride
-        device = planes.device
-        self.columns, self.rows = torch.tensor(PLANE_COORDINATES, device=device).T
-        self.first = torch.arange(3, device=device) * stride**2
-        self.neighbours = torch.tensor([0, 1, stride, stride + 1], dtype=torch.int32, device=device)
+        self.stride = padded.shape[-1]
+        self.columns, self.rows = torch.tensor(PLANE_COORDINATES).T
+        self.first = torch.arange(3) * self.stride**2
+        self.neighbours = torch.tensor([0, 1, self.stride, self.stride + 1], dtype=torch.int32)
 
     def look_up(self, points: Float[Tensor, '1 points 3']) -> Float[Tensor, '1 points channel']:
         """Bilinear look-up, the mean of the three planes; zero outside."""
@@ -35,11 +49,8 @@ class PlaneTable:
         position = position.clamp_(0, self.size + BEFORE)
         low = position.floor()
         fraction = position.sub_(low)
-        x, y = fraction.index_select(1, self.columns), fraction.index_select(1, self.rows)
-        both = x * y
-        only_x, only_y = x - both, y - both
-        weights = torch.stack([1 - x - only_y, only_x, only_y, both], dim=2)
+        weights = F.linear(fraction, *ALONG_ROWS).mul_(F.linear(fraction, *ALONG_COLUMNS))
         corner = low.index_select(1, self.rows) * self.stride + low.index_select(1, self.columns) + self.first
         texels = corner.int()[:, :, None] + self.neighbours
-        bags = torch.arange(0, texels.numel(), 12, dtype=torch.int32, device=texels.device)
+        bags = torch.arange(0, texels.numel(), 12, dtype=torch.int32)
         return F.embedding_bag(texels.flatten(), self.texels, bags, mode='sum', per_sample_weights=weights.flatten())[None]

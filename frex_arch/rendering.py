@@ -3,9 +3,6 @@
 Depth is distance along the normalised ray. "Samples" are points on a ray, in order of depth unless it says otherwise.
 """
 
-from collections.abc import Callable, Iterator
-from typing import NamedTuple
-
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int64
@@ -18,30 +15,6 @@ Weights = Float[Tensor, 'batch rays intervals']
 
 # EG3D's third plane reads (z, x) where (z, y) was meant; every released model was trained with it (eg3d issue 67).
 PLANE_COORDINATES = ((0, 1), (0, 2), (2, 0))
-
-# Points of the world -> features and raw densities.
-Query = Callable[[Float[Tensor, 'batch points 3']], tuple[Float[Tensor, 'batch points feature'], Float[Tensor, 'batch points']]]
-
-
-class Rays(NamedTuple):
-    """Rays, the depths of their coarse samples, and `u` for the fine ones (see `importance_depths`)."""
-
-    origins: Float[Tensor, 'batch rays 3']
-    directions: Float[Tensor, 'batch rays 3']
-    coarse: Depths
-    u: Float[Tensor, 'batch rays fine'] | None
-
-    def split(self, size: int, dim: int) -> Iterator['Rays']:
-        """Some samples (`dim` 0) or rays (1) at a time."""
-        coarse = self.coarse.split(size, dim)
-        us = [None] * len(coarse) if self.u is None else self.u.split(size, dim)
-        return map(Rays, self.origins.split(size, dim), self.directions.split(size, dim), coarse, us)
-
-    def query(self, query: Query, depths: Depths) -> tuple[Float[Tensor, 'batch rays samples feature'], Depths]:
-        """Features and raw densities at `depths`."""
-        points = self.origins[:, :, None] + depths[..., None] * self.directions[:, :, None]
-        features, densities = query(points.flatten(1, 2))
-        return features.unflatten(1, depths.shape[1:]), densities.unflatten(1, depths.shape[1:])
 
 
 def pixel_rays(
@@ -128,14 +101,21 @@ def sample_weights(weights: Weights) -> Depths:
     return (F.pad(weights, (0, 1)) + F.pad(weights, (1, 0))) / 2
 
 
-def composite(
-    values: Float[Tensor, 'batch rays samples channel'], weights: Depths, white_background: bool = False
+def widened(features: Tensor, weight: Tensor | float = 1.0) -> Tensor:
+    """A sum, of that `weight`, of features in [0, 1], which reach slightly beyond that range (mip-NeRF)."""
+    return features * 1.002 - 0.001 * weight
+
+
+def ray_sum(values: Float[Tensor, 'batch rays samples channel'], weights: Depths) -> Float[Tensor, 'batch rays channel']:
+    """Weighted sum along each ray; `weights` of samples, in the order of `values`."""
+    return torch.einsum('brsc,brs->brc', values, weights.to(values.dtype))
+
+
+def to_colours(
+    total: Float[Tensor, 'batch rays channel'], opacity: Float[Tensor, 'batch rays 1'], white_background: bool = False
 ) -> Float[Tensor, 'batch rays channel']:
-    """Weighted sum along each ray (`weights` of samples, in the order of `values`), from [0, 1] to [-1, 1]."""
-    total = torch.einsum('brsc,brs->brc', values, weights.to(values.dtype))
-    if white_background:
-        total = total + 1 - weights.sum(dim=2, keepdim=True)
-    return total * 2 - 1
+    """From [0, 1] to [-1, 1]; what is not opaque is black, or white."""
+    return (total + 1 - opacity if white_background else total) * 2 - 1
 
 
 def expected_depth(weights: Weights, depths: Depths, limits: Tensor) -> Float[Tensor, 'batch rays']:

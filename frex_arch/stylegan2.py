@@ -85,7 +85,7 @@ class ToRGB(nn.Module):
         self.register_buffer('kernel', resample_kernel(), persistent=False)
 
     def forward(self, x: Tensor, style: Float[Tensor, 'batch style_dim'], image: Tensor | None) -> Float[Tensor, 'batch 3 height width']:
-        colours = self.modulated_conv(x, style) + self.bias
+        colours = self.modulated_conv(x, style, self.bias.flatten())
         return colours if image is None else colours + upsample2d(image, self.kernel)
 
 

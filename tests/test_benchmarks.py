@@ -13,6 +13,7 @@ from frex_arch.camera import frontal_camera
 sys.path.insert(0, str(Path(__file__).parent.parent / 'benchmarks'))
 import reference_eg3d
 import timing
+from booths import Booth
 from training import Stopwatch, Traffic
 
 CPU = torch.device('cpu')
@@ -27,16 +28,39 @@ def test_the_plain_restatement_is_eg3d():
             layer.bias.normal_()
     ws = net.mapping(z, camera)
     torch.testing.assert_close(reference_eg3d.planes(net, ws), net.planes(ws), atol=1e-4, rtol=0)
-    expected = net.render(net.planes(ws), camera).feature_image
-    assert expected.std() > 1e-3
-    torch.testing.assert_close(reference_eg3d.feature_image(net, z, camera), expected, atol=1e-4, rtol=0)
+    rendered = net.render(net.planes(ws), camera)
+    assert rendered.feature_image.std() > 1e-3
+    feature_image, depth = reference_eg3d.render(net, reference_eg3d.planes(net, ws), camera)
+    torch.testing.assert_close(feature_image, rendered.feature_image, atol=1e-4, rtol=0)
+    torch.testing.assert_close(depth, rendered.depth, atol=1e-4, rtol=0)
+    assert torch.equal(reference_eg3d.feature_image(net, z, camera), feature_image)
+
+
+def two_numbers(first, second):
+    return {'sum': lambda: first + second, 'product': lambda: first @ second}
+
+
+def test_a_booth_runs_its_contestants_in_a_process_of_its_own():
+    booth = Booth(two_numbers, torch.ones(2, 3), torch.ones(3, 2), device=CPU, keep_memory=True)
+    assert booth.names == ['sum', 'product']
+    assert torch.equal(booth.result('product'), torch.full((2, 2), 3.0))
+    assert booth.flops('product') == 24
+    assert 0 < booth.timers()['product']() < 1
+    assert booth.peak_bytes('product') >= 0
+
+
+def test_a_failure_in_a_booth_ends_the_benchmark(capfd):
+    booth = Booth(two_numbers, torch.ones(2, 3), torch.ones(3, 2), device=CPU, keep_memory=False)
+    with pytest.raises(SystemExit, match='ended'):
+        booth.seconds('sum')
+    assert 'must match the size' in capfd.readouterr().err
 
 
 def test_contestants_take_turns_and_the_first_round_does_not_count():
     order = []
-    times = timing.take_turns({'a': lambda: order.append('a'), 'b': lambda: order.append('b')}, 3, CPU)
+    times = timing.take_turns({'a': lambda: order.append('a') or len(order), 'b': lambda: order.append('b') or len(order)}, 3)
     assert order == ['a', 'b'] * 4
-    assert [len(of_rounds) for of_rounds in times.values()] == [3, 3]
+    assert times == {'a': [3, 5, 7], 'b': [4, 6, 8]}
 
 
 def test_ratios_are_of_the_same_round():

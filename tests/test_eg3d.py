@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from golden import SAMPLE_COUNT, SAMPLE_STEP, Golden, load_official
 from torch import Tensor
 
+from frex_arch import rendering
 from frex_arch.camera import ffhq_intrinsics, frontal_camera, look_at, pack_camera, unpack_camera
 from frex_arch.eg3d import EG3D, Decoder
 from frex_arch.eg3d_backbone import MappingNetwork, SynthesisNetwork
@@ -269,17 +270,37 @@ def test_the_decoder_by_hand():
         'net.2.bias': torch.tensor([0.5, -math.log(2)]),
     }
     decoder.load_state_dict(state)
-    # softplus(1 - 1) = ln 2. Density 2 ln 2 + 0.5, colour sigmoid(0) = 1/2 of a range widened to 1.002.
+    # softplus(1 - 1) = ln 2. Density 2 ln 2 + 0.5, colour sigmoid(0) = 1/2, of a range that will be widened to 1.002.
     colours, densities = decoder(torch.tensor([[[1.0, 5.0]]]))
-    torch.testing.assert_close(colours, torch.tensor([[[0.5 * 1.002 - 0.001]]]))
+    torch.testing.assert_close(colours, torch.tensor([[[0.5]]]))
+    torch.testing.assert_close(rendering.widened(colours), torch.tensor([[[0.5 * 1.002 - 0.001]]]))
     torch.testing.assert_close(densities, torch.tensor([[2 * math.log(2) + 0.5]]))
 
 
+class Scene(torch.nn.Module):
+    """A decoder of planes that hold the points themselves, whose colours tell where they are: x, y, z of -1/2..1/2 give 0..1."""
+
+    def __init__(self, density: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.density = density
+
+    def forward(self, points: Tensor) -> tuple[Tensor, Tensor]:
+        return (points + 0.5 + 0.001) / 1.002, self.density(points)
+
+
 def scene(density: Callable[[Tensor], Tensor], **options) -> EG3D:
-    """A network that renders `density` of points, in colours that tell where they are: x, y, z of -1/2..1/2 give 0..1."""
-    net = small_eg3d(render_size=16, depth_samples=48, importance_samples=48, **options)
-    net.query = lambda _planes, points: (points + 0.5, density(points))
+    """A network that renders `density` of points in a cube wide enough for all samples."""
+    net = small_eg3d(render_size=16, depth_samples=48, importance_samples=48, box_warp=4.0, **options)
+    net.decoder = Scene(density)
     return net
+
+
+def planes_of_points(size: int = 32, side: float = 4.0) -> Tensor:
+    """Planes whose mean is the point itself: the first tells x and y, the second z."""
+    along = 3 * side * ((torch.arange(size) + 0.5) / size - 0.5)
+    planes = torch.zeros(1, 3, 3, size, size)
+    planes[0, 0, 0], planes[0, 0, 1], planes[0, 1, 2] = along[None], along[:, None], along[:, None]
+    return planes
 
 
 def solid(inside: Tensor) -> Tensor:
@@ -289,13 +310,13 @@ def solid(inside: Tensor) -> Tensor:
 
 # A depth is known to a step of the coarse samples.
 STEP = (3.3 - 2.25) / 47
-NO_PLANES = torch.zeros(1, 3, 1, 1, 1)
+POINTS = planes_of_points()
 
 
 @pytest.mark.parametrize('camera', [frontal_camera(), turned(), turned(-1.0, -0.3)], ids=['front', 'left', 'far right and above'])
 def test_a_ball_looks_like_a_ball(camera):
     radius = 0.25
-    rendered = scene(lambda points: solid(points.norm(dim=2) < radius)).render(NO_PLANES, camera)
+    rendered = scene(lambda points: solid(points.norm(dim=2) < radius)).render(POINTS, camera)
     origins, directions = pixel_rays(*unpack_camera(camera), 16)
     # A ray comes nearest to the ball's middle at depth -o.d, at a distance whose square is o.o - (o.d)^2.
     nearest = -(origins * directions).sum(dim=2)
@@ -317,7 +338,7 @@ def test_a_ball_looks_like_a_ball(camera):
 
 @pytest.mark.parametrize('raw_density', [-2.0, 1.0, 3.0])
 def test_a_fog_that_fills_everything_lets_light_pass_exponentially(raw_density):
-    rendered = scene(lambda points: torch.full_like(points[..., 0], raw_density)).render(NO_PLANES, frontal_camera())
+    rendered = scene(lambda points: torch.full_like(points[..., 0], raw_density)).render(POINTS, frontal_camera())
     density = math.log1p(math.exp(raw_density - 1))
     # From the first sample, half a step beyond 2.25, over the whole length of 1.05.
     passing = math.exp(-1.05 * density)
@@ -330,7 +351,7 @@ def test_a_fog_that_fills_everything_lets_light_pass_exponentially(raw_density):
 @pytest.mark.parametrize(('white_background', 'colour'), [(False, -1.0), (True, 1.0)])
 def test_an_empty_scene_is_black_unless_white_is_asked_for(white_background, colour):
     empty = scene(lambda points: solid(torch.zeros_like(points[..., 0], dtype=torch.bool)), white_background=white_background)
-    rendered = empty.render(NO_PLANES, frontal_camera())
+    rendered = empty.render(POINTS, frontal_camera())
     assert torch.equal(rendered.feature_image, torch.full((1, 3, 16, 16), colour))
     # As far as the last sample, half a step beyond the range.
     torch.testing.assert_close(rendered.depth, torch.full((1, 1, 16, 16), 3.3 + STEP / 2))
@@ -338,8 +359,8 @@ def test_an_empty_scene_is_black_unless_white_is_asked_for(white_background, col
 
 def test_the_nearer_of_two_walls_hides_the_other():
     walls = scene(lambda points: solid(((points[..., 2] - 0.2).abs() < 0.05) | ((points[..., 2] + 0.2).abs() < 0.05)))
-    front = walls.render(NO_PLANES, frontal_camera())
-    behind = walls.render(NO_PLANES, turned(math.pi, 0.0))
+    front = walls.render(POINTS, frontal_camera())
+    behind = walls.render(POINTS, turned(math.pi, 0.0))
     # The near wall's face is at z = +-0.25, and shows the colour of its place.
     torch.testing.assert_close(front.feature_image[:, 2], torch.full((1, 16, 16), 0.5), rtol=0, atol=2 * STEP)
     torch.testing.assert_close(behind.feature_image[:, 2], torch.full((1, 16, 16), -0.5), rtol=0, atol=2 * STEP)

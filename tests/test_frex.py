@@ -6,6 +6,7 @@ import pytest
 import torch
 from tiny import faces, tiny_frex, trained
 
+from frex.device import ready
 from frex_arch import FREx
 from frex_arch.camera import flip_camera, frontal_camera, look_at, pack_camera, recrop_camera, unpack_camera
 from frex_arch.crop import flip_crop, mean_crop
@@ -168,6 +169,28 @@ def test_cross_attention_equals_softmax_attention_written_out():
     scores = attention.to_query(tokens) @ attention.to_key(keys).transpose(1, 2) / 2
     answer = attention.to_output(scores.softmax(dim=2) @ attention.to_value(keys))
     torch.testing.assert_close(attention(hidden, features), hidden + answer.transpose(1, 2).reshape(1, 4, 4, 4))
+
+
+def test_attention_a_row_of_windows_at_a_time_is_attention_all_at_once():
+    torch.manual_seed(0)
+    attention = CrossAttention(channels_2d=8, channels_3d=4, global_size=8)
+    torch.nn.init.normal_(attention.to_output.weight)
+    hidden, features = torch.randn(2, 8, 32, 32), torch.randn(2, 4, 32, 32)
+    expected = attention(hidden, features)
+    with torch.no_grad():
+        torch.testing.assert_close(attention(hidden, features), expected.detach(), atol=1e-5, rtol=0)
+    assert expected.requires_grad
+
+
+def test_a_network_made_ready_keeps_its_numbers_and_gives_the_same_picture():
+    net, lq = trained(tiny_frex()).eval(), faces()[:1]
+    before, state = net(lq).image.detach(), {key: value.clone() for key, value in net.state_dict().items()}
+    ready(net, torch.device('cpu'))
+    assert all(torch.equal(value, state[key]) for key, value in net.state_dict().items())
+    assert net.fusion['64'].weighting.conv1.weight[0].is_contiguous(memory_format=torch.channels_last)
+    assert net.stylegan2.style_convs[0].modulated_conv.weight[0].transpose(0, 1).is_contiguous(memory_format=torch.channels_last)
+    with torch.no_grad():
+        torch.testing.assert_close(net(lq).image, before, atol=1e-4, rtol=0)
 
 
 def parts(net):

@@ -96,7 +96,8 @@ def march_weights() -> Tensor:
 
 
 def march_colours(white_background: bool) -> Tensor:
-    return rendering.composite(GOLDEN['march_colors'], rendering.sample_weights(march_weights()), white_background)
+    total = rendering.ray_sum(GOLDEN['march_colors'], rendering.sample_weights(march_weights()))
+    return rendering.to_colours(total, march_weights().sum(dim=2, keepdim=True), white_background)
 
 
 def merged() -> tuple[Tensor, Tensor]:
@@ -156,7 +157,7 @@ OFFICIAL_BLOCKS: dict[str, Callable[[], Tensor]] = {
     'sample_from_planes': lambda: rendering.sample_planes(given('planes'), given('coords')),
     'sample_from_planes_warp1.6': lambda: rendering.sample_planes(given('planes'), given('coords'), box_warp=1.6),
     'ramp_sampled': lambda: rendering.sample_planes(GOLDEN['ramp_planes'], GOLDEN['ramp_point']),
-    'decoder_rgb': lambda: decoded()[0],
+    'decoder_rgb': lambda: rendering.widened(decoded()[0]),
     'decoder_sigma': lambda: decoded()[1][..., None],
     'ray_box_start': lambda: box_depths()[0][..., None],
     'ray_box_end': lambda: box_depths()[1][..., None],

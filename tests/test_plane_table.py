@@ -48,3 +48,29 @@ def test_a_camera_that_is_no_number_gives_no_picture():
         seen = net.render(planes, cameras).feature_image
     assert seen[0].isfinite().all()
     assert seen[1].isnan().any()
+
+
+@pytest.mark.parametrize('grad', [False, True])
+def test_a_mask_hides_what_is_outside_and_changes_nothing_inside(grad):
+    net, planes, cameras = heads()
+    mask = torch.zeros(2, 1, 32, 32)
+    mask[0, :, 5:20, 3:30], mask[1, :, :, :16] = 1, 1
+    with torch.set_grad_enabled(grad):
+        seen, whole = net.render(planes.requires_grad_(grad), cameras, mask=mask), net.render(planes, cameras)
+    assert seen.feature_image.requires_grad == grad
+    inside = mask.bool().expand_as(seen.feature_image)
+    torch.testing.assert_close(seen.feature_image[inside], whole.feature_image[inside], atol=1e-5, rtol=0)
+    torch.testing.assert_close(seen.depth[mask > 0], whole.depth[mask > 0], atol=1e-5, rtol=0)
+    assert not seen.feature_image[~inside].any()
+    assert not seen.opacity[mask == 0].any()
+    # Half a step beyond the far end of the range.
+    farthest = 3.3 + (3.3 - 2.25) / (net.depth_samples - 1) / 2
+    torch.testing.assert_close(seen.depth[mask == 0], torch.full((int((mask == 0).sum()),), farthest))
+
+
+def test_a_mask_may_hide_everything():
+    net, planes, cameras = heads()
+    with torch.no_grad():
+        seen = net.render(planes, cameras, mask=torch.zeros(2, 1, 32, 32))
+    assert not seen.feature_image.any()
+    assert not seen.opacity.any()

@@ -117,9 +117,10 @@ def test_three_samples_by_hand():
     torch.testing.assert_close(per_sample, torch.tensor([[[3 / 8, 7 / 16, 1 / 16]]]))
     # Sum: 0.2 * 6/16 + 0.4 * 7/16 + 0.8 * 1/16 = 4.8/16 = 0.3; from 0..1 to -1..1.
     colours = torch.tensor([0.2, 0.4, 0.8])[None, None, :, None]
-    torch.testing.assert_close(rendering.composite(colours, per_sample), torch.tensor([[[-0.4]]]))
+    total, opacity = rendering.ray_sum(colours, per_sample), weights.sum(dim=2, keepdim=True)
+    torch.testing.assert_close(rendering.to_colours(total, opacity), torch.tensor([[[-0.4]]]))
     # One eighth passes, and white shows there: 0.3 + 0.125.
-    torch.testing.assert_close(rendering.composite(colours, per_sample, white_background=True), torch.tensor([[[-0.15]]]))
+    torch.testing.assert_close(rendering.to_colours(total, opacity, white_background=True), torch.tensor([[[-0.15]]]))
 
 
 def test_what_a_ray_collects_is_what_all_its_intervals_stop():
@@ -132,7 +133,7 @@ def test_what_a_ray_collects_is_what_all_its_intervals_stop():
 def test_the_order_of_samples_in_a_sum_does_not_matter():
     torch.manual_seed(0)
     values, weights, order = torch.rand(1, 2, 6, 3), torch.rand(1, 2, 6), torch.randperm(6)
-    torch.testing.assert_close(rendering.composite(values[:, :, order], weights[:, :, order]), rendering.composite(values, weights))
+    torch.testing.assert_close(rendering.ray_sum(values[:, :, order], weights[:, :, order]), rendering.ray_sum(values, weights))
 
 
 def test_an_empty_ray_is_as_far_as_the_farthest_sample():
@@ -187,7 +188,7 @@ def test_gradients_of_the_ray_march():
 
     def march(densities, colours):
         weights = rendering.interval_weights(densities, depths)
-        return rendering.composite(colours, rendering.sample_weights(weights)), rendering.expected_depth(weights, depths, depths)
+        return rendering.ray_sum(colours, rendering.sample_weights(weights)), rendering.expected_depth(weights, depths, depths)
 
     assert torch.autograd.gradcheck(march, [densities, colours], fast_mode=True)
 

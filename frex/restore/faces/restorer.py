@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, Shaped, UInt8
 from torch import Tensor
 
-from frex.device import choose_device, choose_precision
+from frex.device import choose_device, choose_precision, ready
 from frex.errors import FRExError
 from frex.images import resize
 from frex.restore.faces import photo
@@ -39,7 +39,7 @@ class FaceRestorer:
         self, net: FREx, device: torch.device | str = 'cpu', precision: str = 'auto', face_batch: int = 8, parts: Parts | None = None
     ) -> None:
         self.device = torch.device(device)
-        self.net = net.to(self.device).eval()
+        self.net = ready(net, self.device)
         self.size = net.out_size
         self.parts = parts or Parts(self.device)
         self.batches = Batches(self.net, self.device, choose_precision(precision, self.device), face_batch)
