@@ -39,7 +39,8 @@ class Rays(NamedTuple):
 
     def chosen(self, index: Tensor) -> 'Rays':
         """Some of the rays."""
-        return Rays(*(None if rays is None else rays[:, index] for rays in self))
+        u = None if self.u is None else self.u[:, index]
+        return Rays(self.origins[:, index], self.directions[:, index], self.coarse[:, index], u)
 
     def points(self, depths: Depths) -> Float[Tensor, 'batch points 3']:
         """The points at `depths`, ray by ray."""

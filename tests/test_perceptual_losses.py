@@ -16,6 +16,7 @@ from frex.losses.offset_norm_loss import OffsetNormLoss
 from frex.losses.perceptual_loss import VGGPerceptualLoss
 from frex.losses.structure_loss import StructureLoss
 from frex.losses.style_loss import StyleLoss, gram
+from frex.losses.vgg import once, share_features
 from frex.losses.vgg import LAYER_WEIGHTS
 from frex.weights.manifest import WeightFile
 
@@ -86,6 +87,27 @@ def test_perceptual_and_style_losses_are_basicsrs(losses, files, name):
     image, gt = faces(seed=1), faces(seed=2)
     expected = sum(value for value in theirs(image, gt) if value is not None)
     torch.testing.assert_close(losses[name](image, gt), expected, rtol=1e-5, atol=0)
+
+
+def test_losses_that_share_a_vgg_calculate_each_image_once_and_say_the_same(losses, files):
+    image, gt = faces(seed=1).requires_grad_(), faces(seed=2)
+    alone = [losses[name](image, gt) for name in ('perceptual', 'style')]
+    sum(alone).backward()
+    expected, image.grad = image.grad, None
+    pair = [VGGPerceptualLoss(weights=str(files / 'vgg19.pth')), StyleLoss(weights=str(files / 'vgg19.pth'))]
+    other = VGGPerceptualLoss(layer_weights={'conv1_2': 1.0}, weights=str(files / 'vgg19.pth'))
+    share_features([*pair, other])
+    assert pair[0].vgg is pair[1].vgg is not other.vgg
+    calls = []
+    pair[0].vgg.features[0].register_forward_hook(lambda *_: calls.append(1))
+    for round_ in (1, 2):
+        with once(pair):
+            terms = [loss(image, gt) for loss in pair]
+        assert len(calls) == 2 * round_
+    sum(terms).backward()
+    torch.testing.assert_close(torch.stack(terms), torch.stack(alone))
+    torch.testing.assert_close(image.grad, expected)
+    assert pair[0].vgg.known is None
 
 
 def test_gram_of_two_channels():

@@ -8,6 +8,7 @@ from basicsr.losses import build_loss
 from basicsr.utils import get_root_logger
 from torch import Tensor, nn
 
+from frex.losses.vgg import once, share_features
 from frex.models.batch import Batch
 from frex.models.train_options import TrainOptions
 from frex_arch.crop import frame_mask, mean_crop, warp_to_crop
@@ -69,10 +70,15 @@ class Objective(nn.Module):
     def __init__(self, options: TrainOptions) -> None:
         super().__init__()
         self.losses = nn.ModuleDict({key: build_loss(getattr(options, key)) for key in TERMS if getattr(options, key)})
+        share_features(self.losses.values())
         self.left_out: set[str] = set()
 
     def forward(self, output: Output, batch: Batch) -> dict[str, Tensor]:
         """Weighted terms by their names in the log."""
+        with once(self.losses.values()):
+            return self._terms(output, batch)
+
+    def _terms(self, output: Output, batch: Batch) -> dict[str, Tensor]:
         terms = {}
         for key, loss in self.losses.items():
             name, compute = TERMS[key]
