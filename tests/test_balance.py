@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+import shutil
 from argparse import Namespace
 from itertools import product
 
@@ -157,6 +158,35 @@ def test_a_whole_set_is_left_alone(pool, balanced, capsys):
     assert f'was begun with num {NUM}, not {NUM + 1}' in capsys.readouterr().err
 
 
+def test_a_whole_set_is_checked_by_its_sums(pool, balanced, tmp_path, capsys):
+    out = tmp_path / 'set'
+    shutil.copytree(balanced, out)
+    name = (out / 'ids.txt').read_text().split()[3]
+    (out / 'images' / name).write_bytes((out / 'images' / name).read_bytes()[:-1])
+    assert run(pool, '-n', NUM, '-o', out) == 1
+    assert f'{name} is not the picture that was written (1 such); make the set again' in capsys.readouterr().err
+    (out / 'images' / name).unlink()
+    assert run(pool, '-n', NUM, '-o', out) == 1
+    assert f'{name} is no longer there (1 such)' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('images', [['a.png'], {'a.png': {}}, {'a.png': 'sum'}])
+def test_a_record_without_sums_is_told(pool, balanced, tmp_path, capsys, images):
+    shutil.copytree(balanced, tmp_path / 'set')
+    (tmp_path / 'set/balance.json').write_text(json.dumps(record_of(balanced) | {'images': images}))
+    assert run(pool, '-n', NUM, '-o', tmp_path / 'set') == 1
+    assert 'balance.json: damaged, or of another program' in capsys.readouterr().err
+
+
+def test_a_camera_that_looks_nowhere_is_told(pool, tmp_path, capsys):
+    labels = json.loads((pool / 'dataset.json').read_text())
+    labels['labels'][7][1] = [0.0] * 25
+    (tmp_path / 'labels.json').write_text(json.dumps(labels))
+    assert run(pool, '-n', 5, '-o', tmp_path / 'set', '--cameras', tmp_path / 'labels.json') == 1
+    assert 'labels.json: the camera of 1/007.png has no rotation, so it looks nowhere (1 such)' in capsys.readouterr().err
+    assert not (tmp_path / 'set').exists()
+
+
 def test_landmarks_stand_in_for_labels_and_faces_without_are_left_out(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(LandmarkFinder, 'from_weights', lambda weights, device, threshold: LandmarkFinder(DotDetector(), None, threshold))
     for yaw in (0, 12, -33):
@@ -210,8 +240,10 @@ def test_hopenets_file_is_found_and_chosen_before_landmarks(hopenet, manifest_of
     [
         (['-n', 121], '--num 121: the pool has 120 faces'),
         (['-n', 0], '--num 0: the pool has 120 faces'),
-        (['-n', 5, '--bin_degrees', 0], '--bin_degrees 0: a width above 0'),
-        (['-n', 5, '--bin_degrees', math.nan], '--bin_degrees nan: a width above 0'),
+        (['-n', 5, '--bin_degrees', 0], '--bin_degrees 0: from 0.1 to 180'),
+        (['-n', 5, '--bin_degrees', 1e-8], '--bin_degrees 1e-08: from 0.1 to 180'),
+        (['-n', 5, '--bin_degrees', math.inf], '--bin_degrees inf: from 0.1 to 180'),
+        (['-n', 5, '--bin_degrees', math.nan], '--bin_degrees nan: from 0.1 to 180'),
         (['-n', 5, '--seed', -1], '--seed -1'),
         (['-n', 5, '--cameras', 'nowhere.json'], "No such file or directory: 'nowhere.json'"),
     ],

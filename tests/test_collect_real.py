@@ -17,13 +17,14 @@ from frex.images import read_image
 from frex.labelling.comparing import angles_of
 from frex.restore.finding.align import TEMPLATE_512
 from frex.restore.finding.detection import DetectedFace, FaceDetector
-from frex.testsets.found_faces import FoundFace, FoundPicture
-from frex.testsets.measures import face_hash, hash_distance, share_inside, sharpness
+from frex.testsets.found_faces import FoundFace, FoundPicture, looks_of
+from frex.testsets.measures import face_hash, hash_distance, likeness, share_inside, sharpness, small_grey
 from frex.testsets.selecting import Limits, select
 from frex.testsets.wider import WiderFace, matching, named, overlap, read_wider
 
 SIDE, HEIGHT = 64, 150
 FACE = FoundFace(name='a_00', box=[0, 0, 50, 50], score=0.99, landmarks=[], size=50, side=80, inside=1, sharpness=10, hash='0' * 32)
+FACE.mirrored_hash = 'f' * 32
 WIDER = WiderFace(0, 0, 50, 50, blur=0, expression=0, illumination=0, invalid=0, occlusion=0, pose=0)
 
 
@@ -203,8 +204,16 @@ def test_in_annotated_pictures_other_faces_are_not_taken():
     assert Limits().objection(FACE, annotated=True) == 'not annotated by --wider'
 
 
+def inverse(digits):
+    """As far from a hash as one can be."""
+    return f'{int(digits, 16) ^ (2**128 - 1):032x}'
+
+
 def found(name, *hashes, **changes):
-    faces = [msgspec.structs.replace(FACE, name=f'{name}_{number:02d}', hash=digits) for number, digits in enumerate(hashes)]
+    faces = [
+        msgspec.structs.replace(FACE, name=f'{name}_{number:02d}', hash=digits, mirrored_hash=inverse(digits), small=bytes(1024))
+        for number, digits in enumerate(hashes)
+    ]
     return msgspec.structs.replace(FoundPicture(name, sha256=name, faces=faces), **changes)
 
 
@@ -227,12 +236,55 @@ def test_who_is_taken_does_not_depend_on_the_order_and_grows_with_the_number():
 
 def test_of_faces_within_the_distance_one_stays():
     base = int(hashes(1)[0], 16)
-    near, far = f'{base ^ (2**18 - 1):032x}', f'{base ^ (2**19 - 1):032x}'
+    near, far = f'{base ^ (2**10 - 1):032x}', f'{base ^ (2**11 - 1):032x}'
     alike = select([found('a', f'{base:032x}'), found('b', near)], 2, Limits(), seed=0)
     assert len(alike.faces) == 1
     assert alike.twins == {'a_00': 'b_00'} or alike.twins == {'b_00': 'a_00'}
     assert len(select([found('a', f'{base:032x}'), found('b', far)], 2, Limits(), seed=0).faces) == 2
     assert len(select([found('a', f'{base:032x}'), found('b', f'{base:032x}')], 2, Limits(hash_distance=-1), seed=0).faces) == 2
+
+
+def measured(name, face):
+    """A picture with one face that looks so."""
+    return FoundPicture(name, name, faces=[msgspec.structs.replace(FACE, name=f'{name}_00', **looks_of(face))])
+
+
+def moved(face, *, turn=0.0, scale=1.0, shift=(0, 0)):
+    """As the aligned square of a copy is whose landmarks were found a little elsewhere."""
+    matrix = cv2.getRotationMatrix2D((128, 128), turn, scale) + np.array([[0, 0, shift[0]], [0, 0, shift[1]]])
+    return cv2.warpAffine(face, matrix, (256, 256), borderMode=cv2.BORDER_REFLECT)
+
+
+@pytest.mark.parametrize('mirrored', [False, True])
+def test_a_copy_whose_landmarks_lie_elsewhere_is_known_by_its_looks(mirrored):
+    face = texture(1, 256)
+    copy = moved(cv2.flip(face, 1) if mirrored else face, turn=2, scale=0.97, shift=(5, -4))
+    one, other = measured('a', face), measured('b', copy)
+    told = other.faces[0].mirrored_hash if mirrored else other.faces[0].hash
+    assert Limits().hash_distance < hash_distance(one.faces[0].hash, told) <= Limits().hash_distance + 20
+    selected = select([one, other], 2, Limits(), seed=0)
+    assert len(selected.faces) == len(selected.twins) == 1
+    # Of another look, they are two.
+    other.faces[0].small = small_grey(texture(2, 256))
+    assert len(select([one, other], 2, Limits(), seed=0).faces) == 2
+
+
+def test_a_mirror_image_is_a_near_duplicate():
+    face = texture(1, 256)
+    assert hash_distance(face_hash(face), face_hash(np.ascontiguousarray(face[:, ::-1]))) > 40
+    selected = select([measured('a', face), measured('b', cv2.flip(face, 1))], 2, Limits(), seed=0)
+    assert len(selected.faces) == len(selected.twins) == 1
+    assert len(select([measured('a', face), measured('b', cv2.flip(face, 1))], 2, Limits(hash_distance=-1), seed=0).faces) == 2
+
+
+def test_likeness_is_the_correlation_of_what_lies_on_each_other():
+    face = texture(1, 256)
+    dimmed = cv2.convertScaleAbs(face, alpha=0.6, beta=20)
+    assert likeness(small_grey(face), small_grey(dimmed), mirrored=False) == pytest.approx(1, abs=1e-3)
+    assert likeness(small_grey(cv2.flip(face, 1)), small_grey(face), mirrored=True) == pytest.approx(1, abs=1e-3)
+    assert likeness(small_grey(moved(face, turn=3, scale=0.95)), small_grey(face), mirrored=False) > 0.97
+    assert likeness(small_grey(texture(2, 256)), small_grey(face), mirrored=False) < 0.8
+    assert likeness(bytes(1024), small_grey(face), mirrored=False) == 0
 
 
 def test_what_is_not_taken_is_counted():
@@ -301,7 +353,30 @@ def test_another_try_does_not_look_again(photos, squares, tmp_path, capsys):
     assert run(photos, '-n', 5, '-o', out, '--hash_distance', -1) == 0
     assert {path: path.stat().st_mtime_ns for path in (out / 'images').rglob('*')} == before
     assert run(photos, '-n', 5, '-o', out) == 1
-    assert 'was begun with hash_distance -1, not 18' in capsys.readouterr().err
+    assert 'was begun with hash_distance -1, not 10' in capsys.readouterr().err
+
+
+def test_faces_of_a_scan_that_measured_less_are_looked_at_again(photos, squares, tmp_path):
+    out = tmp_path / 'set'
+    assert run(photos, '-n', 5, '-o', out) == 1
+    header, *lines = (out / 'scan.jsonl').read_text().splitlines()
+    before = {key: value for key, value in json.loads(header).items() if key != 'measures'}
+    (out / 'scan.jsonl').write_text('\n'.join([json.dumps(before, separators=(',', ':')), *lines]) + '\n')
+    calls = squares.calls
+    assert run(photos, '-n', 4, '-o', out) == 0
+    assert squares.calls == calls + len(list(photos.rglob('*.png')))
+
+
+def test_a_whole_set_is_checked_by_its_sums(photos, tmp_path, capsys):
+    out = tmp_path / 'set'
+    assert run(photos, '-n', 4, '-o', out) == 0
+    name = min(manifest(out)['images'])
+    cv2.imwrite(str(out / 'images' / name), texture(9))
+    assert run(photos, '-n', 4, '-o', out) == 1
+    assert f'{name} is not the picture that was written (1 such)' in capsys.readouterr().err
+    (out / 'images' / name).unlink()
+    assert run(photos, '-n', 4, '-o', out) == 1
+    assert f'{name} is no longer there (1 such)' in capsys.readouterr().err
 
 
 def test_annotations_say_which_faces_are_meant(photos, tmp_path, capsys):

@@ -142,6 +142,49 @@ def test_a_picture_that_is_missing_is_made_again_and_the_others_are_left(faces, 
     assert all(path.stat().st_mtime_ns == before for path, before in times.items())
 
 
+@pytest.mark.parametrize('size', [None, 32])
+@pytest.mark.parametrize('replaced', ['face0.png', 'face1.png'])
+def test_a_picture_whose_clean_one_has_changed_since_is_made_again(face_folder, tmp_path, size, replaced):
+    faces = tmp_path / 'faces'
+    shutil.copytree(face_folder, faces)
+    degrade_folder(faces, tmp_path / 'set', size=size, num_workers=0, shard='0/2')
+    cv2.imwrite(str(faces / replaced), cv2.flip(read_image(faces / replaced), 1))
+    degrade_folder(faces, tmp_path / 'set', size=size, num_workers=0, shard='1/2')
+    degrade_folder(faces, tmp_path / 'anew', size=size, num_workers=0)
+    assert contents(tmp_path / 'set') == contents(tmp_path / 'anew')
+
+
+def test_a_share_that_is_resumed_makes_again_what_has_changed_since(face_folder, tmp_path):
+    faces, out = tmp_path / 'faces', tmp_path / 'set'
+    shutil.copytree(face_folder, faces)
+    degrade_folder(faces, out, num_workers=0, shard='0/2')
+    done = {path: path.stat().st_mtime_ns for path in (out / 'images').rglob('*.png')}
+    cv2.imwrite(str(faces / 'face0.png'), cv2.flip(read_image(faces / 'face0.png'), 1))
+    degrade_folder(faces, out, num_workers=0, shard='0/2')
+    assert {path.name for path, before in done.items() if path.stat().st_mtime_ns != before} == {'face0.png'}
+    # A line that a kill cut off is of nothing that is known to be whole.
+    journal = next(out.glob('.degradations.json.*.jsonl'))
+    journal.write_bytes(journal.read_bytes()[:-9])
+    degrade_folder(faces, out, num_workers=0, shard='1/2')
+    degrade_folder(faces, tmp_path / 'anew', num_workers=0)
+    assert contents(out) == contents(tmp_path / 'anew')
+
+
+def test_a_whole_set_is_not_made_of_other_clean_pictures(face_folder, tmp_path, capsys):
+    faces, out = tmp_path / 'faces', tmp_path / 'set'
+    shutil.copytree(face_folder, faces)
+    degrade_folder(faces, out, size=32, num_workers=0)
+    before = contents(out)
+    (out / 'gt/face1.png').write_bytes(before['gt/face0.png'])
+    assert run(faces, '-o', out, '--size', 32) == 1
+    assert 'face1.png: the copy of the clean picture face1.png has changed since the set was made' in capsys.readouterr().err
+    (out / 'gt/face1.png').write_bytes(before['gt/face1.png'])
+    cv2.imwrite(str(faces / 'face1.png'), cv2.flip(read_image(faces / 'face1.png'), 1))
+    assert run(faces, '-o', out, '--size', 32) == 1
+    assert 'the clean picture face1.png has changed since the set was made; give a new folder' in capsys.readouterr().err
+    assert contents(out) == before
+
+
 def test_with_a_size_the_clean_pictures_are_written_too(faces, tmp_path):
     out = tmp_path / 'set'
     assert run(faces, '-o', out, '--size', 32, '--num_workers', 0) == 0

@@ -5,6 +5,7 @@ import hashlib
 import json
 import math
 import os
+import shutil
 
 import cv2
 import numpy as np
@@ -18,16 +19,22 @@ from frex.errors import FRExError
 from frex.evaluation import Settings, evaluate, loading, to_csv, to_json, to_markdown
 from frex.evaluation import fid as evaluation_fid
 from frex.evaluation.cases import cases_of
+from frex.evaluation.costs import read_cost
 from frex.evaluation.listing import examine, list_pictures
 from frex.evaluation.loading import Pairs, batches_of
+from frex.evaluation.plots import draw_plots
 from frex.evaluation.poses import bins_of
+from frex.evaluation.results import Row, Summary
+from frex.evaluation.scoring import Judge, Workload
 from frex.evaluation.summaries import interval, summary_of
+from frex.evaluation.tables import cell, marks_of
 from frex.images import read_image
 from frex.metrics.catalogue import METRICS
 from frex.metrics.gaussian import Gaussian
 from frex_arch.camera import ffhq_intrinsics, look_at, pack_camera
 
 SIZE = 24
+NAN = math.nan
 QUICK = Settings(metrics=('psnr',), num_workers=0, device='cpu')
 
 
@@ -154,6 +161,15 @@ def test_a_picture_that_lies_on_its_side_is_measured_upright(tmp_path):
     assert facts.sizes == (read_image(tmp_path / 'turned.jpg').shape[1::-1],) == ((20, 30),)
 
 
+def test_a_kind_that_pillow_does_not_know_is_named_by_its_file(folders, capsys):
+    cv2.imwrite(str(folders / 'A/three.tiff'), np.zeros((SIZE, SIZE, 3), np.float32))
+    (folders / 'A/three.png').unlink()
+    assert run(folders) == 1
+    told = capsys.readouterr().err
+    assert f'{folders / "A/three.tiff"}: cannot be read as a picture (damaged, or of a kind that Pillow does not know)' in told
+    assert 'BytesIO' not in told
+
+
 @pytest.mark.parametrize('kept', [0, 7, 45, 900])
 def test_a_damaged_picture_is_named_before_anything_is_calculated(folders, capsys, kept):
     (folders / 'A/three.png').write_bytes((folders / 'A/three.png').read_bytes()[:kept])
@@ -214,6 +230,13 @@ def test_scores_do_not_depend_on_batches_and_processes(tmp_path):
     assert np.isfinite(alone['GT'].runs[0].scores['niqe']).all()
 
 
+@pytest.mark.parametrize(('device', 'in_workers'), [('cpu', ['psnr', 'ssim', 'niqe']), ('cuda', ['niqe'])])
+def test_what_needs_no_network_is_done_by_many_processes_where_there_is_no_gpu(tmp_path, device, in_workers):
+    judge = Judge([METRICS[key] for key in ('psnr', 'ssim', 'niqe')], Workload(None, torch.device(device), 1, 0), None)
+    assert judge.in_workers == in_workers
+    assert sorted([*judge.scorers, *judge.in_workers]) == ['niqe', 'psnr', 'ssim']
+
+
 def test_a_few_pictures_are_in_memory_at_a_time(tmp_path, monkeypatch):
     read = []
     monkeypatch.setattr(loading, 'read_image', lambda path: read.append(path) or clean(0))
@@ -237,10 +260,27 @@ def test_what_cannot_be_said_is_nan():
     assert np.isnan(interval(np.array([1.0]), 0)).all()
     assert np.isnan(interval(np.array([1.0, np.inf]), 0)).all()
     summary = summary_of(np.array([[1.0, np.nan, 3.0], [2.0, np.nan, np.nan]]), 0)
-    assert (summary.mean, summary.unscored) == (2.0, 2)
+    assert (summary.mean, summary.unscored) == (2.25, 2)
     assert summary.spread == 0
     nothing = summary_of(np.array([[np.nan, np.nan]]), 0)
     assert np.isnan([nothing.mean, nothing.low, nothing.high, nothing.spread]).all()
+
+
+@pytest.mark.parametrize(
+    ('scores', 'pictures'),
+    [
+        ([[5, 6, 7, NAN, NAN], [NAN, NAN, NAN, 20, 21]], [5, 6, 7, 20, 21]),
+        ([[1, 2, NAN], [3, NAN, NAN]], [2, 2]),
+        ([[1, 2, 3], [NAN, NAN, NAN]], [1, 2, 3]),
+        ([[1, 5, 9], [2, 9, 4], [6, 1, 2]], [3, 5, 5]),
+    ],
+)
+def test_mean_and_interval_are_of_the_same_numbers(scores, pictures):
+    """Of each picture the mean over the runs that have a score of it."""
+    summary = summary_of(np.array(scores, dtype=float), seed=3)
+    assert summary.mean == pytest.approx(np.mean(pictures))
+    assert (summary.low, summary.high) == pytest.approx(interval(np.array(pictures, dtype=float), seed=3))
+    assert summary.low <= summary.mean <= summary.high
 
 
 def test_a_metric_without_its_weights_is_a_named_gap(folders, capsys):
@@ -262,6 +302,23 @@ def test_bins_of_yaw_hold_the_faces_that_are_turned_so_far(folders):
     steps = ((2, 4, 6, 8), (2, 8), (4,), (6,))
     for number, expected in enumerate(steps):
         assert mean(found, 'A', number=number) == pytest.approx(decibels(*expected))
+
+
+@pytest.mark.parametrize(('degrees', 'most'), [(1.1, 5.5), (1.1, 9.9), (15.0, 45.0)])
+def test_every_picture_is_in_one_bin(degrees, most):
+    # 5 x 1.1 is 5.5, yet 5.5 // 1.1 is 4.
+    yaw = np.array([0.0, degrees, np.nextafter(most, 0), most])
+    members = np.stack([each.members for each in bins_of(yaw, len(yaw), degrees)[1:]])
+    assert members.sum(axis=0).tolist() == [1] * len(yaw)
+
+
+def test_a_camera_that_looks_nowhere_is_told(folders, capsys):
+    path = labels(folders, {'a/one.png': 3.0, 'a/two.png': 29.0, 'b/one.png': 31.0, 'three.png': 14.0})
+    content = json.loads(path.read_text())
+    content['labels'][1][1][:16] = [0.0] * 16
+    path.write_text(json.dumps(content))
+    assert run(folders, '--cameras', path) == 1
+    assert f'--cameras: {path}: the camera of a/two has no rotation, so it looks nowhere (1 such)' in capsys.readouterr().err
 
 
 def test_bins_without_pictures_are_told_as_such():
@@ -362,6 +419,27 @@ def test_the_best_is_bold_and_the_second_underlined(folders):
     assert cells['GT'] == '∞'
 
 
+def row_of(name, *means, key='lpips'):
+    """A method with a mean in each bin."""
+    return Row(name, False, (), {key: tuple(Summary(each, NAN, NAN, NAN, 0) for each in means)})
+
+
+def test_marks_know_which_way_is_better_and_what_is_alike_as_written():
+    rows = [
+        row_of('a', 0.31, NAN),
+        row_of('b', 0.20001, 0.5),
+        row_of('c', 0.19999, 0.4),
+        row_of('d', NAN, NAN),
+        row_of('e', 1, 2, key='fid'),
+    ]
+    first, second = (marks_of(rows, METRICS['lpips'], number) for number in (0, 1))
+    cells = [[cell(row, METRICS['lpips'], number, marks) for row in rows] for number, marks in ((0, first), (1, second))]
+    assert cells[0] == ['<u>0.3100</u>', '**0.2000**', '**0.2000**', '-', '-']
+    assert cells[1] == ['-', '<u>0.5000</u>', '**0.4000**', '-', '-']
+    higher = [row_of(name, mean, key='ssim') for name, mean in (('a', 0.9), ('b', 0.95), ('c', 0.1))]
+    assert marks_of(higher, METRICS['ssim'], 0) == {0.95: '**{}**', 0.9: '<u>{}</u>'}
+
+
 def test_a_method_alone_is_not_the_best(folders):
     assert '**' not in to_markdown(evaluate({'A': [folders / 'A']}, folders / 'gt', settings=QUICK))
 
@@ -402,6 +480,75 @@ def test_the_cost_of_a_run_is_a_column(folders):
     assert table[0][2:] == ['s/face', 'host MiB', 'GPU MiB']
     assert [row[2:] for row in table[2:]] == [['0.250', '300', '5'], ['0.500', '100', '-'], ['-', '-', '-']]
     assert '- s/face: of the whole command, starting and loading included: A' in to_markdown(found)
+
+
+def cost_of(folder, **runs):
+    """Of runs in folders, with what `run.json` says of each."""
+    for name, record in runs.items():
+        (folder / name).mkdir()
+        (folder / name / 'run.json').write_text(json.dumps(record))
+    return read_cost([folder / name for name in runs])
+
+
+def test_the_cost_of_two_runs_is_their_mean_time_and_greatest_memory(tmp_path):
+    first = {'seconds_a_face': 0.2, 'timing': 'network', 'device': 'cpu: x86_64, 2 threads', 'peak_memory_bytes': {'host': 300}}
+    second = first | {'seconds_a_face': 0.4, 'peak_memory_bytes': {'host': 200, 'GPU': 7}}
+    cost = cost_of(tmp_path, first=first, second=second)
+    assert cost.seconds_a_face == pytest.approx(0.3)
+    assert cost.peak_memory == {'host': 300, 'GPU': 7}
+    assert cost.measured == ('the network alone; cpu: x86_64, 2 threads',)
+
+
+def test_times_of_different_things_have_no_mean(folders):
+    cost = cost_of(folders, x={'seconds_a_face': 0.2, 'timing': 'network'}, y={'seconds_a_face': 9, 'timing': 'command'})
+    assert (cost.seconds_a_face, cost.timings) == (None, ('network', 'command'))
+    for name, record in (('A', 'x'), ('B', 'y')):
+        shutil.move(folders / record / 'run.json', folders / name / 'run.json')
+    told = to_markdown(evaluate({'both': [folders / 'A', folders / 'B']}, folders / 'gt', settings=QUICK))
+    assert '- s/face: -, of some runs the network alone was timed, of others the whole command: both' in told
+
+
+def test_where_costs_were_measured_is_told(folders):
+    network = {
+        'seconds_a_face': 0.2,
+        'timing': 'network',
+        'device': 'cuda:0: NVIDIA H200',
+        'versions': {'torch': '2.9.0', 'gfpgan': '1.3.8'},
+    }
+    (folders / 'A/run.json').write_text(json.dumps(network))
+    (folders / 'B/run.json').write_text(json.dumps(network))
+    found = evaluate({'A': [folders / 'A'], 'B': [folders / 'B']}, folders / 'gt', settings=QUICK)
+    assert found.protocol['cost of A'] == 'the network alone; cuda:0: NVIDIA H200; torch 2.9.0, gfpgan 1.3.8'
+    assert 'not measured alike' not in to_markdown(found)
+    (folders / 'B/run.json').write_text(json.dumps(network | {'device': 'cpu: x86_64, 2 threads'}))
+    found = evaluate({'A': [folders / 'A'], 'B': [folders / 'B']}, folders / 'gt', settings=QUICK)
+    assert '- s/face, memory: not measured alike, see "cost of" in the protocol: A, B' in to_markdown(found)
+
+
+def test_what_is_infinite_is_told(folders, monkeypatch):
+    write(folders / 'A/three.png', clean(3))
+    found = evaluate({'A': [folders / 'A'], 'B': [folders / 'B']}, folders / 'gt', settings=QUICK)
+    note = '- PSNR: ∞ of pictures that are the same as the clean ones, so its mean is ∞, without interval and plot: 1 of A'
+    assert note in to_markdown(found).splitlines()
+    titles = []
+    monkeypatch.setattr('matplotlib.axes.Axes.set_title', lambda axes, title, **_: titles.append(title))
+    draw_plots(found, folders / 'plots')
+    assert titles == ['PSNR ↑\n∞, not drawn: A']
+
+
+def test_the_same_pictures_under_two_names_are_told(folders):
+    shutil.copytree(folders / 'A', folders / 'C')
+    found = evaluate({'A': [folders / 'A'], 'B': [folders / 'B', folders / 'C']}, folders / 'gt', settings=QUICK)
+    assert '- the same pictures, byte for byte: A / B, run 2' in to_markdown(found).splitlines()
+    different = evaluate({'A': [folders / 'A'], 'B': [folders / 'B']}, folders / 'gt', settings=QUICK)
+    assert 'byte for byte' not in to_markdown(different)
+
+
+def test_names_are_shown_as_they_are(folders):
+    name = 'a*b*_c_ d_e <i> `x` [y](z)'
+    told = to_markdown(evaluate({name: [folders / 'A'], 'B': [folders / 'B']}, folders / 'gt', settings=QUICK))
+    assert r'| a\*b\*\_c\_ d_e \<i> \`x\` \[y](z) |' in told
+    assert r'- files of a\*b\*\_c\_ d_e' in told
 
 
 def test_a_damaged_record_is_named_before_anything_is_calculated(folders, capsys):
@@ -446,7 +593,11 @@ def test_what_is_there_is_kept_unless_asked(folders, capsys):
         (('--restored', 'gt=x'), '--restored gt: gt is a row of its own'),
         (('--restored', 'a/b=x'), "--restored 'a/b': a name is needed"),
         (('--batch_size', '0'), '--batch_size 0: at least 1 is needed'),
-        (('--bin_degrees', 'nan'), '--bin_degrees nan: at least 1 is needed'),
+        (('--bin_degrees', 'nan'), '--bin_degrees nan: from 1 to 180 is needed'),
+        (('--bin_degrees', 'inf'), '--bin_degrees inf: from 1 to 180 is needed'),
+        (('--restored', f'{"x" * 101}=x'), 'at most 100 bytes of name'),
+        (('--json', 'o', '--csv', './o'), '--json and --csv are one file, o; give two'),
+        (('--fid_statistics', 'none.pth'), 'none.pth: no such file'),
         (('--metrics', 'psnr', '--fid_statistics', 'x.pth'), '--fid_statistics: FID is not among the --metrics'),
         (('--csv', '/nowhere/o.csv'), 'no folder /nowhere'),
         (('--cameras', 'none.json'), 'none.json cannot be read'),

@@ -24,8 +24,9 @@ from frex.restore.faces.parts import Parts
 from frex.restore.faces.photo import find_faces
 from frex.restore.files.source import from_array
 from frex.restore.finding.detection import FaceDetector
-from frex.testsets.measures import face_hash, hash_distance
+from frex.testsets.found_faces import FoundFace, looks_of
 from frex.testsets.selecting import Limits
+from frex.testsets.twins import is_twin
 from frex_arch.camera import FFHQ_FOCAL, flip_camera, unpack_camera, view_angles
 from frex_arch.crop import MEAN_CROP
 
@@ -218,8 +219,8 @@ def test_real_faces_are_collected_and_copies_of_them_are_not(tmp_path, capsys):
     captured = capsys.readouterr()
     left = int(captured.err.split(' faces ')[1].split(' are left')[0])
     assert '58 faces found in 2 pictures' in captured.out
-    # Some of the faces, 50 pixels wide, are found a pixel elsewhere in the copy, and are not known again.
-    assert 29 <= left <= 36
+    # Few of the faces, 50 pixels wide, are found so far off in the copy that they are not known again.
+    assert 29 <= left <= 31
     assert main([*command, '-n', str(left)]) == 0
     assert len(list((tmp_path / 'set/images').glob('*.png'))) == left
 
@@ -228,6 +229,6 @@ def test_different_people_are_no_near_duplicates(detector):
     folders = [SHARED / 'data' / name for name in ('ffhq512', 'eg3d512', 'lq512', 'photos')]
     pictures = [read_image(path) for folder in folders for path in sorted(folder.iterdir()) if path.suffix != '.json']
     faces = [face for picture in pictures for face in find_faces(from_array(picture), detector, 256)]
-    hashes = [face_hash(face.aligned) for face in faces]
-    assert len(hashes) > 50
-    assert min(hash_distance(*pair) for pair in combinations(hashes, 2)) > Limits().hash_distance
+    found = [FoundFace('', [], 1.0, [], 1.0, **looks_of(face.aligned)) for face in faces]
+    assert len(found) > 50
+    assert not [pair for pair in combinations(found, 2) if is_twin(*pair, Limits().hash_distance)]

@@ -48,7 +48,11 @@ def _add_work(parser: ArgumentParser) -> None:
     group.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N (default: auto)')
     group.add_argument('--batch_size', type=int, default=8, metavar='B', help='pictures at a time (default: 8)')
     group.add_argument(
-        '--num_workers', type=int, default=4, metavar='N', help='processes that read pictures and calculate NIQE (default: 4)'
+        '--num_workers',
+        type=int,
+        default=4,
+        metavar='N',
+        help='processes that read pictures and calculate NIQE and, without a GPU, PSNR and SSIM; networks run in one (default: 4)',
     )
     group.add_argument('--seed', type=int, default=0, metavar='S', help='of the bootstrap (default: 0)')
 

@@ -2,7 +2,7 @@
 
 from argparse import Namespace
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from frex.errors import FRExError
@@ -10,8 +10,8 @@ from frex.evaluation.cases import draw_cases
 from frex.evaluation.evaluating import Settings, evaluate
 from frex.evaluation.exporting import to_csv, to_json
 from frex.evaluation.plots import draw_plots, need_matplotlib
+from frex.evaluation.report import to_markdown
 from frex.evaluation.results import Evaluation
-from frex.evaluation.tables import to_markdown
 from frex.files import replacing
 from frex.labelling.pictures import refuse_existing
 
@@ -21,6 +21,7 @@ TEXTS: dict[str, Callable[[Evaluation], str]] = {'json': to_json, 'csv': to_csv,
 def run(args: Namespace) -> None:
     """Evaluate, print the tables, write what is asked for; raises FRExError for what is there already before anything is calculated."""
     texts: dict[str, Path] = {kind: getattr(args, kind) for kind in TEXTS if getattr(args, kind) is not None}
+    _refuse_one_for_two(texts)
     for path in texts.values():
         refuse_existing(path, args.overwrite)
     if args.plots is not None:
@@ -63,6 +64,14 @@ def _settings(args: Namespace) -> Settings:
         bin_degrees=args.bin_degrees,
         partial=args.partial,
     )
+
+
+def _refuse_one_for_two(texts: Mapping[str, Path]) -> None:
+    kinds: dict[Path, str] = {}
+    for kind, path in texts.items():
+        other = kinds.setdefault(path.resolve(), kind)
+        if other != kind:
+            raise FRExError(f'--{other} and --{kind} are one file, {path}; give two')
 
 
 def _refuse_filled(folder: Path, overwrite: bool) -> None:

@@ -13,6 +13,8 @@ from frex.evaluation.results import Evaluation
 from frex.evaluation.rows import score_rows
 from frex.evaluation.scoring import Judge, Workload
 from frex.metrics.catalogue import METRICS
+from frex.metrics.gaussian import Gaussian
+from frex.metrics.metric import Metric
 
 PAPER = ('psnr', 'ssim', 'lpips', 'fid', 'niqe', 'deg')
 
@@ -36,9 +38,11 @@ class Settings:
     partial: bool = False
 
     def __post_init__(self) -> None:
-        for key, least in (('batch_size', 1), ('num_workers', 0), ('bin_degrees', 1), ('seed', 0)):
+        for key, least in (('batch_size', 1), ('num_workers', 0), ('seed', 0)):
             if not getattr(self, key) >= least:
                 raise FRExError(f'--{key} {getattr(self, key)}: at least {least} is needed')
+        if not 1 <= self.bin_degrees <= 180:
+            raise FRExError(f'--bin_degrees {self.bin_degrees:g}: from 1 to 180 is needed')
         for key in self.metrics:
             if key not in METRICS:
                 raise FRExError(f'--metrics {key}: unknown; {nearest(key, list(METRICS))}')
@@ -61,11 +65,11 @@ def evaluate(
     """
     settings = settings or Settings()
     device = choose_device(settings.device)
+    metrics = tuple(METRICS[key] for key in dict.fromkeys(settings.metrics))
+    gaps = _gaps(metrics, settings)
     inputs = read_inputs(methods, gt, lq, settings.partial)
     yaw = None if cameras is None else read_yaw(cameras, inputs.names)
     bins = bins_of(yaw, len(inputs.names), settings.bin_degrees)
-    metrics = tuple(METRICS[key] for key in dict.fromkeys(settings.metrics))
-    gaps = {metric.key: reason for metric in metrics if (reason := metric.missing(settings.weights)) is not None}
     usable = [metric for metric in metrics if metric.key not in gaps]
     judge = Judge(usable, Workload(settings.weights, device, settings.batch_size, settings.num_workers), settings.fid_statistics)
     protocol = (
@@ -77,4 +81,11 @@ def evaluate(
         | describe_machine(device)
     )
     rows = score_rows(inputs, judge, usable, bins, settings.seed)
-    return Evaluation(inputs.names, metrics, gaps, rows, bins, yaw, inputs.differences, protocol)
+    return Evaluation(inputs.names, metrics, gaps, rows, bins, yaw, inputs.differences, protocol, inputs.alike)
+
+
+def _gaps(metrics: Sequence[Metric], settings: Settings) -> dict[str, str]:
+    """Which metrics cannot be calculated, and why; raises FRExError for statistics that cannot be read, also where FID is one of these."""
+    if settings.fid_statistics is not None:
+        Gaussian.load(settings.fid_statistics)
+    return {metric.key: reason for metric in metrics if (reason := metric.missing(settings.weights)) is not None}

@@ -25,6 +25,7 @@ def to_json(evaluation: Evaluation) -> str:
         ],
         'bins': [{'title': each.title, 'low': each.low, 'high': each.high, 'count': each.count} for each in evaluation.bins],
         'rows': [_row(row) for row in evaluation.rows],
+        'same_pictures': evaluation.alike,
         'left_out': [{'role': each.role, 'missing': each.missing, 'extra': each.extra} for each in evaluation.differences],
         'pictures': evaluation.names,
         'yaw': evaluation.yaw,

@@ -12,6 +12,9 @@ from frex.evaluation.listing import Facts, Listing, examine, list_pictures, name
 from frex.evaluation.pairing import Difference, check_sizes, pair
 from frex.evaluation.results import BILINEAR, GT
 
+# Of a method; file systems take 255 bytes for `cases_NAME_by_METRIC.jpg` and its temporary name.
+LONGEST_NAME = 100
+
 
 @dataclass(frozen=True)
 class Inputs:
@@ -24,6 +27,14 @@ class Inputs:
     costs: Mapping[str, Cost | None]
     facts: Mapping[str, Facts]
     differences: tuple[Difference, ...]
+
+    @property
+    def alike(self) -> tuple[tuple[str, ...], ...]:
+        """Roles whose pictures are the same, byte for byte."""
+        roles: dict[str, list[str]] = {}
+        for role, facts in self.facts.items():
+            roles.setdefault(facts.sha256, []).append(role)
+        return tuple(tuple(same) for same in roles.values() if len(same) > 1)
 
 
 def read_inputs(methods: Mapping[str, Sequence[Path]], gt: Path, lq: Path | None, partial: bool) -> Inputs:
@@ -48,6 +59,8 @@ def _check_names(methods: Mapping[str, Sequence[Path]]) -> None:
             raise FRExError(f'--restored {name}: {name} is a row of its own; give the method another name')
         if not name.strip() or not name.isprintable() or not {'/', '\\', '|'}.isdisjoint(name):
             raise FRExError(f'--restored {name!r}: a name is needed, of printable characters without / \\ |')
+        if len(name.encode()) > LONGEST_NAME:
+            raise FRExError(f'--restored {name}: at most {LONGEST_NAME} bytes of name are needed, since files are named after it')
         if not folders:
             raise FRExError(f'--restored {name}: no folder')
 

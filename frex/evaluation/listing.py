@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from PIL import Image as PillowImage
+from PIL import UnidentifiedImageError
 
 from frex.data.sources import FolderSource
 from frex.errors import FRExError
@@ -86,6 +87,9 @@ def _look(path: Path) -> tuple[str, tuple[int, int]]:
             # OpenCV, which will read it, turns pictures upright.
             turned = picture.getexif().get(ORIENTATION, 1) >= QUARTER_TURNS
             size = picture.size[::-1] if turned else picture.size
+    except UnidentifiedImageError:
+        # Its own words name a buffer in memory.
+        raise FRExError(f'{path}: cannot be read as a picture (damaged, or of a kind that Pillow does not know)') from None
     except (OSError, EOFError, SyntaxError, ValueError, PillowImage.DecompressionBombError) as error:
         raise FRExError(f'{path}: cannot be read as a picture ({error})') from None
     return hashlib.sha256(data).hexdigest(), size

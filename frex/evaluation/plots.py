@@ -21,7 +21,7 @@ BILINEAR_LOOK, GT_LOOK = ('0.55', '--'), ('0.1', ':')
 
 def draw_plots(evaluation: Evaluation, folder: Path) -> list[Path]:
     """Write `scores.png` and, where cameras are known, `yaw.png`; raises FRExError without matplotlib."""
-    metrics = [metric for metric in evaluation.metrics if any(_rows_with(evaluation, metric))]
+    metrics = [metric for metric in evaluation.metrics if _rows_with(evaluation, metric)]
     if not metrics:
         return []
     drawn = [_save(_figure(evaluation, metrics, _draw_scores, 0.3 * len(evaluation.rows) + 1.2), folder / SCORES)]
@@ -48,7 +48,7 @@ def _figure(evaluation: Evaluation, metrics: Sequence[Metric], draw: Any, height
     figure.suptitle(f'{len(evaluation.names)} pictures; bars: 95 % intervals over pictures, where there are any', fontsize=9)
     for number, metric in enumerate(metrics, 1):
         axes = figure.add_subplot(rows, columns, number)
-        axes.set_title(f'{metric.title} {ARROWS[metric.better]}', fontsize=10)
+        axes.set_title(f'{metric.title} {ARROWS[metric.better]}{_left_out(evaluation, metric)}', fontsize=10)
         axes.tick_params(labelsize=8)
         axes.grid(alpha=0.3)
         draw(axes, evaluation, metric)
@@ -59,9 +59,18 @@ def _figure(evaluation: Evaluation, metrics: Sequence[Metric], draw: Any, height
 
 
 def _rows_with(evaluation: Evaluation, metric: Metric) -> list[Row]:
+    return [row for row in _comparisons(evaluation, metric) if math.isfinite(row.summaries[metric.key][0].mean)]
+
+
+def _left_out(evaluation: Evaluation, metric: Metric) -> str:
+    endless = [row.name for row in _comparisons(evaluation, metric) if math.isinf(row.summaries[metric.key][0].mean)]
+    return f'\n∞, not drawn: {", ".join(endless)}' if endless else ''
+
+
+def _comparisons(evaluation: Evaluation, metric: Metric) -> list[Row]:
     """Of GT only what is no comparison with itself."""
     rows = [row for row in evaluation.rows if not row.is_reference or row.name == BILINEAR or not metric.needs_gt]
-    return [row for row in rows if metric.key in row.summaries and math.isfinite(row.summaries[metric.key][0].mean)]
+    return [row for row in rows if metric.key in row.summaries]
 
 
 def _look(evaluation: Evaluation, row: Row) -> tuple[str, str]:

@@ -14,6 +14,7 @@ from frex.data.labels import CameraLabel, read_labels, rows
 from frex.errors import FRExError
 from frex.evaluation.listing import stem
 from frex.labelling.pictures import own_names
+from frex.labelling.views import check_views
 from frex_arch.camera import view_angles
 
 Degrees = Float[np.ndarray, ' picture']
@@ -35,8 +36,9 @@ class Bin:
 
 
 def read_yaw(path: Path, names: Sequence[str]) -> Degrees:
-    """|yaw| of the pictures, from EG3D's `dataset.json`, by name without suffix; raises FRExError where one has no label."""
+    """|yaw| of the pictures, from EG3D's `dataset.json`, by name without suffix; raises FRExError where one has no camera."""
     cameras = rows(_by_stem(read_labels(path).cameras, path), names, f'--cameras: {path} has no label')
+    check_views(cameras, names, f'--cameras: {path}')
     yaw, _, _ = view_angles(torch.from_numpy(cameras))
     return np.degrees(yaw.abs().numpy().astype(np.float64))
 
@@ -53,9 +55,10 @@ def bins_of(yaw: Degrees | None, count: int, degrees: float) -> tuple[Bin, ...]:
     everything = Bin('all', np.ones(count, dtype=bool))
     if yaw is None:
         return (everything,)
-    edges = degrees * np.arange(int(yaw.max() // degrees) + 2)
-    return (everything, *(_bin(yaw, low, high) for low, high in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True)))
+    # Not by comparing with edges, whose products are rounded: a picture could lie beyond the last.
+    places = (yaw // degrees).astype(int)
+    return (everything, *(_bin(places == place, degrees * place, degrees * (place + 1)) for place in range(int(places.max()) + 1)))
 
 
-def _bin(yaw: Degrees, low: float, high: float) -> Bin:
-    return Bin(f'{low:g}-{high:g}', (low <= yaw) & (yaw < high), low, high)
+def _bin(members: Bool[np.ndarray, ' picture'], low: float, high: float) -> Bin:
+    return Bin(f'{low:g}-{high:g}', members, low, high)

@@ -25,7 +25,8 @@ def describe_inputs(inputs: Inputs) -> dict[str, str]:
     files = {f'files of {role}': _files(facts) for role, facts in inputs.facts.items()}
     left_out = {f'left out of {difference.role}': str(difference) for difference in inputs.differences}
     bilinear = {} if inputs.lq is None else {BILINEAR: 'LQ resized to the size of GT, OpenCV INTER_LINEAR'}
-    return {'pairs': f'{len(inputs.names)}, matched {PAIRING}', **left_out, **files, **bilinear, 'reading': READING}
+    costs = {f'cost of {name}': ' / '.join(cost.measured) for name, cost in inputs.costs.items() if cost is not None}
+    return {'pairs': f'{len(inputs.names)}, matched {PAIRING}', **left_out, **files, **bilinear, 'reading': READING, **costs}
 
 
 def describe_cameras(path: Path, bin_degrees: float) -> dict[str, str]:
@@ -44,7 +45,8 @@ def describe_metrics(metrics: Sequence[Metric], usable: Sequence[Metric], weight
 def describe_means(seed: int) -> dict[str, str]:
     """Where means and intervals come from."""
     return {
-        'means': 'over pictures, then over runs; spread: standard deviation of the means of runs (n - 1)',
+        'means': 'over pictures, of each over the runs that have a score of it; FID: over runs',
+        'spread': 'standard deviation of the means of runs (n - 1), each over the pictures that it has a score of',
         'intervals': f'95 % percentile bootstrap over pictures, {RESAMPLES} resamples, seed {seed}; FID has none',
     }
 

@@ -31,7 +31,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Summary:
-    """`mean` is over pictures and runs; `low` and `high` bound its 95 % bootstrap interval over pictures.
+    """`mean` is over pictures, of each over the runs that have a score of it; `low` and `high` bound its 95 % interval, by bootstrap.
 
     `spread` is the standard deviation of the runs' means. What cannot be said is nan: the interval of a set's score, of a
     single picture or of an infinite mean, the spread of one run. `unscored` counts pictures, of any run, without a score.
@@ -73,6 +73,8 @@ class Evaluation:
     """What was left out."""
     protocol: Mapping[str, str]
     """How it was done, by topic."""
+    alike: tuple[tuple[str, ...], ...] = ()
+    """Roles whose pictures are the same, byte for byte."""
 
     @property
     def methods(self) -> tuple[Row, ...]:

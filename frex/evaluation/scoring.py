@@ -26,13 +26,19 @@ class Workload:
     num_workers: int
 
 
+def _is_for_workers(metric: Metric, device: torch.device) -> bool:
+    """Numpy's work, and where no GPU does it what needs no network: a network would be in the memory of each worker."""
+    return metric.on_cpu or (device.type == 'cpu' and not metric.weights)
+
+
 class Judge:
     """The metrics, loaded once for all folders. Raises FRExError for weights that are not theirs."""
 
     def __init__(self, metrics: Sequence[Metric], workload: Workload, fid_statistics: Path | None) -> None:
         self.workload = workload
-        self.in_workers = [metric.key for metric in metrics if metric.on_cpu]
-        on_device = [metric for metric in metrics if not metric.on_cpu and not metric.of_sets]
+        of_pictures = [metric for metric in metrics if not metric.of_sets]
+        self.in_workers = [metric.key for metric in of_pictures if _is_for_workers(metric, workload.device)]
+        on_device = [metric for metric in of_pictures if metric.key not in self.in_workers]
         self.scorers: dict[str, Scorer] = {metric.key: metric.load(workload.weights, workload.device) for metric in on_device}
         of_sets = [metric for metric in metrics if metric.of_sets]
         self.set_scorer = SetScorer(of_sets[0], workload.weights, workload.device, fid_statistics) if of_sets else None

@@ -30,11 +30,11 @@ def summarize(metrics: Sequence[Metric], runs: Sequence[Run], bins: Sequence[Bin
 
 
 def summary_of(scores: Float[np.ndarray, 'run picture'], seed: int) -> Summary:
-    """Of the scores of some pictures; every run counts alike."""
-    means = [mean_of(run) for run in scores]
+    """Of the scores of some pictures: mean and interval are over pictures, each with the mean of the runs that have a score of it."""
     pictures = np.array([mean_of(picture) for picture in scores.T])
     low, high = interval(pictures[~np.isnan(pictures)], seed)
-    return Summary(float(np.mean(means)), low, high, _spread(means), int(np.isnan(scores).any(axis=0).sum()))
+    spread = _spread([mean_of(run) for run in scores])
+    return Summary(mean_of(pictures), low, high, spread, int(np.isnan(scores).any(axis=0).sum()))
 
 
 def mean_of(scores: PictureScores) -> float:

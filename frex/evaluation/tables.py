@@ -1,6 +1,7 @@
 """The tables, in Markdown that can be read as it stands."""
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 
 from frex.evaluation.results import Evaluation, Row, Summary
@@ -9,23 +10,8 @@ from frex.metrics.metric import Metric
 ARROWS = {'higher': '↑', 'lower': '↓'}
 NONE = '-'
 MIB = 1 << 20
-# The features of FID: fewer pictures leave their covariance singular.
-FEW = 2048
-
-
-def to_markdown(evaluation: Evaluation) -> str:
-    """All: results with footnotes, intervals, tables by |yaw|, protocol."""
-    parts = [
-        f'## Results over {len(evaluation.names)} pictures',
-        results_table(evaluation),
-        '\n'.join(f'- {note}' for note in footnotes(evaluation)),
-        '### Means with 95 % intervals',
-        interval_table(evaluation),
-        *yaw_tables(evaluation),
-        '### Protocol',
-        '\n'.join(f'- {topic}: {text}' for topic, text in evaluation.protocol.items()),
-    ]
-    return '\n\n'.join(filter(None, parts)) + '\n'
+# What Markdown would take for its own: of brackets links only, of underscores those that are not within a word.
+SPECIAL = re.compile(r'[\\`*<]|\[(?=[^]]*]\()|(?<![^\W_])_|_(?![^\W_])')
 
 
 def results_table(evaluation: Evaluation) -> str:
@@ -34,7 +20,7 @@ def results_table(evaluation: Evaluation) -> str:
     costs = _cost_columns(evaluation)
     head = ['Method', *(f'{metric.title} {ARROWS[metric.better]}' for metric in evaluation.metrics), *costs]
     rows = [
-        [row.name]
+        [escaped(row.name)]
         + [cell(row, metric, 0, marks[metric.key]) for metric in evaluation.metrics]
         + [column.get(row.name, NONE) for column in costs.values()]
         for row in evaluation.rows
@@ -44,8 +30,8 @@ def results_table(evaluation: Evaluation) -> str:
 
 def interval_table(evaluation: Evaluation) -> str:
     """The same with intervals, for the metrics that have them."""
-    metrics = [metric for metric in _told(evaluation) if not metric.of_sets]
-    rows = [[row.name, *(_with_interval(row.summaries[metric.key][0], metric) for metric in metrics)] for row in evaluation.rows]
+    metrics = [metric for metric in told(evaluation) if not metric.of_sets]
+    rows = [[escaped(row.name), *(_with_interval(row.summaries[metric.key][0], metric) for metric in metrics)] for row in evaluation.rows]
     return as_table(['Method', *(f'{metric.title} {ARROWS[metric.better]}' for metric in metrics)], rows) if metrics else ''
 
 
@@ -56,30 +42,11 @@ def yaw_tables(evaluation: Evaluation) -> list[str]:
     numbers = range(1, len(evaluation.bins))
     bins = [f'{each.title}° ({each.count})' for each in evaluation.bins[1:]]
     parts = ['### By |yaw|, with the number of pictures']
-    for metric in _told(evaluation):
+    for metric in told(evaluation):
         marks = [marks_of(evaluation.methods, metric, number) for number in numbers]
-        rows = [[row.name, *(cell(row, metric, number, marks[number - 1]) for number in numbers)] for row in evaluation.rows]
+        rows = [[escaped(row.name), *(cell(row, metric, number, marks[number - 1]) for number in numbers)] for row in evaluation.rows]
         parts.append(as_table([f'{metric.title} {ARROWS[metric.better]}', *bins], rows))
     return parts
-
-
-def footnotes(evaluation: Evaluation) -> list[str]:
-    """What must be known to read the results."""
-    notes = [f'{metric.title}: {NONE}, {evaluation.gaps[metric.key]}' for metric in evaluation.metrics if metric.key in evaluation.gaps]
-    for metric in evaluation.metrics:
-        unscored = {row.name: row.summaries[metric.key][0].unscored for row in evaluation.rows if metric.key in row.summaries}
-        lacking = ', '.join(f'{count} of {name}' for name, count in unscored.items() if count)
-        if lacking:
-            notes.append(f'{metric.title}: cannot be told of some pictures, which are not in its means: {lacking}')
-    if any(metric.of_sets for metric in _told(evaluation)) and len(evaluation.names) < FEW:
-        notes.append(f'FID: of fewer than {FEW} pictures it is far above that of many; compare it with that of as many pictures only')
-    runs = ', '.join(f'{row.name} {len(row.runs)}' for row in evaluation.methods if len(row.runs) > 1)
-    if runs:
-        notes.append(f'±: standard deviation of the means of several runs: {runs}')
-    commands = ', '.join(row.name for row in evaluation.methods if row.cost is not None and row.cost.timing == 'command')
-    if commands:
-        notes.append(f's/face: of the whole command, starting and loading included: {commands}')
-    return notes + [f'left out: {difference}' for difference in evaluation.differences]
 
 
 def marks_of(methods: Sequence[Row], metric: Metric, number: int) -> Mapping[float, str]:
@@ -107,6 +74,11 @@ def number_of(value: float, metric: Metric) -> str:
     return '∞' if math.isinf(value) else f'{round(value, metric.digits) + 0.0:.{metric.digits}f}'
 
 
+def escaped(text: str) -> str:
+    """`text` that is shown by Markdown as it stands; `as_table` sees to `|`, which means something in tables only."""
+    return SPECIAL.sub(r'\\\g<0>', text)
+
+
 def as_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Columns of one width; the first is aligned left, the others right."""
     cells = [[text.replace('|', '\\|') for text in row] for row in (head, *rows)]
@@ -116,7 +88,7 @@ def as_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return '\n'.join(f'| {" | ".join(line)} |' for line in (lines[0], rule, *lines[1:]))
 
 
-def _told(evaluation: Evaluation) -> list[Metric]:
+def told(evaluation: Evaluation) -> list[Metric]:
     """The metrics of which there is something to tell."""
 
     def is_told(key: str) -> bool:

@@ -34,13 +34,15 @@ from frex.weights.places import sha256
 
 RECORD = 'balance.json'
 SHOWN, TILE = 48, 160
+# Of a bin, in degrees; no pose is known better.
+LEAST_WIDTH = 0.1
 
 
 def run(args: Namespace) -> None:
     """Choose faces and write them as the command line asks; says what is there."""
     check_seed(args.seed)
-    if not args.bin_degrees > 0:
-        raise FRExError(f'--bin_degrees {args.bin_degrees:g}: a width above 0 is needed')
+    if not LEAST_WIDTH <= args.bin_degrees <= 180:
+        raise FRExError(f'--bin_degrees {args.bin_degrees:g}: from {LEAST_WIDTH} to 180 is needed')
     need_matplotlib()
     check_apart(args.pool, args.output, 'POOL')
     folder = SetFolder(args.output, RECORD)

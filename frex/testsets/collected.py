@@ -19,6 +19,8 @@ from frex.testsets.set_folder import SHEET, SetFolder
 from frex.weights.places import sha256
 
 LABELS = 'dataset.json'
+# Of a face in the manifest: known otherwise, or nothing to read.
+NOT_TOLD = ('name', 'problem', 'camera', 'crop', 'mirrored_hash', 'small')
 SHOWN, TILE = 48, 160
 
 
@@ -61,7 +63,7 @@ def write_faces(
 
 
 def _entry(face: FoundFace, picture: FoundPicture, source: Path, path: Path) -> dict[str, Any]:
-    known = {key: value for key, value in msgspec.to_builtins(face).items() if key not in ('name', 'problem', 'camera', 'crop')}
+    known = {key: value for key, value in msgspec.to_builtins(face).items() if key not in NOT_TOLD}
     return {'source': str(source), 'source_sha256': picture.sha256, **known, 'sha256': sha256(path)}
 
 

@@ -46,8 +46,8 @@ class Task:
     gt: Path | None
 
     @property
-    def is_done(self) -> bool:
-        """What is there is whole."""
+    def is_there(self) -> bool:
+        """Something is there; of which clean picture it was made the journal tells."""
         return self.lq.exists() and (self.gt is None or self.gt.exists())
 
 

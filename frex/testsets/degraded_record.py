@@ -13,26 +13,26 @@ from frex.data.labels import read_labels, write_labels
 from frex.errors import FRExError
 from frex.images import Image, read_image, resize
 from frex.labelling.pictures import as_lists, match
+from frex.testsets.degraded_journal import Made
 from frex.testsets.degraded_pictures import Recipe, Task
-from frex.weights.places import sha256
 
 LABELS = 'dataset.json'
 SHOWN, TILE = 24, 160
 LONGEST_CAPTION = 22
 
 
-def entry(task: Task, recipe: Recipe, folder: Path) -> dict[str, Any]:
+def entry(task: Task, made: Made, recipe: Recipe, folder: Path) -> dict[str, Any]:
     """A picture's part of the record; `gt` is its file below `folder`."""
-    source = task.source.relative_to(folder).as_posix()
     draws = [asdict(once) for once in recipe.draws(task.name)]
-    return {'gt': source, 'gt_sha256': sha256(task.source), 'sha256': sha256(task.lq), 'draws': draws}
+    return {'gt': task.source.relative_to(folder).as_posix(), **made.sums, 'draws': draws}
 
 
 def check_unchanged(before: Mapping[str, Any], now: Mapping[str, Any], images: Path) -> None:
     """Raise FRExError where a picture is not the one that the record of before tells of."""
     for name in before.keys() & now.keys():
-        for key, what in (('gt_sha256', f'the clean picture {now[name]["gt"]}'), ('sha256', 'this picture')):
-            if now[name][key] != before[name][key]:
+        clean = f'the clean picture {now[name]["gt"]}'
+        for key, what in (('gt_sha256', clean), ('sha256', 'this picture'), ('resized_sha256', f'the copy of {clean}')):
+            if key in before[name] and now[name].get(key) != before[name][key]:
                 raise FRExError(f'{images / name}: {what} has changed since the set was made; give a new folder')
 
 

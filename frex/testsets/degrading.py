@@ -9,28 +9,20 @@ contact_sheet.jpg      some of them, clean and degraded
 import os
 from argparse import Namespace
 from collections import Counter
-from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path, PurePosixPath
 
-from tqdm import tqdm
-
-from frex.data.workers import prepare_process
 from frex.errors import FRExError
-from frex.images import write_image
 from frex.labelling.pictures import pictures_below
-from frex.shards import Share, choose_share
-from frex.testsets.degraded_pictures import Recipe, Task, write
-from frex.testsets.degraded_record import check_unchanged, copy_labels, entry, sheet
+from frex.shards import choose_share
+from frex.testsets.degraded_journal import Journal
+from frex.testsets.degraded_pictures import Recipe, Task
+from frex.testsets.degraded_work import GT, Work
 from frex.testsets.lots import check_seed
-from frex.testsets.set_folder import SHEET, SetFolder, check_apart
+from frex.testsets.set_folder import SetFolder, check_apart
 from frex.testsets.severity import choose_degradation
 
 RECORD = 'degradations.json'
-GT = 'gt'
 
 
 def run(args: Namespace) -> None:
@@ -76,8 +68,12 @@ def degrade_folder(
         tasks = _tasks(folder, place, size)
         place.begin(settings)
         place.check_pictures([f'{task.name}.png' for task in tasks])
-        _fill([tasks[number] for number in share.of(len(tasks)) if not tasks[number].is_done], recipe, num_workers)
-        _conclude(place, folder, recipe, tasks, share)
+        work = Work(place, folder, recipe, num_workers, Journal(out, f'.{RECORD}', f'{share.index}-of-{share.count}'))
+        work.fill(work.missing([tasks[number] for number in share.of(len(tasks))]))
+        if left := sum(not task.is_there for task in tasks):
+            print(f'part {share.index} of {share.count} is whole; {left} of {len(tasks)} pictures are still to come from others')
+        else:
+            work.conclude(tasks)
     except OSError as error:
         raise FRExError(f'a file cannot be read or written: {error}') from None
     return place.images
@@ -104,29 +100,3 @@ def _task(name: str, path: Path, place: SetFolder, size: int | None) -> Task:
 
 def _stem(file: str) -> str:
     return PurePosixPath(file).with_suffix('').as_posix()
-
-
-def _fill(tasks: Sequence[Task], recipe: Recipe, num_workers: int) -> None:
-    with ProcessPoolExecutor(max(1, num_workers), initializer=prepare_process, initargs=(True,)) as workers:
-        do = partial(write, recipe=recipe)
-        done = workers.map(do, tasks) if num_workers and len(tasks) > 1 else map(do, tasks)
-        try:
-            for _ in tqdm(done, total=len(tasks), unit='face', disable=None):
-                pass
-        except BrokenProcessPool:
-            raise FRExError(f'--num_workers {num_workers}: a process was killed, perhaps for its memory; take fewer') from None
-
-
-def _conclude(place: SetFolder, folder: Path, recipe: Recipe, tasks: list[Task], share: Share) -> None:
-    """Finish the set if it is whole, and say what is there."""
-    missing = sum(not task.is_done for task in tasks)
-    if missing:
-        print(f'part {share.index} of {share.count} is whole; {missing} of {len(tasks)} pictures are still to come from others')
-        return
-    record = place.read() or {}
-    images = {f'{task.name}.png': entry(task, recipe, folder) for task in tasks}
-    check_unchanged(record.get('images', {}), images, place.images)
-    copy_labels(folder, tasks, [place.images, *([place.root / GT] if recipe.size is not None else [])])
-    write_image(place.root / SHEET, sheet(tasks, recipe))
-    place.write(record | {'images': images})
-    print(f'{len(tasks)} pictures in {place.images}; look at {place.root / SHEET}')

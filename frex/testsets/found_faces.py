@@ -11,22 +11,26 @@ from msgspec import Struct
 from tqdm import tqdm
 
 from frex.errors import FRExError
+from frex.images import Image
 from frex.labelling.estimating import estimate
 from frex.restore.faces.photo import Face, find_faces
 from frex.restore.files.picture import Picture, read_picture
 from frex.restore.finding.align import transformed
 from frex.restore.finding.detection import Detector
 from frex.restore.finding.selection import Selection
-from frex.testsets.measures import MEASURED_SIZE, face_hash, share_inside, sharpness
+from frex.testsets.measures import MEASURED_SIZE, face_hash, share_inside, sharpness, small_grey
 from frex.testsets.wider import WiderFace, matching
 
 SCAN = 'scan.jsonl'
+# Of what is measured: another number, and faces that were found before are looked at again.
+MEASURES = 2
 
 
 class FoundFace(Struct):
     """`name` is that of its result; `size` is the longer side of its box, `side` that of its aligned square, in pixels of the picture.
 
-    `problem` says why it cannot be aligned or has no camera; then what follows is not known. `wider` is its annotation.
+    `small` is a small grey version, by which near-duplicates are told. `problem` says why it cannot be aligned or has no camera; then
+    what follows is not known. `wider` is its annotation.
     """
 
     name: str
@@ -39,6 +43,8 @@ class FoundFace(Struct):
     inside: float = 0.0
     sharpness: float = 0.0
     hash: str = ''
+    mirrored_hash: str = ''
+    small: bytes = b''
     camera: list[float] = []
     crop: list[float] = []
     wider: WiderFace | None = None
@@ -79,7 +85,7 @@ def scan(
 
 def _begin(path: Path, settings: dict[str, Any]) -> dict[tuple[str, str], FoundPicture]:
     """What is known already; begins the file anew where it is of another scan."""
-    header = msgspec.json.encode(settings)
+    header = msgspec.json.encode({'measures': MEASURES, **settings})
     if path.exists():
         first, *lines = path.read_bytes().split(b'\n')
         if first == header:
@@ -129,6 +135,14 @@ def _measured(name: str, face: Face, picture: Picture, faces: list[WiderFace]) -
     height, width = picture.image.shape[:2]
     found.side = MEASURED_SIZE / float(np.hypot(*face.matrix[:, 0]))
     found.inside = share_inside(face.matrix, MEASURED_SIZE, width, height)
-    found.sharpness, found.hash = sharpness(face.aligned), face_hash(face.aligned)
+    found.sharpness = sharpness(face.aligned)
+    for field, value in looks_of(face.aligned).items():
+        setattr(found, field, value)
     found.camera, found.crop = camera.tolist(), crop.tolist()
     return found
+
+
+def looks_of(aligned: Image) -> dict[str, Any]:
+    """The fields by which near-duplicates are told, of an aligned face of MEASURED_SIZE."""
+    mirrored = np.ascontiguousarray(aligned[:, ::-1])
+    return {'hash': face_hash(aligned), 'mirrored_hash': face_hash(mirrored), 'small': small_grey(aligned)}

@@ -15,6 +15,7 @@ from frex.images import Image
 from frex.labelling.comparing import angles_of
 from frex.labelling.estimating import LandmarkFinder, estimate
 from frex.labelling.pictures import match, read_aligned
+from frex.labelling.views import check_views
 from frex.testsets import hopenet
 from frex.weights.manifest import entry
 from frex.weights.places import State, look
@@ -65,9 +66,11 @@ def find_poses(way: str, pictures: Mapping[str, Path], args: Namespace) -> Poses
 
 
 def from_labels(path: Path, names: list[str]) -> Poses:
-    """From EG3D's `dataset.json`; raises FRExError where a picture has no camera."""
+    """From EG3D's `dataset.json`; raises FRExError where a picture has no camera, or one that is none."""
     labels = read_labels(path)
-    cameras = dict(zip(names, rows(labels.cameras, names, f'{path}: no camera'), strict=True))
+    vectors = rows(labels.cameras, names, f'{path}: no camera')
+    check_views(vectors, names, str(path))
+    cameras = dict(zip(names, vectors, strict=True))
     return Poses({name: angles_of(camera)[0] for name, camera in cameras.items()}, cameras, match(labels.crops, names))
 
 

@@ -1,13 +1,13 @@
 """Which of the faces that were found make the set."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from frex.errors import FRExError
 from frex.testsets.found_faces import FoundFace, FoundPicture
 from frex.testsets.lots import by_lot
-from frex.testsets.measures import hash_distance
+from frex.testsets.twins import twin_of
 
 LOTS = 'collect'
 
@@ -23,7 +23,7 @@ class Limits:
     max_sharpness: float | None = None
     max_occlusion: int = 1
     blur: tuple[int, int] = (0, 2)
-    hash_distance: int = 18
+    hash_distance: int = 10
     per_picture: int | None = None
 
     def __post_init__(self) -> None:
@@ -68,7 +68,7 @@ class Selected:
 def select(pictures: Iterable[FoundPicture], num: int, limits: Limits, seed: int) -> Selected:
     """`num` faces by lot from those within the limits, no two nearly alike; fewer where there are no more.
 
-    A lot follows from seed and name. Of faces whose hashes differ in at most `hash_distance` bits the first by lot stays.
+    A lot follows from seed and name. Of faces that are the same picture the first by lot stays.
     """
     selected = Selected()
     within = _within(_unlike(pictures, selected), limits, selected)
@@ -79,7 +79,7 @@ def select(pictures: Iterable[FoundPicture], num: int, limits: Limits, seed: int
             selected.reasons['not drawn'] += 1
         elif limits.per_picture is not None and per_picture[picture] >= limits.per_picture:
             selected.reasons['above --per_picture'] += 1
-        elif twin := _twin(face, selected.faces, limits.hash_distance):
+        elif twin := twin_of(face, selected.faces, limits.hash_distance):
             selected.reasons['near-duplicate of another face'] += 1
             selected.twins[name] = twin
         else:
@@ -113,7 +113,3 @@ def _within(pictures: Iterable[FoundPicture], limits: Limits, selected: Selected
             else:
                 selected.reasons[reason] += 1
     return faces
-
-
-def _twin(face: FoundFace, others: Mapping[str, FoundFace], distance: int) -> str | None:
-    return next((name for name, other in others.items() if hash_distance(face.hash, other.hash) <= distance), None)

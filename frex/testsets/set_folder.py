@@ -14,6 +14,7 @@ from filelock import FileLock
 from frex.data.sources import is_picture
 from frex.errors import FRExError
 from frex.files import replacing
+from frex.weights.places import sha256
 
 SHEET = 'contact_sheet.jpg'
 Record = dict[str, Any]
@@ -83,10 +84,16 @@ class SetFolder:
             )
 
     def check_whole(self, record: Record) -> None:
-        """Raise FRExError where a picture of a finished set's record is gone."""
-        missing = [name for name in record['images'] if not (self.images / name).exists()]
-        if missing:
-            raise FRExError(f'{self.root}: {missing[0]} is no longer there ({len(missing)} such); make the set again in a new folder')
+        """Raise FRExError where a picture of a finished set's record is gone, or is not the one that was written."""
+        try:
+            sums = {name: str(entry['sha256']) for name, entry in record['images'].items()}
+        except (KeyError, TypeError, AttributeError) as error:
+            raise FRExError(f'{self.root / self.record}: damaged, or of another program ({error!r}); give a new folder') from None
+        missing = [name for name in sums if not (self.images / name).exists()]
+        changed = [name for name in sums if name not in missing and sha256(self.images / name) != sums[name]]
+        for names, what in ((missing, 'is no longer there'), (changed, 'is not the picture that was written')):
+            if names:
+                raise FRExError(f'{self.root}: {names[0]} {what} ({len(names)} such); make the set again in a new folder')
 
 
 def _check_same(root: Path, key: str, begun: Any, asked: Any) -> None:
