@@ -16,8 +16,7 @@ from frex.losses.offset_norm_loss import OffsetNormLoss
 from frex.losses.perceptual_loss import VGGPerceptualLoss
 from frex.losses.structure_loss import StructureLoss
 from frex.losses.style_loss import StyleLoss, gram
-from frex.losses.vgg import once, share_features
-from frex.losses.vgg import LAYER_WEIGHTS
+from frex.losses.vgg import LAYER_WEIGHTS, once, share_features
 from frex.weights.manifest import WeightFile
 
 compat.install()
