@@ -119,7 +119,10 @@ def modulated_conv2d(
     x = _convolution(x * style[:, :, None, None].to(x.dtype), weight, bias, up_kernel)
     if not demodulate:
         return x
-    power = style.square() @ weight.square().sum(dim=(2, 3)).T
+    squares = weight.square()
+    # `frex.device.ready` lays upsampling weights down input first.
+    squares = squares.sum(dim=(2, 3)).T if up_kernel is None else squares.transpose(0, 1).sum(dim=(2, 3))
+    power = style.square() @ squares
     return x * (power + 1e-8).rsqrt()[:, :, None, None].to(x.dtype)
 
 

@@ -17,14 +17,15 @@ BEFORE, BEHIND = 1, 2
 def side_weights(rows: bool) -> tuple[Float[Tensor, '12 3'], Float[Tensor, ' 12']]:
     """The dense layer from the fractions of x, y and z to the weights of each plane's four texels along its rows or columns.
 
-    Of the two texels around a point the first weighs 1 - fraction, the second fraction.
+    Of the two texels around a point the first weighs 1 - fraction, the second fraction; of the rows' a third, for the mean of planes.
     """
     slope, start = torch.zeros(3, 2, 2, 3), torch.zeros(3, 2, 2)
     for plane, (column, row) in enumerate(PLANE_COORDINATES):
         axis, texels = (row, slope[plane]) if rows else (column, slope[plane].transpose(0, 1))
         texels[0, :, axis], texels[1, :, axis] = -1.0, 1.0
         start[plane][(0,) if rows else (slice(None), 0)] = 1.0
-    return slope.flatten(0, 2), start.flatten()
+    share = len(PLANE_COORDINATES) if rows else 1
+    return slope.flatten(0, 2) / share, start.flatten() / share
 
 
 ALONG_ROWS, ALONG_COLUMNS = side_weights(rows=True), side_weights(rows=False)
@@ -34,11 +35,12 @@ class PlaneTable:
     """The planes of one head; points are in a cube of side `box_warp`."""
 
     def __init__(self, planes: Float[Tensor, '3 channel size size'], box_warp: float) -> None:
-        padded = F.pad(planes / len(planes), (BEFORE, BEHIND, BEFORE, BEHIND))
-        self.texels = padded.permute(0, 2, 3, 1).flatten(0, 2).contiguous()
         self.size = planes.shape[-1]
         self.box_warp = box_warp
-        self.stride = padded.shape[-1]
+        self.stride = BEFORE + self.size + BEHIND
+        padded = planes.new_zeros(3, self.stride, self.stride, planes.shape[1])
+        padded[:, BEFORE:-BEHIND, BEFORE:-BEHIND] = planes.permute(0, 2, 3, 1)
+        self.texels = padded.flatten(0, 2)
         self.columns, self.rows = torch.tensor(PLANE_COORDINATES).T
         self.first = torch.arange(3) * self.stride**2
         self.neighbours = torch.tensor([0, 1, self.stride, self.stride + 1], dtype=torch.int32)
