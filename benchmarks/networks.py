@@ -4,7 +4,7 @@
     python benchmarks/networks.py -o benchmarks/results/networks_cpu.json
 
 FREx runs as its tools run it, with freed memory kept; what it is compared with runs, in a process of its own, as it is, or with
---keep_memory in the same way. Peers take part where `pip install 'frex[peers]'` brought the package.
+--keep_memory in the same way. Peers take part where `pip install 'frex[bench]'` brought the package.
 """
 
 from argparse import ArgumentParser, Namespace
@@ -44,7 +44,7 @@ def networks(device: torch.device, args: Namespace) -> dict[str, Any]:
     ours = Booth(contestants.forms_of_frex, device, args.batch_size, args.compile, args.onnx, device=device, keep_memory=True)
     theirs = Booth(contestants.peers, device, args.batch_size, device=device, keep_memory=args.keep_memory)
     if not theirs.names:
-        print("the gfpgan package is not there, so no peer takes part: pip install 'frex[peers]'")
+        print("the gfpgan package is not there, so no peer takes part: pip install 'frex[bench]'")
     errors = check_forms(ours)
     reference = REFERENCE if theirs.names else 'FREx'
     measured: dict[str, Any] = timing.ratios(timing.take_turns(ours.timers() | theirs.timers(), args.rounds), reference)

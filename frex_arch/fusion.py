@@ -16,6 +16,8 @@ EMBEDDING_DIM = CAMERA_DIM * (1 + 2 * len(FREQUENCIES))
 
 # Window of attention at sizes where it does not reach over the whole feature.
 WINDOW = 8
+# Windows at a time: CUDA's attention kernels end with an error at 65,536 (pytorch issue 146704), which 16 faces have.
+MOST_WINDOWS = 32768
 
 
 def embed_camera(camera: Camera) -> Float[Tensor, 'batch 225']:
@@ -101,7 +103,7 @@ class CrossAttention(nn.Module):
         if size <= self.global_size:
             return self._attend(hidden, features_3d, size)
         if not pays_in_parts(hidden):
-            return self._attend(hidden, features_3d, WINDOW)
+            return self._attend(hidden, features_3d, WINDOW, attention=attention_in_lots)
         # A row of windows at a time.
         rows = zip(hidden.split(WINDOW, dim=2), features_3d.split(WINDOW, dim=2), strict=True)
         return torch.cat([self._attend(*row, WINDOW, attention=attention_of_small_windows) for row in rows], dim=2)
@@ -123,6 +125,14 @@ class CrossAttention(nn.Module):
 
     def _split(self, tokens: Float[Tensor, 'windows tokens channel']) -> Float[Tensor, 'windows heads tokens part']:
         return rearrange(tokens, 'n token (head c) -> n head token c', head=self.heads)
+
+
+def attention_in_lots(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """`scaled_dot_product_attention` of any number of windows."""
+    if torch.compiler.is_compiling() or len(query) <= MOST_WINDOWS:
+        return F.scaled_dot_product_attention(query, key, value)
+    lots = zip(query.split(MOST_WINDOWS), key.split(MOST_WINDOWS), value.split(MOST_WINDOWS), strict=True)
+    return torch.cat([F.scaled_dot_product_attention(*lot) for lot in lots])
 
 
 def attention_of_small_windows(query: Tensor, key: Tensor, value: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ import torch
 from tiny import faces, tiny_frex, trained
 
 from frex.device import ready
-from frex_arch import FREx
+from frex_arch import FREx, fusion
 from frex_arch.camera import flip_camera, frontal_camera, look_at, pack_camera, recrop_camera, unpack_camera
 from frex_arch.crop import flip_crop, mean_crop
 from frex_arch.fusion import AdaptiveWeighting, Concatenation, CrossAttention
@@ -180,6 +180,19 @@ def test_attention_a_row_of_windows_at_a_time_is_attention_all_at_once():
     with torch.no_grad():
         torch.testing.assert_close(attention(hidden, features), expected.detach(), atol=1e-5, rtol=0)
     assert expected.requires_grad
+
+
+def test_many_windows_are_attended_to_in_lots(monkeypatch):
+    torch.manual_seed(0)
+    attention = CrossAttention(channels_2d=8, channels_3d=4, global_size=8)
+    torch.nn.init.normal_(attention.to_output.weight)
+    hidden, features = torch.randn(2, 8, 32, 32), torch.randn(2, 4, 32, 32)
+    expected = attention(hidden, features)
+    seen, whole = [], fusion.F.scaled_dot_product_attention
+    monkeypatch.setattr(fusion, 'MOST_WINDOWS', 12)
+    monkeypatch.setattr(fusion.F, 'scaled_dot_product_attention', lambda *given: seen.append(len(given[0])) or whole(*given))
+    torch.testing.assert_close(attention(hidden, features), expected)
+    assert seen == [12, 12, 8]
 
 
 def test_a_network_made_ready_keeps_its_numbers_and_gives_the_same_picture():
