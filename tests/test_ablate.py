@@ -3,6 +3,7 @@
 import json
 import math
 import shutil
+import zlib
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -220,7 +221,10 @@ def test_without_the_full_configuration_no_difference_is_told():
 
 @pytest.fixture
 def trainer(monkeypatch, tmp_path):
-    """In the place of training: a network with the seed's random weights. Restoring stays in this process. The names that were trained."""
+    """In the place of training: a network with random weights that follow from its name. Restoring stays in this process.
+
+    The answer are the names that were trained.
+    """
     names = []
 
     def train(line, **given):
@@ -230,7 +234,7 @@ def trainer(monkeypatch, tmp_path):
         arguments = tiny_network_options(**{key: value for key, value in networks.items() if key.startswith('use_')})
         path = tmp_path / 'experiments' / forced['name'] / 'models/net_g_latest.pth'
         path.parent.mkdir(parents=True)
-        state = trained(tiny_frex(int(forced['manual_seed']), **arguments)).state_dict()
+        state = trained(tiny_frex(zlib.crc32(forced['name'].encode()), **arguments)).state_dict()
         save_checkpoint(path, {'params_ema': state}, {'network_g': {'type': 'FREx', **arguments}})
         names.append(forced['name'])
         return SimpleNamespace(returncode=0)
@@ -321,6 +325,28 @@ def test_checkpoints_are_taken_instead_of_trained(gt, trainer, checkpoint):
     assert 'The paper trains' not in table
 
 
+def test_other_options_or_another_checkpoint_of_a_row_are_other_results(gt, trainer, checkpoint):
+    few = ['--configurations', FULL]
+    assert ablate(gt, *few, seeds=['0']) == 0
+    before = rows()['full']['runs']
+    shorter = ['train:total_iter=7', 'train:ema_decay=0.5']
+    assert ablate(gt, *few, '--force_yml', shorter[0], '--force_yml', shorter[1], seeds=['0']) == 0
+    # Each flag counts, the first one also.
+    assert trainer[1] == over_tiny(FULL, f'datasets:train:dataroot_gt={gt}', *shorter).run_name(0)
+    assert rows()['full']['runs'][0]['scores'] != before[0]['scores']
+    assert ablate(gt, *few, seeds=['0']) == 0
+    assert (rows()['full']['runs'], len(trainer)) == (before, 2)
+
+    # Of the same name in another folder.
+    other = Path('other') / checkpoint.name
+    other.parent.mkdir()
+    save_checkpoint(other, {'params_ema': trained(tiny_frex(9)).state_dict()}, {'network_g': {'type': 'FREx', **tiny_network_options()}})
+    assert ablate(gt, '--configurations', FULL, '--take', f'full={checkpoint}') == 0
+    taken = rows()['full']['runs'][0]['scores']
+    assert ablate(gt, '--configurations', FULL, '--take', f'full={other}') == 0
+    assert rows()['full']['runs'][0]['scores'] != taken
+
+
 def test_networks_of_several_sizes_are_refused(gt, trainer, checkpoint, capsys):
     forced = ['--force_yml', 'network_g:out_size=128']
     assert ablate(gt, '--configurations', FULL, '--take', f'mine={checkpoint}', *forced) == 1
@@ -328,23 +354,56 @@ def test_networks_of_several_sizes_are_refused(gt, trainer, checkpoint, capsys):
     assert trainer == []
 
 
+@pytest.fixture
+def wrong(gt, tmp_path, monkeypatch):
+    """Inputs that cannot be used, in the current folder."""
+    for name, content in [('full_folder/notes.txt', 'mine'), ('begun/ablate.json', '{"gt_sha256": "other"}'), ('damaged.npz', 'no arrays')]:
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).write_text(content)
+    face = read_image(gt / 'face0.png')
+    for name in ('few/face0.png', 'more/face0.png', 'more/face2.png', 'more/face3.png', 'others/x.png'):
+        write_image(Path(name), face)
+    for name in ('wide_gt', 'wide_lq'):
+        write_image(Path(name) / 'face0.png', face)
+        write_image(Path(name) / 'face2.png', face[:-1])
+    camera = [*np.eye(4).flatten().tolist(), 4.26, 0, 0.5, 0, 4.26, 0.5, 0, 0, 1]
+    Path('cameras.json').write_text(json.dumps({'labels': [['face0.png', camera]]}))
+    for name in ('own/GT.yml', 'own/full.yml', 'own/no name.yml'):
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).write_text('_base_: any.yml\n')
+
+
 @pytest.mark.parametrize(
     ('more', 'message'),
     [
-        (['--seeds', '1', '1'], '--seeds 1 1: one is given twice'),
+        (['--seeds', '1'], '--seeds 0 1 1: one is given twice'),
         (['--configurations', 'without_abw'], "did you mean 'without_awb'"),
+        (['--configurations', 'own/GT.yml'], 'GT: the table has a row of that name'),
+        (['--configurations', 'own/full.yml'], '--configurations: two are called full'),
+        (['--configurations', 'own/no name.yml'], 'no name: the name of a row has letters'),
         (['--take', 'full'], "--take: 'full' is not of the form NAME=CHECKPOINT"),
         (['--take', 'full=nowhere/net.pth'], '--take: full: no file nowhere/net.pth'),
         (['--metrics', 'psnrr'], '--metrics psnrr: unknown'),
+        (['--metrics', 'fid', '--fid_statistics', 'nowhere.npz'], 'nowhere.npz'),
+        (['--metrics', 'fid', '--fid_statistics', 'damaged.npz'], 'damaged.npz'),
+        (['--device', 'abacus'], '--device abacus'),
         (['--gt', 'nowhere'], '--gt: no folder nowhere'),
+        (['--gt', 'wide_gt'], 'wide_gt/face2.png: 64 x 63 is not square'),
+        (['--lq', 'wide_lq'], 'wide_lq/face2.png: 64 x 63 is not square'),
+        (['--lq', 'few'], '--lq (few) lacks 1 of GT (face2); both folders must hold the same faces'),
+        (['--lq', 'more'], '--lq (more) has 1 that GT lacks (face3); both folders'),
+        (['--lq', 'others'], 'is in all folders by its name without suffix: --lq (others) lacks 2'),
+        (['--cameras', 'nowhere.json'], 'nowhere.json'),
+        (['--cameras', 'cameras.json'], '--cameras: cameras.json has no label'),
         (['-o', 'full_folder'], 'full_folder holds notes.txt but no ablate.json'),
         (['-o', 'begun'], 'begun was begun with another gt_sha256, size, lq_sha256'),
     ],
 )
-def test_what_is_asked_wrongly_is_told_before_anything_is_trained(more, message, gt, trainer, capsys):
-    for folder, name, content in [('full_folder', 'notes.txt', 'mine'), ('begun', 'ablate.json', '{"gt_sha256": "other"}')]:
-        Path(folder).mkdir()
-        Path(folder, name).write_text(content)
+def test_what_is_asked_wrongly_is_told_before_anything_is_trained(more, message, gt, wrong, trainer, capsys):
     assert ablate(gt, *more) == 1
-    assert message in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert message in told
+    assert '--partial' not in told
     assert trainer == []
+    # So that the same folder serves once it is asked rightly.
+    assert not Path('out/ablate.json').exists()

@@ -18,11 +18,12 @@ from frex.cli.main import main
 from frex.errors import FRExError
 from frex.images import read_image, write_image
 from frex.peers import comparing, network_run
-from frex.peers.command_run import chosen, run_command
+from frex.peers.command_run import run_command
 from frex.peers.face_folder import FaceFolder, result_name
 from frex.peers.methods import CommandMethod, NetworkMethod, Problem, read_methods
 from frex.peers.network_run import run_network, seed_of
 from frex.peers.networks import CLEAN, load_gfpgan, load_restoreformer
+from frex.peers.results import chosen, find_results
 from frex.restore import FaceRestorer
 from frex.tensors import to_images
 
@@ -164,8 +165,8 @@ def test_peak_memory_is_that_of_the_process_alone():
 # --- Commands
 
 
-def run_line(line, lq, tmp_path):
-    return run_command(CommandMethod('other', line), FaceFolder.open(lq, '-i'), tmp_path / 'other/images')
+def run_line(line, lq, tmp_path, results=None):
+    return run_command(CommandMethod('other', line, results), FaceFolder.open(lq, '-i'), tmp_path / 'other/images')
 
 
 def test_a_command_meets_a_flat_folder_of_pictures_alone_and_its_results_get_their_names_back(lq, tmp_path):
@@ -177,7 +178,6 @@ def test_a_command_meets_a_flat_folder_of_pictures_alone_and_its_results_get_the
     assert run.missing == {}
     assert (run.timing, run.seconds.loading) == ('command', None)
     assert run.seconds_a_face == pytest.approx(run.seconds.total / 3)
-    assert run.peak_memory_bytes['host'] > 0
     # Nothing but the results stays.
     assert [path.name for path in (tmp_path / 'other').iterdir()] == ['images']
 
@@ -185,6 +185,49 @@ def test_a_command_meets_a_flat_folder_of_pictures_alone_and_its_results_get_the
 def test_faces_without_a_result_are_named(lq, tmp_path):
     run = run_line('cp {input}/b.png {output}', lq, tmp_path)
     assert run.missing == {'a.jpg': 'the command made no picture a', 'sub/a.png': 'the command made no picture sub--a'}
+    # Its time is that of what it made.
+    assert (run.faces, run.timed) == (3, 1)
+    assert run.seconds_a_face == run.seconds.total
+
+
+def test_a_command_of_which_no_picture_can_be_read_has_no_time_a_face(lq, tmp_path):
+    run = run_line('for name in a b sub--a; do echo no picture > {output}/$name.png; done # {input}', lq, tmp_path)
+    assert (len(run.missing), run.timed, run.seconds_a_face) == (3, 0, None)
+
+
+def test_memory_of_a_command_is_its_own(lq, tmp_path):
+    # This process holds torch, and far more than these.
+    assert run_line('cp {input}/* {output}', lq, tmp_path).peak_memory_bytes['host'] < 30_000_000
+    holding = f"{sys.executable} -S -c 'len(bytearray(range(250)) * 1000000)' && cp {{input}}/* {{output}}"
+    assert 250_000_000 < run_line(holding, lq, tmp_path).peak_memory_bytes['host'] < 300_000_000
+
+
+def test_folders_with_blanks_and_quotes_in_their_names_reach_a_command_whole(lq, tmp_path):
+    place = tmp_path / "it's a $(place)"
+    place.mkdir()
+    assert run_line('cp {input}/* {output}', lq, place).missing == {}
+
+
+@pytest.fixture
+def gpen(lq):
+    """What GPEN's demo.py makes, as a line: of each face the result, inverted here, and it beside the input."""
+    invert = f"{sys.executable} -c 'import cv2, sys; cv2.imwrite(sys.argv[2], 255 - cv2.imread(sys.argv[1]))'"
+    return (
+        f'cd {{input}} && for file in *; do cp "$file" {{output}}/"${{file%.*}}"_COMP.jpg && '
+        f'{invert} "$file" {{output}}/"${{file%.*}}"_GPEN.png; done'
+    )
+
+
+def test_of_several_pictures_that_are_called_after_a_face_the_user_says_which(gpen, lq, tmp_path, capfd):
+    assert peers(lq, tmp_path / 'results', '--command', f'gpen={gpen}') == 1
+    assert 'several kinds of pictures: {name}_COMP (3 of 3), {name}_GPEN (3 of 3); say which by --results' in capfd.readouterr().err
+    assert peers(lq, tmp_path / 'results', '--command', f'gpen={gpen}', '--results', 'gpen={name}_GPEN') == 0
+    for name in ('b.png', 'sub/a.png'):
+        made = read_image(tmp_path / 'results/gpen/images' / result_name(name))
+        np.testing.assert_array_equal(made, 255 - read_image(lq / name))
+    assert record(tmp_path / 'results/gpen/run.json')['results'] == '{name}_GPEN'
+    assert peers(lq, tmp_path / 'results', '--command', f'gpen={gpen}', '--results', 'gpen={name}_COMP') == 1
+    assert 'was begun with another results' in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -197,29 +240,54 @@ def test_a_command_that_fails_is_told(line, message, lq, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ('made', 'taken'),
+    ('made', 'pattern', 'taken'),
     [
-        (['face.png'], 'face.png'),
-        (['cmp/face.png', 'restored_faces/face.jpg'], 'restored_faces/face.jpg'),
+        (['face.png'], None, 'face.png'),
+        (['cmp/face.png', 'restored_faces/face.jpg'], None, 'restored_faces/face.jpg'),
         # GFPGAN's own script.
         (
             ['cmp/face_00.png', 'cropped_faces/face_00.png', 'restored_faces/face_00.png', 'restored_imgs/face.png'],
+            None,
             'restored_faces/face_00.png',
         ),
-        (['face_00.png'], None),
-        (['face2.png'], None),
-        (['one/face.png', 'two/face.png'], None),
+        (['face_00.png'], None, 'face_00.png'),
+        (['face.png', 'face_mask.png'], None, 'face.png'),
+        (['deep/face_out.jpg', 'log.png'], None, 'deep/face_out.jpg'),
+        (['one/face.png', 'two/face.png'], 'two/{name}', 'two/face.png'),
+        (['face.png', 'face_GPEN.jpg', 'other_GPEN.jpg'], '{name}_GPEN', 'face_GPEN.jpg'),
+        (['face_GPEN.png', 'face_GPEN.jpg'], '{name}_GPEN.jpg', 'face_GPEN.jpg'),
+        (['x_face(1).png', 'x_face11.png'], 'x_{name}(1).png', 'x_face(1).png'),
     ],
 )
-def test_the_result_of_a_face_is_the_one_of_its_name(made, taken):
-    by_stem = {}
-    for path in map(PurePosixPath, made):
-        by_stem.setdefault(path.stem, []).append(path)
-    if taken is None:
-        with pytest.raises(FRExError, match=r'the command made (no picture|several pictures)'):
-            chosen('face', by_stem)
-    else:
-        assert str(chosen('face', by_stem)) == taken
+def test_the_result_of_a_face_is_found_by_its_name(made, pattern, taken):
+    found, _ = find_results(['face'], [PurePosixPath(path) for path in made], pattern)
+    assert str(chosen('face', found)) == taken
+
+
+def test_a_word_after_the_name_is_taken_where_it_is_the_only_one_that_all_have():
+    made = [PurePosixPath(name) for name in ('a_out.png', 'a_1_out.png', 'b_out.png', 'b_debug.png', 'a_1_debug.png')]
+    found, pattern = find_results(['a', 'a_1', 'b'], made, None)
+    assert pattern == '{name}_out'
+    assert [str(chosen(stem, found)) for stem in ('a', 'a_1', 'b')] == ['a_out.png', 'a_1_out.png', 'b_out.png']
+    # The only one may lack a face, which is told.
+    found, _ = find_results(['a', 'b'], made[:1], None)
+    with pytest.raises(FRExError, match='the command made no picture b'):
+        chosen('b', found)
+
+
+@pytest.mark.parametrize(
+    ('made', 'pattern', 'message'),
+    [
+        (['face2.png'], None, r'called after a face; it made face2\.png; see --results'),
+        (['face.png'], '{name}_GPEN', r'as --results says, \{name\}_GPEN; it made face\.png'),
+        (['one/face.png', 'two/face.png'], None, r'several pictures of it: one/face\.png, two/face\.png'),
+        (['one/face_x.png', 'two/face_x.png'], None, r'several pictures of it: one/face_x\.png, two/face_x\.png'),
+        (['face_x.png', 'face_y.png'], None, r'several kinds of pictures: \{name\}_x \(1 of 1\), \{name\}_y'),
+    ],
+)
+def test_pictures_that_cannot_be_told_are_listed(made, pattern, message):
+    with pytest.raises(FRExError, match=message):
+        chosen('face', find_results(['face'], [PurePosixPath(path) for path in made], pattern)[0])
 
 
 # --- What is asked for
@@ -235,11 +303,29 @@ def test_the_result_of_a_face_is_the_one_of_its_name(made, taken):
         (['f=frex'], [], 'f=frex:FILE'),
         (['a=gfpgan'], ['A=cp {input} {output}'], 'a: given twice'),
         ([], ['c=cp {input} there'], r'\{output\} is missing'),
+        ([], ['c=cp "{input}" {output}'], r'c: \{input\} stands in quotes; take them away'),
+        ([], ["c=cp {input} '{output}'"], r'\{output\} stands in quotes'),
+        ([], ["c=cp {input} {output} && sh -c 'ls {output}'"], r'\{output\} stands in quotes'),
+        ([], ['c=cp \\{input} {output}'], r'\{input\} stands in quotes'),
     ],
 )
 def test_what_is_asked_wrongly_is_told(networks, commands, message):
     with pytest.raises(FRExError, match=message):
         read_methods(networks, commands, None)
+
+
+@pytest.mark.parametrize(
+    ('results', 'message'),
+    [
+        (['other={name}_x'], 'other: is no --command'),
+        (['c=_x'], r'c: .* needs \{name\} once'),
+        (['c={name}/x'], r'c: .* needs \{name\} once, after the last /'),
+        (['c={name}_x', 'c={name}_y'], 'c: given twice'),
+    ],
+)
+def test_a_wrong_pattern_of_results_is_told(results, message):
+    with pytest.raises(FRExError, match=message):
+        read_methods([], ['c=cp "my file" -i={input} {output}/x'], None, results)
 
 
 def test_a_file_that_is_not_named_is_found_where_weights_are(tmp_path):
@@ -280,6 +366,25 @@ def test_methods_run_one_after_the_other_and_one_that_fails_stops_no_other(lq, t
     assert peers(lq, output, *asked) == 1
     assert {path: path.stat().st_mtime_ns for path in output.rglob('*/images/*.png')} == before
     assert peers(lq, output, '--command', lines[1]) == 0
+
+
+def test_results_that_are_gone_are_made_again_and_no_others(lq, tmp_path, inverting, monkeypatch):
+    monkeypatch.setattr(comparing, '_in_its_own_process', lambda function, *arguments: function(*arguments))
+    output = tmp_path / 'results'
+    copy = f'copy=ls {{input}} > {tmp_path}/seen; cp {{input}}/* {{output}}'
+    asked = ['--method', f'ours=frex:{inverting[0].model}', '--command', copy]
+    assert peers(lq, output, *asked) == 0
+    before = record(output / 'peers.json')
+    for name in ('ours', 'copy'):
+        (output / name / 'images/sub/a.png').unlink()
+        (output / name / 'run.json').unlink()
+    kept = {path: path.stat().st_mtime_ns for path in output.rglob('*/images/*.png')}
+    assert peers(lq, output, *asked) == 0
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+    assert (tmp_path / 'seen').read_text().split() == ['sub--a.png']
+    for name in ('ours', 'copy'):
+        assert (output / name / 'images/sub/a.png').exists()
+        assert record(output / name / 'run.json') == before['methods'][name]['run']
 
 
 def test_a_network_whose_process_is_killed_is_told(lq, tmp_path, checkpoint, monkeypatch, capfd):

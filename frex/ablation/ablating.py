@@ -1,12 +1,16 @@
 """`frex ablate`: configurations trained or taken, restored, evaluated, and put into one table."""
 
+import dataclasses
 import shlex
 import sys
 from argparse import Namespace
 from collections.abc import Mapping
+from itertools import chain
 from pathlib import Path
 
 from frex.ablation import remarks
+from frex.ablation.checking import check_inputs
+from frex.ablation.configurations import digest
 from frex.ablation.pictures import OPTIONS, Pictures, prepare, refuse_others
 from frex.ablation.plan import Plan, make_plan
 from frex.ablation.remarks import Circumstances
@@ -41,6 +45,7 @@ def run(args: Namespace) -> None:
         refuse_others(args.output)
         plan = make_plan(args.configurations, args.take, args.base, args.force_yml, args.output / OPTIONS)
         size = plan.size()
+        check_inputs(args.gt, args.lq, args.cameras, settings)
         pictures = prepare(args.gt, args.lq, args.degrade_seed, size, args.output, args.num_workers)
         restored = restore(collect(plan, args), pictures, args.output / 'restored', args.device)
         evaluation = evaluate(restored, pictures.gt, pictures.lq, args.cameras, settings)
@@ -64,11 +69,17 @@ def collect(plan: Plan, args: Namespace) -> Runs:
 
 def restore(runs: Runs, pictures: Pictures, folder: Path, device: str) -> dict[str, list[Path]]:
     """Have each checkpoint restore the degraded pictures; the folders of the results by configuration, one a run."""
-    methods = [NetworkMethod(name, 'frex', path) for named in runs.values() for name, path in named]
-    entries = compare(FaceFolder.open(pictures.lq, '--lq'), methods, folder, device)
+    methods = {row: [_method(name, path, device) for name, path in named] for row, named in runs.items()}
+    entries = compare(FaceFolder.open(pictures.lq, '--lq'), chain.from_iterable(methods.values()), folder, device)
     if not all(entry.is_whole for entry in entries.values()):
         raise FRExError(f'{folder}: not all faces are restored, as told above; nothing is evaluated')
-    return {row: [folder / name / 'images' for name, _ in named] for row, named in runs.items()}
+    return {row: [folder / method.name / 'images' for method in each] for row, each in methods.items()}
+
+
+def _method(name: str, checkpoint: Path, device: str) -> NetworkMethod:
+    """By a name that no other checkpoint has, as there is after a training with other options."""
+    method = NetworkMethod(name, 'frex', checkpoint)
+    return dataclasses.replace(method, name=f'{name}_{digest([method.settings(), device])}')
 
 
 def circumstances_of(plan: Plan, size: int, args: Namespace) -> Circumstances:

@@ -7,11 +7,16 @@ from pathlib import Path
 
 from frex.ablation.configurations import FULL, Configuration, known_configurations, takes_nothing_away, write_configurations
 from frex.errors import FRExError
+from frex.evaluation.inputs import LONGEST_NAME
+from frex.evaluation.results import BILINEAR, GT
+from frex.peers.methods import NAME
 from frex.weights.network_file import read_network
 from frex.weights.places import locate
 
 LEFT_OUT = 'the base lacks what it takes away, so that it would be the full configuration again'
 DEFAULT_SIZE = 512
+# Rows and roles of `frex.evaluation`.
+RESERVED = (BILINEAR.lower(), GT.lower(), 'lq')
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,8 @@ def make_plan(configurations: Sequence[str], takes: Sequence[str], base: str, fo
     """
     taken = _read_takes(takes)
     names = [name for name in dict.fromkeys(configurations or known_configurations()) if Path(name).stem not in taken]
+    _check_rows([*taken, *(Path(name).stem for name in names)])
+    _check_files([FULL, *(name for name in names if name != FULL)])
     if not names:
         return Plan((), taken, {})
     # What a configuration takes away shows beside the full one, though that may not be asked for.
@@ -60,3 +67,20 @@ def _read_takes(takes: Sequence[str]) -> dict[str, list[Path]]:
         except FRExError as error:
             raise FRExError(f'--take: {name}: {error}') from None
     return dict(taken)
+
+
+def _check_rows(names: Sequence[str]) -> None:
+    """Folders and rows of the table are called so."""
+    for name in names:
+        if not NAME.fullmatch(name) or len(name.encode()) > LONGEST_NAME:
+            raise FRExError(f'{name}: the name of a row has letters, digits and any of _ . + -, in at most {LONGEST_NAME} bytes')
+        if name.lower() in RESERVED:
+            raise FRExError(f'{name}: the table has a row of that name; take another')
+
+
+def _check_files(names: Sequence[str]) -> None:
+    """Option files are written by these names."""
+    stems = [Path(name).stem for name in names]
+    for stem in stems:
+        if stems.count(stem) > 1:
+            raise FRExError(f'--configurations: two are called {stem}; rename the file of one')

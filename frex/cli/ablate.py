@@ -1,9 +1,11 @@
 """`frex ablate`: table 2 of the paper."""
 
 from argparse import ArgumentParser, Namespace
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+SEEDS = (0, 1, 2)
 METRICS = ('psnr', 'ssim', 'lpips', 'fid', 'niqe', 'deg')
 EXAMPLE = (
     'example, in minutes: frex ablate --base options/train_frex_tiny.yml --force_yml datasets:train:dataroot_gt=faces '
@@ -30,10 +32,11 @@ def _add_trainings(parser: ArgumentParser) -> None:
         '--configurations',
         default=[],
         nargs='+',
+        action='extend',
         metavar='NAME',
         help='full, those of options/ablations, or option files of differences of your own (default: the six of the paper)',
     )
-    group.add_argument('--seeds', default=[0, 1, 2], nargs='+', type=int, metavar='S', help='a training each (default: 0 1 2)')
+    group.add_argument('--seeds', nargs='+', action='extend', type=int, metavar='S', help=f'a training each (default: {_listed(SEEDS)})')
     group.add_argument(
         '--take',
         default=[],
@@ -42,7 +45,9 @@ def _add_trainings(parser: ArgumentParser) -> None:
         metavar='NAME=CHECKPOINT',
         help='a trained configuration; NAME several times for several runs',
     )
-    group.add_argument('--force_yml', default=[], nargs='+', metavar='KEY=VALUE', help='change options of all, as in frex train')
+    group.add_argument(
+        '--force_yml', default=[], nargs='+', action='extend', metavar='KEY=VALUE', help='change options of all, as in frex train'
+    )
     group.add_argument(
         '--train_command', metavar='LINE', help='what trains, e.g. "torchrun --nproc_per_node=8 -m frex train" (default: frex train)'
     )
@@ -59,14 +64,21 @@ def _add_pictures(parser: ArgumentParser) -> None:
 
 def _add_evaluation(parser: ArgumentParser) -> None:
     group = parser.add_argument_group('evaluation')
-    group.add_argument('--metrics', nargs='+', default=METRICS, metavar='KEY', help=f'also lpips_alex, lmd (default: {" ".join(METRICS)})')
+    group.add_argument('--metrics', nargs='+', action='extend', metavar='KEY', help=f'also lpips_alex, lmd (default: {_listed(METRICS)})')
     group.add_argument('--fid_statistics', type=Path, metavar='FILE', help='what FID compares with (default: the clean faces)')
     group.add_argument('--weights', type=Path, metavar='DIR', help="folder of the metrics' files (default: as frex evaluate)")
     group.add_argument('--num_workers', type=int, default=4, metavar='N', help='processes for reading and for NIQE (default: 4)')
     group.add_argument('--device', default='auto', help='of restoring and metrics: auto, cpu, cuda or cuda:N (default: auto)')
 
 
+def _listed(values: Iterable[object]) -> str:
+    return ' '.join(map(str, values))
+
+
 def _ablate(args: Namespace) -> None:
     from frex.ablation import ablating
 
+    # As defaults of flags that add to a list they would always be part of it.
+    args.seeds = args.seeds or SEEDS
+    args.metrics = args.metrics or METRICS
     ablating.run(args)

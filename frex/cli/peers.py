@@ -6,7 +6,8 @@ from typing import Any
 
 EXAMPLE = (
     'example: frex peers -i lq -o results --method frex=frex:net_g_latest.pth --method gfpgan=gfpgan:GFPGANv1.4.pth '
-    '--command "codeformer=cd CodeFormer && python inference_codeformer.py -w 0.5 --has_aligned -i {input} -o {output}"'
+    '--command "codeformer=cd CodeFormer && python inference_codeformer.py -w 0.5 --has_aligned -i {input} -o {output}" '
+    '"gpen=cd GPEN && python demo.py --task FaceEnhancement --aligned --indir {input} --outdir {output}" --results gpen={name}_GPEN'
 )
 
 
@@ -30,7 +31,19 @@ def add_command(commands: Any) -> None:
         nargs='+',
         action='extend',
         metavar='NAME=LINE',
-        help="any other method, a line for the shell with {input} and {output}; run as it stands, so use no stranger's",
+        help="any other method, a line for the shell with {input} and {output}, folders' paths that get the quotes they need: "
+        "write none around them; run as it stands, so use no stranger's. Its time is that of the whole line, its memory that of "
+        'its largest process; its GPU memory is not measured',
+    )
+    parser.add_argument(
+        '--results',
+        default=[],
+        nargs='+',
+        action='extend',
+        metavar='NAME=PATTERN',
+        help="how a command's pictures are called below {output}, where several could be meant: FOLDER/{name}_WORD or any part of it; "
+        '{name} is that of the face without suffix (default: {name}, in restored_faces/ also {name}_00, '
+        'else {name}_WORD where one word fits all faces)',
     )
     parser.add_argument('--weights', type=Path, metavar='DIR', help='where files that are not named are searched for first')
     parser.add_argument('--device', default='auto', help='of networks: auto, cpu, cuda or cuda:N (default: auto)')

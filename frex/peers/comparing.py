@@ -1,8 +1,7 @@
 """`frex peers`: each method over the same faces, in a process of its own, one after the other."""
 
-import sys
 from argparse import Namespace
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
@@ -17,27 +16,26 @@ from frex.peers.command_run import run_command
 from frex.peers.face_folder import FaceFolder
 from frex.peers.methods import CommandMethod, Method, Problem, read_methods
 from frex.peers.records import PEERS, RUN, Entry, PeersRecord, RunRecord, read_peers, write_record
+from frex.peers.telling import table, tell
 from frex.text import in_columns
 
 T = TypeVar('T')
 
-PLACES = ('host', 'GPU')
-
 
 def run(args: Namespace) -> int:
     """Run what the flags name and print a table; 1 where a method could not be run or a face is without a result."""
-    methods = read_methods(args.method, args.command, args.weights)
+    methods = read_methods(args.method, args.command, args.weights, args.results)
     faces = FaceFolder.open(args.input, '--input')
     entries = compare(faces, methods, args.output, args.device)
-    print('\n'.join(in_columns(_table(entries))))
+    print('\n'.join(in_columns(table(entries))))
     return int(not all(entry.is_whole for entry in entries.values()))
 
 
 def compare(faces: FaceFolder, methods: Iterable[Method | Problem], folder: Path, device: str = 'auto') -> dict[str, Entry]:
     """Write `NAME/images` and `NAME/run.json` below `folder` for each method, and `peers.json` for all; how each went.
 
-    A method that is done, with the same settings, is not run again. Raises FRExError where `folder` holds something else, the
-    results for other faces, or the work of another process that still runs.
+    A method that is done, with the same settings, is not run again; of one that is not, what is missing is made. Raises FRExError
+    where `folder` holds something else, the results for other faces, or the work of another process that still runs.
     """
     if folder.absolute().is_relative_to(faces.root.absolute()):
         raise FRExError(f'--output: {folder} lies in {faces.root}, whose pictures are restored; give another folder')
@@ -49,10 +47,10 @@ def compare(faces: FaceFolder, methods: Iterable[Method | Problem], folder: Path
                 entry = record.methods[name] = _opened(method, folder / name, record.methods.get(name), device)
                 # Before its first picture, so that those of a run that is broken off are known.
                 write_record(folder / PEERS, record)
-                if not (isinstance(method, Problem) or entry.problem or entry.is_whole):
+                if not (isinstance(method, Problem) or entry.problem):
                     record.methods[name] = _closed(method, faces, folder / name, entry, device)
                     write_record(folder / PEERS, record)
-                _tell(name, record.methods[name])
+                tell(name, record.methods[name])
     except Timeout:
         raise FRExError(f'{folder}: another process is at work there') from None
     except OSError as error:
@@ -88,9 +86,11 @@ def _opened(method: Method | Problem, folder: Path, before: Entry | None, device
 
 
 def _closed(method: Method, faces: FaceFolder, folder: Path, entry: Entry, device: str) -> Entry:
-    """Of a method after it was run."""
+    """Of a method after it was run, unless all is there, whatever the record tells."""
     try:
-        run = _better_timed(entry.run, _run(method, faces, folder, device))
+        run = entry.run
+        if run is None or run.missing or faces.without_result(folder / 'images'):
+            run = _better_timed(run, _run(method, faces, folder, device))
         write_record(folder / RUN, run)
     except BrokenProcessPool:
         return msgspec.structs.replace(entry, problem='its process was killed, as systems do that are out of memory')
@@ -121,28 +121,3 @@ def _run_network(*arguments: Any) -> RunRecord:
 def _in_its_own_process(function: Callable[..., T], *arguments: Any) -> T:
     with ProcessPoolExecutor(1, mp_context=get_context('spawn')) as pool:
         return pool.submit(function, *arguments).result()
-
-
-def _tell(name: str, entry: Entry) -> None:
-    if entry.problem:
-        print(f'{name}: {entry.problem}', file=sys.stderr)
-    for face, reason in (entry.run.missing if entry.run else {}).items():
-        print(f'{name}: {face}: {one_line(reason)}', file=sys.stderr)
-
-
-def _table(entries: Mapping[str, Entry]) -> list[list[str]]:
-    rows = [['method', 'faces', 'seconds a face', *(f'{place} memory' for place in PLACES), '']]
-    for name, entry in entries.items():
-        run = entry.run
-        if run is None:
-            rows.append([name, '-', '-', '-', '-', 'not run'])
-            continue
-        note = 'with its start' if run.timing == 'command' else ''
-        seconds = '-' if run.seconds_a_face is None else f'{run.seconds_a_face:.3f}'
-        made = f'{run.faces - len(run.missing)} of {run.faces}'
-        rows.append([name, made, seconds, *(_gigabytes(run.peak_memory_bytes.get(place)) for place in PLACES), note])
-    return rows
-
-
-def _gigabytes(number: int | None) -> str:
-    return '-' if number is None else f'{number / 1e9:.2f} GB'

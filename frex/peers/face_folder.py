@@ -30,6 +30,10 @@ class FaceFolder:
         """The file of a face."""
         return self.root / name
 
+    def without_result(self, images: Path) -> tuple[str, ...]:
+        """Names of the faces that have none in `images`."""
+        return tuple(name for name in self.names if not (images / result_name(name)).is_file())
+
     def digest(self) -> str:
         """One sha256 for names and contents of all pictures."""
         lines = ''.join(f'{sha256(self.picture(name))} {name}\n' for name in self.names)

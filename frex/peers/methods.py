@@ -2,17 +2,20 @@
 
 import os
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from frex.errors import FRExError, nearest
+from frex.peers.results import PLACE
 from frex.weights.places import places, sha256
 
 # The kinds of networks, and the file that each is looked for in where none is named.
 USUAL_FILES = {'frex': None, 'gfpgan': 'GFPGANv1.4.pth', 'restoreformer': 'RestoreFormer.pth'}
 
 NAME = re.compile(r'\w[\w.+-]*')
+RESULTS_FORM = f'NAME=PATTERN, as in GPEN={PLACE}_GPEN'
 
 
 @dataclass(frozen=True)
@@ -30,14 +33,18 @@ class NetworkMethod:
 
 @dataclass(frozen=True)
 class CommandMethod:
-    """A line for the shell, with `{input}` and `{output}` in the places of two folders."""
+    """A line for the shell, with `{input}` and `{output}` in the places of two folders.
+
+    `results` says how its pictures are called, with `{name}` in the place of a face's name.
+    """
 
     name: str
     command: str
+    results: str | None = None
 
     def settings(self) -> dict[str, str]:
         """What must be the same for results to be kept."""
-        return {'kind': 'command', 'command': self.command}
+        return {'kind': 'command', 'command': self.command} | ({} if self.results is None else {'results': self.results})
 
 
 Method = NetworkMethod | CommandMethod
@@ -51,16 +58,19 @@ class Problem:
     reason: str
 
 
-def read_methods(networks: Sequence[str], commands: Sequence[str], weights: Path | None) -> list[Method | Problem]:
+def read_methods(
+    networks: Sequence[str], commands: Sequence[str], weights: Path | None, results: Sequence[str] = ()
+) -> list[Method | Problem]:
     """The methods of `NAME=KIND[:FILE]` and of `NAME=COMMAND`, in this order; without its file one is a `Problem`.
 
-    A file that is not named is searched for in `weights` and where `frex weights` and GFPGAN look. Raises FRExError where an
-    entry is of another form, and for a name that is given twice.
+    `results`, `NAME=PATTERN`, say how the pictures of commands are called. A file that is not named is searched for in `weights`
+    and where `frex weights` and GFPGAN look. Raises FRExError where an entry is of another form, and for a name that is given
+    twice.
     """
     if not networks and not commands:
         raise FRExError('nothing to run: give --method NAME=KIND[:FILE] or --command "NAME=... {input} {output}"')
     methods: list[Method | Problem] = [_network(*_named(entry, '--method', 'NAME=KIND[:FILE]'), weights) for entry in networks]
-    methods += [_command(*_named(entry, '--command', 'NAME=COMMAND')) for entry in commands]
+    methods += _read_commands(commands, results)
     # Some file systems take capital and small letters for the same.
     names = [method.name.lower() for method in methods]
     for name in names:
@@ -90,8 +100,35 @@ def _network(name: str, value: str, weights: Path | None) -> NetworkMethod | Pro
     return Problem(name, f'no file {file}' if file else f'{usual} is not there; name the file, as in {name}={kind}:FILE')
 
 
-def _command(name: str, value: str) -> CommandMethod:
+def _read_commands(commands: Sequence[str], results: Sequence[str]) -> list[CommandMethod]:
+    patterns: dict[str, str] = {}
+    for name, pattern in (_named(entry, '--results', RESULTS_FORM) for entry in results):
+        if name in patterns:
+            raise FRExError(f'--results: {name}: given twice')
+        if PurePosixPath(pattern).name.count(PLACE) != 1 or pattern.count(PLACE) != 1:
+            raise FRExError(f'--results: {name}: {pattern!r} needs {PLACE} once, after the last /, for the name of a face')
+        patterns[name] = pattern
+    named = [_named(entry, '--command', 'NAME=COMMAND') for entry in commands]
+    for name in patterns.keys() - dict(named):
+        raise FRExError(f'--results: {name}: is no --command')
+    return [_command(name, line, patterns.get(name)) for name, line in named]
+
+
+def _command(name: str, line: str, results: str | None) -> CommandMethod:
     for place in ('{input}', '{output}'):
-        if place not in value:
+        if place not in line:
             raise FRExError(f'--command: {name}: {place} is missing; it stands for a folder of pictures')
-    return CommandMethod(name, value)
+        if _is_quoted(place, line):
+            raise FRExError(f'--command: {name}: {place} stands in quotes; take them away, folders are put in with what quotes they need')
+    return CommandMethod(name, line, results)
+
+
+def _is_quoted(place: str, line: str) -> bool:
+    """Whether a folder with a blank in its name, put in with quotes of its own, would not come out of the shell as it is."""
+    folder = '/a b'
+    try:
+        words = shlex.split(line.replace(place, shlex.quote(folder)))
+    except ValueError:
+        return True
+    whole = sum(word.count(folder) - word.count(shlex.quote(folder)) for word in words)
+    return whole < line.count(place)

@@ -31,8 +31,7 @@ def run_network(method: NetworkMethod, faces: FaceFolder, images: Path, device: 
     whole, chosen = Stopwatch(), choose_device(device)
     restore = LOADERS[method.kind](method.model, chosen)
     loading, restoring = whole(), Restoring(restore, faces, images)
-    names = [name for name in faces.names if not (images / result_name(name)).exists()]
-    restoring.run(names, method.name)
+    restoring.run(faces.without_result(images), method.name)
     return RunRecord(
         method=method.name,
         kind=method.kind,

@@ -24,14 +24,16 @@ class RunRecord(Struct, kw_only=True):
     """One method on one folder.
 
     `faces` are there; `timed` of them were made in this run, the others in one that was broken off. `seconds_a_face` is the
-    mean of restoring alone where `timing` is `network`, and of all that a command does, starting included, where it is
-    `command`. `missing` has the faces without a result, by name, with the reason. Memory is the most that was held at once, of
-    the `host` and, by tensors, of the `GPU`, where it can be told.
+    mean over these of restoring alone where `timing` is `network`, and of all that a command does, starting included, where it
+    is `command`. `missing` has the faces without a result, by name, with the reason. Memory is the most that was held at once:
+    of the `host` by the process, or by the largest of a command; of the `GPU` by tensors, which is not told for a command.
+    `results` is the pattern of the names of a command's pictures, where they are not those of the faces.
     """
 
     method: str
     kind: str
     command: str | None = None
+    results: str | None = None
     model: str | None = None
     model_sha256: str | None = None
     faces: int
