@@ -24,10 +24,14 @@ def output(net):
 def test_the_depth_is_dark_where_it_is_near(output, net):
     depth = structure_pictures(net, output)['depth']
     assert depth.shape == (64, 64, 3)
-    near, far = (np.unravel_index(index, output.depth.shape[2:]) for index in (output.depth.argmin(), output.depth.argmax()))
+    seen = output.depth.masked_fill(output.mask == 0, float('nan')).numpy()[0, 0]
+    near, far = (np.unravel_index(index, seen.shape) for index in (np.nanargmin(seen), np.nanargmax(seen)))
     cell = 64 // output.depth.shape[-1]
     assert (depth[cell * near[0], cell * near[1]] == 0).all()
     assert (depth[cell * far[0], cell * far[1]] == 255).all()
+    # White where EG3D's crop does not reach.
+    assert 0 < (output.mask == 0).sum() < output.mask.numel()
+    assert (depth[::cell, ::cell][(output.mask[0, 0] == 0).numpy()] == 255).all()
 
 
 def test_the_picture_is_the_3d_priors(output, net):

@@ -17,15 +17,15 @@ TURNTABLE = np.linspace(-0.7, 0.7, 9)
 
 @torch.inference_mode()
 def structure_pictures(net: FREx, output: FRExOutput) -> dict[str, Image]:
-    """Of an output for one face, made with `image_3d`: `depth` (near is dark), `image_3d`, `turntable`, its views side by side.
+    """Of an output for one face, made with `image_3d`: `depth`, `image_3d`, and `turntable`, its views side by side.
 
-    Nothing where the 3D prior is switched off.
+    In the depth near is dark, and white what is beyond EG3D's crop. Nothing where the 3D prior is switched off.
     """
-    if net.eg3d is None or output.ws is None or output.depth is None or output.image_3d is None:
+    if net.eg3d is None or output.ws is None or output.depth is None or output.mask is None or output.image_3d is None:
         return {}
     views = turntable(net, output.ws)
     return {
-        'depth': _grey(output.depth[0, 0], net.out_size),
+        'depth': _grey(_stretched(output.depth[0, 0], output.mask[0, 0]), net.out_size),
         'image_3d': to_images(output.image_3d)[0],
         'turntable': np.hstack(list(to_images(views))),
     }
@@ -48,14 +48,17 @@ def weights_map(net: FREx, output: FRExOutput) -> dict[str, Image]:
 
     Nothing where the AWB is switched off.
     """
-    maps = [_grey(alpha[0, 0] / 2, net.out_size, stretched=False) for alpha in output.alphas or ()]
+    maps = [_grey(alpha[0, 0] / 2, net.out_size) for alpha in output.alphas or ()]
     return {'weights_map': np.hstack(maps)} if maps else {}
 
 
-def _grey(values: Float[Tensor, 'rows columns'], size: int, stretched: bool = True) -> Image:
-    """A grey picture of numbers; from 0 to 1, or from the least to the most."""
-    numbers = values.float().cpu().numpy()
-    if stretched:
-        numbers = (numbers - numbers.min()) / max(float(np.ptp(numbers)), 1e-6)
-    grey = (numbers.clip(0, 1) * 255).round().astype(np.uint8)
+def _stretched(depth: Float[Tensor, 'size size'], mask: Float[Tensor, 'size size']) -> Float[Tensor, 'size size']:
+    """What is within the mask from 0 to 1; the rest, which is farther, is beyond."""
+    seen = depth[mask > 0] if mask.any() else depth
+    return (depth - seen.min()) / (seen.max() - seen.min()).clamp(min=1e-6)
+
+
+def _grey(values: Float[Tensor, 'rows columns'], size: int) -> Image:
+    """A grey picture of numbers from 0 to 1."""
+    grey = (values.float().cpu().numpy().clip(0, 1) * 255).round().astype(np.uint8)
     return cv2.cvtColor(cv2.resize(grey, (size, size), interpolation=cv2.INTER_NEAREST), cv2.COLOR_GRAY2BGR)
