@@ -16,8 +16,9 @@ from torch.utils.checkpoint import checkpoint
 from frex_arch import rendering
 from frex_arch.camera import Camera, unpack_camera
 from frex_arch.eg3d_backbone import Backbone, SynthesisBlock
-from frex_arch.marching import March, Mask, Rays, mean_feature
-from frex_arch.ops import EqualLinear, Noise, number, whole_number
+from frex_arch.marching import March, Mask, Rays, sum_of_planes
+from frex_arch.ops import EqualLinear, Noise, number, pays_in_parts, whole_number
+from frex_arch.pointwise import pointwise, softplus2_
 from frex_arch.stylegan2 import resolutions
 
 # The official super-resolution runs in half precision, where activations are kept within +-256.
@@ -56,8 +57,17 @@ class Decoder(nn.Module):
         self, features: Float[Tensor, 'batch points channel']
     ) -> tuple[Float[Tensor, 'batch points feature'], Float[Tensor, 'batch points']]:
         """Features in [0, 1], not yet `widened`, and raw densities."""
+        if pays_in_parts(features):
+            return self._in_place(features)
         decoded = self.net(features)
         return torch.sigmoid(decoded[..., 1:]), decoded[..., 0]
+
+    def _in_place(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """The same, with as few passes over memory as can be, and powers of 2."""
+        first, _, last = self.net
+        hidden = softplus2_(pointwise(features, first.weight * (first.scale / math.log(2)), first.bias / math.log(2)))
+        weight = last.weight * last.scale
+        return pointwise(hidden, weight[1:], last.bias[1:]).sigmoid_(), hidden @ weight[0] + last.bias[0]
 
 
 class SuperResolution(nn.Module):
@@ -164,7 +174,7 @@ class EG3D(nn.Module):
         self, planes: Float[Tensor, 'batch 3 channel height width'], points: Float[Tensor, 'batch points 3']
     ) -> tuple[Float[Tensor, 'batch points feature'], Float[Tensor, 'batch points']]:
         """Features, slightly wider than [0, 1], and raw densities at points of the world."""
-        features, densities = self.decoder(mean_feature(planes, points, self.box_warp))
+        features, densities = self.decoder(sum_of_planes(rendering.folded(planes), points, self.box_warp))
         return rendering.widened(features), densities
 
     def render(

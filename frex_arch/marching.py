@@ -58,13 +58,14 @@ class March:
 
     def __call__(self, planes: Float[Tensor, 'batch 3 channel height width'], rays: Rays, mask: Mask | None) -> Seen:
         """Features in [-1, 1], depths and opacities; rays where `mask` is 0 need not be marched."""
+        planes = rendering.folded(planes)
         # A table has no row for a point that is no number.
         if pays_in_parts(planes) and rays.directions.isfinite().all():
             masks = [None] * len(planes) if mask is None else mask
             limits = torch.stack(rays.coarse.aminmax())
             heads = [self._head(*head, limits) for head in zip(planes, rays.split(1, dim=0), masks, strict=True)]
             return tuple(torch.cat(seen) for seen in zip(*heads, strict=True))  # type: ignore[return-value]
-        return self._march(partial(mean_feature, planes, box_warp=self.box_warp), rays, rays.coarse)
+        return self._march(partial(sum_of_planes, planes, box_warp=self.box_warp), rays, rays.coarse)
 
     def _head(self, planes: Tensor, rays: Rays, mask: Tensor | None, limits: Tensor) -> list[Tensor]:
         """One head, some rays at a time."""
@@ -103,8 +104,8 @@ class March:
         return features.unflatten(1, depths.shape[1:]), densities.unflatten(1, depths.shape[1:])
 
 
-def mean_feature(
-    planes: Float[Tensor, 'batch 3 channel height width'], points: Float[Tensor, 'batch points 3'], box_warp: float
+def sum_of_planes(
+    planes: Float[Tensor, 'batch n channel height width'], points: Float[Tensor, 'batch points 3'], box_warp: float
 ) -> Float[Tensor, 'batch points channel']:
-    """The mean of what the planes hold for points of the world."""
-    return rendering.sample_planes(planes, points, box_warp).mean(dim=1)
+    """What all planes together hold for points of the world."""
+    return rendering.sample_planes(planes, points, box_warp).sum(dim=1)

@@ -52,18 +52,25 @@ def bounded_depths(
     return torch.where(missed, nearest, enter), torch.where(missed, farthest, leave)
 
 
+def folded(planes: Float[Tensor, 'batch 3 channel size size']) -> Float[Tensor, 'batch 2 channel size size']:
+    """Two planes whose sum is the mean of the three: one look-up serves XZ and ZX, since both see the same two axes."""
+    xy, xz, zx = (planes / 3).unbind(dim=1)
+    return torch.stack([xy, xz + zx.transpose(2, 3)], dim=1)
+
+
 def plane_coordinates(points: Float[Tensor, 'batch points 3']) -> Float[Tensor, 'batch 3 points 2']:
     """The two coordinates with which each plane is read; the first is the column."""
     return torch.stack([points[:, :, list(axes)] for axes in PLANE_COORDINATES], dim=1)
 
 
 def sample_planes(
-    planes: Float[Tensor, 'batch 3 channel height width'], points: Float[Tensor, 'batch points 3'], box_warp: float = 1.0
-) -> Float[Tensor, 'batch 3 points channel']:
-    """Bilinear look-up of points in a cube of side `box_warp` in each plane; zero outside."""
-    grid = plane_coordinates(points).flatten(0, 1)[:, None] * (2 / box_warp)
+    planes: Float[Tensor, 'batch n channel height width'], points: Float[Tensor, 'batch points 3'], box_warp: float = 1.0
+) -> Float[Tensor, 'batch n points channel']:
+    """Bilinear look-up of points in a cube of side `box_warp` in each plane, three or two `folded` ones; zero outside."""
+    count = planes.shape[1]
+    grid = plane_coordinates(points)[:, :count].flatten(0, 1)[:, None] * (2 / box_warp)
     features = F.grid_sample(planes.flatten(0, 1), grid.to(planes.dtype), mode='bilinear', padding_mode='zeros', align_corners=False)
-    return features[:, :, 0].unflatten(0, (-1, 3)).transpose(2, 3)
+    return features[:, :, 0].unflatten(0, (-1, count)).transpose(2, 3)
 
 
 def stratified_depths(

@@ -6,18 +6,40 @@ from test_eg3d import small_eg3d
 
 from frex_arch import rendering
 from frex_arch.camera import frontal_camera
+from frex_arch.eg3d import Decoder
+from frex_arch.marching import sum_of_planes
 from frex_arch.plane_table import PlaneTable
 
 
 @pytest.mark.parametrize('box_warp', [1.0, 1.6])
-def test_a_look_up_is_the_mean_of_the_planes_inside_at_the_edges_and_outside(box_warp):
+def test_a_table_of_folded_planes_holds_the_mean_of_all_inside_at_the_edges_and_outside(box_warp):
     generator = torch.Generator().manual_seed(0)
     planes = torch.randn(3, 5, 8, 8, generator=generator)
     points = (torch.rand(1, 4000, 3, generator=generator) - 0.5) * 2 * box_warp
     edges = torch.cartesian_prod(*[torch.tensor([-0.5, -0.4375, 0.0, 0.4375, 0.5, 0.5626]) * box_warp] * 3)[None]
     points = torch.cat([points, edges, torch.full((1, 1, 3), 1e9)], dim=1)
     expected = rendering.sample_planes(planes[None], points, box_warp).mean(dim=1)
-    torch.testing.assert_close(PlaneTable(planes, box_warp).look_up(points), expected, atol=2e-6, rtol=0)
+    folded = rendering.folded(planes[None])
+    torch.testing.assert_close(sum_of_planes(folded, points, box_warp), expected, atol=2e-6, rtol=0)
+    torch.testing.assert_close(PlaneTable(folded[0], box_warp).look_up(points), expected, atol=2e-6, rtol=0)
+
+
+def test_a_table_finds_the_texels_of_the_largest_planes():
+    # Row numbers are counted in float32, which holds whole numbers up to 2^24.
+    plane = torch.arange(2 * 1024**2, dtype=torch.float64).view(2, 1, 1024, 1024)
+    points = torch.tensor([[[511.5, 511.5, 511.5], [510.5, 511.5, 511.5], [-511.5, 511.5, -511.5]]]) / 1024
+    expected = [[2**20 - 1 + 2**21 - 1], [2**20 - 2 + 2**21 - 2], [2**20 - 1024 + 2**20]]
+    assert PlaneTable(plane.float(), 1.0).look_up(points)[0].tolist() == expected
+
+
+@pytest.mark.parametrize('largest', [1.0, 30.0, 1e3, float('nan')])
+def test_the_decoder_decodes_the_same_without_gradient(largest):
+    torch.manual_seed(0)
+    decoder, features = Decoder(5, 3), torch.randn(2, 40, 5)
+    features[0, 0] *= largest
+    expected = decoder(features)
+    with torch.no_grad():
+        torch.testing.assert_close(decoder(features), expected, atol=1e-5, rtol=1e-6, equal_nan=True)
 
 
 def heads(**options):
