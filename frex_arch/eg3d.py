@@ -18,7 +18,7 @@ from frex_arch.camera import Camera, unpack_camera
 from frex_arch.eg3d_backbone import Backbone, SynthesisBlock
 from frex_arch.marching import March, Mask, Rays, sum_of_planes
 from frex_arch.ops import EqualLinear, Noise, number, pays_in_parts, whole_number
-from frex_arch.pointwise import pointwise, softplus2_
+from frex_arch.pointwise import LOG2_E, pointwise, softplus2_
 from frex_arch.stylegan2 import resolutions
 
 # The official super-resolution runs in half precision, where activations are kept within +-256.
@@ -64,8 +64,8 @@ class Decoder(nn.Module):
 
     def _in_place(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """The same, with as few passes over memory as can be, and powers of 2."""
-        first, _, last = self.net
-        hidden = softplus2_(pointwise(features, first.weight * (first.scale / math.log(2)), first.bias / math.log(2)))
+        first, last = (layer for layer in self.net if isinstance(layer, EqualLinear))
+        hidden = softplus2_(pointwise(features, first.weight * (first.scale * LOG2_E), first.bias * LOG2_E))
         weight = last.weight * last.scale
         return pointwise(hidden, weight[1:], last.bias[1:]).sigmoid_(), hidden @ weight[0] + last.bias[0]
 

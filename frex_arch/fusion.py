@@ -1,13 +1,12 @@
 """Fusion of the two priors at one size: the Adaptive Weighting Block and cross-attention (FREx, figure 3)."""
 
-from collections.abc import Callable
-
 import torch
 import torch.nn.functional as F
 from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from frex_arch.attention import Attention, attention_in_lots, attention_of_small_windows
 from frex_arch.camera import CAMERA_DIM, Camera
 from frex_arch.ops import ModulatedConv2d, pays_in_parts, scaled_leaky_relu
 
@@ -16,8 +15,6 @@ EMBEDDING_DIM = CAMERA_DIM * (1 + 2 * len(FREQUENCIES))
 
 # Window of attention at sizes where it does not reach over the whole feature.
 WINDOW = 8
-# Windows at a time: CUDA's attention kernels end with an error at 65,536 (pytorch issue 146704), which 16 faces have.
-MOST_WINDOWS = 32768
 
 
 def embed_camera(camera: Camera) -> Float[Tensor, 'batch 225']:
@@ -68,10 +65,6 @@ class Concatenation(nn.Module):
 
     def forward(self, features_2d: Tensor, features_3d: Tensor, embedding: Tensor) -> Tensor:
         return self.conv(torch.cat([features_2d, features_3d], dim=1))
-
-
-# Query, key and value, (windows, heads, tokens, channels of a head), to the answer.
-Attention = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 class CrossAttention(nn.Module):
@@ -125,22 +118,6 @@ class CrossAttention(nn.Module):
 
     def _split(self, tokens: Float[Tensor, 'windows tokens channel']) -> Float[Tensor, 'windows heads tokens part']:
         return rearrange(tokens, 'n token (head c) -> n head token c', head=self.heads)
-
-
-def attention_in_lots(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """`scaled_dot_product_attention` of any number of windows."""
-    if torch.compiler.is_compiling() or len(query) <= MOST_WINDOWS:
-        return F.scaled_dot_product_attention(query, key, value)
-    lots = zip(query.split(MOST_WINDOWS), key.split(MOST_WINDOWS), value.split(MOST_WINDOWS), strict=True)
-    return torch.cat([F.scaled_dot_product_attention(*lot) for lot in lots])
-
-
-def attention_of_small_windows(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """`scaled_dot_product_attention` as plain matrix products: where windows are small, they take half of its time on a processor."""
-    query, key, value = query * query.shape[-1] ** -0.5, key.transpose(2, 3), value.transpose(2, 3)
-    weights = torch.bmm(query.flatten(0, 1), key.flatten(0, 1)).softmax(dim=2)
-    answer = torch.bmm(value.flatten(0, 1), weights.transpose(1, 2))
-    return answer.unflatten(0, query.shape[:2]).transpose(2, 3)
 
 
 def _windows(feature: Float[Tensor, 'batch channel height width'], window: int) -> Float[Tensor, 'windows tokens channel']:

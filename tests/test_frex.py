@@ -7,7 +7,8 @@ import torch
 from tiny import faces, tiny_frex, trained
 
 from frex.device import ready
-from frex_arch import FREx, fusion
+from frex_arch import FREx
+from frex_arch import attention as attention_forms
 from frex_arch.camera import flip_camera, frontal_camera, look_at, pack_camera, recrop_camera, unpack_camera
 from frex_arch.crop import flip_crop, mean_crop
 from frex_arch.fusion import AdaptiveWeighting, Concatenation, CrossAttention
@@ -171,10 +172,12 @@ def test_cross_attention_equals_softmax_attention_written_out():
     torch.testing.assert_close(attention(hidden, features), hidden + answer.transpose(1, 2).reshape(1, 4, 4, 4))
 
 
-def test_attention_a_row_of_windows_at_a_time_is_attention_all_at_once():
+@pytest.mark.parametrize('sharpness', [1.0, 1e3])
+def test_attention_a_row_of_windows_at_a_time_is_attention_all_at_once(sharpness):
     torch.manual_seed(0)
     attention = CrossAttention(channels_2d=8, channels_3d=4, global_size=8)
     torch.nn.init.normal_(attention.to_output.weight)
+    attention.norm_query.weight.data *= sharpness
     hidden, features = torch.randn(2, 8, 32, 32), torch.randn(2, 4, 32, 32)
     expected = attention(hidden, features)
     with torch.no_grad():
@@ -188,9 +191,9 @@ def test_many_windows_are_attended_to_in_lots(monkeypatch):
     torch.nn.init.normal_(attention.to_output.weight)
     hidden, features = torch.randn(2, 8, 32, 32), torch.randn(2, 4, 32, 32)
     expected = attention(hidden, features)
-    seen, whole = [], fusion.F.scaled_dot_product_attention
-    monkeypatch.setattr(fusion, 'MOST_WINDOWS', 12)
-    monkeypatch.setattr(fusion.F, 'scaled_dot_product_attention', lambda *given: seen.append(len(given[0])) or whole(*given))
+    seen, whole = [], attention_forms.F.scaled_dot_product_attention
+    monkeypatch.setattr(attention_forms, 'MOST_WINDOWS', 12)
+    monkeypatch.setattr(attention_forms.F, 'scaled_dot_product_attention', lambda *given: seen.append(len(given[0])) or whole(*given))
     torch.testing.assert_close(attention(hidden, features), expected)
     assert seen == [12, 12, 8]
 
