@@ -8,13 +8,14 @@ from torch import Generator, Tensor, nn
 
 from frex_arch.camera import CAMERA_DIM, Camera
 from frex_arch.ops import (
+    SQRT_2,
     EqualLinear,
     Noise,
     layer_noise,
+    leaky_relu_,
     modulated_conv2d,
     normalize_second_moment,
     resample_kernel,
-    scaled_leaky_relu,
     upsample2d,
 )
 from frex_arch.stylegan2 import resolutions
@@ -84,11 +85,12 @@ class SynthesisLayer(nn.Module):
         noise: Noise = 'const',
         generator: Generator | None = None,
     ) -> Float[Tensor, 'batch out_channels out_height out_width']:
-        x = modulated_conv2d(x, self.weight, self.affine(w), up_kernel=self.resample_filter if self.upsample else None)
+        up_kernel = self.resample_filter if self.upsample else None
+        x = modulated_conv2d(x, self.weight, self.affine(w), up_kernel=up_kernel, bias=self.bias, gain=SQRT_2)
         noise_image = layer_noise(self.noise_const, x.shape[0], noise, generator)
         if noise_image is not None:
-            x.add_((noise_image * self.noise_strength).to(x.dtype))
-        return scaled_leaky_relu(x, self.bias, clamp=self.clamp)
+            x.add_((noise_image * (self.noise_strength * SQRT_2)).to(x.dtype))
+        return leaky_relu_(x, self.clamp)
 
 
 class ToRGBLayer(nn.Module):

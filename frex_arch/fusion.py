@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from frex_arch.attention import Attention, attention_in_lots, attention_of_small_windows
 from frex_arch.camera import CAMERA_DIM, Camera
-from frex_arch.ops import ModulatedConv2d, pays_in_parts, scaled_leaky_relu
+from frex_arch.ops import SQRT_2, ModulatedConv2d, leaky_relu_, pays_in_parts
 
 FREQUENCIES = (1.0, 2.0, 4.0, 8.0)
 EMBEDDING_DIM = CAMERA_DIM * (1 + 2 * len(FREQUENCIES))
@@ -39,7 +39,7 @@ class AdaptiveWeighting(nn.Module):
         self, features_3d: Float[Tensor, 'batch channels_3d size size'], embedding: Float[Tensor, 'batch 225']
     ) -> tuple[Float[Tensor, 'batch channels_2d size size'], Float[Tensor, 'batch channels_2d size size']]:
         """alpha and beta (Eq. 7)."""
-        x = scaled_leaky_relu(self.conv1(features_3d, embedding), self.bias1)
+        x = leaky_relu_(self.conv1(features_3d, embedding, self.bias1, SQRT_2))
         alpha, beta = self.conv2(x, embedding, self.bias2.flatten()).chunk(2, dim=1)
         return alpha, beta
 

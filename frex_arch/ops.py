@@ -11,6 +11,8 @@ from torch import Tensor, nn
 Noise = Literal['const', 'random', 'none']
 Padding = tuple[int, int, int, int]
 
+# What keeps a signal's variance through a leaky ReLU.
+SQRT_2 = math.sqrt(2)
 RESAMPLE_TAPS = (1.0, 3.0, 3.0, 1.0)
 
 
@@ -46,6 +48,7 @@ def upfirdn2d(
     down: int = 1,
     padding: Padding = (0, 0, 0, 0),
     gain: float = 1.0,
+    bias: Float[Tensor, ' channel'] | None = None,
 ) -> Float[Tensor, 'batch channel out_height out_width']:
     """Insert `up - 1` zeros after each pixel, pad (left, right, top, bottom; negative crops), convolve, keep each `down`-th."""
     batch, channels, height, width = x.shape
@@ -59,7 +62,7 @@ def upfirdn2d(
         x = F.pad(x, padding)
     # conv2d correlates; a true convolution needs the flipped kernel.
     weight = (kernel.flip(0, 1) * gain).to(x.dtype).expand(channels, 1, *kernel.shape)
-    return F.conv2d(x, weight, stride=down, padding=same, groups=channels)
+    return F.conv2d(x, weight, bias, stride=down, padding=same, groups=channels)
 
 
 def upsample2d(x: Float[Tensor, 'batch channel height width'], kernel: Float[Tensor, '4 4']) -> Tensor:
@@ -78,17 +81,23 @@ def upsampling_conv2d(
     x: Float[Tensor, 'batch channel height width'],
     weight: Float[Tensor, 'out channel 3 3'],
     kernel: Float[Tensor, 'kh kw'],
+    bias: Float[Tensor, ' out'] | None = None,
 ) -> Float[Tensor, 'batch out out_height out_width']:
     """Convolve and double height and width."""
     x = F.conv_transpose2d(x, weight.transpose(0, 1), stride=2)
     before, after = kernel.shape[-1] // 2 - 1, (kernel.shape[-1] - 1) // 2
-    return upfirdn2d(x, kernel, padding=(before, after, before, after), gain=4.0)
+    return upfirdn2d(x, kernel, padding=(before, after, before, after), gain=4.0, bias=bias)
 
 
-def scaled_leaky_relu(x: Tensor, bias: Tensor | None = None, gain: float = math.sqrt(2), clamp: float | None = None) -> Tensor:
+def scaled_leaky_relu(x: Tensor, bias: Tensor | None = None, gain: float = SQRT_2, clamp: float | None = None) -> Tensor:
     """Leaky ReLU of slope 0.2 that keeps the signal's variance; `bias` has one value per channel (axis 1)."""
     # The gain commutes with the leaky ReLU, which can then work in place: two passes over memory instead of three.
     x = x * gain if bias is None else torch.add((bias * gain).to(x.dtype).view(1, -1, *[1] * (x.ndim - 2)), x, alpha=gain)
+    return leaky_relu_(x, clamp)
+
+
+def leaky_relu_(x: Tensor, clamp: float | None = None) -> Tensor:
+    """Leaky ReLU of slope 0.2, in place; what it gives is kept within +-`clamp`."""
     x = F.leaky_relu_(x, 0.2)
     return x if clamp is None else x.clamp(-clamp, clamp)
 
@@ -105,39 +114,44 @@ def modulated_conv2d(
     demodulate: bool = True,
     up_kernel: Float[Tensor, 'kh kw'] | None = None,
     bias: Float[Tensor, ' out'] | None = None,
+    gain: float = 1.0,
 ) -> Float[Tensor, 'batch out out_height out_width']:
     """Convolution whose input channels are scaled by `style` (StyleGAN2, Eqs. 1 and 3); doubles the size with `up_kernel`.
 
-    `bias` goes with neither demodulation nor upsampling.
+    `gain` is that of an activation that follows: it scales both the convolution and its `bias`.
 
     Activations are scaled rather than weights: the same numbers, one ordinary convolution for the whole batch,
     and nothing computed for the weights when they are frozen. Only for a single picture without gradient, where weights are
     fewer than activations, it is the other way round.
     """
+    bias = None if bias is None else bias * gain
     if not torch.is_grad_enabled() and not torch.compiler.is_compiling() and len(x) == 1 and x.numel() > weight.numel():
-        return _convolution(x, modulated_weight(weight, style[0], demodulate), bias, up_kernel)
-    x = _convolution(x * style[:, :, None, None].to(x.dtype), weight, bias, up_kernel)
+        return _convolution(x, modulated_weight(weight, style[0], demodulate, gain), bias, up_kernel)
     if not demodulate:
-        return x
+        return _convolution(x * (style * gain)[:, :, None, None].to(x.dtype), weight, bias, up_kernel)
+    x = _convolution(x * style[:, :, None, None].to(x.dtype), weight, None, up_kernel)
     squares = weight.square()
     # `frex.device.ready` lays upsampling weights down input first.
     squares = squares.sum(dim=(2, 3)).T if up_kernel is None else squares.transpose(0, 1).sum(dim=(2, 3))
     power = style.square() @ squares
-    return x * (power + 1e-8).rsqrt()[:, :, None, None].to(x.dtype)
+    scale = ((power + 1e-8).rsqrt() * gain)[:, :, None, None].to(x.dtype)
+    return x * scale if bias is None else torch.addcmul(bias[:, None, None].to(x.dtype), x, scale)
 
 
 def _convolution(x: Tensor, weight: Tensor, bias: Tensor | None, up_kernel: Tensor | None) -> Tensor:
     if up_kernel is not None:
-        return upsampling_conv2d(x, weight, up_kernel)
+        return upsampling_conv2d(x, weight, up_kernel, bias)
     return F.conv2d(x, weight, bias, padding=weight.shape[-1] // 2)
 
 
 def modulated_weight(
-    weight: Float[Tensor, 'out channel k k'], style: Float[Tensor, ' channel'], demodulate: bool
+    weight: Float[Tensor, 'out channel k k'], style: Float[Tensor, ' channel'], demodulate: bool, gain: float = 1.0
 ) -> Float[Tensor, 'out channel k k']:
-    """The weights that one style makes (StyleGAN2, Eqs. 1 and 3)."""
+    """The weights that one style makes (StyleGAN2, Eqs. 1 and 3), times `gain`."""
+    if not demodulate:
+        return weight * (style * gain)[:, None, None]
     weight = weight * style[:, None, None]
-    return weight * (weight.square().sum(dim=(1, 2, 3), keepdim=True) + 1e-8).rsqrt() if demodulate else weight
+    return weight * ((weight.square().sum(dim=(1, 2, 3), keepdim=True) + 1e-8).rsqrt() * gain)
 
 
 def layer_noise(stored: Tensor, batch: int, noise: Noise, generator: torch.Generator | None) -> Tensor | None:
@@ -163,9 +177,10 @@ class EqualLinear(nn.Module):
 
     def forward(self, x: Float[Tensor, '*batch in_features']) -> Float[Tensor, '*batch out_features']:
         # One matrix product: no scaled copy of the weights is made.
-        rows = torch.addmm(self.bias, x.reshape(-1, x.shape[-1]), self.weight.T, beta=self.lr_mul, alpha=self.scale)
+        gain = SQRT_2 if self.activate else 1.0
+        rows = torch.addmm(self.bias, x.reshape(-1, x.shape[-1]), self.weight.T, beta=self.lr_mul * gain, alpha=self.scale * gain)
         x = rows.view(*x.shape[:-1], -1)
-        return scaled_leaky_relu(x) if self.activate else x
+        return leaky_relu_(x) if self.activate else x
 
 
 class EqualConv2d(nn.Module):
@@ -206,7 +221,8 @@ class ModulatedConv2d(nn.Module):
         x: Float[Tensor, 'batch in_channels height width'],
         style: Float[Tensor, 'batch style_dim'],
         bias: Float[Tensor, ' out_channels'] | None = None,
+        gain: float = 1.0,
     ) -> Tensor:
         # The scale of the weights, where it costs least.
         style = self.modulation(style) * self.scale
-        return modulated_conv2d(x, self.weight[0], style, self.demodulate, self.kernel if self.upsample else None, bias)
+        return modulated_conv2d(x, self.weight[0], style, self.demodulate, self.kernel if self.upsample else None, bias, gain)

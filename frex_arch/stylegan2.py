@@ -12,10 +12,12 @@ from torch import Generator, Tensor, nn
 
 from frex_arch.blocks import ScaledLeakyReLU
 from frex_arch.ops import (
+    SQRT_2,
     EqualLinear,
     ModulatedConv2d,
     Noise,
     layer_noise,
+    leaky_relu_,
     normalize_second_moment,
     number,
     resample_kernel,
@@ -67,10 +69,10 @@ class StyleConv(nn.Module):
         self.activate = ScaledLeakyReLU(out_channels)
 
     def forward(self, x: Tensor, style: Float[Tensor, 'batch style_dim'], noise: Tensor | None) -> Tensor:
-        x = self.modulated_conv(x, style)
+        x = self.modulated_conv(x, style, self.activate.bias, SQRT_2)
         if noise is not None:
-            x.add_((self.weight * noise).to(x.dtype))
-        return self.activate(x)
+            x.add_((self.weight * SQRT_2 * noise).to(x.dtype))
+        return leaky_relu_(x)
 
 
 class ToRGB(nn.Module):

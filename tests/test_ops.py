@@ -253,9 +253,16 @@ def explicit_modulated_conv2d(
 )
 def test_scaling_activations_is_scaling_weights(size, up_kernel, convolve, demodulate):
     torch.manual_seed(0)
-    x, weight, style = (torch.randn(shape, dtype=torch.float64) for shape in ((3, 4, 6, 5), (7, 4, size, size), (3, 4)))
-    result = ops.modulated_conv2d(x, weight, style, demodulate, up_kernel)
-    torch.testing.assert_close(result, explicit_modulated_conv2d(x, weight, style, demodulate, convolve))
+    x, weight, style = (torch.randn(shape, dtype=torch.float64) for shape in ((3, 4, 12, 10), (7, 4, size, size), (3, 4)))
+    expected = explicit_modulated_conv2d(x, weight, style, demodulate, convolve)
+    torch.testing.assert_close(ops.modulated_conv2d(x, weight, style, demodulate, up_kernel), expected)
+    bias = torch.randn(7, dtype=torch.float64)
+    for lot in (3, 1):
+        # One at a time and without gradient it is the weights that are scaled.
+        with torch.no_grad():
+            pairs = zip(x.split(lot), style.split(lot), strict=True)
+            activated = torch.cat([ops.modulated_conv2d(one, weight, by, demodulate, up_kernel, bias, gain=1.5) for one, by in pairs])
+        torch.testing.assert_close(activated, 1.5 * (expected + bias[:, None, None]))
 
 
 def test_leaky_relu_by_hand():
