@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from frex_arch.pointwise import LOG2_E
+from frex_arch.processor import LOG2_E
 
 Attention = Callable[[Tensor, Tensor, Tensor], Tensor]
 

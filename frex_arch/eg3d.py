@@ -17,8 +17,8 @@ from frex_arch import rendering
 from frex_arch.camera import Camera, unpack_camera
 from frex_arch.eg3d_backbone import Backbone, SynthesisBlock
 from frex_arch.marching import March, Mask, Rays, sum_of_planes
-from frex_arch.ops import EqualLinear, Noise, number, pays_in_parts, whole_number
-from frex_arch.pointwise import LOG2_E, pointwise, softplus2_
+from frex_arch.ops import EqualLinear, Noise, number, whole_number
+from frex_arch.processor import LOG2_E, pays_in_parts, pointwise, softplus2_
 from frex_arch.stylegan2 import resolutions
 
 # The official super-resolution runs in half precision, where activations are kept within +-256.

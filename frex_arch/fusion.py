@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from frex_arch.attention import Attention, attention_in_lots, attention_of_small_windows
 from frex_arch.camera import CAMERA_DIM, Camera
-from frex_arch.ops import SQRT_2, ModulatedConv2d, leaky_relu_, pays_in_parts
+from frex_arch.ops import SQRT_2, ModulatedConv2d, leaky_relu_
+from frex_arch.processor import pays_in_parts
 
 FREQUENCIES = (1.0, 2.0, 4.0, 8.0)
 EMBEDDING_DIM = CAMERA_DIM * (1 + 2 * len(FREQUENCIES))

@@ -10,8 +10,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from frex_arch import rendering
-from frex_arch.ops import pays_in_parts
 from frex_arch.plane_table import PlaneTable
+from frex_arch.processor import pays_in_parts
 from frex_arch.rendering import Depths
 
 # Rays at a time on a processor: of 256, 512, 1024 and 2048 about the fastest.

@@ -8,6 +8,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from frex_arch import winograd
+
 Noise = Literal['const', 'random', 'none']
 Padding = tuple[int, int, int, int]
 
@@ -28,11 +30,6 @@ def number(name: str, value: float) -> float:
     if not isinstance(value, int | float) or not 0 < value < math.inf:
         raise ValueError(f'{name} {value!r} must be a number above 0')
     return value
-
-
-def pays_in_parts(x: Tensor) -> bool:
-    """Whether small pieces of work pay, because what they make stays in a processor's cache: without gradient, not compiled."""
-    return x.device.type == 'cpu' and not torch.is_grad_enabled() and not torch.compiler.is_compiling()
 
 
 def resample_kernel() -> Float[Tensor, '4 4']:
@@ -141,7 +138,14 @@ def modulated_conv2d(
 def _convolution(x: Tensor, weight: Tensor, bias: Tensor | None, up_kernel: Tensor | None) -> Tensor:
     if up_kernel is not None:
         return upsampling_conv2d(x, weight, up_kernel, bias)
-    return F.conv2d(x, weight, bias, padding=weight.shape[-1] // 2)
+    return same_conv2d(x, weight, bias)
+
+
+def same_conv2d(
+    x: Float[Tensor, 'batch channel height width'], weight: Float[Tensor, 'out channel k k'], bias: Float[Tensor, ' out'] | None = None
+) -> Float[Tensor, 'batch out height width']:
+    """Convolve and keep height and width."""
+    return winograd.convolve(x, weight, bias) if winograd.pays(x, weight) else F.conv2d(x, weight, bias, padding=weight.shape[-1] // 2)
 
 
 def modulated_weight(
@@ -197,7 +201,10 @@ class EqualConv2d(nn.Module):
         self.bias = nn.Parameter(torch.zeros(out_channels)) if bias else None
 
     def forward(self, x: Float[Tensor, 'batch in_channels height width']) -> Float[Tensor, 'batch out_channels ...']:
-        return F.conv2d(x, self.weight * self.scale, self.bias, stride=self.stride, padding=self.padding)
+        weight = self.weight * self.scale
+        if self.stride == 1 and 2 * self.padding + 1 == weight.shape[-1]:
+            return same_conv2d(x, weight, self.bias)
+        return F.conv2d(x, weight, self.bias, stride=self.stride, padding=self.padding)
 
 
 class ModulatedConv2d(nn.Module):

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from golden import SAMPLE_COUNT, SAMPLE_STEP, Golden, load_official
 from torch import Tensor
 
+from frex.device import ready
 from frex_arch import rendering
 from frex_arch.camera import ffhq_intrinsics, frontal_camera, look_at, pack_camera, unpack_camera
 from frex_arch.eg3d import EG3D, Decoder
@@ -97,7 +98,14 @@ def compared(request):
         if record not in UNRECORDED:
             measure = depth_difference if record.endswith('image_depth') else Golden.difference
             largest[record] = measure(golden, record, value), limit
-    return largest, means
+    heads = golden.arrays['planes@shape'][0]
+    planes = ready(net, torch.device('cpu')).planes(net.mapping(golden['z'], golden['c'])[:heads])
+    seen = net.render(planes[:1], golden['c'][:1]).feature_image
+    restoring = {
+        'planes': (golden.difference('planes', planes.flatten(1, 2)), LIMITS['planes']),
+        'cam0_feature_image': (golden.difference('cam0_feature_image', seen), rendered),
+    }
+    return largest, means, restoring
 
 
 @pytest.mark.parametrize('name', OPTIONS)
@@ -114,6 +122,12 @@ def test_equals_the_official_eg3d(compared, record):
 @pytest.mark.parametrize('record', IN_THE_MEAN)
 def test_equals_the_official_eg3d_in_the_mean(compared, record):
     difference, limit = compared[1][record]
+    assert difference <= limit
+
+
+@pytest.mark.parametrize('record', ['planes', 'cam0_feature_image'])
+def test_as_it_restores_equals_the_official_eg3d(compared, record):
+    difference, limit = compared[2][record]
     assert difference <= limit
 
 
