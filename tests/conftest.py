@@ -24,6 +24,12 @@ def _basicsr_is_heard(caplog):
     logger.removeHandler(caplog.handler)
 
 
+@pytest.fixture(autouse=True)
+def _freed_memory_is_given_back(monkeypatch):
+    """Commands that are run in this process would keep it for the rest of the tests, some of which measure memory."""
+    monkeypatch.setattr('frex.cli.main.keep_freed_memory', lambda: True)
+
+
 @pytest.fixture(scope='session')
 def checkpoint(tmp_path_factory):
     """A checkpoint of a tiny network, as training writes it."""
