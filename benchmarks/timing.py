@@ -3,6 +3,7 @@
 Only ratios are to be trusted.
 """
 
+import ctypes
 import json
 import os
 import platform
@@ -62,6 +63,7 @@ def peak_bytes(run: Callable[[], Any], device: torch.device) -> int | None:
         run()
         return torch.cuda.max_memory_allocated(device) - before
     try:
+        _give_back_freed_memory()
         # Begins the count of the largest resident size anew.
         Path('/proc/self/clear_refs').write_text('5')
         before = _status('VmRSS')
@@ -69,6 +71,13 @@ def peak_bytes(run: Callable[[], Any], device: torch.device) -> int | None:
         return _status('VmHWM') - before
     except OSError:
         return None
+
+
+def _give_back_freed_memory() -> None:
+    """What a process keeps for later would be taken for what was there before."""
+    trim = getattr(ctypes.CDLL(None), 'malloc_trim', None)
+    if trim:
+        trim(0)
 
 
 def _status(key: str) -> int:

@@ -66,7 +66,7 @@ class Decoder(nn.Module):
         """The same, with as few passes over memory as can be, and powers of 2."""
         first, last = (layer for layer in self.net if isinstance(layer, EqualLinear))
         hidden = softplus2_(pointwise(features, first.weight * (first.scale * LOG2_E), first.bias * LOG2_E))
-        weight = last.weight * last.scale
+        weight = last.weight * (last.scale / LOG2_E)
         return pointwise(hidden, weight[1:], last.bias[1:]).sigmoid_(), hidden @ weight[0] + last.bias[0]
 
 
