@@ -14,7 +14,7 @@ test: $(INSTALLED)
 
 bench: $(INSTALLED)
 	$(BIN)/python benchmarks/networks.py -o benchmarks/results/networks_cpu.json --onnx
-	$(BIN)/python benchmarks/networks.py -o benchmarks/results/networks_cpu_kept.json --keep_memory
+	$(BIN)/python benchmarks/networks.py -o benchmarks/results/networks_cpu_kept.json --keep_memory --compile
 	$(BIN)/python benchmarks/training.py -o benchmarks/results/training_tiny_cpu.json
 	$(BIN)/python benchmarks/scaling.py -o benchmarks/results/scaling_cpu
 
