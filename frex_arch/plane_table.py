@@ -12,8 +12,6 @@ from frex_arch.rendering import PLANE_COORDINATES
 
 # Texels of zeros beyond the planes: one before, and two behind, since a point on the far edge reads one further.
 BEFORE, BEHIND = 1, 2
-
-
 # Those of folded planes.
 AXES = PLANE_COORDINATES[:2]
 
