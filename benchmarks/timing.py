@@ -86,8 +86,11 @@ def _status(key: str) -> int:
 
 
 def flops(run: Callable[[], Any]) -> int:
-    """Floating-point operations of convolutions and matrix products, by torch's counter."""
-    with FlopCounterMode(display=False) as counter:
+    """Floating-point operations of convolutions and matrix products, by torch's counter.
+
+    Of the plain forms, which FREx takes with gradients: others need fewer, in operations that the counter does not know.
+    """
+    with torch.enable_grad(), FlopCounterMode(display=False) as counter:
         run()
     return counter.get_total_flops()
 

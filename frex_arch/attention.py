@@ -15,7 +15,7 @@ Attention = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 # Windows at a time: CUDA's attention kernels end with an error at 65,536 (pytorch issue 146704), which 16 faces have.
 MOST_WINDOWS = 32768
-# Within these, weights and what they sum are float32 numbers of full precision.
+# Beyond these, weights may have left float32's range.
 SMALLEST_SUM, LARGEST_SUM = 2.0**-100, 2.0**100
 
 
@@ -33,8 +33,7 @@ def attention_of_small_windows(query: Tensor, key: Tensor, value: Tensor) -> Ten
     # A value of 1 sums the weights.
     values = F.pad(value, (0, 1), value=1.0).transpose(2, 3).flatten(0, 1)
     answer, total = torch.bmm(values, powers.transpose(1, 2)).split([value.shape[3], 1], dim=1)
-    least, largest = total.aminmax()
     # Otherwise softmax's own way, which subtracts the largest power first; also for what is no number.
-    if least > SMALLEST_SUM and largest < LARGEST_SUM:
+    if bool(((total > SMALLEST_SUM) & (total < LARGEST_SUM)).all()):
         return (answer / total).unflatten(0, query.shape[:2]).transpose(2, 3)
     return F.scaled_dot_product_attention(query, key, value)

@@ -16,7 +16,7 @@ from torch.utils.checkpoint import checkpoint
 from frex_arch import rendering
 from frex_arch.camera import Camera, unpack_camera
 from frex_arch.eg3d_backbone import Backbone, SynthesisBlock
-from frex_arch.marching import March, Mask, Rays, sum_of_planes
+from frex_arch.marching import March, Mask, Rays
 from frex_arch.ops import EqualLinear, Noise, number, whole_number
 from frex_arch.processor import LOG2_E, pays_in_parts, pointwise, softplus2_
 from frex_arch.stylegan2 import resolutions
@@ -65,9 +65,11 @@ class Decoder(nn.Module):
     def _in_place(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """The same, with as few passes over memory as can be, and powers of 2."""
         first, last = (layer for layer in self.net if isinstance(layer, EqualLinear))
-        hidden = softplus2_(pointwise(features, first.weight * (first.scale * LOG2_E), first.bias * LOG2_E))
-        weight = last.weight * (last.scale / LOG2_E)
-        return pointwise(hidden, weight[1:], last.bias[1:]).sigmoid_(), hidden @ weight[0] + last.bias[0]
+        weight, bias = first.scaled()
+        hidden = softplus2_(pointwise(features, weight * LOG2_E, bias * LOG2_E))
+        weight, bias = last.scaled()
+        weight = weight / LOG2_E
+        return pointwise(hidden, weight[1:], bias[1:]).sigmoid_(), hidden @ weight[0] + bias[0]
 
 
 class SuperResolution(nn.Module):
@@ -174,12 +176,12 @@ class EG3D(nn.Module):
         self, planes: Float[Tensor, 'batch 3 channel height width'], points: Float[Tensor, 'batch points 3']
     ) -> tuple[Float[Tensor, 'batch points feature'], Float[Tensor, 'batch points']]:
         """Features, slightly wider than [0, 1], and raw densities at points of the world."""
-        features, densities = self.decoder(sum_of_planes(rendering.folded(planes), points, self.box_warp))
+        features, densities = self.decoder(rendering.sample_planes(planes, points, self.box_warp).mean(dim=1))
         return rendering.widened(features), densities
 
     def render(
         self,
-        planes: Float[Tensor, 'batch 3 channel height width'],
+        planes: Float[Tensor, 'batch 3 channel plane_size plane_size'],
         camera: Camera,
         generator: Generator | None = None,
         jitter: bool = False,

@@ -56,7 +56,7 @@ class March:
     fine_samples: int
     white_background: bool
 
-    def __call__(self, planes: Float[Tensor, 'batch 3 channel height width'], rays: Rays, mask: Mask | None) -> Seen:
+    def __call__(self, planes: Float[Tensor, 'batch 3 channel plane_size plane_size'], rays: Rays, mask: Mask | None) -> Seen:
         """Features in [-1, 1], depths and opacities; rays where `mask` is 0 need not be marched."""
         planes = rendering.folded(planes)
         # A table has no row for a point that is no number.
@@ -105,7 +105,7 @@ class March:
 
 
 def sum_of_planes(
-    planes: Float[Tensor, 'batch n channel height width'], points: Float[Tensor, 'batch points 3'], box_warp: float
+    planes: Float[Tensor, 'batch 2 channel size size'], points: Float[Tensor, 'batch points 3'], box_warp: float
 ) -> Float[Tensor, 'batch points channel']:
-    """What all planes together hold for points of the world."""
+    """What `folded` planes together hold for points of the world."""
     return rendering.sample_planes(planes, points, box_warp).sum(dim=1)

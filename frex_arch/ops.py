@@ -186,6 +186,10 @@ class EqualLinear(nn.Module):
         x = rows.view(*x.shape[:-1], -1)
         return leaky_relu_(x) if self.activate else x
 
+    def scaled(self) -> tuple[Float[Tensor, 'out_features in_features'], Float[Tensor, ' out_features']]:
+        """Weight and bias at their run-time scale, for those who join this layer to what follows it."""
+        return self.weight * self.scale, self.bias * self.lr_mul
+
 
 class EqualConv2d(nn.Module):
     """Convolution with an equalised learning rate; padding keeps the size at stride 1 unless `padding` is given."""

@@ -29,13 +29,16 @@ def texel_weights() -> tuple[Float[Tensor, '16 3'], Float[Tensor, ' 16']]:
     return slope.flatten(0, 3), start.flatten()
 
 
-def texel_rows(stride: int) -> tuple[Float[Tensor, '16 3'], Float[Tensor, ' 16']]:
-    """The dense layer from the texel before a point in x, y and z to the table's rows of each plane's four texels."""
-    slope, start = torch.zeros(2, 2, 2, 2, 3), torch.zeros(2, 2, 2, 2)
+def texel_rows(stride: int) -> tuple[Float[Tensor, '8 3'], Float[Tensor, ' 8']]:
+    """The dense layer from the texel before a point in x, y and z to the table's rows of each plane's four texels.
+
+    In float64, since these must be exact even where products in float32 may be made in bfloat16.
+    """
+    slope, start = torch.zeros(2, 2, 2, 3, dtype=torch.float64), torch.zeros(2, 2, 2, dtype=torch.float64)
     for plane, (column, row) in enumerate(AXES):
-        slope[:, plane, :, :, row], slope[:, plane, :, :, column] = stride, 1.0
-        start[:, plane] = plane * stride**2 + torch.tensor([[0, 1], [stride, stride + 1]])
-    return slope.flatten(0, 3), start.flatten()
+        slope[plane, :, :, row], slope[plane, :, :, column] = stride, 1.0
+        start[plane] = plane * stride**2 + torch.tensor([[0, 1], [stride, stride + 1]])
+    return slope.flatten(0, 2), start.flatten()
 
 
 class PlaneTable:
@@ -48,7 +51,8 @@ class PlaneTable:
         padded = planes.new_zeros(2, self.stride, self.stride, planes.shape[1])
         padded[:, BEFORE:-BEHIND, BEFORE:-BEHIND] = planes.permute(0, 2, 3, 1)
         self.texels = padded.flatten(0, 2)
-        self.weights_of, self.rows_of = texel_weights(), texel_rows(self.stride)
+        self.weights_of = [constant.to(planes) for constant in texel_weights()]
+        self.rows_of = [constant.to(planes.device) for constant in texel_rows(self.stride)]
 
     def look_up(self, points: Float[Tensor, '1 points 3']) -> Float[Tensor, '1 points channel']:
         """Bilinear look-up, the sum of both planes; zero outside."""
@@ -57,5 +61,5 @@ class PlaneTable:
         low = position.floor()
         fraction = position.sub_(low)
         along_rows, along_columns = F.linear(fraction, *self.weights_of).chunk(2, dim=1)
-        rows = F.linear(low, *self.rows_of)[:, :8].int()
+        rows = F.linear(low.double(), *self.rows_of).int()
         return F.embedding_bag(rows, self.texels, mode='sum', per_sample_weights=along_rows * along_columns)[None]

@@ -14,8 +14,16 @@ LARGEST_POWER = 127.0
 
 
 def pays_in_parts(x: Tensor) -> bool:
-    """Whether small pieces of work pay, because what they make stays in a processor's cache: without gradient, not compiled."""
-    return x.device.type == 'cpu' and not torch.is_grad_enabled() and not torch.compiler.is_compiling()
+    """Whether small pieces of work pay, because what they make stays in a processor's cache: without gradient, neither compiled nor traced.
+
+    Not in float16 either, whose range the powers of 2 would leave.
+    """
+    recorded = torch.is_grad_enabled() or torch.compiler.is_compiling() or torch.jit.is_tracing()
+    return x.device.type == 'cpu' and not recorded and torch.float16 not in (x.dtype, _autocast_dtype())
+
+
+def _autocast_dtype() -> torch.dtype | None:
+    return torch.get_autocast_dtype('cpu') if torch.is_autocast_enabled('cpu') else None
 
 
 def pointwise(
@@ -26,6 +34,6 @@ def pointwise(
 
 
 def softplus2_(x: Tensor) -> Tensor:
-    """Softplus in powers of 2: log2(1 + 2^x), in place; `LOG2_E` times the softplus of `x / LOG2_E`."""
-    # log1p would take five times as long. The plain form also for what is no number.
+    """Softplus in powers of 2: log2(1 + 2^x), which may overwrite `x`; `LOG2_E` times the softplus of `x / LOG2_E`."""
+    # log1p would take five times as long. Beyond the range, or for what is no number, the form that is safe.
     return x.exp2_().add_(1).log2_() if x.amax() < LARGEST_POWER else torch.logaddexp2(x, x.new_zeros(()))

@@ -1,7 +1,7 @@
 """3 x 3 convolution with a quarter of the multiplications, for processors: Winograd's F(4 x 4, 3 x 3) (Lavin and Gray 2016).
 
-Tiles of 6 x 6 pixels, and the weights, are evaluated as polynomials at 0, +-sqrt(1/2), +-sqrt(2) and infinity. These points, unlike
-the usual 0, +-1, +-2, keep the rounding error at that of a direct convolution.
+Tiles of 6 x 6 pixels, and the weights, are evaluated as polynomials at 0, +-sqrt(1/2), +-sqrt(2) and infinity. With these points, unlike
+the usual 0, +-1, +-2, the rounding error is that of oneDNN's direct convolution, but relative to the largest value of a tile.
 """
 
 import math
@@ -30,6 +30,7 @@ EVALUATE = torch.tensor(
         [0.0, 0.0, 1.0],
     ],
     dtype=torch.float64,
+    device='cpu',
 )
 EVALUATE_2D = torch.kron(EVALUATE, EVALUATE).float()
 
@@ -37,7 +38,7 @@ EVALUATE_2D = torch.kron(EVALUATE, EVALUATE).float()
 def pays(x: Tensor, weight: Tensor) -> bool:
     """Whether `convolve` is faster here than `conv2d`."""
     out_channels, channels, *kernel = weight.shape
-    height, width = x.shape[2:]
+    height, width = x.shape[-2:]
     return (
         pays_in_parts(x)
         and x.is_contiguous(memory_format=torch.channels_last)

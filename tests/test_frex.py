@@ -160,6 +160,12 @@ def test_cross_attention_answers_within_its_window_only():
     assert not difference[8:].any()
 
 
+@torch.no_grad()
+def test_attention_takes_no_faces_at_all():
+    nothing = torch.zeros(0, 2, 16, 4)
+    assert attention_forms.attention_of_small_windows(nothing, nothing, nothing).shape == nothing.shape
+
+
 def test_cross_attention_equals_softmax_attention_written_out():
     torch.manual_seed(0)
     attention = CrossAttention(channels_2d=4, channels_3d=4, global_size=8, heads=1).double()

@@ -25,7 +25,7 @@ def test_a_table_of_folded_planes_holds_the_mean_of_all_inside_at_the_edges_and_
 
 
 def test_a_table_finds_the_texels_of_the_largest_planes():
-    # Row numbers are counted in float32, which holds whole numbers up to 2^24.
+    # Values are float32, which holds whole numbers up to 2^24.
     plane = torch.arange(2 * 1024**2, dtype=torch.float64).view(2, 1, 1024, 1024)
     points = torch.tensor([[[511.5, 511.5, 511.5], [510.5, 511.5, 511.5], [-511.5, 511.5, -511.5]]]) / 1024
     expected = [[2**20 - 1 + 2**21 - 1], [2**20 - 2 + 2**21 - 2], [2**20 - 1024 + 2**20]]
@@ -40,6 +40,50 @@ def test_the_decoder_decodes_the_same_without_gradient(largest):
     expected = decoder(features)
     with torch.no_grad():
         torch.testing.assert_close(decoder(features), expected, atol=1e-5, rtol=1e-6, equal_nan=True)
+
+
+def test_row_numbers_are_exact_however_imprecise_float32_products_may_be():
+    assert {constant.dtype for constant in PlaneTable(torch.ones(2, 1, 8, 8), 1.0).rows_of} == {torch.float64}
+
+
+@torch.no_grad()
+def test_the_decoder_stays_within_the_range_of_half_precision():
+    torch.manual_seed(0)
+    decoder, features = Decoder(32, 32), torch.randn(2, 500, 32) * 5
+    expected, densities = decoder(features)
+    with torch.autocast('cpu', torch.float16):
+        found = decoder(features)
+    torch.testing.assert_close(found[0].float(), expected, atol=1e-2, rtol=0)
+    torch.testing.assert_close(found[1].float(), densities, atol=1e-2, rtol=1e-2)
+
+
+@torch.no_grad()
+@pytest.mark.filterwarnings('ignore:.*torch.jit.trace')
+def test_a_traced_decoder_decodes_whatever_it_is_given():
+    torch.manual_seed(0)
+    decoder, features = Decoder(5, 3), torch.randn(2, 40, 5)
+    traced = torch.jit.trace(decoder, features)
+    torch.testing.assert_close(traced(features * 1e4), decoder(features * 1e4), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize('grad', [False, True])
+def test_points_are_looked_up_in_planes_of_any_shape(grad):
+    net, planes = small_eg3d().eval(), torch.ones(1, 3, 4, 5, 7)
+    with torch.set_grad_enabled(grad):
+        features, densities = net.query(planes, torch.zeros(1, 2, 3))
+    expected, expected_densities = net.decoder(torch.ones(1, 2, 4))
+    torch.testing.assert_close(features, rendering.widened(expected))
+    torch.testing.assert_close(densities, expected_densities)
+
+
+def test_a_table_has_the_dtype_of_its_planes():
+    planes, points = torch.rand(2, 5, 8, 8), torch.rand(1, 9, 3)
+    expected = PlaneTable(planes, 1.0).look_up(points)
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert torch.equal(PlaneTable(planes, 1.0).look_up(points), expected)
+    finally:
+        torch.set_default_dtype(torch.float32)
 
 
 def heads(**options):
