@@ -3,7 +3,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench bench-gpu clean
 
 demo: $(INSTALLED)
 	$(BIN)/frex demo
@@ -13,10 +13,14 @@ test: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 bench: $(INSTALLED)
-	$(BIN)/python benchmarks/networks.py -o benchmarks/results/networks_cpu.json --onnx
-	$(BIN)/python benchmarks/networks.py -o benchmarks/results/networks_cpu_kept.json --keep_memory --compile
+	$(BIN)/python benchmarks/networks.py -o benchmarks/results/networks_cpu.json --device cpu --onnx
+	$(BIN)/python benchmarks/networks.py -o benchmarks/results/networks_cpu_kept.json --device cpu --keep_memory --compile
 	$(BIN)/python benchmarks/training.py -o benchmarks/results/training_tiny_cpu.json
 	$(BIN)/python benchmarks/scaling.py -o benchmarks/results/scaling_cpu
+
+bench-gpu: $(INSTALLED)
+	$(BIN)/python benchmarks/networks.py -o benchmarks/results/networks_gpu.json --device cuda --batch_size 16 --compile
+	$(BIN)/python benchmarks/training.py -opt options/train_frex.yml --force_yml train:bf16=true -o benchmarks/results/training_gpu.json
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -4,6 +4,8 @@ Weights are random: no time depends on them. Processes that are to agree on them
 """
 
 from collections.abc import Callable
+from contextlib import suppress
+from copy import deepcopy
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -65,27 +67,34 @@ def in_onnxruntime(frex: FREx) -> Callable[[Tensor], Tensor]:
     with TemporaryDirectory() as folder:
         path = Path(folder) / 'frex.onnx'
         with torch.inference_mode(False):
-            write_onnx(path, trace(Restoration(frex)), {}, opset=18)
+            write_onnx(path, trace(Restoration(deepcopy(frex).cpu())), {}, opset=18)
         return load_onnx(path)
 
 
 def peers(device: torch.device, batch: int) -> Contestants:
-    """Networks of the gfpgan package, where it is installed, in the forms that its users run."""
+    """Networks of the gfpgan and codeformer-pip packages, where these are installed, in the forms that their users run."""
     from frex import compat
 
     compat.install()
-    try:
+    face, found = random_face(device, batch), {}
+    with suppress(ImportError):
         from gfpgan.archs.gfpganv1_clean_arch import GFPGANv1Clean
         from gfpgan.archs.restoreformer_arch import RestoreFormer
-    except ImportError:
-        return {}
-    gfpgan = GFPGANv1Clean(out_size=512, channel_multiplier=2, fix_decoder=False, input_is_latent=True, different_w=True, sft_half=True)
-    face = random_face(device, batch)
-    return {name: _caller(net.to(device).eval(), face) for name, net in {REFERENCE: gfpgan, 'RestoreFormer': RestoreFormer()}.items()}
+
+        gfpgan = GFPGANv1Clean(out_size=512, channel_multiplier=2, fix_decoder=False, input_is_latent=True, different_w=True, sft_half=True)
+        found[REFERENCE] = _caller(gfpgan.to(device), face, return_rgb=False)
+        found['RestoreFormer'] = _caller(RestoreFormer().to(device), face)
+    with suppress(ImportError):
+        from codeformer.basicsr.archs.codeformer_arch import CodeFormer
+
+        codeformer = CodeFormer(dim_embd=512, codebook_size=1024, n_head=8, n_layers=9, connect_list=['32', '64', '128', '256'])
+        found['CodeFormer'] = _caller(codeformer.to(device), face, w=0.5, adain=True)
+    return found
 
 
-def _caller(net: nn.Module, face: Tensor) -> Callable[[], Tensor]:
-    return lambda: net(face)[0]
+def _caller(net: nn.Module, face: Tensor, **options: Any) -> Callable[[], Tensor]:
+    net = net.eval().requires_grad_(False)
+    return lambda: net(face, **options)[0]
 
 
 def parts_of_frex(device: torch.device, batch: int) -> Contestants:
@@ -110,6 +119,8 @@ def parts_of_frex(device: torch.device, batch: int) -> Contestants:
 
 def eg3d(device: torch.device, plain: bool) -> Contestants:
     """The renderer, and all from z to the rendered features, in our form or as the publication describes it."""
+    # Both forms are to agree in float32.
+    torch.backends.cudnn.allow_tf32 = False
     torch.manual_seed(0)
     net = EG3D().to(device).eval()
     z, camera = torch.randn(1, net.z_dim, device=device), frontal_camera().to(device)

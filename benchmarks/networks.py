@@ -1,10 +1,11 @@
-"""FREx at 512 x 512 beside the networks of the gfpgan package, its parts, its forms, and EG3D beside a plain re-statement of it.
+"""FREx at 512 x 512 beside GFPGAN, RestoreFormer and CodeFormer, its parts, its forms, and EG3D beside a plain re-statement of it.
 
     make bench
     python benchmarks/networks.py -o benchmarks/results/networks_cpu.json
 
 FREx runs as its tools run it, with freed memory kept; what it is compared with runs, in a process of its own, as it is, or with
---keep_memory in the same way. Peers take part where `pip install 'frex[bench]'` brought the package.
+--keep_memory in the same way. Peers take part where `pip install 'frex[bench]'` and `pip install --no-deps codeformer-pip` brought
+their packages.
 """
 
 from argparse import ArgumentParser, Namespace
@@ -43,13 +44,14 @@ def networks(device: torch.device, args: Namespace) -> dict[str, Any]:
     """Whole networks as their users run them."""
     ours = Booth(contestants.forms_of_frex, device, args.batch_size, args.compile, args.onnx, device=device, keep_memory=True)
     theirs = Booth(contestants.peers, device, args.batch_size, device=device, keep_memory=args.keep_memory)
-    if not theirs.names:
-        print("the gfpgan package is not there, so no peer takes part: pip install 'frex[bench]'")
+    if REFERENCE not in theirs.names:
+        print("the gfpgan package is not there, so FREx itself is the measure: pip install 'frex[bench]'")
     errors = check_forms(ours)
-    reference = REFERENCE if theirs.names else 'FREx'
+    reference = REFERENCE if REFERENCE in theirs.names else 'FREx'
     measured: dict[str, Any] = timing.ratios(timing.take_turns(ours.timers() | theirs.timers(), args.rounds), reference)
     for booth in (ours, theirs):
         for name in booth.names:
+            measured[name]['faces a second'] = args.batch_size / measured[name]['seconds']
             # The memory that onnxruntime has taken before is not seen.
             if 'onnx' not in name:
                 measured[name]['peak bytes'] = booth.peak_bytes(name)
@@ -97,12 +99,13 @@ def eg3d(device: torch.device, args: Namespace) -> dict[str, Any]:
 
 def show(title: str, measured: dict[str, dict[str, Any]]) -> None:
     """A table on the screen."""
-    head = ['', 'ratio', 'least', 'most', 'seconds', 'GFLOP', 'peak MiB']
+    head = ['', 'ratio', 'least', 'most', 'seconds', 'GFLOP', 'peak MiB', 'faces/s']
     rows = []
     for name, found in measured.items():
         work = f'{found["GFLOP"]:.0f}' if 'GFLOP' in found else ''
         memory = f'{found["peak bytes"] / MIB:.0f}' if found.get('peak bytes') else ''
-        rows.append([name, *(f'{found[key]:.3f}' for key in ('ratio', 'least', 'most', 'seconds')), work, memory])
+        faces = f'{found["faces a second"]:.2f}' if 'faces a second' in found else ''
+        rows.append([name, *(f'{found[key]:.3f}' for key in ('ratio', 'least', 'most', 'seconds')), work, memory, faces])
     print(title, *in_columns([head, *rows]), '', sep='\n', flush=True)
 
 

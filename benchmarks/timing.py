@@ -56,12 +56,11 @@ def ratios(times: Times, reference: str) -> dict[str, dict[str, float]]:
 
 
 def peak_bytes(run: Callable[[], Any], device: torch.device) -> int | None:
-    """Memory that a call takes beyond what is there before it; None where the system does not tell."""
+    """Memory that a call takes beyond what is there before it, on a GPU with that; None where the system does not tell."""
     if device.type == 'cuda':
-        before = torch.cuda.memory_allocated(device)
         torch.cuda.reset_peak_memory_stats(device)
         run()
-        return torch.cuda.max_memory_allocated(device) - before
+        return torch.cuda.max_memory_allocated(device)
     try:
         _give_back_freed_memory()
         # Begins the count of the largest resident size anew.
@@ -95,14 +94,16 @@ def flops(run: Callable[[], Any]) -> int:
     return counter.get_total_flops()
 
 
-def matrix_rate(device: torch.device, dtype: torch.dtype = torch.float32, size: int = 2048) -> float:
+def matrix_rate(device: torch.device, dtype: torch.dtype = torch.float32) -> float:
     """Floating-point operations a second of a large matrix product: what the machine can do."""
+    size = 8192 if device.type == 'cuda' else 2048
     matrix = torch.randn(size, size, device=device).to(dtype)
     return 2 * size**3 / min(seconds(lambda: matrix @ matrix, device) for _ in range(8))
 
 
-def bandwidth(device: torch.device, megabytes: int = 256) -> float:
+def bandwidth(device: torch.device) -> float:
     """Bytes a second, read and written, of a copy."""
+    megabytes = 4096 if device.type == 'cuda' else 256
     source = torch.zeros(megabytes << 18, device=device)
     target = torch.empty_like(source)
     return 2 * source.nbytes / min(seconds(lambda: target.copy_(source), device) for _ in range(8))

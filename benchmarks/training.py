@@ -26,6 +26,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from frex import pipeline
+from frex.allocator import keep_freed_memory
 from frex.models.frex_model import FRExModel
 from frex.options import Options, complete, read_options
 from frex.text import in_columns
@@ -73,6 +74,7 @@ class Stopwatch:
 
 def run(args: Namespace) -> None:
     """Measure, print, write."""
+    keep_freed_memory()
     with TemporaryDirectory() as folder:
         model = build(args, Path(folder))
         model.feed_data(batch(model.opt['network_g'].get('out_size', 512), args.batch_size))
@@ -110,15 +112,20 @@ def batch(size: int, count: int) -> dict[str, Tensor]:
 
 
 def measure(model: FRExModel, rounds: int) -> dict[str, Any]:
-    """Steps without R1, and the parts of one; work and bounds."""
+    """Steps without R1 and with it, and the parts of one without; work and bounds."""
+    every = model.train_options.net_d_reg_every
     step = iter(range(1, 1 << 30))
 
     def one() -> None:
-        # R1 comes every 16th: neither in the first nor in the following steps.
-        model.optimize_parameters(next(step) % model.train_options.net_d_reg_every or 1)
+        model.optimize_parameters(next(step) % every or 1)
 
+    def regularised() -> None:
+        model.optimize_parameters(every)
+
+    one()
     peak = timing.peak_bytes(one, model.device)
     whole = [timing.seconds(one, model.device) for _ in range(rounds)]
+    with_r1 = [timing.seconds(regularised, model.device) for _ in range(rounds + 1)][1:]
     parts = [measured_parts(model, one) for _ in range(rounds)]
     work = timing.flops(one)
     with Traffic() as traffic:
@@ -127,6 +134,8 @@ def measure(model: FRExModel, rounds: int) -> dict[str, Any]:
     rate, copying = timing.matrix_rate(model.device, dtype), timing.bandwidth(model.device)
     return {
         'seconds a step': statistics.median(whole),
+        'seconds a step with R1': statistics.median(with_r1),
+        'seconds a step on average': (statistics.median(whole) * (every - 1) + statistics.median(with_r1)) / every,
         'least and most': [min(whole), max(whole)],
         'parts': {name: statistics.median(part[name] for part in parts) for name in parts[0]},
         'peak bytes': peak,
@@ -165,7 +174,9 @@ def watched(model: FRExModel, watch: Stopwatch) -> Iterator[None]:
 def show(results: dict[str, Any]) -> None:
     """A table on the screen."""
     seconds = results['seconds a step']
-    rows = [['a step', f'{seconds:.3f} s', '']]
+    average = results['seconds a step on average']
+    rows = [['a step', f'{seconds:.3f} s', ''], ['  with R1', f'{results["seconds a step with R1"]:.3f} s', '']]
+    rows += [['  on average', f'{average:.3f} s', f'250k in {average * 250_000 / 3600:.0f} h']]
     rows += [[f'  {name}', f'{part:.3f} s', f'{part / seconds:.0%}'] for name, part in results['parts'].items()]
     rows += [[f'bound by {name}', f'{bound:.3f} s', f'{bound / seconds:.0%}'] for name, bound in results['bound in seconds'].items()]
     rows += [['peak memory', f'{results["peak bytes"] / MIB:.0f} MiB', '']] if results['peak bytes'] else []

@@ -41,6 +41,18 @@ def test_freed_memory_is_kept_unless_it_is_switched_off():
     assert returned < 60
 
 
+def test_a_c_library_that_refuses_so_large_a_threshold_gets_its_largest(monkeypatch):
+    asked = {}
+
+    def mallopt(parameter, value):
+        taken = parameter != allocator.M_MMAP_THRESHOLD or value <= 32 << 20
+        return int(taken and not asked.update({parameter: value}))
+
+    monkeypatch.setattr(ctypes, 'CDLL', lambda name: SimpleNamespace(gnu_get_libc_version=None, mallopt=mallopt))
+    assert allocator.keep_freed_memory()
+    assert asked == {allocator.M_TRIM_THRESHOLD: 1 << 30, allocator.M_MMAP_THRESHOLD: 32 << 20}
+
+
 def test_another_c_library_is_left_alone(monkeypatch):
     monkeypatch.setattr(ctypes, 'CDLL', lambda name: SimpleNamespace())
     assert not allocator.keep_freed_memory()

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import msgspec
 from filelock import FileLock, Timeout
 
+from frex.allocator import keep_freed_memory
 from frex.errors import FRExError, one_line
 from frex.peers.command_run import run_command
 from frex.peers.face_folder import FaceFolder
@@ -119,5 +120,6 @@ def _run_network(*arguments: Any) -> RunRecord:
 
 
 def _in_its_own_process(function: Callable[..., T], *arguments: Any) -> T:
-    with ProcessPoolExecutor(1, mp_context=get_context('spawn')) as pool:
+    # A spawned process does not have what this one's allocator was told.
+    with ProcessPoolExecutor(1, mp_context=get_context('spawn'), initializer=keep_freed_memory) as pool:
         return pool.submit(function, *arguments).result()
