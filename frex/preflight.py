@@ -15,6 +15,7 @@ from basicsr.utils.registry import ARCH_REGISTRY, LOSS_REGISTRY, METRIC_REGISTRY
 from frex.errors import FRExError, nearest
 from frex.losses.lpips_loss import TRUNKS
 from frex.metrics.registered import NETWORKS
+from frex.models.critic import critic_names
 from frex.options import Options, arguments_of
 from frex.text import in_columns
 from frex.weights.manifest import manifest
@@ -147,7 +148,8 @@ def _check_content(option: str, path: Path, opt: Options) -> None:
 def _check_networks_of(state: Path, opt: Options) -> None:
     """A state goes with the networks of its iteration, in the folder of the run."""
     ignored = opt['path'].get('ignore_resume_networks') or []
-    for network in (key for key, value in opt.items() if key.startswith('network_') and value is not None and key not in ignored):
+    critics = [f'network_d_{name}' for name in critic_names(opt)]
+    for network in (key for key in ('network_g', *critics) if key not in ignored):
         path = Path(opt['path']['models']) / f'net_{network.removeprefix("network_")}_{state.stem}.pth'
         if not path.is_file():
             raise FRExError(f'its {path} is not there')

@@ -1,9 +1,8 @@
 """The frozen identity network: ArcFace-18 as GFPGAN uses it, in its official parameter layout."""
 
 from collections.abc import Sequence
-from typing import cast
+from typing import NamedTuple, cast
 
-import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -16,8 +15,10 @@ INPUT_SIZE = 128
 
 def arcface_input(image: Float[Tensor, 'batch 3 height width']) -> Float[Tensor, 'batch 1 128 128']:
     """RGB in [-1, 1] to the grey 128 x 128 image that ArcFace takes (bilinear without antialiasing, as GFPGAN does)."""
-    grey = torch.einsum('bchw,c->bhw', image, image.new_tensor(GREY_WEIGHTS))[:, None]
-    return F.interpolate(grey, size=(INPUT_SIZE, INPUT_SIZE), mode='bilinear', align_corners=False)
+    # Resized first: it is the same, and most pixels of a large image are not looked at.
+    small = F.interpolate(image, size=(INPUT_SIZE, INPUT_SIZE), mode='bilinear', align_corners=False)
+    red, green, blue = (channel * weight for channel, weight in zip(small.split(1, dim=1), GREY_WEIGHTS, strict=True))
+    return red + green + blue
 
 
 class IRBlock(nn.Module):
@@ -47,6 +48,14 @@ class IRBlock(nn.Module):
         return self.prelu(self.residual(x))
 
 
+class ArcFaceFeatures(NamedTuple):
+    """Outputs of layer1..4, (B, 64, 64, 64) to (B, 512, 8, 8), before and after their last PReLU, and the embedding, not normalised."""
+
+    before_activation: list[Tensor]
+    after_activation: list[Tensor]
+    embedding: Float[Tensor, 'batch 512']
+
+
 class ArcFace(nn.Module):
     """ArcFace-18 without squeeze-and-excitation. Use in `eval()`: batch norm and dropout make it random in training mode."""
 
@@ -74,18 +83,17 @@ class ArcFace(nn.Module):
         first = IRBlock(in_channels, out_channels, stride)
         return nn.Sequential(first, *(IRBlock(out_channels, out_channels, 1) for _ in range(blocks - 1)))
 
-    def features(self, grey: Float[Tensor, 'batch 1 128 128'], before_activation: bool = True) -> list[Tensor]:
-        """Outputs of layer1..4, (B, 64, 64, 64) to (B, 512, 8, 8), before or after their last PReLU (FREx, Eq. 17)."""
+    def features(self, grey: Float[Tensor, 'batch 1 128 128']) -> ArcFaceFeatures:
+        """All that losses compare; input as `arcface_input` makes it."""
         x = self.maxpool(self.prelu(self.bn1(self.conv1(grey))))
-        taps = []
+        before, after = [], []
         for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
             last = cast(IRBlock, stage[-1])
-            residual = last.residual(stage[:-1](x))
-            x = last.prelu(residual)
-            taps.append(residual if before_activation else x)
-        return taps
+            before.append(last.residual(stage[:-1](x)))
+            x = last.prelu(before[-1])
+            after.append(x)
+        return ArcFaceFeatures(before, after, self.bn5(self.fc5(self.dropout(self.bn4(x)).flatten(1))))
 
     def forward(self, grey: Float[Tensor, 'batch 1 128 128']) -> Float[Tensor, 'batch 512']:
         """Embedding, not normalised; input as `arcface_input` makes it."""
-        deepest = self.features(grey, before_activation=False)[-1]
-        return self.bn5(self.fc5(self.dropout(self.bn4(deepest)).flatten(1)))
+        return self.features(grey).embedding

@@ -7,7 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from frex_arch.ops import EqualConv2d, downsample2d, resample_kernel, scaled_leaky_relu, upfirdn2d
+from frex_arch.ops import EqualConv2d, scaled_leaky_relu
+from frex_arch.resampling import LowPass
 
 
 class ScaledLeakyReLU(nn.Module):
@@ -21,20 +22,6 @@ class ScaledLeakyReLU(nn.Module):
         return scaled_leaky_relu(x, self.bias)
 
 
-class Smooth(nn.Module):
-    """Low-pass filter before a 3 x 3 convolution of stride 2 or, with `halve`, in place of a 1 x 1 convolution's stride."""
-
-    kernel: Tensor
-
-    def __init__(self, halve: bool) -> None:
-        super().__init__()
-        self.halve = halve
-        self.register_buffer('kernel', resample_kernel(), persistent=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return downsample2d(x, self.kernel) if self.halve else upfirdn2d(x, self.kernel, padding=(2, 2, 2, 2))
-
-
 class ConvLayer(nn.Sequential):
     """[resampling,] equalised convolution [, biased leaky ReLU]."""
 
@@ -46,9 +33,9 @@ class ConvLayer(nn.Sequential):
         if resample == 'up':
             layers.append(nn.Upsample(scale_factor=2, mode='bilinear', align_corners=False))
         elif resample == 'down' and kernel_size == 1:
-            layers.append(Smooth(halve=True))
+            layers.append(LowPass(in_channels, stride=2, padding=1))
         elif resample == 'down':
-            layers.append(Smooth(halve=False))
+            layers.append(LowPass(in_channels, padding=2))
             stride, padding = 2, 0
         layers.append(EqualConv2d(in_channels, out_channels, kernel_size, stride=stride, padding=padding, bias=False))
         if activate:

@@ -51,7 +51,9 @@ def intrinsics_from_fov(degrees: Float[Tensor, ' batch']) -> Float[Tensor, 'batc
 def pose(rotation: Float[Tensor, 'batch 3 3'], position: Float[Tensor, 'batch 3']) -> Float[Tensor, 'batch 4 4']:
     """Rigid camera-to-world matrix."""
     top = torch.cat([rotation, position[:, :, None]], dim=2)
-    bottom = top.new_tensor([0.0, 0.0, 0.0, 1.0]).expand(top.shape[0], 1, 4)
+    # Filled where it lies: a tensor of Python numbers would be copied to the GPU in every call.
+    bottom = torch.zeros_like(top[:, :1])
+    bottom[:, :, 3] = 1
     return torch.cat([top, bottom], dim=1)
 
 

@@ -16,7 +16,7 @@ Crop = Float[Tensor, 'batch 3']
 
 def mean_crop(like: Float[Tensor, 'batch ...']) -> Crop:
     """The crop of a frontal face, once for each sample of `like`."""
-    return like.new_tensor(MEAN_CROP).expand(like.shape[0], 3)
+    return torch.cat([like.new_full((like.shape[0], 1), number) for number in MEAN_CROP], dim=1)
 
 
 def flip_crop(crop: Crop) -> Crop:

@@ -15,9 +15,8 @@ from frex_arch.ops import (
     leaky_relu_,
     modulated_conv2d,
     normalize_second_moment,
-    resample_kernel,
-    upsample2d,
 )
+from frex_arch.resampling import Upsample, resample_kernel, upsampling_filter
 from frex_arch.stylegan2 import resolutions
 
 
@@ -75,6 +74,7 @@ class SynthesisLayer(nn.Module):
         self.weight = nn.Parameter(torch.randn(out_channels, in_channels, 3, 3))
         self.noise_strength = nn.Parameter(torch.zeros([]))
         self.bias = nn.Parameter(torch.zeros(out_channels))
+        self.low_pass = upsampling_filter(out_channels) if upsample else None
         self.register_buffer('resample_filter', resample_kernel())
         self.register_buffer('noise_const', torch.randn(size, size))
 
@@ -85,8 +85,7 @@ class SynthesisLayer(nn.Module):
         noise: Noise = 'const',
         generator: Generator | None = None,
     ) -> Float[Tensor, 'batch out_channels out_height out_width']:
-        up_kernel = self.resample_filter if self.upsample else None
-        x = modulated_conv2d(x, self.weight, self.affine(w), up_kernel=up_kernel, bias=self.bias, gain=SQRT_2)
+        x = modulated_conv2d(x, self.weight, self.affine(w), low_pass=self.low_pass, bias=self.bias, gain=SQRT_2)
         noise_image = layer_noise(self.noise_const, x.shape[0], noise, generator)
         if noise_image is not None:
             x.add_((noise_image * (self.noise_strength * SQRT_2)).to(x.dtype))
@@ -123,6 +122,7 @@ class SynthesisBlock(nn.Module):
             self.const = nn.Parameter(torch.randn(out_channels, size, size))
         self.conv1 = SynthesisLayer(out_channels, out_channels, w_dim, size, clamp=clamp)
         self.torgb = ToRGBLayer(out_channels, image_channels, w_dim, clamp)
+        self.enlarge = Upsample(image_channels)
         self.register_buffer('resample_filter', resample_kernel())
 
     def forward(
@@ -137,7 +137,7 @@ class SynthesisBlock(nn.Module):
         x = self.const.expand(ws.shape[0], -1, -1, -1) if x is None else self.conv0(x, ws[:, 0], noise, generator)
         x = self.conv1(x, ws[:, self.num_convs - 1], noise, generator)
         colours = self.torgb(x, ws[:, self.num_convs])
-        return x, colours if image is None else colours + upsample2d(image, self.resample_filter)
+        return x, colours if image is None else colours + self.enlarge(image)
 
 
 class SynthesisNetwork(nn.Module):

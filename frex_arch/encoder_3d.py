@@ -22,6 +22,8 @@ BACKBONES: dict[str, dict[str, Any]] = {
 # Latent codes 1-3 are refined from deep tokens, 4-6 from middle ones, the rest from shallow ones; code 0 has no offset.
 COARSE, MIDDLE = slice(1, 4), slice(4, 7)
 
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
 FRONTAL_ROTATION_6D = (1.0, 0.0, 0.0, 0.0, -1.0, 0.0)
 
 
@@ -33,8 +35,24 @@ class Encoding3D(NamedTuple):
     camera: Camera
 
 
+class ImageNetNormalization(nn.Module):
+    """RGB images in [-1, 1] to the range of torchvision's networks: mean 0 and deviation 1 over ImageNet in each colour."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        # Both are stated for colours in [0, 1].
+        self.register_buffer('mean', torch.tensor(IMAGENET_MEAN).view(3, 1, 1) * 2 - 1, persistent=False)
+        self.register_buffer('std', torch.tensor(IMAGENET_STD).view(3, 1, 1) * 2, persistent=False)
+
+    def forward(self, image: Float[Tensor, 'batch 3 height width']) -> Float[Tensor, 'batch 3 height width']:
+        return (image - self.mean) / self.std
+
+
 class Backbone3D(nn.Module):
-    """SwinV2 without its classifier: shallow, middle and deep tokens, at strides 8, 16 and 32."""
+    """SwinV2 without its classifier: RGB images in [-1, 1] to shallow, middle and deep tokens, at strides 8, 16 and 32."""
 
     def __init__(self, name: str) -> None:
         super().__init__()
@@ -51,10 +69,11 @@ class Backbone3D(nn.Module):
         )
         del self.swin.norm, self.swin.head
         self.channels = [config['embed_dim'] * 2**stage for stage in (1, 2, 3)]
+        self.normalize = ImageNetNormalization()
 
     def forward(self, image: Float[Tensor, 'batch 3 size size']) -> list[Float[Tensor, 'batch tokens channel']]:
         scales = []
-        x = image
+        x = self.normalize(image)
         for layer, module in enumerate(self.swin.features):
             x = module(x)
             if layer in (3, 5, 7):

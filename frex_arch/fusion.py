@@ -20,7 +20,7 @@ WINDOW = 8
 
 def embed_camera(camera: Camera) -> Float[Tensor, 'batch 225']:
     """Embed(P): the numbers themselves, and their sines and cosines at four frequencies (NeRF, Eq. 4)."""
-    angles = (camera[:, None] * camera.new_tensor(FREQUENCIES)[:, None]).flatten(1)
+    angles = torch.cat([camera * frequency for frequency in FREQUENCIES], dim=1)
     return torch.cat([camera, angles.sin(), angles.cos()], dim=1)
 
 

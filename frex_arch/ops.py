@@ -9,13 +9,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from frex_arch import winograd
+from frex_arch.resampling import LowPass, upsampling_filter
 
 Noise = Literal['const', 'random', 'none']
-Padding = tuple[int, int, int, int]
 
 # What keeps a signal's variance through a leaky ReLU.
 SQRT_2 = math.sqrt(2)
-RESAMPLE_TAPS = (1.0, 3.0, 3.0, 1.0)
 
 
 def whole_number(name: str, value: int, least: int, most: int) -> int:
@@ -32,58 +31,14 @@ def number(name: str, value: float) -> float:
     return value
 
 
-def resample_kernel() -> Float[Tensor, '4 4']:
-    """The low-pass filter of every change of resolution in StyleGAN2; sums to 1."""
-    taps = torch.tensor(RESAMPLE_TAPS)
-    return torch.outer(taps, taps) / taps.sum() ** 2
-
-
-def upfirdn2d(
-    x: Float[Tensor, 'batch channel height width'],
-    kernel: Float[Tensor, 'kh kw'],
-    up: int = 1,
-    down: int = 1,
-    padding: Padding = (0, 0, 0, 0),
-    gain: float = 1.0,
-    bias: Float[Tensor, ' channel'] | None = None,
-) -> Float[Tensor, 'batch channel out_height out_width']:
-    """Insert `up - 1` zeros after each pixel, pad (left, right, top, bottom; negative crops), convolve, keep each `down`-th."""
-    batch, channels, height, width = x.shape
-    if up > 1:
-        x = F.pad(x.reshape(batch, channels, height, 1, width, 1), (0, up - 1, 0, 0, 0, up - 1))
-        x = x.reshape(batch, channels, height * up, width * up)
-    left, right, top, bottom = padding
-    # The convolution's own padding spares a copy.
-    same = (top, left) if left == right >= 0 and top == bottom >= 0 else (0, 0)
-    if same == (0, 0):
-        x = F.pad(x, padding)
-    # conv2d correlates; a true convolution needs the flipped kernel.
-    weight = (kernel.flip(0, 1) * gain).to(x.dtype).expand(channels, 1, *kernel.shape)
-    return F.conv2d(x, weight, bias, stride=down, padding=same, groups=channels)
-
-
-def upsample2d(x: Float[Tensor, 'batch channel height width'], kernel: Float[Tensor, '4 4']) -> Tensor:
-    """Double height and width: what `upfirdn2d` does with `up=2`, without the zeros."""
-    channels = x.shape[1]
-    return F.conv_transpose2d(x, (kernel * 4).to(x.dtype).expand(channels, 1, 4, 4), stride=2, padding=1, groups=channels)
-
-
-def downsample2d(x: Tensor, kernel: Tensor) -> Tensor:
-    """Halve height and width."""
-    before, after = (kernel.shape[-1] - 1) // 2, (kernel.shape[-1] - 2) // 2
-    return upfirdn2d(x, kernel, down=2, padding=(before, after, before, after))
-
-
 def upsampling_conv2d(
     x: Float[Tensor, 'batch channel height width'],
     weight: Float[Tensor, 'out channel 3 3'],
-    kernel: Float[Tensor, 'kh kw'],
+    low_pass: LowPass,
     bias: Float[Tensor, ' out'] | None = None,
 ) -> Float[Tensor, 'batch out out_height out_width']:
-    """Convolve and double height and width."""
-    x = F.conv_transpose2d(x, weight.transpose(0, 1), stride=2)
-    before, after = kernel.shape[-1] // 2 - 1, (kernel.shape[-1] - 1) // 2
-    return upfirdn2d(x, kernel, padding=(before, after, before, after), gain=4.0, bias=bias)
+    """Convolve and double height and width; `low_pass` as `upsampling_filter` makes it."""
+    return low_pass(F.conv_transpose2d(x, weight.transpose(0, 1), stride=2), bias)
 
 
 def scaled_leaky_relu(x: Tensor, bias: Tensor | None = None, gain: float = SQRT_2, clamp: float | None = None) -> Tensor:
@@ -109,11 +64,11 @@ def modulated_conv2d(
     weight: Float[Tensor, 'out channel k k'],
     style: Float[Tensor, 'batch channel'],
     demodulate: bool = True,
-    up_kernel: Float[Tensor, 'kh kw'] | None = None,
+    low_pass: LowPass | None = None,
     bias: Float[Tensor, ' out'] | None = None,
     gain: float = 1.0,
 ) -> Float[Tensor, 'batch out out_height out_width']:
-    """Convolution whose input channels are scaled by `style` (StyleGAN2, Eqs. 1 and 3); doubles the size with `up_kernel`.
+    """Convolution whose input channels are scaled by `style` (StyleGAN2, Eqs. 1 and 3); doubles the size with a `low_pass`.
 
     `gain` is that of an activation that follows: it scales both the convolution and its `bias`.
 
@@ -123,21 +78,21 @@ def modulated_conv2d(
     """
     bias = None if bias is None else bias * gain
     if not torch.is_grad_enabled() and not torch.compiler.is_compiling() and len(x) == 1 and x.numel() > weight.numel():
-        return _convolution(x, modulated_weight(weight, style[0], demodulate, gain), bias, up_kernel)
+        return _convolution(x, modulated_weight(weight, style[0], demodulate, gain), bias, low_pass)
     if not demodulate:
-        return _convolution(x * (style * gain)[:, :, None, None].to(x.dtype), weight, bias, up_kernel)
-    x = _convolution(x * style[:, :, None, None].to(x.dtype), weight, None, up_kernel)
+        return _convolution(x * (style * gain)[:, :, None, None].to(x.dtype), weight, bias, low_pass)
+    x = _convolution(x * style[:, :, None, None].to(x.dtype), weight, None, low_pass)
     squares = weight.square()
     # `frex.device.ready` lays upsampling weights down input first.
-    squares = squares.sum(dim=(2, 3)).T if up_kernel is None else squares.transpose(0, 1).sum(dim=(2, 3))
+    squares = squares.sum(dim=(2, 3)).T if low_pass is None else squares.transpose(0, 1).sum(dim=(2, 3))
     power = style.square() @ squares
     scale = ((power + 1e-8).rsqrt() * gain)[:, :, None, None].to(x.dtype)
     return x * scale if bias is None else torch.addcmul(bias[:, None, None].to(x.dtype), x, scale)
 
 
-def _convolution(x: Tensor, weight: Tensor, bias: Tensor | None, up_kernel: Tensor | None) -> Tensor:
-    if up_kernel is not None:
-        return upsampling_conv2d(x, weight, up_kernel, bias)
+def _convolution(x: Tensor, weight: Tensor, bias: Tensor | None, low_pass: LowPass | None) -> Tensor:
+    if low_pass is not None:
+        return upsampling_conv2d(x, weight, low_pass, bias)
     return same_conv2d(x, weight, bias)
 
 
@@ -214,8 +169,6 @@ class EqualConv2d(nn.Module):
 class ModulatedConv2d(nn.Module):
     """Equalised modulated convolution with its style's affine layer, which starts at one."""
 
-    kernel: Tensor
-
     def __init__(
         self, in_channels: int, out_channels: int, kernel_size: int, style_dim: int, *, demodulate: bool = True, upsample: bool = False
     ) -> None:
@@ -225,7 +178,7 @@ class ModulatedConv2d(nn.Module):
         self.scale = 1 / math.sqrt(in_channels * kernel_size**2)
         self.weight = nn.Parameter(torch.randn(1, out_channels, in_channels, kernel_size, kernel_size))
         self.modulation = EqualLinear(style_dim, in_channels, bias_init=1.0)
-        self.register_buffer('kernel', resample_kernel(), persistent=False)
+        self.low_pass = upsampling_filter(out_channels) if upsample else None
 
     def forward(
         self,
@@ -236,4 +189,4 @@ class ModulatedConv2d(nn.Module):
     ) -> Tensor:
         # The scale of the weights, where it costs least.
         style = self.modulation(style) * self.scale
-        return modulated_conv2d(x, self.weight[0], style, self.demodulate, self.kernel if self.upsample else None, bias, gain)
+        return modulated_conv2d(x, self.weight[0], style, self.demodulate, self.low_pass, bias, gain)

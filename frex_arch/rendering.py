@@ -60,7 +60,9 @@ def folded(planes: Float[Tensor, 'batch 3 channel size size']) -> Float[Tensor, 
 
 def plane_coordinates(points: Float[Tensor, 'batch points 3']) -> Float[Tensor, 'batch 3 points 2']:
     """The two coordinates with which each plane is read; the first is the column."""
-    return torch.stack([points[:, :, list(axes)] for axes in PLANE_COORDINATES], dim=1)
+    # Columns, not lists of indices: the gradient of those adds up in a scatter.
+    axes = points.unbind(dim=2)
+    return torch.stack([torch.stack([axes[column], axes[row]], dim=2) for column, row in PLANE_COORDINATES], dim=1)
 
 
 def sample_planes(

@@ -20,10 +20,9 @@ from frex_arch.ops import (
     leaky_relu_,
     normalize_second_moment,
     number,
-    resample_kernel,
-    upsample2d,
     whole_number,
 )
+from frex_arch.resampling import Upsample
 
 
 def stylegan2_channels(channel_multiplier: float = 1, narrow: float = 1) -> dict[int, int]:
@@ -78,17 +77,15 @@ class StyleConv(nn.Module):
 class ToRGB(nn.Module):
     """The colours that one resolution adds to the image of the coarser ones."""
 
-    kernel: Tensor
-
     def __init__(self, in_channels: int, style_dim: int) -> None:
         super().__init__()
         self.modulated_conv = ModulatedConv2d(in_channels, 3, 1, style_dim, demodulate=False)
         self.bias = nn.Parameter(torch.zeros(1, 3, 1, 1))
-        self.register_buffer('kernel', resample_kernel(), persistent=False)
+        self.enlarge = Upsample(3)
 
     def forward(self, x: Tensor, style: Float[Tensor, 'batch style_dim'], image: Tensor | None) -> Float[Tensor, 'batch 3 height width']:
         colours = self.modulated_conv(x, style, self.bias.flatten())
-        return colours if image is None else colours + upsample2d(image, self.kernel)
+        return colours if image is None else colours + self.enlarge(image)
 
 
 class StyleGAN2(nn.Module):

@@ -32,7 +32,7 @@ def outputs(net, golden):
     found['embedding'] = net(golden['gray'])
     for hook in hooks:
         hook.remove()
-    features = net.features(golden['gray'], before_activation=False)
+    features = net.features(golden['gray']).after_activation
     return found | {f'layer{i}': feature for i, feature in enumerate(features, start=1)}
 
 
@@ -46,8 +46,8 @@ def test_equals_the_official_network(golden, outputs, record):
 
 
 def test_features_before_the_activation_lack_only_the_prelu(net, golden):
-    before = net.features(golden['gray'])
-    after = net.features(golden['gray'], before_activation=False)
+    before, after, embedding = net.features(golden['gray'])
+    assert torch.equal(embedding, net(golden['gray']))
     assert [tuple(feature.shape) for feature in before] == [(1, 64, 64, 64), (1, 128, 32, 32), (1, 256, 16, 16), (1, 512, 8, 8)]
     for stage, raw, activated in zip((net.layer1, net.layer2, net.layer3, net.layer4), before, after, strict=True):
         assert torch.equal(torch.where(raw > 0, raw, stage[-1].prelu.weight * raw), activated)

@@ -95,7 +95,60 @@ def test_generator_losses_are_those_of_their_formulas(model):
     torch.testing.assert_close(losses['l_g_pix'], (output.image - model.gt).abs().mean())
     torch.testing.assert_close(losses['l_g_camera'], (output.camera - frontal_camera(2)).abs().mean())
     torch.testing.assert_close(losses['l_g_dual'], 0.01 * torch.log1p(torch.exp(-dual)).mean())
-    torch.testing.assert_close(losses['l_g_multi_scale'], 0.01 * torch.log1p(torch.exp(-torch.cat([small, large], dim=1))).mean())
+    adversarial = [torch.log1p(torch.exp(-logits)).mean() for logits in (small, large)]
+    torch.testing.assert_close(losses['l_g_multi_scale'], 0.01 * (adversarial[0] + adversarial[1]))
+
+
+SCALES = [8, 16, 32, 64]
+
+
+@pytest.fixture(scope='module')
+def multi_scale(tmp_path_factory):
+    """A multi-scale critic of four sizes, its batch, and what the generator made of it, as leaves."""
+    root = tmp_path_factory.mktemp('multi_scale')
+    options = {'network_d_multi_scale': {'sizes': SCALES}, 'train': {'multi_scale_gan_opt': {'loss_weight': 0.1}}}
+    model = build(root, **options)
+    model.feed_data(batch(size=4))
+    with torch.no_grad():
+        output = model.net_g(model.lq, model.crop)
+    images = tuple(image.requires_grad_() for image in output.images_3d)
+    critic = next(critic for critic in model.critics if critic.name == 'multi_scale')
+    return critic, pipeline_batch(model), output._replace(images_3d=images)
+
+
+def softplus(x):
+    return torch.log1p(torch.exp(x))
+
+
+def test_each_scale_weighs_as_much_as_a_critic_of_its_own_for_the_generator(multi_scale):
+    """Eq. 18: 0.1 for each I_3D^i, whatever the number of scales."""
+    critic, labelled, output = multi_scale
+    gradients = torch.autograd.grad(critic.generator_loss(output, labelled), output.images_3d)
+    assert len(gradients) == len(SCALES)
+    for size, image, gradient in zip(SCALES, output.images_3d, gradients, strict=True):
+        (expected,) = torch.autograd.grad(0.1 * softplus(-critic.net[str(size)](image)).mean(), image)
+        torch.testing.assert_close(gradient, expected, rtol=1e-4, atol=1e-9)
+
+
+@pytest.mark.parametrize(('iteration', 'r1_weight'), [(1, 0), (16, 10 / 2 * 16)])
+def test_each_scale_is_trained_as_a_critic_of_its_own(multi_scale, iteration, r1_weight):
+    """softplus(-D(real)) + softplus(D(fake)), every 16 steps with R1 of gamma 10, which is not divided by the number of scales."""
+    critic, labelled, output = multi_scale
+    expected = {}
+    for size, fake in zip(SCALES, output.images_3d, strict=True):
+        own = critic.net[str(size)]
+        real = torch.nn.functional.avg_pool2d(labelled.gt, 64 // size).requires_grad_()
+        (slope,) = torch.autograd.grad(own(real).sum(), real, create_graph=True)
+        loss = softplus(-own(real)).mean() + softplus(own(fake.detach())).mean() + r1_weight * slope.square().sum(dim=(1, 2, 3)).mean()
+        expected |= dict(zip(*gradients_of(loss, own, f'{size}.'), strict=True))
+    critic.step([output], [labelled], iteration)
+    for name, parameter in critic.net.named_parameters():
+        torch.testing.assert_close(parameter.grad, expected[name], rtol=1e-3, atol=1e-5, msg=name)
+
+
+def gradients_of(loss, net, prefix):
+    names, parameters = zip(*net.named_parameters(), strict=True)
+    return [prefix + name for name in names], torch.autograd.grad(loss, parameters)
 
 
 def test_lazy_r1_is_half_gamma_times_the_interval(tmp_path, monkeypatch):

@@ -15,6 +15,9 @@ from torch import Tensor, nn
 from frex_arch import ops, rendering
 from frex_arch.eg3d import Decoder
 from frex_arch.eg3d_backbone import MappingNetwork, SynthesisBlock, SynthesisLayer, SynthesisNetwork, ToRGBLayer
+from frex_arch.resampling import LowPass, Upsample, resample_kernel, upsampling_filter
+
+Padding = tuple[int, int, int, int]
 
 GOLDEN = Golden('eg3d_ops')
 # What the other records were made of, besides those that are called `in:`.
@@ -41,17 +44,34 @@ def resize(size: int, antialias: bool) -> Tensor:
     return F.interpolate(given('resize_x'), size=(size, size), mode='bilinear', align_corners=False, antialias=antialias)
 
 
+def doubled(x: Tensor, kernel: Tensor) -> Tensor:
+    return Upsample(x.shape[1], kernel=kernel)(x)
+
+
+def halved(x: Tensor, kernel: Tensor) -> Tensor:
+    return LowPass(x.shape[1], stride=2, padding=1, kernel=kernel)(x)
+
+
+def upfirdn2d(x: Tensor, kernel: Tensor, up: int, down: int, padding: Padding, gain: float) -> Tensor:
+    """The general operation of StyleGAN2: insert zeros, pad (left, right, top, bottom), filter, keep each `down`-th."""
+    spread = x.new_zeros(*x.shape[:2], x.shape[2] * up, x.shape[3] * up)
+    spread[:, :, ::up, ::up] = x
+    return LowPass(x.shape[1], stride=down, gain=gain, kernel=kernel)(F.pad(spread, padding))
+
+
 def conv2d_layer_up() -> Tensor:
     """EG3D's Conv2dLayer that doubles the size, with clamp 1.2."""
     state = fill(GOLDEN.keys['conv2dlayer_up2'], prefix='conv2dlayer_up2.')
-    x = ops.upsampling_conv2d(given('conv2d_layer_x'), state['weight'] / math.sqrt(3 * 3 * 3), state['resample_filter'])
+    low_pass = upsampling_filter(len(state['weight']), state['resample_filter'])
+    x = ops.upsampling_conv2d(given('conv2d_layer_x'), state['weight'] / math.sqrt(3 * 3 * 3), low_pass)
     return ops.scaled_leaky_relu(x, state['bias'], clamp=1.2)
 
 
 def conv2d_layer_down() -> Tensor:
     """EG3D's linear Conv2dLayer that halves the size, without bias, with gain sqrt(1/2)."""
     state = fill(GOLDEN.keys['conv2dlayer_down2'], prefix='conv2dlayer_down2.')
-    return F.conv2d(ops.downsample2d(given('conv2d_layer_x'), state['resample_filter']), state['weight'] / math.sqrt(3)) * math.sqrt(0.5)
+    x = halved(given('conv2d_layer_x'), state['resample_filter'])
+    return F.conv2d(x, state['weight'] / math.sqrt(3)) * math.sqrt(0.5)
 
 
 def synthesis_layer(name: str, noise: str, **options) -> Tensor:
@@ -109,30 +129,30 @@ def merge(coarse: str, fine: str) -> Tensor:
     return values.gather(2, merged()[1][..., None].expand(-1, -1, -1, values.shape[-1]))
 
 
-FILTER, ASYMMETRIC = ops.resample_kernel(), GOLDEN['filter_1243']
+FILTER, ASYMMETRIC = resample_kernel(), GOLDEN['filter_1243']
 X, W3, W1, STYLES, UNIT = given('fir_x'), given('conv_w3'), given('conv_w1'), given('styles'), torch.ones(2, 3)
 
 OFFICIAL_BLOCKS: dict[str, Callable[[], Tensor]] = {
-    'filter_1331': ops.resample_kernel,
-    'upsample2d': lambda: ops.upsample2d(X, FILTER),
-    'upsample2d_1243': lambda: ops.upsample2d(X, ASYMMETRIC),
-    'downsample2d': lambda: ops.downsample2d(X, FILTER),
-    'downsample2d_1243': lambda: ops.downsample2d(X, ASYMMETRIC),
-    'filter2d_1243': lambda: ops.upfirdn2d(X, ASYMMETRIC, padding=(2, 1, 2, 1)),
-    'upfirdn2d_up3_down2_pad': lambda: ops.upfirdn2d(X, ASYMMETRIC, up=3, down=2, padding=(2, -1, 0, 3), gain=1.5),
+    'filter_1331': resample_kernel,
+    'upsample2d': lambda: doubled(X, FILTER),
+    'upsample2d_1243': lambda: doubled(X, ASYMMETRIC),
+    'downsample2d': lambda: halved(X, FILTER),
+    'downsample2d_1243': lambda: halved(X, ASYMMETRIC),
+    'filter2d_1243': lambda: upfirdn2d(X, ASYMMETRIC, 1, 1, (2, 1, 2, 1), 1.0),
+    'upfirdn2d_up3_down2_pad': lambda: upfirdn2d(X, ASYMMETRIC, 3, 2, (2, -1, 0, 3), 1.5),
     'conv_k3': lambda: ops.modulated_conv2d(X, W3, UNIT, demodulate=False),
-    'conv_k3_up2': lambda: ops.upsampling_conv2d(X, W3, ASYMMETRIC),
-    'conv_k3_up2_flip': lambda: ops.upsampling_conv2d(X, W3.flip(2, 3), ASYMMETRIC),
-    'conv_k3_down2': lambda: F.conv2d(ops.upfirdn2d(X, ASYMMETRIC, padding=(2, 2, 2, 2)), W3, stride=2),
-    'conv_k1_up2': lambda: ops.upsample2d(ops.modulated_conv2d(X, W1, UNIT, demodulate=False), ASYMMETRIC),
-    'conv_k1_down2': lambda: ops.modulated_conv2d(ops.downsample2d(X, ASYMMETRIC), W1, UNIT, demodulate=False),
+    'conv_k3_up2': lambda: ops.upsampling_conv2d(X, W3, upsampling_filter(4, ASYMMETRIC)),
+    'conv_k3_up2_flip': lambda: ops.upsampling_conv2d(X, W3.flip(2, 3), upsampling_filter(4, ASYMMETRIC)),
+    'conv_k3_down2': lambda: F.conv2d(LowPass(3, padding=2, kernel=ASYMMETRIC)(X), W3, stride=2),
+    'conv_k1_up2': lambda: doubled(ops.modulated_conv2d(X, W1, UNIT, demodulate=False), ASYMMETRIC),
+    'conv_k1_down2': lambda: ops.modulated_conv2d(halved(X, ASYMMETRIC), W1, UNIT, demodulate=False),
     'bias_act_linear': lambda: X + given('bias')[:, None, None],
     'bias_act_lrelu': lambda: ops.scaled_leaky_relu(X, given('bias')),
     'bias_act_lrelu_gain_clamp': lambda: ops.scaled_leaky_relu(X, given('bias'), gain=2.0, clamp=0.7),
     'normalize_2nd_moment': lambda: ops.normalize_second_moment(given('n2m_x')),
     'modconv': lambda: ops.modulated_conv2d(X, W3, STYLES),
-    'modconv_up2_noise': lambda: ops.modulated_conv2d(X, W3, STYLES, up_kernel=FILTER) + given('noise_up'),
-    'modconv_up2_noise_unfused': lambda: ops.modulated_conv2d(X, W3, STYLES, up_kernel=FILTER) + given('noise_up'),
+    'modconv_up2_noise': lambda: ops.modulated_conv2d(X, W3, STYLES, low_pass=upsampling_filter(4)) + given('noise_up'),
+    'modconv_up2_noise_unfused': lambda: ops.modulated_conv2d(X, W3, STYLES, low_pass=upsampling_filter(4)) + given('noise_up'),
     'modconv_k1_no_demod': lambda: ops.modulated_conv2d(X, W1, STYLES, demodulate=False),
     'fc_linear': lambda: official('fc_linear', ops.EqualLinear(6, 5))(given('fc_x')),
     'fc_lrelu_lr0.01': lambda: official('mapping.fc0', ops.EqualLinear(6, 5, lr_mul=0.01, activate=True))(given('fc_x')),
@@ -189,7 +209,7 @@ def test_equals_the_official_block(record):
     assert GOLDEN.difference(record, OFFICIAL_BLOCKS[record]()) <= LIMITS.get(record, LIMIT)
 
 
-def naive_upfirdn2d(image: np.ndarray, kernel: np.ndarray, up: int, down: int, padding: ops.Padding, gain: float) -> np.ndarray:
+def naive_upfirdn2d(image: np.ndarray, kernel: np.ndarray, up: int, down: int, padding: Padding, gain: float) -> np.ndarray:
     """The definition, tap by tap."""
     left, right, top, bottom = padding
     (rows, columns), (height, width) = kernel.shape, image.shape
@@ -212,15 +232,15 @@ def naive_upfirdn2d(image: np.ndarray, kernel: np.ndarray, up: int, down: int, p
         (2, 3, (0, 4, 5, 0), 2.0),
     ],
 )
-def test_upfirdn2d_equals_its_definition(up, down, padding, gain):
+def test_the_filter_equals_its_definition(up, down, padding, gain):
     torch.manual_seed(0)
     x, kernel = torch.randn(2, 2, 6, 5, dtype=torch.float64), torch.randn(3, 4, dtype=torch.float64)
-    result = ops.upfirdn2d(x, kernel, up, down, padding, gain).flatten(0, 1)
+    result = upfirdn2d(x, kernel, up, down, padding, gain).flatten(0, 1)
     for image, filtered in zip(x.flatten(0, 1), result, strict=True):
         np.testing.assert_allclose(filtered.numpy(), naive_upfirdn2d(image.numpy(), kernel.numpy(), up, down, padding, gain), atol=1e-12)
 
 
-@pytest.mark.parametrize(('resample', 'size'), [(ops.upsample2d, 16), (ops.downsample2d, 4)])
+@pytest.mark.parametrize(('resample', 'size'), [(doubled, 16), (halved, 4)])
 def test_a_change_of_resolution_moves_nothing(resample, size):
     # x + 2 y at pixel centres, in image widths: what is linear stays so away from the border, where zeros come in.
     def ramp(size):
@@ -228,7 +248,7 @@ def test_a_change_of_resolution_moves_nothing(resample, size):
         return (centres + 2 * centres[:, None])[None, None]
 
     inner = slice(2, -2) if size > 8 else slice(1, -1)
-    resampled = resample(ramp(8), ops.resample_kernel())
+    resampled = resample(ramp(8), resample_kernel())
     torch.testing.assert_close(resampled[..., inner, inner], ramp(size)[..., inner, inner])
 
 
@@ -244,24 +264,24 @@ def explicit_modulated_conv2d(
 
 @pytest.mark.parametrize('demodulate', [True, False])
 @pytest.mark.parametrize(
-    ('size', 'up_kernel', 'convolve'),
+    ('size', 'low_pass', 'convolve'),
     [
         (1, None, F.conv2d),
         (3, None, partial(F.conv2d, padding=1)),
-        (3, ops.resample_kernel(), partial(ops.upsampling_conv2d, kernel=ops.resample_kernel())),
+        (3, upsampling_filter(7), partial(ops.upsampling_conv2d, low_pass=upsampling_filter(7))),
     ],
 )
-def test_scaling_activations_is_scaling_weights(size, up_kernel, convolve, demodulate):
+def test_scaling_activations_is_scaling_weights(size, low_pass, convolve, demodulate):
     torch.manual_seed(0)
     x, weight, style = (torch.randn(shape, dtype=torch.float64) for shape in ((3, 4, 12, 10), (7, 4, size, size), (3, 4)))
     expected = explicit_modulated_conv2d(x, weight, style, demodulate, convolve)
-    torch.testing.assert_close(ops.modulated_conv2d(x, weight, style, demodulate, up_kernel), expected)
+    torch.testing.assert_close(ops.modulated_conv2d(x, weight, style, demodulate, low_pass), expected)
     bias = torch.randn(7, dtype=torch.float64)
     for lot in (3, 1):
         # One at a time and without gradient it is the weights that are scaled.
         with torch.no_grad():
             pairs = zip(x.split(lot), style.split(lot), strict=True)
-            activated = torch.cat([ops.modulated_conv2d(one, weight, by, demodulate, up_kernel, bias, gain=1.5) for one, by in pairs])
+            activated = torch.cat([ops.modulated_conv2d(one, weight, by, demodulate, low_pass, bias, gain=1.5) for one, by in pairs])
         torch.testing.assert_close(activated, 1.5 * (expected + bias[:, None, None]))
 
 
@@ -314,15 +334,63 @@ def test_layer_noise_is_none_or_stored_or_one_draw_per_sample():
     assert not torch.equal(draw(torch.Generator().manual_seed(2)), drawn)
 
 
-@pytest.mark.parametrize('up_kernel', [None, ops.resample_kernel().double()])
-def test_gradients_of_the_modulated_convolution(up_kernel):
+@pytest.mark.parametrize('low_pass', [None, upsampling_filter(3).double()])
+def test_gradients_of_the_modulated_convolution(low_pass):
     torch.manual_seed(0)
     inputs = [torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in ((2, 2, 3, 3), (3, 2, 3, 3), (2, 2))]
-    assert torch.autograd.gradcheck(partial(ops.modulated_conv2d, up_kernel=up_kernel), inputs, fast_mode=True)
+    assert torch.autograd.gradcheck(partial(ops.modulated_conv2d, low_pass=low_pass), inputs, fast_mode=True)
 
 
-def test_gradients_of_the_filter():
-    x = torch.randn(1, 2, 5, 4, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(
-        lambda x: ops.upfirdn2d(x, ASYMMETRIC.double(), up=2, down=3, padding=(1, 2, -1, 3)), [x], fast_mode=True
-    )
+RESAMPLERS = {
+    'low pass': lambda: LowPass(2, padding=2, kernel=ASYMMETRIC),
+    'halve': lambda: LowPass(2, stride=2, padding=1, kernel=ASYMMETRIC),
+    'halve, uneven rest': lambda: LowPass(2, stride=3, padding=1, gain=2.0, kernel=ASYMMETRIC),
+    'double': lambda: Upsample(2, kernel=ASYMMETRIC),
+}
+
+
+@pytest.mark.parametrize('resampler', RESAMPLERS)
+def test_first_and_second_gradients_of_the_filters(resampler):
+    torch.manual_seed(0)
+    layer = RESAMPLERS[resampler]().double()
+    x = torch.randn(1, 2, 7, 6, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(layer, [x])
+    # A filter is linear: only behind something that is not has it a second gradient.
+    assert torch.autograd.gradgradcheck(lambda x: layer(x.square()).square(), [x])
+
+
+@pytest.mark.parametrize('resampler', RESAMPLERS)
+def test_filters_have_the_gradients_of_a_grouped_convolution(resampler):
+    torch.manual_seed(0)
+    layer = RESAMPLERS[resampler]()
+    x = torch.randn(2, 2, 8, 8, requires_grad=True)
+    with torch.no_grad():
+        without_gradient = layer(x)
+    assert torch.equal(layer(x), without_gradient)
+    if isinstance(layer, Upsample):
+        plain = F.conv_transpose2d(x, layer.weight, stride=2, padding=1, groups=2)
+    else:
+        plain = F.conv2d(x, layer.weight, stride=layer.stride, padding=layer.padding, groups=2)
+    upstream = torch.randn_like(plain)
+    for mine, theirs in zip(*(torch.autograd.grad((out.square() * upstream).sum(), x) for out in (layer(x), plain)), strict=True):
+        torch.testing.assert_close(mine, theirs)
+
+
+@pytest.mark.parametrize('resampler', RESAMPLERS)
+def test_filters_take_the_precision_of_autocast(resampler):
+    torch.manual_seed(0)
+    layer = RESAMPLERS[resampler]()
+    # Numbers that are exact in bfloat16, so that only sums are rounded.
+    x = torch.randint(-8, 8, (1, 2, 8, 8)).float().requires_grad_()
+    with torch.autocast('cpu', torch.bfloat16):
+        made = layer(x)
+    assert made.dtype == torch.bfloat16
+    torch.testing.assert_close(made.float(), layer(x), rtol=2**-8, atol=0.02)
+    (gradient,) = torch.autograd.grad(made.float().sum(), x)
+    assert gradient.dtype == torch.float32
+    torch.testing.assert_close(gradient, torch.autograd.grad(layer(x).sum(), x)[0], rtol=2**-7, atol=0.01)
+
+
+def test_filters_are_not_in_the_state_dict():
+    assert not LowPass(3).state_dict()
+    assert not Upsample(3).state_dict()

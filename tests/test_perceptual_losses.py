@@ -10,13 +10,14 @@ from torchvision.models import alexnet, vgg16, vgg19
 
 from frex import compat
 from frex.errors import FRExError
+from frex.losses.frozen_network import feature_cache, share_networks
 from frex.losses.identity_loss import IdentityLoss
 from frex.losses.lpips_loss import LPIPSLoss
 from frex.losses.offset_norm_loss import OffsetNormLoss
 from frex.losses.perceptual_loss import VGGPerceptualLoss
 from frex.losses.structure_loss import StructureLoss
 from frex.losses.style_loss import StyleLoss, gram
-from frex.losses.vgg import LAYER_WEIGHTS, once, share_features
+from frex.losses.vgg import LAYER_WEIGHTS
 from frex.weights.manifest import WeightFile
 
 compat.install()
@@ -88,25 +89,41 @@ def test_perceptual_and_style_losses_are_basicsrs(losses, files, name):
     torch.testing.assert_close(losses[name](image, gt), expected, rtol=1e-5, atol=0)
 
 
-def test_losses_that_share_a_vgg_calculate_each_image_once_and_say_the_same(losses, files):
+# Losses that share a network, another of the same kind that does not, and where to count its calls.
+SHARING = {
+    'VGG19': (
+        lambda files: [VGGPerceptualLoss(weights=str(files / 'vgg19.pth')), StyleLoss(weights=str(files / 'vgg19.pth'))],
+        lambda files: VGGPerceptualLoss(layer_weights={'conv1_2': 1.0}, weights=str(files / 'vgg19.pth')),
+        'features.0',
+    ),
+    'ArcFace': (
+        lambda files: [IdentityLoss(weights=str(files / 'arcface.pth')), StructureLoss(weights=str(files / 'arcface.pth'))],
+        lambda files: StructureLoss(weights=None),
+        'arcface.conv1',
+    ),
+}
+
+
+@pytest.mark.parametrize('kind', SHARING)
+def test_losses_that_share_a_network_compute_each_image_once_and_give_the_same(files, kind):
+    build, build_other, first_layer = SHARING[kind]
     image, gt = faces(seed=1).requires_grad_(), faces(seed=2)
-    alone = [losses[name](image, gt) for name in ('perceptual', 'style')]
+    alone = [loss(image, gt) for loss in build(files)]
     sum(alone).backward()
     expected, image.grad = image.grad, None
-    pair = [VGGPerceptualLoss(weights=str(files / 'vgg19.pth')), StyleLoss(weights=str(files / 'vgg19.pth'))]
-    other = VGGPerceptualLoss(layer_weights={'conv1_2': 1.0}, weights=str(files / 'vgg19.pth'))
-    share_features([*pair, other])
-    assert pair[0].vgg is pair[1].vgg is not other.vgg
+    pair, other = build(files), build_other(files)
+    share_networks([*pair, other, torch.nn.L1Loss()])
+    assert pair[0].network is pair[1].network is not other.network
     calls = []
-    pair[0].vgg.features[0].register_forward_hook(lambda *_: calls.append(1))
+    pair[0].network.get_submodule(first_layer).register_forward_hook(lambda *_: calls.append(1))
     for round_ in (1, 2):
-        with once(pair):
+        with feature_cache(pair):
             terms = [loss(image, gt) for loss in pair]
         assert len(calls) == 2 * round_
     sum(terms).backward()
     torch.testing.assert_close(torch.stack(terms), torch.stack(alone))
     torch.testing.assert_close(image.grad, expected)
-    assert pair[0].vgg.known is None
+    assert pair[0].network.cache is None
 
 
 def test_gram_of_two_channels():
@@ -142,7 +159,7 @@ def test_without_a_word_lpips_takes_the_trunk_of_its_net(files, monkeypatch, man
 
 def test_identity_is_gfpgans_distance_of_grey_embeddings(losses):
     image, gt = faces(seed=1), faces(seed=2)
-    arcface = losses['identity'].arcface
+    arcface = losses['identity'].network.arcface
 
     def embed(x):
         grey = 0.2989 * x[:, 0] + 0.5870 * x[:, 1] + 0.1140 * x[:, 2]

@@ -1,9 +1,14 @@
 """The frozen ArcFace of the identity and the structure loss."""
 
+from jaxtyping import Float
+from torch import Tensor
+
 from frex.errors import FRExError
+from frex.losses.frozen_network import FrozenNetwork
 from frex.weights.network_file import build_network, read_network
 from frex.weights.places import locate
 from frex_arch import ArcFace
+from frex_arch.arcface import ArcFaceFeatures, arcface_input
 
 
 def frozen_arcface(weights: str | None) -> ArcFace:
@@ -15,3 +20,16 @@ def frozen_arcface(weights: str | None) -> ArcFace:
     if not isinstance(net, ArcFace):
         raise FRExError(f'{path}: holds the weights of {type(net).__name__}, not of ArcFace')
     return net.requires_grad_(False)
+
+
+class FrozenArcFace(FrozenNetwork):
+    """ArcFace's features and embedding of faces in colour; `weights` as for `frozen_arcface`."""
+
+    def __init__(self, weights: str | None) -> None:
+        super().__init__(('ArcFace', weights))
+        self.arcface = frozen_arcface(weights)
+        self.eval()
+
+    def compute(self, image: Float[Tensor, 'batch 3 height width']) -> ArcFaceFeatures:
+        """Of RGB images in [-1, 1]."""
+        return self.arcface.features(arcface_input(image))

@@ -4,8 +4,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from frex.losses.arcface import frozen_arcface
-from frex_arch.arcface import arcface_input
+from frex.losses.arcface import FrozenArcFace
 
 
 class IdentityLoss(nn.Module):
@@ -17,11 +16,11 @@ class IdentityLoss(nn.Module):
             raise ValueError(f"distance is 'l1' or 'cosine', not {distance!r}")
         self.loss_weight = loss_weight
         self.distance = distance
-        self.arcface = frozen_arcface(weights)
+        self.network = FrozenArcFace(weights)
 
     def forward(self, image: Float[Tensor, 'batch 3 height width'], gt: Float[Tensor, 'batch 3 height width']) -> Float[Tensor, '']:
-        """Images are RGB in [-1, 1]."""
-        embedding, target = self.arcface(arcface_input(image)), self.arcface(arcface_input(gt.detach()))
+        """Images are RGB in [-1, 1]; the gradient flows to `image`."""
+        embedding, target = self.network(image).embedding, self.network(gt).embedding.detach()
         if self.distance == 'l1':
             return self.loss_weight * F.l1_loss(embedding, target)
         return self.loss_weight * (1 - F.cosine_similarity(embedding, target)).mean()

@@ -7,8 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from frex.losses.arcface import frozen_arcface
-from frex_arch.arcface import arcface_input
+from frex.losses.arcface import FrozenArcFace
 
 
 class StructureLoss(nn.Module):
@@ -27,11 +26,15 @@ class StructureLoss(nn.Module):
         self.loss_weight = loss_weight
         self.layer_weights = layer_weights
         self.before_activation = before_activation
-        self.arcface = frozen_arcface(weights)
+        self.network = FrozenArcFace(weights)
 
     def forward(self, image: Float[Tensor, 'batch 3 height width'], gt: Float[Tensor, 'batch 3 height width']) -> Float[Tensor, '']:
         """Images are RGB in [-1, 1]; the gradient flows to `image`."""
-        features, targets = (self.arcface.features(arcface_input(x), self.before_activation) for x in (image, gt.detach()))
+        features, targets = (self._stages(x) for x in (image, gt))
         stages = zip(self.layer_weights, features, targets, strict=True)
-        terms = [weight * F.l1_loss(feature, target) for weight, feature, target in stages]
+        terms = [weight * F.l1_loss(feature, target.detach()) for weight, feature, target in stages]
         return self.loss_weight * torch.stack(terms).sum()
+
+    def _stages(self, image: Tensor) -> list[Tensor]:
+        features = self.network(image)
+        return features.before_activation if self.before_activation else features.after_activation

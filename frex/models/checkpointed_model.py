@@ -88,7 +88,7 @@ class CheckpointedModel(ValidatedModel):
         for stepper, bad_steps in zip(self._steppers(), resume_state.get('bad_steps', ()), strict=False):
             stepper.bad_steps = bad_steps
         for critic, r1 in zip(self.critics, resume_state.get('r1', ()), strict=False):
-            critic.r1 = r1
+            critic.r1 = r1.to(self.device)
         processes = resume_state.get('processes', [])
         if len(processes) != self.opt['world_size']:
             get_root_logger().warning(f'The state is of {len(processes)} processes, this run has {self.opt["world_size"]}: it draws anew.')

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from frex.losses.pyramid_loss import image_pyramid
@@ -61,7 +62,7 @@ class Critic:
         self.loss = loss
         self.options = options
         self.pool = LatentPool() if name == 'latent' else None
-        self.r1 = torch.zeros([])
+        self.r1 = torch.zeros([], device=next(net.parameters()).device)
         every = options.net_d_reg_every
         optimizer = (options.optim_d_latent if name == 'latent' else None) or options.optim_d or options.optim_g
         # Lazy R1 is one more step in `every`, for which rate and betas are corrected.
@@ -69,7 +70,7 @@ class Critic:
 
     def generator_loss(self, output: Output, batch: Batch) -> Tensor:
         """softplus(-D(fake)): what the generator pays for being told apart."""
-        return self.loss(self.net(*self.compares.fake(output, batch, self.sizes)), True, is_disc=False)
+        return self._loss(self.net(*self.compares.fake(output, batch, self.sizes)), True, is_disc=False)
 
     def step(self, outputs: Sequence[Output], batches: Sequence[Batch], current_iter: int) -> dict[str, Tensor]:
         """Train the critic on what the generator made of each part of a batch; returns its losses for the log."""
@@ -81,7 +82,11 @@ class Critic:
                 if regularize:
                     self._regularize(batch, len(batches))
         means = {key: torch.stack([log[key] for log in logs]).mean() for key in logs[0]}
-        return means | {f'l_d_{self.name}_r1': self.r1.to(means[f'l_d_{self.name}'].device)}
+        return means | {f'l_d_{self.name}_r1': self.r1}
+
+    def _loss(self, logits: Float[Tensor, 'batch scales'], target_is_real: bool, is_disc: bool) -> Float[Tensor, '']:
+        """The sum over the scales of each scale's mean (Eqs. 5, 18); BasicSR's losses average over both."""
+        return logits.shape[1] * self.loss(logits, target_is_real, is_disc=is_disc)
 
     def _compare(self, output: Output, batch: Batch, parts: int) -> dict[str, Tensor]:
         images = tuple(image.detach() for image in self.compares.fake(output, batch, self.sizes))
@@ -90,7 +95,7 @@ class Critic:
         with self.stepper.autocast():
             fake = self.net(*images)
             real = self.net(*self.compares.real(batch, self.sizes))
-            loss = self.loss(real, True, is_disc=True) + self.loss(fake, False, is_disc=True)
+            loss = self._loss(real, True, is_disc=True) + self._loss(fake, False, is_disc=True)
         self.stepper.backward(loss / parts)
         scores = {f'real_score_{self.name}': real.detach().mean(), f'fake_score_{self.name}': fake.detach().mean()}
         return {f'l_d_{self.name}': loss.detach(), **scores}
@@ -119,5 +124,6 @@ def frozen(critics: Sequence[Critic]) -> Iterator[None]:
 
 
 def critic_names(opt: dict[str, Any]) -> list[str]:
-    """The critics that an option file configures."""
-    return [name for name in COMPARISONS if opt.get(f'network_d_{name}')]
+    """The critics that an option file configures; the latent one looks at Enc_3D alone, and is left out where that is frozen."""
+    idle = {'latent'} if 'encoder_3d' in ((opt.get('train') or {}).get('frozen_parts') or ()) else set()
+    return [name for name in COMPARISONS if opt.get(f'network_d_{name}') and name not in idle]

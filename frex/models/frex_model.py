@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from basicsr.archs import build_network
 from basicsr.losses import build_loss
 from basicsr.utils import get_root_logger
@@ -20,7 +21,7 @@ from frex.models.batch import Batch
 from frex.models.checkpointed_model import CheckpointedModel
 from frex.models.critic import Critic, critic_names, frozen
 from frex.models.latents import draw_latents
-from frex.models.objective import TERMS_3D, Objective, Output, total, untouched
+from frex.models.objective import Objective, Output, total, untouched
 from frex.models.optimization import Stepper
 from frex.models.train_options import TrainOptions
 from frex.models.training_state import StopSignal, set_random_state
@@ -50,6 +51,7 @@ class FRExModel(CheckpointedModel):
         self._load_priors()
         self.net_g.train()
         self.net_g_ema = build_network(self.opt['network_g']).to(self.device).eval()
+        self._share_what_is_frozen()
         self.model_ema(0)
         path = self.opt['path']
         if path.get('resume_state'):
@@ -132,7 +134,7 @@ class FRExModel(CheckpointedModel):
         with frozen(self.critics), self.stepper.step() as parts:
             for batch in parts(batches):
                 with self.stepper.autocast():
-                    output = self.net_g(batch.lq, batch.crop, **self._also_asked())
+                    output = self.net_g(batch.lq, batch.crop, **self._extra_outputs())
                     losses.append(self.generator_losses(output, batch))
                 self.stepper.backward(total(losses[-1]) / len(batches) + untouched(output))
                 outputs.append(detached(output))
@@ -156,10 +158,9 @@ class FRExModel(CheckpointedModel):
         adversarial = {f'l_g_{critic.name}': critic.generator_loss(output, batch) for critic in self.critics}
         return self.objective(output, batch) | adversarial
 
-    def _also_asked(self) -> dict[str, bool]:
-        """FREx makes the 3D prior's own picture only where a term compares it."""
-        needed = any(getattr(self.train_options, key) for key in TERMS_3D)
-        return {'image_3d': True} if needed and isinstance(self.get_bare_model(self.net_g), FREx) else {}
+    def _extra_outputs(self) -> dict[str, bool]:
+        """FREx makes the 3D prior's own image only where a term compares it; FREx3D always does."""
+        return {'image_3d': True} if self.objective.needs_image_3d and isinstance(self.get_bare_model(self.net_g), FREx) else {}
 
     def _draw_latents(self) -> Tensor | None:
         eg3d = self.get_bare_model(self.net_g).eg3d
@@ -189,14 +190,28 @@ class FRExModel(CheckpointedModel):
 
     @torch.no_grad()
     def model_ema(self, decay: float = 0.999) -> None:
-        """Move the averaged network towards the trained one; frozen parameters and buffers are copied bit for bit."""
-        net = self.get_bare_model(self.net_g)
-        pairs = list(zip(self.net_g_ema.parameters(), net.parameters(), strict=True))
+        """Move the averaged network towards the trained one."""
+        pairs = zip(self.net_g_ema.parameters(), self.get_bare_model(self.net_g).parameters(), strict=True)
         averaged, trained = zip(*(pair for pair in pairs if pair[1].requires_grad), strict=True)
         get_ema_multi_avg_fn(decay)(averaged, trained, None)
-        frozen_pairs = (pair for pair in pairs if not pair[1].requires_grad)
-        for mine, its in (*frozen_pairs, *zip(self.net_g_ema.buffers(), net.buffers(), strict=True)):
-            mine.copy_(its)
+
+    def _share_what_is_frozen(self) -> None:
+        """Frozen parameters and all buffers are the same memory in the averaged network: not one of them is copied in a step."""
+        net = self.get_bare_model(self.net_g)
+        for mine, its in zip(self.net_g_ema.parameters(), net.parameters(), strict=True):
+            if not its.requires_grad:
+                mine.data = its.data
+        for mine, its in zip(self.net_g_ema.buffers(), net.buffers(), strict=True):
+            mine.data = its.data
+
+    @torch.no_grad()
+    def reduce_loss_dict(self, loss_dict: dict[str, Tensor]) -> dict[str, float]:
+        """Losses as numbers, on the first process their mean over all; BasicSR's fetches each on its own from the device."""
+        values = torch.stack([loss.float() for loss in loss_dict.values()])
+        if self.opt['dist']:
+            dist.reduce(values, dst=0)
+            values = values / self.opt['world_size'] if self.opt['rank'] == 0 else values
+        return dict(zip(loss_dict, values.tolist(), strict=True))
 
 
 def detached(output: Output) -> Output:

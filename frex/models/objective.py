@@ -8,45 +8,47 @@ from basicsr.losses import build_loss
 from basicsr.utils import get_root_logger
 from torch import Tensor, nn
 
-from frex.losses.vgg import once, share_features
+from frex.losses.frozen_network import feature_cache, share_networks
 from frex.models.batch import Batch
 from frex.models.train_options import TrainOptions
 from frex_arch.crop import frame_mask, mean_crop, warp_to_crop
 
 # A FRExOutput or a FREx3DOutput; the options say which of them a term is for.
 Output = Any
-Term = Callable[[nn.Module, Output, Batch], Tensor | None]
+# What a loss is called with; None where the batch has no labels for it.
+Arguments = tuple[Any, ...] | None
+Comparison = Callable[[Output, Batch], Arguments]
 
 
-def _camera(loss: nn.Module, output: Output, batch: Batch) -> Tensor | None:
-    return None if batch.camera is None else loss(output.camera, batch.camera, batch.has_camera)
+def _camera(output: Output, batch: Batch) -> Arguments:
+    return None if batch.camera is None else (output.camera, batch.camera, batch.has_camera)
 
 
-def _offsets(loss: nn.Module, output: Output, batch: Batch) -> Tensor:
-    return loss(output.offsets)
+def _offsets(output: Output, batch: Batch) -> Arguments:
+    return (output.offsets,)
 
 
-def _image(loss: nn.Module, output: Output, batch: Batch) -> Tensor:
-    return loss(output.image, batch.gt)
+def _image(output: Output, batch: Batch) -> Arguments:
+    return output.image, batch.gt
 
 
-def _image_3d(loss: nn.Module, output: Output, batch: Batch) -> Tensor:
-    return loss(output.image_3d, in_eg3d_crop(batch, output.image_3d))
+def _image_3d(output: Output, batch: Batch) -> Arguments:
+    return output.image_3d, in_eg3d_crop(batch, output.image_3d)
 
 
-def _images_3d(loss: nn.Module, output: Output, batch: Batch) -> Tensor:
-    return loss(output.images_3d, batch.gt)
+def _images_3d(output: Output, batch: Batch) -> Arguments:
+    return output.images_3d, batch.gt
 
 
 def in_eg3d_crop(batch: Batch, image_3d: Tensor) -> Tensor:
-    """`gt` as EG3D crops it. Where that reaches beyond the picture, `image_3d` itself, so that nothing is compared there."""
+    """`gt` as EG3D crops it. Where that reaches beyond the image, `image_3d` itself, so that nothing is compared there."""
     crop = mean_crop(batch.gt) if batch.crop is None else batch.crop
     size = image_3d.shape[-1]
     return torch.where(frame_mask(crop, size) > 0, warp_to_crop(batch.gt, crop, size), image_3d.detach())
 
 
 # Key of `train` in the option file -> name in the log, and what the loss compares.
-TERMS: dict[str, tuple[str, Term]] = {
+TERMS: dict[str, tuple[str, Comparison]] = {
     'pixel_3d_opt': ('l_g_pix_3d', _image_3d),
     'perceptual_3d_opt': ('l_g_percep_3d', _image_3d),
     'identity_3d_opt': ('l_g_identity_3d', _image_3d),
@@ -59,37 +61,44 @@ TERMS: dict[str, tuple[str, Term]] = {
     'pyramid_opt': ('l_g_pyramid', _images_3d),
     'camera_opt': ('l_g_camera', _camera),
 }
-# Those that compare the 3D prior's own picture, and those that need the fused one.
-TERMS_3D = [key for key, (_, term) in TERMS.items() if term is _image_3d]
-TERMS_2D = [key for key, (_, term) in TERMS.items() if term in (_image, _images_3d)]
+# Those that compare the 3D prior's own image, those that need the fused one, and those that train nothing but Enc_3D.
+TERMS_3D = [key for key, (_, compared) in TERMS.items() if compared is _image_3d]
+TERMS_2D = [key for key, (_, compared) in TERMS.items() if compared in (_image, _images_3d)]
+TERMS_OF_ENCODER_3D = [key for key, (_, compared) in TERMS.items() if compared in (_image_3d, _offsets, _camera)]
 
 
 class Objective(nn.Module):
-    """The configured terms. A term that a batch has no labels for is left out, which is said once."""
+    """The configured terms, but for those of Enc_3D where `train.frozen_parts` holds it.
+
+    A term that a batch has no labels for is left out, which is logged once.
+    """
 
     def __init__(self, options: TrainOptions) -> None:
         super().__init__()
-        self.losses = nn.ModuleDict({key: build_loss(getattr(options, key)) for key in TERMS if getattr(options, key)})
-        share_features(self.losses.values())
+        keys = [key for key in TERMS if getattr(options, key)]
+        idle = [key for key in keys if key in TERMS_OF_ENCODER_3D] if 'encoder_3d' in options.frozen_parts else []
+        if idle:
+            get_root_logger().warning(f'train.frozen_parts holds encoder_3d: {", ".join(idle)} would train nothing and are left out.')
+        self.losses = nn.ModuleDict({key: build_loss(getattr(options, key)) for key in keys if key not in idle})
+        share_networks(self.losses.values())
+        self.needs_image_3d = any(key in TERMS_3D for key in self.losses)
         self.left_out: set[str] = set()
 
     def forward(self, output: Output, batch: Batch) -> dict[str, Tensor]:
         """Weighted terms by their names in the log."""
-        with once(self.losses.values()):
-            return self._terms(output, batch)
+        with feature_cache(self.losses.values()):
+            compared = {compare: compare(output, batch) for compare in dict.fromkeys(TERMS[key][1] for key in self.losses)}
+            terms = {}
+            for key, loss in self.losses.items():
+                name, compare = TERMS[key]
+                arguments = compared[compare]
+                if arguments is None:
+                    self._log_left_out(key)
+                else:
+                    terms[name] = loss(*arguments)
+            return terms
 
-    def _terms(self, output: Output, batch: Batch) -> dict[str, Tensor]:
-        terms = {}
-        for key, loss in self.losses.items():
-            name, compute = TERMS[key]
-            value = compute(loss, output, batch)
-            if value is None:
-                self._say_left_out(key)
-            else:
-                terms[name] = value
-        return terms
-
-    def _say_left_out(self, key: str) -> None:
+    def _log_left_out(self, key: str) -> None:
         if key not in self.left_out:
             self.left_out.add(key)
             get_root_logger().warning(f'{key}: the training data has no labels for it; the term is left out.')

@@ -1,0 +1,120 @@
+"""The low-pass filter of every change of resolution in StyleGAN2, EG3D and their critics, as layers without parameters."""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+RESAMPLE_TAPS = (1.0, 3.0, 3.0, 1.0)
+
+
+def resample_kernel() -> Float[Tensor, '4 4']:
+    """The low-pass filter of every change of resolution in StyleGAN2; sums to 1."""
+    taps = torch.tensor(RESAMPLE_TAPS)
+    return torch.outer(taps, taps) / taps.sum() ** 2
+
+
+class _Filter(torch.autograd.Function):
+    """Depthwise convolution with constant weights, whose gradient is its transpose.
+
+    Left to itself, autograd would differentiate a grouped convolution twice by looping over the channels (R1 does so).
+    """
+
+    @staticmethod
+    def forward(x: Tensor, weight: Tensor, stride: int, padding: int) -> Tensor:
+        return F.conv2d(x, weight, stride=stride, padding=padding, groups=len(weight))
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, int, int], output: Tensor) -> None:
+        x, weight, ctx.stride, ctx.padding = inputs
+        ctx.size = x.shape[2:]
+        ctx.save_for_backward(weight)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
+        (weight,) = ctx.saved_tensors
+        extra = [n - ((m - 1) * ctx.stride - 2 * ctx.padding + weight.shape[-1]) for n, m in zip(ctx.size, gradient.shape[2:], strict=True)]
+        return _TransposedFilter.apply(gradient, weight, ctx.stride, ctx.padding, extra), None, None, None
+
+
+class _TransposedFilter(torch.autograd.Function):
+    """The transpose of `_Filter`, whose gradient is that filter; `extra` rows and columns are what the stride left over."""
+
+    @staticmethod
+    def forward(x: Tensor, weight: Tensor, stride: int, padding: int, extra: list[int]) -> Tensor:
+        return F.conv_transpose2d(x, weight, stride=stride, padding=padding, output_padding=extra, groups=len(weight))
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, int, int, list[int]], output: Tensor) -> None:
+        _, weight, ctx.stride, ctx.padding, _ = inputs
+        ctx.save_for_backward(weight)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None, None]:
+        (weight,) = ctx.saved_tensors
+        return _Filter.apply(gradient, weight, ctx.stride, ctx.padding), None, None, None, None
+
+
+class Resample(nn.Module):
+    """What low-pass filter and transposed filter share: the weights, one copy per channel, in float32 and in bfloat16.
+
+    They are prepared once, are exact in both precisions, and are not part of the state dict.
+    """
+
+    weight: Tensor
+    weight_bf16: Tensor
+
+    def __init__(self, channels: int, kernel: Float[Tensor, 'kh kw']) -> None:
+        super().__init__()
+        weight = kernel.expand(channels, 1, *kernel.shape).contiguous()
+        self.register_buffer('weight', weight, persistent=False)
+        self.register_buffer('weight_bf16', weight.to(torch.bfloat16), persistent=False)
+
+    def _cast(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """`x` and the weights in the precision in which this place computes convolutions."""
+        device = x.device.type
+        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
+        return x.to(dtype), self.weight_bf16 if dtype == torch.bfloat16 else self.weight.to(dtype)
+
+
+class LowPass(Resample):
+    """Low-pass filter of a feature (batch, channels, height, width), which keeps each `stride`-th row and column.
+
+    `kernel` (StyleGAN2's by default) is convolved, not correlated, and multiplied by `gain`.
+    """
+
+    def __init__(
+        self, channels: int, *, stride: int = 1, padding: int = 0, gain: float = 1.0, kernel: Float[Tensor, 'kh kw'] | None = None
+    ) -> None:
+        kernel = resample_kernel() if kernel is None else kernel
+        # conv2d correlates; a true convolution needs the flipped kernel.
+        super().__init__(channels, kernel.flip(0, 1) * gain)
+        self.stride = stride
+        self.padding = padding
+
+    def forward(self, x: Float[Tensor, 'batch channel height width'], bias: Float[Tensor, ' channel'] | None = None) -> Tensor:
+        x, weight = self._cast(x)
+        if torch.is_grad_enabled() and x.requires_grad:
+            x = _Filter.apply(x, weight, self.stride, self.padding)
+            return x if bias is None else x + bias[:, None, None]
+        return F.conv2d(x, weight, bias, stride=self.stride, padding=self.padding, groups=len(weight))
+
+
+class Upsample(Resample):
+    """Doubles height and width of a feature (batch, channels, height, width) and filters it with `kernel` (StyleGAN2's by default)."""
+
+    def __init__(self, channels: int, *, kernel: Float[Tensor, '4 4'] | None = None) -> None:
+        super().__init__(channels, (resample_kernel() if kernel is None else kernel) * 4)
+
+    def forward(self, x: Float[Tensor, 'batch channel height width']) -> Float[Tensor, 'batch channel out_height out_width']:
+        x, weight = self._cast(x)
+        if torch.is_grad_enabled() and x.requires_grad:
+            return _TransposedFilter.apply(x, weight, 2, 1, [0, 0])
+        return F.conv_transpose2d(x, weight, stride=2, padding=1, groups=len(weight))
+
+
+def upsampling_filter(channels: int, kernel: Float[Tensor, '4 4'] | None = None) -> LowPass:
+    """The filter that follows a transposed convolution of stride 2."""
+    return LowPass(channels, padding=1, gain=4.0, kernel=kernel)
