@@ -7,19 +7,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from frex_arch.ops import EqualConv2d, scaled_leaky_relu
+from frex_arch.ops import SQRT_2, EqualConv2d, leaky_relu_
 from frex_arch.resampling import LowPass
 
 
-class ScaledLeakyReLU(nn.Module):
-    """Bias and leaky ReLU."""
+class ActivationBias(nn.Module):
+    """The bias of a convolution, where BasicSR keeps it: in the activation that follows."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.bias = nn.Parameter(torch.zeros(channels))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return scaled_leaky_relu(x, self.bias)
 
 
 class ConvLayer(nn.Sequential):
@@ -39,8 +36,21 @@ class ConvLayer(nn.Sequential):
             stride, padding = 2, 0
         layers.append(EqualConv2d(in_channels, out_channels, kernel_size, stride=stride, padding=padding, bias=False))
         if activate:
-            layers.append(ScaledLeakyReLU(out_channels))
+            layers.append(ActivationBias(out_channels))
         super().__init__(*layers)
+
+    def forward(self, x: Float[Tensor, 'batch in_channels height width'], gain: float = 1.0) -> Float[Tensor, 'batch out_channels ...']:
+        """The result is multiplied by `gain`, which must be above 0."""
+        bias = None
+        for layer in self:
+            if isinstance(layer, EqualConv2d):
+                conv = layer
+            elif isinstance(layer, ActivationBias):
+                bias = layer.bias
+            else:
+                x = layer(x)
+        # A leaky ReLU of twice as much is twice as much, so that the convolution can have all gains.
+        return conv(x, gain=gain) if bias is None else leaky_relu_(conv(x, bias, gain * SQRT_2))
 
 
 class ResBlock(nn.Module):
@@ -53,5 +63,6 @@ class ResBlock(nn.Module):
         self.skip = ConvLayer(in_channels, out_channels, 1, resample=resample, activate=False)
 
     def forward(self, x: Float[Tensor, 'batch in_channels height width']) -> Float[Tensor, 'batch out_channels ...']:
-        # In place: nothing else looks at what a convolution without activation makes.
-        return self.skip(x).add_(self.conv2(self.conv1(x))).div_(math.sqrt(2))
+        # A sum of two with the variance of one. In place: nothing else looks at what a convolution without activation makes.
+        gain = math.sqrt(0.5)
+        return self.skip(x, gain).add_(self.conv2(self.conv1(x), gain))

@@ -36,9 +36,10 @@ class StyleGAN2Discriminator(nn.Module):
             EqualLinear(channels[4], 1),
         )
 
-    def forward(self, image: Float[Tensor, 'batch channel size size']) -> Float[Tensor, 'batch 1']:
-        """Logits; positive means real."""
-        x = self.final_conv(append_deviation(self.conv_body(image)))
+    def forward(self, image: Float[Tensor, 'batch channel size size'], joined: int = 1) -> Float[Tensor, 'batch 1']:
+        """Logits; positive means real. `image` may be that many batches, `joined`: deviations are those of each."""
+        batches = self.conv_body(image).chunk(joined)
+        x = self.final_conv(torch.cat([append_deviation(batch) for batch in batches]))
         return self.final_linear(x.flatten(1))
 
 
@@ -57,9 +58,9 @@ class MultiScaleDiscriminator(nn.ModuleDict):
         super().__init__(critics)
         self.sizes = tuple(sizes)
 
-    def forward(self, *images: Float[Tensor, 'batch 3 _ _']) -> Float[Tensor, 'batch scales']:
-        """Logits of the images, which come in the order of `sizes`."""
-        return torch.cat([self[str(size)](image) for size, image in zip(self.sizes, images, strict=True)], dim=1)
+    def forward(self, *images: Float[Tensor, 'batch 3 _ _'], joined: int = 1) -> Float[Tensor, 'batch scales']:
+        """Logits of the images, which come in the order of `sizes`; `joined` as for `StyleGAN2Discriminator`."""
+        return torch.cat([self[str(size)](image, joined) for size, image in zip(self.sizes, images, strict=True)], dim=1)
 
 
 class LatentDiscriminator(nn.Module):
@@ -70,6 +71,6 @@ class LatentDiscriminator(nn.Module):
         hidden = [EqualLinear(w_dim, w_dim, activate=True) for _ in range(num_layers - 1)]
         self.layers = nn.Sequential(*hidden, EqualLinear(w_dim, 1))
 
-    def forward(self, w: Float[Tensor, 'batch w']) -> Float[Tensor, 'batch 1']:
-        """Logits; positive means drawn by the mapping network."""
+    def forward(self, w: Float[Tensor, 'batch w'], joined: int = 1) -> Float[Tensor, 'batch 1']:
+        """Logits; positive means drawn by the mapping network. Codes are looked at one by one, however many batches are `joined`."""
         return self.layers(w)

@@ -17,9 +17,9 @@ from frex_arch import rendering
 from frex_arch.camera import Camera, unpack_camera
 from frex_arch.eg3d_backbone import Backbone, SynthesisBlock
 from frex_arch.marching import March, Mask, Rays
-from frex_arch.ops import EqualLinear, Noise, number, whole_number
-from frex_arch.processor import LOG2_E, pays_in_parts, pointwise, softplus2_
+from frex_arch.ops import Noise, number, whole_number
 from frex_arch.stylegan2 import resolutions
+from frex_arch.triplane_decoder import TriPlaneDecoder
 
 # The official super-resolution runs in half precision, where activations are kept within +-256.
 SUPERRESOLUTION_CLAMP = 256.0
@@ -44,32 +44,6 @@ class EG3DOutput(NamedTuple):
     image_raw: Float[Tensor, 'batch 3 size size']
     feature_image: Float[Tensor, 'batch channel size size']
     depth: Float[Tensor, 'batch 1 size size']
-
-
-class Decoder(nn.Module):
-    """Mean feature of the planes at a point to its density and the features that are rendered. The viewing direction is not used."""
-
-    def __init__(self, channels: int, feature_channels: int, hidden: int = 64) -> None:
-        super().__init__()
-        self.net = nn.Sequential(EqualLinear(channels, hidden), nn.Softplus(), EqualLinear(hidden, 1 + feature_channels))
-
-    def forward(
-        self, features: Float[Tensor, 'batch points channel']
-    ) -> tuple[Float[Tensor, 'batch points feature'], Float[Tensor, 'batch points']]:
-        """Features in [0, 1], not yet `widened`, and raw densities."""
-        if pays_in_parts(features):
-            return self._in_place(features)
-        decoded = self.net(features)
-        return torch.sigmoid(decoded[..., 1:]), decoded[..., 0]
-
-    def _in_place(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """The same, with as few passes over memory as can be, and powers of 2."""
-        first, last = (layer for layer in self.net if isinstance(layer, EqualLinear))
-        weight, bias = first.scaled()
-        hidden = softplus2_(pointwise(features, weight * LOG2_E, bias * LOG2_E))
-        weight, bias = last.scaled()
-        weight = weight / LOG2_E
-        return pointwise(hidden, weight[1:], bias[1:]).sigmoid_(), hidden @ weight[0] + bias[0]
 
 
 class SuperResolution(nn.Module):
@@ -148,7 +122,7 @@ class EG3D(nn.Module):
         self.w_dim = w_dim
         self.backbone = Backbone(z_dim, w_dim, plane_size, 3 * plane_channels, channel_base, channel_max)
         self.superresolution = SuperResolution(feature_channels, w_dim, out_size, superresolution_channels)
-        self.decoder = Decoder(plane_channels, feature_channels)
+        self.decoder = TriPlaneDecoder(plane_channels, feature_channels)
         self.num_ws = self.backbone.synthesis.num_ws
 
     @property

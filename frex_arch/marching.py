@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -17,7 +16,8 @@ from frex_arch.rendering import Depths
 # Rays at a time on a processor: of 256, 512, 1024 and 2048 about the fastest.
 PART = 1024
 
-Look = Callable[[Float[Tensor, 'batch points 3']], Float[Tensor, 'batch points channel']]
+# Points to features in [0, 1] and raw densities, (batch, points, n) and (batch, points).
+Query = Callable[[Float[Tensor, 'batch points 3']], tuple[Tensor, Tensor]]
 Mask = Float[Tensor, 'batch 1 size size']
 # Features, depths and opacities, (batch, rays, 1 to n channels).
 Seen = tuple[Tensor, Tensor, Tensor]
@@ -49,7 +49,7 @@ class Rays(NamedTuple):
 
 @dataclass(frozen=True)
 class March:
-    """What rays collect. `decoder` makes features in [0, 1] and raw densities of the planes' mean feature at a point."""
+    """What rays collect. `decoder` is a `TriPlaneDecoder`."""
 
     decoder: Callable[[Tensor], tuple[Tensor, Tensor]]
     box_warp: float
@@ -65,28 +65,32 @@ class March:
             limits = torch.stack(rays.coarse.aminmax())
             heads = [self._head(*head, limits) for head in zip(planes, rays.split(1, dim=0), masks, strict=True)]
             return tuple(torch.cat(seen) for seen in zip(*heads, strict=True))  # type: ignore[return-value]
-        return self._march(partial(sum_of_planes, planes, box_warp=self.box_warp), rays, rays.coarse)
+        return self._march(lambda points: self.decoder(rendering.sample_planes(planes, points, self.box_warp)), rays, rays.coarse)
 
     def _head(self, planes: Tensor, rays: Rays, mask: Tensor | None, limits: Tensor) -> list[Tensor]:
         """One head, some rays at a time."""
-        look = PlaneTable(planes, self.box_warp).look_up
+        table = PlaneTable(planes, self.box_warp)
+
+        def query(points: Tensor) -> tuple[Tensor, Tensor]:
+            return self.decoder(table.look_up(points))
+
         if mask is None:
-            return self._parts(look, rays, limits)
+            return self._parts(query, rays, limits)
         # One ray at least: no rays at all would not be a batch.
         index = mask.flatten().nonzero()[:, 0] if mask.any() else torch.tensor([0])
-        found = self._parts(look, rays.chosen(index), limits)
+        found = self._parts(query, rays.chosen(index), limits)
         return [seen.new_zeros(1, mask.numel(), seen.shape[2]).index_copy(1, index, seen) for seen in found]
 
-    def _parts(self, look: Look, rays: Rays, limits: Tensor) -> list[Tensor]:
-        parts = [self._march(look, part, limits) for part in rays.split(PART, dim=1)]
+    def _parts(self, query: Query, rays: Rays, limits: Tensor) -> list[Tensor]:
+        parts = [self._march(query, part, limits) for part in rays.split(PART, dim=1)]
         return [torch.cat(seen, dim=1) for seen in zip(*parts, strict=True)]
 
-    def _march(self, look: Look, rays: Rays, limits: Tensor) -> Seen:
+    def _march(self, query: Query, rays: Rays, limits: Tensor) -> Seen:
         """`limits` hold the least and the largest depth of all rays."""
-        features, densities = self._query(look, rays, rays.coarse)
+        features, densities = _along(query, rays, rays.coarse)
         weights = rendering.interval_weights(densities, rays.coarse)
         fine = rendering.importance_depths(rays.coarse, weights, self.fine_samples, u=rays.u)
-        fine_features, fine_densities = self._query(look, rays, fine)
+        fine_features, fine_densities = _along(query, rays, fine)
 
         depths, order = rendering.merge_depths(rays.coarse, fine)
         densities = torch.cat([densities, fine_densities], dim=2).gather(2, order)
@@ -99,13 +103,7 @@ class March:
         feature = rendering.to_colours(rendering.widened(total, opacity), opacity, self.white_background)
         return feature, rendering.expected_depth(weights, depths, limits)[..., None], opacity
 
-    def _query(self, look: Look, rays: Rays, depths: Depths) -> tuple[Float[Tensor, 'batch rays samples feature'], Depths]:
-        features, densities = self.decoder(look(rays.points(depths)))
-        return features.unflatten(1, depths.shape[1:]), densities.unflatten(1, depths.shape[1:])
 
-
-def sum_of_planes(
-    planes: Float[Tensor, 'batch 2 channel size size'], points: Float[Tensor, 'batch points 3'], box_warp: float
-) -> Float[Tensor, 'batch points channel']:
-    """What `folded` planes together hold for points of the world."""
-    return rendering.sample_planes(planes, points, box_warp).sum(dim=1)
+def _along(query: Query, rays: Rays, depths: Depths) -> tuple[Float[Tensor, 'batch rays samples feature'], Depths]:
+    features, densities = query(rays.points(depths))
+    return features.unflatten(1, depths.shape[1:]), densities.unflatten(1, depths.shape[1:])

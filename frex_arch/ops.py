@@ -1,7 +1,8 @@
 """Building blocks that StyleGAN2 and EG3D share, in plain PyTorch: no compiler and no CUDA extension is needed."""
 
 import math
-from typing import Literal
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -41,11 +42,10 @@ def upsampling_conv2d(
     return low_pass(F.conv_transpose2d(x, weight.transpose(0, 1), stride=2), bias)
 
 
-def scaled_leaky_relu(x: Tensor, bias: Tensor | None = None, gain: float = SQRT_2, clamp: float | None = None) -> Tensor:
-    """Leaky ReLU of slope 0.2 that keeps the signal's variance; `bias` has one value per channel (axis 1)."""
-    # The gain commutes with the leaky ReLU, which can then work in place: two passes over memory instead of three.
-    x = x * gain if bias is None else torch.add((bias * gain).to(x.dtype).view(1, -1, *[1] * (x.ndim - 2)), x, alpha=gain)
-    return leaky_relu_(x, clamp)
+def in_float32(x: Tensor) -> AbstractContextManager[Any]:
+    """Within, autocast lowers no precision on the device of `x`."""
+    device = x.device.type
+    return torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else nullcontext()
 
 
 def leaky_relu_(x: Tensor, clamp: float | None = None) -> Tensor:
@@ -124,7 +124,10 @@ def layer_noise(stored: Tensor, batch: int, noise: Noise, generator: torch.Gener
 
 
 class EqualLinear(nn.Module):
-    """Dense layer with an equalised learning rate: parameters are stored divided by their run-time scale."""
+    """Dense layer with an equalised learning rate: parameters are stored divided by their run-time scale.
+
+    Never in the lower precision of autocast: codes and styles are small, and all of an image depends on them.
+    """
 
     def __init__(self, in_features: int, out_features: int, *, bias_init: float = 0.0, lr_mul: float = 1.0, activate: bool = False) -> None:
         super().__init__()
@@ -137,7 +140,9 @@ class EqualLinear(nn.Module):
     def forward(self, x: Float[Tensor, '*batch in_features']) -> Float[Tensor, '*batch out_features']:
         # One matrix product: no scaled copy of the weights is made.
         gain = SQRT_2 if self.activate else 1.0
-        rows = torch.addmm(self.bias, x.reshape(-1, x.shape[-1]), self.weight.T, beta=self.lr_mul * gain, alpha=self.scale * gain)
+        with in_float32(x):
+            rows = x.reshape(-1, x.shape[-1]).to(self.weight.dtype)
+            rows = torch.addmm(self.bias, rows, self.weight.T, beta=self.lr_mul * gain, alpha=self.scale * gain)
         x = rows.view(*x.shape[:-1], -1)
         return leaky_relu_(x) if self.activate else x
 
@@ -159,11 +164,17 @@ class EqualConv2d(nn.Module):
         self.weight = nn.Parameter(torch.randn(out_channels, in_channels, kernel_size, kernel_size))
         self.bias = nn.Parameter(torch.zeros(out_channels)) if bias else None
 
-    def forward(self, x: Float[Tensor, 'batch in_channels height width']) -> Float[Tensor, 'batch out_channels ...']:
-        weight = self.weight * self.scale
+    def forward(
+        self, x: Float[Tensor, 'batch in_channels height width'], bias: Float[Tensor, ' out_channels'] | None = None, gain: float = 1.0
+    ) -> Float[Tensor, 'batch out_channels ...']:
+        """Convolve, add the layer's own bias or the given one, and multiply by `gain`."""
+        # The gain is that of the weights and of the bias: no pass over the result.
+        weight = self.weight * (self.scale * gain)
+        bias = self.bias if bias is None else bias
+        bias = bias if bias is None or gain == 1 else bias * gain
         if self.stride == 1 and 2 * self.padding + 1 == weight.shape[-1]:
-            return same_conv2d(x, weight, self.bias)
-        return F.conv2d(x, weight, self.bias, stride=self.stride, padding=self.padding)
+            return same_conv2d(x, weight, bias)
+        return F.conv2d(x, weight, bias, stride=self.stride, padding=self.padding)
 
 
 class ModulatedConv2d(nn.Module):
@@ -189,4 +200,4 @@ class ModulatedConv2d(nn.Module):
     ) -> Tensor:
         # The scale of the weights, where it costs least.
         style = self.modulation(style) * self.scale
-        return modulated_conv2d(x, self.weight[0], style, self.demodulate, self.low_pass, bias, gain)
+        return modulated_conv2d(x, self.weight.squeeze(0), style, self.demodulate, self.low_pass, bias, gain)

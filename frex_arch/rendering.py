@@ -58,11 +58,11 @@ def folded(planes: Float[Tensor, 'batch 3 channel size size']) -> Float[Tensor, 
     return torch.stack([xy, xz + zx.transpose(2, 3)], dim=1)
 
 
-def plane_coordinates(points: Float[Tensor, 'batch points 3']) -> Float[Tensor, 'batch 3 points 2']:
-    """The two coordinates with which each plane is read; the first is the column."""
+def plane_coordinates(points: Float[Tensor, 'batch points 3'], planes: int = 3) -> Float[Tensor, 'batch {planes} points 2']:
+    """The two coordinates with which each of the first `planes` planes is read; the first is the column."""
     # Columns, not lists of indices: the gradient of those adds up in a scatter.
     axes = points.unbind(dim=2)
-    return torch.stack([torch.stack([axes[column], axes[row]], dim=2) for column, row in PLANE_COORDINATES], dim=1)
+    return torch.stack([torch.stack([axes[column], axes[row]], dim=2) for column, row in PLANE_COORDINATES[:planes]], dim=1)
 
 
 def sample_planes(
@@ -70,9 +70,9 @@ def sample_planes(
 ) -> Float[Tensor, 'batch n points channel']:
     """Bilinear look-up of points in a cube of side `box_warp` in each plane, three or two `folded` ones; zero outside."""
     count = planes.shape[1]
-    grid = plane_coordinates(points)[:, :count].flatten(0, 1)[:, None] * (2 / box_warp)
+    grid = plane_coordinates(points, count).flatten(0, 1)[:, None] * (2 / box_warp)
     features = F.grid_sample(planes.flatten(0, 1), grid.to(planes.dtype), mode='bilinear', padding_mode='zeros', align_corners=False)
-    return features[:, :, 0].unflatten(0, (-1, count)).transpose(2, 3)
+    return features.squeeze(2).unflatten(0, (-1, count)).transpose(2, 3)
 
 
 def stratified_depths(
@@ -117,7 +117,7 @@ def widened(features: Tensor, weight: Tensor | float = 1.0) -> Tensor:
 
 def ray_sum(values: Float[Tensor, 'batch rays samples channel'], weights: Depths) -> Float[Tensor, 'batch rays channel']:
     """Weighted sum along each ray; `weights` of samples, in the order of `values`."""
-    return torch.einsum('brsc,brs->brc', values, weights.to(values.dtype))
+    return (weights.to(values.dtype)[:, :, None] @ values).squeeze(2)
 
 
 def to_colours(

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Generator, Tensor, nn
 
-from frex_arch.blocks import ScaledLeakyReLU
+from frex_arch.blocks import ActivationBias
 from frex_arch.ops import (
     SQRT_2,
     EqualLinear,
@@ -65,7 +65,7 @@ class StyleConv(nn.Module):
         super().__init__()
         self.modulated_conv = ModulatedConv2d(in_channels, out_channels, 3, style_dim, upsample=upsample)
         self.weight = nn.Parameter(torch.zeros(1))
-        self.activate = ScaledLeakyReLU(out_channels)
+        self.activate = ActivationBias(out_channels)
 
     def forward(self, x: Tensor, style: Float[Tensor, 'batch style_dim'], noise: Tensor | None) -> Tensor:
         x = self.modulated_conv(x, style, self.activate.bias, SQRT_2)

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from golden import Golden, fill, load_official
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from frex_arch.blocks import ConvLayer, ResBlock
 from frex_arch.discriminators import (
@@ -74,6 +75,39 @@ def test_deviation_within_each_group_equals_numpys(batch, groups):
     for group in groups:
         deviation = np.sqrt(np.var(x[group], axis=0) + 1e-8).mean()
         np.testing.assert_allclose(joined[group, 3], np.full((len(group), 4, 5), deviation))
+
+
+@torch.no_grad()
+def test_joined_batches_have_the_logits_of_each():
+    torch.manual_seed(0)
+    one, other = torch.randn(2, 4, 3, 16, 16)
+    critic = MultiScaleDiscriminator(sizes=[16, 8], narrow=0.05)
+    small = [F.avg_pool2d(images, 2) for images in (one, other)]
+    expected = torch.cat([critic(one, small[0]), critic(other, small[1])])
+    torch.testing.assert_close(critic(torch.cat([one, other]), torch.cat(small), joined=2), expected)
+    assert not torch.allclose(critic(torch.cat([one, other]), torch.cat(small)), expected)
+
+
+class Operations(TorchDispatchMode):
+    """Counts the operations that are no views."""
+
+    count = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.count += not func.is_view
+        return func(*args, **(kwargs or {}))
+
+
+def test_r1_takes_no_more_operations_of_wider_critics():
+    """The double backward of a grouped convolution would loop over its channels."""
+    counts = []
+    for narrow in (0.05, 0.25):
+        critic, image = StyleGAN2Discriminator(out_size=16, narrow=narrow), torch.randn(2, 3, 16, 16, requires_grad=True)
+        with Operations() as operations:
+            (slope,) = torch.autograd.grad(critic(image).sum(), image, create_graph=True)
+            slope.square().sum().backward()
+        counts.append(operations.count)
+    assert counts[0] == counts[1] < 400
 
 
 @pytest.mark.parametrize(('resample', 'size'), [('down', 4), ('up', 16)])

@@ -12,9 +12,10 @@ from torch import Tensor
 from frex.device import ready
 from frex_arch import rendering
 from frex_arch.camera import ffhq_intrinsics, frontal_camera, look_at, pack_camera, unpack_camera
-from frex_arch.eg3d import EG3D, Decoder
+from frex_arch.eg3d import EG3D
 from frex_arch.eg3d_backbone import MappingNetwork, SynthesisNetwork
 from frex_arch.rendering import pixel_rays, sample_planes
+from frex_arch.triplane_decoder import TriPlaneDecoder
 
 TINY_BACKBONE = {'z_dim': 32, 'channel_base': 1024, 'channel_max': 32}
 OPTIONS = {'eg3d_tiny': {**TINY_BACKBONE, 'depth_samples': 12, 'importance_samples': 12, 'render_size': 32}, 'eg3d_full': {}}
@@ -276,7 +277,7 @@ def test_a_mapping_conditioned_on_the_camera_asks_for_one():
 
 
 def test_the_decoder_by_hand():
-    decoder = Decoder(channels=2, feature_channels=1, hidden=1)
+    decoder = TriPlaneDecoder(channels=2, feature_channels=1, hidden=1)
     state = {
         'net.0.weight': torch.tensor([[math.sqrt(2), 0.0]]),
         'net.0.bias': torch.tensor([-1.0]),
@@ -299,6 +300,7 @@ class Scene(torch.nn.Module):
         self.density = density
 
     def forward(self, points: Tensor) -> tuple[Tensor, Tensor]:
+        points = points.sum(dim=1) if points.ndim == 4 else points
         return (points + 0.5 + 0.001) / 1.002, self.density(points)
 
 

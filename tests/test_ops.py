@@ -13,9 +13,9 @@ from golden import Golden, fill, load_official
 from torch import Tensor, nn
 
 from frex_arch import ops, rendering
-from frex_arch.eg3d import Decoder
 from frex_arch.eg3d_backbone import MappingNetwork, SynthesisBlock, SynthesisLayer, SynthesisNetwork, ToRGBLayer
 from frex_arch.resampling import LowPass, Upsample, resample_kernel, upsampling_filter
+from frex_arch.triplane_decoder import TriPlaneDecoder
 
 Padding = tuple[int, int, int, int]
 
@@ -59,12 +59,17 @@ def upfirdn2d(x: Tensor, kernel: Tensor, up: int, down: int, padding: Padding, g
     return LowPass(x.shape[1], stride=down, gain=gain, kernel=kernel)(F.pad(spread, padding))
 
 
+def biased_leaky_relu(x: Tensor, bias: Tensor, gain: float = math.sqrt(2), clamp: float | None = None) -> Tensor:
+    """What the official bias_act does: bias, leaky ReLU, gain."""
+    return ops.leaky_relu_((x + bias[:, None, None]) * gain, clamp)
+
+
 def conv2d_layer_up() -> Tensor:
     """EG3D's Conv2dLayer that doubles the size, with clamp 1.2."""
     state = fill(GOLDEN.keys['conv2dlayer_up2'], prefix='conv2dlayer_up2.')
     low_pass = upsampling_filter(len(state['weight']), state['resample_filter'])
     x = ops.upsampling_conv2d(given('conv2d_layer_x'), state['weight'] / math.sqrt(3 * 3 * 3), low_pass)
-    return ops.scaled_leaky_relu(x, state['bias'], clamp=1.2)
+    return biased_leaky_relu(x, state['bias'], clamp=1.2)
 
 
 def conv2d_layer_down() -> Tensor:
@@ -95,7 +100,7 @@ def mapping(*truncation: float) -> Tensor:
 
 
 def decoded() -> tuple[Tensor, Tensor]:
-    return official('osg.decoder', Decoder(32, 32))(given('decoder_features').mean(dim=1))
+    return official('osg.decoder', TriPlaneDecoder(32, 32))(given('decoder_features').mean(dim=1))
 
 
 def box_depths() -> tuple[Tensor, Tensor]:
@@ -147,8 +152,8 @@ OFFICIAL_BLOCKS: dict[str, Callable[[], Tensor]] = {
     'conv_k1_up2': lambda: doubled(ops.modulated_conv2d(X, W1, UNIT, demodulate=False), ASYMMETRIC),
     'conv_k1_down2': lambda: ops.modulated_conv2d(halved(X, ASYMMETRIC), W1, UNIT, demodulate=False),
     'bias_act_linear': lambda: X + given('bias')[:, None, None],
-    'bias_act_lrelu': lambda: ops.scaled_leaky_relu(X, given('bias')),
-    'bias_act_lrelu_gain_clamp': lambda: ops.scaled_leaky_relu(X, given('bias'), gain=2.0, clamp=0.7),
+    'bias_act_lrelu': lambda: biased_leaky_relu(X, given('bias')),
+    'bias_act_lrelu_gain_clamp': lambda: biased_leaky_relu(X, given('bias'), 2.0, 0.7),
     'normalize_2nd_moment': lambda: ops.normalize_second_moment(given('n2m_x')),
     'modconv': lambda: ops.modulated_conv2d(X, W3, STYLES),
     'modconv_up2_noise': lambda: ops.modulated_conv2d(X, W3, STYLES, low_pass=upsampling_filter(4)) + given('noise_up'),
@@ -287,11 +292,8 @@ def test_scaling_activations_is_scaling_weights(size, low_pass, convolve, demodu
 
 def test_leaky_relu_by_hand():
     x = torch.tensor([[-1.0, 2.0], [0.5, -3.0]])
-    root = math.sqrt(2)
-    torch.testing.assert_close(ops.scaled_leaky_relu(x), torch.tensor([[-0.2 * root, 2 * root], [0.5 * root, -0.6 * root]]))
-    # With the bias: 0, 1 and 1.5, -4; times 2, where positive, and 0.4 elsewhere.
-    biased = ops.scaled_leaky_relu(x, bias=torch.tensor([1.0, -1.0]), gain=2.0, clamp=1.5)
-    torch.testing.assert_close(biased, torch.tensor([[0.0, 1.5], [1.5, -1.5]]))
+    torch.testing.assert_close(ops.leaky_relu_(x.clone()), torch.tensor([[-0.2, 2.0], [0.5, -0.6]]))
+    torch.testing.assert_close(ops.leaky_relu_(x.clone(), clamp=0.55), torch.tensor([[-0.2, 0.55], [0.5, -0.55]]))
 
 
 def test_normalised_rows_have_mean_square_one():
@@ -313,6 +315,7 @@ def test_equalised_convolution_by_hand():
     # Weights 1 / sqrt(2 * 9); of a single pixel's neighbourhood 9 (inside), 6 (edge) or 4 (corner) pixels, in two channels.
     expected = torch.tensor([[4.0, 6, 4], [6, 9, 6], [4, 6, 4]]) * 2 / math.sqrt(18)
     torch.testing.assert_close(layer(torch.ones(1, 2, 3, 3))[0, 0], expected)
+    torch.testing.assert_close(layer(torch.ones(1, 2, 3, 3), torch.tensor([0.5]), gain=3.0)[0, 0], 3 * (expected + 0.5))
 
 
 def test_style_starts_at_one():

@@ -6,9 +6,8 @@ from test_eg3d import small_eg3d
 
 from frex_arch import rendering
 from frex_arch.camera import frontal_camera
-from frex_arch.eg3d import Decoder
-from frex_arch.marching import sum_of_planes
 from frex_arch.plane_table import PlaneTable
+from frex_arch.triplane_decoder import TriPlaneDecoder
 
 
 @pytest.mark.parametrize('box_warp', [1.0, 1.6])
@@ -20,7 +19,7 @@ def test_a_table_of_folded_planes_holds_the_mean_of_all_inside_at_the_edges_and_
     points = torch.cat([points, edges, torch.full((1, 1, 3), 1e9)], dim=1)
     expected = rendering.sample_planes(planes[None], points, box_warp).mean(dim=1)
     folded = rendering.folded(planes[None])
-    torch.testing.assert_close(sum_of_planes(folded, points, box_warp), expected, atol=2e-6, rtol=0)
+    torch.testing.assert_close(rendering.sample_planes(folded, points, box_warp).sum(dim=1), expected, atol=2e-6, rtol=0)
     torch.testing.assert_close(PlaneTable(folded[0], box_warp).look_up(points), expected, atol=2e-6, rtol=0)
 
 
@@ -35,7 +34,7 @@ def test_a_table_finds_the_texels_of_the_largest_planes():
 @pytest.mark.parametrize('largest', [1.0, 30.0, 1e3, float('nan')])
 def test_the_decoder_decodes_the_same_without_gradient(largest):
     torch.manual_seed(0)
-    decoder, features = Decoder(5, 3), torch.randn(2, 40, 5)
+    decoder, features = TriPlaneDecoder(5, 3), torch.randn(2, 40, 5)
     features[0, 0] *= largest
     expected = decoder(features)
     with torch.no_grad():
@@ -49,7 +48,7 @@ def test_row_numbers_are_exact_however_imprecise_float32_products_may_be():
 @torch.no_grad()
 def test_the_decoder_stays_within_the_range_of_half_precision():
     torch.manual_seed(0)
-    decoder, features = Decoder(32, 32), torch.randn(2, 500, 32) * 5
+    decoder, features = TriPlaneDecoder(32, 32), torch.randn(2, 500, 32) * 5
     expected, densities = decoder(features)
     with torch.autocast('cpu', torch.float16):
         found = decoder(features)
@@ -57,11 +56,33 @@ def test_the_decoder_stays_within_the_range_of_half_precision():
     torch.testing.assert_close(found[1].float(), densities, atol=1e-2, rtol=1e-2)
 
 
+def plainly_decoded(decoder, sampled):
+    decoded = decoder.net(sampled.sum(dim=1))
+    return decoded[..., 1:].sigmoid(), decoded[..., 0]
+
+
+@pytest.mark.parametrize('is_trained', [False, True])
+def test_the_decoder_has_the_gradients_of_its_layers(is_trained):
+    torch.manual_seed(0)
+    decoder = TriPlaneDecoder(5, 3).double().requires_grad_(is_trained)
+    sampled = torch.randn(2, 2, 40, 5, dtype=torch.float64, requires_grad=True)
+    # The slope of softplus is 1 beyond 20.
+    with torch.no_grad():
+        sampled[0, 0, 0] *= 100
+    inputs = [sampled, *decoder.parameters()] if is_trained else [sampled]
+    upstream = torch.randn(2, 40, 3, dtype=torch.float64), torch.randn(2, 40, dtype=torch.float64)
+    found, expected = decoder(sampled), plainly_decoded(decoder, sampled)
+    torch.testing.assert_close(found, expected)
+    gradients = [torch.autograd.grad(outputs, inputs, upstream) for outputs in (found, expected)]
+    for mine, theirs in zip(*gradients, strict=True):
+        torch.testing.assert_close(mine, theirs)
+
+
 @torch.no_grad()
 @pytest.mark.filterwarnings('ignore:.*torch.jit.trace')
 def test_a_traced_decoder_decodes_whatever_it_is_given():
     torch.manual_seed(0)
-    decoder, features = Decoder(5, 3), torch.randn(2, 40, 5)
+    decoder, features = TriPlaneDecoder(5, 3), torch.randn(2, 40, 5)
     traced = torch.jit.trace(decoder, features)
     torch.testing.assert_close(traced(features * 1e4), decoder(features * 1e4), atol=1e-5, rtol=1e-5)
 

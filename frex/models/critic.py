@@ -93,8 +93,9 @@ class Critic:
         if self.pool is not None:
             images = tuple(self.pool.exchange(codes) for codes in images)
         with self.stepper.autocast():
-            fake = self.net(*images)
-            real = self.net(*self.compares.real(batch, self.sizes))
+            # Both in one pass.
+            pairs = zip(images, self.compares.real(batch, self.sizes), strict=True)
+            fake, real = self.net(*(torch.cat(pair) for pair in pairs), joined=2).chunk(2)
             loss = self._loss(real, True, is_disc=True) + self._loss(fake, False, is_disc=True)
         self.stepper.backward(loss / parts)
         scores = {f'real_score_{self.name}': real.detach().mean(), f'fake_score_{self.name}': fake.detach().mean()}
