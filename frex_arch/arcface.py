@@ -51,8 +51,8 @@ class IRBlock(nn.Module):
 class ArcFaceFeatures(NamedTuple):
     """Outputs of layer1..4, (B, 64, 64, 64) to (B, 512, 8, 8), before and after their last PReLU, and the embedding, not normalised."""
 
-    before_activation: list[Tensor]
-    after_activation: list[Tensor]
+    before_activation: Sequence[Tensor]
+    after_activation: Sequence[Tensor]
     embedding: Float[Tensor, 'batch 512']
 
 

@@ -62,7 +62,7 @@ class SuperResolution(nn.Module):
         if feature_image.shape[-1] != self.in_size:
             size = (self.in_size, self.in_size)
             feature_image = F.interpolate(feature_image, size=size, mode='bilinear', align_corners=False, antialias=True)
-        last = ws[:, -1:].expand(-1, 3, -1)
+        last = [ws[:, -1]] * 3
         first = self.block0(feature_image, feature_image[:, :3], last, noise='none')
         return [first, self.block1(*first, last, noise='none')]
 

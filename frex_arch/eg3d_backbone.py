@@ -17,7 +17,7 @@ from frex_arch.ops import (
     normalize_second_moment,
 )
 from frex_arch.resampling import Upsample, resample_kernel, upsampling_filter
-from frex_arch.stylegan2 import resolutions
+from frex_arch.stylegan2 import Codes, resolutions
 
 
 class MappingNetwork(nn.Module):
@@ -129,14 +129,14 @@ class SynthesisBlock(nn.Module):
         self,
         x: Float[Tensor, 'batch in_channels half half'] | None,
         image: Float[Tensor, 'batch image_channels half half'] | None,
-        ws: Float[Tensor, 'batch more w'],
+        codes: Codes,
         noise: Noise = 'const',
         generator: Generator | None = None,
     ) -> tuple[Float[Tensor, 'batch out_channels size size'], Float[Tensor, 'batch image_channels size size']]:
-        """Feature and image; `ws` are one per convolution and one for toRGB."""
-        x = self.const.expand(ws.shape[0], -1, -1, -1) if x is None else self.conv0(x, ws[:, 0], noise, generator)
-        x = self.conv1(x, ws[:, self.num_convs - 1], noise, generator)
-        colours = self.torgb(x, ws[:, self.num_convs])
+        """Feature and image; `codes` are one for each convolution and one for toRGB."""
+        x = self.const.expand(codes[0].shape[0], -1, -1, -1) if x is None else self.conv0(x, codes[0], noise, generator)
+        x = self.conv1(x, codes[self.num_convs - 1], noise, generator)
+        colours = self.torgb(x, codes[self.num_convs])
         return x, colours if image is None else colours + self.enlarge(image)
 
 
@@ -156,10 +156,11 @@ class SynthesisNetwork(nn.Module):
     ) -> list[tuple[Tensor, Tensor]]:
         """Feature and image of every block, coarse to fine."""
         outputs: list[tuple[Tensor, Tensor]] = []
+        codes = ws.unbind(dim=1)
         x, image, first = None, None, 0
         for size in self.sizes:
             num_convs = 1 if x is None else 2
-            x, image = self.get_submodule(f'b{size}')(x, image, ws[:, first : first + num_convs + 1], noise, generator)
+            x, image = self.get_submodule(f'b{size}')(x, image, codes[first : first + num_convs + 1], noise, generator)
             outputs.append((x, image))
             first += num_convs
         return outputs

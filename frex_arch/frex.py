@@ -183,14 +183,15 @@ class FREx(nn.Module):
         generator: Generator | None,
     ) -> Float[Tensor, 'batch 3 out_size out_size']:
         """StyleGAN2's synthesis; F_out^i takes the place of its feature between the two convolutions of each size."""
-        feature, image = self.stylegan2.start(ws, self._noise, generator)
+        codes = ws.unbind(dim=1)
+        feature, image = self.stylegan2.start(codes, self._noise, generator)
         for size in self.stylegan2.sizes:
-            feature_2d = fused = self.stylegan2.upsample(size, feature, ws, self._noise, generator)
+            feature_2d = fused = self.stylegan2.upsample(size, feature, codes, self._noise, generator)
             if str(size) in self.fusion:
                 fused = self.fusion[str(size)](feature_2d, features_3d[size], embedding)
                 # Exactly the trained network at 1, whatever is rounded.
                 fused = fused if structure == 1 else torch.lerp(feature_2d, fused, structure)
-            feature, image = self.stylegan2.refine(size, fused, image, ws, self._noise, generator)
+            feature, image = self.stylegan2.refine(size, fused, image, codes, self._noise, generator)
         return image if self.to_image is None else self.to_image(fused)
 
     def _alphas(self, features_3d: Features, embedding: Float[Tensor, 'batch 225']) -> tuple[Float[Tensor, 'batch 1 _ _'], ...] | None:

@@ -80,14 +80,50 @@ def modulated_conv2d(
     if not torch.is_grad_enabled() and not torch.compiler.is_compiling() and len(x) == 1 and x.numel() > weight.numel():
         return _convolution(x, modulated_weight(weight, style[0], demodulate, gain), bias, low_pass)
     if not demodulate:
-        return _convolution(x * (style * gain)[:, :, None, None].to(x.dtype), weight, bias, low_pass)
-    x = _convolution(x * style[:, :, None, None].to(x.dtype), weight, None, low_pass)
+        return _convolution(scale_channels(x, style if gain == 1 else style * gain), weight, bias, low_pass)
+    x = _convolution(scale_channels(x, style), weight, None, low_pass)
     squares = weight.square()
     # `frex.device.ready` lays upsampling weights down input first.
     squares = squares.sum(dim=(2, 3)).T if low_pass is None else squares.transpose(0, 1).sum(dim=(2, 3))
-    power = style.square() @ squares
-    scale = ((power + 1e-8).rsqrt() * gain)[:, :, None, None].to(x.dtype)
-    return x * scale if bias is None else torch.addcmul(bias[:, None, None].to(x.dtype), x, scale)
+    with in_float32(style):
+        scale = (style.square() @ squares + 1e-8).rsqrt()
+    return scale_channels(x, scale if gain == 1 else scale * gain, bias)
+
+
+def scale_channels(
+    x: Float[Tensor, 'batch channel height width'], scale: Float[Tensor, 'batch channel'], bias: Float[Tensor, ' channel'] | None = None
+) -> Float[Tensor, 'batch channel height width']:
+    """`x * scale + bias`, in the precision of `x`."""
+    scale = scale.to(x.dtype)
+    bias = None if bias is None else bias.to(x.dtype)
+    if torch.is_grad_enabled() and not torch.compiler.is_compiling():
+        return _ScaleChannels.apply(x, scale, bias)
+    return _scaled_channels(x, scale, bias)
+
+
+def _scaled_channels(x: Tensor, scale: Tensor, bias: Tensor | None) -> Tensor:
+    scale = scale[:, :, None, None]
+    return x * scale if bias is None else torch.addcmul(bias[:, None, None], x, scale)
+
+
+class _ScaleChannels(torch.autograd.Function):
+    """`scale_channels`, whose gradient of the scale is one product per channel and not a whole feature that is then summed."""
+
+    @staticmethod
+    def forward(x: Tensor, scale: Tensor, bias: Tensor | None) -> Tensor:
+        return _scaled_channels(x, scale, bias)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor | None], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs[:2])
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        x, scale = ctx.saved_tensors
+        of_x, of_scale, of_bias = ctx.needs_input_grad
+        grad_x = gradient * scale[:, :, None, None] if of_x else None
+        grad_scale = torch.einsum('bchw,bchw->bc', gradient, x) if of_scale else None
+        return grad_x, grad_scale, gradient.sum(dim=(0, 2, 3)) if of_bias else None
 
 
 def _convolution(x: Tensor, weight: Tensor, bias: Tensor | None, low_pass: LowPass | None) -> Tensor:

@@ -5,6 +5,7 @@ FREx, figure 2, the frozen texture branch. Its synthesis is open between the two
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
@@ -41,6 +42,10 @@ def resolutions(first: int, last: int) -> list[int]:
     if first.bit_count() != 1 or last.bit_count() != 1 or last < first:
         raise ValueError(f'image sizes are powers of two of at least {first}, not {last}')
     return [2**k for k in range(first.bit_length() - 1, last.bit_length())]
+
+
+# The codes of `ws` one by one: a gradient of each would otherwise be one of all.
+Codes = Sequence[Float[Tensor, 'batch w']]
 
 
 class NormalizeStyle(nn.Module):
@@ -140,48 +145,49 @@ class StyleGAN2(nn.Module):
         return w[:, None].expand(-1, self.num_ws, -1)
 
     def start(
-        self, ws: Float[Tensor, 'batch num_ws w'], noise: Noise = 'const', generator: Generator | None = None
+        self, codes: Codes, noise: Noise = 'const', generator: Generator | None = None
     ) -> tuple[Float[Tensor, 'batch channel 4 4'], Float[Tensor, 'batch 3 4 4']]:
         """Feature and image at 4 x 4."""
-        x = self.constant_input.weight.expand(ws.shape[0], -1, -1, -1)
-        x = self.style_conv1(x, ws[:, 0], self._noise(0, ws.shape[0], noise, generator))
-        return x, self.to_rgb1(x, ws[:, 1], None)
+        x = self.constant_input.weight.expand(codes[0].shape[0], -1, -1, -1)
+        x = self.style_conv1(x, codes[0], self._noise(0, codes[0].shape[0], noise, generator))
+        return x, self.to_rgb1(x, codes[1], None)
 
     def upsample(
         self,
         size: int,
         feature: Float[Tensor, 'batch coarse half half'],
-        ws: Float[Tensor, 'batch num_ws w'],
+        codes: Codes,
         noise: Noise = 'const',
         generator: Generator | None = None,
     ) -> Float[Tensor, 'batch fine full full']:
         """First convolution of resolution `size`: F_2D of FREx, Eq. 6."""
         layer = 2 * self._level(size)
-        return self.style_convs[layer](feature, ws[:, layer + 1], self._noise(layer + 1, ws.shape[0], noise, generator))
+        return self.style_convs[layer](feature, codes[layer + 1], self._noise(layer + 1, codes[0].shape[0], noise, generator))
 
     def refine(
         self,
         size: int,
         feature: Float[Tensor, 'batch channel full full'],
         image: Float[Tensor, 'batch 3 half half'],
-        ws: Float[Tensor, 'batch num_ws w'],
+        codes: Codes,
         noise: Noise = 'const',
         generator: Generator | None = None,
     ) -> tuple[Float[Tensor, 'batch channel full full'], Float[Tensor, 'batch 3 full full']]:
         """Second convolution and toRGB of resolution `size`."""
         level = self._level(size)
         layer = 2 * level + 1
-        feature = self.style_convs[layer](feature, ws[:, layer + 1], self._noise(layer + 1, ws.shape[0], noise, generator))
-        return feature, self.to_rgbs[level](feature, ws[:, layer + 2], image)
+        feature = self.style_convs[layer](feature, codes[layer + 1], self._noise(layer + 1, codes[0].shape[0], noise, generator))
+        return feature, self.to_rgbs[level](feature, codes[layer + 2], image)
 
     def forward(
         self, ws: Float[Tensor, 'batch num_ws w'], noise: Noise = 'const', generator: Generator | None = None
     ) -> Float[Tensor, 'batch 3 height width']:
         """Image for `ws`, RGB, about [-1, 1], not clamped."""
-        feature, image = self.start(ws, noise, generator)
+        codes = ws.unbind(dim=1)
+        feature, image = self.start(codes, noise, generator)
         for size in self.sizes:
-            feature = self.upsample(size, feature, ws, noise, generator)
-            feature, image = self.refine(size, feature, image, ws, noise, generator)
+            feature = self.upsample(size, feature, codes, noise, generator)
+            feature, image = self.refine(size, feature, image, codes, noise, generator)
         return image
 
     def _level(self, size: int) -> int:

@@ -327,9 +327,12 @@ def test_without_structure_the_2d_prior_is_alone():
     lq = faces()
     with torch.no_grad():
         ws = net.encoder_2d(lq)[2]
-        feature, image = net.stylegan2.start(ws, 'const', None)
+        codes = ws.unbind(1)
+        feature, image = net.stylegan2.start(codes, 'const', None)
         for size in net.stylegan2.sizes:
-            feature, image = net.stylegan2.refine(size, net.stylegan2.upsample(size, feature, ws, 'const', None), image, ws, 'const', None)
+            feature, image = net.stylegan2.refine(
+                size, net.stylegan2.upsample(size, feature, codes, 'const', None), image, codes, 'const', None
+            )
         alone, whole = net(lq, structure=0.0).image, net(lq).image
     torch.testing.assert_close(alone, image)
     assert not torch.allclose(alone, whole, atol=1e-2)

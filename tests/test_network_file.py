@@ -195,10 +195,11 @@ def nvidia_outputs(tmp_path_factory, eg3d_golden):
     assert file.arguments == {'out_size': 256, 'num_style_feat': 512, 'num_mlp': 2, 'channel_multiplier': 1, 'narrow': 1 / 16}
     net = build_network(file, str(path)).requires_grad_(False)
     ws = eg3d_golden['w_plus']
-    outputs = {4: net.start(ws)}
+    codes = ws.unbind(1)
+    outputs = {4: net.start(codes)}
     for size in net.sizes:
         feature, image = outputs[size // 2]
-        outputs[size] = net.refine(size, net.upsample(size, feature, ws), image, ws)
+        outputs[size] = net.refine(size, net.upsample(size, feature, codes), image, codes)
     return outputs
 
 

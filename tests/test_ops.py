@@ -84,11 +84,11 @@ def synthesis_layer(name: str, noise: str, **options) -> Tensor:
 
 
 def synthesis_block() -> tuple[Tensor, Tensor]:
-    return official('synthblock', SynthesisBlock(5, 7, 6, 16, 3))(given('synth_x'), given('synth_img'), given('ws3'))
+    return official('synthblock', SynthesisBlock(5, 7, 6, 16, 3))(given('synth_x'), given('synth_img'), given('ws3').unbind(1))
 
 
 def first_synthesis_block() -> tuple[Tensor, Tensor]:
-    return official('synthblock_first', SynthesisBlock(0, 7, 6, 4, 3))(None, None, given('ws3')[:, :2])
+    return official('synthblock_first', SynthesisBlock(0, 7, 6, 4, 3))(None, None, given('ws3').unbind(1)[:2])
 
 
 def synthesis_network() -> SynthesisNetwork:
@@ -342,6 +342,16 @@ def test_gradients_of_the_modulated_convolution(low_pass):
     torch.manual_seed(0)
     inputs = [torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in ((2, 2, 3, 3), (3, 2, 3, 3), (2, 2))]
     assert torch.autograd.gradcheck(partial(ops.modulated_conv2d, low_pass=low_pass), inputs, fast_mode=True)
+
+
+@pytest.mark.parametrize('bias', [None, torch.tensor([0.3, -2.0], dtype=torch.float64, requires_grad=True)])
+def test_gradients_of_scaled_channels(bias):
+    torch.manual_seed(0)
+    x, scale = (torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in ((3, 2, 4, 5), (3, 2)))
+    expected = x * scale[:, :, None, None] + (0 if bias is None else bias[:, None, None])
+    torch.testing.assert_close(ops.scale_channels(x, scale, bias), expected)
+    assert torch.autograd.gradcheck(ops.scale_channels, [x, scale, bias])
+    assert torch.autograd.gradgradcheck(ops.scale_channels, [x, scale, bias])
 
 
 RESAMPLERS = {

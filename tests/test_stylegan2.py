@@ -125,12 +125,12 @@ def test_noise_is_stored_or_drawn_from_the_generator_or_none(small):
 
 def test_a_latent_code_acts_from_its_own_layer_on(small):
     def features(ws):
-        x, image = small.start(ws)
+        x, image = small.start(ws.unbind(1))
         found = [x, image]
         for size in (8, 16):
-            x = small.upsample(size, x, ws)
+            x = small.upsample(size, x, ws.unbind(1))
             found.append(x)
-            x, image = small.refine(size, x, image, ws)
+            x, image = small.refine(size, x, image, ws.unbind(1))
             found += [x, image]
         return found
 

@@ -1,9 +1,10 @@
-"""Frozen networks whose features losses compare: one for all losses that want the same, asked once for each image."""
+"""Frozen networks whose features losses compare: one for all losses that want the same, asked once for each pair of images."""
 
 from collections.abc import Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -11,26 +12,32 @@ from torch import Tensor, nn
 class FrozenNetwork(nn.Module):
     """Base of the networks that losses keep as `network`; losses whose networks have equal keys can share one (`share_networks`).
 
-    Within `feature_cache` the features of an image are computed once, outside of it in every call.
+    Within `feature_cache` the features of a pair of images are computed once, outside of it in every call.
     """
 
     def __init__(self, key: Hashable) -> None:
         super().__init__()
         self.key = key
-        # By the image's id; with the images, so that none takes another's place in memory.
-        self.cache: dict[int, tuple[Tensor, Any]] | None = None
+        # By the ids of both images; with the images, so that none takes another's place in memory.
+        self.cache: dict[tuple[int, int], tuple[Any, ...]] | None = None
 
-    def compute(self, image: Float[Tensor, 'batch 3 height width']) -> Any:
-        """Features of RGB images in [-1, 1]."""
+    def compute(self, image: Float[Tensor, 'batch 3 height width'], gt: Float[Tensor, 'batch 3 height width']) -> tuple[Any, Any]:
+        """Features of `image`, through which its gradient flows, and of `gt`; both are RGB in [-1, 1]."""
         raise NotImplementedError
 
-    def forward(self, image: Float[Tensor, 'batch 3 height width']) -> Any:
-        """What `compute` gives, from the cache where there is one."""
+    def forward(self, image: Float[Tensor, 'batch 3 height width'], gt: Float[Tensor, 'batch 3 height width']) -> tuple[Any, Any]:
+        """What `compute` gives, from the cache where there is one; nothing flows to `gt`."""
         if self.cache is None:
-            return self.compute(image)
-        if id(image) not in self.cache:
-            self.cache[id(image)] = image, self.compute(image)
-        return self.cache[id(image)][1]
+            return self.compute(image, gt.detach())
+        key = id(image), id(gt)
+        if key not in self.cache:
+            self.cache[key] = image, gt, self.compute(image, gt.detach())
+        return self.cache[key][-1]
+
+
+def mean_difference(feature: Float[Tensor, '*shape'], target: Float[Tensor, '*shape']) -> Float[Tensor, '']:
+    """Mean absolute difference, in float32 where features are not: `l1_loss` would copy both of them under autocast."""
+    return (feature - target).abs().mean(dtype=torch.float32 if feature.dtype == torch.bfloat16 else None)
 
 
 def _with_network(losses: Iterable[nn.Module]) -> list[Any]:
@@ -44,9 +51,16 @@ def share_networks(losses: Iterable[nn.Module]) -> None:
         loss.network = shared.setdefault(loss.network.key, loss.network)
 
 
+def store_layers(net: nn.Module, dtype: torch.dtype) -> None:
+    """Keep the weights of frozen convolutions and dense layers in `dtype`: autocast would make the same copies of them in every call."""
+    for module in net.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            module.to(dtype)
+
+
 @contextmanager
 def feature_cache(losses: Iterable[nn.Module]) -> Iterator[None]:
-    """Within it, the network of each of `losses` computes the features of an image once, and so does its backward pass."""
+    """Within it, the network of each of `losses` computes the features of a pair of images once, and so does its backward pass."""
     networks = [loss.network for loss in _with_network(losses)]
     for network in networks:
         network.cache = {}

@@ -20,7 +20,7 @@ class IdentityLoss(nn.Module):
 
     def forward(self, image: Float[Tensor, 'batch 3 height width'], gt: Float[Tensor, 'batch 3 height width']) -> Float[Tensor, '']:
         """Images are RGB in [-1, 1]; the gradient flows to `image`."""
-        embedding, target = self.network(image).embedding, self.network(gt).embedding.detach()
+        embedding, target = (features.embedding for features in self.network(image, gt))
         if self.distance == 'l1':
             return self.loss_weight * F.l1_loss(embedding, target)
         return self.loss_weight * (1 - F.cosine_similarity(embedding, target)).mean()

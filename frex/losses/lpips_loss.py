@@ -3,6 +3,7 @@
 import inspect
 from pathlib import Path
 
+import torch
 from jaxtyping import Float
 from lpips import LPIPS
 from torch import Tensor, nn
@@ -35,8 +36,22 @@ class LPIPSLoss(nn.Module):
             load_trunk(self.lpips.net, TRUNKS[net] if weights == 'auto' else weights)
 
     def forward(self, image: Float[Tensor, 'batch 3 height width'], gt: Float[Tensor, 'batch 3 height width']) -> Float[Tensor, '']:
-        """Mean over the batch; images are RGB in [-1, 1]."""
-        return self.loss_weight * self.lpips(image, gt.detach()).mean()
+        """Mean over the batch; images are RGB in [-1, 1]; the gradient flows to `image`."""
+        features, targets = (self.lpips.net(self.lpips.scaling_layer(x)) for x in (image, gt.detach()))
+        layers = zip(features, targets, self.lpips.lins, strict=True)
+        return self.loss_weight * torch.stack([_distance(*layer) for layer in layers]).sum()
+
+
+def _distance(feature: Tensor, target: Tensor, linear: nn.Module) -> Float[Tensor, '']:
+    """LPIPS of one layer: what the package computes, in the precision of the features and with fewer passes over them."""
+    difference = torch.addcmul(feature * _inverse_norm(feature), target, _inverse_norm(target), value=-1)
+    return linear(difference.square()).mean(dtype=torch.float32 if feature.dtype == torch.bfloat16 else None)
+
+
+def _inverse_norm(feature: Float[Tensor, 'batch channel height width']) -> Float[Tensor, 'batch 1 height width']:
+    with torch.autocast(feature.device.type, enabled=False):
+        norm = torch.linalg.vector_norm(feature, dim=1, keepdim=True, dtype=torch.float32 if feature.dtype == torch.bfloat16 else None)
+        return (norm + 1e-10).reciprocal().to(feature.dtype)
 
 
 def load_trunk(trunk: nn.Module, weights: str) -> None:

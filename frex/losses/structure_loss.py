@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from frex.losses.arcface import FrozenArcFace
+from frex.losses.frozen_network import mean_difference
+from frex_arch.arcface import ArcFaceFeatures
 
 
 class StructureLoss(nn.Module):
@@ -30,11 +31,10 @@ class StructureLoss(nn.Module):
 
     def forward(self, image: Float[Tensor, 'batch 3 height width'], gt: Float[Tensor, 'batch 3 height width']) -> Float[Tensor, '']:
         """Images are RGB in [-1, 1]; the gradient flows to `image`."""
-        features, targets = (self._stages(x) for x in (image, gt))
+        features, targets = map(self._stages, self.network(image, gt))
         stages = zip(self.layer_weights, features, targets, strict=True)
-        terms = [weight * F.l1_loss(feature, target.detach()) for weight, feature, target in stages]
+        terms = [weight * mean_difference(feature, target) for weight, feature, target in stages]
         return self.loss_weight * torch.stack(terms).sum()
 
-    def _stages(self, image: Tensor) -> list[Tensor]:
-        features = self.network(image)
+    def _stages(self, features: ArcFaceFeatures) -> Sequence[Tensor]:
         return features.before_activation if self.before_activation else features.after_activation

@@ -4,12 +4,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 from torchvision.models import vgg19
 
-from frex.losses.frozen_network import FrozenNetwork
+from frex.losses.frozen_network import FrozenNetwork, mean_difference
 from frex.weights.places import locate
 from frex.weights.state import as_state, load_strict
 from frex.weights.torch_file import read_torch_file
@@ -37,8 +36,11 @@ class FrozenVGG(FrozenNetwork):
         self.normalize = ImageNetNormalization()
         self.requires_grad_(False).eval()
 
-    def compute(self, image: Float[Tensor, 'batch 3 height width']) -> Features:
-        """Features of RGB images in [-1, 1], by the names of their layers."""
+    def compute(self, image: Float[Tensor, 'batch 3 height width'], gt: Float[Tensor, 'batch 3 height width']) -> tuple[Features, Features]:
+        """Features of both RGB images in [-1, 1], by the names of their layers."""
+        return self._features(image), self._features(gt)
+
+    def _features(self, image: Tensor) -> Features:
         x = self.normalize(image)
         found = {}
         for place, layer in enumerate(self.features):
@@ -84,8 +86,6 @@ class VGGLoss(nn.Module):
 
     def forward(self, image: Float[Tensor, 'batch 3 height width'], gt: Float[Tensor, 'batch 3 height width']) -> Float[Tensor, '']:
         """Images are RGB in [-1, 1]; `gt` has no gradient."""
-        features, targets = self.network(image), self.network(gt)
-        terms = [
-            w * F.l1_loss(self.describe(features[name]), self.describe(targets[name].detach())) for name, w in self.layer_weights.items()
-        ]
+        features, targets = self.network(image, gt)
+        terms = [w * mean_difference(self.describe(features[name]), self.describe(targets[name])) for name, w in self.layer_weights.items()]
         return self.loss_weight * torch.stack(terms).sum()

@@ -211,7 +211,7 @@ class FRExModel(CheckpointedModel):
         if self.opt['dist']:
             dist.reduce(values, dst=0)
             values = values / self.opt['world_size'] if self.opt['rank'] == 0 else values
-        return dict(zip(loss_dict, values.tolist(), strict=True))
+        return dict(zip(loss_dict, values.cpu().tolist(), strict=True))
 
 
 def detached(output: Output) -> Output:

@@ -8,7 +8,7 @@ from basicsr.losses import build_loss
 from basicsr.utils import get_root_logger
 from torch import Tensor, nn
 
-from frex.losses.frozen_network import feature_cache, share_networks
+from frex.losses.frozen_network import feature_cache, share_networks, store_layers
 from frex.models.batch import Batch
 from frex.models.train_options import TrainOptions
 from frex_arch.crop import frame_mask, mean_crop, warp_to_crop
@@ -83,6 +83,8 @@ class Objective(nn.Module):
         share_networks(self.losses.values())
         self.needs_image_3d = any(key in TERMS_3D for key in self.losses)
         self.left_out: set[str] = set()
+        if options.bf16:
+            store_layers(self, torch.bfloat16)
 
     def forward(self, output: Output, batch: Batch) -> dict[str, Tensor]:
         """Weighted terms by their names in the log."""
