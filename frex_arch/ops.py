@@ -106,6 +106,11 @@ def _scaled_channels(x: Tensor, scale: Tensor, bias: Tensor | None) -> Tensor:
     return x * scale if bias is None else torch.addcmul(bias[:, None, None], x, scale)
 
 
+def _channel_products(x: Tensor, other: Tensor) -> Float[Tensor, 'batch channel']:
+    # As a matrix product, which channels-last tensors would be copied for.
+    return torch.einsum('bchw,bchw->bc', x, other) if x.is_contiguous() and other.is_contiguous() else (x * other).sum(dim=(2, 3))
+
+
 class _ScaleChannels(torch.autograd.Function):
     """`scale_channels`, whose gradient of the scale is one product per channel and not a whole feature that is then summed."""
 
@@ -122,7 +127,7 @@ class _ScaleChannels(torch.autograd.Function):
         x, scale = ctx.saved_tensors
         of_x, of_scale, of_bias = ctx.needs_input_grad
         grad_x = gradient * scale[:, :, None, None] if of_x else None
-        grad_scale = torch.einsum('bchw,bchw->bc', gradient, x) if of_scale else None
+        grad_scale = _channel_products(gradient, x) if of_scale else None
         return grad_x, grad_scale, gradient.sum(dim=(0, 2, 3)) if of_bias else None
 
 

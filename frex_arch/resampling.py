@@ -57,6 +57,11 @@ class _TransposedFilter(torch.autograd.Function):
         return _Filter.apply(gradient, weight, ctx.stride, ctx.padding), None, None, None, None
 
 
+def _is_recorded(x: Tensor) -> bool:
+    """Whether autograd will differentiate what becomes of `x`; compiled code, differentiated once only, needs no function of ours."""
+    return torch.is_grad_enabled() and x.requires_grad and not torch.compiler.is_compiling()
+
+
 class Resample(nn.Module):
     """What low-pass filter and transposed filter share: the weights, one copy per channel, in float32 and in bfloat16.
 
@@ -96,7 +101,7 @@ class LowPass(Resample):
 
     def forward(self, x: Float[Tensor, 'batch channel height width'], bias: Float[Tensor, ' channel'] | None = None) -> Tensor:
         x, weight = self._cast(x)
-        if torch.is_grad_enabled() and x.requires_grad:
+        if _is_recorded(x):
             x = _Filter.apply(x, weight, self.stride, self.padding)
             return x if bias is None else x + bias[:, None, None]
         return F.conv2d(x, weight, bias, stride=self.stride, padding=self.padding, groups=len(weight))
@@ -110,7 +115,7 @@ class Upsample(Resample):
 
     def forward(self, x: Float[Tensor, 'batch channel height width']) -> Float[Tensor, 'batch channel out_height out_width']:
         x, weight = self._cast(x)
-        if torch.is_grad_enabled() and x.requires_grad:
+        if _is_recorded(x):
             return _TransposedFilter.apply(x, weight, 2, 1, [0, 0])
         return F.conv_transpose2d(x, weight, stride=2, padding=1, groups=len(weight))
 

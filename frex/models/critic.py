@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from frex.losses.pyramid_loss import image_pyramid
 from frex.losses.r1_penalty import r1_penalty
+from frex.models.acceleration import uncompiled
 from frex.models.batch import Batch
 from frex.models.latents import LatentPool
 from frex.models.objective import Output
@@ -104,7 +105,8 @@ class Critic:
     def _regularize(self, batch: Batch, parts: int) -> None:
         # In float32: it is the gradient of a gradient.
         images = tuple(image.detach().requires_grad_() for image in self.compares.real(batch, self.sizes))
-        logits = self.net(*images)
+        with uncompiled(self.options):
+            logits = self.net(*images)
         penalty = r1_penalty(logits, images)
         weight = self.options.r1_reg_weight / 2 * self.options.net_d_reg_every / parts
         # Without the logits themselves their last bias has no gradient, for which distributed training would wait.

@@ -68,6 +68,12 @@ class TrainOptions:
 
     bf16: bool = False
     """Autocast to bfloat16; the renderer and the cameras stay in float32."""
+    tf32: bool | None = None
+    """Whether float32 convolutions and matrix products may round their inputs to TF32; None: as torch has it, convolutions only."""
+    channels_last: bool = False
+    """Keep images and the weights of convolutions in channels-last order."""
+    compile: bool = False
+    """Compile the frozen generators, the renderer's decoder and the critics, except in steps with R1."""
     accumulate: int = 1
     """Parts that a batch is computed in, one after the other, for less memory."""
     grad_clip: float | None = None
@@ -78,6 +84,8 @@ class TrainOptions:
     """Steps without finite losses and gradients, one after the other, before training stops."""
 
     def __post_init__(self) -> None:
+        if self.compile and not hasattr(torch.compiler, 'set_stance'):
+            raise ValueError(f'compile needs torch 2.6 or newer, this is {torch.__version__}')
         for name in ('net_d_reg_every', 'accumulate', 'most_bad_steps'):
             if getattr(self, name) < 1:
                 raise ValueError(f'{name} counts from 1, not {getattr(self, name)}')

@@ -1,0 +1,61 @@
+"""What makes a training step faster without changing what it computes: TF32, the memory format, compiled parts."""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+
+import torch
+from basicsr.utils import get_root_logger
+from torch import nn
+
+from frex.device import channels_last
+from frex.models.train_options import TrainOptions
+from frex_arch import FREx, FREx3D
+
+
+def set_tf32(tf32: bool | None) -> None:
+    """Let GPUs round the inputs of float32 convolutions and matrix products to TF32 (10 bits), or not; None keeps torch's choice."""
+    if tf32 is not None:
+        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = tf32
+    if torch.cuda.is_available():
+        used = {'convolutions': torch.backends.cudnn.allow_tf32, 'matrix products': torch.backends.cuda.matmul.allow_tf32}
+        told = ', '.join(f'{name} {"in TF32" if lowered else "in float32"}' for name, lowered in used.items())
+        get_root_logger().info(f'train.tf32: {"not set" if tf32 is None else tf32}; {told}.')
+
+
+def accelerate(net: nn.Module, options: TrainOptions) -> None:
+    """Put the weights of convolutions into channels-last order, and have parts compiled, where `options` say so."""
+    if options.channels_last:
+        for module in net.modules():
+            for tensor in (*module.parameters(recurse=False), *module.buffers(recurse=False)):
+                if tensor.ndim >= 4:
+                    tensor.data = channels_last(tensor.data, getattr(module, 'upsample', False) is True)
+    if options.compile:
+        for part in _compiled_parts(net):
+            part.compile(dynamic=False)
+        if isinstance(net, FREx):
+            _compile_stylegan2(net)
+
+
+def _compiled_parts(net: nn.Module) -> Iterator[nn.Module]:
+    """The frozen 3D prior's networks and the renderer's decoder; a critic as a whole."""
+    if not isinstance(net, FREx | FREx3D):
+        yield net
+    elif net.eg3d is not None:
+        yield from (net.eg3d.backbone.synthesis, net.eg3d.superresolution, net.eg3d.decoder)
+
+
+def _compile_stylegan2(net: FREx) -> None:
+    """StyleGAN2 is entered at three places, between which the priors are fused."""
+    for name in ('start', 'upsample', 'refine'):
+        setattr(net.stylegan2, name, torch.compile(getattr(net.stylegan2, name), dynamic=False))
+
+
+def uncompiled(options: TrainOptions) -> AbstractContextManager[None]:
+    """Within, nothing compiled runs: compiled code has no gradient of a gradient."""
+    return _eager() if options.compile else nullcontext()
+
+
+@contextmanager
+def _eager() -> Iterator[None]:
+    with torch.compiler.set_stance('force_eager'):
+        yield

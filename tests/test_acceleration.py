@@ -1,0 +1,91 @@
+"""Options that make a training step faster and change nothing of what it computes."""
+
+import pytest
+import torch
+from test_model import batch, build, gradients
+from tiny import trained
+
+from frex.errors import FRExError
+from frex.models import acceleration
+from frex.options import convert
+
+
+def gradients_of_a_step(root, iteration, **train):
+    """Gradients of the generator and of the critics in one step without jitter and noise, on one batch."""
+    model = build(root, train=train)
+    trained(model.net_g.eval())
+    model.feed_data(batch())
+    model.optimize_parameters(iteration)
+    return [gradients(net) for net in (model.net_g, *(critic.net for critic in model.critics))]
+
+
+@pytest.fixture(scope='module', params=[1, 16], ids=['without R1', 'with R1'])
+def plain(request, tmp_path_factory):
+    return request.param, gradients_of_a_step(tmp_path_factory.mktemp('plain'), request.param)
+
+
+def assert_equal_steps(found, expected):
+    for mine, theirs in zip(found, expected, strict=True):
+        assert mine.keys() == theirs.keys()
+        for name, gradient in theirs.items():
+            assert (mine[name] - gradient).norm() <= 1e-4 * gradient.norm() + 1e-9, name
+
+
+def test_a_step_in_channels_last_order_is_the_plain_step(plain, tmp_path):
+    iteration, expected = plain
+    assert_equal_steps(gradients_of_a_step(tmp_path, iteration, channels_last=True), expected)
+
+
+def test_a_compiled_step_is_the_plain_step(plain, tmp_path, monkeypatch):
+    """With what stands before code is generated: the captured graphs and their gradients."""
+    iteration, expected = plain
+    torch._dynamo.reset()
+    compiled = set()
+    compile_with_backend = torch.compile
+
+    def compile_eagerly(target, **options):
+        compiled.add(type(target.__self__).__name__ if target.__name__ == '_call_impl' else target.__name__)
+        return compile_with_backend(target, **options, backend='aot_eager')
+
+    monkeypatch.setattr(torch, 'compile', compile_eagerly)
+    torch._dynamo.utils.counters.clear()
+    assert_equal_steps(gradients_of_a_step(tmp_path, iteration, compile=True), expected)
+    parts = {'SynthesisNetwork', 'SuperResolution', 'TriPlaneDecoder', 'DualDiscriminator', 'MultiScaleDiscriminator'}
+    assert compiled == {*parts, 'start', 'upsample', 'refine'}
+    assert not torch._dynamo.utils.counters['graph_break']
+    assert torch._dynamo.utils.counters['stats']['unique_graphs'] > len(compiled)
+
+
+def test_checkpoints_of_a_compiled_network_are_those_of_a_plain_one(tmp_path):
+    plain, compiled = (build(tmp_path / name, train={'compile': name == 'compiled'}) for name in ('plain', 'compiled'))
+    for mine, theirs in ((compiled.net_g, plain.net_g), *((a.net, b.net) for a, b in zip(compiled.critics, plain.critics, strict=True))):
+        assert list(mine.state_dict()) == list(theirs.state_dict())
+
+
+@pytest.fixture
+def tf32_as_it_was():
+    before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+    yield before
+    torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = before
+
+
+@pytest.mark.parametrize('tf32', [True, False, None])
+def test_tf32_is_decided_and_logged(tf32_as_it_was, tf32, monkeypatch, caplog):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+    with caplog.at_level('INFO', logger='basicsr'):
+        monkeypatch.setattr(acceleration.get_root_logger(), 'propagate', True)
+        acceleration.set_tf32(tf32)
+    now = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+    assert now == (tf32_as_it_was if tf32 is None else (tf32, tf32))
+    convolutions, products = ('in TF32' if lowered else 'in float32' for lowered in now)
+    assert f'convolutions {convolutions}, matrix products {products}' in caplog.text
+
+
+def test_an_old_torch_is_refused_for_compile(monkeypatch):
+    from frex.models.train_options import TrainOptions
+
+    monkeypatch.delattr(torch.compiler, 'set_stance')
+    options = {'optim_g': {'type': 'Adam', 'lr': 1e-3}, 'scheduler': {}, 'total_iter': 1}
+    assert convert(TrainOptions, options, 'train').compile is False
+    with pytest.raises(FRExError, match=r'torch 2\.6'):
+        convert(TrainOptions, options | {'compile': True}, 'train')
