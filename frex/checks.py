@@ -4,10 +4,8 @@ import inspect
 import re
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from basicsr.utils.registry import ARCH_REGISTRY, LOSS_REGISTRY, METRIC_REGISTRY, MODEL_REGISTRY, Registry
@@ -20,7 +18,7 @@ from frex.metrics.registered import NETWORKS
 from frex.models.critic import COMPARISONS, critic_names
 from frex.models.objective import TERMS, TERMS_2D, TERMS_3D
 from frex.models.train_options import TrainOptions
-from frex.options import Options, arguments_of, check_arguments, convert
+from frex.options import DistOptions, Options, arguments_of, check_arguments, convert
 from frex.weights.network_file import check_frex_arguments
 from frex.weights.priors import PRIORS
 from frex.weights.state import build_checked
@@ -36,21 +34,6 @@ PATH_KEYS = re.compile(
     r'(pretrain_network|param_key|strict_load)_(g|d_\w+)|pretrain_network_(eg3d|stylegan2|backbone|encoder_3d)|resume_state|ignore_resume_networks'
     r'|experiments_root|results_root|models|training_states|visualization|log'
 )
-
-
-@dataclass(frozen=True)
-class DistOptions:
-    """`dist_params`, as BasicSR has it, and how many minutes processes wait for each other."""
-
-    backend: Literal['nccl', 'gloo'] = 'nccl'
-    port: int | None = None
-    """For Slurm; torchrun has its own."""
-    timeout: float | None = None
-
-    def arguments(self, num_gpu: int) -> Options:
-        """Those of BasicSR's `init_dist`."""
-        timeout = None if self.timeout is None else timedelta(minutes=self.timeout)
-        return vars(self) | {'timeout': timeout, 'backend': self.backend if num_gpu else 'gloo'}
 
 
 def check(opt: Options, where: str) -> None:
