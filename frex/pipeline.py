@@ -29,7 +29,7 @@ from basicsr.utils import check_resume  # noqa: E402
 from basicsr.utils.dist_util import master_only  # noqa: E402
 from basicsr.utils.misc import mkdir_and_rename  # noqa: E402
 
-from frex.checks import check  # noqa: E402
+from frex.checks import check, check_data  # noqa: E402
 from frex.models.scalars import forget_scalars_after, scalars_path  # noqa: E402
 from frex.models.training_state import StopSignal, gathered  # noqa: E402
 from frex.preflight import preflight  # noqa: E402
@@ -78,6 +78,7 @@ def _prepare(args: Namespace, is_train: bool) -> tuple[Options, Options]:
     if is_train and args.auto_resume:
         opt['path']['resume_state'] = newest_state(Path(opt['path']['training_states'])) or opt['path'].get('resume_state')
     preflight(opt, args.opt)
+    check_data(opt, args.opt)
     return asked, opt
 
 
