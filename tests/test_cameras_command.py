@@ -400,6 +400,20 @@ def test_previews_are_drawn_in_the_colours_of_the_axes(tmp_path, truth, capsys):
     assert 'previews are there already' in capsys.readouterr().err
 
 
+def test_previews_are_evenly_from_among_the_images_with_a_label(tmp_path, capsys):
+    names = [f'{number}.png' for number in range(7)]
+    for name in names:
+        write_face(tmp_path / 'faces' / name, camera(0))
+    labels = write_json(tmp_path / 'labels.json', dict.fromkeys(names, camera(0)))
+    content = json.loads(labels.read_text())
+    content['labels'][0][1] = None
+    labels.write_text(json.dumps(content))
+    assert run('preview', tmp_path / 'faces', labels, '-n', 2, '-o', tmp_path / 'drawn') == 0
+    assert {path.name for path in (tmp_path / 'drawn/faces').iterdir()} == {'1.png', '6.png'}
+    assert run('preview', tmp_path / 'faces', labels, '-n', 0, '-o', tmp_path / 'other') == 1
+    assert capsys.readouterr().err == 'frex: error: --num 0: at least 1 is needed\n'
+
+
 def test_a_picture_without_a_label_is_named(tmp_path, truth, capsys):
     write_face(tmp_path / 'faces/a.png', camera(0))
     write_face(tmp_path / 'faces/other.png', camera(0))

@@ -44,6 +44,7 @@ def _add_preview(actions: Any) -> None:
     parser.add_argument('folder', type=Path, metavar='FOLDER', help='the pictures; folders in it are searched too')
     parser.add_argument('labels', type=Path, metavar='LABELS.json')
     parser.add_argument('-o', '--output', required=True, type=Path, metavar='DIR', help='where the drawings go')
+    parser.add_argument('-n', '--num', type=int, metavar='N', help='draw so many, evenly from among all (default: all)')
     parser.add_argument(
         '--frame', default='eg3d', choices=['ffhq', 'eg3d'], help='how pictures whose label has no crop are aligned (default: eg3d)'
     )
