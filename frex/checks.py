@@ -4,15 +4,14 @@ import inspect
 import re
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from basicsr.utils.registry import ARCH_REGISTRY, LOSS_REGISTRY, METRIC_REGISTRY, MODEL_REGISTRY, Registry
 
 from frex.data.face_degradation_dataset import FaceDegradationDataset
+from frex.data.face_options import FaceDegradationOptions
 from frex.errors import FRExError, nearest
 from frex.metrics.fid import FID
 from frex.metrics.gaussian import Gaussian
@@ -20,7 +19,7 @@ from frex.metrics.registered import NETWORKS
 from frex.models.critic import COMPARISONS, critic_names
 from frex.models.objective import TERMS, TERMS_2D, TERMS_3D
 from frex.models.train_options import TrainOptions
-from frex.options import Options, arguments_of, check_arguments, convert
+from frex.options import DistOptions, Options, arguments_of, check_arguments, convert
 from frex.weights.network_file import check_frex_arguments
 from frex.weights.priors import PRIORS
 from frex.weights.state import build_checked
@@ -38,23 +37,8 @@ PATH_KEYS = re.compile(
 )
 
 
-@dataclass(frozen=True)
-class DistOptions:
-    """`dist_params`, as BasicSR has it, and how many minutes processes wait for each other."""
-
-    backend: Literal['nccl', 'gloo'] = 'nccl'
-    port: int | None = None
-    """For Slurm; torchrun has its own."""
-    timeout: float | None = None
-
-    def arguments(self, num_gpu: int) -> Options:
-        """Those of BasicSR's `init_dist`."""
-        timeout = None if self.timeout is None else timedelta(minutes=self.timeout)
-        return vars(self) | {'timeout': timeout, 'backend': self.backend if num_gpu else 'gloo'}
-
-
 def check(opt: Options, where: str) -> None:
-    """All of a run but its files of weights; models other than FREx's own are left to BasicSR, but for their networks."""
+    """All of a run but its files; models other than FREx's own are left to BasicSR, but for their networks."""
     registered(opt['model_type'], MODEL_REGISTRY, f'{where}: model_type')
     convert(DistOptions, opt.get('dist_params') or {}, f'{where}: dist_params')
     for key, network in opt.items():
@@ -63,7 +47,7 @@ def check(opt: Options, where: str) -> None:
     if opt['model_type'] == 'FRExModel':
         check_sections(opt, where)
         for dataset in opt['datasets'].values():
-            check_dataset(dataset, opt, where)
+            check_dataset_options(dataset, opt, where)
         check_training(opt, where) if opt['is_train'] else check_test(opt, where)
 
 
@@ -221,21 +205,33 @@ def check_test(opt: Options, where: str) -> None:
         raise FRExError(f'{where}: path.pretrain_network_g: missing; a test needs a trained network')
 
 
-def check_dataset(dataset: Options, opt: Options, where: str) -> None:
-    """Data that can be trained or tested on."""
+def check_dataset_options(dataset: Options, opt: Options, where: str) -> None:
+    """Keys and values of a `datasets` entry."""
+    place = f'{where}: datasets.{dataset["phase"]}'
     if dataset.get('type') != FaceDegradationDataset.__name__:
-        hint = f'FRExModel takes a {FaceDegradationDataset.__name__}'
-        raise FRExError(f'{where}: datasets.{dataset["phase"]}.type: {dataset.get("type")!r}; {hint}')
+        raise FRExError(f'{place}.type: {dataset.get("type")!r}; FRExModel takes a {FaceDegradationDataset.__name__}')
+    options = convert(FaceDegradationOptions, dataset, place)
+    if options.gt_size != _out_size(opt):
+        raise FRExError(f'{place}.gt_size: {options.gt_size}, but network_g.out_size is {_out_size(opt)}')
+    if options.prefetch_mode == 'cuda' and not options.pin_memory:
+        raise FRExError(f'{place}.pin_memory: prefetch_mode: cuda needs true')
+
+
+def check_data(opt: Options, where: str) -> None:
+    """The images and labels of a run, which `preflight` has found."""
+    if opt['model_type'] == 'FRExModel':
+        for dataset in opt['datasets'].values():
+            check_dataset(dataset, where)
+
+
+def check_dataset(dataset: Options, where: str) -> None:
+    """Data that can be trained or tested on."""
     try:
         built = FaceDegradationDataset(dataset)
     except FRExError as error:
         raise FRExError(f'{where}: {error}') from None
     where = f'{where}: datasets.{dataset["phase"]}'
-    if built.options.gt_size != _out_size(opt):
-        raise FRExError(f'{where}.gt_size: {built.options.gt_size}, but network_g.out_size is {_out_size(opt)}')
     visits, batch = len(built) * built.options.dataset_enlarge_ratio, built.options.batch_size_per_gpu
-    if built.options.prefetch_mode == 'cuda' and not built.options.pin_memory:
-        raise FRExError(f'{where}.pin_memory: prefetch_mode: cuda needs true')
     if dataset['phase'] == 'train' and visits < batch:
         raise FRExError(
             f'{where}: {len(built)} pictures are fewer than batch_size_per_gpu {batch}; add pictures or raise dataset_enlarge_ratio'

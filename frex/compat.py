@@ -11,8 +11,12 @@ import subprocess
 import sys
 import threading
 import types
+from argparse import ArgumentParser, Namespace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
+
+from frex.options import DistOptions, OptionLoader, Options, complete, convert, find_option_file, read_options
 
 
 def install() -> None:
@@ -30,6 +34,21 @@ def install() -> None:
     dist_util._init_dist_slurm = init_process_group_of_slurm
     base_model: Any = importlib.import_module('basicsr.models.base_model')
     base_model.BaseModel.model_to_device = _model_to_device
+    _repair_pipelines()
+
+
+def _repair_pipelines() -> None:
+    """Replace the functions with which BasicSR's own `train_pipeline` and `test_pipeline` read options, faces and states."""
+    options: Any = importlib.import_module('basicsr.utils.options')
+    if options.parse_options is parse_options:
+        return
+    train: Any = importlib.import_module('basicsr.train')
+    test: Any = importlib.import_module('basicsr.test')
+    options.ordered_yaml = _with_option_loader(options.ordered_yaml)
+    options.parse_options = train.parse_options = test.parse_options = parse_options
+    train.load_resume_state = _load_resume_state
+    train.EnlargedSampler = choose_sampler
+    train.CUDAPrefetcher = _choose_prefetcher
 
 
 def _provide_functional_tensor() -> None:
@@ -134,3 +153,93 @@ def _model_to_device(self: Any, net: Any) -> Any:
         return net
     devices = [torch.cuda.current_device()] if self.device.type == 'cuda' else None
     return DistributedDataParallel(net, device_ids=devices, find_unused_parameters=self.opt.get('find_unused_parameters', False))
+
+
+# --- BasicSR's own pipelines
+
+
+def _with_option_loader(ordered_yaml: Any) -> Any:
+    """basicsr's loader takes 2e-3 for a text, does not know `_base_`, and runs code that a file names."""
+    return lambda: (OptionLoader, ordered_yaml()[1])
+
+
+def parse_options(root_path: str, is_train: bool = True) -> tuple[Options, Namespace]:
+    """Read BasicSR's flags and the option file that they name, as `frex train` does; outputs go below `root_path`.
+
+    basicsr cannot read 2e-3 from `--force_yml` either, executes what stands there, and stops at a section that is empty.
+    """
+    parser = ArgumentParser(allow_abbrev=False)
+    parser.add_argument('-opt', required=True, help='option file')
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm'], default='none', help='job launcher')
+    parser.add_argument('--auto_resume', action='store_true')
+    parser.add_argument('--debug', action='store_true')
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+    parser.add_argument('--force_yml', nargs='+', help='change options, e.g. train:ema_decay=0.999')
+    args = parser.parse_args()
+    args.opt = str(find_option_file(args.opt))
+    import torch
+
+    opt = complete(read_options(args), args, Path(root_path), is_train, torch.cuda.device_count())
+    return start_process(opt, args), args
+
+
+def start_process(opt: Options, args: Namespace) -> Options:
+    """Join the other processes of a run, seed this one, and add `dist`, `rank` and `world_size` to `opt`."""
+    import torch.multiprocessing as mp
+
+    dist_util: Any = importlib.import_module('basicsr.utils.dist_util')
+    utils: Any = importlib.import_module('basicsr.utils')
+    # torchrun says so itself.
+    launcher = 'pytorch' if args.launcher == 'none' and 'TORCHELASTIC_RUN_ID' in os.environ else args.launcher
+    opt['dist'] = launcher != 'none'
+    if not opt['dist'] and opt['num_gpu'] > 1:
+        print(
+            f'one process takes one GPU; for all {opt["num_gpu"]}: torchrun --nproc_per_node={opt["num_gpu"]} -m frex ...', file=sys.stderr
+        )
+        # Else basicsr's loader makes its batches for all of them.
+        opt['num_gpu'] = 1
+    if opt['dist']:
+        if mp.get_start_method(allow_none=True) is None and 'fork' in mp.get_all_start_methods():
+            # Else basicsr has every worker of every process import torch anew, in each epoch.
+            mp.set_start_method('fork')
+        options = convert(DistOptions, opt.get('dist_params') or {}, 'dist_params')
+        dist_util.init_dist(launcher, **options.arguments(opt['num_gpu']))
+    opt['rank'], opt['world_size'] = dist_util.get_dist_info()
+    utils.set_random_seed(opt['manual_seed'] + opt['rank'])
+    return opt
+
+
+def _load_resume_state(opt: Options) -> dict[str, Any] | None:
+    """Load the state that a run goes on from; basicsr asks for a GPU, and looks for states below the working directory only."""
+    import torch
+
+    path = opt['path'].get('resume_state')
+    if opt['auto_resume']:
+        states = [state for state in Path(opt['path']['training_states']).glob('*.state') if state.stem.isdecimal()]
+        path = str(max(states, key=lambda state: int(state.stem))) if states else path
+    if not path:
+        return None
+    opt['path']['resume_state'] = path
+    state = torch.load(path, map_location='cpu', weights_only=True)
+    utils: Any = importlib.import_module('basicsr.utils')
+    utils.check_resume(opt, state['iter'])
+    return state
+
+
+def choose_sampler(dataset: Any, num_replicas: int, rank: int, ratio: int = 1) -> Any:
+    """FREx's data set is asked by visit; by basicsr's index alone, every visit of a face would degrade it in the same way."""
+    from frex.data.face_degradation_dataset import FaceDegradationDataset
+    from frex.data.sampler import VisitSampler
+
+    if isinstance(dataset, FaceDegradationDataset):
+        return VisitSampler(dataset, num_replicas, rank, ratio, dataset.options.seed)
+    sampler: Any = importlib.import_module('basicsr.data.data_sampler')
+    return sampler.EnlargedSampler(dataset, num_replicas, rank, ratio)
+
+
+def _choose_prefetcher(loader: Any, opt: Options) -> Any:
+    """basicsr's prefetcher to the GPU stops where there is none."""
+    import torch
+
+    prefetch: Any = importlib.import_module('basicsr.data.prefetch_dataloader')
+    return prefetch.CUDAPrefetcher(loader, opt) if torch.cuda.is_available() else prefetch.CPUPrefetcher(loader)

@@ -4,9 +4,10 @@ import inspect
 import re
 from argparse import Namespace
 from collections.abc import Callable, Mapping
-from dataclasses import is_dataclass
+from dataclasses import dataclass, is_dataclass
+from datetime import timedelta
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_type_hints
+from typing import Any, Literal, TypeVar, get_args, get_type_hints
 
 import msgspec
 import yaml
@@ -23,7 +24,31 @@ class _Loader(yaml.SafeLoader):
     """Safe YAML, in which 1e-4 is a number as in YAML 1.2 and everywhere else."""
 
 
+class OptionLoader(_Loader):
+    """The same for an open file, with the file that it names under `_base_` read as well."""
+
+    def get_single_data(self) -> Any:
+        """The content of the file, laid over that of its `_base_`."""
+        opt = super().get_single_data()
+        return _with_base(opt, Path(self.name)) if isinstance(opt, dict) else opt
+
+
 _Loader.add_implicit_resolver('tag:yaml.org,2002:float', re.compile(r'^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$'), list('-+.0123456789'))
+
+
+@dataclass(frozen=True)
+class DistOptions:
+    """`dist_params`, as BasicSR has it, and how many minutes processes wait for each other."""
+
+    backend: Literal['nccl', 'gloo'] = 'nccl'
+    port: int | None = None
+    """For Slurm; torchrun has its own."""
+    timeout: float | None = None
+
+    def arguments(self, num_gpu: int) -> Options:
+        """Those of BasicSR's `init_dist`."""
+        timeout = None if self.timeout is None else timedelta(minutes=self.timeout)
+        return vars(self) | {'timeout': timeout, 'backend': self.backend if num_gpu else 'gloo'}
 
 
 def find_option_file(name: str) -> Path:
@@ -38,7 +63,10 @@ def find_option_file(name: str) -> Path:
 
 def load_options(path: Path) -> Options:
     """Read an option file; a file named under `_base_` comes first and is overridden key by key."""
-    opt = _read_yaml(path)
+    return _with_base(_read_yaml(path), path)
+
+
+def _with_base(opt: Options, path: Path) -> Options:
     if '_base_' not in opt:
         return opt
     base_path = path.parent / str(opt.pop('_base_'))

@@ -1,6 +1,5 @@
 """BasicSR's training and test pipelines, with FREx registered and what a run needs checked before anything is created."""
 
-import os
 import shlex
 import sys
 import time
@@ -14,26 +13,23 @@ from unittest import mock
 
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 import yaml
 
 from frex import compat
-from frex.data.face_degradation_dataset import FaceDegradationDataset
 from frex.data.sampler import VisitSampler
 from frex.errors import FRExError
-from frex.options import Options, complete, convert, read_options
+from frex.options import Options, complete, read_options
 from frex.weights.torch_file import read_torch_file
 
 compat.install()
 
 import basicsr.test  # noqa: E402 (compat comes first)
 import basicsr.train  # noqa: E402
-from basicsr.data.data_sampler import EnlargedSampler  # noqa: E402
-from basicsr.utils import check_resume, set_random_seed  # noqa: E402
-from basicsr.utils.dist_util import get_dist_info, init_dist, master_only  # noqa: E402
+from basicsr.utils import check_resume  # noqa: E402
+from basicsr.utils.dist_util import master_only  # noqa: E402
 from basicsr.utils.misc import mkdir_and_rename  # noqa: E402
 
-from frex.checks import DistOptions, check  # noqa: E402
+from frex.checks import check, check_data  # noqa: E402
 from frex.models.scalars import forget_scalars_after, scalars_path  # noqa: E402
 from frex.models.training_state import StopSignal, gathered  # noqa: E402
 from frex.preflight import preflight  # noqa: E402
@@ -50,11 +46,10 @@ def train(args: Namespace, on_log: Callable[[Options], None] | None = None) -> N
     pipeline: Any = basicsr.train
     stop = StopSignal()
     mends: dict[str, Any] = {
-        'parse_options': lambda root_path, is_train: (_start_process(opt, args), args),
+        'parse_options': lambda root_path, is_train: (compat.start_process(opt, args), args),
         'load_resume_state': load_resume_state,
         'make_exp_dirs': make_folders,
         'copy_opt_file': lambda opt_file, folder: write_options(asked, Path(folder) / Path(opt_file).name),
-        'EnlargedSampler': choose_sampler,
         'MessageLogger': TrainLog,
         'build_model': _with_stop(pipeline.build_model, stop),
         'create_train_val_dataloader': _with_true_epochs(pipeline.create_train_val_dataloader),
@@ -62,8 +57,6 @@ def train(args: Namespace, on_log: Callable[[Options], None] | None = None) -> N
     if on_log is not None:
         mends['get_root_logger'] = quiet(pipeline.get_root_logger)
         mends['MessageLogger'] = partial(Listener, on_log)
-    if not torch.cuda.is_available():
-        mends['CUDAPrefetcher'] = lambda loader, opt: pipeline.CPUPrefetcher(loader)
     with mock.patch.multiple(pipeline, **mends), _process_group(), stop.heard():
         pipeline.train_pipeline(opt['root_path'])
 
@@ -72,7 +65,7 @@ def test(args: Namespace) -> None:
     """BasicSR's `test_pipeline` on the options of `args`; outputs go below the working directory."""
     _, opt = _prepare(args, is_train=False)
     pipeline: Any = basicsr.test
-    mends = {'parse_options': lambda root_path, is_train: (_start_process(opt, args), args), 'make_exp_dirs': make_folders}
+    mends = {'parse_options': lambda root_path, is_train: (compat.start_process(opt, args), args), 'make_exp_dirs': make_folders}
     with mock.patch.multiple(pipeline, **mends), _process_group():
         pipeline.test_pipeline(opt['root_path'])
 
@@ -85,6 +78,7 @@ def _prepare(args: Namespace, is_train: bool) -> tuple[Options, Options]:
     if is_train and args.auto_resume:
         opt['path']['resume_state'] = newest_state(Path(opt['path']['training_states'])) or opt['path'].get('resume_state')
     preflight(opt, args.opt)
+    check_data(opt, args.opt)
     return asked, opt
 
 
@@ -96,26 +90,6 @@ def _process_group() -> Iterator[None]:
     finally:
         if dist.is_available() and dist.is_initialized():
             dist.destroy_process_group()
-
-
-def _start_process(opt: Options, args: Namespace) -> Options:
-    # torchrun says so itself.
-    launcher = 'pytorch' if args.launcher == 'none' and 'TORCHELASTIC_RUN_ID' in os.environ else args.launcher
-    opt['dist'] = launcher != 'none'
-    if not opt['dist'] and opt['num_gpu'] > 1:
-        print(
-            f'one process takes one GPU; for all {opt["num_gpu"]}: torchrun --nproc_per_node={opt["num_gpu"]} -m frex ...', file=sys.stderr
-        )
-        # Else basicsr's loader makes its batches for all of them.
-        opt['num_gpu'] = 1
-    if opt['dist']:
-        if mp.get_start_method(allow_none=True) is None and 'fork' in mp.get_all_start_methods():
-            # Else basicsr has every worker of every process import torch anew, in each epoch.
-            mp.set_start_method('fork')
-        init_dist(launcher, **convert(DistOptions, opt.get('dist_params') or {}, 'dist_params').arguments(opt['num_gpu']))
-    opt['rank'], opt['world_size'] = get_dist_info()
-    set_random_seed(opt['manual_seed'] + opt['rank'])
-    return opt
 
 
 # --- What takes the place of BasicSR's functions
@@ -175,13 +149,6 @@ def _read_state(path: Path) -> dict[str, Any]:
     if not isinstance(state, dict) or not all(isinstance(state.get(key), int) for key in ('epoch', 'iter')):
         raise FRExError(f'{path}: not a training state')
     return state
-
-
-def choose_sampler(dataset: Any, num_replicas: int, rank: int, ratio: int = 1) -> Any:
-    """FREx's data set is asked by visit, any other by index."""
-    if isinstance(dataset, FaceDegradationDataset):
-        return VisitSampler(dataset, num_replicas, rank, ratio, dataset.options.seed)
-    return EnlargedSampler(dataset, num_replicas, rank, ratio)
 
 
 def _with_stop(build_model: Callable[..., Any], stop: StopSignal) -> Callable[..., Any]:

@@ -1,7 +1,8 @@
-"""The files of weights that a run names: found, whole and fitting, before anything is created."""
+"""The files that a run names, before anything is created: weights are there, whole and fitting, images and labels are there."""
 
 import inspect
 import os
+import re
 import shlex
 import sys
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from frex.errors import FRExError, nearest
 from frex.losses.lpips_loss import TRUNKS
 from frex.metrics.registered import NETWORKS
 from frex.models.critic import critic_names
-from frex.options import Options, arguments_of
+from frex.options import CHECKOUT, Options, arguments_of
 from frex.text import in_columns
 from frex.weights.manifest import manifest
 from frex.weights.network_file import read_state
@@ -29,7 +30,7 @@ PREFIX = 'pretrain_network_'
 
 
 class Line(NamedTuple):
-    """One file; `problem` is empty where it can be used, else `mend` is the command that helps."""
+    """One file or folder; `problem` is empty where it can be used, else each line of `mend` is a command that helps."""
 
     option: str
     name: str
@@ -40,12 +41,14 @@ class Line(NamedTuple):
 def preflight(opt: Options, where: str) -> None:
     """Put the found files' paths in the place of their names; print a table and raise FRExError where one cannot be used."""
     found: dict[str, Path] = {}
-    lines = [_check(option, name, opt, found) for option, name in named_files(opt).items()]
+    missing = missing_data(opt)
+    lines = [*(_check(option, name, opt, found) for option, name in named_files(opt).items()), *missing]
     if any(line.problem for line in lines):
         if _is_first_process():
             print(table(lines), file=sys.stderr)
         bad = [line for line in lines if line.problem]
-        raise FRExError(f'{where}: {len(bad)} of {len(lines)} files cannot be used: {", ".join(line.option for line in bad)}')
+        what = 'files and folders' if missing else 'files'
+        raise FRExError(f'{where}: {len(bad)} of {len(lines)} {what} cannot be used: {", ".join(line.option for line in bad)}')
     for option, path in found.items():
         *sections, key = option.split('.')
         section = opt
@@ -87,8 +90,63 @@ def _default_weights(section: Options, kind: Callable[..., Any]) -> str:
 
 def table(lines: list[Line]) -> str:
     """All files, and what mends those that cannot be used."""
-    rows = [(line.option, line.name, line.problem or 'fits', line.mend) for line in lines]
-    return '\n'.join(in_columns([('OPTION', 'FILE', 'STATE', 'MEND'), *rows]))
+    rows = [('OPTION', 'FILE', 'STATE', 'MEND')]
+    for line in lines:
+        first, *others = line.mend.split('\n')
+        rows.append((line.option, line.name, line.problem or 'fits', first))
+        rows += [('', '', '', other) for other in others]
+    return '\n'.join(in_columns(rows))
+
+
+def missing_data(opt: Options) -> list[Line]:
+    """The images and labels that the data sets name and that are not there; models other than FREx's own find theirs themselves."""
+    if opt['model_type'] != 'FRExModel':
+        return []
+    lines = []
+    for name, dataset in opt['datasets'].items():
+        place, mix = f'datasets.{name}', dataset.get('mix')
+        lines += _missing_faces(place, dataset, f'{place}.camera_labels', place if name.startswith('val') else '')
+        if mix and _is_synthesized(mix):
+            lines += _missing_synthesis(f'{place}.mix', Path(mix['dataroot_gt']))
+        elif mix:
+            lines += _missing_faces(f'{place}.mix', mix, f'{place}.mix', f'{place}.mix')
+    return lines
+
+
+def _missing_faces(place: str, section: Options, labels_option: str, root_option: str) -> list[Line]:
+    """`labels_option` and `root_option` are the options whose `~` does without, if there are any."""
+    lines, root, labels = [], str(section['dataroot_gt']), section.get('camera_labels')
+    if not _is_there(root):
+        lines.append(
+            Line(f'{place}.dataroot_gt', root, 'is not there', _or_without(_forced(f'{place}.dataroot_gt', 'FOLDER'), root_option))
+        )
+    if labels and not _is_there(labels):
+        images, output = shlex.quote(root), shlex.quote(str(labels))
+        ways = f'frex cameras import DATASET_JSON --images {images} -o {output}\nor frex cameras estimate {images} -o {output}'
+        lines.append(Line(f'{place}.camera_labels', str(labels), 'is not there', _or_without(ways, labels_option)))
+    return lines
+
+
+def _missing_synthesis(place: str, root: Path) -> list[Line]:
+    problem = 'is not there' if not _is_there(root) else '' if _is_there(root / 'dataset.json') else 'is not whole, it has no dataset.json'
+    command = f'frex synthesize -o {shlex.quote(str(root.parent))} -n 100000'
+    return [Line(place, str(root), problem, _or_without(command, place))] if problem else []
+
+
+def _is_synthesized(mix: Options) -> bool:
+    """Whether the images lie as `frex synthesize` writes them."""
+    root = Path(mix['dataroot_gt'])
+    return root.name == 'images' and mix.get('camera_labels') == str(root / 'dataset.json')
+
+
+def _is_there(name: str | Path) -> bool:
+    """A file or folder; what lies in a zip is looked for later."""
+    path = Path(name).expanduser()
+    return any(each.exists() for each in (path, *(parent for parent in path.parents if parent.suffix.lower() == '.zip')))
+
+
+def _or_without(command: str, option: str) -> str:
+    return command + (f'\nor without: {_forced(option, "~")}' if option else '')
 
 
 def _is_first_process() -> bool:
@@ -119,6 +177,9 @@ def _how_to_get(option: str, name: str) -> str:
     key = name if name in manifest() else keys.get(Path(name).name)
     if key is not None:
         return f'frex weights download {key}' + ('' if key == name else f', and name it {key}')
+    experiment = re.fullmatch(r'experiments/(\w+)/models/net_g_\w+\.pth', name)
+    if experiment and (CHECKOUT / f'options/{experiment[1]}.yml').exists():
+        return f'frex train -opt options/{experiment[1]}.yml'
     return f'--force_yml {option.replace(".", ":")}=FILE ({nearest(name, list(manifest()))})'
 
 

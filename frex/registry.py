@@ -1,4 +1,8 @@
-"""The one list of what FREx registers with BasicSR. Needs `frex.compat.install` first."""
+"""The one list of what FREx registers with BasicSR. Importing this module makes basicsr run here, and registers everything."""
+
+from frex import compat
+
+compat.install()
 
 from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, LOSS_REGISTRY, METRIC_REGISTRY, MODEL_REGISTRY
 
@@ -34,3 +38,6 @@ def register() -> None:
         for entry in entries:
             if entry.__name__ not in registry:
                 registry.register(entry)
+
+
+register()

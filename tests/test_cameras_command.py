@@ -148,9 +148,113 @@ def test_importing_tells_which_pictures_and_labels_have_no_partner(tmp_path, tru
         write_face(tmp_path / 'faces' / name, camera(0))
     assert run('import', labels, '--images', tmp_path / 'faces', '-o', tmp_path / 'out.json') == 0
     printed = capsys.readouterr().out
-    assert 'pictures with a label: 2 of 3' in printed
-    assert 'pictures without a label: 1 (new.png)' in printed
-    assert 'labels without a picture: 1 (deep/er/b.png)' in printed
+    assert f'{labels}: 3 labels by the names of images (a.png, deep/er/b.png, deep/c.png)' in printed
+    assert 'images with a label: 2 of 3' in printed
+    assert 'images without a label: 1 (new.png); training leaves them out of the camera loss' in printed
+    assert 'labels without an image: 1 (deep/er/b.png)' in printed
+    assert read_labels(tmp_path / 'out.json').unlabelled == {'new.png'}
+
+
+# Of three images; EG3D's finished zip counts them through with their mirror images.
+FFHQ = {'00000.png': camera(10, 3), '00001.png': camera(-25, -4, 2), '00003.png': camera(40)}
+
+
+def mirrored(label):
+    return flip_camera(torch.from_numpy(np.asarray(label))[None])[0].numpy()
+
+
+def named_labels():
+    """As in the file that EG3D's script downloads."""
+    return FFHQ | {name.replace('.png', '_mirror.png'): mirrored(label) for name, label in FFHQ.items()}
+
+
+def counted_labels(labels=None):
+    """As in EG3D's zip."""
+    labels = labels or named_labels()
+    return {f'00000/img{number:08d}.png': labels[name] for number, name in enumerate(sorted(labels))}
+
+
+def write_images(folder, names):
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(folder / name), np.zeros((8, 8, 3), np.uint8))
+    return folder
+
+
+@pytest.mark.parametrize('folders', ['', '00000/'])
+@pytest.mark.parametrize('labels', [named_labels(), counted_labels()], ids=['named', 'counted'])
+def test_both_namings_of_eg3d_give_each_image_its_own_label(tmp_path, capsys, labels, folders):
+    images = write_images(tmp_path / 'faces', [folders + name for name in FFHQ])
+    out = tmp_path / 'out.json'
+    assert run('import', write_json(tmp_path / 'dataset.json', labels), '--images', images, '-o', out) == 0
+    printed = capsys.readouterr().out
+    assert 'images with a label: 3 of 3\n' in printed
+    assert 'without' not in printed
+    imported = read_labels(out).cameras
+    for name, label in FFHQ.items():
+        np.testing.assert_allclose(imported[name], label, atol=1e-6)
+        np.testing.assert_allclose(imported[name.replace('.png', '_mirror.png')], mirrored(label), atol=1e-6)
+    if '00001.png' not in labels:
+        first = [folders + name for name in ('00000.png', '00000_mirror.png', '00001.png')]
+        told = f'counts 6 labels through: 00000/img00000000.png, 00000/img00000001.png, 00000/img00000002.png, ... are {", ".join(first)}'
+        assert told in printed
+
+
+def test_counted_labels_of_a_folder_that_has_the_mirror_images_too(tmp_path):
+    images = write_images(tmp_path / 'faces', named_labels())
+    out = tmp_path / 'out.json'
+    assert run('import', write_json(tmp_path / 'dataset.json', counted_labels()), '--images', images, '-o', out) == 0
+    assert read_labels(out).cameras.keys() == named_labels().keys()
+    np.testing.assert_allclose(read_labels(out).cameras['00001_mirror.png'], mirrored(FFHQ['00001.png']), atol=1e-6)
+
+
+def test_cropping_params_name_the_images_that_were_counted(tmp_path, capsys):
+    """EG3D found no face in some images of FFHQ, and counts only the others."""
+    images = write_images(tmp_path / 'faces', [*FFHQ, '00002.png'])
+    landmarks = (760, 740) + 290 * SYMMETRIC[:, :2] * (1, -1)
+    params = write_params(tmp_path / 'params.json', **{name.removesuffix('.png'): entry(landmarks) for name in FFHQ})
+    labels = write_json(tmp_path / 'dataset.json', counted_labels())
+    out = tmp_path / 'out.json'
+    assert run('import', labels, '--images', images, '-o', out) == 1
+    message = 'counts 6 labels through, so 3 images and their mirror images, but'
+    assert capsys.readouterr().err == (
+        f'frex: error: {labels}: {message} {images} has 4 images; --cropping_params names the images that EG3D counted\n'
+    )
+    assert not out.exists()
+    assert run('import', labels, '--images', images, '--cropping_params', params, '-o', out) == 0
+    assert 'images without a label: 1 (00002.png)' in capsys.readouterr().out
+    np.testing.assert_allclose(read_labels(out).cameras['00003.png'], FFHQ['00003.png'], atol=1e-6)
+    assert read_labels(out).crops.keys() == named_labels().keys()
+    assert read_labels(out).unlabelled == {'00002.png'}
+
+
+def test_counted_labels_that_are_no_pairs_do_not_fit(tmp_path, capsys):
+    """As in EG3D's rebalanced set, which repeats images."""
+    labels = dict(zip(counted_labels(), [FFHQ['00000.png'], FFHQ['00001.png']] * 3, strict=True))
+    images = write_images(tmp_path / 'faces', FFHQ)
+    assert run('import', write_json(tmp_path / 'dataset.json', labels), '--images', images, '-o', tmp_path / 'out.json') == 1
+    told = 'counts 6 labels through, but they are not in pairs of an image and its mirror image; '
+    assert capsys.readouterr().err == f'frex: error: {tmp_path}/dataset.json: {told}{images} has 3 images\n'
+    images = write_images(tmp_path / 'others', [f'{number}.png' for number in range(6)])
+    labels = write_json(tmp_path / 'dataset.json', counted_labels())
+    assert run('import', labels, '--images', images, '-o', tmp_path / 'out.json') == 1
+    told = f'each second one of a mirror image, but 1.png in {images} is not called 0_mirror.png'
+    assert capsys.readouterr().err == f'frex: error: {tmp_path}/dataset.json: counts 6 labels through, {told}\n'
+
+
+def test_labels_of_an_images_own_counted_name_stay(tmp_path, capsys):
+    """As `frex synthesize` writes them, or for EG3D's zip itself."""
+    images = write_images(tmp_path / 'faces', counted_labels())
+    labels = write_json(tmp_path / 'dataset.json', counted_labels())
+    assert run('import', labels, '--images', images, '-o', tmp_path / 'out.json') == 0
+    assert '6 labels by the names of images' in capsys.readouterr().out
+    assert own_names(read_labels(tmp_path / 'out.json').cameras).keys() == counted_labels().keys()
+
+
+def test_a_mirrored_label_that_is_not_mirrored_is_told(tmp_path, capsys):
+    labels = named_labels() | {'00001_mirror.png': FFHQ['00001.png']}
+    assert run('import', write_json(tmp_path / 'dataset.json', labels), '-o', tmp_path / 'out.json') == 0
+    assert 'labels of mirror images that are not the mirrored ones: 1 (00001_mirror.png)' in capsys.readouterr().out
 
 
 def test_a_label_that_is_no_camera_is_named():
@@ -196,6 +300,7 @@ def test_a_picture_without_a_face_is_named_and_the_rest_goes_on(tmp_path, with_d
     assert 'wide.png: 90 x 64 is not square: not an aligned face' in printed.err
     assert 'broken.png: not a picture' in printed.err
     assert list(read_labels(out).cameras) == ['a.png']
+    assert read_labels(out).unlabelled == {'black.png'}
 
 
 def test_nothing_is_written_where_no_camera_is_found(tmp_path, with_dots, capsys):
@@ -295,6 +400,20 @@ def test_previews_are_drawn_in_the_colours_of_the_axes(tmp_path, truth, capsys):
     assert 'previews are there already' in capsys.readouterr().err
 
 
+def test_previews_are_evenly_from_among_the_images_with_a_label(tmp_path, capsys):
+    names = [f'{number}.png' for number in range(7)]
+    for name in names:
+        write_face(tmp_path / 'faces' / name, camera(0))
+    labels = write_json(tmp_path / 'labels.json', dict.fromkeys(names, camera(0)))
+    content = json.loads(labels.read_text())
+    content['labels'][0][1] = None
+    labels.write_text(json.dumps(content))
+    assert run('preview', tmp_path / 'faces', labels, '-n', 2, '-o', tmp_path / 'drawn') == 0
+    assert {path.name for path in (tmp_path / 'drawn/faces').iterdir()} == {'1.png', '6.png'}
+    assert run('preview', tmp_path / 'faces', labels, '-n', 0, '-o', tmp_path / 'other') == 1
+    assert capsys.readouterr().err == 'frex: error: --num 0: at least 1 is needed\n'
+
+
 def test_a_picture_without_a_label_is_named(tmp_path, truth, capsys):
     write_face(tmp_path / 'faces/a.png', camera(0))
     write_face(tmp_path / 'faces/other.png', camera(0))
@@ -346,7 +465,7 @@ def test_names_are_matched_without_folders_only_where_that_is_clear():
         (('import', 'truth.json', '-o', 'out.json', '--cropping_params', 'flat.json'), 'cropping_params: flat.json: a.png is no entry'),
         (('import', 'empty.json', '-o', 'out.json'), 'empty.json: has no labels'),
         (('import', 'truth.json', '-o', 'out.json', '--images', 'nowhere'), 'FOLDER: no folder nowhere'),
-        (('import', 'truth.json', '-o', 'out.json', '--images', 'faces'), 'faces: none of its pictures has a label'),
+        (('import', 'truth.json', '-o', 'out.json', '--images', 'faces'), 'faces: none of its images has a label'),
         (('estimate', 'nowhere', '-o', 'out.json'), 'FOLDER: no folder nowhere'),
         (('estimate', 'faces', '-o', 'out.json', '--det_threshold', 'nan'), '--det_threshold nan: must be at least 0'),
         (('estimate', 'faces', '-o', 'out.json', '--device', 'abacus'), '--device abacus: not usable here'),

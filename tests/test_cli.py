@@ -189,7 +189,6 @@ BAD_OPTIONS = [
     ('arguments', 'message'),
     [
         (['-opt', 'no.yml'], '-opt: no file no.yml; option files in'),
-        (['-opt', TINY, *overrides('/no/folder')], f'{TINY}: datasets.train.dataroot_gt: no folder /no/folder'),
         (['-opt', TINY, *overrides('{empty}')], f'{TINY}: datasets.train.dataroot_gt: no picture in'),
         *((['-opt', TINY, *overrides('{faces}', *changes)], message) for changes, message in BAD_OPTIONS),
     ],

@@ -79,6 +79,27 @@ def test_labels_with_folders_are_found_by_name(face_folder, tmp_path):
         FaceDegradationDataset(options(face_folder, camera_labels=str(labels)))
 
 
+def test_an_image_that_is_known_to_have_no_label_has_no_camera(face_folder, tmp_path):
+    labels = tmp_path / 'dataset.json'
+    names, camera = sorted(path.name for path in face_folder.iterdir()), look_right().tolist()
+    crop = [1.1, -0.07, -0.12]
+    content = [[name, None if name == names[2] else camera] for name in names]
+    crops = [[name, crop] for name in names if name != names[2]]
+    labels.write_text(json.dumps({'labels': content, 'crops': crops}))
+    dataset = FaceDegradationDataset(options(face_folder, camera_labels=str(labels)))
+    assert [bool(dataset[index]['has_camera']) for index in range(5)] == [True, True, False, True, True]
+    assert dataset[1]['camera'].tolist() == pytest.approx(camera)
+    torch.testing.assert_close(dataset[2]['camera'], frontal_camera()[0])
+    torch.testing.assert_close(dataset[1]['crop'], torch.tensor(crop))
+    torch.testing.assert_close(dataset[2]['crop'], torch.tensor(MEAN_CROP))
+
+
+def look_right():
+    camera = frontal_camera()[0]
+    camera[3] = 0.5
+    return camera
+
+
 def first_epochs(dataset, workers):
     sampler = VisitSampler(dataset, num_replicas=1, rank=0, ratio=2, seed=0)
     loader = DataLoader(dataset, batch_size=2, sampler=sampler, num_workers=workers, persistent_workers=workers > 0)

@@ -6,23 +6,29 @@ import pytest
 import torch
 
 from frex import pipeline
-from frex.checks import check
+from frex.checks import check, check_data
+from frex.data.labels import write_labels
 from frex.models.train_options import TrainOptions
 from frex.options import CHECKOUT, complete, convert, load_options
-from frex.preflight import named_files
+from frex.preflight import missing_data, named_files
 from frex.weights.manifest import needed_for
+from frex_arch.camera import frontal_camera
 
 FILES = sorted((CHECKOUT / 'options').rglob('*.yml'))
 ABLATIONS = [path for path in FILES if path.parent.name == 'ablations']
 
 
 def completed(path, face_folder, tmp_path):
-    """The options as a run has them, on a folder of faces."""
+    """The options as a run has them, on a folder of faces, with labels where the options name some."""
     pipeline.register()
     opt = load_options(path)
+    labels = tmp_path / 'dataset.json'
+    write_labels(labels, {image.name: frontal_camera()[0].tolist() for image in face_folder.iterdir()}, {})
     for dataset in opt['datasets'].values():
-        if dataset:
-            dataset['dataroot_gt'] = str(face_folder)
+        for section in (dataset, dataset.get('mix') if dataset else None):
+            if section:
+                section['dataroot_gt'] = str(face_folder)
+                section |= {'camera_labels': str(labels)} if section.get('camera_labels') else {}
     args = Namespace(opt=str(path), debug=False, auto_resume=False)
     return complete(opt, args, tmp_path, not path.name.startswith('test'), 0)
 
@@ -33,6 +39,8 @@ def test_a_run_could_start(path, face_folder, tmp_path):
     if opt['datasets'].get('train'):
         opt['datasets']['train']['dataset_enlarge_ratio'] = 100
     check(opt, path.name)
+    assert missing_data(opt) == []
+    check_data(opt, path.name)
 
 
 @pytest.mark.parametrize('path', FILES, ids=lambda path: path.stem)
@@ -76,6 +84,15 @@ def test_the_losses_are_the_designs():
     assert weights(CHECKOUT / 'options/train_frex_3d.yml') == stage_a
     # Eq. 18 is the whole: L_3D goes on in stage B.
     assert weights(CHECKOUT / 'options/train_frex.yml') == stage_a | stage_b
+
+
+@pytest.mark.parametrize('name', [*STAGES, 'train_frex_release.yml', *(f'ablations/{path.name}' for path in ABLATIONS)])
+def test_the_data_are_the_papers(name):
+    """FFHQ with labels, and 100,000 faces of EG3D among 170,000."""
+    train = load_options(CHECKOUT / 'options' / name)['datasets']['train']
+    assert train['camera_labels'] == 'datasets/ffhq/dataset.json'
+    assert train['mix']['ratio'] == pytest.approx(100 / 170, abs=0.005)
+    assert train['mix']['camera_labels'] == 'datasets/eg3d/images/dataset.json'
 
 
 def test_the_schedule_is_the_papers():

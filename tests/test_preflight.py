@@ -53,7 +53,7 @@ def train(tmp_path, monkeypatch, face_folder, priors):
 
 def table(text):
     """Rows by their option; columns are two blanks or more apart."""
-    lines = [line for line in text.splitlines() if line.startswith(('path.', 'train.'))]
+    lines = [line for line in text.splitlines() if line.startswith(('path.', 'train.', 'datasets.'))]
     rows = [[cell.strip() for cell in line.split('  ') if cell.strip()] for line in lines]
     return {row[0].removeprefix('path.'): row[1:] for row in rows}
 
@@ -151,6 +151,45 @@ def test_all_files_are_checked_and_told_together(train, tmp_path, capsys):
     }
     assert '2 of 3 files cannot be used' in error
     assert not (tmp_path / 'experiments').exists()
+
+
+def test_weights_images_labels_and_mixture_that_are_missing_are_told_together(train, tmp_path, capsys):
+    (tmp_path / 'eg3d/images').mkdir(parents=True)
+    mix = '{dataroot_gt: eg3d/images, camera_labels: eg3d/images/dataset.json, ratio: 0.5}'
+    data = ['datasets:train:dataroot_gt=no faces', 'datasets:train:camera_labels=labels.json', f'datasets:train:mix={mix}']
+    assert train(*data, 'datasets:val:dataroot_gt=val', pretrain_network_backbone='swin_v2_b') == 1
+    error = capsys.readouterr().err
+    rows = table(error)
+    assert {option: row[1] for option, row in rows.items()} == {
+        'pretrain_network_backbone': 'swin_v2_b-781e5279.pth is missing',
+        'datasets.train.dataroot_gt': 'is not there',
+        'datasets.train.camera_labels': 'is not there',
+        'datasets.train.mix': 'is not whole, it has no dataset.json',
+        'datasets.val.dataroot_gt': 'is not there',
+    }
+    commands = [line.strip() for line in error.splitlines() if line.startswith(' ')]
+    assert commands == [
+        "or frex cameras estimate 'no faces' -o labels.json",
+        "or without: --force_yml 'datasets:train:camera_labels=~'",
+        "or without: --force_yml 'datasets:train:mix=~'",
+        "or without: --force_yml 'datasets:val=~'",
+    ]
+    assert rows['datasets.train.camera_labels'][2] == "frex cameras import DATASET_JSON --images 'no faces' -o labels.json"
+    assert rows['datasets.train.mix'][2] == 'frex synthesize -o eg3d -n 100000'
+    assert error.splitlines()[-1].startswith(f'frex: error: {TINY_OPTIONS}: 5 of 5 files and folders cannot be used: ')
+    assert [path.name for path in tmp_path.iterdir()] == ['eg3d']
+    # Without them on purpose.
+    assert train('datasets:train:camera_labels=~', 'datasets:train:mix=~', 'datasets:val=~') == 0
+
+
+def test_a_mixture_of_other_images_and_a_stage_that_was_not_trained_are_told(train, capsys):
+    mix = '{dataroot_gt: others, camera_labels: others.json, ratio: 0.5}'
+    stage_a = 'experiments/train_frex_3d_tiny/models/net_g_latest.pth'
+    assert train(f'datasets:train:mix={mix}', pretrain_network_encoder_3d=stage_a) == 1
+    rows = table(capsys.readouterr().err)
+    assert rows['datasets.train.mix.dataroot_gt'] == ['others', 'is not there', '--force_yml datasets:train:mix:dataroot_gt=FOLDER']
+    assert rows['datasets.train.mix.camera_labels'][2] == 'frex cameras import DATASET_JSON --images others -o others.json'
+    assert rows['pretrain_network_encoder_3d'][2] == 'frex train -opt options/train_frex_3d_tiny.yml'
 
 
 @pytest.mark.parametrize(('option', 'file'), [('pretrain_network_stylegan2', 'smaller.safetensors'), ('pretrain_network_g', 'net_g.pth')])

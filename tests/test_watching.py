@@ -218,6 +218,23 @@ def test_fid_of_one_picture_is_not_a_number(small_fid):
     assert np.isnan(small_fid.value())
 
 
+def test_fid_is_what_basicsr_adds_up_and_divides(small_fid):
+    """As its own models do with what `calculate_metric` returns of each pair."""
+    from basicsr.metrics import calculate_metric
+
+    fid._shared_inception.cache_clear()
+    one, other = pictures(0) // 2, pictures(1)
+    options = {'type': 'FID', 'better': 'lower', 'weights': None}
+    results = 0
+    for img, img2 in zip(one, other, strict=True):
+        results += calculate_metric({'img': img, 'img2': img2}, options)
+    assert results / 40 == pytest.approx(frechet(one, other), rel=1e-3)
+    assert float(calculate_metric({'img': list(one), 'img2': other}, options)) == pytest.approx(frechet(one, other), rel=1e-3)
+    with pytest.raises(ValueError, match='this FID is of 40 images, not 39'):
+        results / 39
+    fid._shared_inception.cache_clear()
+
+
 def share(rank, folder, port):
     import os
 

@@ -18,10 +18,13 @@ def add_command(commands: Any) -> None:
 
 
 def _add_import(actions: Any) -> None:
-    parser = _add(actions, 'import', "EG3D's dataset.json, with its crops, as one file of labels")
+    what = "EG3D's dataset.json, with its crops, as one file of labels under the names of the images"
+    parser = _add(actions, 'import', what)
     parser.add_argument('dataset_json', type=Path, metavar='DATASET_JSON', help="EG3D's labels")
     parser.add_argument('--cropping_params', type=Path, metavar='FILE', help="EG3D's cropping_params.json: adds a crop to each label")
-    parser.add_argument('--images', type=Path, metavar='FOLDER', help='compare the names with the pictures in it')
+    parser.add_argument(
+        '--images', type=Path, metavar='FOLDER', help='the images; gives counted labels their names, and tells which have none'
+    )
     _add_output(parser)
 
 
@@ -41,6 +44,7 @@ def _add_preview(actions: Any) -> None:
     parser.add_argument('folder', type=Path, metavar='FOLDER', help='the pictures; folders in it are searched too')
     parser.add_argument('labels', type=Path, metavar='LABELS.json')
     parser.add_argument('-o', '--output', required=True, type=Path, metavar='DIR', help='where the drawings go')
+    parser.add_argument('-n', '--num', type=int, metavar='N', help='draw so many, evenly from among all (default: all)')
     parser.add_argument(
         '--frame', default='eg3d', choices=['ffhq', 'eg3d'], help='how pictures whose label has no crop are aligned (default: eg3d)'
     )

@@ -34,7 +34,7 @@ class FaceDegradationDataset(Dataset):
     """Pairs of degraded and clean faces from a folder, an lmdb or a zip of aligned ones, with others mixed in.
 
     A sample holds `lq`, `gt` (3, gt_size, gt_size) RGB in [-1, 1]; `crop` (3); where there are labels, `camera` (25) and
-    `has_camera`, false for the pictures of a mixture that have none; `gt_path`, `lq_path`; `name`, for results, which no other picture of
+    `has_camera`, false for images that have none; `gt_path`, `lq_path`; `name`, for results, which no other picture of
     the set has; and `epoch`. It is asked for by (epoch, visit), where visits count on over an enlarged set, or by a plain index for
     validation. Raises FRExError for missing or damaged pictures, a bad label file, or a picture without a label.
     """
@@ -78,7 +78,7 @@ class FaceDegradationDataset(Dataset):
         sample['gt_path'] = sample['lq_path'] = faces.source.path(name)
         sample['name'] = faces.short_names[index]
         if self.has_cameras:
-            sample |= {'camera': faces.camera(index, flip), 'has_camera': torch.tensor(faces.cameras is not None)}
+            sample |= {'camera': faces.camera(index, flip), 'has_camera': torch.tensor(bool(faces.labelled[index]))}
         return sample
 
 

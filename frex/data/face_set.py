@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32
+from jaxtyping import Bool, Float, Float32
 from torch import Tensor
 
 from frex.data.face_options import FaceSetOptions
@@ -30,15 +30,28 @@ class FaceSet:
         self.source = open_source(Path(options.dataroot_gt).expanduser(), backend, where)
         labels = read_labels(Path(options.camera_labels).expanduser()) if options.camera_labels else None
         names, where_labels = self.source.names, f'{where}.camera_labels'
-        self.cameras = rows(labels.cameras, names, f'{where_labels}: no camera') if labels else None
+        self.labelled = self._find_labelled(labels, where_labels)
+        """Whether each image has a camera of its own."""
+        self.cameras = self._cameras(labels) if labels else None
         self.crops = self._crops(labels, where_labels)
         if not (self.crops[:, 0] > 0).all():
             raise FRExError(f'{where}.crop: the scale of a crop is above 0')
         self.short_names = short_names(names)
 
+    def _find_labelled(self, labels: Labels | None, where: str) -> Bool[np.ndarray, ' pictures']:
+        if labels is None:
+            return np.zeros(len(self), dtype=bool)
+        known = dict.fromkeys(labels.unlabelled, np.zeros(1, np.float32)) | dict.fromkeys(labels.cameras, np.ones(1, np.float32))
+        return rows(known, self.source.names, f'{where}: no camera')[:, 0] > 0
+
+    def _cameras(self, labels: Labels) -> Float32[np.ndarray, 'pictures 25']:
+        frontal = dict.fromkeys(labels.unlabelled, frontal_camera()[0].numpy())
+        return rows(frontal | labels.cameras, self.source.names, 'no camera')
+
     def _crops(self, labels: Labels | None, where: str) -> Float32[np.ndarray, 'pictures 3']:
         if self.options.crop is None and labels and labels.crops:
-            return rows(labels.crops, self.source.names, f'{where}: no crop')
+            mean = dict.fromkeys(labels.unlabelled, np.array(MEAN_CROP, np.float32))
+            return rows(mean | labels.crops, self.source.names, f'{where}: no crop')
         return np.tile(np.array(self.options.crop or MEAN_CROP, dtype=np.float32), (len(self), 1))
 
     def __len__(self) -> int:
@@ -50,7 +63,7 @@ class FaceSet:
         return (flip_crop(crop) if flip else crop)[0]
 
     def camera(self, index: int, flip: bool) -> Float[Tensor, '25']:
-        """Of a picture or of its mirror image; the frontal one, which stands for none, where there are no labels."""
+        """Of an image or of its mirror image; the frontal one, which stands for none, where there is no label."""
         camera = frontal_camera() if self.cameras is None else torch.from_numpy(self.cameras[index])[None]
         return (flip_camera(camera) if flip else camera)[0]
 

@@ -17,17 +17,20 @@ from frex.files import replacing
 CameraLabel = Float32[np.ndarray, '25']
 CropLabel = Float32[np.ndarray, '3']
 LAYOUT = "EG3D's dataset.json, {'labels': [[file name, 25 numbers], ...], 'crops': [[file name, 3 numbers], ...]}"
+# An image that is known to have no label has null in the place of the numbers.
 
 
 @dataclass(frozen=True)
 class Labels:
     """By file name; a name that stands in one folder only is also known without it.
 
-    `crops` (s, t_x, t_y) lead from each picture's frame to EG3D's; EG3D's own files have none.
+    `crops` (s, t_x, t_y) lead from each picture's frame to EG3D's; EG3D's own files have none. `unlabelled` are images that are
+    known to have no label.
     """
 
     cameras: dict[str, CameraLabel]
     crops: dict[str, CropLabel] = field(default_factory=dict)
+    unlabelled: frozenset[str] = frozenset()
 
 
 def read_labels(path: Path) -> Labels:
@@ -42,20 +45,26 @@ def parse_labels(text: str, path: Path) -> Labels:
     """The labels in the text of `path`."""
     try:
         content = json.loads(text)
-        cameras, crops = _vectors(content['labels']), _vectors(content.get('crops') or ())
+        labels, crops = _entries(content['labels']), _vectors(_entries(content.get('crops') or ()))
+        unlabelled = {name: np.zeros(0, np.float32) for name, vector in labels.items() if vector is None}
+        cameras = _vectors({name: vector for name, vector in labels.items() if vector is not None})
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise FRExError(f'camera_labels: {path} is not {LAYOUT} ({error!r})') from None
     for vectors, length in ((cameras, 25), (crops, 3)):
         for name, vector in vectors.items():
             if vector.shape != (length,) or not np.isfinite(vector).all():
                 raise FRExError(f'camera_labels: {path}: the label of {name} is not {length} finite numbers')
-    return Labels(_also_by_bare_name(cameras), _also_by_bare_name(crops))
+    return Labels(_also_by_bare_name(cameras), _also_by_bare_name(crops), frozenset(_also_by_bare_name(unlabelled)))
 
 
-def write_labels(path: Path, cameras: Mapping[str, Iterable[float]], crops: Mapping[str, Iterable[float]]) -> None:
-    """Write `dataset.json`, whole or not at all."""
+def write_labels(
+    path: Path, cameras: Mapping[str, Iterable[float]], crops: Mapping[str, Iterable[float]], unlabelled: Iterable[str] = ()
+) -> None:
+    """Write `dataset.json`, whole or not at all; `unlabelled` are images without a label."""
+    labels: dict[str, list[float] | None] = {name: [float(number) for number in camera] for name, camera in cameras.items()}
+    labels |= dict.fromkeys(unlabelled)
     content = {
-        'labels': [[name, [float(number) for number in cameras[name]]] for name in sorted(cameras)],
+        'labels': [[name, labels[name]] for name in sorted(labels)],
         'crops': [[name, [float(number) for number in crops[name]]] for name in sorted(crops)],
     }
     with replacing(path) as part:
@@ -76,8 +85,12 @@ def rows(vectors: Mapping[str, Float32[np.ndarray, ' length']], names: Sequence[
     return np.stack([vector for vector in found if vector is not None])
 
 
-def _vectors(entries: Any) -> dict[str, np.ndarray]:
-    return {PurePosixPath(name.replace('\\', '/')).as_posix(): np.asarray(vector, dtype=np.float32) for name, vector in entries}
+def _entries(entries: Any) -> dict[str, Any]:
+    return {PurePosixPath(name.replace('\\', '/')).as_posix(): vector for name, vector in entries}
+
+
+def _vectors(entries: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    return {name: np.asarray(vector, dtype=np.float32) for name, vector in entries.items()}
 
 
 def _also_by_bare_name(vectors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

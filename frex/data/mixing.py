@@ -25,8 +25,12 @@ class Mix:
         self.seed = seed
         self.ratio = options.ratio
         self.faces = FaceSet(options, where)
-        cameras = self.faces.cameras if options.balance_yaw else None
-        self.bins = [np.arange(len(self.faces))] if cameras is None else yaw_bins(cameras)
+        self.bins = [np.arange(len(self.faces))]
+        if options.balance_yaw and self.faces.cameras is not None:
+            labelled = np.flatnonzero(self.faces.labelled)
+            self.bins = [labelled[members] for members in yaw_bins(self.faces.cameras[labelled])]
+        if not self.bins:
+            raise FRExError(f'{where}.camera_labels: no image has a label; balance_yaw: false does without')
 
     def pick(self, epoch: int, visit: int) -> int | None:
         """The index of the picture that a visit takes: a bin by lot, then a picture of it. None: the visit takes one of the set's own."""

@@ -68,7 +68,10 @@ def _area(face: DetectedFace) -> float:
 
 
 def estimate_labels(args: Namespace) -> int:
-    """Write the cameras and crops of a folder's pictures; 1 where a picture has none, else 0."""
+    """Write the cameras and crops of a folder's images; 1 where an image has none, else 0.
+
+    The file names images in which no face was found as well, so that training knows that they have no label.
+    """
     _check(args)
     pictures = pictures_below(args.folder)
     previews = Previews(args.preview, args.overwrite) if args.preview is not None else None
@@ -76,18 +79,24 @@ def estimate_labels(args: Namespace) -> int:
     cameras: dict[str, CameraLabel] = {}
     crops: dict[str, CropLabel] = {}
     failures: list[str] = []
+    unlabelled: list[str] = []
     for name, path in tqdm(pictures.items(), unit='face', disable=None):
         try:
             image = read_aligned(path)
+        except FRExError as error:
+            failures.append(str(error))
+            continue
+        try:
             cameras[name], crops[name] = estimate(finder.find(image), args.frame)
             if previews is not None:
                 previews.add(name, image, cameras[name], crops[name])
         except (FRExError, ValueError, RuntimeError) as error:
-            failures.append(str(error) if str(path) in str(error) else f'{name}: {error}')
+            unlabelled.append(name)
+            failures.append(f'{name}: {error}')
     if not cameras:
         report(failures)
         raise FRExError(f'no camera could be estimated, {args.output} is not written')
-    write_labels(args.output, as_lists(cameras), as_lists(crops))
+    write_labels(args.output, as_lists(cameras), as_lists(crops), unlabelled)
     print(f'{args.output}: {len(cameras)} cameras of {len(pictures)} pictures')
     if previews is not None:
         previews.finish()

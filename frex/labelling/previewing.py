@@ -56,9 +56,18 @@ class Previews:
 
 
 def preview_labels(args: Namespace) -> int:
-    """Draw every picture of a folder that has a label; 1 where one has none or cannot be read, else 0."""
+    """Draw the images of a folder that have a label, `args.num` of them at most; 1 where one cannot be read or is not in the file, else 0.
+
+    An image that the file itself names as one without a label is left out.
+    """
+    if args.num is not None and args.num < 1:
+        raise FRExError(f'--num {args.num}: at least 1 is needed')
     labels = read_labels(args.labels)
-    pictures = pictures_below(args.folder)
+    unlabelled = match(dict.fromkeys(labels.unlabelled, np.zeros(0)), pictures_below(args.folder))
+    pictures = {name: path for name, path in pictures_below(args.folder).items() if name not in unlabelled}
+    if args.num is not None and args.num < len(pictures):
+        chosen = np.linspace(0, len(pictures) - 1, args.num).round().astype(int)
+        pictures = {name: pictures[name] for name in np.array(list(pictures))[chosen].tolist()}
     cameras, crops = match(labels.cameras, pictures), match(labels.crops, pictures)
     if not cameras:
         raise FRExError(f'{args.labels}: no label for any picture of {args.folder} ({first_of(list(pictures))})')

@@ -63,6 +63,11 @@ class FeatureSums:
         self.sum += features.sum(dim=0)
         self.products.addmm_(features.T, features)
 
+    def merge(self, other: 'FeatureSums') -> None:
+        """Those of `other` as well."""
+        for value, more in zip((self.count, self.sum, self.products), (other.count, other.sum, other.products), strict=True):
+            value += more
+
     def gather(self) -> None:
         """Those of all processes."""
         for value in (self.count, self.sum, self.products):

@@ -27,6 +27,7 @@ from frex.models.optimization import Stepper
 from frex.models.train_options import TrainOptions
 from frex.models.training_state import StopSignal, set_random_state
 from frex.options import convert
+from frex.weights.places import locate
 from frex.weights.priors import PRIORS, load_prior
 from frex_arch import FREx, FREx3D
 
@@ -83,7 +84,7 @@ class FRExModel(CheckpointedModel):
                 get_root_logger().info(f'Not loading {name} of {file}: pretrain_network_g brings its own.')
             elif file:
                 get_root_logger().info(f'Loading {name} of {file}.')
-                for setting, (there, here) in load_prior(net, name, Path(file), self.opt['network_g']).items():
+                for setting, (there, here) in load_prior(net, name, locate(file), self.opt['network_g']).items():
                     get_root_logger().warning(f'{name}: {setting} is {here}; the file was made with {there}.')
 
     def _build_critic(self, name: str) -> Critic:
