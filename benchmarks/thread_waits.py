@@ -1,0 +1,114 @@
+"""How long threads should spin while they wait for work: steps of the tiny training, alone and beside another busy process.
+
+    python benchmarks/thread_waits.py -o benchmarks/results/thread_waits_cpu.json
+
+Each setting has a process of its own, with as many threads as cores. They take turns; only ratios to GNU OpenMP's default, alone, count.
+"""
+
+import os
+import statistics
+import subprocess
+import sys
+import time
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import timing
+
+from frex.text import in_columns
+from frex.threads import SPINS, VARIABLE
+
+DEFAULT = 'default'
+ALONE, BESIDE = 'alone', 'beside a busy process'
+SETTINGS = {
+    DEFAULT: {},
+    **{f'{VARIABLE}={spins}': {VARIABLE: str(spins)} for spins in (0, 100, 1000, SPINS, 30_000)},
+    'OMP_WAIT_POLICY=passive': {'OMP_WAIT_POLICY': 'passive'},
+}
+
+
+class Trainer:
+    """A process that takes steps of the tiny training when it is asked to."""
+
+    def __init__(self, settings: dict[str, str]) -> None:
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(('OMP_', 'GOMP_'))} | settings
+        command = [sys.executable, __file__, '--steps']
+        self.process = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def seconds(self, steps: int) -> float:
+        """Time of one of `steps` steps, the median."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        print(steps, file=self.process.stdin, flush=True)
+        return float(self.process.stdout.readline())
+
+    def close(self) -> None:
+        """End the process."""
+        self.process.communicate()
+
+
+def take_steps() -> None:
+    """The trainer's side: read a number of steps, take them, write their median time; until the input ends."""
+    import training
+
+    with TemporaryDirectory() as folder:
+        args = Namespace(opt='options/train_frex_tiny.yml', force_yml=None, debug=False, auto_resume=False, launcher='none')
+        model = training.build(args, Path(folder))
+        model.feed_data(training.batch(model.opt['network_g']['out_size'], 4))
+        for line in sys.stdin:
+            seconds = [timing.seconds(lambda: model.optimize_parameters(1), model.device) for _ in range(int(line))]
+            print(statistics.median(seconds), flush=True)
+
+
+@contextmanager
+def busy_process() -> Iterator[None]:
+    """Within, another process has work for one core."""
+    process = subprocess.Popen([sys.executable, '-c', 'while True: pass'])
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+def run(args: Namespace) -> None:
+    """Measure, print, write."""
+    found: dict[str, dict[str, list[float]]] = {name: {ALONE: [], BESIDE: []} for name in SETTINGS}
+    with ExitStack() as stack:
+        trainers = {name: Trainer(settings) for name, settings in SETTINGS.items()}
+        for trainer in trainers.values():
+            stack.callback(trainer.close)
+            # One after the other: they are being built.
+            trainer.seconds(2)
+        for _ in range(args.rounds):
+            for name, trainer in trainers.items():
+                found[name][ALONE].append(trainer.seconds(args.most_steps))
+            with busy_process():
+                time.sleep(0.5)
+                for name, trainer in trainers.items():
+                    found[name][BESIDE].append(trainer.seconds(2))
+    medians = {name: {state: statistics.median(seconds) for state, seconds in states.items()} for name, states in found.items()}
+    results = {
+        'machine': timing.machine(timing.torch.device('cpu')),
+        'rounds': args.rounds,
+        'seconds a step': medians,
+        'ratios to the default alone': {
+            name: {state: seconds / medians[DEFAULT][ALONE] for state, seconds in states.items()} for name, states in medians.items()
+        },
+    }
+    timing.write_results(args.output, results)
+    rows = [[name, *(f'{ratio:.2f}' for ratio in ratios.values())] for name, ratios in results['ratios to the default alone'].items()]
+    print(*in_columns([['', ALONE, BESIDE], *rows]), sep='\n')
+
+
+if __name__ == '__main__':
+    parser = ArgumentParser(description=__doc__.partition('\n')[0], allow_abbrev=False)
+    parser.add_argument('-o', '--output', type=Path, metavar='FILE')
+    parser.add_argument('--rounds', type=int, default=5)
+    parser.add_argument('--most_steps', type=int, default=6, metavar='N', help='steps of each measurement without the busy process')
+    parser.add_argument('--steps', action='store_true', help='be one of the processes that are measured')
+    parsed = parser.parse_args()
+    take_steps() if parsed.steps else run(parsed)

@@ -1,0 +1,16 @@
+"""How threads wait: OpenMP's spin on a core until there is work, which another process may need."""
+
+import os
+
+VARIABLE = 'GOMP_SPINCOUNT'
+# Turns of a waiting thread's loop before it sleeps, tens of microseconds. GNU OpenMP's own 300,000 are milliseconds, in which another
+# process's turn on the core is over: a step of training then takes up to forty times as long. See benchmarks/thread_waits.py.
+SPINS = 3000
+# With one of these the user has decided.
+DECIDED_BY = (VARIABLE, 'OMP_WAIT_POLICY')
+
+
+def shorten_waits() -> None:
+    """Let OpenMP's threads sleep soon. It must come before the first import of torch; processes started later inherit it."""
+    if not any(name in os.environ for name in DECIDED_BY):
+        os.environ[VARIABLE] = str(SPINS)
