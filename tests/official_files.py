@@ -306,7 +306,7 @@ def rosinality_checkpoint(state: State) -> dict[str, Any]:
     for rate in (0.0016, 0.00188):
         parameter = nn.Parameter(torch.ones(2))
         optimizer = torch.optim.Adam([parameter], lr=rate, betas=(0.0, 0.99))
-        parameter.sum().backward()
+        parameter.grad = torch.ones(2)
         optimizer.step()
         optimizers.append(optimizer.state_dict())
     args = argparse.Namespace(path='ffhq.lmdb', size=64, r1=10.0, mixing=0.9, ckpt=None, distributed=False, latent=32, n_mlp=2)
