@@ -1,5 +1,6 @@
 """Files as EG3D, StyleGAN2-ADA, rosinality and BasicSR write them, made from state dicts; and a watch over their reading."""
 
+import argparse
 import codecs
 import math
 import os
@@ -12,7 +13,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -22,7 +23,7 @@ State = dict[str, Tensor]
 
 # Whatever runs the source that a pickle carries ends the process.
 SOURCE = "raise SystemExit('the embedded source was executed')\n"
-BUFFERS = ('noise_const', 'resample_filter', 'w_avg')
+BUFFERS = ('noise_const', 'resample_filter', 'w_avg', 'dataset_label_std', 'p', 'Hz_geom', 'Hz_fbank')
 
 # --- What NVIDIA's pickles name, under the names that they give it
 
@@ -159,6 +160,17 @@ def eg3d_network(state: State, init_kwargs: dict[str, Any], rendering_kwargs: di
     return root.eval()
 
 
+def with_label_deviation(state: State) -> State:
+    """The state dict of a generator that the official training loop of EG3D has had: its own buffer comes first."""
+    return {'dataset_label_std': torch.linspace(0, 0.3, 25)} | state
+
+
+def augment_pipe() -> nn.Module:
+    """What StyleGAN2-ADA and EG3D write beside their networks when they were trained with adaptive augmentation."""
+    state = {'p': torch.tensor(0.3), 'Hz_geom': torch.ones(12), 'Hz_fbank': torch.ones(4, 24)}
+    return _fill(_persistent('AugmentPipe', xflip=1, rotate90=1, imgfilter_bands=[1, 1, 1, 1]), state)
+
+
 def stylegan2_network(state: State, **attributes: Any) -> nn.Module:
     """StyleGAN2-ADA's generator."""
     root = _persistent('Generator', c_dim=0, img_channels=3, mapping_kwargs=EasyDict(num_layers=2))
@@ -204,6 +216,71 @@ def write_pth(path: Path, content: Any, legacy: bool = False) -> Path:
     return path
 
 
+class OldPickler(pickle._Pickler):
+    """Pickles as torch 0.3 did under Python 2: text of bytes, ordered dictionaries of pairs, tensors of four arguments."""
+
+    dispatch: ClassVar = dict(pickle._Pickler.dispatch)
+
+    def __init__(self, stream: Any) -> None:
+        super().__init__(stream, 2)
+        self.storages: list[Tensor] = []
+
+    def persistent_id(self, value: Any) -> Any:
+        if not isinstance(value, Tensor):
+            return None
+        kind = {torch.float32: torch.FloatStorage, torch.int64: torch.LongStorage}[value.dtype]
+        self.storages.append(value)
+        return 'storage', kind, str(len(self.storages)), 'cpu', value.numel(), None
+
+    def save_text(self, value: str) -> None:
+        content = value.encode('latin1')
+        self.write(b'U' + bytes([len(content)]) + content)
+        self.memoize(value)
+
+    dispatch[str] = save_text
+
+    def reducer_override(self, value: Any) -> Any:
+        if isinstance(value, OrderedDict):
+            return OrderedDict, ([[name, item] for name, item in value.items()],)
+        return NotImplemented
+
+    def save_tensor(self, value: 'SavedTensor') -> None:
+        values = value.values.contiguous()
+        # A tensor of no dimension did not exist.
+        shape = tuple(values.shape) or (1,)
+        stride = values.reshape(shape).stride()
+        self.save_reduce(torch._utils._rebuild_tensor, (values.flatten(), 0, shape, stride))
+
+
+@dataclass
+class SavedTensor:
+    """A tensor that is no storage."""
+
+    values: Tensor
+
+
+OldPickler.dispatch[SavedTensor] = OldPickler.save_tensor
+
+
+def write_old_pth(path: Path, content: Any) -> Path:
+    """What `torch.save` of torch 0.3 wrote under Python 2, of dictionaries of tensors."""
+
+    def marked(value: Any) -> Any:
+        if isinstance(value, Tensor):
+            return SavedTensor(value)
+        return type(value)((name, marked(item)) for name, item in value.items()) if isinstance(value, dict) else value
+
+    with path.open('wb') as stream:
+        for head in (0x1950A86A20F9469CFC6C, 1001, {'protocol_version': 1001, 'little_endian': True, 'type_sizes': {}}):
+            pickle.dump(head, stream, 2)
+        pickler = OldPickler(stream)
+        pickler.dump(marked(content))
+        pickle.dump([str(number + 1) for number in range(len(pickler.storages))], stream, 2)
+        for values in pickler.storages:
+            stream.write(values.numel().to_bytes(8, 'little') + values.numpy().tobytes())
+    return path
+
+
 # --- The other layouts of StyleGAN2, out of BasicSR's
 
 
@@ -221,6 +298,27 @@ def rosinality_state(state: State) -> State:
         if key.startswith('to_rgbs.') and last == 'bias' and len(layer) == 2:
             renamed[f'to_rgbs.{layer[1]}.upsample.kernel'] = torch.ones(4, 4)
     return renamed
+
+
+def rosinality_checkpoint(state: State) -> dict[str, Any]:
+    """What rosinality's training loop saves: the networks, their optimizers, and the script's options, with `state` as g_ema."""
+    optimizers = []
+    for rate in (0.0016, 0.00188):
+        parameter = nn.Parameter(torch.ones(2))
+        optimizer = torch.optim.Adam([parameter], lr=rate, betas=(0.0, 0.99))
+        parameter.grad = torch.ones(2)
+        optimizer.step()
+        optimizers.append(optimizer.state_dict())
+    args = argparse.Namespace(path='ffhq.lmdb', size=64, r1=10.0, mixing=0.9, ckpt=None, distributed=False, latent=32, n_mlp=2)
+    return {
+        'g': {name: value + 1 for name, value in state.items()},
+        'd': {'convs.0.0.weight': torch.ones(1), 'final_linear.1.bias': torch.ones(1)},
+        'g_ema': state,
+        'g_optim': optimizers[0],
+        'd_optim': optimizers[1],
+        'args': args,
+        'ada_aug_p': 0.25,
+    }
 
 
 def nvidia_state(state: State) -> State:

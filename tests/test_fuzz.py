@@ -12,7 +12,17 @@ from pathlib import Path
 
 import pytest
 import torch
-from official_files import eg3d_network, nvidia_state, stylegan2_network, watched, write_pickle, write_pth
+from official_files import (
+    eg3d_network,
+    nvidia_state,
+    rosinality_checkpoint,
+    rosinality_state,
+    stylegan2_network,
+    watched,
+    with_label_deviation,
+    write_pickle,
+    write_pth,
+)
 from test_network_file import INIT, RENDERING
 
 from frex.errors import FRExError
@@ -63,12 +73,15 @@ def originals(tmp_path_factory):
     torch.manual_seed(0)
     state, eg3d = StyleGAN2(**STYLEGAN2).state_dict(), EG3D(**SMALL_EG3D).state_dict()
     checkpoint = {'network_g': {'type': 'StyleGAN2', **STYLEGAN2}, 'params': state, 'params_ema': state, 'iter': 3}
-    for protocol in (3, 4):
-        write_pickle(folder / f'EG3D, protocol {protocol}', eg3d_network(eg3d, INIT, RENDERING, 64), protocol)
+    for protocol in (2, 3, 4):
+        network = eg3d_network(with_label_deviation(eg3d), INIT, RENDERING, 64)
+        write_pickle(folder / f'EG3D, protocol {protocol}', network, protocol)
     write_pickle(folder / 'StyleGAN2', stylegan2_network(nvidia_state(state)))
     write_pth(folder / 'zip', state)
     write_pth(folder / 'legacy', state, legacy=True)
     write_pth(folder / 'checkpoint', checkpoint)
+    write_pth(folder / 'training, zip', rosinality_checkpoint(rosinality_state(state)))
+    write_pth(folder / 'training, legacy', rosinality_checkpoint(rosinality_state(state)), legacy=True)
     save_safetensors(folder / 'safetensors', NetworkFile('StyleGAN2', STYLEGAN2, state))
     contents = {}
     for path in sorted(folder.iterdir()):
@@ -82,7 +95,7 @@ def originals(tmp_path_factory):
 
 
 def test_the_files_without_damage_are_small_and_complete(originals):
-    assert len(originals) == 7
+    assert len(originals) == 10
     assert max(map(len, originals.values())) < 150_000
 
 
@@ -222,12 +235,16 @@ def damaged_header(rng, content):
 
 BLIND = [truncated, with_flipped_bits, with_other_bytes, with_insertion, with_deletion, with_duplication, spliced]
 KNOWING = {
+    # Its storages are text, which encodes them.
+    'EG3D, protocol 2': [damaged_pickle],
     'EG3D, protocol 3': [damaged_pickle, damaged_storage],
     'EG3D, protocol 4': [damaged_pickle, damaged_storage],
     'StyleGAN2': [damaged_pickle, damaged_storage],
     'zip': [damaged_zip],
     'legacy': [damaged_legacy],
     'checkpoint': [damaged_zip],
+    'training, zip': [damaged_zip],
+    'training, legacy': [damaged_legacy],
     'safetensors': [damaged_header],
 }
 

@@ -212,6 +212,33 @@ def doubled_keys():
     return parameters(a=tensor(called(BLOB, binary(legacy(reference, keys=pickled(b'](' + LISTS + b'e', 2))))))
 
 
+# Bytes have no opcode in protocol 2.
+ENCODE, BYTES = named('_codecs', 'encode'), named('__builtin__', 'bytes')
+LATIN = legacy(storage()).decode('latin1')
+NO_BYTES = {
+    'a terabyte': called(BYTES, whole(2**40)),
+    'bytes of a list': called(BYTES, listed(whole(1))),
+    'another encoding': called(ENCODE, text(LATIN), text('utf-8')),
+    'an encoding that runs code': called(ENCODE, text(LATIN), text('zip')),
+    'no encoding': called(ENCODE, text(LATIN)),
+    'an encoding of two to the 40th lists': called(ENCODE, LISTS, text('latin1')),
+    'an encoding by two to the 40th lists': called(ENCODE, text(LATIN), LISTS),
+    'letters that are no bytes': called(ENCODE, text(LATIN + '\u20ac'), text('latin1')),
+    'an encoding of an encoding': called(ENCODE, called(ENCODE, text(LATIN), text('latin1')), text('latin1')),
+    'another function of codecs': called(named('_codecs', 'decode'), binary(b'x'), text('latin1')),
+    'a state for an encoding': called(ENCODE, text(LATIN + 'x'), text('latin1')) + mapped({'a': b'N'}) + b'b',
+}
+
+
+def number_of(value):
+    return snapshot(persistent(_init_kwargs=mapped({'a': called(SCALAR, called(named('numpy', 'dtype'), text('f8')), value)})))
+
+
+def namespace(state=None, arguments=b')'):
+    made = named('argparse', 'Namespace') + arguments + b'\x81'
+    return made if state is None else made + (state if isinstance(state, bytes) else mapped(state)) + b'b'
+
+
 PICKLES = {
     **{f'{name} alone': lambda value=value: pickled(value) for name, value in COMMANDS.items()},
     **{f'{name} beside the network': lambda value=value: snapshot(persistent(), D=value) for name, value in COMMANDS.items()},
@@ -296,6 +323,14 @@ PICKLES = {
     'a storage of the other byte order': lambda: parameters(a=tensor(blob(system=pickle.dumps({'little_endian': False}, 2)))),
     'a storage that ends in its length': lambda: parameters(a=tensor(called(BLOB, binary(legacy(storage(), values=b'')[:-3])))),
     'a storage of nothing': lambda: parameters(a=tensor(called(BLOB, binary(b'')))),
+    **{f'a storage of {name}': lambda value=value: parameters(a=tensor(called(BLOB, value))) for name, value in NO_BYTES.items()},
+    **{f'a number of {name}': lambda value=value: number_of(value) for name, value in NO_BYTES.items()},
+    'encoded values in the place of a network': lambda: snapshot(called(ENCODE, text('x'), text('latin1'))),
+    'encoded values in the place of a tensor': lambda: parameters(a=called(ENCODE, text('x'), text('latin1'))),
+    'a dictionary of arguments': lambda: snapshot(
+        persistent(_parameters=called(named('collections', 'OrderedDict'), mapped({'a': tensor()})))
+    ),
+    'options': lambda: snapshot(persistent(), args=namespace({})),
     'one big storage a thousand times': lambda: parameters(
         a=tensor(called(BLOB, binary(legacy(storage(2**18), values=bytes(2**20), stored=2**18))) + put(1), size=(2**18,)),
         **{f'a{i}': tensor(get(1), size=(2**18,)) for i in range(1000)},
@@ -398,6 +433,7 @@ ZIPS = {
     'a storage in two lengths': lambda: zipped(
         mapped({'a': zipped_tensor(), 'b': zipped_tensor(zipped_storage(1), size=(1,))})
     ),
+    'numbers of the other byte order': lambda: zipped(members={'byteorder': b'big'}),
     'a storage in another folder': lambda: zipped(mapped({'a': zipped_tensor(zipped_storage(key='../data/0'))})),
     'TorchScript': lambda: zipped(members={'constants.pkl': pickled(b')', 2)}),
 }  # fmt: skip
@@ -425,6 +461,23 @@ UNBOUNDED = {
     'a wide text': called(named('_codecs', 'encode'), text('x' * 10**6), text('utf-32')),
     'a method in the place of items': named('collections', 'OrderedDict') + b')R' + mapped({'items': TENSOR}) + b'b',
     'a state for a tensor': WEIGHT + many(b'N', whole(0), many(), many()) + b'b',
+    'options made by a call': called(named('argparse', 'Namespace')),
+    'options made by a call with arguments': called(named('argparse', 'Namespace'), text('x')),
+    'options with arguments': namespace({}, arguments=many(text('x'))),
+    'options made with keywords': named('argparse', 'Namespace') + b')' + mapped({'a': b'N'}) + b'\x92',
+    'options of a list': namespace(listed(text('x'))),
+    'options of two states': namespace(many(b'N', mapped({'a': b'N'}))),
+    'options without names': namespace(b'}' + whole(1) + b'Ns'),
+    'options of deep names': namespace(b'}' + DEEP + b'Ns'),
+    'items of options': namespace({}) + b'(' + text('a') + b'Nu',
+    'elements of options': namespace({}) + b'N' + b'a',
+    'options as a key': b'}' + namespace({}) + b'Ns',
+    'options of a parameter': called(named('torch._utils', '_rebuild_parameter'), namespace({}), b'\x89', ORDERED),
+    'options of a tensor': called(TENSOR, namespace({}), whole(0), many(whole(4)), many(whole(1)), b'\x89', ORDERED),
+    'options of another class': named('argparse', 'ArgumentParser') + b')\x81' + mapped({}) + b'b',
+    'options of an attribute of their class': named('argparse', 'Namespace.__init__') + b')\x81',
+    'a dictionary of options': called(named('collections', 'OrderedDict'), namespace({'a': b'N'})),
+    **{f'options of {name}': namespace({'a': value}) for name, value in COMMANDS.items()},
     'a class of tensors': named('torch', 'FloatTensor') + b')\x81',
     'a tensor of no metadata': WEIGHT[:-2] + whole(1) + b'tR',
     'a parameter of nothing': called(named('torch._utils', '_rebuild_parameter'), b'N', b'\x89', ORDERED),
@@ -462,6 +515,11 @@ LEGACY = {
     'a storage of doubled lists': lambda: legacy(mapped({'a': tensor(storage(first=LISTS))})),
     'a module and its source': lambda: legacy(mapped({'a': many(text('module'), named('os', 'system'), text('x'), text(SOURCE)) + b'Q'})),
     'half of the values': lambda: legacy(mapped({'a': WEIGHT}), values=bytes(8)),
+    'numbers of the other byte order': lambda: legacy(
+        mapped({'a': WEIGHT}), system=pickle.dumps({'little_endian': False}, 2)
+    ),
+    'another protocol': lambda: changed(legacy(mapped({'a': WEIGHT})), pickle.dumps(1001, 2), pickle.dumps(1002, 2)),
+    'no system': lambda: legacy(mapped({'a': WEIGHT}), system=pickle.dumps(None, 2)),
     'only the head': lambda: legacy(b'}')[:30],
 }  # fmt: skip
 
@@ -626,6 +684,8 @@ def test_a_hostile_file_is_refused(tmp_path, monkeypatch, name):
     [
         lambda: parameters(a=tensor()),
         lambda: parameters(a=tensor(offset=1, size=(1, 2), stride=(0, 2))),
+        lambda: parameters(a=tensor(called(BLOB, called(ENCODE, text(LATIN), text('latin1'))))),
+        lambda: parameters(a=tensor(called(BLOB, b'T' + struct.pack('<i', len(LATIN)) + legacy(storage())))),
         lambda: snapshot(persistent(_modules=mapped({'b': ordinary(_parameters=mapped({'a': tensor()}))})), D=persistent()),
     ],
 )

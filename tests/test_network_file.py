@@ -1,6 +1,7 @@
 """Networks in the formats of EG3D, StyleGAN2-ADA, rosinality and BasicSR: read, built, and compared with the official numbers."""
 
 import pickletools
+from collections import OrderedDict
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,14 @@ from golden import FOLDER, SAMPLE_COUNT, SAMPLE_STEP, Golden, fill
 from official_files import (
     PTH_FORMS,
     SOURCE,
+    augment_pipe,
     eg3d_network,
     nvidia_state,
+    rosinality_checkpoint,
     rosinality_state,
     stylegan2_network,
+    with_label_deviation,
+    write_old_pth,
     write_pickle,
     write_pth,
 )
@@ -117,8 +122,20 @@ STYLEGAN2_FILES = {
         path, {'g_ema': rosinality_state(state), 'latent_avg': torch.zeros(32)}, legacy=True
     ),
     'rosinality, bare': lambda path, state: write_pth(path, rosinality_state(state)),
-    'NVIDIA, protocol 3': lambda path, state: write_pickle(path, stylegan2_network(nvidia_state(state)), 3),
-    'NVIDIA, protocol 4': lambda path, state: write_pickle(path, stylegan2_network(nvidia_state(state)), 4),
+    **{
+        f'rosinality, training, {"legacy" if legacy else "zip"}': lambda path, state, legacy=legacy: write_pth(
+            path, rosinality_checkpoint(rosinality_state(state)), legacy
+        )
+        for legacy in (False, True)
+    },
+    'rosinality, old torch': lambda path, state: write_old_pth(path, {'g_ema': OrderedDict(rosinality_state(state))}),
+    'BasicSR, old torch': lambda path, state: write_old_pth(path, {'params_ema': OrderedDict(state)}),
+    **{
+        f'NVIDIA, protocol {protocol}': lambda path, state, protocol=protocol: write_pickle(
+            path, stylegan2_network(nvidia_state(state)), protocol, augment_pipe=augment_pipe()
+        )
+        for protocol in (2, 3, 4, 5)
+    },
     'NVIDIA, bare': lambda path, state: write_pth(path, nvidia_state(state)),
     'NVIDIA, G_ema': lambda path, state: write_pth(path, {'G_ema': nvidia_state(state)}),
     'NVIDIA, safetensors': lambda path, state: write_safetensors(path, {k: v.contiguous() for k, v in nvidia_state(state).items()}),
@@ -234,11 +251,24 @@ def eg3d_state(eg3d_golden):
 
 
 EG3D_FILES = {
-    'pkl, protocol 3': lambda path, state: write_pickle(path, eg3d_network(state, INIT, RENDERING, 32), 3),
-    'pkl, protocol 4': lambda path, state: write_pickle(path, eg3d_network(state, INIT, RENDERING, 32), 4),
+    'pkl': lambda path, state: write_pickle(path, eg3d_network(state, INIT, RENDERING, 32)),
+    **{
+        f'pkl, training, protocol {protocol}': lambda path, state, protocol=protocol: write_pickle(
+            path, eg3d_network(with_label_deviation(state), INIT, RENDERING, 32), protocol, augment_pipe=augment_pipe()
+        )
+        for protocol in (2, 3, 4, 5)
+    },
     'pth, bare': write_pth,
     'pth, G_ema': lambda path, state: write_pth(path, {'G_ema': state}),
     'safetensors': write_safetensors,
+    'pth, training, bare': lambda path, state: write_pth(path, with_label_deviation(state)),
+    'pth, training, module.': lambda path, state: write_pth(path, PTH_FORMS['module.'](with_label_deviation(state))),
+    'pth, training, G_ema': lambda path, state: write_pth(path, {'G_ema': with_label_deviation(state)}, legacy=True),
+    'pth, training, G': lambda path, state: write_pth(path, {'G': with_label_deviation(state)}),
+    'pth, training, G and G_ema': lambda path, state: write_pth(
+        path, {'G': {name: value + 1 for name, value in state.items()}, 'D': {}, 'G_ema': with_label_deviation(state)}
+    ),
+    'safetensors, training': lambda path, state: write_safetensors(path, with_label_deviation(state)),
 }
 
 
@@ -303,7 +333,7 @@ def write_mini_eg3d(path, init=(), rendering=(), state=None):
     return write_pickle(path, eg3d_network(state, INIT | dict(init), RENDERING | dict(rendering), 64))
 
 
-@pytest.mark.parametrize('protocol', [3, 4])
+@pytest.mark.parametrize('protocol', [2, 3, 4, 5])
 def test_a_pickles_tensors_come_in_the_order_of_torch(tmp_path, protocol):
     state = mini_eg3d().state_dict()
     path = write_pickle(tmp_path / 'file.pkl', eg3d_network(state, INIT, RENDERING, 64), protocol)
@@ -428,7 +458,7 @@ def test_a_pickle_that_lacks_what_a_network_needs_is_told():
         read_network(FOLDER / 'eg3d_fake_small.pkl')
 
 
-@pytest.mark.parametrize('protocol', [3, 4])
+@pytest.mark.parametrize('protocol', [2, 3, 4, 5])
 def test_plain_attributes_are_read_with_their_values(tmp_path, protocol):
     values = {'z_dim': 7, 'gain': 0.1, 'name': 'x', 'sizes': [4, 8], 'pair': (1, None), 'nested': {'a': {'b': True}}}
     numbers = {'f8': np.float64(1 / 3), 'f4': np.float32(0.5), 'i8': np.int64(-5), 'i4': np.int32(9), 'b1': np.bool_(True)}
@@ -469,7 +499,7 @@ VIEWS = {
 
 
 @pytest.mark.parametrize('view', VIEWS)
-@pytest.mark.parametrize('protocol', [3, 4])
+@pytest.mark.parametrize('protocol', [2, 3, 4, 5])
 def test_offset_size_stride_and_type_of_a_tensor_are_kept(tmp_path, view, protocol):
     expected = VIEWS[view]
     network = stylegan2_network({})

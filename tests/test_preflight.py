@@ -5,6 +5,8 @@ import shlex
 import pytest
 import torch
 import yaml
+from official_files import augment_pipe, eg3d_network, rosinality_checkpoint, rosinality_state, with_label_deviation, write_pickle
+from test_network_file import INIT, RENDERING
 from tiny import TINY_OPTIONS, tiny_frex
 
 from frex.cli.main import main
@@ -71,6 +73,20 @@ def test_each_file_goes_into_its_part_and_frozen_ones_stay_as_they_were(train):
     # The backbone is trained on: two steps of 2e-3 from where the file starts it.
     name = 'encoder_3d.backbone.swin.features.0.0.weight'
     assert 0 < (saved()[name] - expected[name]).abs().max() < 0.01
+
+
+@pytest.mark.parametrize('protocol', [2, 4])
+def test_checkpoints_of_the_official_training_loops_go_into_their_parts(train, tmp_path, protocol):
+    net = tiny_frex(seed=5)
+    rendering = RENDERING | {'depth_resolution': net.eg3d.depth_samples, 'depth_resolution_importance': net.eg3d.importance_samples}
+    network = eg3d_network(with_label_deviation(net.eg3d.state_dict()), INIT, rendering, net.eg3d.render_size)
+    write_pickle(tmp_path / 'eg3d.pkl', network, protocol, augment_pipe=augment_pipe())
+    torch.save(rosinality_checkpoint(rosinality_state(net.stylegan2.state_dict())), tmp_path / 'stylegan2.pt')
+    assert train(pretrain_network_eg3d='eg3d.pkl', pretrain_network_stylegan2='stylegan2.pt') == 0
+    expected, loaded = tiny_frex(seed=5).state_dict(), saved()
+    frozen = [name for name in loaded if name.startswith(('eg3d.', 'stylegan2.'))]
+    assert len(frozen) > 100
+    assert [name for name in frozen if not torch.equal(loaded[name], expected[name])] == []
 
 
 def test_without_the_files_the_parts_start_elsewhere(train):

@@ -9,7 +9,7 @@ from lpips import LPIPS
 from torch import Tensor, nn
 
 from frex.weights.places import locate
-from frex.weights.state import as_state, load_strict
+from frex.weights.state import as_state, load_strict, torchvision_state
 from frex.weights.torch_file import read_torch_file
 
 # Network of LPIPS -> the manifest's file of its trunk.
@@ -58,6 +58,6 @@ def load_trunk(trunk: nn.Module, weights: str) -> None:
     """Load torchvision's `features.N` into LPIPS's `sliceK.N`."""
     path = locate(weights)
     own = {name.partition('.')[2]: name for name in trunk.state_dict()}
-    state = as_state(read_torch_file(path), str(path))
+    state = torchvision_state(read_torch_file(path), str(path))
     features = {name.removeprefix('features.'): value for name, value in state.items() if name.startswith('features.')}
     load_strict(trunk, {own.get(name, name): value for name, value in features.items()}, str(path))

@@ -10,7 +10,7 @@ from torchvision.models import vgg19
 
 from frex.losses.frozen_network import FrozenNetwork, mean_difference
 from frex.weights.places import locate
-from frex.weights.state import as_state, load_strict
+from frex.weights.state import load_strict, torchvision_state
 from frex.weights.torch_file import read_torch_file
 from frex_arch.encoder_3d import ImageNetNormalization
 
@@ -63,7 +63,7 @@ def _features(path: Path | None) -> nn.Sequential:
         elif isinstance(layer, nn.Conv2d):
             layer.reset_parameters()
     if path is not None:
-        state = as_state(read_torch_file(path), str(path))
+        state = torchvision_state(read_torch_file(path), str(path))
         load_strict(net, {name: value for name, value in state.items() if not name.startswith('classifier.')}, str(path))
     return net.features
 

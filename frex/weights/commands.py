@@ -90,6 +90,7 @@ def check(args: Namespace) -> int:
 
 def describe(name: str, path: Path, param_key: str) -> str:
     """What a whole file holds; raises FRExError where its network cannot be built."""
+    from frex.weights.eg3d_layout import lacks_camera
     from frex.weights.network_file import BUILT, check_network, read_network
 
     # `locate` has verified what is named by its key.
@@ -100,7 +101,8 @@ def describe(name: str, path: Path, param_key: str) -> str:
     check_network(network, str(path))
     weights = sum(value.numel() for value in network.state.values())
     whose = f'it is {known}' if known else 'its sum is not in the manifest'
-    return f'{network.kind} with {len(network.state)} tensors, {weights / 1e6:.1f} M weights; {whose}'
+    note = '; its mapping ignores the camera' if network.kind == 'EG3D' and lacks_camera(network.state) else ''
+    return f'{network.kind} with {len(network.state)} tensors, {weights / 1e6:.1f} M weights; {whose}{note}'
 
 
 def key_of(path: Path) -> str | None:

@@ -3,7 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
+
+from frex_arch.camera import CAMERA_DIM
 
 # Attributes of the pickled `rendering_kwargs` and FREx's arguments for them.
 RENDERING = {
@@ -21,10 +24,36 @@ FIXED_RENDERING = {
     'superresolution_noise_mode': 'none',
     'sr_antialias': True,
     'decoder_lr_mul': 1,
-    'c_scale': 1,
     'c_gen_conditioning_zero': False,
 }
 FIXED = {'c_dim': 25, 'img_channels': 3, 'conv_clamp': None}
+# A buffer that the official training adds to the generator: how much the camera labels vary. It is no weight.
+LABEL_DEVIATION = 'dataset_label_std'
+
+# The weight by which the mapping multiplies the camera.
+CAMERA_WEIGHT = 'backbone.mapping.embed.weight'
+
+
+def generator_weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the weights without the buffer that only training uses; one of another shape stays, and is a surplus weight."""
+    value = state.get(LABEL_DEVIATION)
+    is_known = value is not None and value.shape == (CAMERA_DIM,) and value.is_floating_point()
+    return {name: value for name, value in state.items() if name != LABEL_DEVIATION or not is_known}
+
+
+def lacks_camera(state: Mapping[str, Tensor]) -> bool:
+    """Tell whether a generator's mapping makes the same codes for all cameras, as after `without_camera`."""
+    return not state[CAMERA_WEIGHT].any()
+
+
+def ignores_camera(attributes: Mapping[str, Any]) -> bool:
+    """Tell whether the mapping of a pickled network multiplies the camera by 0, as the official code does where `c_scale` is not set."""
+    return attributes['rendering_kwargs'].get('c_scale', 0) == 0
+
+
+def without_camera(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Set the weight of the mapping's camera to 0, which makes the same codes as a camera of zeros does."""
+    return {name: torch.zeros_like(value) if name == CAMERA_WEIGHT else value for name, value in state.items()}
 
 
 def arguments_from_shapes(state: Mapping[str, Tensor]) -> dict[str, Any]:
@@ -60,6 +89,8 @@ def arguments_from_pickle(arguments: Mapping[str, Any], attributes: Mapping[str,
         for name, value in fixed.items():
             if settings.get(name, value) != value:
                 raise ValueError(f'its {name} is {settings[name]!r}, FREx has only {value!r}')
+    if rendering.get('c_scale', 0) not in (0, 1):
+        raise ValueError(f'its c_scale is {rendering["c_scale"]!r}, FREx has only 1, and 0 for a mapping that ignores the camera')
     depth_range = [rendering['ray_start'], rendering['ray_end']]
     return arguments_from_shapes(state) | {
         'render_size': attributes['neural_rendering_resolution'],

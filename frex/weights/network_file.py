@@ -68,8 +68,11 @@ def read_network(path: Path, param_key: str = 'params_ema') -> NetworkFile:
 def _from_pickle(path: Path) -> NetworkFile:
     network = read_nvidia_pickle(path)
     if network.class_name == 'TriPlaneGenerator':
-        arguments = eg3d_layout.arguments_from_pickle(network.arguments, network.attributes, network.state)
-        return NetworkFile('EG3D', arguments, network.state)
+        state = eg3d_layout.generator_weights(network.state)
+        arguments = eg3d_layout.arguments_from_pickle(network.arguments, network.attributes, state)
+        if eg3d_layout.ignores_camera(network.attributes):
+            state = eg3d_layout.without_camera(state)
+        return NetworkFile('EG3D', arguments, state)
     if network.class_name == 'Generator':
         return _from_state(network.state)
     raise ValueError(f'its G_ema is a {network.class_name}')
@@ -81,7 +84,7 @@ def _from_dictionary(content: Any, param_key: str, path: Path) -> NetworkFile:
         raise FRExError(f'{path}: holds a {type(content).__name__}, not a dictionary of weights')
     if 'network_g' in content:
         return _named(content['network_g'], pick(content, param_key, str(path)), path)
-    for key in ('G_ema', 'g_ema'):
+    for key in ('G_ema', 'g_ema', 'G'):
         if key in content:
             return _from_state(pick(content, key, str(path)))
     if 'params' in content or 'params_ema' in content:
@@ -137,6 +140,7 @@ def is_safetensors(path: Path) -> bool:
 
 
 def _eg3d(state: State) -> NetworkFile:
+    state = eg3d_layout.generator_weights(state)
     return NetworkFile('EG3D', eg3d_layout.arguments_from_shapes(state), state)
 
 

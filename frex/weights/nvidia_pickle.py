@@ -25,8 +25,11 @@ TENSOR = Global('torch._utils', '_rebuild_tensor_v2')
 PARAMETERS = (Global('torch._utils', '_rebuild_parameter'), Global('torch._utils', '_rebuild_parameter_with_state'))
 DICTIONARIES = (Global('dnnlib.util', 'EasyDict'), Global('collections', 'OrderedDict'))
 SETS = (Global('builtins', 'set'), Global('__builtin__', 'set'))
+# Python 3 writes bytes as a call of one of these in protocol 2, which has no opcode for them.
+ENCODED = Global('_codecs', 'encode')
+NO_BYTES = (Global('builtins', 'bytes'), Global('__builtin__', 'bytes'))
 NUMPY = [Global(f'numpy.{module}.multiarray', 'scalar') for module in ('core', '_core')]
-KNOWN = {PERSISTENT, BLOB, TENSOR, *PARAMETERS, *DICTIONARIES, *SETS, *NUMPY, Global('numpy', 'dtype')}
+KNOWN = {PERSISTENT, BLOB, TENSOR, *PARAMETERS, *DICTIONARIES, *SETS, ENCODED, *NO_BYTES, *NUMPY, Global('numpy', 'dtype')}
 # Classes of modules that are pickled as they are; nothing but their state is used.
 ORDINARY_MODULES = ('training.', 'torch.nn.modules.')
 
@@ -123,10 +126,17 @@ def _walk(module: Any, prefix: str, tensors: 'TensorReader', state: dict[str, Te
 
 def _items(value: Any) -> dict[str, Any]:
     """A dictionary, or the items of what stands for one, by names that can be part of a parameter's."""
-    items = value.items if isinstance(value, Call) and value.function in DICTIONARIES else value
+    items = _dictionary(value) if isinstance(value, Call) and value.function in DICTIONARIES else value
     if not isinstance(items, dict) or not all(isinstance(name, str) and len(name) <= MOST_CHARACTERS for name in items):
         raise TypeError('a dictionary by names is needed')
     return items
+
+
+def _dictionary(call: Call) -> dict[Any, Any]:
+    """Return the items of what stands for a dictionary; Python 3 writes all of them after an empty call."""
+    if call.arguments != ():
+        raise TypeError('a dictionary of a dictionary')
+    return call.items
 
 
 def _elements(value: Any) -> set[str]:
@@ -160,7 +170,7 @@ def plain_value(value: Any, budget: Iterator[int], levels: int = 8) -> Any:
     if isinstance(value, Call) and value.function in NUMPY:
         return _numpy_scalar(*value.arguments)
     if isinstance(value, Call) and value.function in DICTIONARIES:
-        value = value.items
+        value = _dictionary(value)
     if isinstance(value, dict):
         return {key: plain_value(item, budget, levels - 1) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -170,13 +180,28 @@ def plain_value(value: Any, budget: Iterator[int], levels: int = 8) -> Any:
     return value
 
 
-def _numpy_scalar(dtype: Call, value: bytes) -> float | int | bool:
+def _bytes(value: Any) -> bytes:
+    """Return the bytes that `value` stands for, in protocol 2 a call that encodes text, or nothing; Python 2 wrote them as text."""
+    if isinstance(value, Call) and value.function in NO_BYTES and value.arguments == ():
+        return b''
+    if isinstance(value, Call) and value.function == ENCODED:
+        value, encoding = value.arguments
+        if encoding != 'latin1':
+            raise ValueError('bytes in another encoding')
+    if isinstance(value, str):
+        return value.encode('latin1')
+    if not isinstance(value, bytes):
+        raise TypeError(f'a {type(value).__name__} in the place of bytes')
+    return value
+
+
+def _numpy_scalar(dtype: Call, value: Any) -> float | int | bool:
     formats = {'f8': 'd', 'f4': 'f', 'i8': 'q', 'i4': 'i', 'b1': '?'}
     name, order = dtype.arguments[0], dtype.state[1] if dtype.state else '<'
     # Looking up anything hashes it.
     if not isinstance(name, str):
         raise TypeError('a number without a type')
-    return struct.unpack(('>' if order == '>' else '<') + formats[name], value)[0]
+    return struct.unpack(('>' if order == '>' else '<') + formats[name], _bytes(value))[0]
 
 
 # --- Tensors
@@ -197,7 +222,7 @@ class TensorReader:
         storage, offset, size, stride = value.arguments[:4]
         if not isinstance(storage, Call) or storage.function != BLOB:
             raise TypeError('a tensor without storage')
-        (blob,) = storage.arguments
+        blob = _bytes(*storage.arguments)
         self.left -= len(blob)
         if self.left < 0:
             raise ValueError('its tensors are larger than the file')

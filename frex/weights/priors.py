@@ -8,8 +8,9 @@ from typing import Any
 from torch import nn
 
 from frex.errors import FRExError
-from frex.weights.network_file import PARTS, NetworkFile, read_network, read_state
-from frex.weights.state import check_fits, load_strict
+from frex.weights.network_file import PARTS, NetworkFile, is_safetensors, read_network, read_safetensors
+from frex.weights.state import check_fits, load_strict, torchvision_state
+from frex.weights.torch_file import read_torch_file
 from frex_arch import FREx, FREx3D
 
 Net = FREx | FREx3D
@@ -28,7 +29,7 @@ def prior_of(net: Net, name: str) -> nn.Module | None:
 def read_prior(name: str, path: Path) -> NetworkFile:
     """The file of one part, or a checkpoint of FREx that has it; raises FRExError where it holds something else."""
     if name == 'backbone':
-        state = read_state(path, None)
+        state = read_safetensors(path)[1] if is_safetensors(path) else torchvision_state(read_torch_file(path), str(path))
         # ImageNet's classifier is no part of Enc_3D.
         return NetworkFile(PRIORS[name], {}, {key: value for key, value in state.items() if not key.startswith(('norm.', 'head.'))})
     file = read_network(path)

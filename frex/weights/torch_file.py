@@ -1,8 +1,7 @@
-"""Files that `torch.save` wrote: looked over first, then read with `weights_only=True`.
+"""Reads files that `torch.save` wrote, as data: no object of a class is made but tensors and dictionaries.
 
-`weights_only` keeps a file from running code. It does not keep one from asking for more memory than it has bytes, from
-being half a file, from crashing the interpreter, or from meaning one thing to Python's zip reader and another to torch's;
-that is checked here.
+torch's own reader is not used. With `weights_only` it does not run code, but it can be asked for more memory than the file
+has bytes, read half a file, crash the interpreter, and it refuses training checkpoints that hold an `argparse.Namespace`.
 """
 
 import io
@@ -11,11 +10,14 @@ import mmap
 import pickle
 import struct
 import zipfile
+from collections import Counter, OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import numpy as np
 import torch
+from torch import Tensor, nn
 
 from frex.errors import FRExError
 from frex.weights.inert_pickle import MALFORMED, MOST_OPCODES, Call, Global, InertUnpickler, as_key
@@ -51,24 +53,42 @@ ORDERED_DICTIONARY = Global('collections', 'OrderedDict')
 # Milestones of a learning rate's schedule.
 COUNTER = Global('collections', 'Counter')
 REBUILT_PARAMETER = Global('torch._utils', '_rebuild_parameter')
-# The second of these and the next are in files of before torch 0.4, torchvision's VGG among them.
-TENSORS = (Global('torch._utils', '_rebuild_tensor_v2'), Global('torch._utils', '_rebuild_tensor'))
+# The second of these and the next are in files of before torch 0.4, torchvision's VGG among them. How many arguments they take.
+TENSORS = {Global('torch._utils', '_rebuild_tensor_v2'): (6, 7), Global('torch._utils', '_rebuild_tensor'): (4,)}
 OLD_PARAMETER = Global('torch.nn.parameter', 'Parameter')
-KNOWN = {ORDERED_DICTIONARY, COUNTER, REBUILT_PARAMETER, OLD_PARAMETER, *TENSORS}
+# The options of a training script, which rosinality's and torchvision's checkpoints hold.
+NAMESPACE = Global('argparse', 'Namespace')
+KNOWN = {ORDERED_DICTIONARY, COUNTER, REBUILT_PARAMETER, OLD_PARAMETER, NAMESPACE, *TENSORS}
 
 MOST_DIMENSIONS = 8
 
-# What `torch.load` and `zipfile` raise for files that are not theirs, or damaged.
+# What reading raises for files that `torch.save` did not write, or that are damaged.
 UNREADABLE = (*MALFORMED, OSError, RuntimeError, AssertionError, MemoryError, zipfile.BadZipFile, pickle.UnpicklingError)
 
 
+@dataclass
+class ScriptOptions:
+    """Stands for an `argparse.Namespace`, whose class is never looked up; `attributes` are the options' values by their names."""
+
+    attributes: dict[str, Any]
+
+
 def read_torch_file(path: Path) -> Any:
-    """What `torch.save` wrote, on the CPU, without unpickling code; raises FRExError for a damaged file and for anything else."""
+    """Return what `torch.save` wrote, on the CPU, without unpickling code; raise FRExError for a damaged file and for anything else.
+
+    No tensor needs a gradient, and an `argparse.Namespace` comes as an ScriptOptions.
+    """
     if not path.is_file():
         raise FRExError(f'{path}: no such file')
     try:
-        _look_over(path)
-        return torch.load(path, map_location='cpu', weights_only=True)
+        with path.open('rb') as stream:
+            start = stream.read(len(LEGACY_START))
+            stream.seek(0)
+            if start.startswith(ZIP_START):
+                return _read_zip(stream)
+            if start == LEGACY_START:
+                return _read_legacy(stream)
+            raise ValueError('torch.save did not write it')
     except UNREADABLE as error:
         raise unreadable(path, error) from None
 
@@ -83,20 +103,8 @@ def unreadable(path: Path, error: BaseException) -> FRExError:
     return FRExError(f'{path}: not a file of weights, or a damaged one ({reason[0] if reason else type(error).__name__})')
 
 
-def _look_over(path: Path) -> None:
-    """Raise one of UNREADABLE unless every storage that the file names lies in it whole."""
-    with path.open('rb') as stream:
-        start = stream.read(len(LEGACY_START))
-        stream.seek(0)
-        if start.startswith(ZIP_START):
-            _look_over_zip(stream)
-        elif start == LEGACY_START:
-            _look_over_legacy(stream)
-        else:
-            raise ValueError('torch.save did not write it')
-
-
-def _look_over_zip(stream: BinaryIO) -> None:
+def _read_zip(stream: BinaryIO) -> Any:
+    """Read the format since torch 1.6; raise one of UNREADABLE unless every storage that the pickle names lies in the file whole."""
     size = stream.seek(0, io.SEEK_END)
     if _directory_size(stream, size) > MOST_DIRECTORY:
         raise ValueError('its directory is too long')
@@ -104,7 +112,7 @@ def _look_over_zip(stream: BinaryIO) -> None:
         members = archive.infolist()
         if any(member.compress_type != zipfile.ZIP_STORED or member.flag_bits & 1 for member in members):
             raise ValueError('it is compressed or encrypted, which torch.save does not do')
-        # torch takes capital and small letters for the same.
+        # torch's own reader takes capital and small letters for the same.
         names = {member.filename.lower() for member in members}
         if sum(member.file_size for member in members) > size or len(names) < len(members):
             raise ValueError('its parts overlap')
@@ -115,9 +123,15 @@ def _look_over_zip(stream: BinaryIO) -> None:
         sizes = {member.filename: member.file_size for member in members}
         if not all(name.startswith(f'{root}/') and '..' not in name.split('/') for name in sizes):
             raise ValueError('a part lies outside of its folder')
-        storages = _storages(io.BytesIO(archive.read(f'{root}/data.pkl')))
-        if any(sizes.get(f'{root}/data/{key}') != length for key, length in storages.items()):
-            raise ValueError('a tensor is larger or smaller than its part of the file')
+        if f'{root}/constants.pkl' in sizes:
+            raise ValueError('it is TorchScript, the code of a network')
+        if f'{root}/byteorder' in sizes and archive.read(f'{root}/byteorder') != b'little':
+            raise ValueError('its numbers are not little-endian')
+        unpickler = ObjectUnpickler(io.BytesIO(archive.read(f'{root}/data.pkl')), size)
+        saved = unpickler.load()
+        for key, storage in unpickler.storages.items():
+            storage.fill(archive.read(f'{root}/data/{key}'))
+    return saved
 
 
 def _directory_size(stream: BinaryIO, size: int) -> int:
@@ -139,38 +153,59 @@ def _directory_size(stream: BinaryIO, size: int) -> int:
     return int(length)
 
 
-def _look_over_legacy(stream: BinaryIO) -> None:
+def _read_legacy(stream: BinaryIO) -> Any:
+    """Read the format before torch 1.6; raise one of UNREADABLE unless every storage that the pickle names lies in the file whole."""
     with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        for _ in range(3):
-            InertUnpickler(content, _nothing).load()
-        storages = _storages(content)
+        magic, protocol, system = (InertUnpickler(content, _nothing).load() for _ in range(3))
+        if (magic, protocol, system.get('little_endian')) != (MAGIC, PROTOCOL, True):
+            raise ValueError('its numbers are not little-endian')
+        unpickler = ObjectUnpickler(content, len(content))
+        saved = unpickler.load()
         keys = InertUnpickler(content, _nothing).load()
+        storages = unpickler.storages
         if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys) or sorted(keys) != sorted(storages):
             raise ValueError('its tensors are not those that it lists')
-        if sum(storages.values()) > len(content) - content.tell():
-            raise ValueError('its tensors are larger than the file')
+        for key in keys:
+            (count,) = struct.unpack('<q', content.read(8))
+            if count != storages[key].count:
+                raise ValueError('a tensor is larger or smaller than its part of the file')
+            storages[key].fill(content.read(storages[key].length))
+    return saved
 
 
-# --- What the pickle of such a file may say
+# --- The pickle of the saved object
 
 
 @dataclass
 class Stored:
-    """A storage: how many values it has."""
+    """A storage as the pickle names it: the type of its numbers, how many it has, and their bytes on the CPU."""
 
+    dtype: torch.dtype
     count: int
+    content: Tensor
+
+    @property
+    def length(self) -> int:
+        """Its length in bytes."""
+        return self.count * self.dtype.itemsize
+
+    def fill(self, content: bytes) -> None:
+        """Copy the bytes that the file has for it; raise ValueError where they are more or fewer."""
+        if len(content) != self.length:
+            raise ValueError('a tensor is larger or smaller than its part of the file')
+        self.content.numpy()[:] = np.frombuffer(content, np.uint8)
 
 
-class LookOver(InertUnpickler):
-    """The pickle of the object itself; `lengths` are the bytes of the storages that it refers to, by their keys.
+class ObjectUnpickler(InertUnpickler):
+    """Makes the saved object, with tensors of `storages` that are to be filled afterwards; those have at most `most_bytes` bytes.
 
-    It may say only what state dicts, and states of optimizers and schedules, are made of: `weights_only` would also make
-    arrays of any size, and hash what is nested too deeply for the interpreter's own stack.
+    The pickle may say only what state dicts, states of optimizers and schedules, and a script's options are made of.
     """
 
-    def __init__(self, stream: Any) -> None:
+    def __init__(self, stream: Any, most_bytes: int) -> None:
         super().__init__(stream, _is_known, self._storage)
-        self.lengths: dict[str, int] = {}
+        self.storages: dict[str, Stored] = {}
+        self.bytes_left = most_bytes
         self.items_left = MOST_OPCODES
 
     def _storage(self, reference: Any) -> Stored:
@@ -179,65 +214,90 @@ class LookOver(InertUnpickler):
         kind, storage, key, _, count, *view = reference
         if kind != 'storage' or not isinstance(key, str) or not isinstance(count, int) or count < 0 or view not in ([], [None]):
             raise ValueError('a reference to no storage')
-        length = count * STORAGES[storage.name].itemsize
-        if not key.isascii() or not key.isdecimal() or self.lengths.setdefault(key, length) != length:
-            raise ValueError('a storage of two lengths, or without a number')
-        return Stored(count)
+        if not key.isascii() or not key.isdecimal():
+            raise ValueError('a storage without a number')
+        dtype = STORAGES[storage.name]
+        length = count * dtype.itemsize
+        if key not in self.storages:
+            self.bytes_left -= length
+            if self.bytes_left < 0:
+                raise ValueError('its tensors are larger than the file')
+            self.storages[key] = Stored(dtype, count, torch.empty(length, dtype=torch.uint8, device='cpu'))
+        if self.storages[key].length != length:
+            raise ValueError('a storage of two lengths')
+        return Stored(dtype, count, self.storages[key].content)
 
     def do_reduce(self, _: None) -> None:
         super().do_reduce(None)
-        function, arguments = self.stack[-1].function, self.stack[-1].arguments
-        if function in TENSORS:
-            storage, offset, size, stride, *_rest = arguments
-            if not isinstance(storage, Stored):
-                raise TypeError('a tensor without storage')
-            check_inside(offset, size, stride, storage.count)
-        elif function in (REBUILT_PARAMETER, OLD_PARAMETER):
-            self._check_tensor(arguments[0])
-        elif function in (ORDERED_DICTIONARY, COUNTER):
-            for items in arguments:
-                self._check_items(items, is_paired=function == ORDERED_DICTIONARY)
+        call = self.stack.pop()
+        if call.function in TENSORS:
+            self.stack.append(_tensor(call))
+        elif call.function == REBUILT_PARAMETER:
+            self.stack.append(_checked_tensor(call.arguments[0]))
+        elif call.function == OLD_PARAMETER:
+            self.stack.append(nn.Parameter(_checked_tensor(call.arguments[0]), requires_grad=False))
+        elif call.function in (ORDERED_DICTIONARY, COUNTER):
+            self.stack.append(self._dictionary(call))
         else:
-            raise TypeError(f'a call of {function.name}')
+            raise TypeError(f'a call of {call.function.name}')
 
-    def do_newobj(self, _: None) -> None:
-        arguments, function = self.stack.pop(), self.stack.pop()
-        if function != OLD_PARAMETER or arguments != ():
-            raise TypeError('an object of a class')
-        self.stack.append(Call(function, arguments))
-
-    def do_build(self, _: None) -> None:
-        super().do_build(None)
-        function, state = self.stack[-1].function, self.stack[-1].state
-        if function == OLD_PARAMETER and isinstance(state, tuple) and len(state) in (3, 5):
-            if len(state) == 5:
-                self._check_tensor(state[0])
-        elif function != ORDERED_DICTIONARY or not isinstance(state, dict) or not state.keys() <= {'_metadata'}:
-            raise TypeError('a state of something else than a parameter or a dictionary')
-
-    def _check_items(self, items: Any, is_paired: bool) -> None:
-        """Those that a dictionary is made of: another one or, in files of Python 2, pairs."""
-        if not isinstance(items, dict) and not (is_paired and isinstance(items, list)):
+    def _dictionary(self, call: Call) -> dict[Any, Any]:
+        """Make an ordered dictionary or a counter of nothing, of another dictionary or, in files of Python 2, of pairs."""
+        made: dict[Any, Any] = Counter() if call.function == COUNTER else OrderedDict()
+        (items,) = call.arguments or ({},)
+        if not isinstance(items, dict) and not (isinstance(items, list) and call.function == ORDERED_DICTIONARY):
             raise TypeError(f'a dictionary of a {type(items).__name__}')
         # Many dictionaries made of the same long one would take forever.
         self.items_left -= len(items)
         if self.items_left < 0:
             raise ValueError('dictionaries without end')
-        if isinstance(items, list):
-            for key, _ in items:
-                as_key(key)
+        for key, value in items if isinstance(items, list) else items.items():
+            made[as_key(key)] = value
+        return made
 
-    @staticmethod
-    def _check_tensor(value: Any) -> None:
-        if not isinstance(value, Call) or value.function not in TENSORS:
-            raise TypeError(f'a {type(value).__name__} in the place of a tensor')
+    def do_newobj(self, _: None) -> None:
+        super().do_newobj(None)
+        call = self.stack.pop()
+        if call.function not in (OLD_PARAMETER, NAMESPACE) or call.arguments != ():
+            raise TypeError('an object of a class')
+        self.stack.append(ScriptOptions({}) if call.function == NAMESPACE else _empty_parameter())
+
+    def do_build(self, _: None) -> None:
+        state, made = self.stack.pop(), self.stack[-1]
+        if isinstance(made, ScriptOptions) and isinstance(state, dict) and all(isinstance(name, str) for name in state):
+            made.attributes = state
+        elif type(made) is OrderedDict and isinstance(state, dict) and state.keys() <= {'_metadata'}:
+            vars(made).update(state)
+        elif isinstance(made, nn.Parameter) and isinstance(state, tuple) and len(state) in (3, 5):
+            # Whether it needs a gradient, and hooks, are not wanted.
+            if len(state) == 5:
+                made.data = _checked_tensor(state[0])
+        else:
+            raise TypeError(f'a state for a {type(made).__name__}')
 
 
-def _storages(stream: Any) -> dict[str, int]:
-    """Bytes of each storage that the stream's next pickle refers to."""
-    reader = LookOver(stream)
-    reader.load()
-    return reader.lengths
+def _tensor(call: Call) -> Tensor:
+    """Make a tensor that lies in a storage; raise ValueError where it does not."""
+    if len(call.arguments) not in TENSORS[call.function]:
+        raise TypeError('a tensor of too few or too many arguments')
+    storage, offset, size, stride, *more = call.arguments
+    if not isinstance(storage, Stored):
+        raise TypeError('a tensor without storage')
+    # The last argument says whether the numbers are conjugated or negated, which those of weights are not.
+    if any(more[2:]):
+        raise ValueError('a tensor with metadata')
+    check_inside(offset, size, stride, storage.count)
+    return storage.content.view(storage.dtype).as_strided(size, stride, offset)
+
+
+def _empty_parameter() -> nn.Parameter:
+    return nn.Parameter(torch.empty(0, device='cpu'), requires_grad=False)
+
+
+def _checked_tensor(value: Any) -> Tensor:
+    if not isinstance(value, Tensor):
+        raise TypeError(f'a {type(value).__name__} in the place of a tensor')
+    return value
 
 
 def check_inside(offset: Any, size: Any, stride: Any, count: int) -> None:
