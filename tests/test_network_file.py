@@ -365,7 +365,6 @@ def test_what_eg3d_renders_with_is_read_from_the_file(tmp_path):
         ('init', 'conv_clamp', 256),
         ('rendering', 'clamp_mode', 'relu'),
         ('rendering', 'c_scale', 2),
-        ('rendering', 'c_gen_conditioning_zero', True),
         ('rendering', 'decoder_lr_mul', 0.5),
         ('rendering', 'sr_antialias', False),
         ('rendering', 'superresolution_noise_mode', 'random'),

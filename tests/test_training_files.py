@@ -22,7 +22,7 @@ from tiny import tiny_frex
 
 from frex.cli.main import main
 from frex.errors import FRExError
-from frex.losses.vgg import VGGFeatures, _features
+from frex.losses.vgg import FrozenVGG, _features
 from frex.weights.network_file import load_network, read_network
 from frex.weights.nvidia_pickle import read_nvidia_pickle
 from frex.weights.priors import check_prior, load_prior
@@ -111,9 +111,9 @@ def camera_files(tmp_path, **rendering):
     return net, load_network(path).requires_grad_(False)
 
 
-@pytest.mark.parametrize('scale', [None, 0, 0.0])
-def test_without_a_scale_the_mapping_ignores_the_camera(tmp_path, scale):
-    net, loaded = camera_files(tmp_path, c_scale=scale)
+@pytest.mark.parametrize('rendering', [{'c_scale': None}, {'c_scale': 0}, {'c_scale': 0.0}, {'c_gen_conditioning_zero': True}], ids=str)
+def test_where_the_file_says_so_the_mapping_ignores_the_camera(tmp_path, rendering):
+    net, loaded = camera_files(tmp_path, **rendering)
     z, cameras = torch.randn(3, MINI_EG3D['z_dim']), torch.randn(3, 25)
     # The official code multiplies the camera by 0.
     expected = net.mapping(z, torch.zeros(3, 25))
@@ -122,6 +122,14 @@ def test_without_a_scale_the_mapping_ignores_the_camera(tmp_path, scale):
     # Nothing else of the network depends on it.
     own, changed = net.state_dict(), loaded.state_dict()
     assert [name for name in own if not torch.equal(own[name], changed[name])] == ['backbone.mapping.embed.weight']
+
+
+def test_another_resampling_filter_is_refused(tmp_path):
+    state = mini_eg3d().state_dict()
+    state['backbone.synthesis.b8.resample_filter'] = torch.ones(4, 4) / 16
+    torch.save(state, tmp_path / 'file.pth')
+    with pytest.raises(FRExError, match=r'file\.pth: .*b8\.resample_filter is not the filter \[1, 3, 3, 1\]'):
+        read_network(tmp_path / 'file.pth')
 
 
 @pytest.mark.parametrize('scale', [1, 1.0])
@@ -251,7 +259,7 @@ def test_vgg_of_torchvisions_training_is_loaded(tmp_path):
     net = _features(None)
     state = {f'features.{name}': value + 1 for name, value in net.state_dict().items()} | {'classifier.0.bias': torch.zeros(4096)}
     path = write_pth(tmp_path / 'vgg19.pth', {'model': state, 'epoch': 1, 'args': argparse.Namespace(model='vgg19')})
-    assert torch.equal(VGGFeatures(['conv1_2'], str(path)).features[0].weight, net[0].weight + 1)
+    assert torch.equal(FrozenVGG(['conv1_2'], str(path)).features[0].weight, net[0].weight + 1)
 
 
 # --- What torch.save writes of tensors

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from frex_arch.camera import CAMERA_DIM
+from frex_arch.resampling import resample_kernel
 
 # Attributes of the pickled `rendering_kwargs` and FREx's arguments for them.
 RENDERING = {
@@ -24,7 +25,6 @@ FIXED_RENDERING = {
     'superresolution_noise_mode': 'none',
     'sr_antialias': True,
     'decoder_lr_mul': 1,
-    'c_gen_conditioning_zero': False,
 }
 FIXED = {'c_dim': 25, 'img_channels': 3, 'conv_clamp': None}
 # A buffer that the official training adds to the generator: how much the camera labels vary. It is no weight.
@@ -35,7 +35,13 @@ CAMERA_WEIGHT = 'backbone.mapping.embed.weight'
 
 
 def generator_weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the weights without the buffer that only training uses; one of another shape stays, and is a surplus weight."""
+    """Return the weights without the buffer that only training uses; one of another shape stays, and is a surplus weight.
+
+    Raises ValueError where a resampling filter is not the one that FREx's EG3D filters with, whatever is loaded.
+    """
+    for name, filter_ in state.items():
+        if name.endswith('.resample_filter') and not torch.equal(filter_.float(), resample_kernel()):
+            raise ValueError(f'its {name} is not the filter [1, 3, 3, 1]')
     value = state.get(LABEL_DEVIATION)
     is_known = value is not None and value.shape == (CAMERA_DIM,) and value.is_floating_point()
     return {name: value for name, value in state.items() if name != LABEL_DEVIATION or not is_known}
@@ -47,8 +53,12 @@ def lacks_camera(state: Mapping[str, Tensor]) -> bool:
 
 
 def ignores_camera(attributes: Mapping[str, Any]) -> bool:
-    """Tell whether the mapping of a pickled network multiplies the camera by 0, as the official code does where `c_scale` is not set."""
-    return attributes['rendering_kwargs'].get('c_scale', 0) == 0
+    """Tell whether the mapping of a pickled network sees a camera of zeros.
+
+    The official training says so by `c_gen_conditioning_zero`, and its code multiplies the camera by 0 where `c_scale` is not set.
+    """
+    rendering = attributes['rendering_kwargs']
+    return rendering.get('c_scale', 0) == 0 or rendering.get('c_gen_conditioning_zero', False) is True
 
 
 def without_camera(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
