@@ -6,10 +6,11 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
-from torchvision.models.swin_transformer import PatchMergingV2, SwinTransformer, SwinTransformerBlockV2
+from torchvision.models.swin_transformer import SwinTransformer
 
 from frex_arch.camera import FFHQ_RADIUS, Camera, ffhq_intrinsics, pack_camera, pose, rotation_from_6d
 from frex_arch.ops import whole_number
+from frex_arch.swin import SwinBlock, SwinPatchMerging, SwinStage, cast_all, compute_dtype
 
 # torchvision's SwinV2 configurations, so that its ImageNet weights fit; `nano` is the tiny form for tests and the demo.
 BACKBONES: dict[str, dict[str, Any]] = {
@@ -54,7 +55,7 @@ class ImageNetNormalization(nn.Module):
 class Backbone3D(nn.Module):
     """SwinV2 without its classifier: RGB images in [-1, 1] to shallow, middle and deep tokens, at strides 8, 16 and 32."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, in_size: int) -> None:
         super().__init__()
         if name not in BACKBONES:
             raise ValueError(f'unknown backbone {name!r}: choose one of {", ".join(BACKBONES)}')
@@ -63,11 +64,16 @@ class Backbone3D(nn.Module):
         self.swin = SwinTransformer(
             patch_size=[4, 4],
             stochastic_depth_prob=0.0,
-            block=SwinTransformerBlockV2,
-            downsample_layer=PatchMergingV2,
+            block=SwinBlock,
+            downsample_layer=SwinPatchMerging,
             **config,
         )
         del self.swin.norm, self.swin.head
+        # The first layer embeds patches; behind it, stages and the layers that halve the size take turns.
+        size = in_size // 4
+        for layer in (1, 3, 5, 7):
+            self.swin.features[layer] = SwinStage([*self.swin.features[layer]], size)
+            size = -(-size // 2)
         self.channels = [config['embed_dim'] * 2**stage for stage in (1, 2, 3)]
         self.normalize = ImageNetNormalization()
 
@@ -104,10 +110,41 @@ class OffsetHead(nn.Module):
         self.to_offset = zero_linear(w_dim, w_dim)
 
     def forward(self, z_3d: Float[Tensor, 'batch w'], tokens: Float[Tensor, 'batch tokens channel']) -> Float[Tensor, 'batch num_codes w']:
+        dtype = compute_dtype(tokens)
         queries = self.norm_query(z_3d[:, None] + self.queries)
-        keys = self.tokens(tokens)
-        x = queries + self.attention(queries, keys, keys, need_weights=False)[0]
-        return self.to_offset(x + self.mlp(x))
+        with torch.autocast(tokens.device.type, enabled=False):
+            weights = cast_all(self._weights(), dtype)
+            to_keys, project, contract, expand, reduce, to_offset = zip(weights[::2], weights[1::2], strict=True)
+            keys = self.tokens[1](F.linear(tokens.to(dtype), *to_keys).to(tokens.dtype)).to(dtype)
+            x = queries + F.linear(self._attend(queries.to(dtype), keys, *project), *contract)
+            hidden = F.gelu(F.linear(self.mlp[0](x).to(dtype), *expand))
+            return F.linear((x + F.linear(hidden, *reduce)).to(dtype), *to_offset)
+
+    def _weights(self) -> list[Tensor]:
+        """Weights and biases of all layers in autocast's dtype; normalizations, queries and their sums stay in float32."""
+        attention = self.attention
+        dense: list[Any] = [attention.out_proj, self.mlp[1], self.mlp[3], self.to_offset]
+        first: Any = self.tokens[0]
+        pairs = [
+            (first.weight, first.bias),
+            (attention.in_proj_weight, attention.in_proj_bias),
+            *((layer.weight, layer.bias) for layer in dense),
+        ]
+        return [tensor for pair in pairs for tensor in pair]
+
+    def _attend(
+        self,
+        queries: Float[Tensor, 'batch num_codes w'],
+        keys: Float[Tensor, 'batch tokens w'],
+        weight: Float[Tensor, 'projected w'],
+        bias: Float[Tensor, ' projected'],
+    ) -> Float[Tensor, 'batch num_codes w']:
+        """`nn.MultiheadAttention` of its parameters but the last layer, with keys and values in one matrix product."""
+        width, heads = queries.shape[2], self.attention.num_heads
+        (weight_query, weight_key_value), (bias_query, bias_key_value) = (part.split((width, 2 * width)) for part in (weight, bias))
+        query = F.linear(queries, weight_query, bias_query).unflatten(2, (heads, -1))
+        key, value = F.linear(keys, weight_key_value, bias_key_value).unflatten(2, (2, heads, -1)).unbind(2)
+        return F.scaled_dot_product_attention(query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2)).transpose(1, 2).flatten(2)
 
 
 class CameraHead(nn.Module):
@@ -143,7 +180,7 @@ class Encoder3D(nn.Module):
         # The deepest tokens stand for 32 x 32 pixels each.
         self.in_size = whole_number('in_size', in_size, 32, 1024)
         self.num_ws = num_ws
-        self.backbone = Backbone3D(backbone)
+        self.backbone = Backbone3D(backbone, in_size)
         shallow, middle, deep = self.backbone.channels
         self.to_camera = CameraHead(deep)
         if num_ws:

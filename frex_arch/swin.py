@@ -1,0 +1,317 @@
+"""SwinV2 with few kernels: torchvision's parameters, buffers and numbers, in an order of work that takes a third of its kernel launches.
+
+Windows are small, so a GPU would spend most of its time on waiting for launches. Here all blocks of a stage compute together what
+depends on weights alone (casts to autocast's dtype, position biases, logit scales), the partition into windows is part of a cast
+or an addition, and attention with its bias is one kernel.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torchvision.models.swin_transformer import PatchMergingV2, SwinTransformerBlockV2
+
+# Cosines are scaled by 100 at most.
+MAX_LOG_SCALE = math.log(100)
+# Added to the logits of keys that the cyclic shift brought from elsewhere.
+MASKED = -100.0
+# Keeps zero keys, which padded tokens have, from a division by zero; far below the mean square of all others.
+EPS = 1e-20
+
+
+# --- Windows
+
+
+class Windows(NamedTuple):
+    """The windows of a feature map whose height and width are multiples of theirs.
+
+    Only shifted windows have `order` (the position in the feature map of each token of each window), `inverse` (the inverse permutation)
+    and `mask` (which is added to the logits).
+    """
+
+    size: tuple[int, int]
+    order: Int[Tensor, ' tokens'] | None = None
+    inverse: Int[Tensor, ' tokens'] | None = None
+    mask: Float[Tensor, 'windows queries keys'] | None = None
+
+
+def split_windows(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """View (batch, height, width, ...) as (batch, vertical, horizontal, rows, columns, ...), where windows of `size` are rows x columns."""
+    return x.unflatten(2, (-1, size[1])).unflatten(1, (-1, size[0])).transpose(2, 3)
+
+
+def shift_windows(height: int, width: int, size: tuple[int, int], shift: tuple[int, int], device: torch.device | None = None) -> Windows:
+    """Return the windows of a `height` x `width` feature map after a cyclic shift, which has no effect along a side of one window only."""
+    shift = (shift[0] if size[0] < height else 0, shift[1] if size[1] < width else 0)
+    if shift == (0, 0):
+        return Windows(size)
+    rows, columns = (torch.arange(length, device=device) for length in (height, width))
+    positions = (rows[:, None] * width + columns).roll((-shift[0], -shift[1]), (0, 1))
+    order = split_windows(positions[None], size).flatten()
+    # Each side has three regions: the windows before the last one, the rest of the last one, and what the shift brought from the other end.
+    vertical, horizontal = (
+        (index >= length - extent).int() + ((index >= length - offset) & (offset > 0)).int()
+        for index, length, extent, offset in ((rows, height, size[0], shift[0]), (columns, width, size[1], shift[1]))
+    )
+    regions = split_windows((vertical[:, None] * 3 + horizontal)[None], size).reshape(-1, size[0] * size[1])
+    mask = (regions[:, :, None] != regions[:, None]) * MASKED
+    return Windows(size, order, order.argsort(), mask)
+
+
+def to_tokens(
+    x: Float[Tensor, 'batch height width channel'], windows: Windows | None, dtype: torch.dtype
+) -> Float[Tensor, 'tokens channel']:
+    """Return the tokens of `x` in `dtype`: window after window, or row after row without `windows`."""
+    if windows is None:
+        return x.to(dtype).flatten(0, 2)
+    if windows.order is not None:
+        return x.to(dtype).flatten(1, 2).index_select(1, windows.order).flatten(0, 1)
+    return split_windows(x, windows.size).to(dtype, memory_format=torch.contiguous_format).reshape(-1, x.shape[-1])
+
+
+def add_tokens(
+    x: Float[Tensor, 'batch height width channel'], tokens: Float[Tensor, 'tokens channel'], windows: Windows | None
+) -> Float[Tensor, 'batch height width channel']:
+    """Add tokens in the order of `to_tokens` to `x`, in its dtype."""
+    if windows is None:
+        return x + tokens.view_as(x)
+    if windows.inverse is not None:
+        return x + tokens.view(len(x), -1, x.shape[-1]).index_select(1, windows.inverse).view_as(x)
+    rows = split_windows(x, windows.size)
+    # Added in the order of `x`, which is that of the result's memory, too.
+    return (rows + tokens.view_as(rows)).transpose(2, 3).reshape(x.shape)
+
+
+class _Branch(torch.autograd.Function):
+    """`x` and its tokens: the gradient is one addition instead of a cast, a permutation and an addition."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, windows: Windows | None, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        ctx.windows = windows
+        return x.view_as(x), to_tokens(x, windows, dtype)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor, grad_tokens: Tensor) -> tuple[Tensor, None, None]:
+        return add_tokens(grad, grad_tokens, ctx.windows), None, None
+
+
+class _Join(torch.autograd.Function):
+    """`x` plus tokens: the gradient of the tokens is cast and ordered at once."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, tokens: Tensor, windows: Windows | None) -> Tensor:
+        ctx.windows, ctx.dtype = windows, tokens.dtype
+        return add_tokens(x, tokens, windows)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
+        return grad, to_tokens(grad, ctx.windows, ctx.dtype), None
+
+
+class _Cast(torch.autograd.Function):
+    """Tensors in another dtype: one kernel for all of them, and one for their gradients."""
+
+    @staticmethod
+    def forward(ctx: Any, dtype: torch.dtype, *tensors: Tensor) -> tuple[Tensor, ...]:
+        ctx.dtype = tensors[0].dtype
+        outputs = [torch.empty_like(tensor, dtype=dtype, memory_format=torch.contiguous_format) for tensor in tensors]
+        torch._foreach_copy_(outputs, tensors)
+        return tuple(outputs)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        return None, *_Cast.apply(ctx.dtype, *grads)
+
+
+def has_own_gradients() -> bool:
+    """Whether the gradients above are used: not without gradients, and compilers find their own."""
+    return torch.is_grad_enabled() and not torch.compiler.is_compiling()
+
+
+def branch(x: Tensor, windows: Windows | None, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Return `x` for the residual connection, and its tokens in `dtype` for the layers beside it."""
+    return _Branch.apply(x, windows, dtype) if has_own_gradients() else (x, to_tokens(x, windows, dtype))
+
+
+def join(x: Tensor, tokens: Tensor, windows: Windows | None) -> Tensor:
+    """Add the tokens that the layers beside the residual connection return."""
+    return _Join.apply(x, tokens, windows) if has_own_gradients() else add_tokens(x, tokens, windows)
+
+
+def cast_all(tensors: Sequence[Tensor], dtype: torch.dtype) -> Sequence[Tensor]:
+    """Return all tensors, which have one dtype, in `dtype`."""
+    if tensors[0].dtype == dtype:
+        return tensors
+    return [tensor.to(dtype) for tensor in tensors] if torch.compiler.is_compiling() else _Cast.apply(dtype, *tensors)
+
+
+def compute_dtype(x: Tensor) -> torch.dtype:
+    """Return the dtype of matrix products: autocast's within autocast."""
+    device = x.device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
+
+
+# --- Blocks
+
+
+class Affine(NamedTuple):
+    """Weight and bias of a dense layer."""
+
+    weight: Tensor
+    bias: Tensor
+
+
+class BlockWeights(NamedTuple):
+    """What a block computes with, in the dtype of matrix products."""
+
+    logit_scale: Float[Tensor, 'heads 1']
+    position_bias: Float[Tensor, 'heads queries keys']
+    qkv: Affine
+    proj: Affine
+    expand: Affine
+    contract: Affine
+
+
+def block_weights(blocks: Sequence['SwinBlock'], dtype: torch.dtype) -> list[BlockWeights]:
+    """Return the weights of blocks of one shape, computed in float32 for all of them together and cast to `dtype`."""
+    attentions = [block.attn for block in blocks]
+    # A bias of the keys would add the same to all logits of a query, were it not for their normalization: SwinV2's have none.
+    query, key, value = torch.stack([attention.qkv.bias for attention in attentions]).chunk(3, dim=1)
+    qkv_biases = torch.cat([query, torch.zeros_like(key), value], dim=1)
+    scales = torch.stack([attention.logit_scale for attention in attentions]).clamp(max=MAX_LOG_SCALE).exp().flatten(2)
+    layers = [layer for block in blocks for layer in (block.attn.proj, block.mlp[0], block.mlp[3])]
+    parameters = [attention.qkv.weight for attention in attentions] + [tensor for layer in layers for tensor in (layer.weight, layer.bias)]
+    scales, biases, qkv_biases, *rest = cast_all([scales, position_biases(blocks), qkv_biases, *parameters], dtype)
+    qkv_weights, rest = rest[: len(blocks)], rest[len(blocks) :]
+    qkv = map(Affine, qkv_weights, qkv_biases.unbind())
+    dense = [*map(Affine, rest[::2], rest[1::2])]
+    return [*map(BlockWeights, scales.unbind(), biases.unbind(), qkv, dense[::3], dense[1::3], dense[2::3])]
+
+
+def position_biases(blocks: Sequence['SwinBlock']) -> Float[Tensor, 'blocks heads queries keys']:
+    """Return what each block adds to its logits for the positions of query and key in their window, but for a constant.
+
+    It is 16 sigmoid(x) - 8 = 8 tanh(x / 2): softmax ignores the constant, and numbers around 0 lose less in 16 bits.
+    """
+    attention = blocks[0].attn
+    first, last = [block.attn.cpb_mlp[0] for block in blocks], [block.attn.cpb_mlp[2] for block in blocks]
+    coords = attention.relative_coords_table.flatten(0, 2).transpose(0, 1).expand(len(blocks), -1, -1)
+    biases, weights = torch.stack([layer.bias for layer in first]), torch.stack([layer.weight for layer in first])
+    hidden = torch.baddbmm(biases[:, :, None], weights, coords).relu()
+    table = torch.bmm(torch.stack([layer.weight for layer in last]), hidden)
+    tokens = attention.window_size[0] * attention.window_size[1]
+    return (8 * torch.tanh(table / 2)).index_select(2, attention.relative_position_index).unflatten(2, (tokens, tokens))
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor, scale: float) -> Tensor:
+    """Attention of (windows, heads, tokens, channels of a head), with a bias that may need a gradient."""
+    if query.device.type != 'cuda' or torch.compiler.is_compiling():
+        return F.scaled_dot_product_attention(query, key, value, attn_mask=bias, scale=scale)
+    # The one kernel of CUDA that takes a bias: the same, without a choice.
+    has_gradient = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (query, key, value, bias))
+    return torch.ops.aten._scaled_dot_product_efficient_attention(query, key, value, bias, has_gradient, scale=scale)[0]
+
+
+class SwinBlock(SwinTransformerBlockV2):
+    """A block of SwinV2, without dropout and stochastic depth."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.attn.dropout or self.attn.attention_dropout or self.stochastic_depth.p:
+            raise ValueError('SwinBlock has neither dropout nor stochastic depth')
+        (top, left), (down, across) = self.attn.window_size, self.attn.shift_size
+        self.window, self.shift = (top, left), (down, across)
+
+    def forward(self, x: Float[Tensor, 'batch height width channel']) -> Float[Tensor, 'batch height width channel']:
+        return run_blocks([self], x)
+
+    def compute(
+        self, x: Float[Tensor, 'batch height width channel'], weights: BlockWeights, windows: Windows
+    ) -> Float[Tensor, 'batch height width channel']:
+        """Return the features after attention within `windows` and the dense layers, each with a normalized residual."""
+        dtype = weights.qkv.weight.dtype
+        height, width = x.shape[1:3]
+        right, below = -width % windows.size[1], -height % windows.size[0]
+        x, tokens = branch(F.pad(x, (0, 0, 0, right, 0, below)) if right or below else x, windows, dtype)
+        tokens = self._attend(tokens, weights, windows)
+        # Normalization is in float32: a gain rounded to 16 bits would be off in the same direction for all tokens.
+        x = join(x, self.norm1(tokens.to(x.dtype)), windows)
+        x, tokens = branch(x[:, :height, :width].contiguous() if right or below else x, None, dtype)
+        tokens = F.linear(F.gelu(F.linear(tokens, *weights.expand)), *weights.contract)
+        return join(x, self.norm2(tokens.to(x.dtype)), None)
+
+    def _attend(self, tokens: Float[Tensor, 'tokens channel'], weights: BlockWeights, windows: Windows) -> Float[Tensor, 'tokens channel']:
+        """Attention by cosines (SwinV2, Eq. 2) of the tokens of each window."""
+        area, heads = windows.size[0] * windows.size[1], self.attn.num_heads
+        qkv = F.linear(tokens, *weights.qkv).view(-1, area, 3, heads, tokens.shape[1] // heads)
+        channels = qkv.shape[-1]
+        # Of mean square 1 rather than length 1: the scale below divides by the number of channels.
+        query_key, value = qkv.split((2, 1), dim=2)
+        query, key = F.rms_norm(query_key, (channels,), eps=EPS).unbind(2)
+        query, key, value = (query * weights.logit_scale).transpose(1, 2), key.transpose(1, 2), value.squeeze(2).transpose(1, 2)
+        bias = weights.position_bias
+        if windows.mask is None:
+            bias = bias.expand(len(qkv), -1, -1, -1)
+        else:
+            mask = windows.mask.to(bias.dtype)[:, None]
+            bias = (bias + mask.expand(len(qkv) // len(mask), *mask.shape)).flatten(0, 1)
+        return F.linear(attend(query, key, value, bias, 1 / channels).transpose(1, 2).reshape(tokens.shape), *weights.proj)
+
+
+def padded_size(height: int, width: int, window: tuple[int, int]) -> tuple[int, int]:
+    """Return the smallest multiples of the window's height and width that are not below `height` and `width`."""
+    return height + -height % window[0], width + -width % window[1]
+
+
+def run_blocks(
+    blocks: Sequence[SwinBlock], x: Float[Tensor, 'batch height width channel'], shifted: Windows | None = None
+) -> Float[Tensor, 'batch height width channel']:
+    """Run blocks of one shape; `shifted` are the windows of those with a shift, if they are known for features of this size."""
+    dtype = compute_dtype(x)
+    with torch.autocast(x.device.type, enabled=False):
+        for block, weights in zip(blocks, block_weights(blocks, dtype), strict=True):
+            windows = Windows(block.window)
+            if block.shift != (0, 0):
+                shifted = shifted or shift_windows(*padded_size(x.shape[1], x.shape[2], block.window), block.window, block.shift, x.device)
+                windows = shifted
+            x = block.compute(x, weights, windows)
+    return x
+
+
+class SwinStage(nn.Sequential):
+    """The blocks of one stage. For features of `size` x `size` tokens the shifted windows are kept, for others they are computed anew."""
+
+    order: Tensor | None
+    inverse: Tensor | None
+    mask: Tensor | None
+
+    def __init__(self, blocks: Sequence[SwinBlock], size: int) -> None:
+        super().__init__(*blocks)
+        self.window = blocks[0].window
+        self.padded_size = padded_size(size, size, self.window)
+        shift = max(block.shift for block in blocks)
+        windows = shift_windows(*self.padded_size, self.window, shift)
+        # The state dict stays torchvision's.
+        for name in ('order', 'inverse', 'mask'):
+            self.register_buffer(name, getattr(windows, name), persistent=False)
+
+    def forward(self, x: Float[Tensor, 'batch height width channel']) -> Float[Tensor, 'batch height width channel']:
+        """Return the features after all blocks."""
+        is_known = padded_size(x.shape[1], x.shape[2], self.window) == self.padded_size
+        return run_blocks([*self], x, Windows(self.window, self.order, self.inverse, self.mask) if is_known else None)
+
+
+class SwinPatchMerging(PatchMergingV2):
+    """Twice the channels of half the height and width; the partition is part of autocast's cast."""
+
+    def forward(self, x: Float[Tensor, 'batch height width channel']) -> Float[Tensor, 'batch half_height half_width out']:
+        height, width = x.shape[1:3]
+        if height % 2 or width % 2:
+            x = F.pad(x, (0, 0, 0, width % 2, 0, height % 2))
+        # Columns before rows, as torchvision has them.
+        patches = x.unflatten(2, (-1, 2)).unflatten(1, (-1, 2)).permute(0, 1, 3, 4, 2, 5)
+        return self.norm(self.reduction(patches.to(compute_dtype(x), memory_format=torch.contiguous_format).flatten(3)))
