@@ -30,7 +30,6 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.overrides import TorchFunctionMode
 from torch.utils import _foreach_utils
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
 SOURCE = Path(__file__).with_name('no_accelerator.c')
@@ -104,10 +103,10 @@ def _patches() -> list[Any]:
     """What torch asks a driver, answered as on a machine with one GPU."""
     supported = [*_foreach_utils._foreach_supported_types, FakeTensor]
     return [
-        mock.patch('torch.cuda.device_count', lambda: 1),
+        mock.patch('torch.cuda.device_count', return_value=1),
         # Else autocast switches itself off.
-        mock.patch('torch.cuda.amp.common.amp_definitely_not_available', lambda: False),
-        mock.patch('torch.cuda.is_bf16_supported', lambda *_: True),
+        mock.patch('torch.cuda.amp.common.amp_definitely_not_available', return_value=False),
+        mock.patch('torch.cuda.is_bf16_supported', return_value=True),
         # Clipping and averaging take one kernel for many tensors.
         mock.patch.object(_foreach_utils, '_foreach_supported_types', supported),
         # Fake storages have no address, but an identity.
@@ -185,10 +184,16 @@ class Recorder(TorchDispatchMode):
         self.memory = Memory()
         # Sequence number of an autograd node -> part and line of the operation that it belongs to.
         self.origins: dict[int, tuple[tuple[str, ...], str]] = {}
+        self.stop()
+
+    def stop(self) -> None:
+        """Forget all and record nothing until `start`."""
         self.start()
+        self.is_recording = False
 
     def start(self) -> None:
-        """Forget all kernels and transfers; the peak of memory begins anew at what is alive."""
+        """Record from here on, and forget all kernels and transfers before; the peak of memory begins anew at what is alive."""
+        self.is_recording = True
         self.kernels: list[Kernel] = []
         self.transfers: Counter[str] = Counter()
         self.promotions: Counter[str] = Counter()
@@ -212,15 +217,23 @@ class Recorder(TorchDispatchMode):
 
         return within_part
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        # Nothing is compiled here, and to say so for every operation takes time.
+        return False
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run and record one operation."""
+        # Asked for several times by each operation.
         if func is torch.ops.prim.device.default:
-            return func(*args)
+            return args[0].fake_device
         kwargs = kwargs or {}
-        inputs = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+        if not self.is_recording and func is not aten._local_scalar_dense.default:
+            return func(*args, **kwargs)
         part, line = self._origin()
         if func is aten._local_scalar_dense.default:
-            return self._read_scalar(inputs[0], line)
+            return self._read_scalar(args[0], line)
+        inputs = [*tensors_in((args, *kwargs.values()))]
         on_device = any(tensor.device.type == 'cuda' for tensor in inputs)
         if on_device:
             self._check(func, inputs, line)
@@ -228,7 +241,7 @@ class Recorder(TorchDispatchMode):
             result = func(*args, **kwargs)
         except RuntimeError as error:
             raise MismatchError(f'{func} at {line}: {error}') from error
-        outputs = [leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
+        outputs = [*tensors_in(result)]
         if not on_device and all(tensor.device.type != 'cuda' for tensor in outputs):
             return result
         for tensor in outputs:
@@ -269,10 +282,7 @@ class Recorder(TorchDispatchMode):
             line = self._line(sys._getframe(2))
         else:
             forward_part, forward_line = self.origins.get(node._sequence_nr(), ((), ''))
-            if forward_line:
-                line = f'backward of {forward_line.removeprefix("backward of ")}'
-            else:
-                line = f'backward, {node.name()}'
+            line = f'backward of {forward_line.removeprefix("backward of ")}' if forward_line else f'backward, {node.name()}'
             if part[:1] == ('backward',):
                 part = ('backward', *forward_part[1:]) if forward_part[:1] != ('backward',) else forward_part
         # An operation's node is made just before the operation runs.
@@ -324,6 +334,15 @@ class Memory:
 # --- The cost of a kernel
 
 
+def tensors_in(value: Any) -> Iterator[Tensor]:
+    """The tensors in an argument or result of an operation."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from tensors_in(item)
+
+
 def _kernel(
     func: Any, args: Any, kwargs: Any, inputs: list[Tensor], result: Any, outputs: list[Tensor], part: tuple[str, ...], line: str
 ) -> Kernel:
@@ -347,7 +366,7 @@ def _written(func: Any, args: Any, kwargs: Any) -> list[Tensor]:
     """What an operation without a result changes, as those on many tensors at once do."""
     named = {argument.name: value for argument, value in zip(func._schema.arguments, args, strict=False)} | kwargs
     changed = [named.get(argument.name) for argument in func._schema.arguments if argument.alias_info and argument.alias_info.is_write]
-    return [leaf for leaf in tree_leaves(changed) if isinstance(leaf, Tensor)]
+    return [*tensors_in(changed)]
 
 
 def rate(name: str, dtype: torch.dtype) -> float:

@@ -63,16 +63,17 @@ def rehearsals() -> list[Rehearsal]:
 
 
 def rehearse_training(rehearsal: Rehearsal, iterations: Sequence[int], precision: str, args: Namespace) -> Iterator[dict[str, Any]]:
-    """Yield one record for each of `iterations`, after a first step that makes the optimisers' states."""
+    """Yield one record for each of `iterations`."""
     with TemporaryDirectory() as folder, fake_device.fake_cuda(ROOTS, args.frames) as recorder:
         model = build(rehearsal.options, precision, Path(folder), args.force_yml)
-        for tensor in resident(model.net_g, model.net_g_ema, model.objective, *(critic.net for critic in model.critics)):
+        steppers = [model.stepper, *(critic.stepper for critic in model.critics)]
+        states = [state for stepper in steppers for state in optimizer_states(stepper.optimizer)]
+        for tensor in (*states, *resident(model.net_g, model.net_g_ema, model.objective, *(critic.net for critic in model.critics))):
             recorder.memory.add(tensor)
         batch = training.batch(model.opt['network_g'].get('out_size', 512), args.batch_size)
         # Training's prefetcher has brought it there.
         model.feed_data({key: value.to('cuda') for key, value in batch.items()})
         with watched(model, recorder):
-            model.optimize_parameters(1)
             for iteration in iterations or [2 if kind != R1 else model.train_options.net_d_reg_every for kind in rehearsal.kinds]:
                 recorder.start()
                 model.optimize_parameters(iteration)
@@ -88,6 +89,16 @@ def build(options: str, precision: str, root: Path, force: Sequence[str]) -> FRE
         entries.append('train:compile=false')
     args = Namespace(opt=options, force_yml=entries, debug=False, auto_resume=False, launcher='none')
     return training.build(args, root)
+
+
+def optimizer_states(optimizer: torch.optim.Optimizer) -> list[torch.Tensor]:
+    """The optimiser's state, as the first step leaves it."""
+    for group in optimizer.param_groups:
+        for parameter in group['params']:
+            parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    return [value for state in optimizer.state.values() for value in state.values() if isinstance(value, torch.Tensor)]
 
 
 def resident(*networks: nn.Module) -> Iterator[torch.Tensor]:
