@@ -77,7 +77,9 @@ def run_without_accelerator(command: list[str] | None = None) -> int:
     with TemporaryDirectory() as folder:
         library = Path(folder) / f'{SOURCE.stem}.so'
         subprocess.run([compiler, '-shared', '-fPIC', str(SOURCE), '-o', str(library)], check=True)
-        return subprocess.run(command or [sys.executable, *sys.argv], env=os.environ | {'LD_PRELOAD': str(library)}).returncode
+        return subprocess.run(
+            command or [sys.executable, *sys.argv], env=os.environ | {'LD_PRELOAD': str(library), 'CUDA_VISIBLE_DEVICES': ''}
+        ).returncode
 
 
 # --- The device

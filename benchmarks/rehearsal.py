@@ -39,6 +39,13 @@ ROOTS = tuple(Path(package.__file__).resolve().parent for package in (frex, frex
 OPTIONS = Path(__file__).resolve().parent.parent / 'options'
 GIB = 1 << 30
 R1 = 'with R1'
+RESTORING = 'restoring'
+CHIP = {
+    'FLOP a second': fake_device.RATES,
+    'bytes a second': fake_device.BANDWIDTH,
+    'reached of both': [fake_device.REACHED_RATE, fake_device.REACHED_BANDWIDTH],
+    'shortest kernel in seconds': fake_device.SHORTEST,
+}
 
 
 class Rehearsal(NamedTuple):
@@ -79,7 +86,7 @@ def rehearse_training(rehearsal: Rehearsal, iterations: Sequence[int], precision
                 model.optimize_parameters(iteration)
                 has_r1 = iteration % model.train_options.net_d_reg_every == 0
                 name = f'{rehearsal.name} {R1}' if has_r1 else rehearsal.name
-                yield record(name, recorder, precision, args) | {'iteration': iteration}
+                yield record(name, recorder, precision, args.batch_size, args)
 
 
 def build(options: str, precision: str, root: Path, force: Sequence[str]) -> FRExModel:
@@ -151,9 +158,10 @@ def patched(recorder: Recorder, methods: Iterable[tuple[str, Any, str]]) -> Iter
         yield
 
 
-def rehearse_restoring(precision: str, args: Namespace, count: int) -> dict[str, Any]:
-    """The record of `count` faces going through the network at once, as the restorer sends them."""
-    with fake_device.fake_cuda(ROOTS, args.frames) as recorder, torch.inference_mode():
+def rehearse_restoring(precision: str, args: Namespace, count: int = 16) -> Iterator[dict[str, Any]]:
+    """Yield the record of `count` faces going through the network at once, as the restorer sends them."""
+    # The restorer's `inference_mode` runs the same kernels, but shows them to no dispatch mode.
+    with fake_device.fake_cuda(ROOTS, args.frames) as recorder, torch.no_grad():
         net = FREx().to('cuda').eval()
         for tensor in resident(net):
             recorder.memory.add(tensor)
@@ -163,27 +171,27 @@ def rehearse_restoring(precision: str, args: Namespace, count: int) -> dict[str,
             outputs = list(Batches(net, torch.device('cuda'), precision, most=count).run(faces, None, Asked()))
         failed = [output for output in outputs if isinstance(output, str)]
         if failed:
-            raise MismatchError(f'restoring: {failed[0]}')
-        return record('restoring', recorder, precision, args) | {'batch size': count}
+            raise MismatchError(f'{RESTORING}: {failed[0]}')
+        yield record(RESTORING, recorder, precision, count, args)
 
 
 # --- Records
 
 
-def record(name: str, recorder: Recorder, precision: str, args: Namespace) -> dict[str, Any]:
+def record(name: str, recorder: Recorder, precision: str, batch_size: int, args: Namespace) -> dict[str, Any]:
     """The figures of the kernels since the recorder's start."""
     if args.top:
         show_dearest(f'{name}, {precision}', recorder, args.top)
     return {
         'step': name,
         'precision': precision,
-        'batch size': args.batch_size,
+        'batch size': batch_size,
         **sums(recorder.kernels),
         'peak GiB': recorder.memory.peak / GIB,
         'peak in': ' / '.join(recorder.memory.peak_part),
-        'parts': {part: sums(kernels) for part, kernels in grouped(recorder.kernels, lambda kernel: ' / '.join(kernel.part[:1])).items()},
-        'parts of parts': {
-            part: sums(kernels) for part, kernels in grouped(recorder.kernels, lambda kernel: ' / '.join(kernel.part[:2])).items()
+        'parts': {
+            part: sums(kernels) | {'parts': {name: sums(group) for name, group in grouped(kernels, part_of(1)).items()}}
+            for part, kernels in grouped(recorder.kernels, part_of(0)).items()
         },
         'transfers': dict(recorder.transfers),
     }
@@ -203,8 +211,13 @@ def grouped(kernels: Iterable[Kernel], key: Callable[[Kernel], Any]) -> dict[Any
     """Kernels by `key`, those with the longest modelled time first."""
     groups: dict[Any, list[Kernel]] = defaultdict(list)
     for kernel in kernels:
-        groups[key(kernel) or 'rest'].append(kernel)
+        groups[key(kernel)].append(kernel)
     return dict(sorted(groups.items(), key=lambda item: -sum(kernel.seconds for kernel in item[1])))
+
+
+def part_of(depth: int) -> Callable[[Kernel], str]:
+    """The part of the step that a kernel belongs to, at one depth; `rest` beside all named ones."""
+    return lambda kernel: kernel.part[depth] if len(kernel.part) > depth else 'rest'
 
 
 # --- Tables
@@ -212,22 +225,17 @@ def grouped(kernels: Iterable[Kernel], key: Callable[[Kernel], Any]) -> dict[Any
 
 def show_dearest(title: str, recorder: Recorder, count: int) -> None:
     """Print the dearest parts, source lines, operations, and operations at each line with their shapes."""
-    tables: list[tuple[str, Callable[[Kernel], Any], int]] = [
-        ('parts', lambda kernel: ' / '.join(kernel.part[:2]), count),
-        ('source lines', lambda kernel: kernel.line, count),
-        ('operations', lambda kernel: f'{kernel.name} {kernel.dtype}', count),
-        ('kernels', lambda kernel: f'{kernel.name} {kernel.dtype} {" ".join(map(shape, kernel.shapes))}  {kernel.line}', count),
+    tables: list[tuple[str, Callable[[Kernel], str]]] = [
+        ('parts', lambda kernel: ' / '.join(kernel.part[:2]) or 'rest'),
+        ('source lines', lambda kernel: kernel.line),
+        ('operations', lambda kernel: f'{kernel.name} {kernel.dtype}'),
+        ('kernels', lambda kernel: f'{kernel.name} {kernel.dtype} {" ".join(map(shape, kernel.shapes))}  {kernel.line}'),
     ]
-    for name, key, rows in tables:
-        print(f'{title}: {name}')
-        print(
-            *in_columns([HEAD, *(row(label, sums(group)) for label, group in list(grouped(recorder.kernels, key).items())[:rows])]),
-            '',
-            sep='\n',
-        )
+    for name, key in tables:
+        groups = list(grouped(recorder.kernels, key).items())[:count]
+        print(f'{title}: {name}', *in_columns([HEAD, *(row(label, sums(group)) for label, group in groups)]), '', sep='\n')
     for name, counts in (('transfers and synchronizations', recorder.transfers), ('operations on several dtypes', recorder.promotions)):
-        print(f'{title}: {name}')
-        print(*(f'{times:6d} {label}' for label, times in counts.most_common(count)), '', sep='\n')
+        print(f'{title}: {name}', *(f'{times:6d} {label}' for label, times in counts.most_common(count)), '', sep='\n')
 
 
 HEAD = ['ms', 'kernels', 'TFLOP', 'GB', '']
@@ -259,21 +267,24 @@ def show(records: Sequence[dict[str, Any]]) -> None:
 def run(args: Namespace) -> int:
     """Rehearse, print, write; return the number of failures."""
     chosen = [Rehearsal(Path(args.options).stem, args.options)] if args.options else rehearsals()
-    chosen = [rehearsal for rehearsal in chosen if not args.only or rehearsal.name in args.only]
     records: list[dict[str, Any]] = []
     failures = 0
     for precision in args.precision:
-        for rehearsal in chosen:
+        steps = {item.name: rehearse_training(item, args.iterations, precision, args) for item in chosen}
+        if not args.options:
+            steps[RESTORING] = rehearse_restoring(precision, args)
+        for name, made in steps.items():
+            if args.only and name not in args.only:
+                continue
             try:
-                records += rehearse_training(rehearsal, args.iterations, precision, args)
+                records += made
             except MismatchError as error:
                 failures += 1
-                print(f'{rehearsal.name}, {precision}: {error}', file=sys.stderr)
-        if not args.options and (not args.only or 'restoring' in args.only):
-            records.append(rehearse_restoring(precision, args, 16))
-    show(records)
+                print(f'{name}, {precision}: {error}', file=sys.stderr)
+    if records:
+        show(records)
     if args.output:
-        timing.write_results(args.output, {'records': records})
+        timing.write_results(args.output, {'chip': CHIP, 'records': records})
     return failures
 
 
