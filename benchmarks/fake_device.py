@@ -53,12 +53,15 @@ FREE = {
     ),
     *(aten._unsafe_view.default, aten.lift_fresh.default, aten.detach.default, aten.set_.source_Storage_storage_offset),
 }
-MATRIX_PRODUCTS = {'mm', 'addmm', 'bmm', 'baddbmm', 'addbmm', 'linear'}
+MATRIX_PRODUCTS = {'mm', 'addmm', 'bmm', 'baddbmm', 'addbmm', 'mv', 'addmv', 'dot'}
 CONVOLUTIONS = {'convolution', 'convolution_backward'}
 # CUDA's kernels of these end with an error where their floating-point inputs differ in dtype; others convert or promote.
-ONE_DTYPE = (
-    MATRIX_PRODUCTS | CONVOLUTIONS | {'grid_sampler_2d', 'grid_sampler_2d_backward', 'index_put', '_index_put_impl_', 'lerp', 'scatter'}
-)
+ONE_DTYPE = {
+    *MATRIX_PRODUCTS,
+    *CONVOLUTIONS,
+    *('grid_sampler_2d', 'grid_sampler_2d_backward', 'index_put', 'index_put_', '_index_put_impl_', 'scatter', 'lerp', 'searchsorted'),
+    *('_scaled_dot_product_flash_attention', '_scaled_dot_product_efficient_attention'),
+}
 
 
 # --- The library
@@ -78,7 +81,7 @@ def run_without_accelerator(command: list[str] | None = None) -> int:
         library = Path(folder) / f'{SOURCE.stem}.so'
         subprocess.run([compiler, '-shared', '-fPIC', str(SOURCE), '-o', str(library)], check=True)
         return subprocess.run(
-            command or [sys.executable, *sys.argv], env=os.environ | {'LD_PRELOAD': str(library), 'CUDA_VISIBLE_DEVICES': ''}
+            command or [sys.executable, *sys.orig_argv[1:]], env=os.environ | {'LD_PRELOAD': str(library), 'CUDA_VISIBLE_DEVICES': ''}
         ).returncode
 
 
@@ -95,6 +98,8 @@ def fake_cuda(roots: tuple[Path, ...] = (), frames: int = 1) -> 'Iterator[Record
     with ExitStack() as stack:
         for patch in _patches():
             stack.enter_context(patch)
+        # A model may have set it.
+        stack.callback(torch.set_float32_matmul_precision, torch.get_float32_matmul_precision())
         # All of a backward pass runs in this thread, where the modes are.
         for mode in (FakeTensorMode(), torch.autograd.set_multithreading_enabled(False), AttentionChoice(), recorder):
             stack.enter_context(mode)
@@ -249,7 +254,8 @@ class Recorder(TorchDispatchMode):
         for tensor in outputs:
             self.memory.add(tensor, part)
         if func in COPIES and any(tensor.device.type == 'cpu' for tensor in (*inputs, *outputs)):
-            self._transfer('to the device' if outputs[0].device.type == 'cuda' else 'to the host', line)
+            target = (outputs or inputs)[0]
+            self._transfer('to the device' if target.device.type == 'cuda' else 'to the host', line)
         elif not func.is_view and func not in FREE:
             self.kernels.append(_kernel(func, args, kwargs, inputs, result, outputs, part, line))
         return result
@@ -313,7 +319,8 @@ class Memory:
 
     def start(self) -> None:
         """Begin the peak anew."""
-        self.peak, self.peak_part = self.live, ()
+        self.peak = self.live
+        self.peak_part: tuple[str, ...] = ()
 
     def add(self, tensor: Tensor, part: tuple[str, ...] = ()) -> None:
         """Count the storage of `tensor` until it is freed."""

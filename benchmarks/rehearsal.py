@@ -31,12 +31,12 @@ import frex
 import frex_arch
 from frex.models.frex_model import FRExModel
 from frex.models.train_options import TrainOptions
+from frex.options import CHECKOUT
 from frex.restore.faces.batches import Asked, Batches
 from frex.text import in_columns
 from frex_arch import FREx
 
 ROOTS = tuple(Path(package.__file__).resolve().parent for package in (frex, frex_arch, torchvision, lpips))
-OPTIONS = Path(__file__).resolve().parent.parent / 'options'
 GIB = 1 << 30
 R1 = 'with R1'
 RESTORING = 'restoring'
@@ -57,12 +57,13 @@ class Rehearsal(NamedTuple):
 
 
 def rehearsals() -> list[Rehearsal]:
-    """All option files of full size."""
+    """All option files of full size, those of the checkout that `frex` is imported from."""
+    folder = CHECKOUT / 'options'
     return [
-        Rehearsal('stage A', str(OPTIONS / 'train_frex_3d.yml')),
-        Rehearsal('stage B', str(OPTIONS / 'train_frex.yml'), ('', R1)),
-        Rehearsal('release options', str(OPTIONS / 'train_frex_release.yml')),
-        *(Rehearsal(path.stem.replace('_', ' '), str(path)) for path in sorted((OPTIONS / 'ablations').glob('*.yml'))),
+        Rehearsal('stage A', str(folder / 'train_frex_3d.yml')),
+        Rehearsal('stage B', str(folder / 'train_frex.yml'), ('', R1)),
+        Rehearsal('release options', str(folder / 'train_frex_release.yml')),
+        *(Rehearsal(path.stem.replace('_', ' '), str(path)) for path in sorted((folder / 'ablations').glob('*.yml'))),
     ]
 
 
@@ -273,18 +274,20 @@ def run(args: Namespace) -> int:
         steps = {item.name: rehearse_training(item, args.iterations, precision, args) for item in chosen}
         if not args.options:
             steps[RESTORING] = rehearse_restoring(precision, args)
-        for name, made in steps.items():
-            if args.only and name not in args.only:
-                continue
+        if set(args.only) - set(steps):
+            raise SystemExit(f'--only: some of {", ".join(steps)}')
+        for name in [name for name in steps if not args.only or name in args.only]:
             try:
-                records += made
+                for made in steps[name]:
+                    print(f'{made["step"]}, {precision}: {made["kernels"]} kernels, {made["modelled ms"]:.1f} ms', flush=True)
+                    records.append(made)
             except MismatchError as error:
                 failures += 1
                 print(f'{name}, {precision}: {error}', file=sys.stderr)
     if records:
         show(records)
     if args.output:
-        timing.write_results(args.output, {'chip': CHIP, 'records': records})
+        timing.write_results(args.output, {'torch': torch.__version__, 'chip': CHIP, 'records': records})
     return failures
 
 
@@ -293,7 +296,7 @@ def main() -> None:
     parser = ArgumentParser(description=__doc__.partition('\n')[0], allow_abbrev=False)
     parser.add_argument('-o', '--output', type=Path, metavar='FILE')
     parser.add_argument('--options', metavar='FILE', help='one option file, instead of all of full size and restoring')
-    parser.add_argument('--only', nargs='+', metavar='NAME', help='some of all: the names of the table without "with R1"')
+    parser.add_argument('--only', nargs='+', default=(), metavar='NAME', help='some of all: the names of the table without "with R1"')
     parser.add_argument('--iterations', nargs='+', type=int, default=(), help='numbers of steps; multiples of net_d_reg_every have R1')
     parser.add_argument('--precision', nargs='+', choices=('fp32', 'bf16'), default=('fp32', 'bf16'))
     parser.add_argument('--batch_size', type=int, default=4)
