@@ -168,7 +168,10 @@ class MismatchError(RuntimeError):
 
 
 class Kernel(NamedTuple):
-    """One operation on the device. `part` is the part of the step, outermost first; `line` the source line that asks for it."""
+    """One operation on the device, in truth one kernel or a few.
+
+    `part` is the part of the step, outermost first; `line` the source line that asks for it, or that it is the gradient of.
+    """
 
     name: str
     shapes: tuple[tuple[int, ...], ...]
