@@ -16,7 +16,7 @@ import sys
 import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import FrameType
@@ -29,6 +29,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.overrides import TorchFunctionMode
 from torch.utils import _foreach_utils
+from torch.utils._mode_utils import no_dispatch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
@@ -176,11 +177,15 @@ class Kernel(NamedTuple):
     name: str
     shapes: tuple[tuple[int, ...], ...]
     dtype: str
-    part: tuple[str, ...]
-    line: str
     flops: int
     bytes: int
     seconds: float
+    part: tuple[str, ...]
+    line: str
+
+
+# All of a kernel but its part and line.
+Cost = tuple[str, tuple[tuple[int, ...], ...], str, int, int, float]
 
 
 class Recorder(TorchDispatchMode):
@@ -192,6 +197,7 @@ class Recorder(TorchDispatchMode):
         self.frames = frames
         self.parts: list[str] = []
         self.memory = Memory()
+        self.known = KnownResults()
         # Sequence number of an autograd node -> part and line of the operation that it belongs to.
         self.origins: dict[int, tuple[tuple[str, ...], str]] = {}
         self.stop()
@@ -247,10 +253,7 @@ class Recorder(TorchDispatchMode):
         on_device = any(tensor.device.type == 'cuda' for tensor in inputs)
         if on_device:
             self._check(func, inputs, line)
-        try:
-            result = func(*args, **kwargs)
-        except RuntimeError as error:
-            raise MismatchError(f'{func} at {line}: {error}') from error
+        result, cost = self._run(func, args, kwargs, line)
         outputs = [*tensors_in(result)]
         if not on_device and all(tensor.device.type != 'cuda' for tensor in outputs):
             return result
@@ -260,8 +263,21 @@ class Recorder(TorchDispatchMode):
             target = (outputs or inputs)[0]
             self._transfer('to the device' if target.device.type == 'cuda' else 'to the host', line)
         elif not func.is_view and func not in FREE:
-            self.kernels.append(_kernel(func, args, kwargs, inputs, result, outputs, part, line))
+            if cost is None:
+                cost = _cost(func, args, kwargs, inputs, result, outputs)
+                self.known.add(func, args, kwargs, result, cost)
+            self.kernels.append(Kernel(*cost, part, line))
         return result
+
+    def _run(self, func: Any, args: Any, kwargs: Any, line: str) -> tuple[Any, Cost | None]:
+        """The result of an operation, and its cost where that is known."""
+        known = self.known.get(func, args, kwargs)
+        if known is not None:
+            return known
+        try:
+            return func(*args, **kwargs), None
+        except RuntimeError as error:
+            raise MismatchError(f'{func} at {line}: {error}') from error
 
     def _check(self, func: Any, inputs: list[Tensor], line: str) -> None:
         """Raise MismatchError for inputs in the host's memory, and of several dtypes where the kernel takes one."""
@@ -343,6 +359,69 @@ class Memory:
             self.peak, self.peak_part = self.live, part
 
 
+class KnownResults:
+    """Results and costs of operations on inputs of the same shapes, strides, dtypes and devices.
+
+    FakeTensorMode has a cache, too, but most of a rehearsal's time is spent in it. Known are operations that make new tensors alone.
+    """
+
+    def __init__(self) -> None:
+        self.known: dict[Any, tuple[Any, Cost]] = {}
+
+    def get(self, func: Any, args: Any, kwargs: Any) -> tuple[Any, Cost] | None:
+        """A new result and the cost; None for what is not known."""
+        try:
+            form, cost = self.known[func, _signature(args), _signature(kwargs)]
+        except (KeyError, TypeError):
+            return None
+        return _made(form), cost
+
+    def add(self, func: Any, args: Any, kwargs: Any, result: Any, cost: Cost) -> None:
+        """Remember an operation that has been run, if its result tells nothing but new tensors."""
+        if func._schema.is_mutable or any(returned.alias_info for returned in func._schema.returns):
+            return
+        with suppress(TypeError):
+            self.known[func, _signature(args), _signature(kwargs)] = _form(result), cost
+
+
+def _signature(value: Any) -> Any:
+    """What the result of an operation follows from; its lookup raises TypeError for what cannot be compared."""
+    if isinstance(value, Tensor):
+        if not isinstance(value, FakeTensor):
+            raise TypeError
+        return value.shape, value.stride(), value.dtype, value.fake_device
+    if isinstance(value, list | tuple):
+        return tuple(map(_signature, value))
+    if isinstance(value, dict):
+        return tuple((key, _signature(item)) for key, item in value.items())
+    return type(value), value
+
+
+def _form(result: Any) -> Any:
+    """A result without its tensors; raises TypeError where there is more to it than new tensors."""
+    if isinstance(result, FakeTensor) and result.untyped_storage().nbytes() == _extent(result) * result.element_size():
+        return result.fake_mode, result.shape, result.stride(), result.dtype, result.fake_device
+    if isinstance(result, list | tuple):
+        return [None if item is None else _form(item) for item in result]
+    raise TypeError
+
+
+def _extent(tensor: Tensor) -> int:
+    """How many numbers the storage of a new tensor holds."""
+    if not tensor.numel():
+        return 0
+    return 1 + sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
+
+
+def _made(form: Any) -> Any:
+    """New tensors of a form."""
+    if isinstance(form, list):
+        return tuple(None if item is None else _made(item) for item in form)
+    mode, shape, stride, dtype, device = form
+    with no_dispatch():
+        return FakeTensor(mode, torch.empty_strided(shape, stride, dtype=dtype, device='meta'), device)
+
+
 # --- The cost of a kernel
 
 
@@ -355,9 +434,7 @@ def tensors_in(value: Any) -> Iterator[Tensor]:
             yield from tensors_in(item)
 
 
-def _kernel(
-    func: Any, args: Any, kwargs: Any, inputs: list[Tensor], result: Any, outputs: list[Tensor], part: tuple[str, ...], line: str
-) -> Kernel:
+def _cost(func: Any, args: Any, kwargs: Any, inputs: list[Tensor], result: Any, outputs: list[Tensor]) -> Cost:
     counter = flop_registry.get(func._overloadpacket)
     flops = counter(*args, **kwargs, out_val=result) if counter else 0
     on_device = [tensor for tensor in (*inputs, *outputs) if tensor.device.type == 'cuda']
@@ -366,7 +443,7 @@ def _kernel(
     dtype = next((tensor.dtype for tensor in on_device if tensor.dtype == torch.bfloat16), on_device[0].dtype)
     seconds = max(flops / (REACHED_RATE * rate(_name(func), dtype)), touched / (REACHED_BANDWIDTH * BANDWIDTH), SHORTEST)
     shapes = tuple(tuple(tensor.shape) for tensor in inputs[:3])
-    return Kernel(_name(func), shapes, str(dtype).removeprefix('torch.'), part, line, flops, touched, seconds)
+    return _name(func), shapes, str(dtype).removeprefix('torch.'), flops, touched, seconds
 
 
 def touched_bytes(tensor: Tensor) -> int:

@@ -75,8 +75,10 @@ def rehearse_training(rehearsal: Rehearsal, iterations: Sequence[int], precision
     with TemporaryDirectory() as folder, fake_device.fake_cuda(ROOTS, args.frames) as recorder:
         model = build(rehearsal.options, precision, Path(folder), args.force_yml)
         steppers = [model.stepper, *(critic.stepper for critic in model.critics)]
-        states = [state for stepper in steppers for state in optimizer_states(stepper.optimizer)]
-        for tensor in (*states, *resident(model.net_g, model.net_g_ema, model.objective, *(critic.net for critic in model.critics))):
+        for stepper in steppers:
+            for state in optimizer_states(stepper.optimizer):
+                recorder.memory.add(state)
+        for tensor in resident(model.net_g, model.net_g_ema, model.objective, *(critic.net for critic in model.critics)):
             recorder.memory.add(tensor)
         batch = training.batch(model.opt['network_g'].get('out_size', 512), args.batch_size)
         # Training's prefetcher has brought it there.
@@ -100,13 +102,13 @@ def build(options: str, precision: str, root: Path, force: Sequence[str]) -> FRE
 
 
 def optimizer_states(optimizer: torch.optim.Optimizer) -> list[torch.Tensor]:
-    """The optimiser's state, as the first step leaves it."""
+    """The optimiser's state and the gradients, as a step leaves them: both stay until the next."""
     for group in optimizer.param_groups:
         for parameter in group['params']:
             parameter.grad = torch.zeros_like(parameter)
     optimizer.step()
-    optimizer.zero_grad(set_to_none=True)
-    return [value for state in optimizer.state.values() for value in state.values() if isinstance(value, torch.Tensor)]
+    gradients = [parameter.grad for group in optimizer.param_groups for parameter in group['params']]
+    return gradients + [value for state in optimizer.state.values() for value in state.values() if isinstance(value, torch.Tensor)]
 
 
 def resident(*networks: nn.Module) -> Iterator[torch.Tensor]:
