@@ -3,7 +3,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: demo test lint bench bench-gpu clean
+.PHONY: demo test lint bench bench-gpu rehearse clean
 
 demo: $(INSTALLED)
 	$(BIN)/frex demo
@@ -21,6 +21,10 @@ bench: $(INSTALLED)
 bench-gpu: $(INSTALLED)
 	$(BIN)/python benchmarks/networks.py -o benchmarks/results/networks_gpu.json --device cuda --batch_size 16 --compile
 	$(BIN)/python benchmarks/training.py -opt options/train_frex.yml --force_yml train:bf16=true -o benchmarks/results/training_gpu.json
+
+# What a step would cost on a GPU, and whether it would run there, on a machine without one.
+rehearse: $(INSTALLED)
+	$(BIN)/python -W ignore benchmarks/rehearsal.py -o benchmarks/results/rehearsal.json
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
