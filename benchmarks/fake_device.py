@@ -123,6 +123,8 @@ def _patches() -> list[Any]:
         mock.patch.object(nn.Module, '_apply', _apply),
         # It draws until all numbers are within bounds, which fake ones never are known to be.
         mock.patch('torch.nn.init.trunc_normal_', lambda tensor, *_, **__: tensor),
+        # Fake tensors of a file have nothing to be filled with.
+        mock.patch('frex.weights.torch_file.Stored.fill', lambda storage, content: None),
     ]
 
 
