@@ -17,10 +17,11 @@ bench: $(INSTALLED)
 	$(BIN)/python benchmarks/networks.py -o benchmarks/results/networks_cpu_kept.json --device cpu --keep_memory --compile
 	$(BIN)/python benchmarks/training.py -o benchmarks/results/training_tiny_cpu.json
 	$(BIN)/python benchmarks/scaling.py -o benchmarks/results/scaling_cpu
+	$(BIN)/python benchmarks/thread_waits.py -o benchmarks/results/thread_waits_cpu.json
 
 bench-gpu: $(INSTALLED)
 	$(BIN)/python benchmarks/networks.py -o benchmarks/results/networks_gpu.json --device cuda --batch_size 16 --compile
-	$(BIN)/python benchmarks/training.py -opt options/train_frex.yml --force_yml train:bf16=true -o benchmarks/results/training_gpu.json
+	$(BIN)/python benchmarks/training.py -opt options/train_frex.yml --rounds 100 -o benchmarks/results/training_gpu.json
 
 # What a step would cost on a GPU, and whether it would run there, on a machine without one.
 rehearse: $(INSTALLED)

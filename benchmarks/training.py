@@ -1,13 +1,15 @@
 """Seconds of a training step, its parts, its memory, and what the machine could do at best.
 
     python benchmarks/training.py -opt options/train_frex_tiny.yml -o benchmarks/results/training_tiny_cpu.json
-    python benchmarks/training.py -opt options/train_frex.yml --force_yml train:bf16=true -o benchmarks/results/training_cuda.json
+    python benchmarks/training.py -opt options/train_frex.yml --rounds 100 -o benchmarks/results/training_gpu.json
 
-Pictures are noise and weights random: no time depends on them. The bound is the larger of two times: that of the step's floating-point
+Each form of the step (precision, memory format, compiled) is measured, or those of `--forms`. Images are noise and weights random: no
+time depends on them. The bound is the larger of two times: that of the step's floating-point
 operations (torch's counter) at the rate of a large matrix product, and that of the bytes that its operations read and write at the rate
 of a large copy. Both rates are measured in the same run, the bytes are those of operations that nothing fuses.
 """
 
+import gc
 import statistics
 import time
 from argparse import ArgumentParser, Namespace
@@ -34,6 +36,15 @@ from frex_arch.camera import frontal_camera
 from frex_arch.crop import mean_crop
 
 MIB = 1 << 20
+# What is measured -> the options for it.
+FORMS = {
+    'fp32': ['train:bf16=false'],
+    'fp32, channels last': ['train:bf16=false', 'train:channels_last=true'],
+    'fp32, compiled': ['train:bf16=false', 'train:compile=true'],
+    'bf16': ['train:bf16=true'],
+    'bf16, channels last': ['train:bf16=true', 'train:channels_last=true'],
+    'bf16, compiled': ['train:bf16=true', 'train:compile=true'],
+}
 
 
 class Traffic(TorchDispatchMode):
@@ -73,19 +84,22 @@ class Stopwatch:
 
 
 def run(args: Namespace) -> None:
-    """Measure, print, write."""
+    """Measure each form, print, write."""
     keep_freed_memory()
-    with TemporaryDirectory() as folder:
-        model = build(args, Path(folder))
-        model.feed_data(batch(model.opt['network_g'].get('out_size', 512), args.batch_size))
-        results = {
-            'machine': timing.machine(model.device),
-            'options': args.opt,
-            'batch size': args.batch_size,
-            **measure(model, args.rounds),
-        }
-    timing.write_results(args.output, results)
-    show(results)
+    device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
+    results = {'machine': timing.machine(device), 'options': args.opt, 'batch size': args.batch_size, 'forms': {}}
+    for name in args.forms or [name for name in FORMS if device.type == 'cuda' or 'bf16' not in name]:
+        forced = Namespace(**vars(args) | {'force_yml': [*(args.force_yml or ()), *FORMS[name]]})
+        with TemporaryDirectory() as folder:
+            model = build(forced, Path(folder))
+            model.feed_data(batch(model.opt['network_g'].get('out_size', 512), args.batch_size))
+            results['forms'][name] = measure(model, args.rounds)
+        # A compiled network is part of cycles: its memory would count for the next.
+        del model
+        gc.collect()
+        print(name)
+        show(results['forms'][name])
+        timing.write_results(args.output, results)
 
 
 def build(args: Namespace, root: Path) -> FRExModel:
@@ -125,8 +139,10 @@ def measure(model: FRExModel, rounds: int) -> dict[str, Any]:
     one()
     peak = timing.peak_bytes(one, model.device)
     whole = [timing.seconds(one, model.device) for _ in range(rounds)]
-    with_r1 = [timing.seconds(regularised, model.device) for _ in range(rounds + 1)][1:]
-    parts = [measured_parts(model, one) for _ in range(rounds)]
+    # R1 comes once in sixteen steps.
+    some = min(rounds, 5)
+    with_r1 = [timing.seconds(regularised, model.device) for _ in range(some + 1)][1:]
+    parts = [measured_parts(model, one) for _ in range(some)]
     work = timing.flops(one)
     with Traffic() as traffic:
         one()
@@ -188,6 +204,7 @@ if __name__ == '__main__':
     parser.add_argument('-opt', default='options/train_frex_tiny.yml', metavar='FILE')
     parser.add_argument('-o', '--output', type=Path, required=True, metavar='FILE')
     parser.add_argument('--batch_size', type=int, default=4)
-    parser.add_argument('--rounds', type=int, default=5)
+    parser.add_argument('--rounds', type=int, default=5, help='steps of each form that are timed')
+    parser.add_argument('--forms', nargs='+', choices=FORMS)
     parser.add_argument('--force_yml', nargs='+', metavar='KEY=VALUE')
     run(parser.parse_args(namespace=Namespace(debug=False, auto_resume=False, launcher='none')))

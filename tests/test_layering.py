@@ -13,6 +13,7 @@ ROOT = Path(__file__).parent.parent
 RANKS = {
     'frex_arch': 0,
     'frex.allocator': 1,
+    'frex.threads': 1,
     'frex.errors': 1,
     'frex.device': 2,
     'frex.files': 1,

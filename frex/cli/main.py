@@ -23,6 +23,7 @@ from frex.cli import (
 )
 from frex.cli.foreign_flags import parse
 from frex.errors import FRExError
+from frex.threads import shorten_waits
 
 SINGLE = (restore, weights, cameras, synthesize, degrade, balance, collect_real, statistics, evaluate, peers, ablate, export)
 
@@ -59,6 +60,7 @@ def run(parser: ArgumentParser, argv: Sequence[str] | None) -> int:
             stream.reconfigure(errors='backslashreplace')
     args = parse(parser, argv)
     keep_freed_memory()
+    shorten_waits()
     command: Callable[[Namespace], int | None] = args.run
     try:
         return command(args) or 0
