@@ -99,8 +99,9 @@ def fake_cuda(roots: tuple[Path, ...] = (), frames: int = 1) -> 'Iterator[Record
     with ExitStack() as stack:
         for patch in _patches():
             stack.enter_context(patch)
-        # A model may have set it.
+        # A model may set them.
         stack.callback(torch.set_float32_matmul_precision, torch.get_float32_matmul_precision())
+        stack.callback(setattr, torch.backends.cudnn, 'allow_tf32', torch.backends.cudnn.allow_tf32)
         # All of a backward pass runs in this thread, where the modes are.
         for mode in (FakeTensorMode(), torch.autograd.set_multithreading_enabled(False), AttentionChoice(), recorder):
             stack.enter_context(mode)

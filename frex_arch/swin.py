@@ -80,7 +80,8 @@ def add_tokens(
     if windows is None:
         return x + tokens.view_as(x)
     if windows.inverse is not None:
-        return x + tokens.view(len(x), -1, x.shape[-1]).index_select(1, windows.inverse).view_as(x)
+        # `len` would fix the batch size of an exported network.
+        return x + tokens.view(x.shape[0], -1, x.shape[-1]).index_select(1, windows.inverse).view_as(x)
     rows = split_windows(x, windows.size)
     # Added in the order of `x`, which is that of the result's memory, too.
     return (rows + tokens.view_as(rows)).transpose(2, 3).reshape(x.shape)
@@ -255,10 +256,10 @@ class SwinBlock(SwinTransformerBlockV2):
         query, key, value = (query * weights.logit_scale).transpose(1, 2), key.transpose(1, 2), value.squeeze(2).transpose(1, 2)
         bias = weights.position_bias
         if windows.mask is None:
-            bias = bias.expand(len(qkv), -1, -1, -1)
+            bias = bias.expand(qkv.shape[0], -1, -1, -1)
         else:
             mask = windows.mask.to(bias.dtype)[:, None]
-            bias = (bias + mask.expand(len(qkv) // len(mask), *mask.shape)).flatten(0, 1)
+            bias = (bias + mask.expand(qkv.shape[0] // mask.shape[0], *mask.shape)).flatten(0, 1)
         return F.linear(attend(query, key, value, bias, 1 / channels).transpose(1, 2).reshape(tokens.shape), *weights.proj)
 
 

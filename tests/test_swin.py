@@ -164,10 +164,10 @@ def test_blocks_take_few_operations_under_autocast(blocks, most, monkeypatch):
     assert counter.count <= most
 
 
-def test_the_encoder_is_exported_and_traced_as_it_is():
+def test_the_encoder_is_exported_for_any_batch():
     torch.manual_seed(0)
-    encoder = Encoder3D(num_ws=8, w_dim=32, in_size=64, backbone='swin_v2_nano').eval()
+    encoder = randomize(Encoder3D(num_ws=8, w_dim=32, in_size=64, backbone='swin_v2_nano').eval())
     face = torch.rand(2, 3, 64, 64)
     with torch.no_grad():
-        program = torch.export.export(encoder, (face,)).module()
-        torch.testing.assert_close(tuple(program(face)), tuple(encoder(face)), rtol=1e-4, atol=1e-5)
+        program = torch.export.export(encoder, (face,), dynamic_shapes=({0: torch.export.Dim('batch')},)).module()
+        torch.testing.assert_close(tuple(program(face[:1])), tuple(encoder(face[:1])), rtol=1e-4, atol=1e-5)
