@@ -150,18 +150,19 @@ class AttentionChoice(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run one function of torch."""
         kwargs = kwargs or {}
-        if func is F.scaled_dot_product_attention and len(args) == 3 and not kwargs and args[0].device.type == 'cuda':
-            return self._attend(*args)
+        if func is F.scaled_dot_product_attention and args[0].device.type == 'cuda':
+            return self._attend(*args, **kwargs)
         return func(*args, **kwargs)
 
     @staticmethod
-    def _attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    def _attend(query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None, scale: float | None = None) -> Tensor:
         if torch.is_autocast_enabled('cuda'):
             query, key, value = (tensor.to(torch.get_autocast_dtype('cuda')) for tensor in (query, key, value))
-        if query.dtype == torch.float32:
+        # Flash attention takes no mask.
+        if query.dtype == torch.float32 or attn_mask is not None:
             recorded = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (query, key, value))
-            return aten._scaled_dot_product_efficient_attention(query, key, value, None, recorded)[0]
-        return aten._scaled_dot_product_flash_attention(query, key, value)[0]
+            return aten._scaled_dot_product_efficient_attention(query, key, value, attn_mask, recorded, scale=scale)[0]
+        return aten._scaled_dot_product_flash_attention(query, key, value, scale=scale)[0]
 
 
 # --- Recording

@@ -208,15 +208,6 @@ def position_biases(blocks: Sequence['SwinBlock']) -> Float[Tensor, 'blocks head
     return (8 * torch.tanh(table / 2)).index_select(2, attention.relative_position_index).unflatten(2, (tokens, tokens))
 
 
-def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor, scale: float) -> Tensor:
-    """Attention of (windows, heads, tokens, channels of a head), with a bias that may need a gradient."""
-    if query.device.type != 'cuda' or torch.compiler.is_compiling():
-        return F.scaled_dot_product_attention(query, key, value, attn_mask=bias, scale=scale)
-    # The one kernel of CUDA that takes a bias: the same, without a choice.
-    has_gradient = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (query, key, value, bias))
-    return torch.ops.aten._scaled_dot_product_efficient_attention(query, key, value, bias, has_gradient, scale=scale)[0]
-
-
 class SwinBlock(SwinTransformerBlockV2):
     """A block of SwinV2, without dropout and stochastic depth."""
 
@@ -260,7 +251,8 @@ class SwinBlock(SwinTransformerBlockV2):
         else:
             mask = windows.mask.to(bias.dtype)[:, None]
             bias = (bias + mask.expand(qkv.shape[0] // mask.shape[0], *mask.shape)).flatten(0, 1)
-        return F.linear(attend(query, key, value, bias, 1 / channels).transpose(1, 2).reshape(tokens.shape), *weights.proj)
+        answer = F.scaled_dot_product_attention(query, key, value, attn_mask=bias, scale=1 / channels)
+        return F.linear(answer.transpose(1, 2).reshape(tokens.shape), *weights.proj)
 
 
 def padded_size(height: int, width: int, window: tuple[int, int]) -> tuple[int, int]:

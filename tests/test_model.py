@@ -302,6 +302,16 @@ def test_moving_average_is_an_average(tmp_path):
         torch.testing.assert_close(value, expected, msg=name)
 
 
+def test_losses_reach_the_log_as_numbers_in_one_transfer(model, monkeypatch):
+    transfers = []
+    tolist = torch.Tensor.tolist
+    monkeypatch.setattr(torch.Tensor, 'tolist', lambda tensor: transfers.append(1) or tolist(tensor))
+    monkeypatch.setattr(torch.Tensor, 'item', lambda tensor: pytest.fail('a loss was fetched alone'))
+    found = model.reduce_loss_dict({'a': torch.tensor(1.5), 'b': torch.tensor(-2.0, dtype=torch.bfloat16), 'c': torch.tensor(3.25)})
+    assert found == {'a': 1.5, 'b': -2.0, 'c': 3.25}
+    assert len(transfers) == 1
+
+
 def test_a_missing_label_leaves_out_its_term_and_says_so_once(tmp_path, caplog):
     model = build(tmp_path, network_d_dual=None, network_d_multi_scale=None)
     model.feed_data(batch(labels=False))
@@ -309,6 +319,32 @@ def test_a_missing_label_leaves_out_its_term_and_says_so_once(tmp_path, caplog):
         model.optimize_parameters(step)
     assert set(model.log_dict) == {'l_g_pix', 'l_g_pyramid'}
     assert sum('camera_opt: the training data has no labels' in record.message for record in caplog.records) == 1
+
+
+def test_terms_that_would_train_nothing_are_left_out(tmp_path, caplog, monkeypatch):
+    """With Enc_3D frozen: the 3D prior's own image is not even rendered, and there is no critic of latent codes."""
+    gan = {'type': 'GANLoss', 'gan_type': 'wgan_softplus', 'loss_weight': 0.1}
+    prior = {'pixel_3d_opt': {'type': 'MSELoss'}, 'offset_norm_opt': {'type': 'OffsetNormLoss'}, 'latent_gan_opt': gan}
+    changes = {'network_d_latent': {'type': 'LatentDiscriminator', 'w_dim': 64}, 'network_d_dual': None, 'network_d_multi_scale': None}
+    model = build(tmp_path, train=prior | {'frozen_parts': ['encoder_3d']}, **changes)
+    monkeypatch.setattr(model.net_g.eg3d, 'super_resolve', lambda *_: pytest.fail('the 3D prior made its own image'))
+    model.feed_data(batch())
+    model.optimize_parameters(1)
+    assert set(model.log_dict) == {'l_g_pix', 'l_g_pyramid'}
+    assert not model.critics
+    (line,) = (record.message for record in caplog.records if 'would train nothing' in record.message)
+    assert 'pixel_3d_opt, offset_norm_opt, camera_opt' in line
+
+
+def test_what_is_not_trained_is_the_same_memory_in_the_averaged_network(tmp_path):
+    model = build(tmp_path, train={'frozen_parts': ['encoder_2d']})
+    averaged, shared = dict(model.net_g_ema.named_parameters()), 0
+    for name, parameter in model.net_g.named_parameters():
+        assert (averaged[name].data_ptr() == parameter.data_ptr()) == (not parameter.requires_grad), name
+        shared += name.startswith('encoder_2d.') and not parameter.requires_grad
+    assert shared
+    buffers = dict(model.net_g_ema.named_buffers())
+    assert all(buffers[name].data_ptr() == buffer.data_ptr() for name, buffer in model.net_g.named_buffers() if buffer.numel())
 
 
 def test_validation_sees_pictures_in_0_to_1(model):
