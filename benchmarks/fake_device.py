@@ -26,11 +26,12 @@ from unittest import mock
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode, unset_fake_temporarily
 from torch.overrides import TorchFunctionMode
 from torch.utils import _foreach_utils
 from torch.utils._mode_utils import no_dispatch
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_map_only
 from torch.utils.flop_counter import flop_registry
 
 SOURCE = Path(__file__).with_name('no_accelerator.c')
@@ -142,6 +143,17 @@ def _apply(module: nn.Module, function: Callable[[Tensor], Tensor], recurse: boo
         if buffer is not None:
             module._buffers[name] = function(buffer)
     return module
+
+
+def with_real_tensors(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return `function` as it is without a fake device, its result's tensors made fake: for what reads numbers from files."""
+
+    def run(*args: Any, **kwargs: Any) -> Any:
+        with unset_fake_temporarily() as mode:
+            result = function(*args, **kwargs)
+        return result if mode is None else tree_map_only(Tensor, mode.from_tensor, result)
+
+    return run
 
 
 class AttentionChoice(TorchFunctionMode):

@@ -34,6 +34,7 @@ from frex.models.train_options import TrainOptions
 from frex.options import CHECKOUT
 from frex.restore.faces.batches import Asked, Batches
 from frex.text import in_columns
+from frex.weights.torch_file import read_torch_file
 from frex_arch import FREx
 
 ROOTS = tuple(Path(package.__file__).resolve().parent for package in (frex, frex_arch, torchvision, lpips))
@@ -98,7 +99,8 @@ def build(options: str, precision: str, root: Path, force: Sequence[str]) -> FRE
     if 'compile' in TrainOptions.__dataclass_fields__:
         entries.append('train:compile=false')
     args = Namespace(opt=options, force_yml=entries, debug=False, auto_resume=False, launcher='none')
-    return training.build(args, root)
+    with mock.patch('frex.losses.lpips_loss.read_torch_file', fake_device.with_real_tensors(read_torch_file)):
+        return training.build(args, root)
 
 
 def optimizer_states(optimizer: torch.optim.Optimizer) -> list[torch.Tensor]:
