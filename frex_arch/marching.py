@@ -65,7 +65,12 @@ class March:
             limits = torch.stack(rays.coarse.aminmax())
             heads = [self._head(*head, limits) for head in zip(planes, rays.split(1, dim=0), masks, strict=True)]
             return tuple(torch.cat(seen) for seen in zip(*heads, strict=True))  # type: ignore[return-value]
-        return self._march(lambda points: self.decoder(rendering.sample_planes(planes, points, self.box_warp)), rays, rays.coarse)
+        return self._march(lambda points: self.decoder(self._sample(planes, points)), rays, rays.coarse)
+
+    def _sample(self, planes: Tensor, points: Tensor) -> Tensor:
+        """What the planes hold at points; added up where the decoder need not do it in its gradient, for less memory."""
+        sampled = rendering.sample_planes(planes, points, self.box_warp)
+        return sampled if torch.is_grad_enabled() else sampled.sum(dim=1)
 
     def _head(self, planes: Tensor, rays: Rays, mask: Tensor | None, limits: Tensor) -> list[Tensor]:
         """One head, some rays at a time."""

@@ -16,7 +16,7 @@ from frex.device import choose_precision
 from frex.errors import FRExError
 from frex.images import resize
 from frex.restore import FaceRestorer, Selection
-from frex.restore.faces.batches import is_finite, with_memory
+from frex.restore.faces.batches import are_finite, with_memory
 from frex.restore.faces.parts import Parts
 from frex.tensors import to_images, to_tensor
 from frex.weights.manifest import WeightFile
@@ -408,10 +408,11 @@ def test_a_detector_that_runs_out_of_memory_once_is_asked_again():
 
 @pytest.mark.parametrize('part', ['image', 'camera', 'depth', 'image_3d', 'alphas'])
 def test_numbers_that_are_none_are_seen_wherever_they_are(part):
-    sound = dict.fromkeys(FRExOutput._fields) | {'image': torch.ones(1, 3, 8, 8), 'camera': torch.ones(1, 25)}
-    assert is_finite(FRExOutput(**sound))
-    broken = torch.full((1, 3, 8, 8), torch.nan)
-    assert not is_finite(FRExOutput(**sound | {part: (broken,) if part == 'alphas' else broken}))
+    sound = dict.fromkeys(FRExOutput._fields) | {'image': torch.ones(2, 3, 8, 8), 'camera': torch.ones(2, 25)}
+    assert are_finite(FRExOutput(**sound)) == [True, True]
+    broken = torch.ones(2, 3, 8, 8)
+    broken[1, 2, 7, 7] = torch.nan
+    assert are_finite(FRExOutput(**sound | {part: (broken,) if part == 'alphas' else broken})) == [True, False]
 
 
 # --- Identity

@@ -47,7 +47,8 @@ class Batches:
             faces, crops = lq[part], None if crop is None else crop[part]
             output = self._attempt(faces, crops, asked, self.precision)
             if output is not None:
-                yield from (self._checked(one_of(output, i), faces[i : i + 1], crops, i, asked) for i in range(len(faces)))
+                for i, is_finite in enumerate(are_finite(output)):
+                    yield one_of(output, i) if is_finite else self._again(faces[i : i + 1], crops, i, asked)
             elif len(faces) > 1:
                 self.most = min(self.most, len(faces) // 2)
                 continue
@@ -55,17 +56,16 @@ class Batches:
                 yield NO_MEMORY
             start += len(faces)
 
-    def _checked(
-        self, output: FRExOutput, face: Float[Tensor, '1 3 size size'], crops: Float[Tensor, 'batch 3'] | None, place: int, asked: Asked
+    def _again(
+        self, face: Float[Tensor, '1 3 size size'], crops: Float[Tensor, 'batch 3'] | None, place: int, asked: Asked
     ) -> FRExOutput | str:
-        if is_finite(output):
-            return output
+        """A face whose output is not finite in bfloat16, in float32."""
         if self.precision == 'fp32':
             return NOT_FINITE
         again = self._attempt(face, None if crops is None else crops[place : place + 1], asked, 'fp32')
         if again is None:
             return NO_MEMORY
-        return again if is_finite(again) else NOT_FINITE
+        return again if all(are_finite(again)) else NOT_FINITE
 
     def _attempt(
         self, lq: Float[Tensor, 'batch 3 size size'], crop: Float[Tensor, 'batch 3'] | None, asked: Asked, precision: str
@@ -109,10 +109,12 @@ def with_memory(call: Callable[[], T]) -> T:
     return call()
 
 
-def is_finite(output: FRExOutput) -> bool:
-    """Whether picture and camera are, and all that is shown of the 3D prior and the AWBs."""
+def are_finite(output: FRExOutput) -> list[bool]:
+    """For each face of a batch, whether image and camera are finite, and all that is shown of the 3D prior and the AWBs."""
     shown = (output.image, output.camera, output.depth, output.image_3d, *(output.alphas or ()))
-    return all(bool(torch.isfinite(value).all()) for value in shown if value is not None)
+    finite = [torch.isfinite(value).flatten(1).all(dim=1) for value in shown if value is not None]
+    # One transfer from the device for the whole batch.
+    return torch.stack(finite).all(dim=0).tolist()
 
 
 def one_of(output: FRExOutput, place: int) -> FRExOutput:
