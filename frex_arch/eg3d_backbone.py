@@ -1,6 +1,7 @@
 """EG3D's StyleGAN2 backbone in the official parameter layout: mapping, and synthesis blocks for planes and super-resolution."""
 
 import math
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float
@@ -16,7 +17,7 @@ from frex_arch.ops import (
     modulated_conv2d,
     normalize_second_moment,
 )
-from frex_arch.resampling import Upsample, resample_kernel, upsampling_filter
+from frex_arch.resampling import Resample, Upsample, resample_kernel, upsampling_filter
 from frex_arch.stylegan2 import Codes, resolutions
 
 
@@ -58,6 +59,13 @@ class MappingNetwork(nn.Module):
         return torch.cat([truncated[:, :cutoff], ws[:, cutoff:]], dim=1)
 
 
+def use_loaded_filter(module: nn.Module, _: Any) -> None:
+    """After a state dict is loaded: `module` filters with the `resample_filter` that came with it."""
+    for child in module.children():
+        if isinstance(child, Resample):
+            child.prepare(cast(Tensor, module.resample_filter))
+
+
 class SynthesisLayer(nn.Module):
     """Modulated convolution, noise, biased leaky ReLU. Weights are not scaled by their fan-in: demodulation undoes it."""
 
@@ -76,6 +84,7 @@ class SynthesisLayer(nn.Module):
         self.bias = nn.Parameter(torch.zeros(out_channels))
         self.low_pass = upsampling_filter(out_channels) if upsample else None
         self.register_buffer('resample_filter', resample_kernel())
+        self.register_load_state_dict_post_hook(use_loaded_filter)
         self.register_buffer('noise_const', torch.randn(size, size))
 
     def forward(
@@ -124,6 +133,7 @@ class SynthesisBlock(nn.Module):
         self.torgb = ToRGBLayer(out_channels, image_channels, w_dim, clamp)
         self.enlarge = Upsample(image_channels)
         self.register_buffer('resample_filter', resample_kernel())
+        self.register_load_state_dict_post_hook(use_loaded_filter)
 
     def forward(
         self,

@@ -71,11 +71,22 @@ class Resample(nn.Module):
     weight: Tensor
     weight_bf16: Tensor
 
-    def __init__(self, channels: int, kernel: Float[Tensor, 'kh kw']) -> None:
+    def __init__(self, channels: int, kernel: Float[Tensor, 'kh kw'] | None) -> None:
         super().__init__()
-        weight = kernel.expand(channels, 1, *kernel.shape).contiguous()
-        self.register_buffer('weight', weight, persistent=False)
-        self.register_buffer('weight_bf16', weight.to(torch.bfloat16), persistent=False)
+        kernel = resample_kernel() if kernel is None else kernel
+        self.register_buffer('weight', kernel.new_empty(channels, 1, *kernel.shape), persistent=False)
+        self.register_buffer('weight_bf16', torch.empty_like(self.weight, dtype=torch.bfloat16), persistent=False)
+        self.prepare(kernel)
+
+    def prepare(self, kernel: Float[Tensor, 'kh kw']) -> None:
+        """Filter with `kernel` from now on."""
+        weight = self.scaled(kernel)
+        self.weight.copy_(weight)
+        self.weight_bf16.copy_(weight)
+
+    def scaled(self, kernel: Float[Tensor, 'kh kw']) -> Float[Tensor, 'kh kw']:
+        """The weights of one channel."""
+        raise NotImplementedError
 
     def _cast(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """`x` and the weights in the precision in which this place computes convolutions."""
@@ -93,11 +104,14 @@ class LowPass(Resample):
     def __init__(
         self, channels: int, *, stride: int = 1, padding: int = 0, gain: float = 1.0, kernel: Float[Tensor, 'kh kw'] | None = None
     ) -> None:
-        kernel = resample_kernel() if kernel is None else kernel
-        # conv2d correlates; a true convolution needs the flipped kernel.
-        super().__init__(channels, kernel.flip(0, 1) * gain)
+        self.gain = gain
+        super().__init__(channels, kernel)
         self.stride = stride
         self.padding = padding
+
+    def scaled(self, kernel: Float[Tensor, 'kh kw']) -> Float[Tensor, 'kh kw']:
+        # conv2d correlates; a true convolution needs the flipped kernel.
+        return kernel.flip(0, 1) * self.gain
 
     def forward(self, x: Float[Tensor, 'batch channel height width'], bias: Float[Tensor, ' channel'] | None = None) -> Tensor:
         x, weight = self._cast(x)
@@ -111,7 +125,10 @@ class Upsample(Resample):
     """Doubles height and width of a feature (batch, channels, height, width) and filters it with `kernel` (StyleGAN2's by default)."""
 
     def __init__(self, channels: int, *, kernel: Float[Tensor, '4 4'] | None = None) -> None:
-        super().__init__(channels, (resample_kernel() if kernel is None else kernel) * 4)
+        super().__init__(channels, kernel)
+
+    def scaled(self, kernel: Float[Tensor, '4 4']) -> Float[Tensor, '4 4']:
+        return kernel * 4
 
     def forward(self, x: Float[Tensor, 'batch channel height width']) -> Float[Tensor, 'batch channel out_height out_width']:
         x, weight = self._cast(x)

@@ -404,6 +404,17 @@ def test_filters_take_the_precision_of_autocast(resampler):
     torch.testing.assert_close(gradient, torch.autograd.grad(layer(x).sum(), x)[0], rtol=2**-7, atol=0.01)
 
 
+def test_a_layer_filters_with_what_its_state_dict_brings():
+    torch.manual_seed(0)
+    layer, x, w = SynthesisLayer(2, 3, 4, 8, upsample=True), torch.randn(1, 2, 4, 4), torch.randn(1, 4)
+    expected = 2 * ops.modulated_conv2d(x, layer.weight, layer.affine(w), low_pass=layer.low_pass)
+    layer.load_state_dict(layer.state_dict() | {'resample_filter': 2 * ASYMMETRIC, 'noise_strength': torch.tensor(0.0)})
+    other = ops.modulated_conv2d(x, layer.weight, layer.affine(w), low_pass=upsampling_filter(3, 2 * ASYMMETRIC))
+    found = layer(x, w) / math.sqrt(2)
+    torch.testing.assert_close(found, F.leaky_relu(other, 0.2))
+    assert not torch.allclose(found, F.leaky_relu(expected, 0.2))
+
+
 def test_filters_are_not_in_the_state_dict():
     assert not LowPass(3).state_dict()
     assert not Upsample(3).state_dict()

@@ -124,14 +124,6 @@ def test_where_the_file_says_so_the_mapping_ignores_the_camera(tmp_path, renderi
     assert [name for name in own if not torch.equal(own[name], changed[name])] == ['backbone.mapping.embed.weight']
 
 
-def test_another_resampling_filter_is_refused(tmp_path):
-    state = mini_eg3d().state_dict()
-    state['backbone.synthesis.b8.resample_filter'] = torch.ones(4, 4) / 16
-    torch.save(state, tmp_path / 'file.pth')
-    with pytest.raises(FRExError, match=r'file\.pth: .*b8\.resample_filter is not the filter \[1, 3, 3, 1\]'):
-        read_network(tmp_path / 'file.pth')
-
-
 @pytest.mark.parametrize('scale', [1, 1.0])
 def test_with_a_scale_of_1_the_mapping_takes_the_camera(tmp_path, scale):
     net, loaded = camera_files(tmp_path, c_scale=scale)

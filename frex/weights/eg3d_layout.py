@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from frex_arch.camera import CAMERA_DIM
-from frex_arch.resampling import resample_kernel
 
 # Attributes of the pickled `rendering_kwargs` and FREx's arguments for them.
 RENDERING = {
@@ -35,13 +34,7 @@ CAMERA_WEIGHT = 'backbone.mapping.embed.weight'
 
 
 def generator_weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the weights without the buffer that only training uses; one of another shape stays, and is a surplus weight.
-
-    Raises ValueError where a resampling filter is not the one that FREx's EG3D filters with, whatever is loaded.
-    """
-    for name, filter_ in state.items():
-        if name.endswith('.resample_filter') and not torch.equal(filter_.float(), resample_kernel()):
-            raise ValueError(f'its {name} is not the filter [1, 3, 3, 1]')
+    """Return the weights without the buffer that only training uses; one of another shape stays, and is a surplus weight."""
     value = state.get(LABEL_DEVIATION)
     is_known = value is not None and value.shape == (CAMERA_DIM,) and value.is_floating_point()
     return {name: value for name, value in state.items() if name != LABEL_DEVIATION or not is_known}
