@@ -17,6 +17,7 @@ from frex.errors import FRExError, nearest
 from frex.losses.lpips_loss import TRUNKS
 from frex.metrics.registered import NETWORKS
 from frex.models.critic import critic_names
+from frex.models.objective import idle_terms
 from frex.options import CHECKOUT, Options, arguments_of
 from frex.text import in_columns
 from frex.weights.manifest import manifest
@@ -75,7 +76,9 @@ def _onlookers(opt: Options) -> dict[str, tuple[Options, Callable[..., Any]]]:
     if opt['model_type'] != 'FRExModel':
         return {}
     losses = opt['train'] if opt['is_train'] else {}
-    found = {f'train.{key}': (loss, LOSS_REGISTRY) for key, loss in losses.items() if key.endswith('_opt') and isinstance(loss, dict)}
+    idle = idle_terms(losses.get('frozen_parts') or ())
+    used = {key: loss for key, loss in losses.items() if key.endswith('_opt') and isinstance(loss, dict) and key not in idle}
+    found = {f'train.{key}': (loss, LOSS_REGISTRY) for key, loss in used.items()}
     metrics = (opt.get('val') or {}).get('metrics') or {}
     found |= {f'val.metrics.{name}': (metric, METRIC_REGISTRY) for name, metric in metrics.items()}
     kinds = {place: (section, registry.get(section['type'])) for place, (section, registry) in found.items()}

@@ -12,7 +12,7 @@ from frex_arch.resampling import LowPass
 
 
 class ActivationBias(nn.Module):
-    """The bias of a convolution, where BasicSR keeps it: in the activation that follows."""
+    """The bias of a convolution under the name that it has in BasicSR, where the activation that follows holds it; `ConvLayer` adds it."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

@@ -94,41 +94,8 @@ def scale_channels(
     x: Float[Tensor, 'batch channel height width'], scale: Float[Tensor, 'batch channel'], bias: Float[Tensor, ' channel'] | None = None
 ) -> Float[Tensor, 'batch channel height width']:
     """`x * scale + bias`, in the precision of `x`."""
-    scale = scale.to(x.dtype)
-    bias = None if bias is None else bias.to(x.dtype)
-    if torch.is_grad_enabled() and not torch.compiler.is_compiling():
-        return _ScaleChannels.apply(x, scale, bias)
-    return _scaled_channels(x, scale, bias)
-
-
-def _scaled_channels(x: Tensor, scale: Tensor, bias: Tensor | None) -> Tensor:
-    scale = scale[:, :, None, None]
-    return x * scale if bias is None else torch.addcmul(bias[:, None, None], x, scale)
-
-
-def _channel_products(x: Tensor, other: Tensor) -> Float[Tensor, 'batch channel']:
-    # As a matrix product, which channels-last tensors would be copied for.
-    return torch.einsum('bchw,bchw->bc', x, other) if x.is_contiguous() and other.is_contiguous() else (x * other).sum(dim=(2, 3))
-
-
-class _ScaleChannels(torch.autograd.Function):
-    """`scale_channels`, whose gradient of the scale is one product per channel and not a whole feature that is then summed."""
-
-    @staticmethod
-    def forward(x: Tensor, scale: Tensor, bias: Tensor | None) -> Tensor:
-        return _scaled_channels(x, scale, bias)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor | None], output: Tensor) -> None:
-        ctx.save_for_backward(*inputs[:2])
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        x, scale = ctx.saved_tensors
-        of_x, of_scale, of_bias = ctx.needs_input_grad
-        grad_x = gradient * scale[:, :, None, None] if of_x else None
-        grad_scale = _channel_products(gradient, x) if of_scale else None
-        return grad_x, grad_scale, gradient.sum(dim=(0, 2, 3)) if of_bias else None
+    scale = scale.to(x.dtype)[:, :, None, None]
+    return x * scale if bias is None else torch.addcmul(bias.to(x.dtype)[:, None, None], x, scale)
 
 
 def _convolution(x: Tensor, weight: Tensor, bias: Tensor | None, low_pass: LowPass | None) -> Tensor:

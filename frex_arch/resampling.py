@@ -65,7 +65,7 @@ def _is_recorded(x: Tensor) -> bool:
 class Resample(nn.Module):
     """What low-pass filter and transposed filter share: the weights, one copy per channel, in float32 and in bfloat16.
 
-    They are prepared once, are exact in both precisions, and are not part of the state dict.
+    They are prepared once (StyleGAN2's are exact in both precisions) and are not part of the state dict.
     """
 
     weight: Tensor
@@ -92,7 +92,7 @@ class Resample(nn.Module):
         """`x` and the weights in the precision in which this place computes convolutions."""
         device = x.device.type
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
-        return x.to(dtype), self.weight_bf16 if dtype == torch.bfloat16 else self.weight.to(dtype)
+        return x.to(dtype), (self.weight_bf16 if dtype == torch.bfloat16 else self.weight).to(dtype)
 
 
 class LowPass(Resample):
@@ -117,7 +117,7 @@ class LowPass(Resample):
         x, weight = self._cast(x)
         if _is_recorded(x):
             x = _Filter.apply(x, weight, self.stride, self.padding)
-            return x if bias is None else x + bias[:, None, None]
+            return x if bias is None else x + bias.to(x.dtype)[:, None, None]
         return F.conv2d(x, weight, bias, stride=self.stride, padding=self.padding, groups=len(weight))
 
 

@@ -44,7 +44,7 @@ def resolutions(first: int, last: int) -> list[int]:
     return [2**k for k in range(first.bit_length() - 1, last.bit_length())]
 
 
-# The codes of `ws` one by one: a gradient of each would otherwise be one of all.
+# `ws.unbind(dim=1)`. Slices of `ws` would each make a gradient as large as `ws`; this makes one for all of them.
 Codes = Sequence[Float[Tensor, 'batch w']]
 
 
@@ -147,7 +147,9 @@ class StyleGAN2(nn.Module):
     def start(
         self, codes: Codes, noise: Noise = 'const', generator: Generator | None = None
     ) -> tuple[Float[Tensor, 'batch channel 4 4'], Float[Tensor, 'batch 3 4 4']]:
-        """Feature and image at 4 x 4."""
+        """Feature and image at 4 x 4; raises ValueError unless `codes` are `num_ws`, `ws.unbind(dim=1)`."""
+        if len(codes) != self.num_ws:
+            raise ValueError(f'{len(codes)} codes instead of {self.num_ws}: give ws.unbind(dim=1)')
         x = self.constant_input.weight.expand(codes[0].shape[0], -1, -1, -1)
         x = self.style_conv1(x, codes[0], self._noise(0, codes[0].shape[0], noise, generator))
         return x, self.to_rgb1(x, codes[1], None)

@@ -1,5 +1,6 @@
-"""Options that make a training step faster and change nothing of what it computes."""
+"""Options that make a training step faster, against the plain step."""
 
+import copy
 import os
 import subprocess
 import sys
@@ -47,6 +48,46 @@ def assert_equal_steps(found, expected):
 def test_a_step_in_channels_last_order_is_the_plain_step(plain, tmp_path):
     iteration, expected = plain
     assert_equal_steps(gradients_of_a_step(tmp_path, iteration, channels_last=True), expected)
+
+
+def is_channels_last(tensor):
+    return tensor.is_contiguous(memory_format=torch.channels_last) and not tensor.is_contiguous()
+
+
+@pytest.mark.parametrize('channels_last', [False, True])
+def test_images_and_weights_have_the_order_that_is_asked_for(tmp_path, channels_last):
+    model = build(tmp_path, train={'channels_last': channels_last})
+    model.feed_data(batch())
+    weights = [
+        model.net_g.encoder_2d.final[0].weight,
+        model.critics[0].net.final_conv[0].weight,
+        model.net_g.stylegan2.to_rgb1.modulated_conv.weight[0],
+    ]
+    assert {is_channels_last(tensor) for tensor in (model.lq, model.gt, *weights[:2])} == {channels_last}
+    model.optimize_parameters(1)
+    states = [state['exp_avg'] for state in model.stepper.optimizer.state.values()]
+    assert any(map(is_channels_last, states)) == channels_last
+
+
+@pytest.mark.parametrize('channels_last', [False, True])
+def test_a_run_resumed_in_the_other_order_has_its_optimizers_state_in_that_order(tmp_path, channels_last):
+    """A fused optimiser takes weights and its state element by element as they lie in memory."""
+    first = build(tmp_path / 'first', train={'channels_last': channels_last})
+    first.feed_data(batch())
+    first.optimize_parameters(1)
+    first.save(epoch=0, current_iter=1)
+    saved = torch.load(f'{first.opt["path"]["training_states"]}/1.state', weights_only=True)
+    model = build(tmp_path / 'second', train={'channels_last': not channels_last})
+    model.resume_training(copy.deepcopy(saved))
+    moved = 0
+    for optimizer, state in zip(model.optimizers, saved['optimizers'], strict=True):
+        for found, expected in zip(optimizer.state.items(), state['state'].values(), strict=True):
+            parameter, values = found
+            for name in ('exp_avg', 'exp_avg_sq'):
+                assert values[name].stride() == parameter.stride()
+                assert torch.equal(values[name], expected[name])
+                moved += values[name].stride() != expected[name].stride()
+    assert moved > 50
 
 
 COMPILED_STEP = """

@@ -344,16 +344,6 @@ def test_gradients_of_the_modulated_convolution(low_pass):
     assert torch.autograd.gradcheck(partial(ops.modulated_conv2d, low_pass=low_pass), inputs, fast_mode=True)
 
 
-@pytest.mark.parametrize('bias', [None, torch.tensor([0.3, -2.0], dtype=torch.float64, requires_grad=True)])
-def test_gradients_of_scaled_channels(bias):
-    torch.manual_seed(0)
-    x, scale = (torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in ((3, 2, 4, 5), (3, 2)))
-    expected = x * scale[:, :, None, None] + (0 if bias is None else bias[:, None, None])
-    torch.testing.assert_close(ops.scale_channels(x, scale, bias), expected)
-    assert torch.autograd.gradcheck(ops.scale_channels, [x, scale, bias])
-    assert torch.autograd.gradgradcheck(ops.scale_channels, [x, scale, bias])
-
-
 RESAMPLERS = {
     'low pass': lambda: LowPass(2, padding=2, kernel=ASYMMETRIC),
     'halve': lambda: LowPass(2, stride=2, padding=1, kernel=ASYMMETRIC),

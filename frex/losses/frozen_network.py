@@ -1,4 +1,4 @@
-"""Frozen networks whose features losses compare: one for all losses that want the same, asked once for each pair of images."""
+"""Frozen networks whose features losses compare: losses with the same network share it, and it runs once for each pair of images."""
 
 from collections.abc import Hashable, Iterable, Iterator
 from contextlib import contextmanager
@@ -18,7 +18,7 @@ class FrozenNetwork(nn.Module):
     def __init__(self, key: Hashable) -> None:
         super().__init__()
         self.key = key
-        # By the ids of both images; with the images, so that none takes another's place in memory.
+        # Keyed by the ids of both images; holding the images keeps an id from being used again.
         self.cache: dict[tuple[int, int], tuple[Any, ...]] | None = None
 
     def compute(self, image: Float[Tensor, 'batch 3 height width'], gt: Float[Tensor, 'batch 3 height width']) -> tuple[Any, Any]:

@@ -1,4 +1,4 @@
-"""What makes a training step faster without changing what it computes: TF32, the memory format, compiled parts."""
+"""What makes a training step faster: TF32, the memory format, compiled parts. All but TF32 compute the same up to rounding."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -17,9 +17,9 @@ def set_tf32(tf32: bool | None) -> None:
     if tf32 is not None:
         torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = tf32
     if torch.cuda.is_available():
-        used = {'convolutions': torch.backends.cudnn.allow_tf32, 'matrix products': torch.backends.cuda.matmul.allow_tf32}
-        told = ', '.join(f'{name} {"in TF32" if lowered else "in float32"}' for name, lowered in used.items())
-        get_root_logger().info(f'train.tf32: {"not set" if tf32 is None else tf32}; {told}.')
+        is_used = {'convolutions': torch.backends.cudnn.allow_tf32, 'matrix products': torch.backends.cuda.matmul.allow_tf32}
+        precisions = ', '.join(f'{name} {"in TF32" if used else "in float32"}' for name, used in is_used.items())
+        get_root_logger().info(f'train.tf32: {"not set" if tf32 is None else tf32}; {precisions}.')
 
 
 def accelerate(net: nn.Module, options: TrainOptions) -> None:
@@ -45,7 +45,9 @@ def _compiled_parts(net: nn.Module) -> Iterator[nn.Module]:
 
 
 def _compile_stylegan2(net: FREx) -> None:
-    """StyleGAN2 is entered at three places, between which the priors are fused."""
+    """StyleGAN2 is entered at three places, between which the priors are fused; each has a graph for each size of image and of batch."""
+    graphs = 8 * len(net.stylegan2.sizes)
+    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, graphs)
     for name in ('start', 'upsample', 'refine'):
         setattr(net.stylegan2, name, torch.compile(getattr(net.stylegan2, name), dynamic=False))
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from basicsr.utils import get_root_logger
 from basicsr.utils.dist_util import master_only
-from torch import nn
+from torch import Tensor, nn
 
 from frex.errors import FRExError
 from frex.files import replacing
@@ -17,6 +17,17 @@ from frex.models.training_state import forget_older, gathered, random_state
 from frex.models.validated_model import ValidatedModel
 from frex.weights.network_file import read_state, save_checkpoint
 from frex.weights.state import load_matching, load_strict
+
+
+def lay_out_as_parameters(optimizer: torch.optim.Optimizer) -> None:
+    """Give the loaded state the memory layout of its parameters, of which `train.channels_last` may have made another.
+
+    A fused optimiser takes all of them element by element as they lie in memory.
+    """
+    for parameter, state in optimizer.state.items():
+        for name, value in state.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape:
+                state[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
 class CheckpointedModel(ValidatedModel):
@@ -79,6 +90,8 @@ class CheckpointedModel(ValidatedModel):
                 f'{self.opt["path"]["resume_state"]}: not of these networks, train.frozen_parts and train.encoder_3d_lr '
                 f'({" ".join(str(error).split())}); start from its networks by path.pretrain_network_g instead'
             ) from None
+        for optimizer in self.optimizers:
+            lay_out_as_parameters(optimizer)
         for stepper, schedule in zip(self._steppers(), self.schedulers, strict=True):
             rate = stepper.restart_rate(schedule)
             if rate is not None:

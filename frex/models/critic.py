@@ -13,7 +13,7 @@ from frex.losses.r1_penalty import r1_penalty
 from frex.models.acceleration import uncompiled
 from frex.models.batch import Batch
 from frex.models.latents import LatentPool
-from frex.models.objective import Output
+from frex.models.objective import Output, idle_terms
 from frex.models.optimization import Stepper
 from frex.models.train_options import TrainOptions
 
@@ -127,6 +127,6 @@ def frozen(critics: Sequence[Critic]) -> Iterator[None]:
 
 
 def critic_names(opt: dict[str, Any]) -> list[str]:
-    """The critics that an option file configures; the latent one looks at Enc_3D alone, and is left out where that is frozen."""
-    idle = {'latent'} if 'encoder_3d' in ((opt.get('train') or {}).get('frozen_parts') or ()) else set()
-    return [name for name in COMPARISONS if opt.get(f'network_d_{name}') and name not in idle]
+    """The critics that an option file configures, but for those that would train nothing."""
+    idle = idle_terms((opt.get('train') or {}).get('frozen_parts') or ())
+    return [name for name in COMPARISONS if opt.get(f'network_d_{name}') and f'{name}_gan_opt' not in idle]

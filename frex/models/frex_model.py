@@ -20,7 +20,7 @@ from frex.files import replacing
 from frex.models.acceleration import accelerate, set_tf32
 from frex.models.batch import Batch
 from frex.models.checkpointed_model import CheckpointedModel
-from frex.models.critic import Critic, critic_names, frozen
+from frex.models.critic import COMPARISONS, Critic, critic_names, frozen
 from frex.models.latents import draw_latents
 from frex.models.objective import Objective, Output, total, untouched
 from frex.models.optimization import Stepper
@@ -54,13 +54,17 @@ class FRExModel(CheckpointedModel):
         self._load_priors()
         self.net_g.train()
         self.net_g_ema = build_network(self.opt['network_g']).to(self.device).eval()
-        self._share_what_is_frozen()
         self.model_ema(0)
         path = self.opt['path']
         if path.get('resume_state'):
             self.load_network(self.net_g_ema, path['pretrain_network_g'], True, 'params_ema')
+        # Last, so that nothing is loaded into the trained network by way of the averaged one.
+        self._share_what_is_frozen()
         self.objective = Objective(self.train_options).to(self.device)
         self.critics = [self._build_critic(name) for name in critic_names(self.opt)]
+        for name in COMPARISONS:
+            if self.opt.get(f'network_d_{name}') and name not in critic_names(self.opt):
+                get_root_logger().warning(f'Left out, since it would train nothing: network_d_{name}.')
         self.setup_optimizers()
         self.setup_schedulers()
 

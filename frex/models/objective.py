@@ -1,6 +1,6 @@
 """What the generator is trained for: the terms of Eqs. 10, 14, 17 and 18 that need no critic."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -67,6 +67,11 @@ TERMS_2D = [key for key, (_, compared) in TERMS.items() if compared in (_image, 
 TERMS_OF_ENCODER_3D = [key for key, (_, compared) in TERMS.items() if compared in (_image_3d, _offsets, _camera)]
 
 
+def idle_terms(frozen_parts: Sequence[str]) -> list[str]:
+    """Keys of the terms that would train nothing, since all that they train is frozen."""
+    return [*TERMS_OF_ENCODER_3D, 'latent_gan_opt'] if 'encoder_3d' in frozen_parts else []
+
+
 class Objective(nn.Module):
     """The configured terms, but for those of Enc_3D where `train.frozen_parts` holds it.
 
@@ -76,9 +81,9 @@ class Objective(nn.Module):
     def __init__(self, options: TrainOptions) -> None:
         super().__init__()
         keys = [key for key in TERMS if getattr(options, key)]
-        idle = [key for key in keys if key in TERMS_OF_ENCODER_3D] if 'encoder_3d' in options.frozen_parts else []
+        idle = [key for key in keys if key in idle_terms(options.frozen_parts)]
         if idle:
-            get_root_logger().warning(f'train.frozen_parts holds encoder_3d: {", ".join(idle)} would train nothing and are left out.')
+            get_root_logger().warning(f'Left out, since train.frozen_parts holds encoder_3d, which alone they train: {", ".join(idle)}.')
         self.losses = nn.ModuleDict({key: build_loss(getattr(options, key)) for key in keys if key not in idle})
         share_networks(self.losses.values())
         self.needs_image_3d = any(key in TERMS_3D for key in self.losses)

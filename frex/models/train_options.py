@@ -73,7 +73,7 @@ class TrainOptions:
     channels_last: bool = False
     """Keep images and the weights of convolutions in channels-last order."""
     compile: bool = False
-    """Compile the frozen generators, the renderer's decoder and the critics, except in steps with R1."""
+    """Compile the frozen generators, the renderer's decoder and the critics, but for the critics' pass for R1."""
     accumulate: int = 1
     """Parts that a batch is computed in, one after the other, for less memory."""
     grad_clip: float | None = None
