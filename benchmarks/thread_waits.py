@@ -23,11 +23,7 @@ from frex.threads import SPINS, VARIABLE
 
 DEFAULT = 'default'
 ALONE, BESIDE = 'alone', 'beside a busy process'
-SETTINGS = {
-    DEFAULT: {},
-    **{f'{VARIABLE}={spins}': {VARIABLE: str(spins)} for spins in (0, 100, 1000, SPINS, 30_000)},
-    'OMP_WAIT_POLICY=passive': {'OMP_WAIT_POLICY': 'passive'},
-}
+OTHERS = {DEFAULT: {}, 'OMP_WAIT_POLICY=passive': {'OMP_WAIT_POLICY': 'passive'}, 'OMP_NUM_THREADS=1': {'OMP_NUM_THREADS': '1'}}
 
 
 class Trainer:
@@ -76,20 +72,21 @@ def busy_process() -> Iterator[None]:
 
 def run(args: Namespace) -> None:
     """Measure, print, write."""
-    found: dict[str, dict[str, list[float]]] = {name: {ALONE: [], BESIDE: []} for name in SETTINGS}
+    settings = OTHERS | {f'{VARIABLE}={spins}': {VARIABLE: str(spins)} for spins in args.spins}
+    found: dict[str, dict[str, list[float]]] = {name: {ALONE: [], BESIDE: []} for name in settings}
     with ExitStack() as stack:
-        trainers = {name: Trainer(settings) for name, settings in SETTINGS.items()}
+        trainers = {name: Trainer(variables) for name, variables in settings.items()}
         for trainer in trainers.values():
             stack.callback(trainer.close)
             # One after the other: they are being built.
             trainer.seconds(2)
         for _ in range(args.rounds):
             for name, trainer in trainers.items():
-                found[name][ALONE].append(trainer.seconds(args.most_steps))
+                found[name][ALONE].append(trainer.seconds(args.number))
             with busy_process():
                 time.sleep(0.5)
                 for name, trainer in trainers.items():
-                    found[name][BESIDE].append(trainer.seconds(2))
+                    found[name][BESIDE].append(trainer.seconds(args.number))
     medians = {name: {state: statistics.median(seconds) for state, seconds in states.items()} for name, states in found.items()}
     results = {
         'machine': timing.machine(timing.torch.device('cpu')),
@@ -108,7 +105,8 @@ if __name__ == '__main__':
     parser = ArgumentParser(description=__doc__.partition('\n')[0], allow_abbrev=False)
     parser.add_argument('-o', '--output', type=Path, metavar='FILE')
     parser.add_argument('--rounds', type=int, default=5)
-    parser.add_argument('--most_steps', type=int, default=6, metavar='N', help='steps of each measurement without the busy process')
+    parser.add_argument('--number', type=int, default=5, help='steps of each measurement, of which the median counts')
+    parser.add_argument('--spins', type=int, nargs='+', default=[0, 1000, SPINS, 30_000])
     parser.add_argument('--steps', action='store_true', help='be one of the processes that are measured')
     parsed = parser.parse_args()
     take_steps() if parsed.steps else run(parsed)
