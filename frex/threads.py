@@ -3,8 +3,8 @@
 import os
 
 VARIABLE = 'GOMP_SPINCOUNT'
-# Turns of a waiting thread's loop before it sleeps, tens of microseconds. GNU OpenMP's own 300,000 are milliseconds, in which another
-# process's turn on the core is over: a step of training then takes up to forty times as long. See benchmarks/thread_waits.py.
+# Turns of a waiting thread's loop before it sleeps. GNU OpenMP's own 300,000 are milliseconds, in which the thread keeps a core from
+# another process, and from the thread that it waits for. benchmarks/thread_waits.py compares settings.
 SPINS = 4000
 # With one of these the user has decided.
 DECIDED_BY = (VARIABLE, 'OMP_WAIT_POLICY')
