@@ -155,7 +155,9 @@ def test_an_offset_head_attends_as_multihead_attention():
 @pytest.mark.parametrize(('blocks', 'most'), [(1, MOST_OPERATIONS), (2, MOST_OPERATIONS + MOST_OPERATIONS_MORE)])
 def test_blocks_take_few_operations_under_autocast(blocks, most, monkeypatch):
     # On a processor, these take many operations.
-    monkeypatch.setattr('frex_arch.swin.attend', lambda query, key, value, bias, scale: Fused.apply(query, key, value, bias))
+    monkeypatch.setattr(
+        'torch.nn.functional.scaled_dot_product_attention', lambda q, k, v, attn_mask, scale: Fused.apply(q, k, v, attn_mask)
+    )
     monkeypatch.setattr('torch.nn.functional.rms_norm', lambda x, shape, eps: Fused.apply(x))
     stage = SwinStage([SwinBlock(16, 2, [4, 4], [shift, shift]) for shift in (0, 2)[:blocks]], size=8)
     x = torch.randn(2, 8, 8, 16, requires_grad=True)

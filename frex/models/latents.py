@@ -5,7 +5,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from frex_arch import EG3D
-from frex_arch.camera import ffhq_intrinsics, look_at, pack_camera
+from frex_arch.camera import CAMERA_DIM, ffhq_intrinsics, look_at, pack_camera
 
 # Near-frontal conditioning, in radians, so that codes are judged as those of a face and not of a view.
 MOST_YAW, MOST_PITCH = 0.4, 0.15
@@ -16,8 +16,11 @@ def draw_latents(eg3d: EG3D, count: int) -> Float[Tensor, 'count w']:
     """w of random z, conditioned on near-frontal cameras; drawn on the CPU, so that seeds mean the same on every device."""
     device = eg3d.w_avg.device
     angles = (torch.rand(count, 2) * 2 - 1) * torch.tensor([MOST_YAW, MOST_PITCH])
-    camera = pack_camera(look_at(angles[:, 0], angles[:, 1]), ffhq_intrinsics()[None]).to(device)
-    return eg3d.mapping(torch.randn(count, eg3d.z_dim).to(device), camera)[:, 0]
+    camera = pack_camera(look_at(angles[:, 0], angles[:, 1]), ffhq_intrinsics()[None])
+    z = torch.randn(count, eg3d.z_dim)
+    # One copy to the device for both.
+    z, camera = torch.cat([z, camera], dim=1).to(device).split([eg3d.z_dim, CAMERA_DIM], dim=1)
+    return eg3d.mapping(z, camera)[:, 0]
 
 
 class LatentPool:
