@@ -19,7 +19,7 @@ from frex.weights.nvidia_pickle import read_nvidia_pickle
 from frex_arch import StyleGAN2
 
 # For a file of up to some megabytes: what reading may take. The type check of these tests makes it some five times slower.
-SECONDS = 10
+SECONDS = 30
 MEMORY = 64 << 20
 # A pickle may have half a million opcodes; what they make takes some two hundred bytes each.
 MEMORY_OF_OPCODES = 150 << 20
