@@ -76,7 +76,7 @@ def _onlookers(opt: Options) -> dict[str, tuple[Options, Callable[..., Any]]]:
     if opt['model_type'] != 'FRExModel':
         return {}
     losses = opt['train'] if opt['is_train'] else {}
-    idle = idle_terms(losses.get('frozen_parts') or ())
+    idle = idle_terms(losses.get('frozen_parts') or (), bool(losses.get('train_priors')))
     used = {key: loss for key, loss in losses.items() if key.endswith('_opt') and isinstance(loss, dict) and key not in idle}
     found = {f'train.{key}': (loss, LOSS_REGISTRY) for key, loss in used.items()}
     metrics = (opt.get('val') or {}).get('metrics') or {}

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from frex_arch.blocks import ConvLayer, ResBlock
 from frex_arch.ops import EqualLinear
-from frex_arch.stylegan2 import resolutions, stylegan2_channels
+from frex_arch.stylegan2 import check_channels, resolutions, stylegan2_channels
 
 
 def append_deviation(x: Float[Tensor, 'batch channel height width'], group: int = 4) -> Float[Tensor, 'batch more height width']:
@@ -22,18 +22,27 @@ def append_deviation(x: Float[Tensor, 'batch channel height width'], group: int 
 
 
 class StyleGAN2Discriminator(nn.Module):
-    """StyleGAN2 critic in BasicSR's parameter layout."""
+    """StyleGAN2 critic in BasicSR's parameter layout; channels as for `stylegan2_channels`."""
 
-    def __init__(self, *, out_size: int, channel_multiplier: float = 1, narrow: float = 1, in_channels: int = 3) -> None:
+    def __init__(
+        self,
+        *,
+        out_size: int,
+        channel_multiplier: float = 1,
+        narrow: float = 1,
+        channels: Sequence[int] | None = None,
+        in_channels: int = 3,
+    ) -> None:
         super().__init__()
-        channels = stylegan2_channels(channel_multiplier, narrow)
+        by_size = stylegan2_channels(channel_multiplier, narrow, channels)
+        check_channels(by_size, out_size)
         sizes = resolutions(4, out_size)[::-1]
-        blocks = [ResBlock(channels[size], channels[size // 2]) for size in sizes[:-1]]
-        self.conv_body = nn.Sequential(ConvLayer(in_channels, channels[out_size], 1), *blocks)
-        self.final_conv = ConvLayer(channels[4] + 1, channels[4], 3)
+        blocks = [ResBlock(by_size[size], by_size[size // 2]) for size in sizes[:-1]]
+        self.conv_body = nn.Sequential(ConvLayer(in_channels, by_size[out_size], 1), *blocks)
+        self.final_conv = ConvLayer(by_size[4] + 1, by_size[4], 3)
         self.final_linear = nn.Sequential(
-            EqualLinear(channels[4] * 4 * 4, channels[4], activate=True),
-            EqualLinear(channels[4], 1),
+            EqualLinear(by_size[4] * 4 * 4, by_size[4], activate=True),
+            EqualLinear(by_size[4], 1),
         )
 
     def forward(self, image: Float[Tensor, 'batch channel size size'], joined: int = 1) -> Float[Tensor, 'batch 1']:
@@ -46,15 +55,20 @@ class StyleGAN2Discriminator(nn.Module):
 class DualDiscriminator(StyleGAN2Discriminator):
     """Critic of a restored image together with the degraded one it came from (FREx, Eq. 15)."""
 
-    def __init__(self, *, out_size: int, channel_multiplier: float = 1, narrow: float = 1) -> None:
-        super().__init__(out_size=out_size, channel_multiplier=channel_multiplier, narrow=narrow, in_channels=6)
+    def __init__(self, *, out_size: int, channel_multiplier: float = 1, narrow: float = 1, channels: Sequence[int] | None = None) -> None:
+        super().__init__(out_size=out_size, channel_multiplier=channel_multiplier, narrow=narrow, channels=channels, in_channels=6)
 
 
 class MultiScaleDiscriminator(nn.ModuleDict):
     """One critic for each of the decoder's images I_3D^i whose size is listed (FREx, Eq. 5)."""
 
-    def __init__(self, *, sizes: Sequence[int], channel_multiplier: float = 1, narrow: float = 1) -> None:
-        critics = {str(size): StyleGAN2Discriminator(out_size=size, channel_multiplier=channel_multiplier, narrow=narrow) for size in sizes}
+    def __init__(
+        self, *, sizes: Sequence[int], channel_multiplier: float = 1, narrow: float = 1, channels: Sequence[int] | None = None
+    ) -> None:
+        critics = {
+            str(size): StyleGAN2Discriminator(out_size=size, channel_multiplier=channel_multiplier, narrow=narrow, channels=channels)
+            for size in sizes
+        }
         super().__init__(critics)
         self.sizes = tuple(sizes)
 

@@ -46,8 +46,8 @@ class FREx(nn.Module):
     from them and `out_size`. Enc_2D and the decoder have `encoder_narrow` times StyleGAN2's channels. `fusion_sizes` says
     where the priors are fused (all of 8..out_size by default; the paper's i = 0, 1, 2 is [512, 256, 128]). `use_3d_prior`,
     `use_awb` and `use_cross_attention` are the switches of table 2. Attention is global up to `global_attention_size`,
-    windowed above. `output` is StyleGAN2's sum of toRGB layers (`skip`) or one convolution of the finest fused feature
-    (`conv`).
+    windowed above, and left out above `attention_size`, where it costs most. `output` is StyleGAN2's sum of toRGB layers
+    (`skip`) or one convolution of the finest fused feature (`conv`).
     """
 
     def __init__(
@@ -63,12 +63,14 @@ class FREx(nn.Module):
         use_awb: bool = True,
         use_cross_attention: bool = True,
         global_attention_size: int = 64,
+        attention_size: int = 1024,
         output: Literal['skip', 'conv'] = 'skip',
     ) -> None:
         super().__init__()
         if output not in ('skip', 'conv'):
             raise ValueError(f"output is 'skip' or 'conv', not {output!r}")
         whole_number('global_attention_size', global_attention_size, 0, 1024)
+        whole_number('attention_size', attention_size, 0, 1024)
         self.out_size = out_size
         self.stylegan2 = StyleGAN2(out_size=out_size, **(stylegan2 or {})).requires_grad_(False)
         self.eg3d = EG3D(out_size=out_size, **(eg3d or {})).requires_grad_(False) if use_3d_prior else None
@@ -76,7 +78,8 @@ class FREx(nn.Module):
         num_ws, w_dim = (self.eg3d.num_ws, self.eg3d.w_dim) if self.eg3d else (0, 0)
         self.encoder_3d = Encoder3D(num_ws=num_ws, w_dim=w_dim, **(encoder_3d or {}))
         # Half of StyleGAN2's width at channel multiplier 1, whatever the prior's own multiplier.
-        widths = stylegan2_channels(1, (stylegan2 or {}).get('narrow', 1) * number('encoder_narrow', encoder_narrow))
+        prior = stylegan2 or {}
+        widths = stylegan2_channels(1, prior.get('narrow', 1) * number('encoder_narrow', encoder_narrow), prior.get('channels'))
         self.encoder_2d = Encoder2D(out_size=out_size, channels=widths, num_ws=self.stylegan2.num_ws, w_dim=self.stylegan2.num_style_feat)
         self.pyramid_3d: Pyramid3D | UpsampledCode
         if self.eg3d:
@@ -94,7 +97,7 @@ class FREx(nn.Module):
                     self.stylegan2.channels[size],
                     widths[size],
                     use_awb=use_awb,
-                    use_cross_attention=use_cross_attention,
+                    use_cross_attention=use_cross_attention and size <= attention_size,
                     global_attention_size=global_attention_size,
                 )
                 for size in sizes

@@ -5,7 +5,7 @@ FREx, figure 2, the frozen texture branch. Its synthesis is open between the two
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from jaxtyping import Float
@@ -26,13 +26,28 @@ from frex_arch.ops import (
 from frex_arch.resampling import Upsample
 
 
-def stylegan2_channels(channel_multiplier: float = 1, narrow: float = 1) -> dict[int, int]:
-    """Channels at each resolution: 512 up to 32, then halved with each doubling."""
+def stylegan2_channels(channel_multiplier: float = 1, narrow: float = 1, channels: Sequence[int] | None = None) -> dict[int, int]:
+    """Channels at each resolution: 512 up to 32, then halved with each doubling; or `channels`, those at 4, 8, 16 and so on.
+
+    `channel_multiplier` multiplies the official ones of 64 and above, `narrow` all of them. Raises ValueError for a factor or a
+    count that is not above 0.
+    """
     number('channel_multiplier', channel_multiplier)
     number('narrow', narrow)
-    channels = dict.fromkeys((4, 8, 16, 32), 512)
-    channels |= {size: int(16384 // size * channel_multiplier) for size in (64, 128, 256, 512, 1024)}
-    return {size: int(count * narrow) for size, count in channels.items()}
+    if channels is None:
+        by_size = dict.fromkeys((4, 8, 16, 32), 512)
+        by_size |= {size: int(16384 // size * channel_multiplier) for size in (64, 128, 256, 512, 1024)}
+    else:
+        counts = [whole_number('channels', count, 1, 2**16) for count in channels]
+        by_size = dict(zip(resolutions(4, 1024), counts, strict=False))
+    return {size: int(count * narrow) for size, count in by_size.items()}
+
+
+def check_channels(channels: Mapping[int, int], out_size: int) -> None:
+    """Raise ValueError unless there are channels at each resolution up to `out_size`."""
+    missing = [size for size in resolutions(4, out_size) if not channels.get(size)]
+    if missing:
+        raise ValueError(f'channels: none at {missing[0]} x {missing[0]}; give one number each for {resolutions(4, out_size)}')
 
 
 def resolutions(first: int, last: int) -> list[int]:
@@ -94,7 +109,7 @@ class ToRGB(nn.Module):
 
 
 class StyleGAN2(nn.Module):
-    """StyleGAN2 generator. The defaults are the official 512 x 512 FFHQ prior of GFPGAN.
+    """StyleGAN2 generator. The defaults are the official 512 x 512 FFHQ prior of GFPGAN; `channels` as for `stylegan2_channels`.
 
     `ws` is (B, num_ws, num_style_feat): the first convolution takes ws[0], its toRGB ws[1]; then each resolution two
     convolutions and a toRGB that shares its w with the next resolution's first convolution.
@@ -108,6 +123,7 @@ class StyleGAN2(nn.Module):
         num_mlp: int = 8,
         channel_multiplier: float = 1,
         narrow: float = 1,
+        channels: Sequence[int] | None = None,
         lr_mlp: float = 0.01,
     ) -> None:
         super().__init__()
@@ -115,7 +131,8 @@ class StyleGAN2(nn.Module):
         whole_number('num_mlp', num_mlp, 1, 64)
         self.num_ws = 2 * len(self.sizes) + 2
         self.num_style_feat = num_style_feat
-        self.channels = stylegan2_channels(channel_multiplier, narrow)
+        self.channels = stylegan2_channels(channel_multiplier, narrow, channels)
+        check_channels(self.channels, out_size)
         layers = [EqualLinear(num_style_feat, num_style_feat, lr_mul=lr_mlp, activate=True) for _ in range(num_mlp)]
         self.style_mlp = nn.Sequential(NormalizeStyle(), *layers)
 

@@ -90,9 +90,21 @@ def test_noise_has_the_drawn_deviation_and_seed():
     assert not np.array_equal(noisy, degrade(grey, only(noise=20.0, noise_seed=8)))
 
 
+def checks(size):
+    return (np.indices((size, size)).sum(axis=0)[..., None] % 2 * np.ones(3)).astype(np.float32)
+
+
 def test_downsampling_averages_away_what_is_small():
-    checks = np.indices((64, 64)).sum(axis=0)[..., None] % 2 * np.ones(3)
-    assert degrade(checks.astype(np.float32), only(downsample=2.0)).std() < 0.05
+    assert degrade(checks(512), only(downsample=2.0)).std() < 0.05
+
+
+def test_the_ratio_of_downsampling_is_that_of_512_pixels():
+    # 16 at 512 leaves 32 pixels of the face; so it does at 64, where it is 2. Below 1 nothing is lost.
+    assert degrade(checks(64), only(downsample=16.0)).std() < 0.05
+    assert np.array_equal(degrade(checks(64), only(downsample=8.0)), checks(64))
+    ramp = np.linspace(0, 1, 64, dtype=np.float32)[None, :, None] * np.ones((64, 1, 3), np.float32)
+    expected = cv2.resize(cv2.resize(ramp, (42, 42)), (64, 64))
+    assert np.abs(degrade(ramp, only(downsample=12.0)) - expected).max() <= 0.5 / 255 + 1e-6
 
 
 def test_jpeg_is_opencvs():

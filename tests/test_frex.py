@@ -348,3 +348,8 @@ def test_without_fidelity_the_skips_are_gone():
     torch.testing.assert_close(none, without)
     assert not torch.allclose(none, whole, atol=1e-2)
     assert (half - whole).norm() < (none - whole).norm()
+
+
+def test_attention_can_be_left_out_where_it_costs_most():
+    net = tiny_frex(attention_size=16)
+    assert {int(size): fusion.attention is not None for size, fusion in net.fusion.items()} == {8: True, 16: True, 32: False, 64: False}

@@ -364,6 +364,33 @@ def test_terms_that_would_train_nothing_are_left_out(tmp_path, caplog, monkeypat
     assert 'it would train nothing: network_d_latent.' in caplog.text
 
 
+def test_priors_are_trained_where_the_options_say_so(tmp_path):
+    """All of both generators but their mapping networks, also where Enc_3D is frozen: then L_3D trains EG3D alone."""
+    train = {'train_priors': True, 'frozen_parts': ['encoder_3d', 'decoder_2d'], 'pixel_3d_opt': {'type': 'L1Loss'}}
+    model = build(tmp_path, train=train)
+    before = copy.deepcopy(model.net_g.state_dict())
+    model.feed_data(batch())
+    for step in (1, 2):
+        model.optimize_parameters(step)
+    assert 'l_g_pix_3d' in model.log_dict
+    moved = {name for name, value in model.net_g.state_dict().items() if not torch.equal(value, before[name])}
+    untrained = ('encoder_3d.', 'decoder_2d.', 'eg3d.backbone.mapping.', 'stylegan2.style_mlp.')
+    assert not [name for name in moved if name.startswith(untrained)]
+    priors = [name for name, _ in model.net_g.named_parameters() if name.startswith(('eg3d.', 'stylegan2.'))]
+    # A frozen, untrained Enc_3D makes codes of 0, which tell EG3D's affine layers nothing.
+    still = [name for name in priors if name not in moved and not name.startswith(untrained)]
+    assert not [name for name in still if not (name.startswith('eg3d.') and name.endswith(('affine.weight', 'noise_strength')))]
+    averaged = model.net_g_ema.state_dict()
+    assert all(not torch.equal(averaged[name], before[name]) for name in priors if name in moved)
+
+
+def test_super_resolution_is_trained_only_with_a_term_of_it(tmp_path):
+    model = build(tmp_path, train={'train_priors': True})
+    trained = {name for name, parameter in model.net_g.named_parameters() if parameter.requires_grad}
+    assert any(name.startswith('eg3d.backbone.synthesis.') for name in trained)
+    assert not [name for name in trained if name.startswith('eg3d.superresolution.')]
+
+
 def test_what_is_not_trained_is_the_same_memory_in_the_averaged_network(tmp_path):
     model = build(tmp_path, train={'frozen_parts': ['encoder_2d']})
     averaged, shared = dict(model.net_g_ema.named_parameters()), 0

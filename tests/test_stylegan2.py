@@ -87,6 +87,17 @@ def test_the_number_of_channels_halves_beyond_32():
     }
 
 
+def test_channels_can_be_listed():
+    assert stylegan2_channels(channels=[32, 16, 8]) == {4: 32, 8: 16, 16: 8}
+    assert stylegan2_channels(narrow=0.5, channels=[32, 16]) == {4: 16, 8: 8}
+    net = StyleGAN2(out_size=16, num_style_feat=8, num_mlp=1, channels=[12, 8, 4])
+    assert [conv.modulated_conv.weight.shape[1:3] for conv in net.style_convs] == [(8, 12), (8, 8), (4, 8), (4, 4)]
+    with pytest.raises(ValueError, match=r'channels: none at 16 x 16; give one number each for \[4, 8, 16\]'):
+        StyleGAN2(out_size=16, num_style_feat=8, num_mlp=1, channels=[12, 8])
+    with pytest.raises(ValueError, match='channels 0 must be a whole number of at least 1'):
+        stylegan2_channels(channels=[12, 0])
+
+
 def test_resolutions_are_powers_of_two():
     assert resolutions(8, 64) == [8, 16, 32, 64]
     assert resolutions(4, 4) == [4]

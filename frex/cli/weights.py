@@ -27,8 +27,13 @@ def add_command(commands: Any) -> None:
     convert = _add(actions, 'convert', 'write a network as .safetensors, with its constructor arguments')
     convert.add_argument('source', metavar='SOURCE', help='a key, or a file of EG3D, StyleGAN2, ArcFace or FREx')
     convert.add_argument('target', type=Path, metavar='TARGET.safetensors')
-    convert.add_argument('--overwrite', action='store_true', help='replace TARGET if it is there')
-    for parser in (check, convert):
+    grow = _add(actions, 'grow', 'write a FREx of twice the size, which starts as the trained one enlarged')
+    grow.add_argument('source', metavar='SOURCE', help='a checkpoint of FREx')
+    grow.add_argument('target', type=Path, metavar='TARGET.safetensors')
+    grow.add_argument('--channels', type=int, metavar='N', help='channels at the new size, where network_g.stylegan2.channels lists them')
+    for parser in (convert, grow):
+        parser.add_argument('--overwrite', action='store_true', help='replace TARGET if it is there')
+    for parser in (check, convert, grow):
         parser.add_argument(
             '--param_key', default='params_ema', choices=['params_ema', 'params'], help='which weights (default: params_ema)'
         )
@@ -44,5 +49,11 @@ def _add(actions: Any, name: str, what: str) -> ArgumentParser:
 def _run(name: str, args: Namespace) -> int:
     from frex.weights import commands
 
-    actions = {'list': commands.list_files, 'download': commands.download, 'check': commands.check, 'convert': commands.convert}
+    actions = {
+        'list': commands.list_files,
+        'download': commands.download,
+        'check': commands.check,
+        'convert': commands.convert,
+        'grow': commands.grow_network,
+    }
     return actions[name](args)

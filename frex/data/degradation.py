@@ -1,7 +1,8 @@
 """The degradation of Eq. 19, I_LQ = [(I_HQ * k) down_r + n]_JPEG, as functions of an image and its draws.
 
 `draw` makes every random decision, `degrade` carries the decisions out, so a picture can be made again from its draws.
-Lengths (sigmas, kernel sizes) are stated for 512 pixels and scale with the image.
+Lengths (sigmas, kernel sizes) and the ratio of down-sampling are stated for 512 pixels and scale with the image, so that a small
+image shows as much of the face as a large one does after the same draws.
 """
 
 import math
@@ -71,6 +72,7 @@ class Draw:
     """Two standard deviations in pixels of 512, and the angle of the first in radians."""
     blur_kernel_size: float
     downsample: float | None
+    """Ratio r for an image of 512 pixels; at S pixels it is r S / 512, and at least 1."""
     noise: float | None
     """Standard deviation in grey levels."""
     noise_seed: int
@@ -125,7 +127,8 @@ def _degrade_once(image: FloatImage, once: Draw) -> FloatImage:
         sigma_x, sigma_y, angle = once.blur
         image = convolve(image, gaussian_kernel(once.blur_kernel_size * scale, sigma_x * scale, sigma_y * scale, angle))
     if once.downsample is not None:
-        size = (max(1, int(width // once.downsample)), max(1, int(height // once.downsample)))
+        ratio = max(1.0, once.downsample * scale)
+        size = (max(1, int(width // ratio)), max(1, int(height // ratio)))
         image = cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)
     if once.noise is not None:
         field = np.random.default_rng(once.noise_seed).standard_normal(image.shape, dtype=np.float32)

@@ -128,5 +128,6 @@ def frozen(critics: Sequence[Critic]) -> Iterator[None]:
 
 def critic_names(opt: dict[str, Any]) -> list[str]:
     """The critics that an option file configures, but for those that would train nothing."""
-    idle = idle_terms((opt.get('train') or {}).get('frozen_parts') or ())
+    train = opt.get('train') or {}
+    idle = idle_terms(train.get('frozen_parts') or (), bool(train.get('train_priors')))
     return [name for name in COMPARISONS if opt.get(f'network_d_{name}') and f'{name}_gan_opt' not in idle]

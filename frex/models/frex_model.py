@@ -22,7 +22,7 @@ from frex.models.batch import Batch
 from frex.models.checkpointed_model import CheckpointedModel
 from frex.models.critic import COMPARISONS, Critic, critic_names, frozen
 from frex.models.latents import draw_latents
-from frex.models.objective import Objective, Output, total, untouched
+from frex.models.objective import TERMS_3D, Objective, Output, total, untouched
 from frex.models.optimization import Stepper
 from frex.models.train_options import TrainOptions
 from frex.models.training_state import StopSignal, set_random_state
@@ -71,6 +71,8 @@ class FRExModel(CheckpointedModel):
     def model_to_device(self, net: nn.Module) -> nn.Module:
         """As BasicSR's; first, what is not trained is frozen, for which distributed training would wait, and the rest made faster."""
         if isinstance(net, FREx | FREx3D) and self.is_train:
+            if self.train_options.train_priors:
+                self._unfreeze_priors(net)
             for part in self.train_options.frozen_parts:
                 net.get_submodule(part).requires_grad_(False)
             if net.eg3d is not None:
@@ -133,6 +135,19 @@ class FRExModel(CheckpointedModel):
         self.lq, self.gt = (self._in_memory_format(tensors[key]) for key in ('lq', 'gt'))
         self.crop, self.camera, self.has_camera = (tensors.get(key) for key in ('crop', 'camera', 'has_camera'))
         self.epoch = int(tensors['epoch'][0]) if 'epoch' in tensors else 0
+
+    def _unfreeze_priors(self, net: FREx | FREx3D) -> None:
+        """The generators' synthesis is trained, too. Their mapping networks take no part, nor does super-resolution without a term."""
+        if isinstance(net, FREx):
+            net.stylegan2.requires_grad_(True)
+            net.stylegan2.style_mlp.requires_grad_(False)
+        if net.eg3d is not None:
+            net.eg3d.requires_grad_(True)
+            net.eg3d.backbone.mapping.requires_grad_(False)
+            is_compared = any(getattr(self.train_options, key) for key in TERMS_3D)
+            for name, parameter in net.eg3d.superresolution.named_parameters():
+                # Super-resolution adds no noise.
+                parameter.requires_grad_(is_compared and not name.endswith('noise_strength'))
 
     def _in_memory_format(self, images: Tensor) -> Tensor:
         return images.contiguous(memory_format=torch.channels_last) if self.is_train and self.train_options.channels_last else images

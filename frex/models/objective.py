@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from basicsr.losses import build_loss
 from basicsr.utils import get_root_logger
 from torch import Tensor, nn
@@ -67,9 +68,11 @@ TERMS_2D = [key for key, (_, compared) in TERMS.items() if compared in (_image, 
 TERMS_OF_ENCODER_3D = [key for key, (_, compared) in TERMS.items() if compared in (_image_3d, _offsets, _camera)]
 
 
-def idle_terms(frozen_parts: Sequence[str]) -> list[str]:
+def idle_terms(frozen_parts: Sequence[str], train_priors: bool = False) -> list[str]:
     """Keys of the terms that would train nothing, since all that they train is frozen."""
-    return [*TERMS_OF_ENCODER_3D, 'latent_gan_opt'] if 'encoder_3d' in frozen_parts else []
+    if 'encoder_3d' not in frozen_parts:
+        return []
+    return [key for key in (*TERMS_OF_ENCODER_3D, 'latent_gan_opt') if not (train_priors and key in TERMS_3D)]
 
 
 class Objective(nn.Module):
@@ -81,7 +84,7 @@ class Objective(nn.Module):
     def __init__(self, options: TrainOptions) -> None:
         super().__init__()
         keys = [key for key in TERMS if getattr(options, key)]
-        idle = [key for key in keys if key in idle_terms(options.frozen_parts)]
+        idle = [key for key in keys if key in idle_terms(options.frozen_parts, options.train_priors)]
         if idle:
             get_root_logger().warning(f'Left out, since train.frozen_parts holds encoder_3d, which alone they train: {", ".join(idle)}.')
         self.losses = nn.ModuleDict({key: build_loss(getattr(options, key)) for key in keys if key not in idle})
@@ -111,8 +114,10 @@ class Objective(nn.Module):
             get_root_logger().warning(f'{key}: the training data has no labels for it; the term is left out.')
 
 
-def untouched(output: Output) -> Tensor:
-    """0, with a gradient of 0 for all that the network makes: distributed training waits for parts that no term looks at."""
+def untouched(output: Output) -> Tensor | float:
+    """0; distributed, with a gradient of 0 for all that the network makes, since training waits for parts that no term looks at."""
+    if not (dist.is_available() and dist.is_initialized()):
+        return 0.0
     return torch.stack([0 * made.sum() for made in (*getattr(output, 'images_3d', ()), output.camera)]).sum()
 
 

@@ -45,6 +45,8 @@ class TrainOptions:
     """0.5 ** (batch of 32 / 10,000 images): StyleGAN2's."""
     frozen_parts: list[str] = field(default_factory=list)
     """Parts of net_g that are held as they are, beside the two generators; e.g. encoder_3d."""
+    train_priors: bool = False
+    """Train the two generators as well, but for their mapping networks: where no weights of theirs are to be had."""
 
     # L_3D (Eqs. 10-13)
     pixel_3d_opt: LossOptions | None = None

@@ -111,17 +111,35 @@ def key_of(path: Path) -> str | None:
     return next((file.key for file in manifest().values() if file.sha256 and file.has_sum(digest)), None)
 
 
-def convert(args: Namespace) -> int:
-    """Write a network as `.safetensors`, from which alone it can be built again."""
-    from frex.weights.network_file import check_network, read_network, save_safetensors
-
+def _check_target(args: Namespace) -> None:
     if args.target.suffix != '.safetensors':
         raise FRExError(f'{args.target}: give a name that ends in .safetensors')
     if os.path.lexists(args.target) and not args.overwrite:
         raise FRExError(f'{args.target}: is there already; --overwrite replaces it')
+
+
+def convert(args: Namespace) -> int:
+    """Write a network as `.safetensors`, from which alone it can be built again."""
+    from frex.weights.network_file import check_network, read_network, save_safetensors
+
+    _check_target(args)
     source = locate(args.source, args.weights)
     network = read_network(source, args.param_key)
     check_network(network, str(source))
     save_safetensors(args.target, network)
     print(f'{args.target}: {network.kind} of {source}')
+    return 0
+
+
+def grow_network(args: Namespace) -> int:
+    """Write a FREx of twice the size of a trained one, as `.safetensors`."""
+    from frex.weights.grow import grow
+    from frex.weights.network_file import read_network, save_safetensors
+
+    _check_target(args)
+    source = locate(args.source, args.weights)
+    network = grow(read_network(source, args.param_key), args.channels, str(source))
+    save_safetensors(args.target, network)
+    size = network.arguments['out_size']
+    print(f'{args.target}: FREx at {size} x {size}, grown from {source}')
     return 0

@@ -1,0 +1,116 @@
+"""`frex weights grow`: a trained FREx as the start of one of twice its size (progressive growing, Karras et al. 2018)."""
+
+import copy
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from frex.errors import FRExError
+from frex.weights.network_file import NetworkFile, build_frex
+from frex_arch import FREx
+from frex_arch.ops import SQRT_2, EqualConv2d
+
+# Channels that carry red, green and blue, each once as it is and once negated, past a leaky ReLU.
+CARRIERS = 6
+# Two leaky ReLUs of slope 0.2 make v of a value v above 0 and 0.04 v of one below, so that v and -v after them differ by 1.04 v.
+DOUBLE_LEAKY = 1.04
+
+
+def grow(file: NetworkFile, channels: int | None, where: str) -> NetworkFile:
+    """FREx with one more, finer level: `channels` at twice the size of the network in `file`.
+
+    All coarser levels keep their weights. At first the finest level adds nothing: the image is the smaller network's, enlarged by
+    StyleGAN2's filter, and Enc_2D's coarser levels see the face as the smaller network does. `channels` is None for a network whose
+    widths follow from `narrow`. Raises FRExError for another network than FREx, and where the channels do not fit.
+    """
+    small = build_frex(file, where)
+    if small.to_image is not None:
+        raise FRExError(f'{where}: output: conv makes the image of its finest level alone; grow a network with output: skip')
+    arguments = grown_arguments(file.arguments, small.out_size, channels, where)
+    torch.manual_seed(0)
+    try:
+        large = FREx(**arguments)
+    except ValueError as error:
+        raise FRExError(f'{where}: cannot be grown to {2 * small.out_size} x {2 * small.out_size}: {error}') from None
+    with torch.no_grad():
+        _copy_equal_shapes(small, large)
+        _repeat_last_code(small, large)
+        _see_what_the_smaller_saw(small, large, where)
+        _add_nothing(large.stylegan2.to_rgbs[-1])
+    return NetworkFile(FREx.__name__, arguments, large.state_dict())
+
+
+def grown_arguments(arguments: dict[str, Any], out_size: int, channels: int | None, where: str) -> dict[str, Any]:
+    """The constructor's arguments of the larger network."""
+    grown: dict[str, Any] = copy.deepcopy(arguments) | {'out_size': 2 * out_size}
+    listed = (grown.get('stylegan2') or {}).get('channels')
+    if (listed is None) != (channels is None):
+        needed = '--channels N is needed' if channels is None else 'its widths follow from narrow, leave out --channels'
+        raise FRExError(f'{where}: {needed}')
+    if listed is not None:
+        grown['stylegan2']['channels'] = [*listed[: out_size.bit_length() - 2], channels]
+    if grown.get('fusion_sizes') is not None:
+        grown['fusion_sizes'] = [*grown['fusion_sizes'], 2 * out_size]
+    return grown
+
+
+def _copy_equal_shapes(small: nn.Module, large: nn.Module) -> None:
+    """What both networks have under one name and in one shape is the smaller one's."""
+    state = small.state_dict()
+    for name, value in large.state_dict().items():
+        if name in state and state[name].shape == value.shape:
+            value.copy_(state[name])
+
+
+def _repeat_last_code(small: FREx, large: FREx) -> None:
+    """The finest convolutions are driven by the code that drove the smaller network's last colours."""
+    missing = large.stylegan2.num_ws - small.stylegan2.num_ws
+    old, new = small.encoder_2d.to_ws, large.encoder_2d.to_ws
+    for parameter, trained in ((new.weight, old.weight), (new.bias, old.bias)):
+        codes = trained.unflatten(0, (small.stylegan2.num_ws, -1))
+        parameter.copy_(torch.cat([codes, codes[-1:].expand(missing, *codes.shape[1:])]).flatten(0, 1))
+
+
+def _see_what_the_smaller_saw(small: FREx, large: FREx, where: str) -> None:
+    """Enc_2D's finest block hands on what the smaller network's first layer made of the face, which the block low-passes and halves.
+
+    The first layer makes pairs of a colour and its negative; the block's first convolution hands them on, and its second takes them
+    apart again, with the weights and the bias of the smaller network's first layer. The other weights of that one start at 0.
+    """
+    old, old_bias = _layer(small.encoder_2d.from_rgb)
+    first, first_bias = _layer(large.encoder_2d.from_rgb)
+    block: Any = large.encoder_2d.down[str(small.out_size)]
+    (second, _), (third, third_bias), (skip, _) = (_layer(part) for part in (block.conv1, block.conv2, block.skip))
+    if len(first.weight) < CARRIERS:
+        raise FRExError(f'{where}: {len(first.weight)} channels at {large.out_size} x {large.out_size} are too few; at least {CARRIERS}')
+    colours = torch.eye(3)
+    _set(first, torch.cat([colours, -colours]) / SQRT_2)
+    nn.init.zeros_(first_bias.bias)
+    _set(second, torch.eye(CARRIERS) / SQRT_2)
+    # The gain of this branch, sqrt(1/2), undoes that of its leaky ReLU, sqrt(2), which the smaller network's layer has alone.
+    weight = old.weight[:, :, 0, 0] * (SQRT_2 * old.scale)
+    nn.init.zeros_(third.weight)
+    _set(third, weight @ torch.cat([colours, -colours], dim=1) / DOUBLE_LEAKY)
+    third_bias.bias.copy_(old_bias.bias * SQRT_2)
+    nn.init.zeros_(skip.weight)
+
+
+def _layer(layer: nn.Module) -> tuple[EqualConv2d, Any]:
+    """The convolution of a `ConvLayer`, and the bias of its activation, where it has one."""
+    parts: list[Any] = [*layer.children()]
+    conv = next(part for part in parts if isinstance(part, EqualConv2d))
+    return conv, parts[-1]
+
+
+def _set(conv: EqualConv2d, centre: Float[Tensor, 'out channel']) -> None:
+    """The first output channels see what `centre` says of the first input channels, at the pixel itself, and nothing else."""
+    rows, columns, middle = *centre.shape, conv.weight.shape[-1] // 2
+    conv.weight[:rows] = 0
+    conv.weight[:rows, :columns, middle, middle] = centre / conv.scale
+
+
+def _add_nothing(to_rgb: Any) -> None:
+    nn.init.zeros_(to_rgb.modulated_conv.weight)
+    nn.init.zeros_(to_rgb.bias)
