@@ -1,4 +1,4 @@
-"""What FREx starts training from: its two frozen priors and its backbone, from the files that the options name."""
+"""What FREx starts training from: its two frozen priors, its backbone and its encoders, from the files that the options name."""
 
 import inspect
 from collections.abc import Mapping
@@ -16,8 +16,14 @@ from frex_arch import FREx, FREx3D
 Net = FREx | FREx3D
 
 # Name in `path.pretrain_network_NAME`, in the order of loading -> the part of the network that the file is for.
-PRIORS = {'eg3d': 'EG3D', 'stylegan2': 'StyleGAN2', 'backbone': 'SwinTransformer', 'encoder_3d': 'Encoder3D'}
-# ... -> the manifest's file for it; Enc_3D is trained in stage A.
+PRIORS = {
+    'eg3d': 'EG3D',
+    'stylegan2': 'StyleGAN2',
+    'backbone': 'SwinTransformer',
+    'encoder_3d': 'Encoder3D',
+    'encoder_2d': 'Encoder2D',
+}
+# ... -> the manifest's file for it; the encoders are FREx's own.
 OFFICIAL = {'eg3d': 'ffhqrebalanced512-128', 'stylegan2': 'stylegan2-ffhq512', 'backbone': 'swin_v2_b'}
 
 
