@@ -31,7 +31,7 @@ import frex
 import frex_arch
 from frex.models.frex_model import FRExModel
 from frex.models.train_options import TrainOptions
-from frex.options import CHECKOUT
+from frex.options import CHECKOUT, RunOptions
 from frex.restore.faces.batches import Asked, Batches
 from frex.text import in_columns
 from frex.weights.torch_file import read_torch_file
@@ -98,9 +98,8 @@ def build(options: str, precision: str, root: Path, force: Sequence[str]) -> FRE
     entries = [f'train:bf16={str(precision == "bf16").lower()}', *force]
     if 'compile' in TrainOptions.__dataclass_fields__:
         entries.append('train:compile=false')
-    args = Namespace(opt=options, force_yml=entries, debug=False, auto_resume=False, launcher='none')
     with mock.patch('frex.losses.lpips_loss.read_torch_file', fake_device.with_real_tensors(read_torch_file)):
-        return training.build(args, root)
+        return training.build(RunOptions(options, force_yml=entries), root)
 
 
 def optimizer_states(optimizer: torch.optim.Optimizer) -> list[torch.Tensor]:

@@ -18,6 +18,7 @@ from tempfile import TemporaryDirectory
 
 import timing
 
+from frex.options import RunOptions
 from frex.text import in_columns
 from frex.threads import SPINS, VARIABLE
 
@@ -51,8 +52,7 @@ def take_steps() -> None:
     import training
 
     with TemporaryDirectory() as folder:
-        args = Namespace(opt='options/train_frex_tiny.yml', force_yml=None, debug=False, auto_resume=False, launcher='none')
-        model = training.build(args, Path(folder))
+        model = training.build(RunOptions('options/train_frex_tiny.yml'), Path(folder))
         model.feed_data(training.batch(model.opt['network_g']['out_size'], 4))
         for line in sys.stdin:
             seconds = [timing.seconds(lambda: model.optimize_parameters(1), model.device) for _ in range(int(line))]

@@ -30,7 +30,7 @@ from torch.utils._pytree import tree_leaves
 from frex import pipeline
 from frex.allocator import keep_freed_memory
 from frex.models.frex_model import FRExModel
-from frex.options import Options, complete, read_options
+from frex.options import Options, RunOptions, complete, requested_options
 from frex.text import in_columns
 from frex_arch.camera import frontal_camera
 from frex_arch.crop import mean_crop
@@ -89,9 +89,8 @@ def run(args: Namespace) -> None:
     device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
     results = {'machine': timing.machine(device), 'options': args.opt, 'batch size': args.batch_size, 'forms': {}}
     for name in args.forms or [name for name in FORMS if device.type == 'cuda' or 'bf16' not in name]:
-        forced = Namespace(**vars(args) | {'force_yml': [*(args.force_yml or ()), *FORMS[name]]})
         with TemporaryDirectory() as folder:
-            model = build(forced, Path(folder))
+            model = build(RunOptions(args.opt, force_yml=[*(args.force_yml or ()), *FORMS[name]]), Path(folder))
             model.feed_data(batch(model.opt['network_g'].get('out_size', 512), args.batch_size))
             results['forms'][name] = measure(model, args.rounds)
         # A compiled network is part of cycles: its memory would count for the next.
@@ -102,11 +101,11 @@ def run(args: Namespace) -> None:
         timing.write_results(args.output, results)
 
 
-def build(args: Namespace, root: Path) -> FRExModel:
+def build(run: RunOptions, root: Path) -> FRExModel:
     """The model of an option file, with random priors."""
     pipeline.register()
-    asked = without_files(read_options(args))
-    opt = complete(asked, args, root, True, torch.cuda.device_count()) | {'dist': False, 'rank': 0, 'world_size': 1}
+    asked = without_files(requested_options(run))
+    opt = complete(asked, run, root, True, torch.cuda.device_count()) | {'dist': False, 'rank': 0, 'world_size': 1}
     return pipeline.basicsr.train.build_model(opt)
 
 

@@ -32,7 +32,7 @@ SECTIONS = {
 PATH_HINTS = ['strict_load_g', 'param_key_g', 'resume_state', *(f'pretrain_network_{part}' for part in ('g', *PRIORS))]
 SCHEDULERS = ['MultiStepLR', 'MultiStepRestartLR', 'CosineAnnealingRestartLR']
 PATH_KEYS = re.compile(
-    r'(pretrain_network|param_key|strict_load)_(g|d_\w+)|pretrain_network_(eg3d|stylegan2|backbone|encoder_3d)|resume_state|ignore_resume_networks'
+    r'(pretrain_network|param_key|strict_load)_(g|d_\w+)|pretrain_network_(eg3d|stylegan2|backbone|encoder_3d|encoder_2d)|resume_state|ignore_resume_networks'
     r'|experiments_root|results_root|models|training_states|visualization|log'
 )
 

@@ -11,12 +11,12 @@ import subprocess
 import sys
 import threading
 import types
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from frex.options import DistOptions, OptionLoader, Options, complete, convert, find_option_file, read_options
+from frex.options import DistOptions, OptionLoader, Options, RunOptions, complete, convert, find_option_file, requested_options
 
 
 def install() -> None:
@@ -163,7 +163,7 @@ def _with_option_loader(ordered_yaml: Any) -> Any:
     return lambda: (OptionLoader, ordered_yaml()[1])
 
 
-def parse_options(root_path: str, is_train: bool = True) -> tuple[Options, Namespace]:
+def parse_options(root_path: str, is_train: bool = True) -> tuple[Options, RunOptions]:
     """Read BasicSR's flags and the option file that they name, as `frex train` does; outputs go below `root_path`.
 
     basicsr cannot read 2e-3 from `--force_yml` either, executes what stands there, and stops at a section that is empty.
@@ -176,21 +176,21 @@ def parse_options(root_path: str, is_train: bool = True) -> tuple[Options, Names
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
     parser.add_argument('--force_yml', nargs='+', help='change options, e.g. train:ema_decay=0.999')
     args = parser.parse_args()
-    args.opt = str(find_option_file(args.opt))
+    run = RunOptions(str(find_option_file(args.opt)), args.launcher, args.auto_resume, args.debug, args.force_yml)
     import torch
 
-    opt = complete(read_options(args), args, Path(root_path), is_train, torch.cuda.device_count())
-    return start_process(opt, args), args
+    opt = complete(requested_options(run), run, Path(root_path), is_train, torch.cuda.device_count())
+    return start_process(opt, run.launcher), run
 
 
-def start_process(opt: Options, args: Namespace) -> Options:
+def start_process(opt: Options, launcher: str) -> Options:
     """Join the other processes of a run, seed this one, and add `dist`, `rank` and `world_size` to `opt`."""
     import torch.multiprocessing as mp
 
     dist_util: Any = importlib.import_module('basicsr.utils.dist_util')
     utils: Any = importlib.import_module('basicsr.utils')
     # torchrun says so itself.
-    launcher = 'pytorch' if args.launcher == 'none' and 'TORCHELASTIC_RUN_ID' in os.environ else args.launcher
+    launcher = 'pytorch' if launcher == 'none' and 'TORCHELASTIC_RUN_ID' in os.environ else launcher
     opt['dist'] = launcher != 'none'
     if not opt['dist'] and opt['num_gpu'] > 1:
         print(

@@ -3,7 +3,6 @@
 A proof that the whole system runs. A network that has seen two faces is no model for use.
 """
 
-from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from frex import compat
 from frex.data.degradation import PRESETS, degrade, draw
 from frex.errors import FRExError
 from frex.images import Image, read_image, resize, write_image
+from frex.options import RunOptions
 from frex.restore import FaceRestorer
 from frex.restore.finding.align import align_face
 
@@ -75,9 +75,9 @@ def train() -> None:
     """BasicSR's trainer on `options/demo_frex.yml`, with a progress bar instead of its log on the screen."""
     from frex import pipeline
 
-    args = Namespace(opt=OPTIONS, launcher='none', auto_resume=False, debug=False, force_yml=None)
+    options = RunOptions(OPTIONS)
     with tqdm(desc='training', unit='step') as bar:
-        pipeline.train(args, on_log=lambda log: _advance(bar, log))
+        pipeline.train(options, on_log=lambda log: _advance(bar, log))
 
 
 def _advance(bar: Any, log: dict[str, Any]) -> None:

@@ -2,8 +2,7 @@
 
 import inspect
 import re
-from argparse import Namespace
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, is_dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -155,23 +154,34 @@ def arguments_of(section: Mapping[str, Any], *others: str) -> Options:
     return {key: value for key, value in section.items() if key not in ('type', *others)}
 
 
-def read_options(args: Namespace) -> Options:
-    """What the user asks for: the file of `-opt`, with `--force_yml` laid over it."""
-    opt = load_options(find_option_file(args.opt))
-    for entry in args.force_yml or []:
+@dataclass(frozen=True)
+class RunOptions:
+    """BasicSR's flags: the option file `opt`, changes `force_yml` to it (KEY=VALUE), and how the run is started."""
+
+    opt: str
+    launcher: str = 'none'
+    auto_resume: bool = False
+    debug: bool = False
+    force_yml: Sequence[str] | None = None
+
+
+def requested_options(run: RunOptions) -> Options:
+    """The option file of a run with `force_yml` laid over it; raises FRExError where one of them cannot be read."""
+    opt = load_options(find_option_file(run.opt))
+    for entry in run.force_yml or ():
         opt = override(opt, entry)
     return opt
 
 
-def complete(opt: Options, args: Namespace, root: Path, is_train: bool, num_devices: int) -> Options:
+def complete(opt: Options, run: RunOptions, root: Path, is_train: bool, num_devices: int) -> Options:
     """`opt` with defaults, the folders of the run, and each data set's phase and seed."""
     for key in ('name', 'model_type', 'datasets', 'network_g'):
         if key not in opt:
-            raise FRExError(f'{args.opt}: {key}: missing; {nearest(key, list(opt))}')
-    _check_kinds(opt, args.opt)
-    name = f'debug_{opt["name"]}' if args.debug and not opt['name'].startswith('debug') else opt['name']
+            raise FRExError(f'{run.opt}: {key}: missing; {nearest(key, list(opt))}')
+    _check_kinds(opt, run.opt)
+    name = f'debug_{opt["name"]}' if run.debug and not opt['name'].startswith('debug') else opt['name']
     if '/' in name:
-        raise FRExError(f'{args.opt}: name: {name!r} names a folder and cannot hold a slash')
+        raise FRExError(f'{run.opt}: name: {name!r} names a folder and cannot hold a slash')
     asked = opt.get('num_gpu', 'auto')
     opt = merge({'manual_seed': 0, 'logger': {'print_freq': 100, 'save_checkpoint_freq': 5000, 'use_tb_logger': False}}, opt)
     if opt.get('val') is not None or not is_train:
@@ -180,13 +190,13 @@ def complete(opt: Options, args: Namespace, root: Path, is_train: bool, num_devi
     opt |= {
         'name': name,
         'is_train': is_train,
-        'auto_resume': args.auto_resume,
+        'auto_resume': run.auto_resume,
         'root_path': str(root),
         'num_gpu': num_devices if asked == 'auto' else min(asked, num_devices),
         'path': _paths(opt.get('path') or {}, root, name, is_train),
     }
     opt['datasets'] = {phase: _dataset(dataset, phase, opt) for phase, dataset in opt['datasets'].items() if dataset}
-    if is_train and args.debug:
+    if is_train and run.debug:
         opt = merge(opt, {'logger': {'print_freq': 1, 'save_checkpoint_freq': 8}} | ({'val': {'val_freq': 8}} if opt.get('val') else {}))
     return opt
 

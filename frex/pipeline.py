@@ -3,7 +3,6 @@
 import shlex
 import sys
 import time
-from argparse import Namespace
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -18,7 +17,7 @@ import yaml
 from frex import compat
 from frex.data.sampler import VisitSampler
 from frex.errors import FRExError
-from frex.options import Options, complete, read_options
+from frex.options import Options, RunOptions, complete, requested_options
 from frex.weights.torch_file import read_torch_file
 
 compat.install()
@@ -37,16 +36,16 @@ from frex.registry import register  # noqa: E402
 from frex.train_log import Listener, TrainLog, quiet  # noqa: E402
 
 
-def train(args: Namespace, on_log: Callable[[Options], None] | None = None) -> None:
-    """BasicSR's `train_pipeline` on the options of `args`; outputs go below the working directory.
+def train(run: RunOptions, on_log: Callable[[Options], None] | None = None) -> None:
+    """BasicSR's `train_pipeline` on the options that `run` names; outputs go below the working directory.
 
     `on_log` is called with each logged iteration, and keeps BasicSR's own log off the screen.
     """
-    asked, opt = _prepare(args, is_train=True)
+    asked, opt = _prepare(run, is_train=True)
     pipeline: Any = basicsr.train
     stop = StopSignal()
     mends: dict[str, Any] = {
-        'parse_options': lambda root_path, is_train: (compat.start_process(opt, args), args),
+        'parse_options': lambda root_path, is_train: (compat.start_process(opt, run.launcher), run),
         'load_resume_state': load_resume_state,
         'make_exp_dirs': make_folders,
         'copy_opt_file': lambda opt_file, folder: write_options(asked, Path(folder) / Path(opt_file).name),
@@ -61,24 +60,24 @@ def train(args: Namespace, on_log: Callable[[Options], None] | None = None) -> N
         pipeline.train_pipeline(opt['root_path'])
 
 
-def test(args: Namespace) -> None:
-    """BasicSR's `test_pipeline` on the options of `args`; outputs go below the working directory."""
-    _, opt = _prepare(args, is_train=False)
+def test(run: RunOptions) -> None:
+    """BasicSR's `test_pipeline` on the options that `run` names; outputs go below the working directory."""
+    _, opt = _prepare(run, is_train=False)
     pipeline: Any = basicsr.test
-    mends = {'parse_options': lambda root_path, is_train: (compat.start_process(opt, args), args), 'make_exp_dirs': make_folders}
+    mends = {'parse_options': lambda root_path, is_train: (compat.start_process(opt, run.launcher), run), 'make_exp_dirs': make_folders}
     with mock.patch.multiple(pipeline, **mends), _process_group():
         pipeline.test_pipeline(opt['root_path'])
 
 
-def _prepare(args: Namespace, is_train: bool) -> tuple[Options, Options]:
+def _prepare(run: RunOptions, is_train: bool) -> tuple[Options, Options]:
     register()
-    asked = read_options(args)
-    opt = complete(asked, args, Path.cwd(), is_train, torch.cuda.device_count())
-    check(opt, args.opt)
-    if is_train and args.auto_resume:
+    asked = requested_options(run)
+    opt = complete(asked, run, Path.cwd(), is_train, torch.cuda.device_count())
+    check(opt, run.opt)
+    if is_train and run.auto_resume:
         opt['path']['resume_state'] = newest_state(Path(opt['path']['training_states'])) or opt['path'].get('resume_state')
-    preflight(opt, args.opt)
-    check_data(opt, args.opt)
+    preflight(opt, run.opt)
+    check_data(opt, run.opt)
     return asked, opt
 
 

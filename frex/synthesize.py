@@ -1,12 +1,12 @@
 """`frex synthesize`: write the EG3D augmentation set, or one process's part of it."""
 
 import os
-from argparse import Namespace
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Literal
 
 import torch
 from tqdm import tqdm
@@ -22,29 +22,52 @@ from frex.weights.places import locate, sha256
 from frex_arch import EG3D
 
 
-def run(args: Namespace) -> None:
+@dataclass(frozen=True)
+class SynthesizeOptions:
+    """What to make: `num` samples of the network `eg3d`, a key of the manifest or a file, in the folder `output`.
+
+    `seed`, `psi`, `yaw`, `pitch` and `frame` are those of a `Recipe`. `ext` is the images' suffix; with `ws` latent codes are written,
+    too. `shard` is I/N, part I of N.
+    """
+
+    output: Path
+    num: int
+    eg3d: str = 'ffhqrebalanced512-128'
+    seed: int = 0
+    psi: float = 0.7
+    yaw: tuple[float, float] = (0.8, 1.2)
+    pitch: float = 0.3
+    frame: Literal['ffhq', 'eg3d'] = 'ffhq'
+    ws: bool = False
+    ext: str = 'png'
+    batch_size: int = 1
+    shard: str = '0/1'
+    device: str = 'auto'
+
+
+def write_samples(options: SynthesizeOptions) -> None:
     """Make what is missing of this process's share; the process that finds the set whole writes labels and contact sheet."""
     for flag in ('num', 'batch_size'):
-        if getattr(args, flag) < 1:
-            raise FRExError(f'--{flag} {getattr(args, flag)}: at least 1 is needed')
-    share = choose_share(args.shard, os.environ)
-    recipe = Recipe(args.seed, args.psi, args.frame, tuple(args.yaw), args.pitch)
-    path = locate(args.eg3d)
-    folder = SynthesisFolder(args.output, args.ext, args.ws)
+        if getattr(options, flag) < 1:
+            raise FRExError(f'--{flag} {getattr(options, flag)}: at least 1 is needed')
+    share = choose_share(options.shard, os.environ)
+    recipe = Recipe(options.seed, options.psi, options.frame, options.yaw, options.pitch)
+    path = locate(options.eg3d)
+    folder = SynthesisFolder(options.output, options.ext, options.ws)
     try:
-        asked = settings(recipe, args.ext, path)
-        folder.check(asked, args.num)
-        missing = [number for number in share.of(args.num) if not folder.has(number)]
+        asked = settings(recipe, options.ext, path)
+        folder.check(asked, options.num)
+        missing = [number for number in share.of(options.num) if not folder.has(number)]
         if missing:
-            device = choose_device(local_device(args.device, os.environ, torch.cuda.device_count()))
+            device = choose_device(local_device(options.device, os.environ, torch.cuda.device_count()))
             eg3d = load_eg3d(path).to(device)
-            folder.begin(asked, args.num, {'eg3d': path.name, 'frex': version('frex'), 'torch': torch.__version__})
-            fill(folder, eg3d, recipe, missing, args.batch_size)
-        conclude(folder, recipe, args.num, share)
+            folder.begin(asked, options.num, {'eg3d': path.name, 'frex': version('frex'), 'torch': torch.__version__})
+            fill(folder, eg3d, recipe, missing, options.batch_size)
+        conclude(folder, recipe, options.num, share)
     except OSError as error:
         raise FRExError(f'a file cannot be read or written: {error}') from None
     except torch.cuda.OutOfMemoryError:
-        raise FRExError(f'--batch_size {args.batch_size}: the GPU has too little free memory; take a smaller one') from None
+        raise FRExError(f'--batch_size {options.batch_size}: the GPU has too little free memory; take a smaller one') from None
 
 
 def settings(recipe: Recipe, ext: str, path: Path) -> dict[str, object]:

@@ -4,7 +4,6 @@ import hashlib
 import json
 import math
 import shutil
-from argparse import Namespace
 from itertools import product
 
 import cv2
@@ -22,7 +21,7 @@ from frex.images import read_image
 from frex.labelling.comparing import angles_of
 from frex.labelling.estimating import LandmarkFinder
 from frex.testsets.hopenet import KEY, HeadPoseNetwork, as_input, build_hopenet
-from frex.testsets.poses import choose_way
+from frex.testsets.poses import PoseOptions, choose_way
 from frex.testsets.water_filling import choose, water_fill
 from frex.weights.manifest import WeightFile
 from frex_arch.camera import ffhq_intrinsics, look_at, pack_camera
@@ -223,16 +222,16 @@ def test_hopenet_is_asked_as_its_project_asks_it(hopenet):
 
 def test_hopenets_file_is_found_and_chosen_before_landmarks(hopenet, manifest_of, tmp_path):
     manifest_of(WeightFile(KEY, 'headpose_hopenet.pth', 'test', ['evaluate'], None, [], 'none', []))
-    args = Namespace(pose='auto', cameras=None, pool=tmp_path, weights=tmp_path)
-    assert choose_way(args) == 'landmarks'
+    options = PoseOptions(pool=tmp_path, weights=tmp_path)
+    assert choose_way(options) == 'landmarks'
     torch.save({'params': hopenet.state_dict()}, tmp_path / 'headpose_hopenet.pth')
-    assert choose_way(args) == 'hopenet'
+    assert choose_way(options) == 'hopenet'
     image = np.random.default_rng(1).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     assert HeadPoseNetwork.from_weights(tmp_path).yaw(image) == HeadPoseNetwork(hopenet, 'cpu').yaw(image)
     (tmp_path / 'dataset.json').touch()
-    assert choose_way(args) == 'labels'
+    assert choose_way(options) == 'labels'
     with pytest.raises(FRExError, match='--pose landmarks: does not look at --cameras'):
-        choose_way(Namespace(pose='landmarks', cameras=tmp_path / 'dataset.json', pool=tmp_path, weights=tmp_path))
+        choose_way(PoseOptions(pool=tmp_path, pose='landmarks', cameras=tmp_path / 'dataset.json', weights=tmp_path))
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from tiny import TINY_OPTIONS, faces, trained
 from frex import pipeline
 from frex.errors import FRExError
 from frex.models.critic import frozen
-from frex.options import complete, load_options, merge
+from frex.options import RunOptions, complete, load_options, merge
 from frex_arch.camera import frontal_camera
 
 ALONE = {'dist': False, 'rank': 0, 'world_size': 1}
@@ -21,8 +21,8 @@ ALONE = {'dist': False, 'rank': 0, 'world_size': 1}
 def build(root, path_of_options=TINY_OPTIONS, processes=ALONE, **changes):
     """The model of a tiny option file, with `changes` to its sections, writing below `root`."""
     pipeline.register()
-    args = Namespace(opt=str(path_of_options), debug=False, auto_resume=False)
-    opt = complete(merge(load_options(path_of_options), changes), args, Path(root), True, 0)
+    run = RunOptions(str(path_of_options))
+    opt = complete(merge(load_options(path_of_options), changes), run, Path(root), True, 0)
     opt |= processes
     for folder in ('models', 'training_states'):
         Path(opt['path'][folder]).mkdir(parents=True, exist_ok=True)

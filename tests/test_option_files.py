@@ -1,7 +1,5 @@
 """The option files that come with FREx: each is sound as it stands, and states what it is for."""
 
-from argparse import Namespace
-
 import pytest
 import torch
 
@@ -9,7 +7,7 @@ from frex import pipeline
 from frex.checks import check, check_data
 from frex.data.labels import write_labels
 from frex.models.train_options import TrainOptions
-from frex.options import CHECKOUT, complete, convert, load_options
+from frex.options import CHECKOUT, RunOptions, complete, convert, load_options
 from frex.preflight import missing_data, named_files
 from frex.weights.manifest import needed_for
 from frex_arch.camera import frontal_camera
@@ -29,8 +27,7 @@ def completed(path, face_folder, tmp_path):
             if section:
                 section['dataroot_gt'] = str(face_folder)
                 section |= {'camera_labels': str(labels)} if section.get('camera_labels') else {}
-    args = Namespace(opt=str(path), debug=False, auto_resume=False)
-    return complete(opt, args, tmp_path, not path.name.startswith('test'), 0)
+    return complete(opt, RunOptions(str(path)), tmp_path, not path.name.startswith('test'), 0)
 
 
 @pytest.mark.parametrize('path', FILES, ids=lambda path: path.stem)

@@ -1,17 +1,16 @@
 """Option files: inheritance, overrides, and what bad ones are told."""
 
-from argparse import Namespace
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from frex.errors import FRExError
-from frex.options import CHECKOUT, check_arguments, complete, convert, find_option_file, load_options, merge, override
+from frex.options import CHECKOUT, RunOptions, check_arguments, complete, convert, find_option_file, load_options, merge, override
 
 
 def arguments(**changes):
-    return Namespace(**({'opt': 'x.yml', 'force_yml': None, 'debug': False, 'auto_resume': False, 'launcher': 'none'} | changes))
+    return RunOptions(**{'opt': 'x.yml'} | changes)
 
 
 def write(path, text):

@@ -3,8 +3,8 @@
 import dataclasses
 import shlex
 import sys
-from argparse import Namespace
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from frex.ablation.remarks import Circumstances
 from frex.ablation.training import Training
 from frex.errors import FRExError
 from frex.evaluation import Evaluation, Settings, evaluate, to_csv, to_json, to_markdown
+from frex.evaluation.evaluating import PAPER
 from frex.files import replacing
 from frex.peers.comparing import compare
 from frex.peers.face_folder import FaceFolder
@@ -27,39 +28,67 @@ FREX_TRAIN = (sys.executable, '-m', 'frex', 'train')
 Runs = dict[str, list[tuple[str, Path]]]
 
 
-def run(args: Namespace) -> None:
+@dataclass(frozen=True)
+class AblateOptions:
+    """What to train, to restore and to compare.
+
+    `configurations` are names or option files (none: the paper's six), laid over the option file `base` with the changes
+    `force_yml`; `take` holds NAME=CHECKPOINT of those that are trained. `gt` and `lq` are folders of clean and of degraded faces;
+    without `lq` they are degraded from `degrade_seed`. `metrics`, `fid_statistics`, `weights` and `num_workers` are those of an
+    evaluation.
+    """
+
+    gt: Path
+    output: Path
+    base: str = 'options/train_frex.yml'
+    configurations: Sequence[str] = ()
+    seeds: Sequence[int] = (0, 1, 2)
+    take: Sequence[str] = ()
+    force_yml: Sequence[str] = ()
+    train_command: str | None = None
+    lq: Path | None = None
+    degrade_seed: int = 0
+    cameras: Path | None = None
+    metrics: Sequence[str] = PAPER
+    fid_statistics: Path | None = None
+    weights: Path | None = None
+    num_workers: int = 4
+    device: str = 'auto'
+
+
+def ablate(options: AblateOptions) -> None:
     """Write `table.md`, `table.csv` and `table.json` in the output folder; what is trained or restored already is kept.
 
     Raises FRExError where a training fails or a face is not restored.
     """
-    if len(set(args.seeds)) < len(args.seeds):
-        raise FRExError(f'--seeds {" ".join(map(str, args.seeds))}: one is given twice')
+    if len(set(options.seeds)) < len(options.seeds):
+        raise FRExError(f'--seeds {" ".join(map(str, options.seeds))}: one is given twice')
     settings = Settings(
-        metrics=tuple(args.metrics),
-        fid_statistics=args.fid_statistics,
-        weights=args.weights,
-        device=args.device,
-        num_workers=args.num_workers,
+        metrics=tuple(options.metrics),
+        fid_statistics=options.fid_statistics,
+        weights=options.weights,
+        device=options.device,
+        num_workers=options.num_workers,
     )
     try:
-        refuse_others(args.output)
-        plan = make_plan(args.configurations, args.take, args.base, args.force_yml, args.output / OPTIONS)
+        refuse_others(options.output)
+        plan = make_plan(options.configurations, options.take, options.base, options.force_yml, options.output / OPTIONS)
         size = plan.size()
-        check_inputs(args.gt, args.lq, args.cameras, settings)
-        pictures = prepare(args.gt, args.lq, args.degrade_seed, size, args.output, args.num_workers)
-        restored = restore(collect(plan, args), pictures, args.output / 'restored', args.device)
-        evaluation = evaluate(restored, pictures.gt, pictures.lq, args.cameras, settings)
-        print(write_tables(evaluation, circumstances_of(plan, size, args), args.output), end='')
+        check_inputs(options.gt, options.lq, options.cameras, settings)
+        pictures = prepare(options.gt, options.lq, options.degrade_seed, size, options.output, options.num_workers)
+        restored = restore(collect(plan, options), pictures, options.output / 'restored', options.device)
+        evaluation = evaluate(restored, pictures.gt, pictures.lq, options.cameras, settings)
+        print(write_tables(evaluation, circumstances_of(plan, size, options), options.output), end='')
     except OSError as error:
         raise FRExError(f'a file cannot be read or written: {error}') from None
 
 
-def collect(plan: Plan, args: Namespace) -> Runs:
+def collect(plan: Plan, options: AblateOptions) -> Runs:
     """The checkpoints of each row, with a name for each run; what is missing is trained, all rows with a seed before the next seed."""
-    command = FREX_TRAIN if args.train_command is None else shlex.split(args.train_command)
-    training = Training(command, args.force_yml, args.output / 'logs')
+    command = FREX_TRAIN if options.train_command is None else shlex.split(options.train_command)
+    training = Training(command, options.force_yml, options.output / 'logs')
     runs: Runs = {each.name: [] for each in plan.trained}
-    todo = [(each, seed) for seed in args.seeds for each in plan.trained]
+    todo = [(each, seed) for seed in options.seeds for each in plan.trained]
     for number, (each, seed) in enumerate(todo, 1):
         print(f'{number} of {len(todo)}: {each.name}, seed {seed}', file=sys.stderr, flush=True)
         runs[each.name].append((f'{each.name}_seed{seed}', training.checkpoint(each, seed)))
@@ -82,15 +111,15 @@ def _method(name: str, checkpoint: Path, device: str) -> NetworkMethod:
     return dataclasses.replace(method, name=f'{name}_{digest([method.settings(), device])}')
 
 
-def circumstances_of(plan: Plan, size: int, args: Namespace) -> Circumstances:
+def circumstances_of(plan: Plan, size: int, options: AblateOptions) -> Circumstances:
     """What the sentences below the table follow from."""
     return Circumstances(
         options=plan.trained[0].options if plan.trained else None,
         size=size,
-        seeds=args.seeds,
+        seeds=options.seeds,
         taken=tuple(plan.taken),
         left_out=plan.left_out,
-        gt=args.gt,
+        gt=options.gt,
     )
 
 

@@ -5,6 +5,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from frex.cli.flags import read_options
+
 SEEDS = (0, 1, 2)
 METRICS = ('psnr', 'ssim', 'lpips', 'fid', 'niqe', 'deg')
 EXAMPLE = (
@@ -76,9 +78,9 @@ def _listed(values: Iterable[object]) -> str:
 
 
 def _ablate(args: Namespace) -> None:
-    from frex.ablation import ablating
+    from frex.ablation.ablating import AblateOptions, ablate
 
     # As defaults of flags that add to a list they would always be part of it.
     args.seeds = args.seeds or SEEDS
     args.metrics = args.metrics or METRICS
-    ablating.run(args)
+    ablate(read_options(AblateOptions, args))

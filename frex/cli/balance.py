@@ -4,6 +4,8 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import Any
 
+from frex.cli.flags import add_det_threshold, add_device, add_frame, add_weights, read_options
+
 WHAT = 'Choose N faces of a pool so that |yaw| is as even as the pool allows: all of thin bins, of the others as many as fill up N.'
 EXAMPLE = """auto takes labels where --cameras or POOL/dataset.json is there, else the head-pose network hopenet where its file is there,
 else landmarks. example: frex balance celebahq/test -n 3000 -o test/balanced --cameras celebahq/cameras.json"""
@@ -23,14 +25,14 @@ def add_command(commands: Any) -> None:
     parser.add_argument('--seed', default=0, type=int, metavar='S', help='another seed, other faces of the full bins (default: 0)')
     parser.add_argument('--bin_degrees', default=5.0, type=float, metavar='D', help='width of the bins of |yaw| (default: 5)')
     parser.add_argument('--link', action='store_true', help='link to the pictures instead of copying them')
-    parser.add_argument('--frame', default='ffhq', choices=['ffhq', 'eg3d'], help='how faces are aligned, for landmarks (default: ffhq)')
-    parser.add_argument('--weights', type=Path, metavar='DIR', help='folder of the files (default: $FREX_HOME, ./weights, the user cache)')
-    parser.add_argument('--det_threshold', default=0.5, type=float, metavar='SCORE', help='least score of a face, 0 to 1 (default: 0.5)')
-    parser.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N (default: auto)')
+    add_frame(parser, 'ffhq', 'how faces are aligned, for landmarks')
+    add_weights(parser)
+    add_det_threshold(parser, 0.5)
+    add_device(parser)
     parser.set_defaults(run=_balance)
 
 
 def _balance(args: Namespace) -> None:
-    from frex.testsets import balancing
+    from frex.testsets.balancing import BalanceOptions, balance
 
-    balancing.run(args)
+    balance(read_options(BalanceOptions, args))

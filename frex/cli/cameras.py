@@ -4,6 +4,8 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import Any
 
+from frex.cli.flags import add_det_threshold, add_device, add_frame, add_weights, read_options
+
 
 def add_command(commands: Any) -> None:
     """Add `cameras` to an argparse sub-command group."""
@@ -32,11 +34,11 @@ def _add_estimate(actions: Any) -> None:
     parser = _add(actions, 'estimate', 'cameras and crops of aligned faces, from landmarks')
     parser.add_argument('folder', type=Path, metavar='FOLDER', help='aligned faces; folders in it are searched too')
     _add_output(parser)
-    parser.add_argument('--frame', default='ffhq', choices=['ffhq', 'eg3d'], help='how the faces are aligned (default: ffhq)')
-    parser.add_argument('--weights', type=Path, metavar='DIR', help='folder of the files (default: $FREX_HOME, ./weights, the user cache)')
-    parser.add_argument('--det_threshold', type=float, default=0.5, metavar='SCORE', help='least score of a face, 0 to 1 (default: 0.5)')
+    add_frame(parser, 'ffhq', 'how the faces are aligned')
+    add_weights(parser)
+    add_det_threshold(parser, 0.5)
     parser.add_argument('--preview', type=Path, metavar='DIR', help='draw the cameras on the faces, into this folder')
-    parser.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N (default: auto)')
+    add_device(parser)
 
 
 def _add_preview(actions: Any) -> None:
@@ -45,9 +47,7 @@ def _add_preview(actions: Any) -> None:
     parser.add_argument('labels', type=Path, metavar='LABELS.json')
     parser.add_argument('-o', '--output', required=True, type=Path, metavar='DIR', help='where the drawings go')
     parser.add_argument('-n', '--num', type=int, metavar='N', help='draw so many, evenly from among all (default: all)')
-    parser.add_argument(
-        '--frame', default='eg3d', choices=['ffhq', 'eg3d'], help='how pictures whose label has no crop are aligned (default: eg3d)'
-    )
+    add_frame(parser, 'eg3d', 'how pictures whose label has no crop are aligned')
     parser.add_argument('--overwrite', action='store_true', help='replace drawings that are there')
 
 
@@ -63,6 +63,12 @@ def _add(actions: Any, name: str, what: str) -> ArgumentParser:
 
 
 def _run(name: str, args: Namespace) -> int:
-    from frex.labelling import commands
+    from frex.labelling import comparing, estimating, importing, previewing
 
-    return commands.COMMANDS[name](args)
+    if name == 'import':
+        return importing.import_labels(read_options(importing.ImportOptions, args))
+    if name == 'estimate':
+        return estimating.estimate_labels(read_options(estimating.EstimateOptions, args))
+    if name == 'preview':
+        return previewing.preview_labels(read_options(previewing.PreviewOptions, args))
+    return comparing.compare_labels(read_options(comparing.CompareOptions, args))

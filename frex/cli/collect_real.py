@@ -4,6 +4,8 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import Any
 
+from frex.cli.flags import add_det_threshold, add_device, add_weights, read_options
+
 WHAT = """Find the faces of photographs, align them as FFHQ does, and keep N of those within the limits, by lot. Measured are: the
 longer side of the face's box, how much of the aligned square lies in the picture, and sharpness, the variance of the Laplacian of
 the middle of the aligned face at 256 x 256."""
@@ -22,14 +24,14 @@ def add_command(commands: Any) -> None:
     parser.add_argument('--seed', default=0, type=int, metavar='S', help='another seed, other faces within the limits (default: 0)')
     _add_limits(parser)
     _add_wider(parser)
-    parser.add_argument('--weights', type=Path, metavar='DIR', help='folder of the files (default: $FREX_HOME, ./weights, the user cache)')
-    parser.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N (default: auto)')
+    add_weights(parser)
+    add_device(parser)
     parser.set_defaults(run=_collect)
 
 
 def _add_limits(parser: ArgumentParser) -> None:
     group = parser.add_argument_group('limits')
-    group.add_argument('--det_threshold', default=0.8, type=float, metavar='SCORE', help='least score of a face, 0 to 1 (default: 0.8)')
+    add_det_threshold(group, 0.8)
     group.add_argument('--min_face', default=24.0, type=float, metavar='PX', help="least longer side of a face's box (default: 24)")
     group.add_argument('--max_face', type=float, metavar='PX', help='greatest longer side of it (default: none)')
     group.add_argument(
@@ -60,6 +62,7 @@ def _add_wider(parser: ArgumentParser) -> None:
 
 
 def _collect(args: Namespace) -> None:
-    from frex.testsets import collecting
+    from frex.testsets.collecting import CollectOptions, collect
+    from frex.testsets.selecting import Limits
 
-    collecting.run(args)
+    collect(read_options(CollectOptions, args), read_options(Limits, args))

@@ -29,6 +29,15 @@ def add_command(commands: Any) -> None:
 
 
 def _degrade(args: Namespace) -> None:
-    from frex.testsets import degrading
+    from frex.testsets import degrade_folder
 
-    degrading.run(args)
+    degrade_folder(
+        args.folder,
+        args.output,
+        preset=args.preset,
+        severity=args.severity,
+        seed=args.seed,
+        size=args.size,
+        num_workers=args.num_workers,
+        shard=args.shard,
+    )

@@ -4,6 +4,8 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import Any
 
+from frex.cli.flags import add_device, add_weights, read_options
+
 WHAT = 'Compare restored pictures of one or several methods with the clean ones; print the table and how it was made.'
 EXAMPLE = """pictures are matched by their relative names without suffix (NAME_00, the first face of a picture, is NAME).
 a metric whose weights are missing is left empty and named.
@@ -44,8 +46,8 @@ def _add_work(parser: ArgumentParser) -> None:
     group.add_argument(
         '--fid_statistics', type=Path, metavar='FILE', help='what FID compares with, of frex statistics or pytorch-fid (default: --gt)'
     )
-    group.add_argument('--weights', type=Path, metavar='DIR', help='folder of the files (default: $FREX_HOME, ./weights, the user cache)')
-    group.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N (default: auto)')
+    add_weights(group)
+    add_device(group)
     group.add_argument('--batch_size', type=int, default=8, metavar='B', help='pictures at a time (default: 8)')
     group.add_argument(
         '--num_workers',
@@ -67,6 +69,7 @@ def _add_results(parser: ArgumentParser) -> None:
 
 
 def _evaluate(args: Namespace) -> None:
-    from frex.evaluation import commands
+    from frex.evaluation import Settings
+    from frex.evaluation.commands import EvaluateOptions, write_evaluation
 
-    commands.run(args)
+    write_evaluation(read_options(EvaluateOptions, args), read_options(Settings, args))

@@ -4,6 +4,7 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import Any
 
+from frex.cli.flags import read_options
 from frex.cli.restore import number
 
 WHAT = """Write the whole restoration network as one .onnx or .pt2 (torch.export) file.
@@ -37,6 +38,6 @@ def add_command(commands: Any) -> None:
 
 
 def _export(args: Namespace) -> None:
-    from frex.export import commands
+    from frex.export.commands import ExportOptions, export
 
-    commands.run(args)
+    export(read_options(ExportOptions, args))

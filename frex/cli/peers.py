@@ -4,6 +4,8 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import Any
 
+from frex.cli.flags import read_options
+
 EXAMPLE = (
     'example: frex peers -i lq -o results --method frex=frex:net_g_latest.pth --method gfpgan=gfpgan:GFPGANv1.4.pth '
     '--command "codeformer=cd CodeFormer && python inference_codeformer.py -w 0.5 --has_aligned -i {input} -o {output}" '
@@ -51,6 +53,6 @@ def add_command(commands: Any) -> None:
 
 
 def _peers(args: Namespace) -> int:
-    from frex.peers import comparing
+    from frex.peers.comparing import PeersOptions, run_methods
 
-    return comparing.run(args)
+    return run_methods(read_options(PeersOptions, args))

@@ -4,6 +4,8 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import Any
 
+from frex.cli.flags import add_device, add_weights, read_options
+
 EXAMPLE = 'example: frex statistics datasets/celeba_hq -o celeba_hq.pth; then: frex evaluate ... --fid_statistics celeba_hq.pth'
 
 
@@ -16,14 +18,14 @@ def add_command(commands: Any) -> None:
         '-o', '--output', required=True, type=Path, metavar='FILE', help="FILE.pth (BasicSR's format) or FILE.npz (pytorch-fid's)"
     )
     parser.add_argument('--overwrite', action='store_true', help='replace FILE if it is there')
-    parser.add_argument('--weights', type=Path, metavar='DIR', help='folder of the files (default: $FREX_HOME, ./weights, the user cache)')
-    parser.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N (default: auto)')
+    add_weights(parser)
+    add_device(parser)
     parser.add_argument('--batch_size', default=32, type=int, metavar='B', help='pictures at a time (default: 32)')
     parser.add_argument('--num_workers', default=4, type=int, metavar='N', help='processes that read pictures (default: 4)')
     parser.set_defaults(run=_statistics)
 
 
 def _statistics(args: Namespace) -> None:
-    from frex.metrics import statistics
+    from frex.metrics.statistics import StatisticsOptions, write_statistics
 
-    statistics.run(args)
+    write_statistics(read_options(StatisticsOptions, args))

@@ -4,6 +4,8 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import Any
 
+from frex.cli.flags import add_device, read_options
+
 EXAMPLE = 'example: torchrun --nproc_per_node=8 -m frex synthesize -o datasets/eg3d -n 100000; the same command again resumes it'
 
 
@@ -42,11 +44,11 @@ def add_command(commands: Any) -> None:
     parser.add_argument(
         '--shard', default='0/1', metavar='I/N', help='make part I of N, from 0, one job each; below torchrun ranks share it (default: 0/1)'
     )
-    parser.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N (default: auto)')
+    add_device(parser)
     parser.set_defaults(run=_synthesize)
 
 
 def _synthesize(args: Namespace) -> None:
-    from frex import synthesize
+    from frex.synthesize import SynthesizeOptions, write_samples
 
-    synthesize.run(args)
+    write_samples(read_options(SynthesizeOptions, args))

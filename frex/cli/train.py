@@ -3,6 +3,8 @@
 from argparse import ArgumentParser, Namespace
 from typing import Any
 
+from frex.cli.flags import read_options
+
 
 def add_commands(commands: Any) -> None:
     """Add both to an argparse sub-command group."""
@@ -27,11 +29,13 @@ def _add_flags(parser: ArgumentParser) -> None:
 
 def _train(args: Namespace) -> None:
     from frex import pipeline
+    from frex.options import RunOptions
 
-    pipeline.train(args)
+    pipeline.train(read_options(RunOptions, args))
 
 
 def _test(args: Namespace) -> None:
     from frex import pipeline
+    from frex.options import RunOptions
 
-    pipeline.test(args)
+    pipeline.test(read_options(RunOptions, args))

@@ -1,8 +1,8 @@
 """`frex evaluate`: an evaluation printed and written."""
 
-from argparse import Namespace
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from frex.errors import FRExError
@@ -18,21 +18,36 @@ from frex.labelling.pictures import refuse_existing
 TEXTS: dict[str, Callable[[Evaluation], str]] = {'json': to_json, 'csv': to_csv, 'markdown': to_markdown}
 
 
-def run(args: Namespace) -> None:
+@dataclass(frozen=True)
+class EvaluateOptions:
+    """What to compare, as `evaluate` takes it, and the files and the folder of plots to write; `restored` holds NAME=FOLDER."""
+
+    restored: Sequence[str]
+    gt: Path
+    lq: Path | None = None
+    cameras: Path | None = None
+    json: Path | None = None
+    csv: Path | None = None
+    markdown: Path | None = None
+    plots: Path | None = None
+    overwrite: bool = False
+
+
+def write_evaluation(options: EvaluateOptions, settings: Settings) -> None:
     """Evaluate, print the tables, write what is asked for; raises FRExError for what is there already before anything is calculated."""
-    texts: dict[str, Path] = {kind: getattr(args, kind) for kind in TEXTS if getattr(args, kind) is not None}
+    texts: dict[str, Path] = {kind: getattr(options, kind) for kind in TEXTS if getattr(options, kind) is not None}
     _refuse_one_for_two(texts)
     for path in texts.values():
-        refuse_existing(path, args.overwrite)
-    if args.plots is not None:
+        refuse_existing(path, options.overwrite)
+    if options.plots is not None:
         need_matplotlib()
-        _refuse_filled(args.plots, args.overwrite)
+        _refuse_filled(options.plots, options.overwrite)
     try:
-        evaluation = evaluate(read_methods(args.restored), args.gt, args.lq, args.cameras, _settings(args))
+        evaluation = evaluate(read_methods(options.restored), options.gt, options.lq, options.cameras, settings)
         for kind, path in texts.items():
             with replacing(path) as part:
                 part.write_text(TEXTS[kind](evaluation), encoding='utf-8')
-        drawn = [] if args.plots is None else [*draw_plots(evaluation, args.plots), *draw_cases(evaluation, args.plots)]
+        drawn = [] if options.plots is None else [*draw_plots(evaluation, options.plots), *draw_cases(evaluation, options.plots)]
     except OSError as error:
         raise FRExError(f'a file cannot be read or written: {error}') from None
     # Last, since who reads it may not read to its end.
@@ -50,20 +65,6 @@ def read_methods(given: Sequence[str]) -> dict[str, list[Path]]:
             raise FRExError(f'--restored {each}: NAME=FOLDER is needed')
         methods[name].append(Path(folder).expanduser())
     return dict(methods)
-
-
-def _settings(args: Namespace) -> Settings:
-    return Settings(
-        metrics=tuple(args.metrics),
-        fid_statistics=args.fid_statistics,
-        weights=args.weights,
-        device=args.device,
-        batch_size=args.batch_size,
-        num_workers=args.num_workers,
-        seed=args.seed,
-        bin_degrees=args.bin_degrees,
-        partial=args.partial,
-    )
 
 
 def _refuse_one_for_two(texts: Mapping[str, Path]) -> None:

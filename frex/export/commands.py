@@ -1,7 +1,7 @@
 """`frex export`: the restoration network in a file of its own."""
 
-from argparse import Namespace
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -30,20 +30,34 @@ class Format(NamedTuple):
     runs_in: str
 
 
-def run(args: Namespace) -> None:
+@dataclass(frozen=True)
+class ExportOptions:
+    """The checkpoint `model_path`, the file `output` to write, and the weights that are fixed in it; `opset` is that of a .onnx."""
+
+    model_path: Path
+    output: Path
+    param_key: str = 'params_ema'
+    overwrite: bool = False
+    fidelity_weight: float = 1.0
+    structure_weight: float = 1.0
+    opset: int | None = None
+    check: bool = True
+
+
+def export(options: ExportOptions) -> None:
     """Write the file, whole and checked, or nothing; raises FRExError for what cannot be done before the network is read."""
-    form = choose_format(args.output, args.opset)
-    refuse_existing(args.output, args.overwrite)
-    net = build_frex(read_network(args.model_path, args.param_key), str(args.model_path))
-    restoration = Restoration(net, args.fidelity_weight, args.structure_weight)
+    form = choose_format(options.output, options.opset)
+    refuse_existing(options.output, options.overwrite)
+    net = build_frex(read_network(options.model_path, options.param_key), str(options.model_path))
+    restoration = Restoration(net, options.fidelity_weight, options.structure_weight)
     try:
-        with replacing(args.output) as part:
+        with replacing(options.output) as part:
             form.write(part, trace(restoration), metadata_of(restoration))
-            difference = check(form.load(part), restoration) if args.check else None
+            difference = check(form.load(part), restoration) if options.check else None
     except OSError as error:
-        raise FRExError(f'{args.output}: cannot be written ({error})') from None
-    size = net.out_size
-    print(f'{args.output}: {args.output.stat().st_size / 1e6:,.1f} MB, lq (batch, 3, {size}, {size}) -> image, RGB in [-1, 1], float32')
+        raise FRExError(f'{options.output}: cannot be written ({error})') from None
+    size, megabytes = net.out_size, options.output.stat().st_size / 1e6
+    print(f'{options.output}: {megabytes:,.1f} MB, lq (batch, 3, {size}, {size}) -> image, RGB in [-1, 1], float32')
     if difference is None:
         print('not checked (--no_check)')
     else:

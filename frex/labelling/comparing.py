@@ -1,7 +1,8 @@
 """`frex cameras compare`: by how many degrees the cameras of two files of labels differ."""
 
-from argparse import Namespace
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -17,20 +18,31 @@ COLUMNS = ('yaw', 'pitch', 'roll', 'rotation')
 SUMMARIES: dict[str, Callable[..., np.ndarray]] = {'mean': np.mean, 'median': np.median, 'max': np.max}
 
 
-def compare_labels(args: Namespace) -> int:
+@dataclass(frozen=True)
+class CompareOptions:
+    """The two files of labels that are compared."""
+
+    a: Path
+    b: Path
+
+
+def compare_labels(options: CompareOptions) -> int:
     """Print a table of the pictures that both files have, and what they do not share."""
-    ours, theirs = (read_labels(path).cameras for path in (args.a, args.b))
+    ours, theirs = (read_labels(path).cameras for path in (options.a, options.b))
     names = own_names(ours)
     both = {name: angle_errors(ours[name], other) for name, other in match(theirs, names).items()}
     if not both:
-        raise FRExError(f'{args.a} and {args.b} share no name ({first_of(list(ours))} against {first_of(list(theirs))})')
+        raise FRExError(f'{options.a} and {options.b} share no name ({first_of(list(ours))} against {first_of(list(theirs))})')
     errors = np.stack(list(both.values()))
     rows = [('PICTURE', *(name.upper() for name in COLUMNS))]
     rows += [(name, *(f'{degrees:+.1f}' for degrees in error[:3]), f'{error[3]:.1f}') for name, error in both.items()]
     rows += [(name, *(f'{degrees:.1f}' for degrees in summary(np.abs(errors), axis=0))) for name, summary in SUMMARIES.items()]
     print('degrees, second file less first; mean, median and max are of their sizes')
     print('\n'.join(in_columns(rows)))
-    for path, alone in ((args.a, names.keys() - both.keys()), (args.b, own_names(theirs).keys() - match(ours, own_names(theirs)).keys())):
+    for path, alone in (
+        (options.a, names.keys() - both.keys()),
+        (options.b, own_names(theirs).keys() - match(ours, own_names(theirs)).keys()),
+    ):
         if alone:
             print(f'only in {path}: {len(alone)} ({first_of(sorted(alone))})')
     return 0

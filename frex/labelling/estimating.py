@@ -1,6 +1,6 @@
 """`frex cameras estimate`: cameras of one's own aligned faces, from landmarks."""
 
-from argparse import Namespace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -67,15 +67,29 @@ def _area(face: DetectedFace) -> float:
     return float((right - left) * (bottom - top))
 
 
-def estimate_labels(args: Namespace) -> int:
+@dataclass(frozen=True)
+class EstimateOptions:
+    """Aligned faces in `folder`, whose labels are written to `output`; `preview` is a folder for drawings of them."""
+
+    folder: Path
+    output: Path
+    overwrite: bool = False
+    frame: str = 'ffhq'
+    weights: Path | None = None
+    det_threshold: float = 0.5
+    preview: Path | None = None
+    device: str = 'auto'
+
+
+def estimate_labels(options: EstimateOptions) -> int:
     """Write the cameras and crops of a folder's images; 1 where an image has none, else 0.
 
     The file names images in which no face was found as well, so that training knows that they have no label.
     """
-    _check(args)
-    pictures = pictures_below(args.folder)
-    previews = Previews(args.preview, args.overwrite) if args.preview is not None else None
-    finder = LandmarkFinder.from_weights(args.weights, choose_device(args.device), args.det_threshold)
+    _check(options)
+    pictures = pictures_below(options.folder)
+    previews = Previews(options.preview, options.overwrite) if options.preview is not None else None
+    finder = LandmarkFinder.from_weights(options.weights, choose_device(options.device), options.det_threshold)
     cameras: dict[str, CameraLabel] = {}
     crops: dict[str, CropLabel] = {}
     failures: list[str] = []
@@ -87,7 +101,7 @@ def estimate_labels(args: Namespace) -> int:
             failures.append(str(error))
             continue
         try:
-            cameras[name], crops[name] = estimate(finder.find(image), args.frame)
+            cameras[name], crops[name] = estimate(finder.find(image), options.frame)
             if previews is not None:
                 previews.add(name, image, cameras[name], crops[name])
         except (FRExError, ValueError, RuntimeError) as error:
@@ -95,18 +109,18 @@ def estimate_labels(args: Namespace) -> int:
             failures.append(f'{name}: {error}')
     if not cameras:
         report(failures)
-        raise FRExError(f'no camera could be estimated, {args.output} is not written')
-    write_labels(args.output, as_lists(cameras), as_lists(crops), unlabelled)
-    print(f'{args.output}: {len(cameras)} cameras of {len(pictures)} pictures')
+        raise FRExError(f'no camera could be estimated, {options.output} is not written')
+    write_labels(options.output, as_lists(cameras), as_lists(crops), unlabelled)
+    print(f'{options.output}: {len(cameras)} cameras of {len(pictures)} pictures')
     if previews is not None:
         previews.finish()
     return report(failures)
 
 
-def _check(args: Namespace) -> None:
-    if not 0 <= args.det_threshold < 1:
-        raise FRExError(f'--det_threshold {args.det_threshold:g}: must be at least 0 and less than 1')
-    refuse_existing(args.output, args.overwrite)
+def _check(options: EstimateOptions) -> None:
+    if not 0 <= options.det_threshold < 1:
+        raise FRExError(f'--det_threshold {options.det_threshold:g}: must be at least 0 and less than 1')
+    refuse_existing(options.output, options.overwrite)
 
 
 def estimate(landmarks: Float[np.ndarray, '5 2'], frame: str) -> tuple[CameraLabel, Float32[np.ndarray, '3']]:

@@ -6,8 +6,8 @@ the second image, `00000/img00000003.png` its mirror image.
 """
 
 import re
-from argparse import Namespace
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -28,27 +28,42 @@ COUNTED = re.compile(r'(?:\d{5}/)?img(\d{8})\.\w+')
 TOLERANCE = 1e-3
 
 
-def import_labels(args: Namespace) -> int:
-    """Write `args.output` from EG3D's files; print which images have no label, and which labels no image."""
-    refuse_existing(args.output, args.overwrite)
-    labels = read_labels(args.dataset_json)
+@dataclass(frozen=True)
+class ImportOptions:
+    """EG3D's labels `dataset_json` and `cropping_params`, the folder `images` whose names they get, and the file to write."""
+
+    dataset_json: Path
+    output: Path
+    cropping_params: Path | None = None
+    images: Path | None = None
+    overwrite: bool = False
+
+
+def import_labels(options: ImportOptions) -> int:
+    """Write `options.output` from EG3D's files; print which images have no label, and which labels no image."""
+    refuse_existing(options.output, options.overwrite)
+    labels = read_labels(options.dataset_json)
     cameras, crops = own_names(labels.cameras), own_names(labels.crops)
-    check_cameras(cameras, args.dataset_json)
-    params = read_cropping_params(args.cropping_params) if args.cropping_params is not None else {}
-    images = list(pictures_below(args.images)) if args.images is not None else []
+    check_cameras(cameras, options.dataset_json)
+    params = {} if options.cropping_params is None else read_cropping_params(options.cropping_params)
+    images = [] if options.images is None else list(pictures_below(options.images))
+    # Those of the crops are all that EG3D counted.
+    source = options.cropping_params if params else options.images
     known = labels.cameras
     if not is_counted(cameras) or match(cameras, images):
-        print(f'{args.dataset_json}: {len(cameras)} labels by the names of images ({first_of(list(cameras))})')
-    elif params or images:
-        cameras = known = name_counted(cameras, list(params) or images, args.dataset_json, args.cropping_params or args.images)
+        print(f'{options.dataset_json}: {len(cameras)} labels by the names of images ({first_of(list(cameras))})')
+    elif source is not None and (params or images):
+        cameras = known = name_counted(cameras, list(params) or images, options.dataset_json, source)
     else:
-        print(f'{args.dataset_json}: counts {len(cameras)} labels through; --images gives them the names of the images')
+        print(f'{options.dataset_json}: counts {len(cameras)} labels through; --images gives them the names of the images')
     _report_mirrors(cameras)
-    if params:
-        crops |= crops_for(list(cameras), params, args.cropping_params)
-    unlabelled = _report_names(cameras, match(known, images), images, args.images) if images else []
-    write_labels(args.output, as_lists(cameras), as_lists(crops), unlabelled)
-    print(f'{args.output}: {len(cameras)} cameras, {len(crops)} crops')
+    if options.cropping_params is not None and params:
+        crops |= crops_for(list(cameras), params, options.cropping_params)
+    unlabelled = []
+    if options.images is not None and images:
+        unlabelled = _report_names(cameras, match(known, images), images, options.images)
+    write_labels(options.output, as_lists(cameras), as_lists(crops), unlabelled)
+    print(f'{options.output}: {len(cameras)} cameras, {len(crops)} crops')
     return 0
 
 

@@ -1,7 +1,7 @@
 """`frex cameras preview`: what labels say, drawn on the pictures."""
 
 import sys
-from argparse import Namespace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -55,26 +55,38 @@ class Previews:
         print(f'previews: {self.count} in {self.folder}, {first} in {self.folder / SHEET}')
 
 
-def preview_labels(args: Namespace) -> int:
-    """Draw the images of a folder that have a label, `args.num` of them at most; 1 where one cannot be read or is not in the file, else 0.
+@dataclass(frozen=True)
+class PreviewOptions:
+    """The images of `folder`, at most `num` of them, and their `labels`; the drawings go to the folder `output`."""
+
+    folder: Path
+    labels: Path
+    output: Path
+    num: int | None = None
+    frame: str = 'eg3d'
+    overwrite: bool = False
+
+
+def preview_labels(options: PreviewOptions) -> int:
+    """Draw the images of a folder that have a label; the status is 1 where one cannot be read or is not in the file, else 0.
 
     An image that the file itself names as one without a label is left out.
     """
-    if args.num is not None and args.num < 1:
-        raise FRExError(f'--num {args.num}: at least 1 is needed')
-    labels = read_labels(args.labels)
-    unlabelled = match(dict.fromkeys(labels.unlabelled, np.zeros(0)), pictures_below(args.folder))
-    pictures = {name: path for name, path in pictures_below(args.folder).items() if name not in unlabelled}
-    if args.num is not None and args.num < len(pictures):
-        chosen = np.linspace(0, len(pictures) - 1, args.num).round().astype(int)
+    if options.num is not None and options.num < 1:
+        raise FRExError(f'--num {options.num}: at least 1 is needed')
+    labels = read_labels(options.labels)
+    unlabelled = match(dict.fromkeys(labels.unlabelled, np.zeros(0)), pictures_below(options.folder))
+    pictures = {name: path for name, path in pictures_below(options.folder).items() if name not in unlabelled}
+    if options.num is not None and options.num < len(pictures):
+        chosen = np.linspace(0, len(pictures) - 1, options.num).round().astype(int)
         pictures = {name: pictures[name] for name in np.array(list(pictures))[chosen].tolist()}
     cameras, crops = match(labels.cameras, pictures), match(labels.crops, pictures)
     if not cameras:
-        raise FRExError(f'{args.labels}: no label for any picture of {args.folder} ({first_of(list(pictures))})')
-    previews = Previews(args.output, args.overwrite)
+        raise FRExError(f'{options.labels}: no label for any picture of {options.folder} ({first_of(list(pictures))})')
+    previews = Previews(options.output, options.overwrite)
     failures = [f'{name}: no label' for name in pictures if name not in cameras]
     for name, camera in cameras.items():
-        crop = crops.get(name, np.array(FRAME_CROPS[args.frame], np.float32))
+        crop = crops.get(name, np.array(FRAME_CROPS[options.frame], np.float32))
         try:
             previews.add(name, read_aligned(pictures[name]), camera, crop)
         except FRExError as error:

@@ -1,8 +1,8 @@
 """`frex statistics`: the Gaussian of a folder, to which FID compares others."""
 
 import os
-from argparse import Namespace
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -22,19 +22,32 @@ from frex.tensors import to_tensor
 SUFFIXES = ('.pth', '.npz')
 
 
-def run(args: Namespace) -> None:
-    """All pictures below a folder, of whatever sizes."""
-    check_output(args.output, args.overwrite)
+@dataclass(frozen=True)
+class StatisticsOptions:
+    """The folder of images, of whatever sizes, and the file `output` to write."""
+
+    folder: Path
+    output: Path
+    overwrite: bool = False
+    weights: Path | None = None
+    device: str = 'auto'
+    batch_size: int = 32
+    num_workers: int = 4
+
+
+def write_statistics(options: StatisticsOptions) -> None:
+    """Write the statistics of a folder's images; raises FRExError for what cannot be done, before the work where it can be known."""
+    check_output(options.output, options.overwrite)
     for flag, least in (('batch_size', 1), ('num_workers', 0)):
-        if getattr(args, flag) < least:
-            raise FRExError(f'--{flag} {getattr(args, flag)}: at least {least} is needed')
-    source = FolderSource(args.folder, 'FOLDER')
+        if getattr(options, flag) < least:
+            raise FRExError(f'--{flag} {getattr(options, flag)}: at least {least} is needed')
+    source = FolderSource(options.folder, 'FOLDER')
     if len(source.names) < 2:
-        raise FRExError(f'FOLDER: one picture in {args.folder} has no covariance; at least 2 are needed')
-    inception = Inception.from_weights(args.weights, choose_device(args.device))
-    gaussian = gaussian_of(source, inception, args.batch_size, args.num_workers)
-    gaussian.save(args.output)
-    print(f'{args.output}: {gaussian.count} pictures, network of sha256 {gaussian.network}')
+        raise FRExError(f'FOLDER: one picture in {options.folder} has no covariance; at least 2 are needed')
+    inception = Inception.from_weights(options.weights, choose_device(options.device))
+    gaussian = gaussian_of(source, inception, options.batch_size, options.num_workers)
+    gaussian.save(options.output)
+    print(f'{options.output}: {gaussian.count} pictures, network of sha256 {gaussian.network}')
     if len(source.names) < inception.features:
         print(f'fewer pictures than the {inception.features} features: FID against them is far too large, and compares with no other')
 

@@ -1,9 +1,9 @@
 """`frex peers`: each method over the same faces, in a process of its own, one after the other."""
 
-from argparse import Namespace
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,11 +23,24 @@ from frex.text import in_columns
 T = TypeVar('T')
 
 
-def run(args: Namespace) -> int:
+@dataclass(frozen=True)
+class PeersOptions:
+    """Degraded faces `input`, the folder `output` of the results, and the methods, as `read_methods` takes them."""
+
+    input: Path
+    output: Path
+    method: Sequence[str] = ()
+    command: Sequence[str] = ()
+    results: Sequence[str] = ()
+    weights: Path | None = None
+    device: str = 'auto'
+
+
+def run_methods(options: PeersOptions) -> int:
     """Run what the flags name and print a table; 1 where a method could not be run or a face is without a result."""
-    methods = read_methods(args.method, args.command, args.weights, args.results)
-    faces = FaceFolder.open(args.input, '--input')
-    entries = compare(faces, methods, args.output, args.device)
+    methods = read_methods(options.method, options.command, options.weights, options.results)
+    faces = FaceFolder.open(options.input, '--input')
+    entries = compare(faces, methods, options.output, options.device)
     print('\n'.join(in_columns(table(entries))))
     return int(not all(entry.is_whole for entry in entries.values()))
 

@@ -11,8 +11,8 @@ import hashlib
 import os
 import shutil
 import sys
-from argparse import Namespace
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from frex.images import Image, read_image, resize, write_image
 from frex.labelling.pictures import as_lists, pictures_below
 from frex.testsets.histogram import HISTOGRAM, draw_histogram, need_matplotlib
 from frex.testsets.lots import check_seed
-from frex.testsets.poses import LABELS, Poses, choose_way, find_poses, labels_file
+from frex.testsets.poses import LABELS, PoseOptions, Poses, choose_way, find_poses, labels_file
 from frex.testsets.set_folder import SHEET, SetFolder, check_apart
 from frex.testsets.water_filling import Choice, choose
 from frex.weights.places import sha256
@@ -38,38 +38,49 @@ SHOWN, TILE = 48, 160
 LEAST_WIDTH = 0.1
 
 
-def run(args: Namespace) -> None:
-    """Choose faces and write them as the command line asks; says what is there."""
-    check_seed(args.seed)
-    if not LEAST_WIDTH <= args.bin_degrees <= 180:
-        raise FRExError(f'--bin_degrees {args.bin_degrees:g}: from {LEAST_WIDTH} to 180 is needed')
+@dataclass(frozen=True, kw_only=True)
+class BalanceOptions(PoseOptions):
+    """What to choose: `num` faces of `pool`, written to `output`, with bins of |yaw| of `bin_degrees`; `link` instead of copying."""
+
+    output: Path
+    num: int
+    seed: int = 0
+    bin_degrees: float = 5.0
+    link: bool = False
+
+
+def balance(options: BalanceOptions) -> None:
+    """Choose faces, write them and print what is there; raises FRExError for what cannot be done."""
+    check_seed(options.seed)
+    if not LEAST_WIDTH <= options.bin_degrees <= 180:
+        raise FRExError(f'--bin_degrees {options.bin_degrees:g}: from {LEAST_WIDTH} to 180 is needed')
     need_matplotlib()
-    check_apart(args.pool, args.output, 'POOL')
-    folder = SetFolder(args.output, RECORD)
+    check_apart(options.pool, options.output, 'POOL')
+    folder = SetFolder(options.output, RECORD)
     try:
-        pictures = pictures_below(args.pool)
-        way = choose_way(args)
-        asked = _settings(args, way, pictures)
+        pictures = pictures_below(options.pool)
+        way = choose_way(options)
+        asked = _settings(options, way, pictures)
         record = folder.read()
         if record is None or 'images' not in record:
-            poses = find_poses(way, pictures, args)
-            choice = choose(poses.yaw, args.num, args.bin_degrees, args.seed)
-            _write(folder, folder.begin(asked), pictures, poses, choice, args.link)
+            poses = find_poses(way, pictures, options)
+            choice = choose(poses.yaw, options.num, options.bin_degrees, options.seed)
+            _write(folder, folder.begin(asked), pictures, poses, choice, options.link)
         else:
             folder.begin(asked)
             folder.check_whole(record)
     except OSError as error:
         raise FRExError(f'a file cannot be read or written: {error}') from None
-    print(f'{args.num} faces in {folder.images}, named in {folder.root / "ids.txt"}; look at {folder.root / HISTOGRAM}')
+    print(f'{options.num} faces in {folder.images}, named in {folder.root / "ids.txt"}; look at {folder.root / HISTOGRAM}')
 
 
-def _settings(args: Namespace, way: str, pictures: Mapping[str, Path]) -> dict[str, Any]:
+def _settings(options: BalanceOptions, way: str, pictures: Mapping[str, Path]) -> dict[str, Any]:
     names = hashlib.sha256('\n'.join(pictures).encode(errors='surrogateescape')).hexdigest()
-    settings = {'num': args.num, 'seed': args.seed, 'bin_degrees': args.bin_degrees, 'pose': way, 'link': args.link}
+    settings = {'num': options.num, 'seed': options.seed, 'bin_degrees': options.bin_degrees, 'pose': way, 'link': options.link}
     settings |= {'pool': len(pictures), 'pool_names_sha256': names}
     if way == 'labels':
-        settings['cameras_sha256'] = hashlib.sha256(read_file(labels_file(args))).hexdigest()
-    return settings | ({'frame': args.frame, 'det_threshold': args.det_threshold} if way == 'landmarks' else {})
+        settings['cameras_sha256'] = hashlib.sha256(read_file(labels_file(options))).hexdigest()
+    return settings | ({'frame': options.frame, 'det_threshold': options.det_threshold} if way == 'landmarks' else {})
 
 
 def _write(folder: SetFolder, record: dict[str, Any], pictures: Mapping[str, Path], poses: Poses, choice: Choice, link: bool) -> None:

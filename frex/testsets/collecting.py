@@ -7,9 +7,8 @@ contact_sheet.jpg     some of the faces
 """
 
 import hashlib
-from argparse import Namespace
-from collections.abc import Mapping
-from dataclasses import asdict, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -30,37 +29,53 @@ from frex.weights.places import locate, sha256
 RECORD = 'manifest.json'
 
 
-def run(args: Namespace) -> None:
-    """Collect faces as the command line asks; says what is there."""
-    limits = _check(args)
-    folder = SetFolder(args.output, RECORD, kept=(SCAN,))
+@dataclass(frozen=True)
+class CollectOptions:
+    """What to collect: `num` faces of `size` pixels, found in the photographs below `folders`, written to `output`.
+
+    `det_threshold` is the least score of a face; `wider` is WIDER FACE's file of annotations, where there is one.
+    """
+
+    folders: Sequence[Path]
+    output: Path
+    num: int
+    size: int = 512
+    seed: int = 0
+    det_threshold: float = 0.8
+    wider: Path | None = None
+    weights: Path | None = None
+    device: str = 'auto'
+
+
+def collect(options: CollectOptions, limits: Limits) -> None:
+    """Collect faces, write them and print what is there; raises FRExError for what cannot be done."""
+    _check(options)
+    folder = SetFolder(options.output, RECORD, kept=(SCAN,))
     try:
-        pictures = _pictures(args.folders)
-        settings = _settings(args, limits, pictures)
+        pictures = _pictures(options.folders)
+        settings = _settings(options, limits, pictures)
         record = folder.read()
         if record is not None and 'images' in record:
             folder.begin(settings)
             folder.check_whole(record)
         else:
-            _collect(args, limits, folder, pictures, settings)
+            _collect(options, limits, folder, pictures, settings)
     except OSError as error:
         raise FRExError(f'a file cannot be read or written: {error}') from None
-    print(f'{args.num} faces in {folder.images}, described in {folder.root / RECORD}; look at {folder.root / SHEET}')
+    print(f'{options.num} faces in {folder.images}, described in {folder.root / RECORD}; look at {folder.root / SHEET}')
 
 
-def _check(args: Namespace) -> Limits:
-    check_seed(args.seed)
-    Selection(args.det_threshold)
+def _check(options: CollectOptions) -> None:
+    check_seed(options.seed)
+    Selection(options.det_threshold)
     for flag, least in (('num', 1), ('size', 16)):
-        if getattr(args, flag) < least:
-            raise FRExError(f'--{flag} {getattr(args, flag)}: at least {least} is needed')
-    for folder in args.folders:
-        check_apart(folder, args.output, 'FOLDER')
-    asked = {limit.name: getattr(args, limit.name) for limit in fields(Limits)}
-    return Limits(**asked | {'blur': tuple(args.blur)})
+        if getattr(options, flag) < least:
+            raise FRExError(f'--{flag} {getattr(options, flag)}: at least {least} is needed')
+    for folder in options.folders:
+        check_apart(folder, options.output, 'FOLDER')
 
 
-def _pictures(folders: list[Path]) -> dict[str, Path]:
+def _pictures(folders: Sequence[Path]) -> dict[str, Path]:
     """All pictures of all folders by the names of their results, paths without suffix."""
     files = [(folder.absolute() / name, PurePosixPath(name)) for folder in folders for name in FolderSource(folder, 'FOLDER').names]
     # A folder may lie in another.
@@ -68,10 +83,10 @@ def _pictures(folders: list[Path]) -> dict[str, Path]:
     return {name.as_posix(): path for name, (path, _) in zip(unique_names(files), files, strict=True)}
 
 
-def _settings(args: Namespace, limits: Limits, pictures: Mapping[str, Path]) -> dict[str, Any]:
+def _settings(options: CollectOptions, limits: Limits, pictures: Mapping[str, Path]) -> dict[str, Any]:
     names = hashlib.sha256('\n'.join(pictures).encode(errors='surrogateescape')).hexdigest()
-    settings = {'num': args.num, 'seed': args.seed, 'size': args.size, 'det_threshold': args.det_threshold, **asdict(limits)}
-    wider = None if args.wider is None else read_sum(args.wider)
+    settings = {'num': options.num, 'seed': options.seed, 'size': options.size, 'det_threshold': options.det_threshold, **asdict(limits)}
+    wider = None if options.wider is None else read_sum(options.wider)
     return settings | {'wider_sha256': wider, 'pictures': len(pictures), 'pictures_names_sha256': names}
 
 
@@ -83,23 +98,23 @@ def read_sum(path: Path) -> str:
         raise FRExError(f'--wider: {path} cannot be read ({error.strerror})') from None
 
 
-def _collect(args: Namespace, limits: Limits, folder: SetFolder, pictures: Mapping[str, Path], settings: dict[str, Any]) -> None:
-    annotations = {} if args.wider is None else _annotations(args.wider, pictures)
-    detector = FaceDetector.from_weights(args.weights, choose_device(args.device))
+def _collect(options: CollectOptions, limits: Limits, folder: SetFolder, pictures: Mapping[str, Path], settings: dict[str, Any]) -> None:
+    annotations = {} if options.wider is None else _annotations(options.wider, pictures)
+    detector = FaceDetector.from_weights(options.weights, choose_device(options.device))
     folder.root.mkdir(parents=True, exist_ok=True)
-    looked = {'det_threshold': args.det_threshold, 'wider_sha256': settings['wider_sha256']}
-    looked |= {'detector': detector.key, 'detector_sha256': sha256(locate(detector.key, args.weights))}
-    found = scan(pictures, annotations, detector, args.det_threshold, folder.root / SCAN, looked)
-    selected = select(found, args.num, limits, args.seed)
+    looked = {'det_threshold': options.det_threshold, 'wider_sha256': settings['wider_sha256']}
+    looked |= {'detector': detector.key, 'detector_sha256': sha256(locate(detector.key, options.weights))}
+    found = scan(pictures, annotations, detector, options.det_threshold, folder.root / SCAN, looked)
+    selected = select(found, options.num, limits, options.seed)
     report(found, selected)
-    if len(selected.faces) < args.num:
+    if len(selected.faces) < options.num:
         total = sum(len(picture.faces) for picture in found)
         raise FRExError(
-            f'--num {args.num}: of {total} faces {len(selected.faces)} are left; loosen a limit that is counted above, or add pictures '
+            f'--num {options.num}: of {total} faces {len(selected.faces)} are left; loosen a limit that is counted above, or add pictures '
             f'(what was found is kept in {folder.root / SCAN}, so the next try is quick)'
         )
     record = folder.begin(settings) | {'scan': looked}
-    write_faces(folder, record, found, selected, pictures, args.size)
+    write_faces(folder, record, found, selected, pictures, options.size)
 
 
 def _annotations(path: Path, pictures: Mapping[str, Path]) -> dict[str, list[WiderFace]]:

@@ -7,7 +7,6 @@ contact_sheet.jpg      some of them, clean and degraded
 """
 
 import os
-from argparse import Namespace
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path, PurePosixPath
@@ -23,20 +22,6 @@ from frex.testsets.set_folder import SetFolder, check_apart
 from frex.testsets.severity import choose_degradation
 
 RECORD = 'degradations.json'
-
-
-def run(args: Namespace) -> None:
-    """Degrade a folder as the command line asks."""
-    degrade_folder(
-        args.folder,
-        args.output,
-        preset=args.preset,
-        severity=args.severity,
-        seed=args.seed,
-        size=args.size,
-        num_workers=args.num_workers,
-        shard=args.shard,
-    )
 
 
 def degrade_folder(

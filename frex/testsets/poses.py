@@ -1,6 +1,5 @@
 """How far each face of a pool is turned: from labels, a head-pose network or landmarks."""
 
-from argparse import Namespace
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +22,23 @@ from frex.weights.places import State, look
 LABELS = 'dataset.json'
 
 
+@dataclass(frozen=True, kw_only=True)
+class PoseOptions:
+    """Where the yaw of the faces in `pool` comes from: `pose` is auto, labels (`cameras`, or the pool's own file), hopenet or landmarks.
+
+    `weights` is the folder of the networks' files. `frame` is how the faces are aligned, ffhq or eg3d, and `det_threshold` the least
+    score of a face; both are for landmarks.
+    """
+
+    pool: Path
+    pose: str = 'auto'
+    cameras: Path | None = None
+    frame: str = 'ffhq'
+    weights: Path | None = None
+    det_threshold: float = 0.5
+    device: str = 'auto'
+
+
 @dataclass(frozen=True)
 class Poses:
     """By name: `yaw` in degrees, cameras and crops where they are known, and why the yaw of the others is not."""
@@ -33,35 +49,35 @@ class Poses:
     unknown: dict[str, str] = field(default_factory=dict)
 
 
-def choose_way(args: Namespace) -> str:
+def choose_way(options: PoseOptions) -> str:
     """`labels`, `hopenet` or `landmarks`; raises FRExError where --cameras and --pose contradict each other."""
-    way: str = args.pose
-    if args.cameras is not None and way not in ('auto', 'labels'):
+    way: str = options.pose
+    if options.cameras is not None and way not in ('auto', 'labels'):
         raise FRExError(f'--pose {way}: does not look at --cameras; leave one of them out')
     if way != 'auto':
         return way
-    if args.cameras is not None or labels_file(args).exists():
+    if options.cameras is not None or labels_file(options).exists():
         return 'labels'
-    return 'landmarks' if look(entry(hopenet.KEY), args.weights).state is State.MISSING else 'hopenet'
+    return 'landmarks' if look(entry(hopenet.KEY), options.weights).state is State.MISSING else 'hopenet'
 
 
-def labels_file(args: Namespace) -> Path:
+def labels_file(options: PoseOptions) -> Path:
     """--cameras, else the pool's own."""
-    return Path(args.cameras if args.cameras is not None else args.pool / LABELS)
+    return Path(options.cameras if options.cameras is not None else options.pool / LABELS)
 
 
-def find_poses(way: str, pictures: Mapping[str, Path], args: Namespace) -> Poses:
+def find_poses(way: str, pictures: Mapping[str, Path], options: PoseOptions) -> Poses:
     """The poses of all pictures; raises FRExError where a label, or what estimates poses, is missing."""
     if way == 'labels':
-        return from_labels(labels_file(args), list(pictures))
-    device = choose_device(args.device)
+        return from_labels(labels_file(options), list(pictures))
+    device = choose_device(options.device)
     poses = Poses()
     if way == 'hopenet':
-        network = hopenet.HeadPoseNetwork.from_weights(args.weights, device)
+        network = hopenet.HeadPoseNetwork.from_weights(options.weights, device)
         _estimate(pictures, poses, lambda name, image: _by_network(name, image, network, poses))
     else:
-        finder = LandmarkFinder.from_weights(args.weights, device, args.det_threshold)
-        _estimate(pictures, poses, lambda name, image: _by_landmarks(name, image, finder, args.frame, poses))
+        finder = LandmarkFinder.from_weights(options.weights, device, options.det_threshold)
+        _estimate(pictures, poses, lambda name, image: _by_landmarks(name, image, finder, options.frame, poses))
     return poses
 
 

@@ -1,0 +1,36 @@
+"""What the flags of several commands share, and the way from parsed flags to the typed options of a function."""
+
+from argparse import ArgumentParser, Namespace
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+T = TypeVar('T')
+
+
+def read_options(kind: type[T], args: Namespace) -> T:
+    """Make the dataclass `kind`, whose fields are named as flags, from the parsed flags; a list becomes a tuple."""
+    values = {field.name: getattr(args, field.name) for field in fields(kind)}  # type: ignore[arg-type]
+    return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+
+
+def add_weights(parser: Any) -> None:
+    """Add `--weights` to a parser or a group of flags."""
+    parser.add_argument('--weights', type=Path, metavar='DIR', help='folder of the files (default: $FREX_HOME, ./weights, the user cache)')
+
+
+def add_device(parser: Any) -> None:
+    """Add `--device` to a parser or a group of flags."""
+    parser.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N (default: auto)')
+
+
+def add_frame(parser: ArgumentParser, default: str, what: str) -> None:
+    """Add `--frame`, the alignment of faces, to a parser."""
+    parser.add_argument('--frame', default=default, choices=['ffhq', 'eg3d'], help=f'{what} (default: {default})')
+
+
+def add_det_threshold(parser: Any, default: float) -> None:
+    """Add `--det_threshold`, of the face detector, to a parser or a group of flags."""
+    parser.add_argument(
+        '--det_threshold', default=default, type=float, metavar='SCORE', help=f'least score of a face, 0 to 1 (default: {default:g})'
+    )
