@@ -357,7 +357,11 @@ def test_networks_of_several_sizes_are_refused(gt, trainer, checkpoint, capsys):
 @pytest.fixture
 def wrong(gt, tmp_path, monkeypatch):
     """Inputs that cannot be used, in the current folder."""
-    for name, content in [('full_folder/notes.txt', 'mine'), ('begun/ablate.json', '{"gt_sha256": "other"}'), ('damaged.npz', 'no arrays')]:
+    for name, content in [
+        ('full_folder/notes.txt', 'mine'),
+        ('begun/ablate.json', '{"settings": {"gt_sha256": "other"}}'),
+        ('damaged.npz', 'no arrays'),
+    ]:
         Path(name).parent.mkdir(exist_ok=True)
         Path(name).write_text(content)
     face = read_image(gt / 'face0.png')
@@ -395,8 +399,8 @@ def wrong(gt, tmp_path, monkeypatch):
         (['--lq', 'others'], 'is in all folders by its name without suffix: --lq (others) lacks 2'),
         (['--cameras', 'nowhere.json'], 'nowhere.json'),
         (['--cameras', 'cameras.json'], '--cameras: cameras.json has no label'),
-        (['-o', 'full_folder'], 'full_folder holds notes.txt but no ablate.json'),
-        (['-o', 'begun'], 'begun was begun with another gt_sha256, size, lq_sha256'),
+        (['-o', 'full_folder'], 'full_folder: holds notes.txt but no ablate.json'),
+        (['-o', 'begun'], 'begun: was begun with gt_sha256'),
     ],
 )
 def test_what_is_asked_wrongly_is_told_before_anything_is_trained(more, message, gt, wrong, trainer, capsys):

@@ -18,6 +18,7 @@ RANKS = {
     'frex.device': 2,
     'frex.files': 1,
     'frex.text': 1,
+    'frex.utils': 2,
     'frex.shards': 2,
     'frex.images': 2,
     'frex.options': 2,

@@ -6,14 +6,12 @@ ws/00000/img00000000.npy, ...       (num_ws, w) float32, where asked for
 contact_sheet.jpg, synthesis.json   some pictures by yaw; the settings
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock
 from jaxtyping import Float32
 
 from frex.data.contact_sheet import contact_sheet
@@ -22,6 +20,7 @@ from frex.data.synthesis import Recipe, draw_labels, draw_poses
 from frex.errors import FRExError
 from frex.files import replacing
 from frex.images import Image, read_image, write_image
+from frex.utils.resumable import ResumableFolder
 
 RECORD = 'synthesis.json'
 SHOWN = 48
@@ -57,41 +56,26 @@ class SynthesisFolder:
         return self.picture(number).exists() and (not self.with_ws or self.ws(number).exists())
 
     def check(self, settings: Mapping[str, Any], num: int) -> dict[str, Any]:
-        """The set's record, or a new one; `settings` are as JSON gives them back.
+        """The set's record, or a new one, with its number of samples raised to `num`.
 
-        Raises FRExError for other settings than it was begun with, for fewer samples, and where the folder holds something
-        else.
+        Raises FRExError for other `settings` than it was begun with, for fewer samples, and where the folder holds something else.
         """
-        record = self._read_record() or {'settings': dict(settings), 'num': num}
-        for key, asked in settings.items():
-            begun = record['settings'].get(key)
-            if begun != asked:
-                raise FRExError(f'{self.root}: was begun with {key} {begun}, not {asked}; ask for the same, or give a new folder')
-        if num < record['num']:
-            raise FRExError(f'{self.root}: was begun with {record["num"]} samples, not {num}; ask for no fewer, or give a new folder')
+        record = self._folder.read({'settings': settings}) or {'settings': dict(settings), 'num': num}
+        begun = record.get('num')
+        if not isinstance(begun, int):
+            raise FRExError(f'{self.root / RECORD}: damaged, it has no number of samples; give a new folder')
+        if num < begun:
+            raise FRExError(f'{self.root}: was begun with {begun} samples, not {num}; ask for no fewer, or give a new folder')
         return record | {'num': num}
 
     def begin(self, settings: Mapping[str, Any], num: int, notes: Mapping[str, str]) -> None:
         """`check`, and write the record, with `notes` when it is new; safe where several processes begin."""
-        self.root.mkdir(parents=True, exist_ok=True)
-        with FileLock(self.root / f'.{RECORD}.lock'):
-            record = dict(notes) | self.check(settings, num)
-            with replacing(self.root / RECORD) as part:
-                part.write_text(json.dumps(record, indent=2) + '\n', encoding='utf-8')
+        with self._folder.locked():
+            self._folder.write(dict(notes) | self.check(settings, num))
 
-    def _read_record(self) -> dict[str, Any] | None:
-        path = self.root / RECORD
-        if not path.exists():
-            there = sorted(other.name for other in self.root.iterdir()) if self.root.is_dir() else []
-            others = [name for name in there if not name.startswith((RECORD, f'.{RECORD}'))]
-            if others:
-                raise FRExError(f'{self.root}: holds {others[0]} but no {RECORD}, so it is no such set; give a new folder')
-            return None
-        try:
-            record = json.loads(path.read_text(encoding='utf-8'))
-            return {**record, 'settings': dict(record['settings']), 'num': int(record['num'])}
-        except (ValueError, KeyError, TypeError) as error:
-            raise FRExError(f'{path}: damaged ({error!r}); begin the set again in a new folder') from None
+    @property
+    def _folder(self) -> ResumableFolder:
+        return ResumableFolder(self.root, RECORD)
 
     def write(self, number: int, picture: Image, ws: Float32[np.ndarray, 'num_ws w']) -> None:
         """Write a sample; one that is killed meanwhile is not there."""

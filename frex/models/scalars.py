@@ -1,38 +1,28 @@
 """`scalars.jsonl` of a run: every scalar that is logged, one JSON object a line."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from frex.files import replacing
+from frex.utils.jsonl import append_line, read_lines, write_lines
 
 
 def scalars_path(opt: Mapping[str, Any]) -> Path:
-    """In the folder of the run."""
+    """The file, in the folder of the run whose options are `opt`."""
     return Path(opt['path']['experiments_root' if opt['is_train'] else 'results_root']) / 'scalars.jsonl'
 
 
 def append_scalars(path: Path, record: Mapping[str, Any]) -> None:
-    """Add one line."""
-    with path.open('a', encoding='utf-8') as file:
-        file.write(json.dumps(record) + '\n')
+    """Add one line; `record` has the iteration as `iter`."""
+    append_line(path, dict(record))
 
 
 def read_scalars(path: Path) -> list[dict[str, Any]]:
-    """All whole lines; the last one of a killed process may be half of one."""
-    records = []
-    for line in path.read_text(encoding='utf-8').splitlines():
-        try:
-            records.append(json.loads(line))
-        except ValueError:
-            continue
-    return records
+    """The records of all whole lines."""
+    return read_lines(path, dict[str, Any])
 
 
 def forget_scalars_after(path: Path, iteration: int) -> None:
-    """Take out what a resumed run does again."""
+    """Take out what a run that is resumed at `iteration` does again."""
     if path.exists():
-        kept = [record for record in read_scalars(path) if record['iter'] <= iteration]
-        with replacing(path) as part:
-            part.write_text(''.join(json.dumps(record) + '\n' for record in kept), encoding='utf-8')
+        write_lines(path, [record for record in read_scalars(path) if record['iter'] <= iteration])

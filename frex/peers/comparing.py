@@ -19,6 +19,7 @@ from frex.peers.methods import CommandMethod, Method, Problem, read_methods
 from frex.peers.records import PEERS, RUN, Entry, PeersRecord, RunRecord, read_peers, write_record
 from frex.peers.telling import table, tell
 from frex.text import in_columns
+from frex.utils.resumable import ResumableFolder
 
 T = TypeVar('T')
 
@@ -76,9 +77,7 @@ def _begin(folder: Path, faces: FaceFolder) -> PeersRecord:
     asked = PeersRecord(pictures=len(faces.names), input_sha256=faces.digest())
     record = read_peers(folder)
     if record is None:
-        others = [path.name for path in folder.iterdir() if path.name != f'.{PEERS}.lock'] if folder.is_dir() else []
-        if others:
-            raise FRExError(f'--output: {folder} holds {min(others)} but no {PEERS}; give a new folder')
+        ResumableFolder(folder, PEERS).refuse_other_files()
         write_record(folder / PEERS, asked)
         return asked
     if record.input_sha256 != asked.input_sha256:

@@ -61,13 +61,13 @@ def balance(options: BalanceOptions) -> None:
         pictures = pictures_below(options.pool)
         way = choose_way(options)
         asked = _settings(options, way, pictures)
-        record = folder.read()
+        record = folder.record_of_set()
         if record is None or 'images' not in record:
             poses = find_poses(way, pictures, options)
             choice = choose(poses.yaw, options.num, options.bin_degrees, options.seed)
-            _write(folder, folder.begin(asked), pictures, poses, choice, options.link)
+            _write(folder, folder.begin_set(asked), pictures, poses, choice, options.link)
         else:
-            folder.begin(asked)
+            folder.begin_set(asked)
             folder.check_whole(record)
     except OSError as error:
         raise FRExError(f'a file cannot be read or written: {error}') from None

@@ -54,9 +54,9 @@ def collect(options: CollectOptions, limits: Limits) -> None:
     try:
         pictures = _pictures(options.folders)
         settings = _settings(options, limits, pictures)
-        record = folder.read()
+        record = folder.record_of_set()
         if record is not None and 'images' in record:
-            folder.begin(settings)
+            folder.begin_set(settings)
             folder.check_whole(record)
         else:
             _collect(options, limits, folder, pictures, settings)
@@ -113,7 +113,7 @@ def _collect(options: CollectOptions, limits: Limits, folder: SetFolder, picture
             f'--num {options.num}: of {total} faces {len(selected.faces)} are left; loosen a limit that is counted above, or add pictures '
             f'(what was found is kept in {folder.root / SCAN}, so the next try is quick)'
         )
-    record = folder.begin(settings) | {'scan': looked}
+    record = folder.begin_set(settings) | {'scan': looked}
     write_faces(folder, record, found, selected, pictures, options.size)
 
 

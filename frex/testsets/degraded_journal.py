@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from frex.testsets.degraded_pictures import Recipe, Task, write
+from frex.utils.jsonl import append_line, read_lines
 from frex.weights.places import sha256
 
 
@@ -48,15 +49,12 @@ class Journal:
 
     def add(self, made: Made) -> Made:
         """Write it down at once: a process may be killed."""
-        with self.path.open('ab') as journal:
-            # A line of its own, also after one that a kill cut off.
-            journal.write(b'\n' + msgspec.json.encode(made))
+        append_line(self.path, made)
         return made
 
     def read(self) -> set[Made]:
         """Those of all shares; what is damaged is as if it were not there."""
-        lines = (line for path in self._files() for line in path.read_bytes().split(b'\n'))
-        return {made for made in map(_decoded, lines) if made is not None}
+        return {made for path in self._files() for made in read_lines(path, Made)}
 
     def remove(self) -> None:
         """Those of all shares."""
@@ -65,10 +63,3 @@ class Journal:
 
     def _files(self) -> Sequence[Path]:
         return sorted(self.root.glob(f'{self.start}.*.jsonl'))
-
-
-def _decoded(line: bytes) -> Made | None:
-    try:
-        return msgspec.json.decode(line, type=Made)
-    except msgspec.MsgspecError:
-        return None

@@ -55,7 +55,7 @@ class Work:
         check_unchanged(self._images() or {}, images, self.place.images)
         copy_labels(self.folder, tasks, [self.place.images, *([self.place.root / GT] if self.recipe.size is not None else [])])
         write_image(self.place.root / SHEET, sheet(tasks, self.recipe))
-        self.place.write((self.place.read() or {}) | {'images': images})
+        self.place.write((self.place.record_of_set() or {}) | {'images': images})
         self.journal.remove()
         print(f'{len(tasks)} pictures in {self.place.images}; look at {self.place.root / SHEET}')
 
@@ -69,4 +69,4 @@ class Work:
 
     def _images(self) -> dict[str, Any] | None:
         """What the record tells of the pictures; None before the set is whole."""
-        return (self.place.read() or {}).get('images')
+        return (self.place.record_of_set() or {}).get('images')

@@ -51,7 +51,7 @@ def degrade_folder(
     place = SetFolder(out, RECORD)
     try:
         tasks = _tasks(folder, place, size)
-        place.begin(settings)
+        place.begin_set(settings)
         place.check_pictures([f'{task.name}.png' for task in tasks])
         work = Work(place, folder, recipe, num_workers, Journal(out, f'.{RECORD}', f'{share.index}-of-{share.count}'))
         work.fill(work.missing([tasks[number] for number in share.of(len(tasks))]))

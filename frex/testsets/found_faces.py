@@ -1,11 +1,10 @@
 """The faces of photographs with what is measured of each, kept in a file so that a scan can go on where it stopped."""
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 from msgspec import Struct
 from tqdm import tqdm
@@ -20,6 +19,7 @@ from frex.restore.finding.detection import Detector
 from frex.restore.finding.selection import Selection
 from frex.testsets.measures import MEASURED_SIZE, face_hash, share_inside, sharpness, small_grey
 from frex.testsets.wider import WiderFace, matching
+from frex.utils.jsonl import decode_lines, encode_line
 
 SCAN = 'scan.jsonl'
 # Of what is measured: another number, and faces that were found before are looked at again.
@@ -77,7 +77,7 @@ def scan(
             picture = known.get((name, digest))
             if picture is None:
                 picture = _look(name, file, digest, annotations.get(name), detector, threshold)
-                journal.write(msgspec.json.encode(picture) + b'\n')
+                journal.write(encode_line(picture) + b'\n')
                 journal.flush()
             found.append(picture)
     return found
@@ -85,24 +85,16 @@ def scan(
 
 def _begin(path: Path, settings: dict[str, Any]) -> dict[tuple[str, str], FoundPicture]:
     """What is known already; begins the file anew where it is of another scan."""
-    header = msgspec.json.encode({'measures': MEASURES, **settings})
+    header = encode_line({'measures': MEASURES, **settings})
     if path.exists():
         first, *lines = path.read_bytes().split(b'\n')
         if first == header:
-            pictures = list(_whole(lines))
+            pictures = decode_lines(lines, FoundPicture)
             # What a kill cut off must not run into what follows.
-            path.write_bytes(b''.join(line + b'\n' for line in (header, *map(msgspec.json.encode, pictures))))
+            path.write_bytes(b''.join(line + b'\n' for line in (header, *map(encode_line, pictures))))
             return {(picture.name, picture.sha256): picture for picture in pictures}
     path.write_bytes(header + b'\n')
     return {}
-
-
-def _whole(lines: list[bytes]) -> Iterator[FoundPicture]:
-    for line in lines:
-        try:
-            yield msgspec.json.decode(line, type=FoundPicture)
-        except msgspec.MsgspecError:
-            continue
 
 
 def _digest(file: Path) -> str:

@@ -1,0 +1,1 @@
+"""What several rooms of FREx use and that knows nothing of faces: files, text, random order, signals."""
