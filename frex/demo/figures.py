@@ -51,13 +51,9 @@ def _cells(samples: Sequence[Sample]) -> Iterator[tuple[Image, str]]:
 def write_turntable(heads: Sequence[Sequence[Image]], folder: Path) -> None:
     """Write `turntable.gif`, in which the heads turn side by side, and `turntable_strip.png`, a row of views for each head."""
     write_image(folder / 'turntable_strip.png', np.vstack([np.hstack(list(views)) for views in heads]))
-    frames = [np.hstack([_enlarged(view) for view in views]) for views in zip(*heads, strict=True)]
+    # Small views are enlarged, so that they can be looked at.
+    frames = [np.hstack([resize(view, max(SHOWN_SIZE, view.shape[0])) for view in views]) for views in zip(*heads, strict=True)]
     # To the other side, and back.
     shown = [PillowImage.fromarray(np.ascontiguousarray(frame[:, :, ::-1])) for frame in (*frames, *frames[-2:0:-1])]
     with replacing(folder / 'turntable.gif') as part:
         shown[0].save(part, format='GIF', save_all=True, append_images=shown[1:], duration=FRAME_MILLISECONDS, loop=0)
-
-
-def _enlarged(view: Image) -> Image:
-    """Return a small view enlarged, so that it can be looked at."""
-    return resize(view, max(SHOWN_SIZE, view.shape[0]))
