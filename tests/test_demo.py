@@ -123,7 +123,7 @@ def test_the_comparison_has_all_rows(demonstrated):
     image = read_image(demonstrated[0] / 'comparison.png')
     height, width = image.shape[:2]
     assert height > 150 * (len(RECIPES) + len(IN_PHOTOGRAPH))
-    assert width > 6 * 140
+    assert width > 6 * 180
     assert image.std() > 20
 
 

@@ -1,51 +1,66 @@
 """What the demo shows: a labelled comparison, and heads that turn."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
+import cv2
 import numpy as np
 from PIL import Image as PillowImage
+from PIL import ImageDraw, ImageFont
 
 from frex.demo.sample import Sample
 from frex.files import replacing
 from frex.images import Image, resize, write_image
 
 COLUMNS = ('input', 'restored', 'truth')
-# Inches of a cell, and of a cell that shows a whole photograph.
-CELL, PHOTOGRAPH = 1.5, 2.0
+# All in pixels: width of a cell, of the margin for the names of the rows, and between cells; height of a line of text.
+CELL, MARGIN, GAP, LINE = 192, 132, 6, 20
+FONT_SIZE = 14
 FRAME_MILLISECONDS = 120
 SHOWN_SIZE = 256
 
 
 def write_comparison(samples: Sequence[Sample], path: Path, title: str) -> None:
     """Write a grid: a row for each degradation, in it input, restored and truth of each portrait."""
-    from matplotlib.figure import Figure
-
-    rows = {name: [sample for sample in samples if sample.row == name] for name in dict.fromkeys(sample.row for sample in samples)}
-    columns = len(COLUMNS) * max(map(len, rows.values()))
-    heights = [CELL if own[0].output is not None else PHOTOGRAPH for own in rows.values()]
-    figure = Figure(figsize=(CELL * columns + 0.4, sum(heights) + 0.3 * len(rows) + 0.4), layout='constrained')
-    grid = figure.add_gridspec(len(rows), columns, height_ratios=heights)
-    for row, (name, own) in enumerate(rows.items()):
-        for column, (image, label) in enumerate(_cells(own)):
-            axes = figure.add_subplot(grid[row, column])
-            axes.imshow(image[:, :, ::-1], interpolation='bilinear')
-            axes.set_title(label, fontsize=8)
-            axes.set_xticks([])
-            axes.set_yticks([])
-            if column == 0:
-                axes.set_ylabel(name.replace(', ', ',\n'), fontsize=9)
-    figure.suptitle(title, fontsize=10)
+    rows = [[sample for sample in samples if sample.row == name] for name in dict.fromkeys(sample.row for sample in samples)]
+    heights = [LINE + max(_fitted(sample.images[0]).shape[0] for sample in row) + GAP for row in rows]
+    columns = len(COLUMNS) * max(map(len, rows))
+    canvas = PillowImage.new('RGB', (MARGIN + columns * (CELL + GAP), LINE + 2 * GAP + sum(heights)), 'white')
+    _write(canvas, (MARGIN, GAP), title)
+    top = LINE + 2 * GAP
+    for row, height in zip(rows, heights, strict=True):
+        _write(canvas, (GAP, top + LINE), row[0].row.replace(', ', ',\n'))
+        for column, (image, label) in enumerate(cell for sample in row for cell in _cells(sample)):
+            left = MARGIN + column * (CELL + GAP)
+            _write(canvas, (left, top), label)
+            canvas.paste(_as_pillow(_fitted(image)), (left, top + LINE))
+        top += height
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as part:
-        figure.savefig(part, dpi=100, format='png')
+        canvas.save(part, format='PNG')
 
 
-def _cells(samples: Sequence[Sample]) -> Iterator[tuple[Image, str]]:
-    """Yield the images of a row with their labels."""
-    for sample in samples:
-        for number, (image, column) in enumerate(zip(sample.images, COLUMNS, strict=True)):
-            yield image, f'{column}, {sample.psnr[number]:.1f} dB' if number < len(sample.psnr) else column
+def _cells(sample: Sample) -> list[tuple[Image, str]]:
+    """Return the images of a sample with their labels."""
+    labels = [f'{name}, {decibels:.1f} dB' for name, decibels in zip(COLUMNS, sample.psnr, strict=False)]
+    return list(zip(sample.images, [*labels, COLUMNS[-1]], strict=True))
+
+
+def _fitted(image: Image) -> np.ndarray:
+    """Return an image at the width of a cell."""
+    scale = CELL / image.shape[1]
+    way = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    return cv2.resize(image, (CELL, round(scale * image.shape[0])), interpolation=way)
+
+
+def _write(canvas: PillowImage.Image, place: tuple[int, int], text: str) -> None:
+    """Write black text into an image, from `place`, its top left corner."""
+    ImageDraw.Draw(canvas).text(place, text, fill='black', font=ImageFont.load_default(FONT_SIZE))
+
+
+def _as_pillow(image: np.ndarray) -> PillowImage.Image:
+    """Return a BGR image as Pillow has it."""
+    return PillowImage.fromarray(np.ascontiguousarray(image[:, :, ::-1]))
 
 
 def write_turntable(heads: Sequence[Sequence[Image]], folder: Path) -> None:
@@ -54,6 +69,6 @@ def write_turntable(heads: Sequence[Sequence[Image]], folder: Path) -> None:
     # Small views are enlarged, so that they can be looked at.
     frames = [np.hstack([resize(view, max(SHOWN_SIZE, view.shape[0])) for view in views]) for views in zip(*heads, strict=True)]
     # To the other side, and back.
-    shown = [PillowImage.fromarray(np.ascontiguousarray(frame[:, :, ::-1])) for frame in (*frames, *frames[-2:0:-1])]
+    shown = [_as_pillow(frame) for frame in (*frames, *frames[-2:0:-1])]
     with replacing(folder / 'turntable.gif') as part:
         shown[0].save(part, format='GIF', save_all=True, append_images=shown[1:], duration=FRAME_MILLISECONDS, loop=0)
