@@ -39,11 +39,11 @@ def compressed(image, quality):
     return cv2.imdecode(cv2.imencode('.jpg', image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], cv2.IMREAD_COLOR)
 
 
-def enlarged_from(portrait, pixels):
+def enlarged_from(portrait, pixels, way=cv2.INTER_CUBIC):
     """The photograph as if its face had been `pixels` wide, enlarged to the size that it has."""
     scale = pixels / side_of(portrait)
     small = cv2.resize(portrait.image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    return cv2.resize(small, portrait.image.shape[1::-1], interpolation=cv2.INTER_CUBIC)
+    return cv2.resize(small, portrait.image.shape[1::-1], interpolation=way)
 
 
 def blurred(portrait, deviation):
@@ -70,6 +70,9 @@ POOR = {
     'enlarged from the size of the network': lambda portrait: enlarged_from(portrait, SIZE),
     'enlarged, then noise': lambda portrait: noisy(enlarged_from(portrait, SIZE), 30),
     'enlarged, then jpeg 30': lambda portrait: compressed(enlarged_from(portrait, SIZE), 30),
+    'squares of one colour': lambda portrait: enlarged_from(portrait, SIZE, cv2.INTER_NEAREST),
+    'large squares of one colour': lambda portrait: enlarged_from(portrait, SIZE / 3, cv2.INTER_NEAREST),
+    'squares of one colour, then jpeg 90': lambda portrait: compressed(enlarged_from(portrait, SIZE, cv2.INTER_NEAREST), 90),
     'without any detail': lambda portrait: np.full_like(portrait.image, 90),
 }
 

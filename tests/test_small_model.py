@@ -78,7 +78,7 @@ def test_the_package_takes_the_file_along():
 def test_what_the_package_ships_is_a_small_frex():
     if not shipped.PATH.is_file():
         pytest.skip('this checkout has no small FREx')
-    assert shipped.PATH.stat().st_size <= 25_000_000
+    assert shipped.PATH.stat().st_size <= 30_000_000
     restorer = FaceRestorer.from_pretrained(device='cpu')
     assert restorer.size in (64, 128, 256)
     assert restorer.restore_aligned(np.full((64, 64, 3), 128, np.uint8)).shape == (restorer.size, restorer.size, 3)
@@ -101,6 +101,11 @@ def test_the_list_shows_it(small_model, capsys):
 def test_it_is_checked_by_its_name(small_model, capsys):
     assert main(['weights', 'check', 'frex-small']) == 0
     assert capsys.readouterr().out.startswith(f'frex-small: {small_model}: FREx with ')
+
+
+def test_it_is_never_downloaded(capsys):
+    assert main(['weights', 'download', 'frex-small', '--offline']) == 1
+    assert capsys.readouterr().err == 'frex: error: frex-small comes with the package: it cannot be downloaded\n'
 
 
 # --- Used

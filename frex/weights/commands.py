@@ -81,6 +81,8 @@ def asked(names: Sequence[str], task: str | None) -> list[WeightFile]:
     """Files by key and by task, each once; raises FRExError where nothing is asked for."""
     if not names and task is None:
         raise FRExError(f'say which: --for train, restore or evaluate, or some of: {", ".join(manifest())}')
+    if small_model.KEY in names:
+        raise FRExError(f'{small_model.KEY} comes with the package: it cannot be downloaded')
     files = [entry(name) for name in names] + (needed_for(task) if task else [])
     return list({file.key: file for file in files}.values())
 

@@ -19,6 +19,10 @@ LEAST_CONTRAST = 1.5
 LEAST_DETAIL = 1.0
 # Mean over lower quartile of the local energy of noise alone.
 NOISE_MEAN = 1.25
+# A row or column of pixels differs from the one before where the mean square of the differences is more than this share of the average.
+LEAST_STEP = 0.1
+# Rows or columns that are looked at for that: all of a large face would take as much memory again.
+MOST_LINES = 256
 # The part of the aligned square that the face fills, and the share of it that must lie in the image.
 FACE = (0.2, 0.8)
 LEAST_SEEN = 0.25
@@ -31,13 +35,14 @@ def has_more_detail(image: Shaped[np.ndarray, 'height width 3'], matrix: Matrix,
     detail that is lost on the way to the network's size and back, and the detail just below, lost on the way to 1 / FACTOR of it.
     The answer is yes where all of these hold, within the part of the square that the face fills:
 
-    - the network is smaller than LARGE_NETWORK, and the square spans at least FACTOR times its size in pixels of the image;
+    - the network is smaller than LARGE_NETWORK, and the square spans at least FACTOR times its size in pixels of the image; rows and
+      columns that repeat the one before do not count, so that enlarged squares of one colour are pixels of their true size;
     - the lost detail is at least LEAST_RATIO of the detail below it (a blurred or enlarged face has less: its spectrum falls steeply);
     - it varies from place to place: its standard deviation is at least LEAST_CONTRAST times that of the quieter places (noise is the
       same everywhere, while eyes, lashes and hair stand out). What noise alone would have, judged by those places, does not count;
     - it is at least LEAST_DETAIL grey levels strong.
     """
-    if size >= LARGE_NETWORK or size / scale_of(matrix) < FACTOR * size:
+    if size >= LARGE_NETWORK or 1 / scale_of(matrix) < FACTOR or _distinct_share(image, matrix, size) / scale_of(matrix) < FACTOR:
         return False
     enlarged = round(FACTOR * size)
     matrix = matrix * (enlarged / size)
@@ -51,6 +56,23 @@ def has_more_detail(image: Shaped[np.ndarray, 'height width 3'], matrix: Matrix,
         return False
     detail = lost - NOISE_MEAN * quiet
     return bool(detail >= max(LEAST_RATIO**2 * below, LEAST_DETAIL**2))
+
+
+def _distinct_share(image: Shaped[np.ndarray, 'height width 3'], matrix: Matrix, size: int) -> float:
+    """Return how many of the image's rows or columns through the face, from 0 to 1, differ from the one before."""
+    corners = np.array([[0, 0], [0, 1], [1, 0], [1, 1]]) * (FACE[1] - FACE[0]) + FACE[0]
+    reached = transformed(corners * size, inverse(matrix))
+    left, top = np.clip(np.floor(reached.min(axis=0)), 0, image.shape[1::-1]).astype(int)
+    right, bottom = np.clip(np.ceil(reached.max(axis=0)), 0, image.shape[1::-1]).astype(int)
+    part = image[top:bottom, left:right, 1]
+    shares = []
+    for lines in (part, part.T):
+        if min(lines.shape) < 2:
+            return 0.0
+        seen = lines[:: max(1, len(lines) // MOST_LINES)].astype(np.float32)
+        steps = np.square(np.diff(seen, axis=1)).mean(axis=0)
+        shares.append(float((steps > LEAST_STEP * steps.mean()).mean()))
+    return max(shares)
 
 
 def _inside(matrix: Matrix, size: int, width: int, height: int) -> Bool[np.ndarray, 'size size']:
