@@ -143,6 +143,6 @@ def convert(args: Namespace) -> int:
     network = read_network(source, args.param_key)
     check_network(network, str(source))
     save_safetensors(args.target, network, half=args.half)
-    precision = ', in half precision' if args.half else ''
-    print(f'{args.target}: {network.kind} of {source}{precision}, {args.target.stat().st_size:,} bytes')
+    precision = f', in half precision, {args.target.stat().st_size:,} bytes' if args.half else ''
+    print(f'{args.target}: {network.kind} of {source}{precision}')
     return 0
