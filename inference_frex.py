@@ -1,4 +1,4 @@
-"""Restore a folder of faces with FREx: `python inference_frex.py -i FOLDER -o OUT --model_path FILE --aligned`."""
+"""Restore a folder of faces with FREx: `python inference_frex.py -i FOLDER -o OUT [--model_path FILE] --aligned`."""
 
 import sys
 

@@ -1,6 +1,6 @@
-"""What `--fidelity_weight` and `--structure_weight` do: a picture, from the network that `frex demo` has trained.
+"""What `--fidelity_weight` and `--structure_weight` do: a picture, from the network that `frex demo --train` has trained.
 
-frex demo
+frex demo --train
 python benchmarks/weights.py -o benchmarks/results/weights.png
 """
 
@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from frex.data.degradation import PRESETS, degrade, draw
-from frex.demo import CHECKPOINT, FOLDER, UNSEEN_SEED
+from frex.demo.train import CHECKPOINT, FOLDER, UNSEEN_SEED
 from frex.images import Image, read_image, resize
 from frex.restore import FaceRestorer
 

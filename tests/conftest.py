@@ -12,7 +12,8 @@ import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 from tiny import tiny_frex, tiny_network_options, trained  # noqa: E402
 
-from frex.weights.network_file import save_checkpoint  # noqa: E402
+from frex.demo.portraits import read_portraits  # noqa: E402
+from frex.weights.network_file import read_network, save_checkpoint, save_safetensors  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -38,6 +39,33 @@ def checkpoint(tmp_path_factory):
     states = {'params': tiny_frex(seed=1).state_dict(), 'params_ema': trained(tiny_frex()).state_dict()}
     save_checkpoint(path, states, {'network_g': {'type': 'FREx', **tiny_network_options()}})
     return path
+
+
+@pytest.fixture(scope='session')
+def half_checkpoint(checkpoint):
+    """The averaged weights of `checkpoint` in half precision, as `frex weights convert --half` writes them."""
+    path = checkpoint.with_name('half.safetensors')
+    save_safetensors(path, read_network(checkpoint), half=True)
+    return path
+
+
+@pytest.fixture
+def small_model(half_checkpoint, monkeypatch):
+    """An installation whose small FREx is a tiny one."""
+    monkeypatch.setattr('frex.weights.small_model.PATH', half_checkpoint)
+    return half_checkpoint
+
+
+@pytest.fixture
+def no_small_model(tmp_path, monkeypatch):
+    """An installation without its small FREx."""
+    monkeypatch.setattr('frex.weights.small_model.PATH', tmp_path / 'frex-small.safetensors')
+
+
+@pytest.fixture(scope='session')
+def portraits():
+    """The two portraits that other packages ship, by name."""
+    return {portrait.name: portrait for portrait in read_portraits()}
 
 
 @pytest.fixture(scope='session')

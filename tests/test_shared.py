@@ -15,7 +15,7 @@ from frex.cli.main import main
 from frex.cli.restore import main as inference
 from frex.data.face_degradation_dataset import FaceDegradationDataset
 from frex.data.labels import read_labels
-from frex.demo import ASTRONAUT_LANDMARKS, HOPPER_LANDMARKS
+from frex.demo.portraits import read_portraits
 from frex.images import read_image
 from frex.labelling.comparing import angle_errors, angles_of
 from frex.labelling.estimating import LandmarkFinder, estimate
@@ -83,12 +83,9 @@ def test_training_and_restoring_run_on_real_faces(tmp_path, monkeypatch):
 
 def test_the_demos_landmarks_are_those_that_the_detector_finds():
     from facexlib.detection import init_detection_model
-    from matplotlib.cbook import get_sample_data
-    from skimage.data import astronaut
 
     detector = init_detection_model('retinaface_mobile0.25', model_rootpath=str(SHARED / 'weights'), device='cpu')
-    hopper = cv2.imread(get_sample_data('grace_hopper.jpg', asfileobj=False))
-    for image, landmarks in ((astronaut()[:, :, ::-1].copy(), ASTRONAUT_LANDMARKS), (hopper, HOPPER_LANDMARKS)):
+    for _, image, landmarks in read_portraits():
         with torch.no_grad():
             faces = detector.detect_faces(image, 0.97)
         assert len(faces) == 1

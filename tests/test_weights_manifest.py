@@ -14,6 +14,7 @@ import yaml
 
 from frex.cli.main import main
 from frex.errors import FRExError
+from frex.weights import small_model
 from frex.weights.manifest import TASKS, WeightFile, entry, manifest, needed_for, parse_manifest
 from frex.weights.places import State, examine, home, locate, look, places, sha256
 
@@ -52,6 +53,7 @@ def weights(**changes):
 def _only_this_folder(tmp_path, monkeypatch):
     """All places are below the working directory, a package `facexlib` among them."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(small_model, 'PATH', tmp_path / 'frex-small.safetensors')
     for variable, place in (('FREX_HOME', 'frex_home'), ('XDG_CACHE_HOME', 'cache'), ('TORCH_HOME', 'torch_home'), ('HOME', 'user')):
         monkeypatch.setenv(variable, str(tmp_path / place))
     put('site/facexlib', name='__init__.py')
@@ -379,9 +381,14 @@ def three(manifest_of):
     return put('frex_home'), put('weights', OTHER, name='bad.pth')
 
 
-@pytest.mark.parametrize(('task', 'shown'), [([], [0, 1, 2, 3, 4]), (['--for', 'train'], [0, 1, 2, 3]), (['--for', 'restore'], [2, 3])])
+@pytest.mark.parametrize(
+    ('task', 'shown'), [([], [0, 1, 2, 3, 4, 5, 6]), (['--for', 'train'], [2, 3, 4, 5]), (['--for', 'restore'], [0, 1, 4, 5])]
+)
 def test_files_are_listed_with_their_states_and_places(three, capsys, task, shown):
+    small = ['frex-small', 'missing', '?', 'restore', small_model.PURPOSE, 'see docs/model_card.md']
     rows = [
+        small,
+        ['it comes with the package and cannot be downloaded; this installation lacks it'],
         ['good', 'there', '20', 'train', 'tests', 'MIT'],
         [str(three[0])],
         ['bad', 'damaged', '?', 'train, restore', 'tests', 'MIT'],
@@ -398,8 +405,8 @@ def test_files_are_listed_with_their_states_and_places(three, capsys, task, show
 
 def test_the_shipped_manifest_is_listed_where_nothing_is_there(capsys):
     assert main(['weights', 'list', '--weights', 'given']) == 0
-    lines = capsys.readouterr().out.splitlines()[1:-2]
-    assert [re.split('  +', line)[:2] for line in lines] == [[key, 'missing'] for key in manifest()]
+    lines = [line for line in capsys.readouterr().out.splitlines()[1:-2] if not line.startswith(' ')]
+    assert [re.split('  +', line)[:2] for line in lines] == [[key, 'missing'] for key in ('frex-small', *manifest())]
 
 
 MISSING = 'lost.pth is missing; get it with: frex weights download lost'

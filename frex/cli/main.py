@@ -12,6 +12,7 @@ from frex.cli import (
     cameras,
     collect_real,
     degrade,
+    demo,
     evaluate,
     export,
     peers,
@@ -25,7 +26,7 @@ from frex.cli.foreign_flags import parse
 from frex.errors import FRExError
 from frex.threads import shorten_waits
 
-SINGLE = (restore, weights, cameras, synthesize, degrade, balance, collect_real, statistics, evaluate, peers, ablate, export)
+SINGLE = (restore, weights, cameras, synthesize, degrade, balance, collect_real, statistics, evaluate, peers, ablate, export, demo)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -40,8 +41,6 @@ def frex_parser() -> ArgumentParser:
     train.add_commands(commands)
     for module in SINGLE:
         module.add_command(commands)
-    demo = commands.add_parser('demo', help='train a tiny FREx on two faces, restore them, show the picture', allow_abbrev=False)
-    demo.set_defaults(run=_demo)
     return parser
 
 
@@ -70,9 +69,3 @@ def run(parser: ArgumentParser, argv: Sequence[str] | None) -> int:
     except KeyboardInterrupt:
         print(f'{parser.prog}: stopped', file=sys.stderr)
         return 130
-
-
-def _demo(args: Namespace) -> None:
-    from frex import demo
-
-    demo.run()

@@ -49,7 +49,12 @@ def _add_places(parser: ArgumentParser) -> None:
 
 def _add_network(parser: ArgumentParser) -> None:
     group, weight = parser.add_argument_group('network'), number(0, 1)
-    group.add_argument('--model_path', required=True, type=Path, metavar='FILE', help='FREx checkpoint; it names its own network')
+    group.add_argument(
+        '--model_path',
+        type=Path,
+        metavar='FILE',
+        help='FREx checkpoint; it names its own network (default: the small FREx that comes with the package)',
+    )
     group.add_argument('--param_key', default='params_ema', choices=['params_ema', 'params'], help='which weights (default: params_ema)')
     group.add_argument(
         '--weights', type=Path, metavar='DIR', help='folder of the other files (default: $FREX_HOME, ./weights, the user cache)'
@@ -81,6 +86,9 @@ def _add_faces(parser: ArgumentParser) -> None:
     )
     group.add_argument(
         '--min_face', type=number(0), default=0.0, metavar='PIXELS', help='leave out faces whose box is smaller (default: 0)'
+    )
+    group.add_argument(
+        '--force', action='store_true', help='also restore faces of photographs that hold more detail than the result of the network can'
     )
     group.add_argument(
         '--no_face', default='copy', choices=['copy', 'skip'], help='a picture without a face: write it as it is, or not (default: copy)'

@@ -27,6 +27,7 @@ def add_command(commands: Any) -> None:
     convert = _add(actions, 'convert', 'write a network as .safetensors, with its constructor arguments')
     convert.add_argument('source', metavar='SOURCE', help='a key, or a file of EG3D, StyleGAN2, ArcFace or FREx')
     convert.add_argument('target', type=Path, metavar='TARGET.safetensors')
+    convert.add_argument('--half', action='store_true', help='store numbers in half precision: half the size, and nearly the same results')
     grow = _add(actions, 'grow', 'write a FREx of twice the size, which starts as the trained one enlarged')
     grow.add_argument('source', metavar='SOURCE', help='a checkpoint of FREx')
     grow.add_argument('target', type=Path, metavar='TARGET.safetensors')

@@ -9,26 +9,44 @@ from pathlib import Path
 
 from frex.errors import FRExError
 from frex.text import in_columns
+from frex.weights import small_model
 from frex.weights.download import Unreachable, fetch
 from frex.weights.manifest import WeightFile, entry, manifest, needed_for
-from frex.weights.places import State, home, locate, look, places, sha256
+from frex.weights.places import Finding, State, home, locate, look, places, sha256
 
 
 def list_files(args: Namespace) -> int:
     """A table of the files, what each is for, and whether it is there."""
-    findings = [look(file, args.weights) for file in needed_for(args.task)]
-    rows = [('KEY', 'STATE', 'BYTES', 'FOR', 'WHAT FOR', 'LICENCE')]
-    rows += [
-        (file.key, state.value, f'{file.size:,}' if file.size else '?', ', '.join(file.tasks) or '-', file.purpose, file.licence)
-        for file, state, _, _ in findings
-    ]
-    for line, finding in zip(in_columns(rows), [None, *findings], strict=True):
+    listed = [listed_file(look(file, args.weights)) for file in needed_for(args.task)]
+    if args.task in (None, 'restore'):
+        listed.insert(0, listed_small_model())
+    head, *lines = in_columns([('KEY', 'STATE', 'BYTES', 'FOR', 'WHAT FOR', 'LICENCE'), *(row for row, _ in listed)])
+    print(head)
+    for line, (_, place) in zip(lines, listed, strict=True):
         print(line)
-        if finding is not None and finding.path is not None:
-            print(f'    {finding.path}{f": {finding.detail}" if finding.detail else ""}')
+        if place:
+            print(f'    {place}')
     print(f'searched in this order: {", ".join(map(str, places(args.weights)))}')
     print('get what is missing or damaged with: frex weights download KEY, or --for train, restore or evaluate')
     return 0
+
+
+def listed_file(finding: Finding) -> tuple[tuple[str, ...], str]:
+    """Return the row of a file, and where it lies, with what is wrong with it."""
+    file, state, path, detail = finding
+    size = f'{file.size:,}' if file.size else '?'
+    row = (file.key, state.value, size, ', '.join(file.tasks) or '-', file.purpose, file.licence)
+    return row, '' if path is None else f'{path}{f": {detail}" if detail else ""}'
+
+
+def listed_small_model() -> tuple[tuple[str, ...], str]:
+    """Return the row of the model that comes with the package, which the manifest does not have, and where it lies."""
+    path = small_model.PATH
+    is_there = path.is_file()
+    size = f'{path.stat().st_size:,}' if is_there else '?'
+    state = State.THERE if is_there else State.MISSING
+    row = (small_model.KEY, state.value, size, 'restore', small_model.PURPOSE, 'see docs/model_card.md')
+    return row, str(path) if is_there else 'it comes with the package and cannot be downloaded; this installation lacks it'
 
 
 def download(args: Namespace) -> int:
@@ -63,6 +81,8 @@ def asked(names: Sequence[str], task: str | None) -> list[WeightFile]:
     """Files by key and by task, each once; raises FRExError where nothing is asked for."""
     if not names and task is None:
         raise FRExError(f'say which: --for train, restore or evaluate, or some of: {", ".join(manifest())}')
+    if small_model.KEY in names:
+        raise FRExError(f'{small_model.KEY} comes with the package: it cannot be downloaded')
     files = [entry(name) for name in names] + (needed_for(task) if task else [])
     return list({file.key: file for file in files}.values())
 
@@ -119,15 +139,16 @@ def _check_target(args: Namespace) -> None:
 
 
 def convert(args: Namespace) -> int:
-    """Write a network as `.safetensors`, from which alone it can be built again."""
+    """Write a network as `.safetensors`, from which alone it can be built again; with `--half` in half precision."""
     from frex.weights.network_file import check_network, read_network, save_safetensors
 
     _check_target(args)
     source = locate(args.source, args.weights)
     network = read_network(source, args.param_key)
     check_network(network, str(source))
-    save_safetensors(args.target, network)
-    print(f'{args.target}: {network.kind} of {source}')
+    save_safetensors(args.target, network, half=args.half)
+    precision = f', in half precision, {args.target.stat().st_size:,} bytes' if args.half else ''
+    print(f'{args.target}: {network.kind} of {source}{precision}')
     return 0
 
 

@@ -223,9 +223,14 @@ def save_checkpoint(path: Path, states: Mapping[str, State], options: Mapping[st
         torch.save(content | dict(options), part)
 
 
-def save_safetensors(path: Path, file: NetworkFile) -> None:
-    """One file from which `read_network` and `build_network` make the network again; raises FRExError where it cannot be written."""
+def save_safetensors(path: Path, file: NetworkFile, half: bool = False) -> None:
+    """One file from which `read_network` and `build_network` make the network again; raises FRExError where it cannot be written.
+
+    With `half` its numbers are float16, half as many bytes. The network that is built from it has float32 parameters all the same.
+    """
     state = {name: value.detach().cpu().contiguous().clone() for name, value in file.state.items()}
+    if half:
+        state = {name: in_half(name, value) if value.is_floating_point() else value for name, value in state.items()}
     network = json.dumps({'type': file.kind, **file.arguments})
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -233,3 +238,11 @@ def save_safetensors(path: Path, file: NetworkFile) -> None:
             safetensors.torch.save_file(state, part, {'format': 'pt', 'network': network})
     except (OSError, safetensors.SafetensorError) as error:
         raise FRExError(f'{path}: cannot be written ({error})') from None
+
+
+def in_half(name: str, value: Tensor) -> Tensor:
+    """Return the weights in float16; raise FRExError where some are too large for it."""
+    halved = value.to(torch.float16)
+    if not torch.isfinite(halved).all():
+        raise FRExError(f'{name}: weights up to {value.abs().max().item():.3g} do not fit half precision; leave out --half')
+    return halved

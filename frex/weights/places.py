@@ -10,6 +10,7 @@ from typing import NamedTuple
 from platformdirs import user_cache_path
 
 from frex.errors import FRExError, nearest
+from frex.weights import small_model
 from frex.weights.manifest import WeightFile, entry, manifest
 
 # Folders in which the projects that FREx's users come from keep the same files. They are read, never written to.
@@ -104,6 +105,8 @@ def locate(name: str | Path, folder: Path | None = None) -> Path:
             return finding.path
         what = 'is missing' if finding.state is State.MISSING else f'is damaged ({finding.path}: {finding.detail})'
         raise FRExError(f'{finding.file.file} {what}; get it with: frex weights download {name}')
+    if str(name) == small_model.KEY:
+        return small_model.require_small_model()
     path = Path(os.path.expanduser(name))
     if not os.path.isfile(path):
         hint = nearest(str(name), list(manifest())) if path.parent == Path() else f'give a file, or a key of: {", ".join(manifest())}'

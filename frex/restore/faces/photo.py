@@ -11,6 +11,7 @@ from frex.data.landmarks import crop_to_eg3d
 from frex.errors import FRExError
 from frex.images import Image
 from frex.restore.faces.paste import Mask, paste_face
+from frex.restore.faces.resolution import has_more_detail
 from frex.restore.files.picture import Picture, scaled, to_eight_bit
 from frex.restore.finding.align import Matrix, cut_face, face_matrix, scale_of, scaled_by, transformed
 from frex.restore.finding.detection import DetectedFace, Detector
@@ -30,7 +31,8 @@ class Face:
     """A face of a photograph; pixels are counted from the top left corner of the picture.
 
     `matrix` maps them to those of `aligned`, the face cut out, BGR at 8 bit; `crop` leads from there to EG3D's crop. Where
-    the landmarks fit no face there is a `problem`, `aligned` shows the box, and the face is not to be restored.
+    the landmarks fit no face there is a `problem`, `aligned` shows the box, and the face is not to be restored. `keep` says why
+    a face that could be restored is to stay as it is.
     """
 
     box: Float[np.ndarray, '4']
@@ -40,6 +42,7 @@ class Face:
     aligned: Image
     crop: Float[np.ndarray, '3']
     problem: str | None = None
+    keep: str | None = None
 
 
 def find_faces(picture: Picture, detector: Detector, size: int = 512, selection: Selection | None = None) -> list[Face]:
@@ -62,6 +65,14 @@ def cut_out(picture: Picture, face: DetectedFace, size: int) -> Face:
         matrix, crop, problem = box_matrix(face.box, size), np.array(MEAN_CROP), str(error)
     aligned = to_eight_bit(cut_face(picture.image, matrix, size))
     return Face(face.box, face.score, face.landmarks, matrix, aligned, crop, problem)
+
+
+def keep_detail(picture: Picture, face: Face) -> Face:
+    """Return the face, marked to stay as it is where a network's result at the size of `aligned` would have less detail."""
+    size = face.aligned.shape[0]
+    if face.problem is not None or not has_more_detail(picture.image, face.matrix, size):
+        return face
+    return replace(face, keep=f'it holds more detail than {size} x {size} pixels, the size of the result; --force restores it')
 
 
 def _is_inside(point: Float[np.ndarray, '2'], image: Shaped[np.ndarray, 'height width 3']) -> bool:

@@ -26,6 +26,7 @@ from frex.restore.finding.detection import Detector
 from frex.restore.finding.selection import Selection
 from frex.tensors import to_images, to_tensor
 from frex.weights.network_file import build_frex, read_network
+from frex.weights.small_model import require_small_model
 from frex_arch import FREx, FRExOutput
 
 
@@ -47,7 +48,7 @@ class FaceRestorer:
     @classmethod
     def from_pretrained(
         cls,
-        path: str | Path,
+        path: str | Path | None = None,
         device: str = 'auto',
         param_key: str = 'params_ema',
         precision: str = 'auto',
@@ -56,12 +57,14 @@ class FaceRestorer:
         detection_model: str | None = None,
         detector: Detector | None = None,
     ) -> 'FaceRestorer':
-        """Read a FREx checkpoint (`.pth`, `.safetensors`); raises FRExError where it is none, is damaged, or does not fit.
+        """Read a FREx checkpoint (`.pth`, `.safetensors`), by default the small FREx that comes with the package.
 
+        Raises FRExError where the file is not there, is no checkpoint, is damaged, or does not fit.
         The files of the detector (`detection_model`: a key of the manifest), of the parser and of ArcFace are looked for when they
         are first needed, in the folder `weights` first; `detector` takes the place of the file.
         """
-        net = build_frex(read_network(Path(path), param_key), str(path))
+        path = require_small_model() if path is None else Path(path)
+        net = build_frex(read_network(path, param_key), str(path))
         chosen = choose_device(device)
         return cls(net, chosen, precision, face_batch, Parts(chosen, weights, detection_model, detector))
 
@@ -117,19 +120,25 @@ class FaceRestorer:
 
     # --- Photographs
 
-    def find_faces(self, picture: Picture, selection: Selection | None = None) -> list[Face]:
-        """The faces of a photograph, cut out for the network; raises FRExError where there is no detector."""
+    def find_faces(self, picture: Picture, selection: Selection | None = None, force: bool = False) -> list[Face]:
+        """Find the faces of a photograph and cut them out for the network; raise FRExError where there is no detector.
+
+        Faces with more detail than the network's result would have are marked to stay as they are, unless `force` is given. See
+        `has_more_detail` for the rule.
+        """
         detector = self.parts.detector()
-        return with_memory(lambda: photo.find_faces(picture, detector, self.size, selection))
+        faces = with_memory(lambda: photo.find_faces(picture, detector, self.size, selection))
+        return faces if force else [photo.keep_detail(picture, face) for face in faces]
 
     def restore_found(
         self, faces: Sequence[Face], fidelity_weight: float = 1.0, structure_weight: float = 1.0, details: bool = False
     ) -> list[Restoration]:
-        """`restore_faces` of faces of any photographs; those with a problem keep it, and never meet the network."""
-        sound = [face for face in faces if face.problem is None]
+        """`restore_faces` of faces of any photographs; those with a problem, or to be kept, say so and never meet the network."""
+        reasons = [face.problem or face.keep for face in faces]
+        sound = [face for face, reason in zip(faces, reasons, strict=True) if reason is None]
         aligned, crops = [face.aligned for face in sound], [face.crop for face in sound]
         restored = iter(self.restore_faces(aligned, crops, fidelity_weight, structure_weight, details))
-        return [next(restored) if face.problem is None else Restoration(problem=face.problem) for face in faces]
+        return [next(restored) if reason is None else Restoration(problem=reason) for reason in reasons]
 
     def paste(
         self,
@@ -153,14 +162,16 @@ class FaceRestorer:
         structure_weight: float = 1.0,
         selection: Selection | None = None,
         bg_upsampler: Upsampler | None = None,
+        force: bool = False,
     ) -> RestoredImage:
         """Restore the faces of a photograph; the rest of it is scaled, by `bg_upsampler` if given.
 
         `image` is a path, a Picture, one of Pillow's, or an array as OpenCV reads it: BGR, grey or BGRA, uint8 or uint16.
-        Raises FRExError where it is none; a face that fails has its problem in the result, and stays as it was.
+        Raises FRExError where it is none; a face that fails has its problem in the result, and stays as it was. So does a face
+        with more detail than the network's result would have, unless `force` is given.
         """
         picture = as_picture(image)
-        faces = self.find_faces(picture, selection)
+        faces = self.find_faces(picture, selection, force)
         restorations = self.restore_found(faces, fidelity_weight, structure_weight)
         pasted = self.paste(picture, faces, restorations, upscale, bg_upsampler)
         if has_colour_channels(image):
@@ -189,7 +200,8 @@ class FaceRestorer:
             result = self.restore(img_bgr, upscale, weight, selection=selection)
             faces, image = result.faces, result.image
         else:
-            found = self.find_faces(as_picture(img_bgr), selection)
+            # Nothing is put over the face, so nothing can get lost.
+            found = self.find_faces(as_picture(img_bgr), selection, force=True)
             faces, image = tuple(map(RestoredFace.of, found, self.restore_found(found, weight))), None
         for face in faces:
             if face.restored is None:

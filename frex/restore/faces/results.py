@@ -35,7 +35,8 @@ class Restoration:
 class RestoredFace:
     """A face of a photograph; see `Face` and `Restoration`. `yaw` and `pitch`, in degrees, are those of the network's camera.
 
-    Where there is a `problem`, `restored` is None, and the picture shows the face as it was.
+    Where there is a `problem`, or the face is to be kept for its detail, `restored` is None, `problem` says why, and the picture
+    shows the face as it was.
     """
 
     box: Float[np.ndarray, '4']

@@ -7,6 +7,7 @@ import numpy as np
 
 from frex.errors import FRExError
 from frex.images import Image, resize
+from frex.restore.faces.resolution import has_more_detail
 from frex.restore.files.picture import Picture, read_picture, to_eight_bit
 from frex.restore.runs.former import drop_former
 from frex.restore.runs.report import PictureRecord
@@ -41,7 +42,7 @@ class AlignedFaces(Tasks[Image]):
         record = record_of(reading, restored)
         face, notes = write_face(reading, 0, reading.faces[0], restored[0], reading.picture.metadata)
         face.size = float(reading.picture.image.shape[0])
-        record.faces, record.notes = [face], [*record.notes, *notes, *lost(reading.picture)]
+        record.faces, record.notes = [face], [*record.notes, *notes, *lost(reading.picture, self.restorer.size)]
         if face.reason is not None:
             record.status, record.reason = 'failed', face.reason
         else:
@@ -50,9 +51,11 @@ class AlignedFaces(Tasks[Image]):
         return record
 
 
-def lost(picture: Picture) -> list[str]:
-    """What an aligned face comes back without."""
+def lost(picture: Picture, size: int) -> list[str]:
+    """What an aligned face comes back without, at the network's size."""
     notes = []
+    if has_more_detail(picture.image, np.eye(2, 3) * (size / picture.image.shape[0]), size):
+        notes.append(f'the input holds more detail than the restored face of {size} x {size} pixels')
     if picture.image.dtype == np.uint16:
         notes.append('16 bit became 8: a restored face has 8')
     if picture.alpha is not None:

@@ -11,7 +11,7 @@ from frex.restore.runs.report import Report, absolute, as_text, results_of
 
 # The flags that say what a result looks like.
 OF_ALL = ('aligned', 'model_path', 'param_key', 'fidelity_weight', 'structure_weight', 'save_3d', 'save_weights_map')
-OF_PHOTOGRAPHS = ('upscale', 'only_center_face', 'detection_model', 'det_threshold', 'min_face', 'no_face')
+OF_PHOTOGRAPHS = ('upscale', 'only_center_face', 'detection_model', 'det_threshold', 'min_face', 'no_face', 'force')
 UNKNOWN = 'are not in the report: made elsewhere, or by a run that was killed'
 
 

@@ -21,7 +21,7 @@ class Photographs(Tasks[Face]):
         # Before the network has worked for nothing.
         scaled_size(picture, self.wishes.upscale)
         read = time.perf_counter()
-        faces = self.restorer.find_faces(picture, self.wishes.selection)
+        faces = self.restorer.find_faces(picture, self.wishes.selection, self.wishes.force)
         return Reading(job, picture, faces, {'read': read - start, 'detect': time.perf_counter() - read})
 
     def restore(self, faces: Sequence[Face]) -> list[Restored]:
@@ -32,7 +32,7 @@ class Photographs(Tasks[Face]):
         )
 
     def finish(self, reading: Reading[Face], restored: Sequence[Restored]) -> PictureRecord:
-        """Write faces and picture; faces whose landmarks fit none stay as they are.
+        """Write faces and picture; faces whose landmarks fit none, or with more detail than the result, stay as they are.
 
         Where the network failed on a face, or there are none but such, the picture is not written: it would pass for a result.
         """
@@ -40,7 +40,8 @@ class Photographs(Tasks[Face]):
         record = record_of(reading, restored)
         for number, (face, one) in enumerate(zip(reading.faces, restored, strict=True)):
             self._write_face(reading, number, face, one, record)
-        sound = [one.restoration.problem for face, one in zip(reading.faces, restored, strict=True) if face.problem is None]
+        pairs = [(face, one) for face, one in zip(reading.faces, restored, strict=True) if face.problem is None]
+        sound = [None if face.keep else one.restoration.problem for face, one in pairs]
         problems = [problem for problem in sound or (face.problem for face in reading.faces) if problem is not None]
         if problems:
             record.status, record.reason = 'failed', f'{len(problems)} of {len(reading.faces)} faces not restored: {problems[0]}'
@@ -55,6 +56,8 @@ class Photographs(Tasks[Face]):
         written.box, written.landmarks = face.box.round(2).tolist(), face.landmarks.round(2).tolist()
         written.score, written.size = face.score, round(face.aligned.shape[0] / scale_of(face.matrix), 2)
         record.faces.append(written)
+        if face.keep is not None:
+            notes.append(f'face {number} is left as it is: {face.keep}')
         record.notes += [note for note in notes if note not in record.notes]
 
     def _write_picture(self, reading: Reading[Face], restored: Sequence[Restored], record: PictureRecord) -> None:

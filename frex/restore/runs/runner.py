@@ -30,6 +30,7 @@ from frex.restore.runs.stopping import Stop, stopped_by_signals
 from frex.restore.runs.summary import summary
 from frex.restore.runs.tasks import Tasks, Wishes
 from frex.shards import Share, choose_share, local_device
+from frex.weights.small_model import notice, require_small_model
 from frex_arch import FREx
 from frex_arch.fusion import AdaptiveWeighting
 
@@ -47,9 +48,10 @@ def restore_folder(args: Namespace) -> int:
     run, found = agree(share, lambda: find(args, outputs))
     outputs.word = f'{run}-{share.index}'
     say(share, *remarks(args, found.others))
-    restorer = load_restorer(args)
-    say(share, *lacking(args, restorer.net))
-    settings = settings_of(args)
+    model = require_small_model() if args.model_path is None else args.model_path
+    restorer = load_restorer(args, model)
+    say(share, *([notice(restorer.size)] if args.model_path is None else []), *lacking(args, restorer.net))
+    settings = settings_of(args, model)
     plan = Plan(outputs, Earlier(report_of_all(args.output), settings), args.aligned, found)
     items = [found[number] for number in share.of(len(found))]
     with stopped_by_signals() as stop, Journal(args.output, share, run, settings, len(items)) as journal:
@@ -99,6 +101,8 @@ def remarks(args: Namespace, others: int) -> Iterator[str]:
         yield f'{others} file{"s" * (others > 1)} passed over: no pictures by their suffix'
     if args.aligned and args.upscale != 1:
         yield "--upscale does nothing with --aligned: faces come at the network's size"
+    if args.aligned and args.force:
+        yield '--force does nothing with --aligned: all faces are restored'
 
 
 def lacking(args: Namespace, net: FREx) -> Iterator[str]:
@@ -115,13 +119,11 @@ def say(share: Share, *lines: str) -> None:
         print(line, file=sys.stderr)
 
 
-def load_restorer(args: Namespace) -> FaceRestorer:
-    """Raises FRExError where a file that will be needed is missing or damaged."""
+def load_restorer(args: Namespace, model: Path) -> FaceRestorer:
+    """Raises FRExError where `model`, the network's file, or another that will be needed is missing or damaged."""
     device = choose_device(local_device(args.device, os.environ, torch.cuda.device_count()))
     most = args.batch_size or (BATCH_ON_CPU if device.type == 'cpu' else BATCH_ON_GPU)
-    restorer = FaceRestorer.from_pretrained(
-        args.model_path, str(device), args.param_key, args.precision, most, args.weights, args.detection_model
-    )
+    restorer = FaceRestorer.from_pretrained(model, str(device), args.param_key, args.precision, most, args.weights, args.detection_model)
     restorer.parts.identity()
     if not args.aligned:
         restorer.parts.detector()
@@ -138,15 +140,16 @@ def wishes_of(args: Namespace) -> Wishes:
         no_face=args.no_face,
         save_3d=args.save_3d,
         save_weights_map=args.save_weights_map,
+        force=args.force,
         selection=Selection(args.det_threshold, args.min_face, 'center' if args.only_center_face else 'all'),
     )
 
 
-def settings_of(args: Namespace) -> dict[str, Any]:
-    """The flags, for the report."""
+def settings_of(args: Namespace, model: Path) -> dict[str, Any]:
+    """The flags, for the report, with the file of the network."""
     shown = {name: value for name, value in vars(args).items() if isinstance(value, str | int | float | list | Path | None)}
     # Its own name would be another file's in another folder.
-    return {name: _as_json(value) for name, value in sorted((shown | {'model_path': absolute(args.model_path)}).items())}
+    return {name: _as_json(value) for name, value in sorted((shown | {'model_path': absolute(model)}).items())}
 
 
 def _as_json(value: Any) -> Any:

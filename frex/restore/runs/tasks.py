@@ -43,6 +43,7 @@ class Wishes:
     no_face: str = 'copy'
     save_3d: bool = False
     save_weights_map: bool = False
+    force: bool = False
     selection: Selection = field(default_factory=Selection)
 
     @property

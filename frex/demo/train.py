@@ -1,4 +1,4 @@
-"""`frex demo`: train the tiny FREx on two public-domain portraits, restore unseen degradations of them, show the picture.
+"""`frex demo --train`: train the tiny FREx on two public-domain portraits, restore unseen degradations of them, show the picture.
 
 A proof that the whole system runs. A network that has seen two faces is no model for use.
 """
@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from frex import compat
 from frex.data.degradation import PRESETS, degrade, draw
+from frex.demo.portraits import read_portraits
 from frex.errors import FRExError
 from frex.images import Image, read_image, resize, write_image
 from frex.options import RunOptions
@@ -26,10 +27,6 @@ SHOWN = 3
 # Training draws from the seed of the option file.
 UNSEEN_SEED = 2024
 LEAST_GAIN_DB = 2.0
-
-# Eyes, nose, corners of the mouth, as RetinaFace finds them.
-ASTRONAUT_LANDMARKS = [(203.6, 101.1), (247.5, 104.5), (223.3, 129.3), (200.9, 138.4), (245.6, 141.2)]
-HOPPER_LANDMARKS = [(225.8, 188.2), (306.4, 187.4), (267.5, 246.0), (233.4, 271.5), (301.3, 270.5)]
 
 
 class Trial:
@@ -55,19 +52,9 @@ def run() -> None:
 
 
 def write_faces(folder: Path) -> list[Path]:
-    """The portraits that scikit-image and matplotlib ship (both by NASA and the US Navy, public domain), in FFHQ alignment."""
-    try:
-        from matplotlib.cbook import get_sample_data
-        from skimage.data import astronaut
-    except ImportError as error:
-        raise FRExError(f"the demo needs {error.name}: pip install 'frex[demo]'") from None
-    hopper = read_image(Path(get_sample_data('grace_hopper.jpg', asfileobj=False)))
-    portraits = {
-        'eileen_collins': (astronaut()[:, :, ::-1].copy(), ASTRONAUT_LANDMARKS),
-        'grace_hopper': (hopper, HOPPER_LANDMARKS),
-    }
-    for name, (image, landmarks) in portraits.items():
-        write_image(folder / f'{name}.png', align_face(image, np.array(landmarks)))
+    """Write the portraits' faces in FFHQ alignment, and return the files."""
+    for portrait in read_portraits():
+        write_image(folder / f'{portrait.name}.png', align_face(portrait.image, portrait.landmarks))
     return sorted(folder.glob('*.png'))
 
 

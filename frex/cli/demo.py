@@ -1,0 +1,31 @@
+"""`frex demo`: see FREx at work in a minute."""
+
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+from typing import Any
+
+WHAT = 'Restore two portraits that the small FREx of the package has not seen, show them, and say what was gained.'
+
+
+def add_command(commands: Any) -> None:
+    """Add `demo` to an argparse sub-command group."""
+    parser: ArgumentParser = commands.add_parser('demo', help='restore two portraits and show them', description=WHAT, allow_abbrev=False)
+    parser.add_argument(
+        '--train', action='store_true', help='train a tiny FREx on the two portraits instead, in some minutes, and restore them with it'
+    )
+    parser.add_argument(
+        '--model_path', type=Path, metavar='FILE', help='another FREx checkpoint (default: the small FREx that comes with the package)'
+    )
+    parser.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N (default: auto)')
+    parser.set_defaults(run=_demo)
+
+
+def _demo(args: Namespace) -> None:
+    if args.train:
+        from frex.demo import train
+
+        train.run()
+    else:
+        from frex.demo import restore
+
+        restore.run(args.model_path, device=args.device)

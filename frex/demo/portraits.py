@@ -1,0 +1,37 @@
+"""The portraits that scikit-image and matplotlib ship, both in the public domain: by NASA and by the US Navy."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from frex.errors import FRExError
+from frex.images import Image, read_image
+from frex.restore.finding.align import Points
+
+# Eyes, nose, corners of the mouth, as RetinaFace finds them.
+ASTRONAUT_LANDMARKS = [(203.6, 101.1), (247.5, 104.5), (223.3, 129.3), (200.9, 138.4), (245.6, 141.2)]
+HOPPER_LANDMARKS = [(225.8, 188.2), (306.4, 187.4), (267.5, 246.0), (233.4, 271.5), (301.3, 270.5)]
+
+
+class Portrait(NamedTuple):
+    """A photograph, BGR uint8, and the five landmarks of its face in pixels."""
+
+    name: str
+    image: Image
+    landmarks: Points
+
+
+def read_portraits() -> list[Portrait]:
+    """Return the portraits of Eileen Collins and Grace Hopper; raise FRExError where a package that ships one is missing."""
+    try:
+        from matplotlib.cbook import get_sample_data
+        from skimage.data import astronaut
+    except ImportError as error:
+        raise FRExError(f"the demo needs {error.name}: pip install 'frex[demo]'") from None
+    hopper = read_image(Path(get_sample_data('grace_hopper.jpg', asfileobj=False)))
+    collins = np.ascontiguousarray(astronaut()[:, :, ::-1])
+    return [
+        Portrait('eileen_collins', collins, np.array(ASTRONAUT_LANDMARKS)),
+        Portrait('grace_hopper', hopper, np.array(HOPPER_LANDMARKS)),
+    ]

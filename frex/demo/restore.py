@@ -1,0 +1,157 @@
+"""`frex demo`: restore two portraits, which no model of this package was trained on, and measure what is gained."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+from frex.demo.degradations import IN_PHOTOGRAPH, RECIPES, Recipe, apply_recipe
+from frex.demo.figures import write_comparison, write_turntable
+from frex.demo.portraits import Portrait, read_portraits
+from frex.demo.sample import Sample, measure
+from frex.errors import FRExError
+from frex.images import Image
+from frex.restore import FaceRestorer
+from frex.restore.faces.details import turntable
+from frex.restore.faces.photo import cut_out
+from frex.restore.files.source import from_array
+from frex.restore.finding.align import align_face, cut_face, face_matrix, scale_of
+from frex.restore.finding.detection import DetectedFace
+from frex.tensors import to_images
+from frex.text import in_columns
+from frex.weights import small_model
+from frex_arch.crop import MEAN_CROP
+
+FOLDER = Path('results/demo')
+LEAST_GAIN_DB = 1.0
+# The degradation whose heads turn.
+TURNED = 'all together'
+HEAD = ('degradation', 'PSNR input', 'restored', 'gain', 'SSIM input', 'restored', 'gain')
+
+
+def run(model: Path | None = None, folder: Path = FOLDER, device: str = 'auto') -> None:
+    """Restore the portraits with a FREx checkpoint, by default the small FREx of the package, and write what it looks like.
+
+    Raises FRExError where there is no checkpoint, and where the mean gain is less than LEAST_GAIN_DB.
+    """
+    if model is None and not small_model.PATH.is_file():
+        raise FRExError(
+            'the small FREx that comes with the package is not in this installation; '
+            'give a checkpoint by --model_path, or train a tiny FREx: frex demo --train'
+        )
+    restorer = FaceRestorer.from_pretrained(model, device)
+    if model is None:
+        print(small_model.notice(restorer.size))
+    demonstrate(restorer, folder)
+
+
+def demonstrate(restorer: FaceRestorer, folder: Path, least_gain: float = LEAST_GAIN_DB) -> None:
+    """Restore, write the images into `folder` and print the table; raise FRExError where the mean gain is less than `least_gain`."""
+    portraits = read_portraits()
+    faces = restore_aligned(restorer, portraits)
+    photographs = restore_photographs(restorer, portraits)
+    size = restorer.size
+    title = f'two portraits that the network has not seen, {size} x {size} pixels: input, restored, truth'
+    write_comparison([*faces, *photographs], folder / 'comparison.png', title)
+    print(f'{len(portraits)} portraits that the network has not seen, {size} x {size} pixels, means in dB and SSIM:')
+    print('\n'.join(table(faces, photographs)))
+    print(f'images: {folder / "comparison.png"}')
+    heads = turn_heads(restorer, [sample for sample in faces if sample.row == TURNED])
+    if heads:
+        write_turntable(heads, folder)
+        print(f'the recovered heads from all sides: {folder / "turntable.gif"}, {folder / "turntable_strip.png"}')
+    check_gain(faces, least_gain)
+
+
+def restore_aligned(restorer: FaceRestorer, portraits: Sequence[Portrait]) -> list[Sample]:
+    """Return all degradations of the aligned faces. The network is not told where the landmarks of the clean face lie."""
+    truths = [align_face(portrait.image, portrait.landmarks, restorer.size) for portrait in portraits]
+    inputs = [
+        (recipe, truth, apply_recipe(truth, recipe, restorer.size, [number, person]))
+        for number, recipe in enumerate(RECIPES)
+        for person, truth in enumerate(truths)
+    ]
+    restorations = restorer.restore_faces([degraded for _, _, degraded in inputs], details=True)
+    samples = []
+    for (recipe, truth, degraded), restoration in zip(inputs, restorations, strict=True):
+        if restoration.image is None:
+            raise FRExError(f'{recipe.name}: not restored: {restoration.problem}')
+        samples.append(measure(recipe.name, (degraded, restoration.image, truth))._replace(output=restoration.output))
+    return samples
+
+
+def restore_photographs(restorer: FaceRestorer, portraits: Sequence[Portrait]) -> list[Sample]:
+    """Return degraded photographs with the restored faces in their places; their landmarks are given, not found."""
+    recipes = [(number, recipe) for number, recipe in enumerate(RECIPES) if recipe.name in IN_PHOTOGRAPH]
+    return [
+        restore_photograph(restorer, portrait, recipe, [number, person, 1])
+        for number, recipe in recipes
+        for person, portrait in enumerate(portraits)
+    ]
+
+
+def restore_photograph(restorer: FaceRestorer, portrait: Portrait, recipe: Recipe, seed: list[int]) -> Sample:
+    """Return a photograph, scaled so that its face has at most the network's size, degraded, with its face restored."""
+    scale = min(1.0, scale_of(face_matrix(portrait.landmarks, restorer.size)))
+    truth = cv2.resize(portrait.image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    landmarks = portrait.landmarks * (truth.shape[1] / portrait.image.shape[1], truth.shape[0] / portrait.image.shape[0])
+    matrix = face_matrix(landmarks, restorer.size)
+    degraded = apply_recipe(truth, recipe, restorer.size / scale_of(matrix), seed)
+    box = np.concatenate([landmarks.min(axis=0), landmarks.max(axis=0)])
+    picture = from_array(degraded)
+    # Only the place of the face is known; the clean face's own crop would tell more of it.
+    face = replace(cut_out(picture, DetectedFace(box, 1.0, landmarks), restorer.size), crop=np.array(MEAN_CROP))
+    restorations = restorer.restore_found([face])
+    if restorations[0].image is None:
+        raise FRExError(f'{recipe.name}: not restored: {restorations[0].problem}')
+    pasted = restorer.paste(picture, [face], restorations).image
+    faces = (degraded, pasted, truth)
+    measured = measure(
+        f'{recipe.name}, in the photograph',
+        (
+            cut_face(degraded, matrix, restorer.size),
+            cut_face(pasted, matrix, restorer.size),
+            cut_face(truth, matrix, restorer.size),
+        ),
+    )
+    return measured._replace(images=faces)
+
+
+def table(faces: Sequence[Sample], photographs: Sequence[Sample]) -> list[str]:
+    """Return lines of means over the portraits: a row for each degradation, the mean of the aligned faces, and the photographs."""
+    rows = [_row(name, [sample for sample in faces if sample.row == name]) for name in dict.fromkeys(sample.row for sample in faces)]
+    rows.append(_row('mean of the aligned faces', faces))
+    for name in dict.fromkeys(sample.row for sample in photographs):
+        rows.append(_row(name, [sample for sample in photographs if sample.row == name]))
+    return [f'  {line}' for line in in_columns([HEAD, *rows])]
+
+
+def _row(name: str, samples: Sequence[Sample]) -> tuple[str, ...]:
+    decibels = np.mean([sample.psnr for sample in samples], axis=0)
+    likeness = np.mean([sample.ssim for sample in samples], axis=0)
+    return (
+        name,
+        *(f'{value:.2f}' for value in decibels),
+        f'{decibels[1] - decibels[0]:+.2f}',
+        *(f'{value:.3f}' for value in likeness),
+        f'{likeness[1] - likeness[0]:+.3f}',
+    )
+
+
+def turn_heads(restorer: FaceRestorer, samples: Sequence[Sample]) -> list[list[Image]]:
+    """Return the views of each sample's head, from one side to the other; nothing where the network has no 3D prior."""
+    if restorer.net.eg3d is None:
+        return []
+    with torch.inference_mode():
+        codes = [sample.output.ws for sample in samples if sample.output is not None and sample.output.ws is not None]
+        return [list(to_images(turntable(restorer.net, ws))) for ws in codes]
+
+
+def check_gain(samples: Sequence[Sample], least_gain: float) -> None:
+    """Raise FRExError where the mean gain in PSNR is less than `least_gain` dB."""
+    gain = float(np.mean([after - before for before, after in (sample.psnr for sample in samples)]))
+    if not gain >= least_gain:
+        raise FRExError(f'restoring gained {gain:.2f} dB on average, less than {least_gain:g}')
