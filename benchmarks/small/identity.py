@@ -226,7 +226,8 @@ def check(args: Namespace) -> dict[str, Any]:
     cosines = (F.normalize(found) @ F.normalize(found).T).numpy()[pairs[:, 0], pairs[:, 1]]
     distances = torch.cdist(found, found).numpy()[pairs[:, 0], pairs[:, 1]]
     pairs_of_one = int(is_same.sum())
-    results: dict[str, Any] = {'people': len(people), 'faces': len(paths), 'pairs of one': pairs_of_one, 'of two': len(pairs) - pairs_of_one}
+    counts = {'pairs of one': pairs_of_one, 'pairs of two': len(pairs) - pairs_of_one}
+    results: dict[str, Any] = {'people': len(people), 'faces': len(paths), **counts}
     for name, values, sign in (('cosine', cosines, 1), ('distance', distances, -1)):
         same, different = values[is_same], values[~is_same]
         results[name] = {

@@ -1,6 +1,7 @@
 """ST-LPIPS, a perceptual distance whose trained weights come in a package of the registry: a term for runs that cannot fetch VGG's."""
 
 import re
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -151,7 +152,11 @@ class ShiftTolerantLPIPS(nn.Module):
         """Return the distance of each pair of RGB images in [-1, 1]; the gradient flows to `image` only."""
         with torch.no_grad():
             targets = self.features(gt)
-        layers = zip(self.features(image), targets, self.lins, strict=True)
+        return self.compare(self.features(image), targets)
+
+    def compare(self, features: Sequence[Tensor], targets: Sequence[Tensor]) -> Float[Tensor, ' batch']:
+        """Return the distance of each pair of images whose `features` are given."""
+        layers = zip(features, targets, self.lins, strict=True)
         return torch.stack([_distance(*layer) for layer in layers]).sum(dim=0)
 
 
