@@ -120,7 +120,7 @@ class Draws:
 
 
 def score_rows(draws: Draws, restorers: Mapping[str, Restore], scorer: Scorer) -> tuple[dict[str, Any], dict[str, float]]:
-    """Return the scores of each image by preset, row and metric, and the seconds that each row's restoration took."""
+    """Return the scores of each image by preset, row and metric, and the CPU seconds that each row's restoration took."""
     parts: dict[str, dict[str, list[Any]]] = {preset: {name: [] for name in (INPUT, *restorers)} for preset in draws.presets}
     seconds = dict.fromkeys(restorers, 0.0)
     for batch in draws.batches():
@@ -130,9 +130,9 @@ def score_rows(draws: Draws, restorers: Mapping[str, Restore], scorer: Scorer) -
                 inputs = [degraded(face, preset, seed) for face in batch]
                 parts[preset][INPUT].append(scorer.score(inputs))
                 for name, restore in restorers.items():
-                    start = time.perf_counter()
+                    start = time.process_time()
                     restored = restore(inputs)
-                    seconds[name] += time.perf_counter() - start
+                    seconds[name] += time.process_time() - start
                     parts[preset][name].append(scorer.score(restored))
     joined = {
         preset: {name: {metric: np.concatenate([part[metric] for part in found]) for metric in found[0]} for name, found in rows.items()}
@@ -159,7 +159,7 @@ def draw_sheet(draws: Draws, restorers: Mapping[str, Restore], preset: str, show
 
 def measure(args: Namespace) -> dict[str, Any]:
     """Score all rows and write the results; return what is written to `results.json`."""
-    start = time.perf_counter()
+    start = time.process_time()
     loaded = [_load(entry, args.param_key) for entry in args.checkpoints]
     size = args.size or max((restorer.size for restorer in loaded), default=64)
     restorers = {restorer.name: at_size(restorer, size) for restorer in loaded}
@@ -182,8 +182,8 @@ def measure(args: Namespace) -> dict[str, Any]:
         'size': size,
         'seeds': draws.seeds,
         'rows': {restorer.name: {'file': restorer.file, 'size': restorer.size} for restorer in loaded},
-        'seconds': round(time.perf_counter() - start, 1),
-        'milliseconds an image': {name: round(1e3 * spent / count, 1) for name, spent in seconds.items()},
+        'CPU seconds': round(time.process_time() - start, 1),
+        'CPU milliseconds an image': {name: round(1e3 * spent / count, 1) for name, spent in seconds.items()},
         'means': means,
         'counts': counts,
         'goals': goals,
@@ -191,7 +191,10 @@ def measure(args: Namespace) -> dict[str, Any]:
         'scores': {preset: {name: _rounded(row) for name, row in rows.items()} for preset, rows in scores.items()},
     }
     (args.output / 'results.json').write_text(json.dumps(results) + '\n', encoding='utf-8')
-    notes = [f'{len(draws.faces)} faces of {size} x {size}, {draws.seeds} degradations each; {results["seconds"]} s in all.', *NOTES]
+    notes = [
+        f'{len(draws.faces)} faces of {size} x {size}, {draws.seeds} degradations of each by each preset; {results["CPU seconds"]} CPU s in all.',
+        *NOTES,
+    ]
     (args.output / 'table.md').write_text(to_markdown(means, counts, goals, notes), encoding='utf-8')
     return results
 

@@ -54,7 +54,9 @@ class UNet(nn.Module):
         self.down = nn.ModuleList(_level(before, width) for before, width in zip([3, *widths], widths, strict=False))
         self.up = nn.ModuleList(_level(below + width, width) for below, width in zip(widths[:0:-1], widths[-2::-1], strict=True))
         self.to_image = nn.Conv2d(widths[0], 3, 3, padding=1)
-        nn.init.zeros_(self.to_image.weight)
+        # It starts as the identity.
+        for parameter in self.to_image.parameters():
+            nn.init.zeros_(parameter)
         self.to(memory_format=torch.channels_last)
 
     def forward(self, lq: Float[Tensor, 'batch 3 size size']) -> Float[Tensor, 'batch 3 size size']:
