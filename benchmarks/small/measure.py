@@ -80,7 +80,7 @@ class Scorer:
         """Take the clean images that the next ones are compared with."""
         self.gt = _batch(images)
         self.features = {metric: net.features(self.gt) for metric, net in self.stlpips.items()}
-        self.descriptors = None if self.identity is None else self.identity.describe(self.gt)
+        self.descriptors = self.gt if self.identity is None else self.identity.describe(self.gt)
 
     @torch.inference_mode()
     def score(self, images: Sequence[Image]) -> dict[str, Float[np.ndarray, ' image']]:
@@ -192,7 +192,7 @@ def measure(args: Namespace) -> dict[str, Any]:
     }
     (args.output / 'results.json').write_text(json.dumps(results) + '\n', encoding='utf-8')
     notes = [
-        f'{len(draws.faces)} faces of {size} x {size}, {draws.seeds} degradations of each by each preset; {results["CPU seconds"]} CPU s in all.',
+        f'{len(draws.faces)} faces of {size} x {size}, {draws.seeds} degradations each by each preset; {results["CPU seconds"]} CPU s.',
         *NOTES,
     ]
     (args.output / 'table.md').write_text(to_markdown(means, counts, goals, notes), encoding='utf-8')

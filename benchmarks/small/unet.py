@@ -61,7 +61,8 @@ class UNet(nn.Module):
 
     def forward(self, lq: Float[Tensor, 'batch 3 size size']) -> Float[Tensor, 'batch 3 size size']:
         """Return the restored faces of degraded ones, RGB in [-1, 1]."""
-        x, skips = lq.contiguous(memory_format=torch.channels_last), []
+        x = lq.contiguous(memory_format=torch.channels_last)
+        skips: list[Tensor] = []
         for level in self.down:
             x = level(F.avg_pool2d(x, 2) if skips else x)
             skips.append(x)
