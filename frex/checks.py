@@ -116,7 +116,10 @@ def check_metric(kind: Any, arguments: Options, where: str) -> None:
     except TypeError as error:
         raise FRExError(f'{where}: {error}') from None
     if kind in NETWORKS:
-        build_without_file(NETWORKS[kind], arguments | {'device': 'meta'}, where)
+        network = NETWORKS[kind]
+        # The weights of some come with a package, without an option.
+        build = build_without_file if 'weights' in inspect.signature(network).parameters else build_checked
+        build(network, arguments | {'device': 'meta'}, where)
     if arguments.get('statistics') is not None and kind is FID:
         try:
             Gaussian.load(Path(arguments['statistics']).expanduser())

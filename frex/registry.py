@@ -13,10 +13,11 @@ from frex.losses.lpips_loss import LPIPSLoss
 from frex.losses.offset_norm_loss import OffsetNormLoss
 from frex.losses.perceptual_loss import VGGPerceptualLoss
 from frex.losses.pyramid_loss import PyramidLoss
+from frex.losses.stlpips_loss import STLPIPSLoss
 from frex.losses.structure_loss import StructureLoss
 from frex.losses.style_loss import StyleLoss
 from frex.metrics.fid import FID
-from frex.metrics.registered import calculate_deg, calculate_landmark_distance, calculate_lpips
+from frex.metrics.registered import calculate_deg, calculate_landmark_distance, calculate_lpips, calculate_stlpips
 from frex.models.frex_model import FRExModel
 from frex_arch import EG3D, ArcFace, DualDiscriminator, FREx, FREx3D, LatentDiscriminator, MultiScaleDiscriminator, StyleGAN2
 
@@ -25,9 +26,9 @@ REGISTERED = (
     (DATASET_REGISTRY, (FaceDegradationDataset,)),
     (
         LOSS_REGISTRY,
-        (CameraLoss, IdentityLoss, LPIPSLoss, OffsetNormLoss, PyramidLoss, StructureLoss, StyleLoss, VGGPerceptualLoss),
+        (CameraLoss, IdentityLoss, LPIPSLoss, OffsetNormLoss, PyramidLoss, STLPIPSLoss, StructureLoss, StyleLoss, VGGPerceptualLoss),
     ),
-    (METRIC_REGISTRY, (FID, calculate_lpips, calculate_deg, calculate_landmark_distance)),
+    (METRIC_REGISTRY, (FID, calculate_lpips, calculate_stlpips, calculate_deg, calculate_landmark_distance)),
     (MODEL_REGISTRY, (FRExModel,)),
 )
 

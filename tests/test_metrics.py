@@ -52,7 +52,7 @@ def batch(images):
 
 
 def test_the_catalogue_has_the_papers_metrics_in_its_order():
-    assert list(METRICS) == ['psnr', 'ssim', 'lpips', 'fid', 'niqe', 'deg', 'lpips_alex', 'lmd']
+    assert list(METRICS) == ['psnr', 'ssim', 'lpips', 'fid', 'niqe', 'deg', 'lpips_alex', 'lmd', 'stlpips', 'stlpips_alex']
     assert [key for key, metric in METRICS.items() if metric.better == 'higher'] == ['psnr', 'ssim']
     assert [key for key, metric in METRICS.items() if metric.of_sets] == ['fid']
     assert [key for key, metric in METRICS.items() if not metric.needs_gt or metric.on_cpu] == ['niqe']

@@ -66,7 +66,13 @@ def _add_pictures(parser: ArgumentParser) -> None:
 
 def _add_evaluation(parser: ArgumentParser) -> None:
     group = parser.add_argument_group('evaluation')
-    group.add_argument('--metrics', nargs='+', action='extend', metavar='KEY', help=f'also lpips_alex, lmd (default: {_listed(METRICS)})')
+    group.add_argument(
+        '--metrics',
+        nargs='+',
+        action='extend',
+        metavar='KEY',
+        help=f'also lpips_alex, lmd, stlpips, stlpips_alex (default: {_listed(METRICS)})',
+    )
     group.add_argument('--fid_statistics', type=Path, metavar='FILE', help='what FID compares with (default: the clean faces)')
     group.add_argument('--weights', type=Path, metavar='DIR', help="folder of the metrics' files (default: as frex evaluate)")
     group.add_argument('--num_workers', type=int, default=4, metavar='N', help='processes for reading and for NIQE (default: 4)')

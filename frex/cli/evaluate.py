@@ -42,7 +42,13 @@ def _add_pictures(parser: ArgumentParser) -> None:
 
 def _add_work(parser: ArgumentParser) -> None:
     group = parser.add_argument_group('metrics')
-    group.add_argument('--metrics', nargs='+', default=METRICS, metavar='KEY', help=f'also lpips_alex, lmd (default: {" ".join(METRICS)})')
+    group.add_argument(
+        '--metrics',
+        nargs='+',
+        default=METRICS,
+        metavar='KEY',
+        help=f'also lpips_alex, lmd, stlpips, stlpips_alex (default: {" ".join(METRICS)})',
+    )
     group.add_argument(
         '--fid_statistics', type=Path, metavar='FILE', help='what FID compares with, of frex statistics or pytorch-fid (default: --gt)'
     )

@@ -15,7 +15,7 @@ from frex.evaluation.summaries import RESAMPLES
 from frex.metrics.metric import Metric
 from frex.weights.places import locate, sha256
 
-PACKAGES = ('frex', 'torch', 'torchvision', 'basicsr', 'lpips', 'numpy', 'scipy', 'opencv-python')
+PACKAGES = ('frex', 'torch', 'torchvision', 'basicsr', 'lpips', 'stlpips-pytorch', 'numpy', 'scipy', 'opencv-python')
 READING = 'OpenCV, 8 bits a channel, 3 channels, upright; networks take RGB in [-1, 1], n / 127.5 - 1'
 PAIRING = 'by relative name without suffix; NAME_00, the first face of a picture, is NAME'
 

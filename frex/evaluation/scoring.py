@@ -28,7 +28,7 @@ class Workload:
 
 def _is_for_workers(metric: Metric, device: torch.device) -> bool:
     """Numpy's work, and where no GPU does it what needs no network: a network would be in the memory of each worker."""
-    return metric.on_cpu or (device.type == 'cpu' and not metric.weights)
+    return metric.on_cpu or (device.type == 'cpu' and not metric.has_network)
 
 
 class Judge:

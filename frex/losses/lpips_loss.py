@@ -44,11 +44,12 @@ class LPIPSLoss(nn.Module):
 
 def _distance(feature: Tensor, target: Tensor, linear: nn.Module) -> Float[Tensor, '']:
     """LPIPS of one layer: what the package computes, in the precision of the features and with fewer passes over them."""
-    difference = torch.addcmul(feature * _inverse_norm(feature), target, _inverse_norm(target), value=-1)
+    difference = torch.addcmul(feature * inverse_norm(feature), target, inverse_norm(target), value=-1)
     return linear(difference.square()).mean(dtype=torch.float32 if feature.dtype == torch.bfloat16 else None)
 
 
-def _inverse_norm(feature: Float[Tensor, 'batch channel height width']) -> Float[Tensor, 'batch 1 height width']:
+def inverse_norm(feature: Float[Tensor, 'batch channel height width']) -> Float[Tensor, 'batch 1 height width']:
+    """Return what makes each pixel's feature vector a unit vector, in the precision of the features."""
     with torch.autocast(feature.device.type, enabled=False):
         norm = torch.linalg.vector_norm(feature, dim=1, keepdim=True, dtype=torch.float32 if feature.dtype == torch.bfloat16 else None)
         return (norm + 1e-10).reciprocal().to(feature.dtype)

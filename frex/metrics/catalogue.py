@@ -1,12 +1,21 @@
-"""The metrics of the paper's tables, in their order, and two more."""
+"""The metrics of the paper's tables, in their order, and four more."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
 
+from frex.losses.stlpips_loss import find_weights
 from frex.metrics.metric import Metric, Scorer
-from frex.metrics.networks import load_identity_angle, load_landmark_distance, load_lpips, load_lpips_alex
+from frex.metrics.networks import (
+    load_identity_angle,
+    load_landmark_distance,
+    load_lpips,
+    load_lpips_alex,
+    load_stlpips,
+    load_stlpips_alex,
+)
 from frex.metrics.pictures import niqe, psnr, ssim
 
 
@@ -90,5 +99,23 @@ LMD = Metric(
     protocol="98 landmarks of facexlib's AWing network at 256 x 256; mean distance in pixels of the picture, mean over pairs",
     load=load_landmark_distance,
 )
+STLPIPS = Metric(
+    'stlpips',
+    'ST-LPIPS',
+    'lower',
+    4,
+    check=partial(find_weights, 'vgg'),
+    protocol='weights of stlpips-pytorch, VGG16, shift-tolerant, RGB in [-1, 1] at full size; mean over images',
+    load=load_stlpips,
+)
+STLPIPS_ALEX = Metric(
+    'stlpips_alex',
+    'ST-LPIPS-Alex',
+    'lower',
+    4,
+    check=partial(find_weights, 'alex'),
+    protocol='weights of stlpips-pytorch, AlexNet, shift-tolerant, RGB in [-1, 1] at full size; mean over images',
+    load=load_stlpips_alex,
+)
 
-METRICS: dict[str, Metric] = {metric.key: metric for metric in (PSNR, SSIM, LPIPS, FID, NIQE, DEG, LPIPS_ALEX, LMD)}
+METRICS: dict[str, Metric] = {metric.key: metric for metric in (PSNR, SSIM, LPIPS, FID, NIQE, DEG, LPIPS_ALEX, LMD, STLPIPS, STLPIPS_ALEX)}

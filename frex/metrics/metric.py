@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
 
@@ -42,17 +43,25 @@ class Metric:
     """Numpy's work, for many processes; others take batches on a device."""
     weights: tuple[str, ...] = ()
     """Keys of the manifest of weights."""
+    check: Callable[[], object] | None = None
+    """Raises FRExError where something else than files of the manifest is missing."""
     protocol: str
     """What it is of, in a line: network, range, size, what is averaged."""
     load: Callable[[Path | None, torch.device], Scorer]
     """Of the folder of weights (`--weights`) and a device; raises FRExError, with the command that mends it, without its files."""
 
+    @property
+    def has_network(self) -> bool:
+        """Whether it looks through a network, which a GPU runs best and of which one in memory is enough."""
+        return bool(self.weights) or self.check is not None
+
     def missing(self, weights: Path | None) -> str | None:
-        """A line on the files that are not there or damaged, with the command that mends it; None where all are whole."""
+        """A line on what is not there or damaged, with the command that mends it; None where all is whole."""
         problems = []
-        for key in self.weights:
+        checks: list[Callable[[], object]] = [partial(locate, key, weights) for key in self.weights]
+        for check in checks if self.check is None else [*checks, self.check]:
             try:
-                locate(key, weights)
+                check()
             except FRExError as error:
                 problems.append(str(error))
         return '; '.join(problems) or None

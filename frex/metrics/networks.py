@@ -1,4 +1,4 @@
-"""Metrics that look through a network: LPIPS, Deg, landmark distance."""
+"""Metrics that look through a network: LPIPS, ST-LPIPS, Deg, landmark distance."""
 
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from torch import Tensor
 from frex.images import resize
 from frex.losses.arcface import frozen_arcface
 from frex.losses.lpips_loss import LPIPSLoss
+from frex.losses.stlpips_loss import ShiftTolerantLPIPS
 from frex.metrics.metric import Faces, Scores, given
 from frex.restore.finding.dense_landmarks import INPUT_SIZE, build_fan, peaks
 from frex.tensors import to_images
@@ -35,6 +36,20 @@ class LPIPSDistance:
         if min(restored.shape[2:]) < SMALLEST:
             return restored.new_full((len(restored),), torch.nan)
         return self.lpips(restored, given(gt))[:, 0, 0, 0]
+
+
+class STLPIPSDistance:
+    """ST-LPIPS (Ghildyal and Liu 2022) with the trunk `net`, `vgg` or `alex`; its weights come with the package stlpips-pytorch."""
+
+    def __init__(self, net: str = 'vgg', device: Device = 'cpu') -> None:
+        self.stlpips = ShiftTolerantLPIPS(net).to(device)
+
+    @torch.inference_mode()
+    def __call__(self, restored: Faces, gt: Faces | None) -> Scores:
+        """Return one distance a pair, nan of images below 32 x 32."""
+        if min(restored.shape[2:]) < SMALLEST:
+            return restored.new_full((len(restored),), torch.nan)
+        return self.stlpips(restored, given(gt))
 
 
 class IdentityAngle:
@@ -88,6 +103,16 @@ def load_lpips(weights: Path | None, device: torch.device) -> LPIPSDistance:
 def load_lpips_alex(weights: Path | None, device: torch.device) -> LPIPSDistance:
     """With AlexNet."""
     return LPIPSDistance('alex', str(locate('alexnet', weights)), device)
+
+
+def load_stlpips(weights: Path | None, device: torch.device) -> STLPIPSDistance:
+    """With VGG16; the weights come with a package, so the folder `weights` is not looked at."""
+    return STLPIPSDistance('vgg', device)
+
+
+def load_stlpips_alex(weights: Path | None, device: torch.device) -> STLPIPSDistance:
+    """With AlexNet."""
+    return STLPIPSDistance('alex', device)
 
 
 def load_identity_angle(weights: Path | None, device: torch.device) -> IdentityAngle:

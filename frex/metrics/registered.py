@@ -10,13 +10,18 @@ from typing import Any
 from frex.device import choose_device
 from frex.images import Image
 from frex.metrics.metric import Scorer
-from frex.metrics.networks import IdentityAngle, LandmarkDistance, LPIPSDistance
+from frex.metrics.networks import IdentityAngle, LandmarkDistance, LPIPSDistance, STLPIPSDistance
 from frex.tensors import to_tensor
 
 
 def calculate_lpips(img: Image, img2: Image, net: str = 'vgg', weights: str | None = 'auto', **_: Any) -> float:
     """LPIPS 0.1; `weights` as for LPIPSLoss."""
     return _score(LPIPSDistance, img, img2, net=net, weights=weights)
+
+
+def calculate_stlpips(img: Image, img2: Image, net: str = 'vgg', **_: Any) -> float:
+    """ST-LPIPS with the trunk `net`, `vgg` or `alex`; train with the other one."""
+    return _score(STLPIPSDistance, img, img2, net=net)
 
 
 def calculate_deg(img: Image, img2: Image, weights: str | None = 'arcface_resnet18', **_: Any) -> float:
@@ -32,6 +37,7 @@ def calculate_landmark_distance(img: Image, img2: Image, weights: str | None = '
 # What a function looks through, made of its other arguments; to be built where a run is checked.
 NETWORKS: dict[Callable[..., Any], Callable[..., Scorer]] = {
     calculate_lpips: LPIPSDistance,
+    calculate_stlpips: STLPIPSDistance,
     calculate_deg: IdentityAngle,
     calculate_landmark_distance: LandmarkDistance,
 }

@@ -1,0 +1,232 @@
+"""Measure restorers on faces of people that they have not met, degraded in the same way for all of them.
+
+    python benchmarks/small/measure.py FREx=net_g_latest.pth U-Net=unet.pth --faces FOLDER --manifest FILE -o benchmarks/results/small
+
+Each face is degraded by each preset once a seed; what it looks like depends on its name, the preset and the seed alone. The row `input` is
+the degraded face, which is already enlarged to its size bilinearly: what no restoration gives. Writes `table.md`, `results.json` with
+the score of every image, and a contact sheet a preset: degraded, restored, clean (who owns the faces decides whether it may be shown).
+"""
+
+import csv
+import json
+import time
+import zlib
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from identity import Identity
+from jaxtyping import Float
+from restorers import Restore, Restorer, at_size, load_restorer
+from scores import COLUMNS, INPUT, check_goals, groups_of, means_of, to_markdown
+from torch import Tensor
+
+from frex.data.contact_sheet import contact_sheet
+from frex.data.degradation import PRESETS, degrade, draw
+from frex.errors import FRExError
+from frex.images import Image, list_images, read_image, resize, write_image
+from frex.losses.stlpips_loss import ShiftTolerantLPIPS
+from frex.metrics.pictures import psnr, ssim
+from frex.tensors import to_tensor
+
+TRUNKS = {'vgg': ('vgg',), 'alex': ('alex',), 'both': ('vgg', 'alex'), 'none': ()}
+NOTES = (
+    'PSNR and SSIM: RGB, 8 bits, nothing cropped.',
+    'Severity: fifths of the degraded images of a preset by the PSNR of the input, 1 the mildest.',
+    "Identity cosine: between descriptors of dlib's network of the restored and of the clean face. Those of two people are about 0.84.",
+    'better: the share of images whose PSNR is above that of the input.',
+)
+
+
+@dataclass(frozen=True)
+class Face:
+    """A clean face at the size of the measurement."""
+
+    name: str
+    image: Image
+    yaw: float
+
+
+def read_faces(folder: Path, manifest: Path, size: int) -> list[Face]:
+    """Return the faces in a folder with their yaw in degrees; raise FRExError for one that the manifest does not list."""
+    with manifest.open(newline='') as stream:
+        yaw = {Path(row['file']).name: float(row['yaw']) for row in csv.DictReader(stream)}
+    paths = list_images(folder, '--faces')
+    unknown = [path.name for path in paths if path.name not in yaw]
+    if unknown:
+        raise FRExError(f'--manifest {manifest}: does not list {len(unknown)} of the faces, as {unknown[0]}')
+    return [Face(path.name, resize(read_image(path), size), yaw[path.name]) for path in paths]
+
+
+def degraded(face: Face, preset: str, seed: int) -> Image:
+    """Return the face degraded as FREx degrades training images; the same for the same name, preset and seed."""
+    rng = np.random.default_rng([seed, zlib.crc32(face.name.encode()), list(PRESETS).index(preset)])
+    return (degrade(face.image.astype(np.float32) / 255, draw(PRESETS[preset], rng)) * 255).round().astype(np.uint8)
+
+
+class Scorer:
+    """All metrics of images against one batch of clean ones, of which each network sees the clean ones once."""
+
+    def __init__(self, trunks: Sequence[str], identity: Identity | None) -> None:
+        self.stlpips = {f'stlpips_{trunk}': ShiftTolerantLPIPS(trunk) for trunk in trunks}
+        self.identity = identity
+
+    @torch.inference_mode()
+    def set_clean(self, images: Sequence[Image]) -> None:
+        """Take the clean images that the next ones are compared with."""
+        self.gt = _batch(images)
+        self.features = {metric: net.features(self.gt) for metric, net in self.stlpips.items()}
+        self.descriptors = self.gt if self.identity is None else self.identity.describe(self.gt)
+
+    @torch.inference_mode()
+    def score(self, images: Sequence[Image]) -> dict[str, Float[np.ndarray, ' image']]:
+        """Return the scores of restored images by metric, in the order of `COLUMNS`."""
+        faces = _batch(images)
+        found = {'psnr': psnr(faces, self.gt), 'ssim': ssim(faces, self.gt)}
+        found |= {metric: net.compare(net.features(faces), self.features[metric]) for metric, net in self.stlpips.items()}
+        if self.identity is not None:
+            found['identity'] = torch.cosine_similarity(self.identity.describe(faces), self.descriptors)
+        return {metric: found[metric].double().numpy() for metric in COLUMNS if metric in found}
+
+
+def _batch(images: Sequence[Image]) -> Float[Tensor, 'batch 3 size size']:
+    return torch.stack([to_tensor(image) for image in images])
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Which degradations of which faces are measured."""
+
+    faces: Sequence[Face]
+    presets: Sequence[str]
+    seeds: int
+    batch_size: int = 12
+
+    def batches(self) -> Iterator[Sequence[Face]]:
+        """Yield the faces in batches."""
+        yield from (self.faces[first : first + self.batch_size] for first in range(0, len(self.faces), self.batch_size))
+
+    def yaw(self) -> Float[np.ndarray, ' image']:
+        """Return the yaw of each degraded image of a preset, in the order in which they are scored."""
+        return np.array([face.yaw for batch in self.batches() for _ in range(self.seeds) for face in batch])
+
+    def names(self) -> list[tuple[str, int]]:
+        """Return name and seed of each degraded image of a preset, in the same order."""
+        return [(face.name, seed) for batch in self.batches() for seed in range(self.seeds) for face in batch]
+
+
+def score_rows(draws: Draws, restorers: Mapping[str, Restore], scorer: Scorer) -> tuple[dict[str, Any], dict[str, float]]:
+    """Return the scores of each image by preset, row and metric, and the CPU seconds that each row's restoration took."""
+    parts: dict[str, dict[str, list[Any]]] = {preset: {name: [] for name in (INPUT, *restorers)} for preset in draws.presets}
+    seconds = dict.fromkeys(restorers, 0.0)
+    for batch in draws.batches():
+        scorer.set_clean([face.image for face in batch])
+        for preset in draws.presets:
+            for seed in range(draws.seeds):
+                inputs = [degraded(face, preset, seed) for face in batch]
+                parts[preset][INPUT].append(scorer.score(inputs))
+                for name, restore in restorers.items():
+                    start = time.process_time()
+                    restored = restore(inputs)
+                    seconds[name] += time.process_time() - start
+                    parts[preset][name].append(scorer.score(restored))
+    joined = {
+        preset: {name: {metric: np.concatenate([part[metric] for part in found]) for metric in found[0]} for name, found in rows.items()}
+        for preset, rows in parts.items()
+    }
+    return joined, seconds
+
+
+def draw_sheet(draws: Draws, restorers: Mapping[str, Restore], preset: str, shown: int) -> Image:
+    """Return a sheet of the first faces: the input of the first seed, each restoration, the clean face, with their PSNR."""
+    faces = draws.faces[:shown]
+    clean = [face.image for face in faces]
+    inputs = [degraded(face, preset, 0) for face in faces]
+    rows = {INPUT: inputs} | {name: restore(inputs) for name, restore in restorers.items()}
+    images, captions = [], []
+    for name, row in rows.items():
+        images += row
+        captions += [f'{name[:14]} {value:.1f}' for value in psnr(_batch(row), _batch(clean)).tolist()]
+    return contact_sheet([*images, *clean], [*captions, *['clean'] * len(clean)], len(faces))
+
+
+# --- The command
+
+
+def measure(args: Namespace) -> dict[str, Any]:
+    """Score all rows and write the results; return what is written to `results.json`."""
+    start = time.process_time()
+    loaded = [_load(entry, args.param_key) for entry in args.checkpoints]
+    size = args.size or max((restorer.size for restorer in loaded), default=64)
+    restorers = {restorer.name: at_size(restorer, size) for restorer in loaded}
+    draws = Draws(read_faces(args.faces, args.manifest, size), args.presets, args.seeds)
+    scorer = Scorer(TRUNKS[args.trunk], Identity(args.identity) if args.identity else None)
+    scores, seconds = score_rows(draws, restorers, scorer)
+    means: dict[str, Any] = {}
+    counts: dict[str, Any] = {}
+    for preset, rows in scores.items():
+        groups = groups_of(draws.yaw(), rows[INPUT]['psnr'])
+        means[preset] = {group.title: means_of(rows, group) for group in groups}
+        counts[preset] = {group.title: int(group.members.sum()) for group in groups}
+    for preset in args.presets:
+        write_image(args.output / f'contact_sheet_{preset}.png', draw_sheet(draws, restorers, preset, args.shown))
+    trunk = f'stlpips_{TRUNKS[args.trunk][0]}' if TRUNKS[args.trunk] else ''
+    count = len(draws.faces) * draws.seeds * len(draws.presets)
+    goals = {name: {preset: check_goals(preset, means[preset], name, trunk) for preset in means} for name in restorers}
+    results = {
+        'faces': len(draws.faces),
+        'size': size,
+        'seeds': draws.seeds,
+        'rows': {restorer.name: {'file': restorer.file, 'size': restorer.size} for restorer in loaded},
+        'CPU seconds': round(time.process_time() - start, 1),
+        'CPU milliseconds an image': {name: round(1e3 * spent / count, 1) for name, spent in seconds.items()},
+        'means': means,
+        'counts': counts,
+        'goals': goals,
+        'images': draws.names(),
+        'scores': {preset: {name: _rounded(row) for name, row in rows.items()} for preset, rows in scores.items()},
+    }
+    (args.output / 'results.json').write_text(json.dumps(results) + '\n', encoding='utf-8')
+    notes = [
+        f'{len(draws.faces)} faces of {size} x {size}, {draws.seeds} degradations each by each preset; {results["CPU seconds"]} CPU s.',
+        *NOTES,
+    ]
+    (args.output / 'table.md').write_text(to_markdown(means, counts, goals, notes), encoding='utf-8')
+    return results
+
+
+def _load(entry: str, param_key: str) -> Restorer:
+    name, _, file = entry.partition('=')
+    if not name or not file or name == INPUT:
+        raise FRExError(f'{entry}: NAME=FILE is needed, with another name than {INPUT}')
+    return load_restorer(name, Path(file), param_key)
+
+
+def _rounded(scores: Mapping[str, Float[np.ndarray, ' image']]) -> dict[str, list[float]]:
+    return {metric: np.round(values, 4).tolist() for metric, values in scores.items()}
+
+
+def _parser() -> ArgumentParser:
+    parser = ArgumentParser(description=__doc__.partition('\n')[0], allow_abbrev=False)
+    parser.add_argument('checkpoints', nargs='*', metavar='NAME=FILE', help='FREx (.pth, .safetensors) or the plain U-Net (.pth)')
+    parser.add_argument('--faces', required=True, type=Path, metavar='DIR', help='aligned clean faces')
+    parser.add_argument('--manifest', required=True, type=Path, metavar='FILE', help='CSV with the columns file and yaw')
+    parser.add_argument('--presets', nargs='+', choices=list(PRESETS), default=list(PRESETS), help='(default: all)')
+    parser.add_argument('--seeds', type=int, default=5, metavar='N', help='degradations of each face by each preset (default: 5)')
+    parser.add_argument('--size', type=int, metavar='PIXELS', help='of the faces measured (default: of the largest network)')
+    parser.add_argument('--param_key', default='params_ema', metavar='KEY', help='which weights of a .pth of FREx (default: params_ema)')
+    parser.add_argument('--trunk', choices=list(TRUNKS), default='vgg', help='of ST-LPIPS: the one not trained with (default: vgg)')
+    parser.add_argument('--identity', type=Path, metavar='DIR', help="dlib's network, fetched if missing: adds the identity cosine")
+    parser.add_argument('--shown', type=int, default=8, metavar='N', help='faces on the contact sheets (default: 8)')
+    parser.add_argument('-o', '--output', required=True, type=Path, metavar='DIR')
+    return parser
+
+
+if __name__ == '__main__':
+    arguments = _parser().parse_args()
+    measure(arguments)
+    print((arguments.output / 'table.md').read_text(encoding='utf-8'), end='')
