@@ -18,7 +18,7 @@ import torch
 from booths import Booth
 from contestants import REFERENCE
 
-from frex.text import in_columns
+from frex.utils.text import in_columns
 
 # Largest mean difference from float32, in standard deviations of the picture.
 TOLERANCES = {'FREx, bf16': 5e-2, 'FREx, onnxruntime': 1e-3, 'FREx, compiled': 1e-3, 'FREx, compiled, bf16': 5e-2}

@@ -25,8 +25,8 @@ from frex.data.face_degradation_dataset import FaceDegradationDataset
 from frex.images import Image, write_image
 from frex.options import load_options
 from frex.restore import FaceRestorer
-from frex.restore.faces.parts import Parts
-from frex.restore.finding.detection import DetectedFace
+from frex.restore.detection.retinaface import DetectedFace
+from frex.restore.faces.helper_networks import HelperNetworks
 from frex_arch import FREx
 
 OPTIONS = Path('options/train_frex_tiny.yml')
@@ -84,7 +84,7 @@ def restoring(net: FREx, megapixels: int, count: int) -> Callable[[], Any]:
     columns = int(np.ceil(count**0.5))
     distance = 0.08 * side / 8
     centres = [((column + 0.5) * side / columns, (row + 0.4) * side / columns) for row in range(columns) for column in range(columns)]
-    restorer = FaceRestorer(net, 'cpu', 'fp32', 8, Parts(detector=Told([face_at(centre, distance) for centre in centres[:count]])))
+    restorer = FaceRestorer(net, 'cpu', 'fp32', 8, HelperNetworks(detector=Told([face_at(centre, distance) for centre in centres[:count]])))
 
     def call() -> Any:
         result = restorer.restore(picture)

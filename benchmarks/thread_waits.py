@@ -19,8 +19,8 @@ from tempfile import TemporaryDirectory
 import timing
 
 from frex.options import RunOptions
-from frex.text import in_columns
 from frex.threads import SPINS, VARIABLE
+from frex.utils.text import in_columns
 
 DEFAULT = 'default'
 ALONE, BESIDE = 'alone', 'beside a busy process'

@@ -27,11 +27,11 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from frex import pipeline
-from frex.allocator import keep_freed_memory
 from frex.models.frex_model import FRExModel
 from frex.options import Options, RunOptions, complete, requested_options
-from frex.text import in_columns
+from frex.training import pipeline
+from frex.utils.allocator import keep_freed_memory
+from frex.utils.text import in_columns
 from frex_arch.camera import frontal_camera
 from frex_arch.crop import mean_crop
 

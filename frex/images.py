@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from frex.errors import FRExError
-from frex.files import replacing
+from frex.utils.files import replacing
 
 Image = UInt8[np.ndarray, 'height width 3']
 
@@ -60,3 +60,11 @@ def resize(image: Image, size: int) -> UInt8[np.ndarray, '{size} {size} 3']:
         return image
     shrinks = image.shape[0] >= size and image.shape[1] >= size
     return cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
+
+
+def read_aligned(path: Path) -> Image:
+    """A picture of one aligned face; raises FRExError where it cannot be read or is not square, so none."""
+    image = read_image(path)
+    if image.shape[0] != image.shape[1]:
+        raise FRExError(f'{path}: {image.shape[1]} x {image.shape[0]} is not square: not an aligned face')
+    return image

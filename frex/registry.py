@@ -16,8 +16,8 @@ from frex.losses.pyramid_loss import PyramidLoss
 from frex.losses.stlpips_loss import STLPIPSLoss
 from frex.losses.structure_loss import StructureLoss
 from frex.losses.style_loss import StyleLoss
+from frex.metrics.basicsr_functions import calculate_deg, calculate_landmark_distance, calculate_lpips, calculate_stlpips
 from frex.metrics.fid import FID
-from frex.metrics.registered import calculate_deg, calculate_landmark_distance, calculate_lpips, calculate_stlpips
 from frex.models.frex_model import FRExModel
 from frex_arch import EG3D, ArcFace, DualDiscriminator, FREx, FREx3D, LatentDiscriminator, MultiScaleDiscriminator, StyleGAN2
 

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from frex_arch.ops import whole_number
+from frex_arch.ops import check_int
 
 GREY_WEIGHTS = (0.2989, 0.5870, 0.1140)
 INPUT_SIZE = 128
@@ -64,7 +64,7 @@ class ArcFace(nn.Module):
         if len(layers) != 4:
             raise ValueError(f'layers are four numbers of blocks, not {len(layers)}')
         for blocks in layers:
-            whole_number('layers', blocks, 1, 100)
+            check_int('layers', blocks, 1, 100)
         self.conv1 = nn.Conv2d(1, 64, 3, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(64)
         self.prelu = nn.PReLU()

@@ -66,3 +66,7 @@ class ResBlock(nn.Module):
         # A sum of two with the variance of one. In place: nothing else looks at what a convolution without activation makes.
         gain = math.sqrt(0.5)
         return self.skip(x, gain).add_(self.conv2(self.conv1(x), gain))
+
+
+# Keyed by size, coarse and fine in any order.
+Features = dict[int, Tensor]

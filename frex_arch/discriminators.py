@@ -7,8 +7,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from frex_arch.blocks import ConvLayer, ResBlock
-from frex_arch.ops import EqualLinear
-from frex_arch.stylegan2 import check_channels, resolutions, stylegan2_channels
+from frex_arch.ops import EqualLinear, resolutions, stylegan2_channels
+from frex_arch.stylegan2 import check_channels
 
 
 def append_deviation(x: Float[Tensor, 'batch channel height width'], group: int = 4) -> Float[Tensor, 'batch more height width']:

@@ -16,9 +16,8 @@ from torch.utils.checkpoint import checkpoint
 from frex_arch import rendering
 from frex_arch.camera import Camera, unpack_camera
 from frex_arch.eg3d_backbone import Backbone, SynthesisBlock
-from frex_arch.marching import March, Mask, Rays
-from frex_arch.ops import Noise, number, whole_number
-from frex_arch.stylegan2 import resolutions
+from frex_arch.ops import Noise, check_int, check_positive, resolutions
+from frex_arch.ray_marching import Mask, RayMarcher, Rays
 from frex_arch.triplane_decoder import TriPlaneDecoder
 
 # The official super-resolution runs in half precision, where activations are kept within +-256.
@@ -100,10 +99,10 @@ class EG3D(nn.Module):
     ) -> None:
         super().__init__()
         resolutions(16, out_size)
-        whole_number('render_size', render_size, 1, 1024)
-        whole_number('depth_samples', depth_samples, 2, 1024)
-        whole_number('importance_samples', importance_samples, 2, 1024)
-        number('box_warp', box_warp)
+        check_int('render_size', render_size, 1, 1024)
+        check_int('depth_samples', depth_samples, 2, 1024)
+        check_int('importance_samples', importance_samples, 2, 1024)
+        check_positive('box_warp', box_warp)
         if depth_range is not None and (len(depth_range) != 2 or not 0 <= depth_range[0] < depth_range[1] < math.inf):
             raise ValueError(f'depth_range is two rising numbers, not {list(depth_range)}')
         if len(superresolution_channels) != 2:
@@ -151,7 +150,7 @@ class EG3D(nn.Module):
     ) -> tuple[Float[Tensor, 'batch points feature'], Float[Tensor, 'batch points']]:
         """Features, slightly wider than [0, 1], and raw densities at points of the world."""
         features, densities = self.decoder(rendering.sample_planes(planes, points, self.box_warp).mean(dim=1))
-        return rendering.widened(features), densities
+        return rendering.widen_sigmoid(features), densities
 
     def render(
         self,
@@ -176,7 +175,7 @@ class EG3D(nn.Module):
         origins, directions = rendering.pixel_rays(*unpack_camera(camera), self.render_size)
         coarse = self._coarse_depths(origins, directions, generator, jitter)
         u = rendering.uniform((*coarse.shape[:2], self.importance_samples), coarse, generator) if jitter else None
-        march = March(self.decoder, self.box_warp, self.importance_samples, self.white_background)
+        march = RayMarcher(self.decoder, self.box_warp, self.importance_samples, self.white_background)
         rendered = Rendering(*map(self._image, march(planes, Rays(origins, directions, coarse, u), mask)))
         return rendered if mask is None else rendered.within(mask, coarse.amax())
 

@@ -16,9 +16,10 @@ from frex_arch.ops import (
     leaky_relu_,
     modulated_conv2d,
     normalize_second_moment,
+    resolutions,
 )
 from frex_arch.resampling import Resample, Upsample, resample_kernel, upsampling_filter
-from frex_arch.stylegan2 import Codes, resolutions
+from frex_arch.stylegan2 import Codes
 
 
 class MappingNetwork(nn.Module):

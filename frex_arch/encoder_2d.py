@@ -1,18 +1,10 @@
 """Enc_2D, the pyramid of the 3D prior's features, and the decoder that joins them (FREx, Eqs. 3 and 4)."""
 
-from collections.abc import Sequence
-
-import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from frex_arch.blocks import ConvLayer, ResBlock
-from frex_arch.ops import EqualLinear
-from frex_arch.stylegan2 import resolutions
-
-# Keyed by size, coarse and fine in any order.
-Features = dict[int, Tensor]
+from frex_arch.blocks import ConvLayer, Features, ResBlock
+from frex_arch.ops import EqualLinear, resolutions
 
 
 class Encoder2D(nn.Module):
@@ -37,69 +29,3 @@ class Encoder2D(nn.Module):
             x = skips[size] = self.down[str(size)](x)
         z_2d = self.final(x)
         return z_2d, skips, self.to_ws(z_2d.flatten(1)).unflatten(1, (self.num_ws, -1))
-
-
-class Pyramid3D(nn.Module):
-    """F_3D^i: the rendered features and the mask of where they are valid, at the renderer's size down to 8."""
-
-    def __init__(self, *, render_size: int, feature_channels: int, channels: dict[int, int]) -> None:
-        super().__init__()
-        self.sizes = resolutions(8, render_size)[::-1]
-        self.channels = {size: channels[size] for size in self.sizes} | {render_size: feature_channels}
-        self.first = ConvLayer(feature_channels + 1, feature_channels, 3)
-        self.down = nn.ModuleDict({str(size): ResBlock(self.channels[size * 2], self.channels[size]) for size in self.sizes[1:]})
-
-    def forward(self, feature_image: Float[Tensor, 'batch channel size size'], mask: Float[Tensor, 'batch 1 size size']) -> Features:
-        x = self.first(torch.cat([feature_image, mask.to(feature_image.dtype)], dim=1))
-        features = {self.sizes[0]: x}
-        for size in self.sizes[1:]:
-            x = features[size] = self.down[str(size)](x)
-        return features
-
-
-class UpsampledCode(nn.Module):
-    """What stands for F_3D^i where the 3D prior is switched off (table 2): Z_2D, upsampled."""
-
-    def __init__(self, *, sizes: Sequence[int], channels: int) -> None:
-        super().__init__()
-        self.channels = dict.fromkeys(sizes, channels)
-
-    def forward(self, z_2d: Float[Tensor, 'batch channel 4 4']) -> Features:
-        return {size: F.interpolate(z_2d, size=(size, size), mode='bilinear', align_corners=False) for size in self.channels}
-
-
-class Join(nn.Module):
-    """Joins F_3D^i to the decoder's feature of the same size."""
-
-    def __init__(self, channels: int, channels_3d: int) -> None:
-        super().__init__()
-        self.conv1 = ConvLayer(channels + channels_3d, channels, 3)
-        self.conv2 = ConvLayer(channels, channels, 3)
-
-    def forward(self, x: Tensor, features_3d: Tensor) -> Tensor:
-        return self.conv2(self.conv1(torch.cat([x, features_3d], dim=1)))
-
-
-class Decoder2D(nn.Module):
-    """Z_2D, the encoder's skips and F_3D^i to F~_3D^i at 8 and every size above; `to_rgb` makes I_3D^i of them."""
-
-    def __init__(self, *, out_size: int, channels: dict[int, int], channels_3d: dict[int, int]) -> None:
-        super().__init__()
-        self.sizes = resolutions(8, out_size)
-        self.up = nn.ModuleDict({str(size): ResBlock(channels[size // 2], channels[size], 'up') for size in self.sizes})
-        self.join = nn.ModuleDict({str(size): Join(channels[size], channels_3d[size]) for size in self.sizes if size in channels_3d})
-        self.to_rgb = nn.ModuleDict({str(size): ConvLayer(channels[size], 3, 1, activate=False) for size in self.sizes})
-
-    def forward(self, z_2d: Float[Tensor, 'batch channel 4 4'], skips: Features, features_3d: Features) -> Features:
-        """F~_3D^i by size."""
-        x, features = z_2d, {}
-        for size in self.sizes:
-            x = self.up[str(size)](x) + skips[size]
-            if size in features_3d:
-                x = self.join[str(size)](x, features_3d[size])
-            features[size] = x
-        return features
-
-    def images(self, features: Features) -> tuple[Tensor, ...]:
-        """I_3D^i, coarse to fine, RGB about [-1, 1]."""
-        return tuple(self.to_rgb[str(size)](features[size]) for size in self.sizes)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torchvision.models.swin_transformer import SwinTransformer
 
 from frex_arch.camera import FFHQ_RADIUS, Camera, ffhq_intrinsics, pack_camera, pose, rotation_from_6d
-from frex_arch.ops import whole_number
+from frex_arch.ops import check_int
 from frex_arch.swin import SwinBlock, SwinPatchMerging, SwinStage, cast_all, compute_dtype
 
 # torchvision's SwinV2 configurations, so that its ImageNet weights fit; `nano` is the tiny form for tests and the demo.
@@ -178,7 +178,7 @@ class Encoder3D(nn.Module):
     def __init__(self, *, num_ws: int, w_dim: int, in_size: int = 256, backbone: str = 'swin_v2_b') -> None:
         super().__init__()
         # The deepest tokens stand for 32 x 32 pixels each.
-        self.in_size = whole_number('in_size', in_size, 32, 1024)
+        self.in_size = check_int('in_size', in_size, 32, 1024)
         self.num_ws = num_ws
         self.backbone = Backbone3D(backbone, in_size)
         shallow, middle, deep = self.backbone.channels

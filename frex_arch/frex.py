@@ -7,15 +7,17 @@ import torch
 from jaxtyping import Float
 from torch import Generator, Tensor, nn
 
+from frex_arch.blocks import Features
 from frex_arch.camera import Camera, recrop_camera
 from frex_arch.crop import Crop, crop_mask, mean_crop, warp_to_crop
+from frex_arch.decoder_2d import Decoder2D, Pyramid3D, UpsampledCode
 from frex_arch.eg3d import EG3D, Rendering
-from frex_arch.encoder_2d import Decoder2D, Encoder2D, Features, Pyramid3D, UpsampledCode
+from frex_arch.encoder_2d import Encoder2D
 from frex_arch.encoder_3d import Encoder3D, Encoding3D
 from frex_arch.frex_3d import latent_codes
 from frex_arch.fusion import AdaptiveWeighting, Fusion, embed_camera
-from frex_arch.ops import EqualConv2d, Noise, number, whole_number
-from frex_arch.stylegan2 import StyleGAN2, resolutions, stylegan2_channels
+from frex_arch.ops import EqualConv2d, Noise, check_int, check_positive, resolutions, stylegan2_channels
+from frex_arch.stylegan2 import StyleGAN2
 
 
 class FRExOutput(NamedTuple):
@@ -69,8 +71,8 @@ class FREx(nn.Module):
         super().__init__()
         if output not in ('skip', 'conv'):
             raise ValueError(f"output is 'skip' or 'conv', not {output!r}")
-        whole_number('global_attention_size', global_attention_size, 0, 1024)
-        whole_number('attention_size', attention_size, 0, 1024)
+        check_int('global_attention_size', global_attention_size, 0, 1024)
+        check_int('attention_size', attention_size, 0, 1024)
         self.out_size = out_size
         self.stylegan2 = StyleGAN2(out_size=out_size, **(stylegan2 or {})).requires_grad_(False)
         self.eg3d = EG3D(out_size=out_size, **(eg3d or {})).requires_grad_(False) if use_3d_prior else None
@@ -79,7 +81,7 @@ class FREx(nn.Module):
         self.encoder_3d = Encoder3D(num_ws=num_ws, w_dim=w_dim, **(encoder_3d or {}))
         # Half of StyleGAN2's width at channel multiplier 1, whatever the prior's own multiplier.
         prior = stylegan2 or {}
-        widths = stylegan2_channels(1, prior.get('narrow', 1) * number('encoder_narrow', encoder_narrow), prior.get('channels'))
+        widths = stylegan2_channels(1, prior.get('narrow', 1) * check_positive('encoder_narrow', encoder_narrow), prior.get('channels'))
         self.encoder_2d = Encoder2D(out_size=out_size, channels=widths, num_ws=self.stylegan2.num_ws, w_dim=self.stylegan2.num_style_feat)
         self.pyramid_3d: Pyramid3D | UpsampledCode
         if self.eg3d:
@@ -128,7 +130,7 @@ class FREx(nn.Module):
 
         # Structure: the 3D prior of the face, rendered straight into the input's frame (Eqs. 1, 2).
         code = self.encoder_3d(warp_to_crop(lq, crop, self.encoder_3d.in_size))
-        ws, planes = self._head(code, generator)
+        ws, planes = self._planes(code, generator)
         rendered, mask = self._render(planes, code.camera, crop, generator)
 
         # The degraded face, completed by that structure (Eqs. 3, 4).
@@ -138,7 +140,7 @@ class FREx(nn.Module):
 
         # Texture: the 2D prior, fused with the structure at each size (Eqs. 6-9).
         embedding = embed_camera(code.camera)
-        image = self._fuse(ws_2d, features_3d, embedding, structure, generator)
+        image = self._synthesize(ws_2d, features_3d, embedding, structure, generator)
 
         return FRExOutput(
             image=image,
@@ -150,11 +152,11 @@ class FREx(nn.Module):
             feature_image=None if rendered is None else rendered.feature_image,
             mask=mask,
             depth=None if rendered is None else rendered.depth,
-            image_3d=self._picture(ws, planes, code.camera, generator) if image_3d else None,
+            image_3d=self._prior_image(ws, planes, code.camera, generator) if image_3d else None,
             alphas=self._alphas(features_3d, embedding) if alphas else None,
         )
 
-    def _head(self, code: Encoding3D, generator: Generator | None) -> tuple[Tensor | None, Tensor | None]:
+    def _planes(self, code: Encoding3D, generator: Generator | None) -> tuple[Tensor | None, Tensor | None]:
         """The 3D prior's latent codes and tri-planes; None where it is switched off."""
         if self.eg3d is None:
             return None, None
@@ -170,14 +172,14 @@ class FREx(nn.Module):
         mask = crop_mask(crop, self.eg3d.render_size)
         return self.eg3d.render(planes, recrop_camera(camera, crop), generator, jitter=self.training, mask=mask), mask
 
-    def _picture(self, ws: Tensor | None, planes: Tensor | None, camera: Camera, generator: Generator | None) -> Tensor | None:
+    def _prior_image(self, ws: Tensor | None, planes: Tensor | None, camera: Camera, generator: Generator | None) -> Tensor | None:
         """The 3D prior's own picture of the head, in its own crop."""
         if self.eg3d is None or ws is None or planes is None:
             return None
         rendered = self.eg3d.render(planes, camera, generator, jitter=self.training)
         return self.eg3d.super_resolve(rendered.feature_image, ws)
 
-    def _fuse(
+    def _synthesize(
         self,
         ws: Float[Tensor, 'batch num_ws w'],
         features_3d: Features,
@@ -200,7 +202,7 @@ class FREx(nn.Module):
     def _alphas(self, features_3d: Features, embedding: Float[Tensor, 'batch 225']) -> tuple[Float[Tensor, 'batch 1 _ _'], ...] | None:
         """How strongly the AWBs take the 2D prior; None where they are switched off."""
         blocks = {int(size): fusion.weighting for size, fusion in self.fusion.items() if isinstance(fusion.weighting, AdaptiveWeighting)}
-        maps = [blocks[size].weights(features_3d[size], embedding)[0].mean(dim=1, keepdim=True) for size in sorted(blocks)]
+        maps = [blocks[size].modulation(features_3d[size], embedding)[0].mean(dim=1, keepdim=True) for size in sorted(blocks)]
         return tuple(maps) or None
 
     @property

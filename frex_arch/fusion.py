@@ -1,21 +1,29 @@
 """Fusion of the two priors at one size: the Adaptive Weighting Block and cross-attention (FREx, figure 3)."""
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from frex_arch.attention import Attention, attention_in_lots, attention_of_small_windows
 from frex_arch.camera import CAMERA_DIM, Camera
+from frex_arch.cpu.attention import attention_of_small_windows
+from frex_arch.cpu.rules import cpu_fast_path
 from frex_arch.ops import SQRT_2, ModulatedConv2d, leaky_relu_
-from frex_arch.processor import pays_in_parts
 
 FREQUENCIES = (1.0, 2.0, 4.0, 8.0)
 EMBEDDING_DIM = CAMERA_DIM * (1 + 2 * len(FREQUENCIES))
 
 # Window of attention at sizes where it does not reach over the whole feature.
 WINDOW = 8
+
+# Query, key and value to the answer, all (windows, heads, tokens, channels of a head).
+Attention = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+# Windows at a time: CUDA's attention kernels end with an error at 65,536 (pytorch issue 146704), which 16 faces have.
+MOST_WINDOWS = 32768
 
 
 def embed_camera(camera: Camera) -> Float[Tensor, 'batch 225']:
@@ -36,7 +44,7 @@ class AdaptiveWeighting(nn.Module):
         nn.init.zeros_(self.conv2.weight)
         self.bias2 = nn.Parameter(torch.cat([torch.ones(channels_2d), torch.zeros(channels_2d)])[:, None, None])
 
-    def weights(
+    def modulation(
         self, features_3d: Float[Tensor, 'batch channels_3d size size'], embedding: Float[Tensor, 'batch 225']
     ) -> tuple[Float[Tensor, 'batch channels_2d size size'], Float[Tensor, 'batch channels_2d size size']]:
         """alpha and beta (Eq. 7)."""
@@ -51,11 +59,11 @@ class AdaptiveWeighting(nn.Module):
         embedding: Float[Tensor, 'batch 225'],
     ) -> Float[Tensor, 'batch channels_2d size size']:
         """F_hidden (Eq. 8)."""
-        alpha, beta = self.weights(features_3d, embedding)
+        alpha, beta = self.modulation(features_3d, embedding)
         return torch.addcmul(beta, alpha, features_2d)
 
 
-class Concatenation(nn.Module):
+class ConcatFusion(nn.Module):
     """What stands for the AWB where it is switched off (table 2): concatenate and convolve; the 2D prior at the start."""
 
     def __init__(self, channels_2d: int, channels_3d: int) -> None:
@@ -66,6 +74,14 @@ class Concatenation(nn.Module):
 
     def forward(self, features_2d: Tensor, features_3d: Tensor, embedding: Tensor) -> Tensor:
         return self.conv(torch.cat([features_2d, features_3d], dim=1))
+
+
+def chunked_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """`scaled_dot_product_attention` of (windows, heads, tokens, channels of a head), for any number of windows."""
+    if torch.compiler.is_compiling() or len(query) <= MOST_WINDOWS:
+        return F.scaled_dot_product_attention(query, key, value)
+    chunks = zip(query.split(MOST_WINDOWS), key.split(MOST_WINDOWS), value.split(MOST_WINDOWS), strict=True)
+    return torch.cat([F.scaled_dot_product_attention(*chunk) for chunk in chunks])
 
 
 class CrossAttention(nn.Module):
@@ -96,8 +112,8 @@ class CrossAttention(nn.Module):
         size = hidden.shape[-1]
         if size <= self.global_size:
             return self._attend(hidden, features_3d, size)
-        if not pays_in_parts(hidden):
-            return self._attend(hidden, features_3d, WINDOW, attention=attention_in_lots)
+        if not cpu_fast_path(hidden):
+            return self._attend(hidden, features_3d, WINDOW, attention=chunked_attention)
         # A row of windows at a time.
         rows = zip(hidden.split(WINDOW, dim=2), features_3d.split(WINDOW, dim=2), strict=True)
         return torch.cat([self._attend(*row, WINDOW, attention=attention_of_small_windows) for row in rows], dim=2)
@@ -138,7 +154,7 @@ class Fusion(nn.Module):
         global_attention_size: int = 64,
     ) -> None:
         super().__init__()
-        self.weighting = AdaptiveWeighting(channels_2d, channels_3d) if use_awb else Concatenation(channels_2d, channels_3d)
+        self.weighting = AdaptiveWeighting(channels_2d, channels_3d) if use_awb else ConcatFusion(channels_2d, channels_3d)
         self.attention = CrossAttention(channels_2d, channels_3d, global_attention_size) if use_cross_attention else None
 
     def forward(

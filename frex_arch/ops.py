@@ -1,6 +1,7 @@
 """Building blocks that StyleGAN2 and EG3D share, in plain PyTorch: no compiler and no CUDA extension is needed."""
 
 import math
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal
 
@@ -9,7 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from frex_arch import winograd
+from frex_arch.cpu import winograd
 from frex_arch.resampling import LowPass, upsampling_filter
 
 Noise = Literal['const', 'random', 'none']
@@ -18,14 +19,14 @@ Noise = Literal['const', 'random', 'none']
 SQRT_2 = math.sqrt(2)
 
 
-def whole_number(name: str, value: int, least: int, most: int) -> int:
+def check_int(name: str, value: int, least: int, most: int) -> int:
     """`value`; raises ValueError outside of `least`..`most`: files of weights bring such numbers along, and could ask for days of work."""
     if not isinstance(value, int) or not least <= value <= most:
         raise ValueError(f'{name} {value!r} must be a whole number of at least {least} and at most {most}')
     return value
 
 
-def number(name: str, value: float) -> float:
+def check_positive(name: str, value: float) -> float:
     """`value`; raises ValueError unless it is a number above 0."""
     if not isinstance(value, int | float) or not 0 < value < math.inf:
         raise ValueError(f'{name} {value!r} must be a number above 0')
@@ -83,7 +84,7 @@ def modulated_conv2d(
         return _convolution(scale_channels(x, style if gain == 1 else style * gain), weight, bias, low_pass)
     x = _convolution(scale_channels(x, style), weight, None, low_pass)
     squares = weight.square()
-    # `frex.device.ready` lays upsampling weights down input first.
+    # `frex_arch.cpu.weight_layout.prepare_for_inference` lays upsampling weights down input first.
     squares = squares.sum(dim=(2, 3)).T if low_pass is None else squares.transpose(0, 1).sum(dim=(2, 3))
     with in_float32(style):
         scale = (style.square() @ squares + 1e-8).rsqrt()
@@ -108,7 +109,7 @@ def same_conv2d(
     x: Float[Tensor, 'batch channel height width'], weight: Float[Tensor, 'out channel k k'], bias: Float[Tensor, ' out'] | None = None
 ) -> Float[Tensor, 'batch out height width']:
     """Convolve and keep height and width."""
-    return winograd.convolve(x, weight, bias) if winograd.pays(x, weight) else F.conv2d(x, weight, bias, padding=weight.shape[-1] // 2)
+    return winograd.convolve(x, weight, bias) if winograd.is_faster(x, weight) else F.conv2d(x, weight, bias, padding=weight.shape[-1] // 2)
 
 
 def modulated_weight(
@@ -209,3 +210,29 @@ class ModulatedConv2d(nn.Module):
         # The scale of the weights, where it costs least.
         style = self.modulation(style) * self.scale
         return modulated_conv2d(x, self.weight.squeeze(0), style, self.demodulate, self.low_pass, bias, gain)
+
+
+def stylegan2_channels(channel_multiplier: float = 1, narrow: float = 1, channels: Sequence[int] | None = None) -> dict[int, int]:
+    """Channels at each resolution: 512 up to 32, then halved with each doubling; or `channels`, those at 4, 8, 16 and so on.
+
+    `channel_multiplier` multiplies the official ones of 64 and above, `narrow` all of them. Raises ValueError for a factor or a
+    count that is not above 0.
+    """
+    check_positive('channel_multiplier', channel_multiplier)
+    check_positive('narrow', narrow)
+    if channels is None:
+        by_size = dict.fromkeys((4, 8, 16, 32), 512)
+        by_size |= {size: int(16384 // size * channel_multiplier) for size in (64, 128, 256, 512, 1024)}
+    else:
+        counts = [check_int('channels', count, 1, 2**16) for count in channels]
+        by_size = dict(zip(resolutions(4, 1024), counts, strict=False))
+    return {size: int(count * narrow) for size, count in by_size.items()}
+
+
+def resolutions(first: int, last: int) -> list[int]:
+    """Powers of two from `first` to `last` <= 1024, both included; raises ValueError for other sizes."""
+    if not isinstance(last, int) or last > 1024:
+        raise ValueError(f'image sizes are whole numbers up to 1024, not {last!r}')
+    if first.bit_count() != 1 or last.bit_count() != 1 or last < first:
+        raise ValueError(f'image sizes are powers of two of at least {first}, not {last}')
+    return [2**k for k in range(first.bit_length() - 1, last.bit_length())]

@@ -52,7 +52,7 @@ def bounded_depths(
     return torch.where(missed, nearest, enter), torch.where(missed, farthest, leave)
 
 
-def folded(planes: Float[Tensor, 'batch 3 channel size size']) -> Float[Tensor, 'batch 2 channel size size']:
+def merge_planes(planes: Float[Tensor, 'batch 3 channel size size']) -> Float[Tensor, 'batch 2 channel size size']:
     """Two planes whose sum is the mean of the three: one look-up serves XZ and ZX, since both see the same two axes."""
     xy, xz, zx = (planes / 3).unbind(dim=1)
     return torch.stack([xy, xz + zx.transpose(2, 3)], dim=1)
@@ -68,7 +68,7 @@ def plane_coordinates(points: Float[Tensor, 'batch points 3'], planes: int = 3) 
 def sample_planes(
     planes: Float[Tensor, 'batch n channel height width'], points: Float[Tensor, 'batch points 3'], box_warp: float = 1.0
 ) -> Float[Tensor, 'batch n points channel']:
-    """Bilinear look-up of points in a cube of side `box_warp` in each plane, three or two `folded` ones; zero outside."""
+    """Bilinear look-up of points in a cube of side `box_warp` in each plane, three or two `merge_planes` ones; zero outside."""
     count = planes.shape[1]
     grid = plane_coordinates(points, count).flatten(0, 1)[:, None] * (2 / box_warp)
     features = F.grid_sample(planes.flatten(0, 1), grid.to(planes.dtype), mode='bilinear', padding_mode='zeros', align_corners=False)
@@ -110,7 +110,7 @@ def sample_weights(weights: Weights) -> Depths:
     return (F.pad(weights, (0, 1)) + F.pad(weights, (1, 0))) / 2
 
 
-def widened(features: Tensor, weight: Tensor | float = 1.0) -> Tensor:
+def widen_sigmoid(features: Tensor, weight: Tensor | float = 1.0) -> Tensor:
     """A sum, of that `weight`, of features in [0, 1], which reach slightly beyond that range (mip-NeRF)."""
     return features * 1.002 - 0.001 * weight
 

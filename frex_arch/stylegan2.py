@@ -17,30 +17,14 @@ from frex_arch.ops import (
     EqualLinear,
     ModulatedConv2d,
     Noise,
+    check_int,
     layer_noise,
     leaky_relu_,
     normalize_second_moment,
-    number,
-    whole_number,
+    resolutions,
+    stylegan2_channels,
 )
 from frex_arch.resampling import Upsample
-
-
-def stylegan2_channels(channel_multiplier: float = 1, narrow: float = 1, channels: Sequence[int] | None = None) -> dict[int, int]:
-    """Channels at each resolution: 512 up to 32, then halved with each doubling; or `channels`, those at 4, 8, 16 and so on.
-
-    `channel_multiplier` multiplies the official ones of 64 and above, `narrow` all of them. Raises ValueError for a factor or a
-    count that is not above 0.
-    """
-    number('channel_multiplier', channel_multiplier)
-    number('narrow', narrow)
-    if channels is None:
-        by_size = dict.fromkeys((4, 8, 16, 32), 512)
-        by_size |= {size: int(16384 // size * channel_multiplier) for size in (64, 128, 256, 512, 1024)}
-    else:
-        counts = [whole_number('channels', count, 1, 2**16) for count in channels]
-        by_size = dict(zip(resolutions(4, 1024), counts, strict=False))
-    return {size: int(count * narrow) for size, count in by_size.items()}
 
 
 def check_channels(channels: Mapping[int, int], out_size: int) -> None:
@@ -48,15 +32,6 @@ def check_channels(channels: Mapping[int, int], out_size: int) -> None:
     missing = [size for size in resolutions(4, out_size) if not channels.get(size)]
     if missing:
         raise ValueError(f'channels: none at {missing[0]} x {missing[0]}; give one number each for {resolutions(4, out_size)}')
-
-
-def resolutions(first: int, last: int) -> list[int]:
-    """Powers of two from `first` to `last` <= 1024, both included; raises ValueError for other sizes."""
-    if not isinstance(last, int) or last > 1024:
-        raise ValueError(f'image sizes are whole numbers up to 1024, not {last!r}')
-    if first.bit_count() != 1 or last.bit_count() != 1 or last < first:
-        raise ValueError(f'image sizes are powers of two of at least {first}, not {last}')
-    return [2**k for k in range(first.bit_length() - 1, last.bit_length())]
 
 
 # `ws.unbind(dim=1)`. Slices of `ws` would each make a gradient as large as `ws`; this makes one for all of them.
@@ -128,7 +103,7 @@ class StyleGAN2(nn.Module):
     ) -> None:
         super().__init__()
         self.sizes = resolutions(8, out_size)
-        whole_number('num_mlp', num_mlp, 1, 64)
+        check_int('num_mlp', num_mlp, 1, 64)
         self.num_ws = 2 * len(self.sizes) + 2
         self.num_style_feat = num_style_feat
         self.channels = stylegan2_channels(channel_multiplier, narrow, channels)

@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from frex_arch.cpu.rules import LOG2_E, cpu_fast_path, pointwise, softplus2_
 from frex_arch.ops import EqualLinear
-from frex_arch.processor import LOG2_E, pays_in_parts, pointwise, softplus2_
 
 aten = torch.ops.aten
 
@@ -23,11 +23,11 @@ class TriPlaneDecoder(nn.Module):
     def forward(
         self, sampled: Float[Tensor, 'batch *planes points channel']
     ) -> tuple[Float[Tensor, 'batch points feature'], Float[Tensor, 'batch points']]:
-        """Features in [0, 1], not yet `widened`, and raw densities; what several planes hold is added up."""
+        """Features in [0, 1], not yet `widen_sigmoid`, and raw densities; what several planes hold is added up."""
         if sampled.ndim == 4 and torch.is_grad_enabled() and not torch.compiler.is_compiling():
             return self._with_gradient(sampled)
         features = sampled.sum(dim=1) if sampled.ndim == 4 else sampled
-        if pays_in_parts(features):
+        if cpu_fast_path(features):
             return self._in_place(features)
         decoded = self.net(features)
         return torch.sigmoid(decoded[..., 1:]), decoded[..., 0]

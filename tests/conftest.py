@@ -28,8 +28,8 @@ def _basicsr_is_heard(caplog):
 @pytest.fixture(autouse=True)
 def _freed_memory_is_given_back(monkeypatch):
     """Commands that are run in this process would keep it for the rest of the tests, some of which measure memory."""
-    monkeypatch.setattr('frex.cli.main.keep_freed_memory', lambda: True)
-    monkeypatch.setattr('frex.cli.main.shorten_waits', lambda: None)
+    monkeypatch.setattr('frex.cli.run.keep_freed_memory', lambda: True)
+    monkeypatch.setattr('frex.cli.run.shorten_waits', lambda: None)
 
 
 @pytest.fixture(scope='session')

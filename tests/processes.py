@@ -15,7 +15,9 @@ from typing import Any
 import torch.distributed.run
 
 CONTEXT = multiprocessing.get_context('forkserver')
-CONTEXT.set_forkserver_preload(['frex.pipeline', 'frex.models.frex_model', 'frex.restore', 'frex.synthesize', 'torch.distributed.run'])
+CONTEXT.set_forkserver_preload(
+    ['frex.training.pipeline', 'frex.models.frex_model', 'frex.restore', 'frex.synthesis.synthesize', 'torch.distributed.run']
+)
 
 
 def _run(main: Callable[[list[str]], Any], arguments: list[str], folder: Path, files: tuple[Path, Path], words: dict[str, str]) -> None:

@@ -14,11 +14,11 @@ from test_option_files import ABLATIONS, difference
 from tiny import TINY_OPTIONS, tiny_frex, tiny_network_options, trained
 
 from frex.ablation import training
-from frex.ablation.configurations import FULL, known_configurations, takes_nothing_away, write_configurations
-from frex.ablation.differences import Difference
-from frex.ablation.differences import difference as welch
+from frex.ablation.caveats import AblationSetup, to_markdown
+from frex.ablation.configurations import FULL, equals_full, known_configurations, write_configurations
 from frex.ablation.plan import make_plan
-from frex.ablation.remarks import Circumstances, to_markdown
+from frex.ablation.significance import Difference
+from frex.ablation.significance import difference as welch
 from frex.ablation.training import Training
 from frex.cli.main import main
 from frex.errors import FRExError
@@ -26,7 +26,6 @@ from frex.evaluation.results import Evaluation, Row, Run, Summary
 from frex.images import read_image, write_image
 from frex.metrics.catalogue import METRICS
 from frex.options import CHECKOUT, load_options
-from frex.peers import comparing
 from frex.restore import FaceRestorer
 from frex.weights.network_file import save_checkpoint
 
@@ -75,8 +74,8 @@ def test_a_difference_that_takes_nothing_away_is_left_out_with_the_reason():
     assert [each.name for each in plan.trained] == [name for name in SIX if name != 'without_structure_loss']
     assert list(plan.left_out) == ['without_structure_loss']
     forced = over_tiny('without_awb', 'network_g:use_awb=false')
-    assert takes_nothing_away(forced, over_tiny('full', 'network_g:use_awb=false').options)
-    assert not takes_nothing_away(forced, over_tiny('full').options)
+    assert equals_full(forced, over_tiny('full', 'network_g:use_awb=false').options)
+    assert not equals_full(forced, over_tiny('full').options)
 
 
 def test_a_run_of_other_options_has_another_name():
@@ -193,7 +192,7 @@ def evaluation_of(psnr, fid):
     return Evaluation(('a', 'b'), (METRICS['psnr'], METRICS['fid']), {}, rows, (), None, (), {})
 
 
-TAKEN = Circumstances(options=None, size=512, seeds=[], taken=[], left_out={}, gt=Path('gt'))
+TAKEN = AblationSetup(options=None, size=512, seeds=[], taken=[], left_out={}, gt=Path('gt'))
 
 
 def test_differences_that_chance_does_not_explain_are_named_and_bold():

@@ -8,12 +8,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from frex import allocator
 from frex.cli.main import main
+from frex.utils import allocator
 
 PROGRAM = """
 import ctypes, sys
-from frex.allocator import keep_freed_memory
+from frex.utils.allocator import keep_freed_memory
 print(keep_freed_memory())
 libc = ctypes.CDLL(None)
 libc.malloc.restype, libc.malloc.argtypes, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_size_t], [ctypes.c_void_p]
@@ -66,6 +66,6 @@ def test_systems_other_than_linux_are_left_alone(monkeypatch):
 
 def test_every_command_keeps_its_memory(monkeypatch):
     asked = []
-    monkeypatch.setattr('frex.cli.main.keep_freed_memory', lambda: asked.append(True))
+    monkeypatch.setattr('frex.cli.run.keep_freed_memory', lambda: asked.append(True))
     assert main(['weights', 'check', 'no_such_file.pth']) == 1
     assert asked == [True]

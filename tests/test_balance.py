@@ -14,15 +14,14 @@ from test_cameras_command import DotDetector, write_face
 from test_head_pose import camera
 from torchvision.transforms.functional import normalize
 
+from frex.camera_labels.estimate import LandmarkFinder
 from frex.cli.main import main
-from frex.data.labels import read_labels
+from frex.data.labels import angles_of, read_labels
 from frex.errors import FRExError
 from frex.images import read_image
-from frex.labelling.comparing import angles_of
-from frex.labelling.estimating import LandmarkFinder
+from frex.testsets.even_sampling import choose, water_fill
 from frex.testsets.hopenet import KEY, HeadPoseNetwork, as_input, build_hopenet
-from frex.testsets.poses import PoseOptions, choose_way
-from frex.testsets.water_filling import choose, water_fill
+from frex.testsets.yaw import PoseOptions, choose_way
 from frex.weights.manifest import WeightFile
 from frex_arch.camera import ffhq_intrinsics, look_at, pack_camera
 

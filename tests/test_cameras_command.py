@@ -10,18 +10,16 @@ import torch
 from PIL import Image as Pillow
 from test_head_pose import SYMMETRIC, camera, in_world
 
+from frex.camera_labels.cropping_params import read_cropping_params
+from frex.camera_labels.draw import axes_in_picture
+from frex.camera_labels.estimate import LandmarkFinder
 from frex.cli.main import main
-from frex.data.cropping_params import read_cropping_params
-from frex.data.labels import read_labels
+from frex.data.labels import check_cameras, match, own_names, read_labels
 from frex.data.landmarks import project
 from frex.errors import FRExError
 from frex.images import read_image
-from frex.labelling.drawing import axes_in_picture
-from frex.labelling.estimating import LandmarkFinder
-from frex.labelling.importing import check_cameras
-from frex.labelling.pictures import match, own_names
-from frex.restore.finding.dense_landmarks import LandmarkNetwork
-from frex.restore.finding.detection import DetectedFace
+from frex.restore.detection.dense_landmarks import LandmarkNetwork
+from frex.restore.detection.retinaface import DetectedFace
 from frex_arch.camera import flip_camera, frontal_camera
 from frex_arch.crop import flip_crop
 

@@ -10,7 +10,7 @@ from tiny import tiny_frex, tiny_network_options, trained
 from frex.errors import FRExError
 from frex.models.training_state import forget_older
 from frex.weights.network_file import NetworkFile, build_frex, read_network, save_checkpoint
-from frex.weights.state import load_matching, load_strict
+from frex.weights.state_dict import load_matching, load_strict
 from frex.weights.torch_file import read_torch_file
 
 

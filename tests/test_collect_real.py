@@ -11,16 +11,15 @@ import pytest
 from scipy.ndimage import laplace
 
 from frex.cli.main import main
-from frex.data.labels import read_labels
+from frex.data.labels import angles_of, read_labels
 from frex.errors import FRExError
 from frex.images import read_image
-from frex.labelling.comparing import angles_of
-from frex.restore.finding.align import TEMPLATE_512
-from frex.restore.finding.detection import DetectedFace, FaceDetector
-from frex.testsets.found_faces import FoundFace, FoundPicture, looks_of
-from frex.testsets.measures import face_hash, hash_distance, likeness, share_inside, sharpness, small_grey
-from frex.testsets.selecting import Limits, select
-from frex.testsets.wider import WiderFace, matching, named, overlap, read_wider
+from frex.restore.detection.align import TEMPLATE_512
+from frex.restore.detection.retinaface import DetectedFace, FaceDetector
+from frex.testsets.face_quality import face_hash, hash_distance, likeness, share_inside, sharpness, small_grey
+from frex.testsets.scan import FoundFace, FoundPicture, duplicate_features
+from frex.testsets.select_faces import Limits, select
+from frex.testsets.wider import WiderFace, lookup_by_path, matching, overlap, read_wider
 
 SIDE, HEIGHT = 64, 150
 FACE = FoundFace(name='a_00', box=[0, 0, 50, 50], score=0.99, landmarks=[], size=50, side=80, inside=1, sharpness=10, hash='0' * 32)
@@ -65,7 +64,7 @@ def squares(tmp_path, monkeypatch):
     detector = Squares()
     (tmp_path / 'squares.pth').touch()
     monkeypatch.setattr(FaceDetector, 'from_weights', lambda weights, device: detector)
-    monkeypatch.setattr('frex.testsets.collecting.locate', lambda key, weights: tmp_path / 'squares.pth')
+    monkeypatch.setattr('frex.testsets.collect.locate', lambda key, weights: tmp_path / 'squares.pth')
     return detector
 
 
@@ -172,8 +171,8 @@ def test_a_detection_is_the_annotated_face_that_it_overlaps_most():
 
 def test_pictures_are_annotated_by_the_end_of_their_path():
     annotations = {'0--Parade/a.jpg': 1}
-    assert named(annotations, '/data/WIDER_val/images/0--Parade/a.jpg') == 1
-    assert named(annotations, '/data/other/a.jpg') is None
+    assert lookup_by_path(annotations, '/data/WIDER_val/images/0--Parade/a.jpg') == 1
+    assert lookup_by_path(annotations, '/data/other/a.jpg') is None
 
 
 # --- Which faces are taken
@@ -197,11 +196,11 @@ def test_pictures_are_annotated_by_the_end_of_their_path():
 )
 def test_each_limit_is_kept_and_names_its_flag(limits, changes, reason):
     face = msgspec.structs.replace(FACE, **changes)
-    assert Limits(**limits).objection(face, annotated=face.wider is not None) == reason
+    assert Limits(**limits).rejection_reason(face, annotated=face.wider is not None) == reason
 
 
 def test_in_annotated_pictures_other_faces_are_not_taken():
-    assert Limits().objection(FACE, annotated=True) == 'not annotated by --wider'
+    assert Limits().rejection_reason(FACE, annotated=True) == 'not annotated by --wider'
 
 
 def inverse(digits):
@@ -246,7 +245,7 @@ def test_of_faces_within_the_distance_one_stays():
 
 def measured(name, face):
     """A picture with one face that looks so."""
-    return FoundPicture(name, name, faces=[msgspec.structs.replace(FACE, name=f'{name}_00', **looks_of(face))])
+    return FoundPicture(name, name, faces=[msgspec.structs.replace(FACE, name=f'{name}_00', **duplicate_features(face))])
 
 
 def moved(face, *, turn=0.0, scale=1.0, shift=(0, 0)):

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from frex.data.convolution import convolve
-from frex.data.degradation import PRESETS, Degradation, Draw, degrade, draw, gaussian_kernel, jpeg, motion_kernel
+from frex.data.degradation import PRESETS, Degradation, DegradationParams, degrade, draw, gaussian_kernel, jpeg, motion_kernel
 
-NOTHING = Draw(motion=None, blur=None, blur_kernel_size=41, downsample=None, noise=None, noise_seed=0, jpeg=None)
+NOTHING = DegradationParams(motion=None, blur=None, blur_kernel_size=41, downsample=None, noise=None, noise_seed=0, jpeg=None)
 
 
 def picture(size=64, seed=0):
@@ -17,7 +17,7 @@ def picture(size=64, seed=0):
 
 
 def only(**changes):
-    return [Draw(**(vars(NOTHING) | changes))]
+    return [DegradationParams(**(vars(NOTHING) | changes))]
 
 
 def moments(kernel):

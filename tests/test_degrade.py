@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from frex.cli.main import main
-from frex.data.degradation import PRESETS, Draw, degrade, draw
+from frex.data.degradation import PRESETS, DegradationParams, degrade, draw
 from frex.data.labels import read_labels
 from frex.images import read_image
 from frex.testsets import degrade_folder
@@ -88,7 +88,7 @@ def test_another_seed_gives_other_draws(faces, degraded, tmp_path):
 def test_pictures_can_be_made_again_from_the_record(faces, degraded):
     for name, entry in record_of(degraded)['images'].items():
         gt = read_image(faces / entry['gt']).astype(np.float32) / 255
-        lq = degrade(gt, [msgspec.convert(once, Draw) for once in entry['draws']])
+        lq = degrade(gt, [msgspec.convert(once, DegradationParams) for once in entry['draws']])
         np.testing.assert_array_equal((lq * 255).round(), read_image(degraded / 'images' / name))
 
 

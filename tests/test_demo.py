@@ -16,7 +16,7 @@ from frex.demo.sample import measure
 from frex.errors import FRExError
 from frex.images import read_image
 from frex.restore import FaceRestorer
-from frex.restore.finding.align import align_face
+from frex.restore.detection.align import align_face
 from frex.tensors import to_tensor
 
 # --- Training
@@ -162,7 +162,7 @@ class Blind(FaceRestorer):
 def without_files(tmp_path, monkeypatch):
     """No file of weights anywhere, and no time for figures."""
     monkeypatch.setattr(restore, 'write_comparison', lambda samples, path, title: None)
-    monkeypatch.setattr('frex.weights.places.places', lambda folder=None: [tmp_path / 'no_weights'])
+    monkeypatch.setattr('frex.weights.locate.places', lambda folder=None: [tmp_path / 'no_weights'])
 
 
 def blind(share, portraits):

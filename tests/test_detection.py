@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from frex.errors import FRExError
-from frex.restore.finding.dense_landmarks import LandmarkNetwork, five_of, peaks
-from frex.restore.finding.detection import DETECTORS, FaceDetector, build_retinaface
+from frex.restore.detection.dense_landmarks import LandmarkNetwork, five_of, peaks
+from frex.restore.detection.retinaface import DETECTORS, FaceDetector, build_retinaface
 from frex.weights.manifest import WeightFile
 
 
@@ -32,7 +32,7 @@ def weight_file(key, name):
 def folder(tmp_path, manifest_of, monkeypatch):
     """A folder of weights that alone is searched."""
     manifest_of(weight_file('retinaface_resnet50', 'resnet.pth'), weight_file('retinaface_mobile0.25', 'mobile.pth'))
-    monkeypatch.setattr('frex.weights.places.places', lambda folder=None: [folder or tmp_path])
+    monkeypatch.setattr('frex.weights.locate.places', lambda folder=None: [folder or tmp_path])
     return tmp_path
 
 
@@ -109,7 +109,7 @@ def test_both_of_facexlibs_detectors_can_be_built():
 
 def test_detecting_never_imports_basicsr():
     code = (
-        'import sys, torch\nfrom frex.restore.finding import detection\n'
+        'import sys, torch\nfrom frex.restore.detection import detection\n'
         'detection.build_retinaface("mobile0.25", torch.device("cpu"))\nprint("basicsr" in sys.modules)'
     )
     assert subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True).stdout == 'False\n'
@@ -147,10 +147,10 @@ def test_the_last_maps_without_the_outlines_are_the_landmarks():
 
 
 def test_facexlibs_landmark_network_runs_from_its_file(tmp_path, manifest_of, monkeypatch):
-    from frex.restore.finding.dense_landmarks import KEY, build_fan
+    from frex.restore.detection.dense_landmarks import KEY, build_fan
 
     manifest_of(weight_file(KEY, 'fan.pth'))
-    monkeypatch.setattr('frex.weights.places.places', lambda folder=None: [tmp_path])
+    monkeypatch.setattr('frex.weights.locate.places', lambda folder=None: [tmp_path])
     torch.save({'state_dict': build_fan(torch.device('cpu')).state_dict()}, tmp_path / 'fan.pth')
     points = LandmarkNetwork.from_weights().landmarks(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8))
     assert points.shape == (98, 2)

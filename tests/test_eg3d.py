@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from golden import SAMPLE_COUNT, SAMPLE_STEP, Golden, load_official
 from torch import Tensor
 
-from frex.device import ready
 from frex_arch import rendering
 from frex_arch.camera import ffhq_intrinsics, frontal_camera, look_at, pack_camera, unpack_camera
+from frex_arch.cpu.weight_layout import prepare_for_inference
 from frex_arch.eg3d import EG3D
 from frex_arch.eg3d_backbone import MappingNetwork, SynthesisNetwork
 from frex_arch.rendering import pixel_rays, sample_planes
@@ -100,7 +100,7 @@ def compared(request):
             measure = depth_difference if record.endswith('image_depth') else Golden.difference
             largest[record] = measure(golden, record, value), limit
     heads = golden.arrays['planes@shape'][0]
-    planes = ready(net, torch.device('cpu')).planes(net.mapping(golden['z'], golden['c'])[:heads])
+    planes = prepare_for_inference(net, torch.device('cpu')).planes(net.mapping(golden['z'], golden['c'])[:heads])
     seen = net.render(planes[:1], golden['c'][:1]).feature_image
     restoring = {
         'planes': (golden.difference('planes', planes.flatten(1, 2)), LIMITS['planes']),
@@ -285,10 +285,10 @@ def test_the_decoder_by_hand():
         'net.2.bias': torch.tensor([0.5, -math.log(2)]),
     }
     decoder.load_state_dict(state)
-    # softplus(1 - 1) = ln 2. Density 2 ln 2 + 0.5, colour sigmoid(0) = 1/2, of a range that will be widened to 1.002.
+    # softplus(1 - 1) = ln 2. Density 2 ln 2 + 0.5, colour sigmoid(0) = 1/2, of a range that will be widen_sigmoid to 1.002.
     colours, densities = decoder(torch.tensor([[[1.0, 5.0]]]))
     torch.testing.assert_close(colours, torch.tensor([[[0.5]]]))
-    torch.testing.assert_close(rendering.widened(colours), torch.tensor([[[0.5 * 1.002 - 0.001]]]))
+    torch.testing.assert_close(rendering.widen_sigmoid(colours), torch.tensor([[[0.5 * 1.002 - 0.001]]]))
     torch.testing.assert_close(densities, torch.tensor([[2 * math.log(2) + 0.5]]))
 
 

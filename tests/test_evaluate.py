@@ -16,21 +16,20 @@ import torch
 from frex.cli.main import main
 from frex.data.labels import write_labels
 from frex.errors import FRExError
-from frex.evaluation import Settings, evaluate, loading, to_csv, to_json, to_markdown
+from frex.evaluation import Settings, evaluate, to_csv, to_json, to_markdown
 from frex.evaluation import fid as evaluation_fid
-from frex.evaluation.cases import cases_of
+from frex.evaluation.best_and_worst import cases_of
 from frex.evaluation.costs import read_cost
-from frex.evaluation.listing import examine, list_pictures
-from frex.evaluation.loading import Pairs, batches_of
+from frex.evaluation.inputs import examine, list_pictures
+from frex.evaluation.markdown import cell, marks_of
 from frex.evaluation.plots import draw_plots
-from frex.evaluation.poses import bins_of
 from frex.evaluation.results import Row, Summary
-from frex.evaluation.scoring import Judge, Workload
+from frex.evaluation.scoring import ComputeOptions, Pairs, Scorer, batches_of
 from frex.evaluation.summaries import interval, summary_of
-from frex.evaluation.tables import cell, marks_of
+from frex.evaluation.yaw_bins import bins_of
 from frex.images import read_image
 from frex.metrics.catalogue import METRICS
-from frex.metrics.gaussian import Gaussian
+from frex.metrics.feature_statistics import FeatureStatistics
 from frex_arch.camera import ffhq_intrinsics, look_at, pack_camera
 
 SIZE = 24
@@ -69,7 +68,7 @@ def folders(tmp_path):
 
 @pytest.fixture(autouse=True)
 def _no_weights(monkeypatch, tmp_path):
-    monkeypatch.setattr('frex.weights.places.places', lambda folder=None: [folder or tmp_path / 'nowhere'])
+    monkeypatch.setattr('frex.weights.locate.places', lambda folder=None: [folder or tmp_path / 'nowhere'])
 
 
 def run(folder, *arguments, methods=('A', 'B')):
@@ -232,7 +231,7 @@ def test_scores_do_not_depend_on_batches_and_processes(tmp_path):
 
 @pytest.mark.parametrize(('device', 'in_workers'), [('cpu', ['psnr', 'ssim', 'niqe']), ('cuda', ['niqe'])])
 def test_what_needs_no_network_is_done_by_many_processes_where_there_is_no_gpu(tmp_path, device, in_workers):
-    judge = Judge([METRICS[key] for key in ('psnr', 'ssim', 'niqe')], Workload(None, torch.device(device), 1, 0), None)
+    judge = Scorer([METRICS[key] for key in ('psnr', 'ssim', 'niqe')], ComputeOptions(None, torch.device(device), 1, 0), None)
     assert judge.in_workers == in_workers
     assert sorted([*judge.scorers, *judge.in_workers]) == ['niqe', 'psnr', 'ssim']
 
@@ -354,7 +353,7 @@ def fid_set(tmp_path, monkeypatch):
     """Twelve pairs, the first seven frontal; their features by folder."""
     monkeypatch.setattr(evaluation_fid, 'Inception', MeanColour)
     monkeypatch.setattr('frex.metrics.metric.Metric.missing', lambda metric, weights: None)
-    monkeypatch.setattr('frex.evaluation.evaluating.describe_metrics', lambda *_: {})
+    monkeypatch.setattr('frex.evaluation.evaluator.describe_metrics', lambda *_: {})
     rng = np.random.default_rng(0)
     features = {'gt': [], 'A': []}
     for number in range(12):
@@ -386,7 +385,7 @@ def test_fid_is_that_of_the_pictures_of_each_bin(fid_set):
 def test_fid_of_fewer_pictures_than_features_is_the_same_in_its_quick_form():
     features = np.random.default_rng(0).normal(size=(2, 9, 30)).astype(np.float32)
     quick, other = (evaluation_fid.SampleGaussian(each) for each in features)
-    slow = Gaussian(np.mean(features[0], axis=0, dtype=float), np.cov(features[0].astype(float), rowvar=False))
+    slow = FeatureStatistics(np.mean(features[0], axis=0, dtype=float), np.cov(features[0].astype(float), rowvar=False))
     assert quick.factor.shape == (30, 9)
     assert evaluation_fid.frechet_distance(quick, other) == pytest.approx(evaluation_fid.frechet_distance(slow, other), rel=1e-6)
 
@@ -394,7 +393,7 @@ def test_fid_of_fewer_pictures_than_features_is_the_same_in_its_quick_form():
 def test_fid_against_stored_statistics_is_of_all_pictures(fid_set):
     folder, features = fid_set
     stored = np.random.default_rng(5).normal(size=(50, 4))
-    Gaussian(stored.mean(axis=0), np.cov(stored, rowvar=False), 50).save(folder / 'stored.npz')
+    FeatureStatistics(stored.mean(axis=0), np.cov(stored, rowvar=False), 50).save(folder / 'stored.npz')
     cameras = labels(folder, {f'{number:02d}.png': 0.0 for number in range(12)})
     settings = Settings(('fid',), fid_statistics=folder / 'stored.npz', num_workers=0, device='cpu')
     found = evaluate({'A': [folder / 'A']}, folder / 'gt', cameras=cameras, settings=settings)

@@ -6,12 +6,12 @@ import pytest
 import torch
 from tiny import faces, tiny_frex, trained
 
-from frex.device import ready
 from frex_arch import FREx
-from frex_arch import attention as attention_forms
 from frex_arch.camera import flip_camera, frontal_camera, look_at, pack_camera, recrop_camera, unpack_camera
+from frex_arch.cpu import attention as attention_forms
+from frex_arch.cpu.weight_layout import prepare_for_inference
 from frex_arch.crop import flip_crop, mean_crop
-from frex_arch.fusion import AdaptiveWeighting, Concatenation, CrossAttention
+from frex_arch.fusion import AdaptiveWeighting, ConcatFusion, CrossAttention
 
 
 @pytest.fixture(scope='module')
@@ -135,14 +135,14 @@ def test_alpha_and_beta_depend_on_the_camera_and_the_3d_features():
     weighting = AdaptiveWeighting(channels_2d=6, channels_3d=4)
     torch.nn.init.normal_(weighting.conv2.weight)
     features, embedding = torch.randn(1, 4, 8, 8), torch.randn(1, 225)
-    alpha, beta = weighting.weights(features, embedding)
-    for other in (weighting.weights(features, embedding + 0.1), weighting.weights(features + 0.1, embedding)):
+    alpha, beta = weighting.modulation(features, embedding)
+    for other in (weighting.modulation(features, embedding + 0.1), weighting.modulation(features + 0.1, embedding)):
         assert not torch.allclose(other[0], alpha)
         assert not torch.allclose(other[1], beta)
 
 
 def test_alpha_is_one_and_beta_zero_at_the_start():
-    alpha, beta = AdaptiveWeighting(6, 4).weights(torch.randn(2, 4, 8, 8), torch.randn(2, 225))
+    alpha, beta = AdaptiveWeighting(6, 4).modulation(torch.randn(2, 4, 8, 8), torch.randn(2, 225))
     assert torch.equal(alpha, torch.ones(2, 6, 8, 8))
     assert torch.equal(beta, torch.zeros(2, 6, 8, 8))
 
@@ -207,7 +207,7 @@ def test_many_windows_are_attended_to_in_lots(monkeypatch):
 def test_a_network_made_ready_keeps_its_numbers_and_gives_the_same_picture():
     net, lq = trained(tiny_frex()).eval(), faces()[:1]
     before, state = net(lq).image.detach(), {key: value.clone() for key, value in net.state_dict().items()}
-    ready(net, torch.device('cpu'))
+    prepare_for_inference(net, torch.device('cpu'))
     assert all(torch.equal(value, state[key]) for key, value in net.state_dict().items())
     assert net.fusion['64'].weighting.conv1.weight[0].is_contiguous(memory_format=torch.channels_last)
     assert net.stylegan2.style_convs[0].modulated_conv.weight[0].transpose(0, 1).is_contiguous(memory_format=torch.channels_last)
@@ -232,7 +232,7 @@ def test_each_switch_removes_exactly_its_part():
     assert output.camera.shape == (2, 25)
 
     without_awb = tiny_frex(use_awb=False)
-    assert {type(fusion.weighting) for fusion in without_awb.fusion.values()} == {Concatenation}
+    assert {type(fusion.weighting) for fusion in without_awb.fusion.values()} == {ConcatFusion}
     assert all(fusion.attention is not None for fusion in without_awb.fusion.values())
 
     without_attention = tiny_frex(use_cross_attention=False)

@@ -15,10 +15,9 @@ from test_head_pose import SYMMETRIC, camera
 from test_synthesize import tiny_eg3d
 from tiny import tiny_frex, tiny_network_options
 
+from frex.camera_labels.estimate import LandmarkFinder
 from frex.cli.main import main
-from frex.data.labels import read_labels
-from frex.labelling.estimating import LandmarkFinder
-from frex.labelling.pictures import own_names
+from frex.data.labels import own_names, read_labels
 from frex.options import CHECKOUT, load_options
 from frex.weights.manifest import manifest
 from frex.weights.network_file import NetworkFile, save_safetensors

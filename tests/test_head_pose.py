@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from frex.data.head_pose import PITCH, solve_camera
+from frex.camera_labels.compare import angle_errors
+from frex.camera_labels.head_pose import PITCH, solve_camera
 from frex.data.landmarks import MEAN_HEAD, WORLD_ORIGIN, WORLD_UNIT, project
-from frex.labelling.comparing import angle_errors
 from frex_arch.camera import FFHQ_FOCAL, ffhq_intrinsics, flip_camera, frontal_camera, look_along, pack_camera, pose, unpack_camera
 
 PIXEL = 1 / 512

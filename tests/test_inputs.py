@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from frex.errors import FRExError
-from frex.restore.runs.inputs import find_inputs
+from frex.restore.folder.inputs import find_inputs
 
 
 @pytest.fixture

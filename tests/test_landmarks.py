@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from frex.data.landmarks import MEAN_HEAD, crop_from_ffhq, crop_to_eg3d, head_in_world, project
-from frex.restore.finding.align import TEMPLATE_512
+from frex.restore.detection.align import TEMPLATE_512
 from frex_arch.camera import ffhq_intrinsics, frontal_camera, look_at, pack_camera
 
 

@@ -17,12 +17,12 @@ from torchvision.models import alexnet, vgg16
 
 from frex.cli.main import main
 from frex.errors import FRExError
-from frex.metrics import networks, registered, statistics
+from frex.metrics import basicsr_functions, networks, statistics
 from frex.metrics.catalogue import METRICS
+from frex.metrics.feature_statistics import FeatureStatistics, FeatureSums, frechet_distance
 from frex.metrics.fid import FID
-from frex.metrics.gaussian import FeatureSums, Gaussian, frechet_distance
 from frex.metrics.inception import Inception, inception_input
-from frex.metrics.pictures import niqe, psnr, ssim
+from frex.metrics.pixelwise import niqe, psnr, ssim
 from frex.models.scalars import read_scalars
 from frex.tensors import to_tensor
 from frex.weights.manifest import WeightFile
@@ -186,7 +186,7 @@ def test_the_landmark_distance_is_in_pixels_of_the_picture(monkeypatch):
 
 
 def test_landmarks_are_those_that_the_camera_estimation_finds():
-    from frex.restore.finding.dense_landmarks import LandmarkNetwork, build_fan
+    from frex.restore.detection.dense_landmarks import LandmarkNetwork, build_fan
 
     torch.manual_seed(0)
     metric = networks.LandmarkDistance(None)
@@ -282,7 +282,7 @@ def test_the_distance_of_a_set_from_itself_is_zero_also_with_fewer_pictures_than
 
 def test_the_distance_of_sets_on_two_axes_is_that_of_pencil_and_paper():
     # Variances 4 and 0 against 0 and 9: nothing is shared.
-    first, second = (Gaussian(np.zeros(2), np.diag(variances)) for variances in ([4.0, 0.0], [0.0, 9.0]))
+    first, second = (FeatureStatistics(np.zeros(2), np.diag(variances)) for variances in ([4.0, 0.0], [0.0, 9.0]))
     assert frechet_distance(first, second) == pytest.approx(13)
 
 
@@ -302,12 +302,12 @@ def test_statistics_of_other_features_are_refused():
 def test_saved_statistics_come_back(tmp_path, name):
     gaussian = gaussian_of(features(9))
     gaussian.save(tmp_path / name)
-    loaded = Gaussian.load(tmp_path / name, 'ab' * 32)
+    loaded = FeatureStatistics.load(tmp_path / name, 'ab' * 32)
     np.testing.assert_array_equal(loaded.mean, gaussian.mean)
     np.testing.assert_array_equal(loaded.covariance, gaussian.covariance)
     assert (loaded.count, loaded.network) == (9, 'ab' * 32)
     with pytest.raises(FRExError, match='a network whose sha256 begins with abababab, not cdcdcdcd'):
-        Gaussian.load(tmp_path / name, 'cd' * 32)
+        FeatureStatistics.load(tmp_path / name, 'cd' * 32)
 
 
 def test_saved_statistics_are_what_basicsr_and_pytorch_fid_read(tmp_path):
@@ -327,7 +327,7 @@ def test_statistics_as_basicsrs_script_saves_them_are_read(tmp_path, new, order)
     gaussian, path = gaussian_of(features(9)), tmp_path / 'inception_FFHQ_512.pth'
     content = {'name': 'FFHQ', 'size': 512, 'mean': gaussian.mean.astype('f4'), 'cov': np.asarray(gaussian.covariance, order=order)}
     torch.save(content, path, _use_new_zipfile_serialization=new)
-    loaded = Gaussian.load(path, 'any network')
+    loaded = FeatureStatistics.load(path, 'any network')
     np.testing.assert_allclose(loaded.mean, gaussian.mean, rtol=1e-6)
     np.testing.assert_array_equal(loaded.covariance, gaussian.covariance)
     assert loaded.count is loaded.network is None
@@ -354,7 +354,7 @@ def test_other_files_are_refused_and_nothing_in_them_is_run(tmp_path, capsys, ne
     path = tmp_path / 'bad.pth'
     torch.save(content, path, _use_new_zipfile_serialization=new)
     with pytest.raises(FRExError, match=rf'bad\.pth: not a file of FID statistics, or a damaged one \(.*{message}'):
-        Gaussian.load(path)
+        FeatureStatistics.load(path)
     assert capsys.readouterr().out == ''
 
 
@@ -365,14 +365,14 @@ def test_half_a_file_is_refused(tmp_path, name, cut):
     data = (tmp_path / name).read_bytes()
     (tmp_path / name).write_bytes(data[:cut])
     with pytest.raises(FRExError, match='not a file of FID statistics'):
-        Gaussian.load(tmp_path / name)
+        FeatureStatistics.load(tmp_path / name)
 
 
 def test_an_archive_that_would_fill_the_memory_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr('frex.metrics.stored_arrays.MOST_BYTES', 10_000)
+    monkeypatch.setattr('frex.metrics.statistics_file.MOST_BYTES', 10_000)
     np.savez_compressed(tmp_path / 'large.npz', mu=np.zeros(2), sigma=np.zeros((200, 200)))
     with pytest.raises(FRExError, match='would unpack to more than statistics have'):
-        Gaussian.load(tmp_path / 'large.npz')
+        FeatureStatistics.load(tmp_path / 'large.npz')
 
 
 # --- frex statistics
@@ -404,7 +404,7 @@ def test_the_statistics_of_a_folder_are_those_of_its_pictures(tmp_path, face_fol
     images = [inception_input(to_tensor(cv2.imread(str(path)))[None]) for path in sorted(face_folder.iterdir())]
     expected = np.concatenate([Means()(image).detach().numpy() for image in images]).astype(np.float64)
     for place in '01':
-        loaded = Gaussian.load(tmp_path / f'{place}.pth')
+        loaded = FeatureStatistics.load(tmp_path / f'{place}.pth')
         np.testing.assert_allclose(loaded.mean, expected.mean(axis=0), atol=1e-6)
         np.testing.assert_allclose(loaded.covariance, np.cov(expected, rowvar=False), atol=1e-6)
 
@@ -417,7 +417,7 @@ def test_statistics_are_not_replaced_unasked(tmp_path, face_folder, capsys):
     assert 'there.npz: is there already; --overwrite replaces it' in capsys.readouterr().err
     assert (tmp_path / 'there.npz').read_text() == 'kept'
     assert main([*command, '--overwrite']) == 0
-    assert Gaussian.load(tmp_path / 'there.npz').count == 5
+    assert FeatureStatistics.load(tmp_path / 'there.npz').count == 5
 
 
 @pytest.mark.parametrize(
@@ -475,9 +475,9 @@ def test_fid_can_be_against_stored_statistics(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ('function', 'kind', 'arguments'),
     [
-        (registered.calculate_lpips, 'LPIPSDistance', {'net': 'alex'}),
-        (registered.calculate_deg, 'IdentityAngle', {}),
-        (registered.calculate_landmark_distance, 'LandmarkDistance', {}),
+        (basicsr_functions.calculate_lpips, 'LPIPSDistance', {'net': 'alex'}),
+        (basicsr_functions.calculate_deg, 'IdentityAngle', {}),
+        (basicsr_functions.calculate_landmark_distance, 'LandmarkDistance', {}),
     ],
 )
 def test_a_registered_metric_loads_its_network_once(monkeypatch, function, kind, arguments):

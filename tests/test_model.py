@@ -9,10 +9,10 @@ import pytest
 import torch
 from tiny import TINY_OPTIONS, faces, trained
 
-from frex import pipeline
 from frex.errors import FRExError
 from frex.models.critic import frozen
 from frex.options import RunOptions, complete, load_options, merge
+from frex.training import pipeline
 from frex_arch.camera import frontal_camera
 
 ALONE = {'dist': False, 'rank': 0, 'world_size': 1}

@@ -182,7 +182,7 @@ OFFICIAL_BLOCKS: dict[str, Callable[[], Tensor]] = {
     'sample_from_planes': lambda: rendering.sample_planes(given('planes'), given('coords')),
     'sample_from_planes_warp1.6': lambda: rendering.sample_planes(given('planes'), given('coords'), box_warp=1.6),
     'ramp_sampled': lambda: rendering.sample_planes(GOLDEN['ramp_planes'], GOLDEN['ramp_point']),
-    'decoder_rgb': lambda: rendering.widened(decoded()[0]),
+    'decoder_rgb': lambda: rendering.widen_sigmoid(decoded()[0]),
     'decoder_sigma': lambda: decoded()[1][..., None],
     'ray_box_start': lambda: box_depths()[0][..., None],
     'ray_box_end': lambda: box_depths()[1][..., None],

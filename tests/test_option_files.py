@@ -3,12 +3,12 @@
 import pytest
 import torch
 
-from frex import pipeline
-from frex.checks import check, check_data
 from frex.data.labels import write_labels
 from frex.models.train_options import TrainOptions
 from frex.options import CHECKOUT, RunOptions, complete, convert, load_options
-from frex.preflight import missing_data, named_files
+from frex.training import pipeline
+from frex.training.check_options import check, check_data
+from frex.training.check_weights import missing_data, named_files
 from frex.weights.manifest import needed_for
 from frex_arch.camera import frontal_camera
 

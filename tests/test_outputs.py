@@ -7,11 +7,10 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from frex.errors import FRExError
-from frex.files import replacing
-from frex.restore.runs.former import drop_former
-from frex.restore.runs.inputs import Input
-from frex.restore.runs.outputs import Outputs
-from frex.restore.runs.report import FaceRecord, PictureRecord
+from frex.restore.folder.inputs import Input
+from frex.restore.folder.outputs import Outputs, remove_stale_faces
+from frex.restore.folder.report import FaceRecord, PictureRecord
+from frex.utils.files import replacing
 
 
 def given(name, suffix='.jpg'):
@@ -133,7 +132,7 @@ def test_former_faces_go_and_those_of_now_stay(tmp_path):
     for path in files:
         make(path)
     record = PictureRecord(input='a', status='restored', faces=[FaceRecord(files={'cmp': 'cmp/\\udcff_01.png'})])
-    drop_former(files, tmp_path, record)
+    remove_stale_faces(files, tmp_path, record)
     assert [path.exists() for path in files] == [False, True, False]
 
 

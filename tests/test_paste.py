@@ -6,9 +6,9 @@ import pytest
 import torch
 from test_photo import landmarks_at, smooth
 
+from frex.restore.detection.align import apply_affine, compose_scale, cut_face, face_matrix, inverse
 from frex.restore.faces.parsing import TAKEN, FaceParser, build_parsenet
 from frex.restore.faces.paste import OUTER, paste_face, soft_square
-from frex.restore.finding.align import cut_face, face_matrix, inverse, scaled_by, transformed
 from frex.weights.manifest import WeightFile
 
 
@@ -37,7 +37,7 @@ def test_outside_of_the_region_no_byte_changes(dtype):
     result = paste(image, np.zeros((64, 64, 3), np.uint8), 150)
     matrix = face_matrix(landmarks_at(200, 150, 150, 25), 64)
     y, x = np.mgrid[:300, :400] + 0.5
-    aligned = transformed(np.stack([x.ravel(), y.ravel()], axis=1), matrix).reshape(300, 400, 2)
+    aligned = apply_affine(np.stack([x.ravel(), y.ravel()], axis=1), matrix).reshape(300, 400, 2)
     outside = (np.abs(aligned / 32 - 1).max(axis=2)) > OUTER + 1 / 32
     assert outside.mean() > 0.5
     assert np.array_equal(result[outside], image[outside])
@@ -119,8 +119,8 @@ def test_values_are_rounded_not_cut_off():
 def test_maps_are_inverted_and_scaled():
     matrix = face_matrix(landmarks_at(30, 40, 50, 70))
     points = np.array([[3.0, 4], [50, 20]])
-    np.testing.assert_allclose(transformed(transformed(points, matrix), inverse(matrix)), points)
-    np.testing.assert_allclose(transformed(points * [2, 3], scaled_by(matrix, 2, 3)), transformed(points, matrix))
+    np.testing.assert_allclose(apply_affine(apply_affine(points, matrix), inverse(matrix)), points)
+    np.testing.assert_allclose(apply_affine(points * [2, 3], compose_scale(matrix, 2, 3)), apply_affine(points, matrix))
 
 
 # --- ParseNet
@@ -146,7 +146,7 @@ def test_only_face_and_hair_are_pasted_where_they_are_known():
 
 def test_facexlibs_parser_runs_from_its_file(tmp_path, manifest_of, monkeypatch):
     manifest_of(WeightFile('parsenet', 'parsenet.pth', 'parsing', [], None, [], 'any', []))
-    monkeypatch.setattr('frex.weights.places.places', lambda folder=None: [tmp_path])
+    monkeypatch.setattr('frex.weights.locate.places', lambda folder=None: [tmp_path])
     # At 512 it takes ten seconds.
     monkeypatch.setattr('frex.restore.faces.parsing.SEEN_SIZE', 64)
     net = build_parsenet()

@@ -17,13 +17,14 @@ from frex import compat
 from frex.cli.main import main
 from frex.errors import FRExError
 from frex.images import read_image, write_image
-from frex.peers import comparing, network_run
-from frex.peers.command_run import run_command
+from frex.peers import compare
+from frex.peers import run_network as network_runs
+from frex.peers.command_results import chosen, find_results
 from frex.peers.face_folder import FaceFolder, result_name
-from frex.peers.methods import CommandMethod, NetworkMethod, Problem, read_methods
-from frex.peers.network_run import run_network, seed_of
+from frex.peers.methods import CommandMethod, NetworkMethod, UnavailableMethod, read_methods
 from frex.peers.networks import CLEAN, load_gfpgan, load_restoreformer
-from frex.peers.results import chosen, find_results
+from frex.peers.run_command import run_command
+from frex.peers.run_network import run_network, seed_of
 from frex.restore import FaceRestorer
 from frex.tensors import to_images
 
@@ -128,7 +129,7 @@ def inverting(monkeypatch, tmp_path):
     def load(model, device):
         return lambda image, seed: seeds.append(seed) or 255 - image
 
-    monkeypatch.setitem(network_run.LOADERS, 'frex', load)
+    monkeypatch.setitem(network_runs.LOADERS, 'frex', load)
     (tmp_path / 'model.pth').write_bytes(b'weights')
     return NetworkMethod('inverted', 'frex', tmp_path / 'model.pth'), seeds
 
@@ -332,7 +333,7 @@ def test_a_file_that_is_not_named_is_found_where_weights_are(tmp_path):
     (tmp_path / 'RestoreFormer.pth').write_bytes(b'weights')
     found, absent = read_methods(['r=restoreformer', 'g=gfpgan:nowhere.pth'], [], tmp_path)
     assert found == NetworkMethod('r', 'restoreformer', tmp_path / 'RestoreFormer.pth')
-    assert absent == Problem('g', 'no file nowhere.pth')
+    assert absent == UnavailableMethod('g', 'no file nowhere.pth')
 
 
 # --- The command line
@@ -388,7 +389,7 @@ def test_results_that_are_gone_are_made_again_and_no_others(lq, tmp_path, invert
 
 
 def test_a_network_whose_process_is_killed_is_told(lq, tmp_path, checkpoint, monkeypatch, capfd):
-    apart = comparing._in_its_own_process
+    apart = compare._in_its_own_process
     monkeypatch.setattr(comparing, '_in_its_own_process', lambda *_: apart(os._exit, 9))
     assert peers(lq, tmp_path / 'results', '--method', f'ours=frex:{checkpoint}', '--command', 'copy=cp {input}/* {output}') == 1
     assert 'ours: its process was killed' in capfd.readouterr().err

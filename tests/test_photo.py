@@ -9,12 +9,12 @@ import pytest
 
 from frex.data.landmarks import crop_to_eg3d
 from frex.errors import FRExError
+from frex.restore.detection.align import BORDER, TEMPLATE_512, apply_affine, cut_face, face_matrix
+from frex.restore.detection.retinaface import DetectedFace
+from frex.restore.detection.rotated import points_back, surely_upright, turn
+from frex.restore.detection.selection import Selection
 from frex.restore.faces.photo import find_faces, paste_faces
-from frex.restore.files.picture import Metadata, Picture
-from frex.restore.finding.align import BORDER, TEMPLATE_512, cut_face, face_matrix, transformed
-from frex.restore.finding.detection import DetectedFace
-from frex.restore.finding.selection import Selection
-from frex.restore.finding.turns import points_back, surely_upright, turn
+from frex.restore.image_io.photo_file import Metadata, Picture
 
 
 def picture_of(image, alpha=None, grey=False):
@@ -65,7 +65,7 @@ def test_the_alignment_undoes_place_size_and_turn(degrees):
     angle = np.radians(-degrees)
     expected = 5.12 * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     np.testing.assert_allclose(matrix[:, :2], expected, atol=1e-4)
-    np.testing.assert_allclose(transformed(np.array([[200.0, 150.0]]), matrix), [[256, 256]], atol=1e-3)
+    np.testing.assert_allclose(apply_affine(np.array([[200.0, 150.0]]), matrix), [[256, 256]], atol=1e-3)
 
 
 def test_a_face_of_half_the_size_has_half_the_matrix():

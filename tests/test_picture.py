@@ -18,8 +18,8 @@ from PIL import ImageCms, ImageOps, features
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from frex.errors import FRExError
-from frex.restore.files.metadata import sound_dpi
-from frex.restore.files.picture import Metadata, Picture, read_picture, scaled, to_eight_bit, write_picture
+from frex.restore.image_io.metadata import sound_dpi
+from frex.restore.image_io.photo_file import Metadata, Picture, read_picture, scaled, to_eight_bit, write_picture
 
 RNG = np.random.default_rng(0)
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile('sRGB')).tobytes()
@@ -476,7 +476,7 @@ def test_a_hundred_megapixels_are_read_in_bounded_memory(tmp_path):
     path = tmp_path / 'a.png'
     cv2.imwrite(str(path), np.full((10000, 10000, 3), (10, 20, 30), np.uint8))
     code = (
-        'import resource, sys\nfrom pathlib import Path\nfrom frex.restore.files.picture import read_picture\n'
+        'import resource, sys\nfrom pathlib import Path\nfrom frex.restore.image_io.photo_file import read_picture\n'
         'before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n'
         'image = read_picture(Path(sys.argv[1])).image\n'
         'assert image.shape == (10000, 10000, 3) and image[-1, -1].tolist() == [10, 20, 30]\n'

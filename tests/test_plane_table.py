@@ -6,7 +6,7 @@ from test_eg3d import small_eg3d
 
 from frex_arch import rendering
 from frex_arch.camera import frontal_camera
-from frex_arch.plane_table import PlaneTable
+from frex_arch.cpu.plane_table import PlaneTable
 from frex_arch.triplane_decoder import TriPlaneDecoder
 
 
@@ -18,7 +18,7 @@ def test_a_table_of_folded_planes_holds_the_mean_of_all_inside_at_the_edges_and_
     edges = torch.cartesian_prod(*[torch.tensor([-0.5, -0.4375, 0.0, 0.4375, 0.5, 0.5626]) * box_warp] * 3)[None]
     points = torch.cat([points, edges, torch.full((1, 1, 3), 1e9)], dim=1)
     expected = rendering.sample_planes(planes[None], points, box_warp).mean(dim=1)
-    folded = rendering.folded(planes[None])
+    folded = rendering.merge_planes(planes[None])
     torch.testing.assert_close(rendering.sample_planes(folded, points, box_warp).sum(dim=1), expected, atol=2e-6, rtol=0)
     torch.testing.assert_close(PlaneTable(folded[0], box_warp).look_up(points), expected, atol=2e-6, rtol=0)
 
@@ -93,7 +93,7 @@ def test_points_are_looked_up_in_planes_of_any_shape(grad):
     with torch.set_grad_enabled(grad):
         features, densities = net.query(planes, torch.zeros(1, 2, 3))
     expected, expected_densities = net.decoder(torch.ones(1, 2, 4))
-    torch.testing.assert_close(features, rendering.widened(expected))
+    torch.testing.assert_close(features, rendering.widen_sigmoid(expected))
     torch.testing.assert_close(densities, expected_densities)
 
 

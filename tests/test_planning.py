@@ -4,11 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from frex.restore.runs.earlier import Earlier
-from frex.restore.runs.inputs import find_inputs
-from frex.restore.runs.outputs import Outputs
-from frex.restore.runs.planning import Plan
-from frex.restore.runs.report import FaceRecord, PictureRecord, Report, Run, absolute
+from frex.restore.folder.inputs import find_inputs
+from frex.restore.folder.outputs import Outputs
+from frex.restore.folder.planning import Plan, PreviousResults
+from frex.restore.folder.report import FaceRecord, PictureRecord, Report, Run, absolute
 
 SETTINGS = {'aligned': False, 'model_path': '/net.pth', 'fidelity_weight': 1.0, 'upscale': 1.0, 'batch_size': 4}
 NOW = Run(settings=SETTINGS, started=1, ended=2)
@@ -38,7 +37,7 @@ def place(tmp_path):
         def plan(self, *given, records=(), runs=(('one', NOW),), exist='skip', aligned=False):
             found = find_inputs([str(tmp_path / name) for name in given], recursive=False)
             heard = []
-            earlier = Earlier(Report(version=1, runs=dict(runs), pictures=list(records)), SETTINGS | {'aligned': aligned})
+            earlier = PreviousResults(Report(version=1, runs=dict(runs), pictures=list(records)), SETTINGS | {'aligned': aligned})
             jobs = list(Plan(Outputs(self.out, exist=exist), earlier, aligned, found).jobs(found, heard.append))
             return [job.item.path.name for job in jobs], [(record.status, record.reason) for record in heard]
 

@@ -7,12 +7,10 @@ from pathlib import Path
 import pytest
 
 from frex.errors import FRExError
-from frex.restore.runs.clearing import clear_up, report_of_all
-from frex.restore.runs.journal import Journal
-from frex.restore.runs.report import FaceRecord, PictureRecord, Report, Run, absolute, is_complete
-from frex.restore.runs.report_file import join, read_report
-from frex.restore.runs.summary import summary
-from frex.shards import Share
+from frex.restore.folder.journal import Journal, recover_crashed_runs, report_of_all
+from frex.restore.folder.report import FaceRecord, PictureRecord, Report, Run, absolute, is_complete, join, read_report
+from frex.restore.folder.summary import summary
+from frex.utils.sharding import Shard
 
 
 def record(name, status='restored', **more):
@@ -20,14 +18,14 @@ def record(name, status='restored', **more):
 
 
 def journal(folder, run='one', index=0, count=1):
-    return Journal(folder, Share(index, count), run, {}, 0)
+    return Journal(folder, Shard(index, count), run, {}, 0)
 
 
 def add(folder, *records, run='one', index=0, count=1, finished=True):
     with journal(folder, run, index, count) as own:
         for one in records:
             own.add(one)
-        return own.hand_in(finished)
+        return own.merge_into_report(finished)
 
 
 def left_by_a_killed_run(folder, *records, run='dead'):
@@ -101,14 +99,14 @@ def test_a_process_is_counted_once(tmp_path):
 
 def test_a_record_costs_the_same_however_many_there_are(tmp_path, monkeypatch):
     with journal(tmp_path) as own:
-        monkeypatch.setattr('frex.restore.runs.journal.read_report', lambda folder: pytest.fail('the report was read'))
+        monkeypatch.setattr('frex.restore.folder.journal.read_report', lambda folder: pytest.fail('the report was read'))
         for number in range(3):
             own.add(record(f'{number}.png'))
         lines = own.presence.journal.read_bytes().splitlines()
         assert [json.loads(line)['input'] for line in lines[1:]] == ['/in/0.png', '/in/1.png', '/in/2.png']
         assert not (tmp_path / 'report.json').exists()
         monkeypatch.undo()
-        own.hand_in(finished=True)
+        own.merge_into_report(finished=True)
     assert hidden(tmp_path) == []
 
 
@@ -117,7 +115,7 @@ def test_what_a_killed_run_did_is_in_the_next_runs_report(tmp_path):
     journal_file = left_by_a_killed_run(tmp_path, record('a.png'), record('b.png'))
     # Killed in the middle of a line.
     journal_file.write_bytes(journal_file.read_bytes() + b'{"input": "/in/c')
-    clear_up(tmp_path, [])
+    recover_crashed_runs(tmp_path, [])
     report = read_report(tmp_path)
     assert [(one.input, one.status, one.run) for one in report.pictures] == [
         ('/in/a.png', 'restored', 'dead'),
@@ -129,7 +127,7 @@ def test_what_a_killed_run_did_is_in_the_next_runs_report(tmp_path):
 
 def test_a_run_killed_before_its_first_line_is_cleared_up(tmp_path):
     left_by_a_killed_run(tmp_path).write_bytes(b'{"wo')
-    clear_up(tmp_path, [])
+    recover_crashed_runs(tmp_path, [])
     assert hidden(tmp_path) == []
 
 
@@ -142,7 +140,7 @@ def test_half_files_and_claims_of_killed_runs_are_removed_and_nothing_else(tmp_p
         path.touch()
     (tmp_path / '.claim-1').write_text('dead-0')
     (tmp_path / '.claim-2').write_text('')
-    clear_up(tmp_path, [folder])
+    recover_crashed_runs(tmp_path, [folder])
     assert sorted(path for path in folder.rglob('*') if path.is_file()) == sorted(kept)
     assert hidden(tmp_path) == ['cmp']
 
@@ -154,20 +152,20 @@ def test_what_a_run_that_goes_on_needs_is_left_to_it(tmp_path):
         (tmp_path / '.claim-1').write_text('dead-0')
         (tmp_path / '.claim-2').write_text('alive-0')
         (tmp_path / 'a.png.0123abcd.part').touch()
-        clear_up(tmp_path, [])
+        recover_crashed_runs(tmp_path, [])
         assert {'.claim-2', '.run-alive-0.jsonl', '.run-alive-0.lock', 'a.png.0123abcd.part'} <= set(hidden(tmp_path))
         assert not (tmp_path / '.claim-1').exists()
         assert [one.input for one in read_report(tmp_path).pictures] == ['/in/a.png']
         assert [one.input for one in report_of_all(tmp_path).pictures] == ['/in/a.png', '/in/b.png']
-        own.hand_in(finished=True)
+        own.merge_into_report(finished=True)
     # The one that died is still known to have, so that its half files go when nobody can be writing them.
-    clear_up(tmp_path, [])
+    recover_crashed_runs(tmp_path, [])
     assert hidden(tmp_path) == []
 
 
 def test_a_folder_without_traces_is_not_touched(tmp_path):
-    clear_up(tmp_path, [])
-    clear_up(tmp_path / 'none', [])
+    recover_crashed_runs(tmp_path, [])
+    recover_crashed_runs(tmp_path / 'none', [])
     assert list(tmp_path.iterdir()) == []
 
 

@@ -12,10 +12,10 @@ from frex.cli.restore import main
 from frex.demo.portraits import read_portraits
 from frex.images import read_image, write_image
 from frex.restore import FaceRestorer
-from frex.restore.faces.parts import Parts
+from frex.restore.detection.align import align_face, face_matrix, scale_of
+from frex.restore.faces.helper_networks import HelperNetworks
 from frex.restore.faces.photo import find_faces, keep_detail
 from frex.restore.faces.resolution import FACTOR, LARGE_NETWORK, has_more_detail
-from frex.restore.finding.align import align_face, face_matrix, scale_of
 
 NAMES = ['eileen_collins', 'grace_hopper']
 SIZE = 64
@@ -143,7 +143,7 @@ def both_in_one(portraits):
 def test_only_the_face_without_detail_is_restored(portraits):
     image, detector = both_in_one(portraits)
     net = Fake(SIZE, change=lambda lq: -lq)
-    restorer = FaceRestorer(net, 'cpu', parts=Parts(detector=detector))
+    restorer = FaceRestorer(net, 'cpu', parts=HelperNetworks(detector=detector))
     result = restorer.restore(image)
     sharp, blurry = result.faces
     assert (sharp.restored, blurry.problem) == (None, None)
@@ -158,7 +158,7 @@ def test_only_the_face_without_detail_is_restored(portraits):
 
 def test_a_face_that_is_asked_for_alone_is_restored(portraits):
     image, detector = both_in_one(portraits)
-    restorer = FaceRestorer(Fake(SIZE), 'cpu', parts=Parts(detector=detector))
+    restorer = FaceRestorer(Fake(SIZE), 'cpu', parts=HelperNetworks(detector=detector))
     assert len(restorer.enhance(image, paste_back=False)[1]) == 2
     with pytest.warns(UserWarning, match='is not restored: it holds more detail'):
         assert len(restorer.enhance(image)[1]) == 1
@@ -181,8 +181,8 @@ def run(portraits, small_model, tmp_path, monkeypatch):
     hopper = portraits['grace_hopper']
     alone = Known(detected(hopper.landmarks, 0.99), shape=hopper.image.shape[:2])
     both = type('Both', (), {'detect': lambda self, image, threshold=0.8: detector.detect(image) + alone.detect(image)})()
-    monkeypatch.setattr('frex.weights.places.places', lambda folder=None: [tmp_path / 'no_weights'])
-    monkeypatch.setattr('frex.restore.faces.parts.FaceDetector.from_weights', lambda *arguments: both)
+    monkeypatch.setattr('frex.weights.locate.places', lambda folder=None: [tmp_path / 'no_weights'])
+    monkeypatch.setattr('frex.restore.faces.helper_networks.FaceDetector.from_weights', lambda *arguments: both)
     write_image(tmp_path / 'photos/alone.png', hopper.image)
     write_image(tmp_path / 'photos/both.png', image)
     flags = ['-i', str(tmp_path / 'photos'), '-o', str(tmp_path / 'out'), '--device', 'cpu']

@@ -8,8 +8,8 @@ import torch
 from frex.errors import FRExError
 from frex.images import write_image
 from frex.restore import FaceRestorer
+from frex.restore.detection.align import TEMPLATE_512, align_face
 from frex.restore.faces.restorer import choose_device
-from frex.restore.finding.align import TEMPLATE_512, align_face
 from frex.tensors import to_images, to_tensor
 
 
@@ -79,7 +79,7 @@ def test_landmarks_in_one_place_are_refused():
 
 
 def test_a_picture_under_its_final_name_is_whole(tmp_path, monkeypatch):
-    monkeypatch.setattr('frex.files.os.replace', lambda part, path: (_ for _ in ()).throw(OSError(28, 'No space left on device')))
+    monkeypatch.setattr('frex.utils.files.os.replace', lambda part, path: (_ for _ in ()).throw(OSError(28, 'No space left on device')))
     with pytest.raises(OSError, match='No space left'):
         write_image(tmp_path / 'a.png', np.zeros((4, 4, 3), np.uint8))
     assert names(tmp_path) == []

@@ -21,8 +21,8 @@ from frex.cli.restore import main
 from frex.images import read_image, resize, write_image
 from frex.restore import FaceRestorer
 from frex.restore.faces.results import Restoration
-from frex.restore.files import picture as picture_files
-from frex.restore.runs import tasks
+from frex.restore.folder import jobs
+from frex.restore.image_io import photo_file as picture_files
 
 ROOT = Path(__file__).parent.parent
 FOLDERS = ('cropped_faces', 'restored_faces', 'cmp')
@@ -51,14 +51,14 @@ def statuses(folder):
 @pytest.fixture(autouse=True)
 def _no_files(request, tmp_path, monkeypatch):
     """No file of weights anywhere."""
-    monkeypatch.setattr('frex.weights.places.places', lambda folder=None: [tmp_path / 'no_weights'])
+    monkeypatch.setattr('frex.weights.locate.places', lambda folder=None: [tmp_path / 'no_weights'])
 
 
 @pytest.fixture
 def detector(monkeypatch):
     """Finds two faces in pictures of 200 x 300, and none in others."""
     known = Known(detected(landmarks_at(80, 90, 90), 0.99), detected(landmarks_at(220, 110, 110, 20), 0.95), shape=(200, 300))
-    monkeypatch.setattr('frex.restore.faces.parts.FaceDetector.from_weights', lambda *arguments: known)
+    monkeypatch.setattr('frex.restore.faces.helper_networks.FaceDetector.from_weights', lambda *arguments: known)
     return known
 
 
@@ -132,7 +132,7 @@ def test_details_of_the_3d_prior_are_written_when_asked_for(aligned, tmp_path):
 
 
 def test_a_face_whose_details_cannot_be_made_is_the_only_one_that_fails(aligned, tmp_path, monkeypatch):
-    made, make = [], tasks.structure_pictures
+    made, make = [], jobs.structure_pictures
 
     def structure_pictures(*given):
         made.append(given)
@@ -322,7 +322,7 @@ def test_a_full_disk_stops_the_run_and_leaves_no_half_pictures(aligned, tmp_path
             raise OSError(28, 'No space left on device')
         replace(part, path)
 
-    monkeypatch.setattr('frex.files.os.replace', fill_up)
+    monkeypatch.setattr('frex.utils.files.os.replace', fill_up)
     assert aligned('--batch_size', '1') == 1
     printed = capsys.readouterr()
     assert 'stopped before the end: nothing more can be written (ENOSPC)' in printed.err
@@ -330,7 +330,7 @@ def test_a_full_disk_stops_the_run_and_leaves_no_half_pictures(aligned, tmp_path
     assert len([path for path in files(tmp_path / 'out') if path.endswith('.png')]) == 3
     assert not list((tmp_path / 'out').rglob('*.part'))
     # With space again, the same command ends what was begun.
-    monkeypatch.setattr('frex.files.os.replace', replace)
+    monkeypatch.setattr('frex.utils.files.os.replace', replace)
     assert aligned() == 0
     assert len(names(tmp_path / 'out/restored_faces')) == 5
 

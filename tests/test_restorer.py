@@ -17,7 +17,7 @@ from frex.errors import FRExError
 from frex.images import resize
 from frex.restore import FaceRestorer, Selection
 from frex.restore.faces.batches import are_finite, with_memory
-from frex.restore.faces.parts import Parts
+from frex.restore.faces.helper_networks import HelperNetworks
 from frex.tensors import to_images, to_tensor
 from frex.weights.manifest import WeightFile
 from frex_arch import ArcFace, FREx, FRExOutput
@@ -46,13 +46,13 @@ class Fake(FREx):
 
 
 def fake(*faces, precision='fp32', face_batch=8, **net):
-    return FaceRestorer(Fake(**net), 'cpu', precision, face_batch, Parts(detector=Known(*faces)))
+    return FaceRestorer(Fake(**net), 'cpu', precision, face_batch, HelperNetworks(detector=Known(*faces)))
 
 
 @pytest.fixture
 def no_files(tmp_path, monkeypatch):
     """No file of weights anywhere."""
-    monkeypatch.setattr('frex.weights.places.places', lambda folder=None: [tmp_path])
+    monkeypatch.setattr('frex.weights.locate.places', lambda folder=None: [tmp_path])
     return tmp_path
 
 
@@ -402,7 +402,7 @@ def test_a_detector_that_runs_out_of_memory_once_is_asked_again():
                 raise refuse.pop()
             return known.detect(image, threshold)
 
-    restorer = FaceRestorer(Fake(), 'cpu', 'fp32', 8, Parts(detector=Short()))
+    restorer = FaceRestorer(Fake(), 'cpu', 'fp32', 8, HelperNetworks(detector=Short()))
     assert len(restorer.restore(smooth(200, 320)).faces) == 2
 
 

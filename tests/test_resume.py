@@ -18,7 +18,7 @@ from frex.errors import FRExError
 from frex.models.optimization import Stepper
 from frex.models.scalars import read_scalars
 from frex.models.train_options import OptimizerOptions, TrainOptions
-from frex.pipeline import newest_state
+from frex.training.pipeline import newest_state
 
 compat.install()
 

@@ -14,12 +14,12 @@ from processes import free_port
 from tiny import tiny_frex
 
 from frex.errors import FRExError
-from frex.restore.runs.agreeing import agree
-from frex.restore.runs.inputs import Input, Inputs
-from frex.restore.runs.runner import lacking
-from frex.restore.runs.stages import Overlap, Stages
-from frex.restore.runs.stopping import stopped_by_signals
-from frex.shards import Share, choose_share, local_device
+from frex.restore.folder.distributed import agree
+from frex.restore.folder.inputs import Input, Inputs
+from frex.restore.folder.restore_folder import unsupported_flags
+from frex.restore.folder.threaded_pipeline import PipelineStages, ThreadedPipeline
+from frex.utils.sharding import Shard, choose_share, local_device
+from frex.utils.signals import stopped_by_signals
 
 
 @dataclass(eq=False)
@@ -29,7 +29,7 @@ class Read:
 
 
 @dataclass
-class Fake(Stages):
+class Fake(PipelineStages):
     """A picture is a name and its number of faces; a face is restored to upper case."""
 
     sizes: dict = field(default_factory=dict)
@@ -82,7 +82,7 @@ class Fake(Stages):
 
 def run(jobs, batch_size=4, stopped=lambda: False, room=1e9, **changes):
     fake = Fake(**changes)
-    Overlap(fake, batch_size, room).run(jobs, stopped)
+    ThreadedPipeline(fake, batch_size, room).run(jobs, stopped)
     return fake
 
 
@@ -137,7 +137,7 @@ def test_few_pictures_are_alive_however_many_there_are():
             yield f'{taken}-', 1
 
     fake = Fake()
-    overlap = Overlap(fake, 2)
+    overlap = ThreadedPipeline(fake, 2)
     original = fake.done
     ahead = []
     fake.done = lambda job, record: (original(job, record), ahead.append(taken - len(fake.records)))
@@ -192,8 +192,8 @@ def test_pictures_wait_outside_while_many_faces_are_in_memory():
 @pytest.mark.parametrize(('switch', 'flag'), [('use_3d_prior', '--save_3d'), ('use_awb', '--save_weights_map')])
 def test_flags_for_what_a_network_has_not_are_told(switch, flag):
     args = Namespace(save_3d=True, save_weights_map=True)
-    assert list(lacking(args, tiny_frex())) == []
-    (line,) = lacking(args, tiny_frex(**{switch: False}))
+    assert list(unsupported_flags(args, tiny_frex())) == []
+    (line,) = unsupported_flags(args, tiny_frex(**{switch: False}))
     assert line.startswith(f'{flag} writes nothing')
 
 
@@ -202,7 +202,7 @@ def test_flags_for_what_a_network_has_not_are_told(switch, flag):
 
 def test_a_stop_finishes_what_is_being_written_and_begins_nothing():
     fake = Fake(pause=0.02)
-    Overlap(fake, 2).run(((f'{number}-', 1) for number in range(1000)), stopped=lambda: len(fake.batches) >= 3)
+    ThreadedPipeline(fake, 2).run(((f'{number}-', 1) for number in range(1000)), stopped=lambda: len(fake.batches) >= 3)
     restored = {face[:-1] for batch in fake.batches for face in batch}
     assert 3 <= len(fake.batches) <= 4
     assert set(fake.records) == restored
@@ -246,7 +246,7 @@ def test_signals_are_left_alone_outside_of_the_main_thread():
 
 
 def test_a_process_alone_has_a_run_of_its_own():
-    runs = {agree(Share(), Inputs).run for _ in range(2)}
+    runs = {agree(Shard(), Inputs).run for _ in range(2)}
     assert len(runs) == 2
 
 
@@ -262,7 +262,7 @@ def together(monkeypatch):
 
     def attempt(number, finds):
         try:
-            return agree(Share(number, len(finds)), finds[number])
+            return agree(Shard(number, len(finds)), finds[number])
         except FRExError as error:
             return str(error)
 
@@ -274,12 +274,12 @@ def inputs(*names):
 
 
 def test_all_processes_go_by_one_list_though_the_folder_changes(together, monkeypatch):
-    monkeypatch.setattr('frex.restore.runs.agreeing.PART_BYTES', 7)
+    monkeypatch.setattr('frex.restore.folder.distributed.PART_BYTES', 7)
     before = [f'{number}.jpg' for number in range(10)] + ['\udcff é\n.png']
     answers = together(inputs(*before), inputs('0a.jpg', *before), inputs('1.jpg'))
     assert len({answer.run for answer in answers}) == 1
     assert all(answer.inputs == inputs(*before)() for answer in answers)
-    done = [item for number, answer in enumerate(answers) for item in (answer.inputs[one] for one in Share(number, 3).of(11))]
+    done = [item for number, answer in enumerate(answers) for item in (answer.inputs[one] for one in Shard(number, 3).of(11))]
     assert sorted(done, key=str) == sorted(inputs(*before)(), key=str)
 
 
@@ -294,7 +294,7 @@ def test_processes_without_a_meeting_place_are_told(monkeypatch):
     for name in ('MASTER_ADDR', 'MASTER_PORT'):
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(FRExError, match=r'cannot reach each other .*MASTER_ADDR'):
-        agree(Share(1, 2), Inputs)
+        agree(Shard(1, 2), Inputs)
 
 
 @pytest.mark.parametrize('changes', [{'RANK': '3'}, {'RANK': 'x'}, {'WORLD_SIZE': '0'}, {'RANK': '-1'}])

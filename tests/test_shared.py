@@ -11,22 +11,21 @@ import pytest
 import torch
 from test_restorer import Fake
 
+from frex.camera_labels.compare import angle_errors
+from frex.camera_labels.estimate import LandmarkFinder, estimate
 from frex.cli.main import main
 from frex.cli.restore import main as inference
 from frex.data.face_degradation_dataset import FaceDegradationDataset
-from frex.data.labels import read_labels
+from frex.data.labels import angles_of, read_labels
 from frex.demo.portraits import read_portraits
 from frex.images import read_image
-from frex.labelling.comparing import angle_errors, angles_of
-from frex.labelling.estimating import LandmarkFinder, estimate
 from frex.restore import FaceRestorer
-from frex.restore.faces.parts import Parts
+from frex.restore.detection.retinaface import FaceDetector
+from frex.restore.faces.helper_networks import HelperNetworks
 from frex.restore.faces.photo import find_faces
-from frex.restore.files.source import from_array
-from frex.restore.finding.detection import FaceDetector
-from frex.testsets.found_faces import FoundFace, looks_of
-from frex.testsets.selecting import Limits
-from frex.testsets.twins import is_twin
+from frex.restore.image_io.convert import from_array
+from frex.testsets.scan import FoundFace, duplicate_features
+from frex.testsets.select_faces import Limits, is_twin
 from frex_arch.camera import FFHQ_FOCAL, flip_camera, unpack_camera, view_angles
 from frex_arch.crop import MEAN_CROP
 
@@ -161,7 +160,7 @@ def detector():
 @pytest.mark.parametrize(('name', 'count'), PHOTOS.items())
 def test_a_network_that_changes_nothing_leaves_photographs_nearly_as_they_were(detector, name, count):
     image = read_image(SHARED / 'data/photos' / name)
-    result = FaceRestorer(Fake(512), 'cpu', parts=Parts(weights=SHARED / 'weights', detector=detector)).restore(image)
+    result = FaceRestorer(Fake(512), 'cpu', parts=HelperNetworks(weights=SHARED / 'weights', detector=detector)).restore(image)
     assert [face.problem for face in result.faces] == [None] * count
     # Only the finest texture gets lost on the way to 512 pixels and back, and nothing is shifted.
     changed = np.abs(result.image.astype(int) - image)
@@ -226,6 +225,6 @@ def test_different_people_are_no_near_duplicates(detector):
     folders = [SHARED / 'data' / name for name in ('ffhq512', 'eg3d512', 'lq512', 'photos')]
     pictures = [read_image(path) for folder in folders for path in sorted(folder.iterdir()) if path.suffix != '.json']
     faces = [face for picture in pictures for face in find_faces(from_array(picture), detector, 256)]
-    found = [FoundFace('', [], 1.0, [], 1.0, **looks_of(face.aligned)) for face in faces]
+    found = [FoundFace('', [], 1.0, [], 1.0, **duplicate_features(face.aligned)) for face in faces]
     assert len(found) > 50
     assert not [pair for pair in combinations(found, 2) if is_twin(*pair, Limits().hash_distance)]

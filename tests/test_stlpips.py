@@ -10,15 +10,15 @@ import torch
 from tiny import faces
 
 import frex.registry  # noqa: F401 (makes basicsr importable)
-from frex.checks import check_loss, check_metric
 from frex.errors import FRExError
 from frex.evaluation.scoring import _is_for_workers
 from frex.losses import stlpips_loss
 from frex.losses.stlpips_loss import STLPIPSLoss, find_weights
+from frex.metrics.basicsr_functions import calculate_stlpips
 from frex.metrics.catalogue import METRICS
 from frex.metrics.networks import STLPIPSDistance
-from frex.metrics.registered import calculate_stlpips
 from frex.tensors import to_tensor
+from frex.training.check_options import check_loss, check_metric
 from frex.weights.torch_file import read_torch_file
 
 NETS = ('alex', 'vgg')

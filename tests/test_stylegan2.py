@@ -4,7 +4,8 @@ import pytest
 import torch
 from golden import Golden, load_official
 
-from frex_arch.stylegan2 import StyleGAN2, resolutions, stylegan2_channels
+from frex_arch.ops import resolutions, stylegan2_channels
+from frex_arch.stylegan2 import StyleGAN2
 
 OPTIONS = {
     'stylegan2_tiny': {'out_size': 64, 'num_style_feat': 32, 'num_mlp': 2, 'narrow': 0.0625},

@@ -16,12 +16,12 @@ from frex.cli.main import main
 from frex.data.contact_sheet import contact_sheet
 from frex.data.labels import read_labels
 from frex.data.landmarks import crop_from_ffhq, head_in_world, project
-from frex.data.synthesis import Recipe, draw_labels, draw_poses, draw_z, synthesize
 from frex.errors import FRExError
 from frex.images import read_image
-from frex.shards import choose_share, local_device
-from frex.synthesize import check_finite
+from frex.synthesis.samples import SamplingRecipe, draw_labels, draw_poses, draw_z, synthesize
+from frex.synthesis.synthesize import check_finite
 from frex.tensors import to_images
+from frex.utils.sharding import choose_share, local_device
 from frex.weights.network_file import NetworkFile, load_network, save_safetensors
 from frex_arch import EG3D, StyleGAN2
 from frex_arch.camera import FFHQ_RADIUS, frontal_camera, recrop_camera, unpack_camera, yaw_pitch
@@ -85,7 +85,7 @@ def picture(folder, number):
 @pytest.mark.parametrize('seed', [0, 1, 20])
 @pytest.mark.parametrize(('first', 'num'), [(0, 100), (0, 1000), (3000, 1000)])
 def test_any_run_of_samples_is_balanced(seed, first, num):
-    yaw, pitch = draw_poses(Recipe(seed=seed), range(first, first + num))
+    yaw, pitch = draw_poses(SamplingRecipe(seed=seed), range(first, first + num))
     assert np.abs(yaw).max() <= 1.2
     assert np.abs(pitch).max() <= 0.3
     # Both shares of the views, both sides, and ten equal parts of each range: a few samples from exact, where chance leaves dozens.
@@ -97,7 +97,7 @@ def test_any_run_of_samples_is_balanced(seed, first, num):
 
 
 def test_a_sample_is_the_same_in_any_company():
-    recipe = Recipe(seed=3)
+    recipe = SamplingRecipe(seed=3)
     together = draw_labels(recipe, range(40))
     for number in (0, 17, 39):
         for alone, all_of_them in zip(draw_labels(recipe, [number]), together, strict=True):
@@ -105,16 +105,16 @@ def test_a_sample_is_the_same_in_any_company():
 
 
 def test_another_number_or_seed_is_another_face():
-    codes = [draw_z(Recipe(seed=seed), number, 512) for seed in range(3) for number in range(50)]
+    codes = [draw_z(SamplingRecipe(seed=seed), number, 512) for seed in range(3) for number in range(50)]
     correlation = np.corrcoef(torch.stack(codes)) - np.eye(150)
     assert np.abs(correlation).max() < 6 / np.sqrt(512)
     assert torch.stack(codes).std() == pytest.approx(1, abs=0.01)
-    assert (draw_poses(Recipe(seed=0), [5])[0] != draw_poses(Recipe(seed=1), [5])[0]).all()
+    assert (draw_poses(SamplingRecipe(seed=0), [5])[0] != draw_poses(SamplingRecipe(seed=1), [5])[0]).all()
 
 
 def test_labels_tell_the_poses_and_are_those_of_eg3ds_crop():
-    yaw, pitch = draw_poses(Recipe(), range(50))
-    camera, _ = draw_labels(Recipe(), range(50))
+    yaw, pitch = draw_poses(SamplingRecipe(), range(50))
+    camera, _ = draw_labels(SamplingRecipe(), range(50))
     for found, drawn in zip(yaw_pitch(camera), (yaw, pitch), strict=True):
         np.testing.assert_allclose(found, drawn, atol=1e-6)
     cam2world, intrinsics = unpack_camera(camera)
@@ -123,7 +123,7 @@ def test_labels_tell_the_poses_and_are_those_of_eg3ds_crop():
 
 
 def test_in_the_ffhq_frame_eyes_and_mouth_lie_where_the_alignment_has_them():
-    camera, crop = draw_labels(Recipe(), range(50))
+    camera, crop = draw_labels(SamplingRecipe(), range(50))
     for seen in (project(head_in_world(), label) for label in recrop_camera(camera, crop).double().numpy()):
         np.testing.assert_allclose(crop_from_ffhq(seen), [1, 0, 0], atol=1e-6)
 
@@ -163,8 +163,8 @@ def test_the_picture_in_the_ffhq_frame_is_that_of_eg3ds_crop_seen_through_the_cr
     colours = [name for name in file.state if name.startswith('superresolution') and '.torgb.weight' in name]
     net.load_state_dict(file.state | {name: torch.zeros_like(file.state[name]) for name in colours})
     numbers = range(6)
-    _, crop = draw_labels(Recipe(), numbers)
-    ffhq, eg3d = (synthesize(net, Recipe(frame=frame), numbers).images for frame in ('ffhq', 'eg3d'))
+    _, crop = draw_labels(SamplingRecipe(), numbers)
+    ffhq, eg3d = (synthesize(net, SamplingRecipe(frame=frame), numbers).images for frame in ('ffhq', 'eg3d'))
     # Its filters fade to black at the edges of both frames.
     both = frame_mask(crop, 32)
     inner = (F.avg_pool2d(1 - both, 5, 1, 2) == 0).float()
@@ -251,7 +251,7 @@ def test_a_killed_run_leaves_whole_pictures_and_is_resumed(make, eg3d_file, tmp_
 
 
 def test_a_whole_set_needs_no_network_to_be_finished(whole, make, monkeypatch):
-    monkeypatch.setattr('frex.synthesize.load_network', lambda path: pytest.fail('the network was built'))
+    monkeypatch.setattr('frex.synthesis.synthesize.load_network', lambda path: pytest.fail('the network was built'))
     before = content(whole)
     assert make(whole, '--ws') == 0
     assert content(whole) == before
@@ -288,9 +288,9 @@ def test_the_contact_sheet_goes_from_one_side_to_the_other(whole, make, tmp_path
         shown.extend(zip(pictures, captions, strict=True))
         return contact_sheet(pictures, captions)
 
-    monkeypatch.setattr('frex.data.synthesis_folder.contact_sheet', sheet)
+    monkeypatch.setattr('frex.synthesis.output_folder.contact_sheet', sheet)
     assert make(whole, '--ws') == 0
-    yaw, pitch = draw_poses(Recipe(), range(NUM))
+    yaw, pitch = draw_poses(SamplingRecipe(), range(NUM))
     order = sorted(range(NUM), key=lambda number: yaw[number])
     assert [caption for _, caption in shown] == [f'yaw {yaw[number]:+.2f} pitch {pitch[number]:+.2f}' for number in order]
     for number, (image, _) in zip(order, shown, strict=True):

@@ -49,7 +49,7 @@ ENTRIES = {
 COMMAND = """
 import os, sys
 from types import SimpleNamespace
-from frex.cli import main as commands
+from frex.cli import run as commands
 from {entry}
 
 commands.parse = lambda parser, argv: SimpleNamespace(run=lambda args: print('torch' in sys.modules, os.environ.get('GOMP_SPINCOUNT')))

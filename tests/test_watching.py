@@ -15,9 +15,9 @@ from test_model import batch, build
 from tiny import faces, tiny_frex, trained
 
 from frex.metrics import fid
-from frex.models.grid import picture_grid
+from frex.models.image_grid import picture_grid
 from frex.models.scalars import append_scalars, forget_scalars_after, read_scalars
-from frex.train_log import TrainLog
+from frex.training.train_log import TrainLog
 from frex_arch.frex_3d import FREx3DOutput
 
 LOG = {'epoch': 1, 'iter': 50, 'lrs': [2e-3, 1e-3], 'time': 0.25, 'data_time': 0.01, 'l_g_pix': 0.5, 'real_score_dual': -1.0}
@@ -44,9 +44,9 @@ def options(tmp_path, **changes):
 
 def test_a_line_says_how_fast_and_how_long(tmp_path, monkeypatch):
     lines, seconds = [], iter([1000.0, 1012.0])
-    monkeypatch.setattr('frex.train_log.get_root_logger', lambda: Namespace(info=lines.append))
-    monkeypatch.setattr('frex.train_log.time.monotonic', lambda: next(seconds))
-    monkeypatch.setattr('frex.train_log.memory_gb', lambda: 1.5)
+    monkeypatch.setattr('frex.training.train_log.get_root_logger', lambda: Namespace(info=lines.append))
+    monkeypatch.setattr('frex.training.train_log.time.monotonic', lambda: next(seconds))
+    monkeypatch.setattr('frex.training.train_log.memory_gb', lambda: 1.5)
     board = Board()
     log = TrainLog(options(tmp_path), start_iter=20, tb_logger=board)
     log(dict(LOG))
@@ -108,7 +108,7 @@ def test_alphas_are_those_that_weight_the_2d_prior():
     seen = {}
     for size, fusion in net.fusion.items():
         fusion.weighting.register_forward_hook(
-            lambda block, inputs, hidden, size=size: seen.update({int(size): block.weights(*inputs[1:])[0].mean(dim=1, keepdim=True)})
+            lambda block, inputs, hidden, size=size: seen.update({int(size): block.modulation(*inputs[1:])[0].mean(dim=1, keepdim=True)})
         )
     with torch.no_grad():
         output = net(faces(), alphas=True)

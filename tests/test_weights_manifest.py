@@ -14,9 +14,10 @@ import yaml
 
 from frex.cli.main import main
 from frex.errors import FRExError
+from frex.utils.files import sha256
 from frex.weights import small_model
+from frex.weights.locate import FileStatus, download_dir, find_file, require_file, search_paths, verify_file
 from frex.weights.manifest import TASKS, WeightFile, entry, manifest, needed_for, parse_manifest
-from frex.weights.places import State, examine, home, locate, look, places, sha256
 
 # The sums were made with sha256sum.
 CONTENT, SUM = b'weights of a network', 'fad5a62c483c9f6d16e61df97ab77879bcf3bea2062eecf55476aa5142e24711'
@@ -200,21 +201,21 @@ def test_what_is_known_of_a_file_is_described(changes, described):
 
 
 def test_places_are_searched_in_this_order(tmp_path):
-    assert [tmp_path / place for place in places(Path('given'))] == [tmp_path / place for place in PLACES]
+    assert [tmp_path / place for place in search_paths(Path('given'))] == [tmp_path / place for place in PLACES]
 
 
 @pytest.mark.parametrize('place', PLACES)
 def test_a_file_is_found_in_each_place(place):
     path = put(place)
-    state, found = look(weights(), Path('given'))[1:3]
-    assert state is State.THERE
+    state, found = find_file(weights(), Path('given'))[1:3]
+    assert state is FileStatus.THERE
     assert found.absolute() == path
 
 
 def test_a_file_in_an_earlier_place_hides_those_in_later_ones():
     paths = [put(place) for place in PLACES]
     found = []
-    while (finding := look(weights(), Path('given'))).state is State.THERE:
+    while (finding := find_file(weights(), Path('given'))).state is FileStatus.THERE:
         found.append(finding.path.absolute())
         finding.path.unlink()
     assert found == paths
@@ -222,7 +223,7 @@ def test_a_file_in_an_earlier_place_hides_those_in_later_ones():
 
 def test_a_folder_that_is_not_given_is_not_searched():
     put('given')
-    assert look(weights()).state is State.MISSING
+    assert find_file(weights()).state is FileStatus.MISSING
 
 
 @pytest.mark.parametrize(
@@ -240,9 +241,9 @@ def test_downloads_go_to_the_first_own_place(tmp_path, monkeypatch, given, varia
     monkeypatch.setenv('FREX_HOME', variable)
     for folder in folders:
         Path(folder).mkdir()
-    folder = home(given and Path(given))
+    folder = download_dir(given and Path(given))
     assert folder.absolute() == tmp_path / expected
-    assert places(given and Path(given))[0] == folder
+    assert search_paths(given and Path(given))[0] == folder
 
 
 @pytest.mark.parametrize('known', [{'TORCH_HOME': '~/x', 'XDG_CACHE_HOME': 'y'}, {'XDG_CACHE_HOME': '~/x'}, {'XDG_CACHE_HOME': 'x'}, {}])
@@ -251,7 +252,7 @@ def test_the_last_place_is_the_one_of_torch(monkeypatch, known):
         monkeypatch.delenv(variable)
     for variable, value in known.items():
         monkeypatch.setenv(variable, value)
-    assert places()[-1] == Path(torch.hub.get_dir()) / 'checkpoints'
+    assert search_paths()[-1] == Path(torch.hub.get_dir()) / 'checkpoints'
 
 
 # --- Whole and damaged files
@@ -275,9 +276,9 @@ def test_the_last_place_is_the_one_of_torch(monkeypatch, known):
 )
 def test_damage_by_size_and_by_sum_is_described(content, known, detail):
     path = put('weights', content)
-    state = State.DAMAGED if detail else State.THERE
-    assert examine(weights(**known), path)[1:] == (state, path, detail)
-    assert look(weights(**known))[1:] == (state, Path('weights/good.pth'), detail)
+    state = FileStatus.DAMAGED if detail else FileStatus.THERE
+    assert verify_file(weights(**known), path)[1:] == (state, path, detail)
+    assert find_file(weights(**known))[1:] == (state, Path('weights/good.pth'), detail)
 
 
 def test_the_sum_of_a_file_of_several_blocks_is_right(tmp_path):
@@ -289,22 +290,22 @@ def test_the_sum_of_a_file_of_several_blocks_is_right(tmp_path):
 def test_a_whole_copy_in_a_later_place_is_taken_before_a_damaged_one(damaged):
     put('frex_home', damaged)
     path = put('torch_home/hub/checkpoints')
-    assert look(weights())[1:3] == (State.THERE, path)
+    assert find_file(weights())[1:3] == (FileStatus.THERE, path)
 
 
 def test_of_damaged_copies_the_first_is_told():
     path = put('frex_home', OTHER)
     put('torch_home/hub/checkpoints', b'')
-    assert look(weights())[1:] == (State.DAMAGED, path, 'its sha256 begins with 0302e320 instead of fad5a62c')
+    assert find_file(weights())[1:] == (FileStatus.DAMAGED, path, 'its sha256 begins with 0302e320 instead of fad5a62c')
 
 
 def test_a_file_that_cannot_be_read_is_damaged():
     # Opening it is allowed; reading its first byte is not, for anybody.
     Path('weights').mkdir()
     Path('weights/good.pth').symlink_to('/proc/self/mem')
-    assert look(weights(size=None))[1:] == (State.DAMAGED, Path('weights/good.pth'), 'it cannot be read (Input/output error)')
+    assert find_file(weights(size=None))[1:] == (FileStatus.DAMAGED, Path('weights/good.pth'), 'it cannot be read (Input/output error)')
     path = put('torch_home/hub/checkpoints')
-    assert look(weights(size=None))[1:3] == (State.THERE, path)
+    assert find_file(weights(size=None))[1:3] == (FileStatus.THERE, path)
 
 
 @pytest.mark.parametrize('folder', ['x' * 300, 'no folder', '/dev/null'])
@@ -312,14 +313,14 @@ def test_a_folder_that_cannot_be_looked_into_is_passed_over(monkeypatch, folder)
     Path('no folder').write_text('a file')
     monkeypatch.setenv('FREX_HOME', folder)
     path = put('torch_home/hub/checkpoints')
-    assert look(weights())[1:3] == (State.THERE, path)
+    assert find_file(weights())[1:3] == (FileStatus.THERE, path)
 
 
 def test_neither_a_folder_nor_a_link_to_nothing_is_a_file():
     Path('frex_home/good.pth').mkdir(parents=True)
     Path('weights').mkdir()
     Path('weights/good.pth').symlink_to('lost.pth')
-    assert look(weights())[1:] == (State.MISSING, None, '')
+    assert find_file(weights())[1:] == (FileStatus.MISSING, None, '')
 
 
 # --- What an option names
@@ -328,9 +329,9 @@ def test_neither_a_folder_nor_a_link_to_nothing_is_a_file():
 def test_a_file_is_named_by_its_key(manifest_of):
     manifest_of(weights())
     path = put('frex_home')
-    assert locate('good') == locate('good', Path('given')) == path
+    assert require_file('good') == require_file('good', Path('given')) == path
     put('given')
-    assert locate('good', Path('given')) == Path('given/good.pth')
+    assert require_file('good', Path('given')) == Path('given/good.pth')
 
 
 @pytest.mark.parametrize('name', ['mine.pth', './mine.pth', '~/mine.pth', Path('mine.pth')])
@@ -339,7 +340,7 @@ def test_a_file_is_named_by_its_path(manifest_of, name):
     path = put('.', name='mine.pth')
     put('user', name='mine.pth')
     expected = {'~/mine.pth': path.parent / 'user' / 'mine.pth'}.get(name, path)
-    assert locate(name).absolute() == expected
+    assert require_file(name).absolute() == expected
 
 
 @pytest.mark.parametrize(
@@ -358,7 +359,7 @@ def test_what_cannot_be_found_is_one_line_that_says_what_to_do(manifest_of, name
     manifest_of(weights(), weights(key='bad', file='bad.pth'))
     put('weights', b'bad', name='bad.pth')
     with pytest.raises(FRExError) as error:
-        locate(name)
+        require_file(name)
     assert str(error.value) == message
 
 
@@ -399,7 +400,7 @@ def test_files_are_listed_with_their_states_and_places(three, capsys, task, show
     head, *lines, order, command = capsys.readouterr().out.splitlines()
     assert re.split('  +', head) == ['KEY', 'STATE', 'BYTES', 'FOR', 'WHAT FOR', 'LICENCE']
     assert [re.split('  +', line.strip()) for line in lines] == [rows[number] for number in shown]
-    assert order == f'searched in this order: {", ".join(map(str, places()))}'
+    assert order == f'searched in this order: {", ".join(map(str, search_paths()))}'
     assert 'frex weights download' in command
 
 
@@ -446,5 +447,5 @@ def test_every_missing_file_of_a_task_is_told_with_its_command(capsys, task):
 def test_where_nothing_is_there_to_be_checked_it_is_said_in_one_line(manifest_of, capsys):
     manifest_of(weights())
     assert main(['weights', 'check']) == 1
-    searched = ', '.join(map(str, places()))
+    searched = ', '.join(map(str, search_paths()))
     assert capsys.readouterr() == ('', f'frex: error: no file of weights in {searched}; get them with: frex weights download --for train\n')

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from frex_arch import winograd
+from frex_arch.cpu import winograd
 from frex_arch.ops import EqualConv2d, same_conv2d
 
 

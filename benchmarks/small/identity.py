@@ -26,10 +26,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from frex.errors import FRExError
-from frex.files import replacing
 from frex.images import read_image
 from frex.tensors import to_tensor
-from frex.weights.state import load_strict
+from frex.utils.files import replacing
+from frex.weights.state_dict import load_strict
 
 PACKAGE = 'https://registry.npmjs.org/@vladmandic/face-api/-/face-api-1.7.15.tgz'
 MANIFEST, BINARY = 'face_recognition_model-weights_manifest.json', 'face_recognition_model.bin'

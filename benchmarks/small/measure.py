@@ -30,7 +30,7 @@ from frex.data.degradation import PRESETS, degrade, draw
 from frex.errors import FRExError
 from frex.images import Image, list_images, read_image, resize, write_image
 from frex.losses.stlpips_loss import ShiftTolerantLPIPS
-from frex.metrics.pictures import psnr, ssim
+from frex.metrics.pixelwise import psnr, ssim
 from frex.tensors import to_tensor
 
 TRUNKS = {'vgg': ('vgg',), 'alex': ('alex',), 'both': ('vgg', 'alex'), 'none': ()}

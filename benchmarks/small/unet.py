@@ -25,10 +25,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from frex.data.face_degradation_dataset import FaceDegradationDataset
 from frex.data.sampler import VisitSampler
 from frex.errors import FRExError
-from frex.files import replacing
 from frex.options import read_options
-from frex.restore.runs.stopping import stopped_by_signals
-from frex.weights.state import load_strict, pick
+from frex.utils.files import replacing
+from frex.utils.signals import stopped_by_signals
+from frex.weights.state_dict import load_strict, pick
 from frex.weights.torch_file import read_torch_file
 
 # Steps.

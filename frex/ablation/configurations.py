@@ -11,8 +11,8 @@ from typing import Any
 import yaml
 
 from frex.errors import FRExError, nearest
-from frex.files import replacing
 from frex.options import CHECKOUT, Options, find_option_file, load_options, override
+from frex.utils.files import replacing
 
 FULL = 'full'
 FOLDER = CHECKOUT / 'options' / 'ablations'
@@ -29,7 +29,7 @@ class Configuration:
 
     def run_name(self, seed: int) -> str:
         """Of a training: other options, another name, so that no run goes on from one that was asked otherwise."""
-        return f'ablation_{self.name}_{digest(without_name(self.options))}_seed{seed}'
+        return f'ablation_{self.name}_{digest(training_options(self.options))}_seed{seed}'
 
 
 def known_configurations() -> dict[str, Path | None]:
@@ -69,12 +69,12 @@ def _write(name: str, base: Path, force_yml: Sequence[str], folder: Path) -> Con
     return Configuration(Path(name).stem, file, options)
 
 
-def takes_nothing_away(configuration: Configuration, full: Options) -> bool:
+def equals_full(configuration: Configuration, full: Options) -> bool:
     """Whether it is the full one under this base, which may lack what it is to take away."""
-    return without_name(configuration.options) == without_name(full)
+    return training_options(configuration.options) == training_options(full)
 
 
-def without_name(options: Options) -> Any:
+def training_options(options: Options) -> Any:
     """What decides about a training but its seed: neither the name nor what is switched off."""
     return _without_nothing({key: value for key, value in options.items() if key not in ('name', 'manual_seed')})
 

@@ -5,13 +5,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from frex.ablation.configurations import FULL, Configuration, known_configurations, takes_nothing_away, write_configurations
+from frex.ablation.configurations import FULL, Configuration, equals_full, known_configurations, write_configurations
 from frex.errors import FRExError
-from frex.evaluation.inputs import LONGEST_NAME
-from frex.evaluation.results import BILINEAR, GT
+from frex.evaluation.inputs import BILINEAR, GT, LONGEST_NAME
 from frex.peers.methods import NAME
+from frex.weights.locate import require_file
 from frex.weights.network_file import read_network
-from frex.weights.places import locate
 
 LEFT_OUT = 'the base lacks what it takes away, so that it would be the full configuration again'
 DEFAULT_SIZE = 512
@@ -51,7 +50,7 @@ def make_plan(configurations: Sequence[str], takes: Sequence[str], base: str, fo
         return Plan((), taken, {})
     # What a configuration takes away shows beside the full one, though that may not be asked for.
     full, *asked = write_configurations([FULL, *(name for name in names if name != FULL)], base, force_yml, folder)
-    idle = {each.name: LEFT_OUT for each in asked if takes_nothing_away(each, full.options)}
+    idle = {each.name: LEFT_OUT for each in asked if equals_full(each, full.options)}
     trained = ([full] if FULL in names else []) + [each for each in asked if each.name not in idle]
     return Plan(tuple(trained), taken, idle)
 
@@ -63,7 +62,7 @@ def _read_takes(takes: Sequence[str]) -> dict[str, list[Path]]:
         if not equals or not name or '/' in name:
             raise FRExError(f'--take: {entry!r} is not of the form NAME=CHECKPOINT')
         try:
-            taken[name].append(locate(file))
+            taken[name].append(require_file(file))
         except FRExError as error:
             raise FRExError(f'--take: {name}: {error}') from None
     return dict(taken)

@@ -84,7 +84,7 @@ def _listed(values: Iterable[object]) -> str:
 
 
 def _ablate(args: Namespace) -> None:
-    from frex.ablation.ablating import AblateOptions, ablate
+    from frex.ablation.ablate import AblateOptions, ablate
 
     # As defaults of flags that add to a list they would always be part of it.
     args.seeds = args.seeds or SEEDS

@@ -33,6 +33,6 @@ def add_command(commands: Any) -> None:
 
 
 def _balance(args: Namespace) -> None:
-    from frex.testsets.balancing import BalanceOptions, balance
+    from frex.testsets.balance import BalanceOptions, balance
 
     balance(read_options(BalanceOptions, args))

@@ -63,12 +63,12 @@ def _add(actions: Any, name: str, what: str) -> ArgumentParser:
 
 
 def _run(name: str, args: Namespace) -> int:
-    from frex.labelling import comparing, estimating, importing, previewing
+    from frex.camera_labels import compare, estimate, import_eg3d, preview
 
     if name == 'import':
-        return importing.import_labels(read_options(importing.ImportOptions, args))
+        return import_eg3d.import_labels(read_options(import_eg3d.ImportOptions, args))
     if name == 'estimate':
-        return estimating.estimate_labels(read_options(estimating.EstimateOptions, args))
+        return estimate.estimate_labels(read_options(estimate.EstimateOptions, args))
     if name == 'preview':
-        return previewing.preview_labels(read_options(previewing.PreviewOptions, args))
-    return comparing.compare_labels(read_options(comparing.CompareOptions, args))
+        return preview.preview_labels(read_options(preview.PreviewOptions, args))
+    return compare.compare_labels(read_options(compare.CompareOptions, args))

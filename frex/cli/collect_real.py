@@ -62,7 +62,7 @@ def _add_wider(parser: ArgumentParser) -> None:
 
 
 def _collect(args: Namespace) -> None:
-    from frex.testsets.collecting import CollectOptions, collect
-    from frex.testsets.selecting import Limits
+    from frex.testsets.collect import CollectOptions, collect
+    from frex.testsets.select_faces import Limits
 
     collect(read_options(CollectOptions, args), read_options(Limits, args))

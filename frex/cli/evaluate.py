@@ -76,6 +76,6 @@ def _add_results(parser: ArgumentParser) -> None:
 
 def _evaluate(args: Namespace) -> None:
     from frex.evaluation import Settings
-    from frex.evaluation.commands import EvaluateOptions, write_evaluation
+    from frex.evaluation.write_results import EvaluateOptions, write_evaluation
 
     write_evaluation(read_options(EvaluateOptions, args), read_options(Settings, args))

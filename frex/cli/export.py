@@ -4,8 +4,7 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import Any
 
-from frex.cli.flags import read_options
-from frex.cli.restore import number
+from frex.cli.flags import number, read_options
 
 WHAT = """Write the whole restoration network as one .onnx or .pt2 (torch.export) file.
 Its input lq is (batch, 3, size, size), float32, RGB in [-1, 1], faces in FFHQ alignment; its output image the same, not clamped."""

@@ -1,6 +1,7 @@
 """What the flags of several commands share, and the way from parsed flags to the typed options of a function."""
 
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -34,3 +35,25 @@ def add_det_threshold(parser: Any, default: float) -> None:
     parser.add_argument(
         '--det_threshold', default=default, type=float, metavar='SCORE', help=f'least score of a face, 0 to 1 (default: {default:g})'
     )
+
+
+def number(least: float, most: float = float('inf')) -> Callable[[str], float]:
+    """The type of a flag: a number in a range."""
+
+    def parse(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            raise ArgumentTypeError(f'{text!r} is not a number') from None
+        if not least <= value <= most:
+            raise ArgumentTypeError(f'{text} must be ' + (f'at least {least:g}' if most == float('inf') else f'{least:g} to {most:g}'))
+        return value
+
+    return parse
+
+
+def count(text: str) -> int:
+    """The type of a flag: a positive whole number."""
+    if not text.isdecimal() or int(text) < 1:
+        raise ArgumentTypeError(f'{text!r} is not a whole number of at least 1')
+    return int(text)

@@ -53,6 +53,6 @@ def add_command(commands: Any) -> None:
 
 
 def _peers(args: Namespace) -> int:
-    from frex.peers.comparing import PeersOptions, run_methods
+    from frex.peers.compare import PeersOptions, run_methods
 
     return run_methods(read_options(PeersOptions, args))

@@ -1,11 +1,12 @@
 """`frex restore` and `inference_frex.py`: restore photographs and aligned faces."""
 
 from argparse import SUPPRESS, Action, ArgumentParser, ArgumentTypeError, Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NoReturn
 
+from frex.cli.flags import count, number
 from frex.cli.foreign_flags import refuse_foreign_flags
 
 WHAT = 'Restore the faces in photographs with FREx.'
@@ -95,28 +96,6 @@ def _add_faces(parser: ArgumentParser) -> None:
     )
 
 
-def number(least: float, most: float = float('inf')) -> Callable[[str], float]:
-    """The type of a flag: a number in a range."""
-
-    def parse(text: str) -> float:
-        try:
-            value = float(text)
-        except ValueError:
-            raise ArgumentTypeError(f'{text!r} is not a number') from None
-        if not least <= value <= most:
-            raise ArgumentTypeError(f'{text} must be ' + (f'at least {least:g}' if most == float('inf') else f'{least:g} to {most:g}'))
-        return value
-
-    return parse
-
-
-def count(text: str) -> int:
-    """The type of a flag: a positive whole number."""
-    if not text.isdecimal() or int(text) < 1:
-        raise ArgumentTypeError(f'{text!r} is not a whole number of at least 1')
-    return int(text)
-
-
 def background(text: str) -> str:
     """The type of `--bg_upsampler`."""
     if text.lower() != 'none':
@@ -153,14 +132,14 @@ def add_command(commands: Any) -> None:
 
 def restore(args: Namespace) -> int:
     """Status 1 where a picture could not be restored, 130 or 143 where a signal stopped it."""
-    from frex.restore.runs import runner
+    from frex.restore.folder import restore_folder
 
-    return runner.restore_folder(args)
+    return restore_folder.restore_folder(args)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """`inference_frex.py`."""
-    from frex.cli.main import run
+    from frex.cli.run import run
 
     parser = ArgumentParser(prog='inference_frex.py', description=WHAT, epilog=EXAMPLE, allow_abbrev=False)
     add_flags(parser)

@@ -49,6 +49,6 @@ def add_command(commands: Any) -> None:
 
 
 def _synthesize(args: Namespace) -> None:
-    from frex.synthesize import SynthesizeOptions, write_samples
+    from frex.synthesis.synthesize import SynthesizeOptions, write_samples
 
     write_samples(read_options(SynthesizeOptions, args))

@@ -28,14 +28,14 @@ def _add_flags(parser: ArgumentParser) -> None:
 
 
 def _train(args: Namespace) -> None:
-    from frex import pipeline
     from frex.options import RunOptions
+    from frex.training import pipeline
 
     pipeline.train(read_options(RunOptions, args))
 
 
 def _test(args: Namespace) -> None:
-    from frex import pipeline
     from frex.options import RunOptions
+    from frex.training import pipeline
 
     pipeline.test(read_options(RunOptions, args))

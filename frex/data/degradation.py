@@ -63,7 +63,7 @@ PRESETS = {'paper': Degradation(), 'release': RELEASE}
 
 
 @dataclass(frozen=True)
-class Draw:
+class DegradationParams:
     """One pass of Eq. 19, decided. A step that does not happen is None."""
 
     motion: tuple[float, float] | None
@@ -79,7 +79,7 @@ class Draw:
     jpeg: int | None
 
 
-def draw(degradation: Degradation, rng: np.random.Generator) -> list[Draw]:
+def draw(degradation: Degradation, rng: np.random.Generator) -> list[DegradationParams]:
     """Decide the one or two passes that a picture goes through."""
     d = degradation
     first = _draw_pass(d, rng, d.motion_prob, d.blur_sigma, d.downsample_range, d.noise_range)
@@ -88,7 +88,9 @@ def draw(degradation: Degradation, rng: np.random.Generator) -> list[Draw]:
     return [first, _draw_pass(d, rng, 0.0, d.second_blur_sigma, d.second_downsample_range, d.second_noise_range)]
 
 
-def _draw_pass(d: Degradation, rng: np.random.Generator, motion_prob: float, sigma: Range, downsample: Range, noise: Range) -> Draw:
+def _draw_pass(
+    d: Degradation, rng: np.random.Generator, motion_prob: float, sigma: Range, downsample: Range, noise: Range
+) -> DegradationParams:
     # Every number is drawn whether it is used or not, so that changing one probability changes nothing else.
     motion = (float(rng.choice(d.motion_sizes)), rng.uniform(0, math.pi))
     happens = rng.random(5) < (motion_prob, d.blur_prob, d.downsample_prob, d.noise_prob, d.jpeg_prob)
@@ -99,7 +101,7 @@ def _draw_pass(d: Degradation, rng: np.random.Generator, motion_prob: float, sig
     factor, deviation = rng.uniform(*downsample), rng.uniform(*noise)
     quality = int(rng.integers(d.jpeg_range[0], d.jpeg_range[1] + 1))
     seed = int(rng.integers(2**32))
-    return Draw(
+    return DegradationParams(
         motion=motion if happens[0] else None,
         blur=blur if happens[1] else None,
         blur_kernel_size=d.blur_kernel_size,
@@ -110,14 +112,14 @@ def _draw_pass(d: Degradation, rng: np.random.Generator, motion_prob: float, sig
     )
 
 
-def degrade(image: FloatImage, draws: list[Draw]) -> FloatImage:
+def degrade(image: FloatImage, draws: list[DegradationParams]) -> FloatImage:
     """`image`, BGR in [0, 1], degraded at the same size, in steps of 1/255."""
     for once in draws:
         image = _degrade_once(image, once)
     return (image.clip(0, 1) * 255).round().astype(np.float32) / 255
 
 
-def _degrade_once(image: FloatImage, once: Draw) -> FloatImage:
+def _degrade_once(image: FloatImage, once: DegradationParams) -> FloatImage:
     height, width = image.shape[:2]
     scale = width / REFERENCE_SIZE
     if once.motion is not None:

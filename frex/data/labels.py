@@ -8,11 +8,14 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
+import torch
 from jaxtyping import Float32
 
 from frex.data.sources import read_file
 from frex.errors import FRExError
-from frex.files import replacing
+from frex.utils.files import replacing
+from frex.utils.text import first_of
+from frex_arch.camera import view_angles
 
 CameraLabel = Float32[np.ndarray, '25']
 CropLabel = Float32[np.ndarray, '3']
@@ -96,3 +99,53 @@ def _vectors(entries: Mapping[str, Any]) -> dict[str, np.ndarray]:
 def _also_by_bare_name(vectors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     count = Counter(PurePosixPath(name).name for name in vectors)
     return {PurePosixPath(name).name: vector for name, vector in vectors.items() if count[PurePosixPath(name).name] == 1} | vectors
+
+
+def angles_of(camera: CameraLabel) -> tuple[float, float, float]:
+    """Yaw, pitch and roll of view, in degrees."""
+    yaw, pitch, roll = (np.degrees(angle.item()) for angle in view_angles(torch.from_numpy(camera)[None]))
+    return yaw, pitch, roll
+
+
+def check_cameras(cameras: dict[str, CameraLabel], path: Path) -> None:
+    """Raise FRExError where there is none, or where the rotation of one is no rotation."""
+    if not cameras:
+        raise FRExError(f'{path}: has no labels')
+    rotations = np.stack(list(cameras.values()))[:, :16].reshape(-1, 4, 4)[:, :3, :3].astype(np.float64)
+    wrong = np.abs(rotations @ rotations.transpose(0, 2, 1) - np.eye(3)).max(axis=(1, 2)) > 0.01
+    wrong |= np.linalg.det(rotations) < 0
+    if wrong.any():
+        names = [name for name, is_wrong in zip(cameras, wrong, strict=True) if is_wrong]
+        raise FRExError(f'{path}: {len(names)} labels are no cameras (their rotation is none): {first_of(names)}')
+
+
+# By how much rounded rotations may miss R R^T = I.
+TOLERANCE = 0.05
+
+
+def check_views(cameras: Float32[np.ndarray, 'picture 25'], names: Sequence[str], where: str) -> None:
+    """Raise FRExError, which starts with `where` and names the first, for cameras whose 3 x 3 rotation is none: as of all zeros."""
+    rotations = cameras[:, :16].reshape(-1, 4, 4)[:, :3, :3].astype(np.float64)
+    misses = np.abs(rotations @ rotations.transpose(0, 2, 1) - np.eye(3)).max(axis=(1, 2))
+    wrong = [name for name, miss in zip(names, misses, strict=True) if not miss <= TOLERANCE]
+    if wrong:
+        raise FRExError(f'{where}: the camera of {wrong[0]} has no rotation, so it looks nowhere ({len(wrong)} such); mend or remove it')
+
+
+def own_names(vectors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Labels by the names that their file has, without those that `read_labels` adds."""
+    in_folders = {id(vector) for name, vector in vectors.items() if '/' in name}
+    return {name: vector for name, vector in vectors.items() if '/' in name or id(vector) not in in_folders}
+
+
+def match(vectors: Mapping[str, np.ndarray], names: Iterable[str]) -> dict[str, np.ndarray]:
+    """Labels of those that have one, by the names in full or, where that stands in one folder only, without folders."""
+    bare = {name: PurePosixPath(name).name for name in names}
+    count = Counter(bare.values())
+    keys = {name: name if name in vectors or count[bare[name]] > 1 else bare[name] for name in bare}
+    return {name: vectors[key] for name, key in keys.items() if key in vectors}
+
+
+def as_lists(vectors: Mapping[str, np.ndarray]) -> dict[str, list[float]]:
+    """As `write_labels` takes them."""
+    return {name: vector.tolist() for name, vector in vectors.items()}

@@ -66,7 +66,7 @@ class ZipSource(Source):
         if not root.is_file():
             raise FRExError(f'{where}: no file {root}')
         try:
-            names = set(_opened(root, zipfile.ZipFile).namelist())
+            names = set(_open_archive(root, zipfile.ZipFile).namelist())
         except READING_ZIP as error:
             raise FRExError(f'{where}: {root} is not a zip, or a damaged one ({error})') from None
         super().__init__(root, filter(is_picture, names), where)
@@ -92,7 +92,7 @@ class LmdbSource(Source):
 
     def read(self, name: str) -> bytes:
         try:
-            with _opened(self.root, _open_lmdb).begin() as transaction:
+            with _open_archive(self.root, _open_lmdb).begin() as transaction:
                 data = transaction.get(name.rpartition('.')[0].encode())
         except lmdb.Error as error:
             raise FRExError(f'{self.path(name)}: cannot be read ({error})') from None
@@ -124,7 +124,7 @@ def read_file(path: Path) -> bytes:
 def read_member(archive: Path, name: str) -> bytes:
     """A file of a zip; raises FRExError, naming both, where it cannot be read."""
     try:
-        return _opened(archive, zipfile.ZipFile).read(name)
+        return _open_archive(archive, zipfile.ZipFile).read(name)
     except READING_ZIP as error:
         raise FRExError(f'{archive / name}: cannot be read from the zip ({" ".join(str(error).split())})') from None
 
@@ -159,7 +159,7 @@ def _open_lmdb(root: Path) -> Any:
 
 def _check_whole(root: Path) -> None:
     """An lmdb is mapped into memory: reading beyond the end of a cut file would kill the process."""
-    environment = _opened(root, _open_lmdb)
+    environment = _open_archive(root, _open_lmdb)
     needed = (environment.info()['last_pgno'] + 1) * environment.stat()['psize']
     there = (root / 'data.mdb').stat().st_size
     if there < needed:
@@ -171,7 +171,7 @@ def _check_whole(root: Path) -> None:
 _archives: dict[Path, Any] = {}
 
 
-def _opened(path: Path, opener: Callable[[Path], Any]) -> Any:
+def _open_archive(path: Path, opener: Callable[[Path], Any]) -> Any:
     if path not in _archives:
         _archives[path] = opener(path)
     return _archives[path]
@@ -184,3 +184,8 @@ def _close_all() -> None:
 
 if hasattr(os, 'register_at_fork'):
     os.register_at_fork(after_in_child=_close_all)
+
+
+def pictures_below(folder: Path) -> dict[str, Path]:
+    """The pictures that a data set finds in `folder`, by name as labels have it; raises FRExError where there is none."""
+    return {name: folder / name for name in FolderSource(folder, 'FOLDER').names}

@@ -9,8 +9,8 @@ from PIL import Image as PillowImage
 from PIL import ImageDraw, ImageFont
 
 from frex.demo.sample import Sample
-from frex.files import replacing
 from frex.images import Image, resize, write_image
+from frex.utils.files import replacing
 
 COLUMNS = ('input', 'restored', 'truth')
 # All in pixels: width of a cell, of the margin for the names of the rows, and between cells; height of a line of text.

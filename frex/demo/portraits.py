@@ -7,7 +7,7 @@ import numpy as np
 
 from frex.errors import FRExError
 from frex.images import Image, read_image
-from frex.restore.finding.align import Points
+from frex.restore.detection.align import Points
 
 # Eyes, nose, corners of the mouth, as RetinaFace finds them.
 ASTRONAUT_LANDMARKS = [(203.6, 101.1), (247.5, 104.5), (223.3, 129.3), (200.9, 138.4), (245.6, 141.2)]

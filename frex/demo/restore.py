@@ -15,13 +15,13 @@ from frex.demo.sample import Sample, measure
 from frex.errors import FRExError
 from frex.images import Image
 from frex.restore import FaceRestorer
+from frex.restore.detection.align import align_face, cut_face, face_matrix, scale_of
+from frex.restore.detection.retinaface import DetectedFace
 from frex.restore.faces.details import turntable
 from frex.restore.faces.photo import cut_out
-from frex.restore.files.source import from_array
-from frex.restore.finding.align import align_face, cut_face, face_matrix, scale_of
-from frex.restore.finding.detection import DetectedFace
+from frex.restore.image_io.convert import from_array
 from frex.tensors import to_images
-from frex.text import in_columns
+from frex.utils.text import in_columns
 from frex.weights import small_model
 from frex_arch.crop import MEAN_CROP
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 
 from frex.images import Image
-from frex.metrics.pictures import psnr, ssim
+from frex.metrics.pixelwise import psnr, ssim
 from frex.tensors import to_tensor
 from frex_arch import FRExOutput
 

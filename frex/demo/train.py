@@ -16,7 +16,7 @@ from frex.errors import FRExError
 from frex.images import Image, read_image, resize, write_image
 from frex.options import RunOptions
 from frex.restore import FaceRestorer
-from frex.restore.finding.align import align_face
+from frex.restore.detection.align import align_face
 
 FOLDER = Path('results/demo')
 OPTIONS = 'options/demo_frex.yml'
@@ -29,7 +29,7 @@ UNSEEN_SEED = 2024
 LEAST_GAIN_DB = 2.0
 
 
-class Trial:
+class DemoSample:
     """One degradation of one face: as it is, restored, and original, (64, 64, 3) BGR uint8."""
 
     def __init__(self, degraded: Image, restored: Image, original: Image) -> None:
@@ -60,7 +60,7 @@ def write_faces(folder: Path) -> list[Path]:
 
 def train() -> None:
     """BasicSR's trainer on `options/demo_frex.yml`, with a progress bar instead of its log on the screen."""
-    from frex import pipeline
+    from frex.training import pipeline
 
     options = RunOptions(OPTIONS)
     with tqdm(desc='training', unit='step') as bar:
@@ -73,15 +73,15 @@ def _advance(bar: Any, log: dict[str, Any]) -> None:
     bar.update(log['iter'] - bar.n)
 
 
-def attempt(restorer: FaceRestorer, face: Path, seed: list[int]) -> Trial:
+def attempt(restorer: FaceRestorer, face: Path, seed: list[int]) -> DemoSample:
     """Degrade `face` in a way not seen in training, and restore it."""
     original = resize(read_image(face), restorer.size)
     draws = draw(PRESETS['paper'], np.random.default_rng([UNSEEN_SEED, *seed]))
     degraded = (degrade(original.astype(np.float32) / 255, draws) * 255).round().astype(np.uint8)
-    return Trial(degraded, restorer.restore_aligned(degraded), original)
+    return DemoSample(degraded, restorer.restore_aligned(degraded), original)
 
 
-def show(trials: list[Trial], path: Path, title: str) -> None:
+def show(trials: list[DemoSample], path: Path, title: str) -> None:
     """Write a labelled grid: degraded, restored, original."""
     from matplotlib.figure import Figure
 
@@ -98,7 +98,7 @@ def show(trials: list[Trial], path: Path, title: str) -> None:
     figure.savefig(path, dpi=100)
 
 
-def report(trials: list[Trial]) -> None:
+def report(trials: list[DemoSample]) -> None:
     """Print PSNR and SSIM of degraded and restored faces."""
     psnr = np.mean([item.psnr for item in trials], axis=0)
     ssim = np.mean([item.ssim for item in trials], axis=0)

@@ -7,17 +7,17 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from frex.evaluation.poses import Bin
-from frex.metrics.gaussian import Gaussian, frechet_distance
+from frex.evaluation.yaw_bins import Bin
+from frex.metrics.feature_statistics import FeatureStatistics, frechet_distance
 from frex.metrics.inception import Inception
 from frex.metrics.metric import Faces, Metric
-from frex.weights.places import sha256
+from frex.utils.files import sha256
 
 Features = Float[np.ndarray, 'picture feature']
 NAN = float('nan')
 
 
-class SampleGaussian(Gaussian):
+class SampleGaussian(FeatureStatistics):
     """Of the features of some pictures, fewer of which make it quicker to compare."""
 
     def __init__(self, features: Features) -> None:
@@ -37,7 +37,7 @@ class SetScorer:
         self.inception = Inception.from_weights(weights, device)
         self.width = self.inception.features
         self.path = statistics
-        self.statistics = None if statistics is None else Gaussian.load(statistics, self.inception.sha256)
+        self.statistics = None if statistics is None else FeatureStatistics.load(statistics, self.inception.sha256)
 
     @property
     def notes(self) -> dict[str, str]:
@@ -58,7 +58,7 @@ class SetScorer:
         return tuple(_distance(features[each.members], gt[each.members]) for each in bins)
 
 
-def _distance(features: Features, other: Features | Gaussian) -> float:
+def _distance(features: Features, other: Features | FeatureStatistics) -> float:
     if len(features) < 2:
         return NAN
-    return frechet_distance(SampleGaussian(features), other if isinstance(other, Gaussian) else SampleGaussian(other))
+    return frechet_distance(SampleGaussian(features), other if isinstance(other, FeatureStatistics) else SampleGaussian(other))

@@ -1,19 +1,156 @@
 """The folders of an evaluation, matched and checked before anything is calculated."""
 
-from collections.abc import Mapping, Sequence
+import hashlib
+import io
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
+from PIL import Image as PillowImage
+from PIL import UnidentifiedImageError
 from tqdm import tqdm
 
+from frex.data.sources import FolderSource
 from frex.errors import FRExError
 from frex.evaluation.costs import Cost, read_cost
-from frex.evaluation.listing import Facts, Listing, examine, list_pictures, named_as
-from frex.evaluation.pairing import Difference, check_sizes, pair
-from frex.evaluation.results import BILINEAR, GT
+from frex.utils.text import first_of
 
 # Of a method; file systems take 255 bytes for `cases_NAME_by_METRIC.jpg` and its temporary name.
 LONGEST_NAME = 100
+
+
+BILINEAR, GT = 'bilinear', 'GT'
+
+
+# What `frex restore --aligned` and GFPGAN add to the name of the first face of a picture.
+FIRST_FACE = '_00'
+# EXIF's tag, and the first of its values that exchange width and height.
+ORIENTATION, QUARTER_TURNS = 0x0112, 5
+
+
+@dataclass(frozen=True)
+class ImageFolder:
+    """`role` is what messages call it: GT, LQ, or a method's name; `files` are by name."""
+
+    role: str
+    folder: Path
+    files: Mapping[str, Path]
+
+    def of(self, names: Iterable[str]) -> tuple[Path, ...]:
+        """The files of some pictures, in their order."""
+        return tuple(self.files[name] for name in names)
+
+
+@dataclass(frozen=True)
+class ImageStats:
+    """Of a list of pictures: sizes and formats with how many have them, and one sha256 over the sorted lines `NAME SHA256`."""
+
+    sizes: tuple[tuple[int, int], ...]
+    """Width and height of each picture, upright."""
+    formats: Mapping[str, int]
+    sha256: str
+
+
+def list_pictures(role: str, folder: Path) -> ImageFolder:
+    """All pictures below `folder`; raises FRExError where there is none, or where two differ in their suffix alone."""
+    names = FolderSource(folder, role).names
+    stems = [stem(name) for name in names]
+    twice = [name for name, count in Counter(stems).items() if count > 1]
+    if twice:
+        files = ', '.join(name for name in names if stem(name) == twice[0])
+        raise FRExError(f'{role}: {folder} holds {files}, which have one name; keep one of them ({len(twice)} such names)')
+    return ImageFolder(role, folder, {name: folder / file for name, file in zip(stems, names, strict=True)})
+
+
+def stem(name: str) -> str:
+    """A path without suffix."""
+    return PurePosixPath(name).with_suffix('').as_posix()
+
+
+def named_as(gt: ImageFolder, listing: ImageFolder) -> ImageFolder:
+    """`listing` with NAME_00, the first face of a picture, called NAME where GT has NAME and neither is there twice."""
+
+    def name_in_gt(name: str) -> str:
+        bare = name.removesuffix(FIRST_FACE)
+        return bare if name not in gt.files and bare in gt.files and bare not in listing.files else name
+
+    return ImageFolder(listing.role, listing.folder, {name_in_gt(name): path for name, path in listing.files.items()})
+
+
+def examine(listing: ImageFolder, names: Sequence[str]) -> ImageStats:
+    """Read every file; raises FRExError for one that is no picture, or a damaged one."""
+    with ThreadPoolExecutor() as readers:
+        looks = list(readers.map(_look, listing.of(names)))
+    lines = sorted(f'{name} {digest}\n' for name, (digest, _) in zip(names, looks, strict=True))
+    formats = Counter(path.suffix.lower().lstrip('.') for path in listing.of(names))
+    return ImageStats(tuple(size for _, size in looks), dict(formats), hashlib.sha256(''.join(lines).encode()).hexdigest())
+
+
+def _look(path: Path) -> tuple[str, tuple[int, int]]:
+    try:
+        data = path.read_bytes()
+        with PillowImage.open(io.BytesIO(data)) as picture:
+            # A damaged one shall not end hours of work.
+            picture.load()
+            # OpenCV, which will read it, turns pictures upright.
+            turned = picture.getexif().get(ORIENTATION, 1) >= QUARTER_TURNS
+            size = picture.size[::-1] if turned else picture.size
+    except UnidentifiedImageError:
+        # Its own words name a buffer in memory.
+        raise FRExError(f'{path}: cannot be read as a picture (damaged, or of a kind that Pillow does not know)') from None
+    except (OSError, EOFError, SyntaxError, ValueError, PillowImage.DecompressionBombError) as error:
+        raise FRExError(f'{path}: cannot be read as a picture ({error})') from None
+    return hashlib.sha256(data).hexdigest(), size
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Names that `role` lacks, and those that it has beside GT's."""
+
+    role: str
+    folder: Path
+    missing: tuple[str, ...]
+    extra: tuple[str, ...]
+
+    def __str__(self) -> str:
+        lacks = f'lacks {len(self.missing)} of GT ({first_of(self.missing)})' if self.missing else ''
+        has = f'has {len(self.extra)} that GT lacks ({first_of(self.extra)})' if self.extra else ''
+        return f'{self.role} ({self.folder}) {" and ".join(filter(None, (lacks, has)))}'
+
+
+def pair(gt: ImageFolder, others: Sequence[ImageFolder], partial: bool) -> tuple[tuple[str, ...], tuple[Difference, ...]]:
+    """The names that all have, sorted, and how each of the others differs from GT.
+
+    Raises FRExError, which says both, where some differ and `partial` is not asked for, or where no name is left.
+    """
+    differences = tuple(filter(None, (_difference(gt, other) for other in others)))
+    common = set(gt.files).intersection(*(other.files for other in others))
+    told = '; '.join(map(str, differences))
+    if not common:
+        hint = next((f'; give {folder}?' for folder in (other.folder / 'images' for other in others) if folder.is_dir()), '')
+        raise FRExError(f'no picture of GT ({gt.folder}) is in all folders by its name without suffix: {told}{hint}')
+    if differences and not partial:
+        raise FRExError(f'{told}; mend the folders, or compare the {len(common)} that all have with --partial')
+    return tuple(sorted(common)), differences
+
+
+def _difference(gt: ImageFolder, other: ImageFolder) -> Difference | None:
+    missing, extra = sorted(gt.files.keys() - other.files.keys()), sorted(other.files.keys() - gt.files.keys())
+    return Difference(other.role, other.folder, tuple(missing), tuple(extra)) if missing or extra else None
+
+
+def check_sizes(gt: ImageFolder, gt_facts: ImageStats, other: ImageFolder, facts: ImageStats, names: Sequence[str]) -> None:
+    """Raise FRExError, naming the first, for pictures that are not of their clean picture's size."""
+    wrong = [index for index, sizes in enumerate(zip(gt_facts.sizes, facts.sizes, strict=True)) if sizes[0] != sizes[1]]
+    if wrong:
+        index = wrong[0]
+        own, wanted = (f'{width} x {height}' for width, height in (facts.sizes[index], gt_facts.sizes[index]))
+        raise FRExError(
+            f'{other.files[names[index]]}: is {own}, its clean picture {gt.files[names[index]]} {wanted} '
+            f'({len(wrong)} of {len(names)} pictures of {other.role}); bring both to one size, nothing is resized here'
+        )
 
 
 @dataclass(frozen=True)
@@ -21,11 +158,11 @@ class Inputs:
     """`names` are those that all folders have; `facts` are by role. A method has a listing for each run, and what they cost, if known."""
 
     names: tuple[str, ...]
-    gt: Listing
-    lq: Listing | None
-    methods: Mapping[str, tuple[Listing, ...]]
+    gt: ImageFolder
+    lq: ImageFolder | None
+    methods: Mapping[str, tuple[ImageFolder, ...]]
     costs: Mapping[str, Cost | None]
-    facts: Mapping[str, Facts]
+    facts: Mapping[str, ImageStats]
     differences: tuple[Difference, ...]
 
     @property
@@ -65,6 +202,6 @@ def _check_names(methods: Mapping[str, Sequence[Path]]) -> None:
             raise FRExError(f'--restored {name}: no folder')
 
 
-def _list_runs(name: str, folders: Sequence[Path]) -> list[Listing]:
+def _list_runs(name: str, folders: Sequence[Path]) -> list[ImageFolder]:
     roles = [name] if len(folders) == 1 else [f'{name}, run {number}' for number in range(1, len(folders) + 1)]
     return [list_pictures(role, folder) for role, folder in zip(roles, folders, strict=True)]

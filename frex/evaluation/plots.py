@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from frex.errors import FRExError
-from frex.evaluation.results import BILINEAR, Evaluation, Row
-from frex.evaluation.tables import ARROWS
-from frex.files import replacing
+from frex.evaluation.inputs import BILINEAR
+from frex.evaluation.markdown import ARROWS
+from frex.evaluation.results import Evaluation, Row
 from frex.metrics.metric import Metric
+from frex.utils.extras import need_matplotlib
+from frex.utils.files import replacing
 
 SCORES, YAW = 'scores.png', 'yaw.png'
 COLUMNS = 3
@@ -30,16 +31,8 @@ def draw_plots(evaluation: Evaluation, folder: Path) -> list[Path]:
     return drawn
 
 
-def need_matplotlib() -> None:
-    """Raise FRExError where it is missing."""
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError:
-        raise FRExError("--plots: matplotlib is missing: pip install 'frex[evaluate]'") from None
-
-
 def _figure(evaluation: Evaluation, metrics: Sequence[Metric], draw: Any, height: float) -> Any:
-    need_matplotlib()
+    need_matplotlib('--plots')
     from matplotlib.figure import Figure
 
     columns = min(COLUMNS, len(metrics))

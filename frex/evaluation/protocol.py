@@ -8,12 +8,11 @@ from pathlib import Path
 
 import torch
 
-from frex.evaluation.inputs import Inputs
-from frex.evaluation.listing import Facts
-from frex.evaluation.results import BILINEAR
+from frex.evaluation.inputs import BILINEAR, ImageStats, Inputs
 from frex.evaluation.summaries import RESAMPLES
 from frex.metrics.metric import Metric
-from frex.weights.places import locate, sha256
+from frex.utils.files import sha256
+from frex.weights.locate import require_file
 
 PACKAGES = ('frex', 'torch', 'torchvision', 'basicsr', 'lpips', 'stlpips-pytorch', 'numpy', 'scipy', 'opencv-python')
 READING = 'OpenCV, 8 bits a channel, 3 channels, upright; networks take RGB in [-1, 1], n / 127.5 - 1'
@@ -38,7 +37,7 @@ def describe_metrics(metrics: Sequence[Metric], usable: Sequence[Metric], weight
     """What each metric is, with the sums of the files that are used."""
     described = {metric.title: f'{metric.protocol}; {metric.better} is better' for metric in metrics}
     keys = dict.fromkeys(key for metric in usable for key in metric.weights)
-    paths = {key: locate(key, weights) for key in keys}
+    paths = {key: require_file(key, weights) for key in keys}
     return described | {f'weights {key}': f'{path.name}, sha256 {sha256(path)}' for key, path in paths.items()}
 
 
@@ -64,7 +63,7 @@ def _version(package: str) -> str:
         return f'{package} of unknown version'
 
 
-def _files(facts: Facts) -> str:
+def _files(facts: ImageStats) -> str:
     sizes = Counter(f'of {width} x {height}' for width, height in facts.sizes)
     return f'{_counted(facts.formats)}; {_counted(sizes)}; sha256 of the sorted lines "NAME SHA256" {facts.sha256}'
 

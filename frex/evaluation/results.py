@@ -8,11 +8,9 @@ import numpy as np
 from jaxtyping import Float
 
 from frex.evaluation.costs import Cost
-from frex.evaluation.pairing import Difference
-from frex.evaluation.poses import Bin, Degrees
+from frex.evaluation.inputs import Difference
+from frex.evaluation.yaw_bins import Bin, Degrees
 from frex.metrics.metric import Metric
-
-BILINEAR, GT = 'bilinear', 'GT'
 
 PictureScores = Float[np.ndarray, ' picture']
 

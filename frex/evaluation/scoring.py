@@ -1,23 +1,88 @@
 """All metrics of one folder, in one passage through its pictures."""
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
+from torch.utils.data import DataLoader, Dataset, get_worker_info
 from tqdm import tqdm
 
+from frex.data.workers import prepare_process
 from frex.errors import FRExError
 from frex.evaluation.fid import Features, SetScorer
-from frex.evaluation.loading import Pairs, as_faces, batches_of
-from frex.evaluation.poses import Bin
-from frex.evaluation.results import PictureScores
-from frex.metrics.metric import Metric, Scorer
+from frex.evaluation.inputs import BILINEAR, GT, ImageFolder, Inputs
+from frex.evaluation.results import PictureScores, Row, Run
+from frex.evaluation.summaries import summarize
+from frex.evaluation.yaw_bins import Bin
+from frex.images import Image, read_image
+from frex.metrics.catalogue import METRICS
+from frex.metrics.metric import Faces, Metric, MetricFunction
+from frex.tensors import to_tensor
 
 
 @dataclass(frozen=True)
-class Workload:
+class Pair:
+    """A restored picture and its clean one, BGR, with the scores of the metrics that ran in the worker."""
+
+    index: int
+    restored: Image
+    gt: Image
+    scores: dict[str, float]
+
+
+class Pairs(Dataset[Pair]):
+    """`metrics` are keys of those to calculate here. `resized`: the first of each pair is brought to the size of the second, bilinearly.
+
+    Raises FRExError for a picture that cannot be read.
+    """
+
+    def __init__(self, restored: Sequence[Path], gt: Sequence[Path], resized: bool, metrics: Sequence[str], weights: Path | None) -> None:
+        self.restored, self.gt = restored, gt
+        self.resized = resized
+        self.metrics, self.weights = metrics, weights
+        self._scorers: dict[str, MetricFunction] | None = None
+
+    def __len__(self) -> int:
+        return len(self.gt)
+
+    def __getitem__(self, index: int) -> Pair:
+        prepare_process(get_worker_info() is not None)
+        gt = read_image(self.gt[index])
+        restored = gt if self.restored[index] == self.gt[index] else read_image(self.restored[index])
+        if self.resized and restored.shape != gt.shape:
+            restored = cv2.resize(restored, (gt.shape[1], gt.shape[0]), interpolation=cv2.INTER_LINEAR)
+        return Pair(index, restored, gt, self._scores(restored, gt))
+
+    @torch.inference_mode()
+    def _scores(self, restored: Image, gt: Image) -> dict[str, float]:
+        if self._scorers is None:
+            # Each worker has its own: not all can be sent to one.
+            self._scorers = {key: METRICS[key].load(self.weights, torch.device('cpu')) for key in self.metrics}
+        faces = [to_tensor(picture)[None] for picture in (restored, gt)]
+        return {key: float(scorer(*faces).item()) for key, scorer in self._scorers.items()}
+
+
+def batches_of(pairs: Pairs, batch_size: int, num_workers: int) -> Iterator[list[Pair]]:
+    """The pairs in order, as lists of up to `batch_size` whose pictures have one size."""
+    loader: DataLoader[Pair] = DataLoader(pairs, batch_size, num_workers=min(num_workers, -(-len(pairs) // batch_size)), collate_fn=list)
+    for batch in loader:
+        by_size: dict[tuple[int, ...], list[Pair]] = defaultdict(list)
+        for pair in batch:
+            by_size[pair.gt.shape].append(pair)
+        yield from by_size.values()
+
+
+def as_faces(pictures: Sequence[Image], device: torch.device) -> Faces:
+    """Pictures of one size, for networks."""
+    return torch.stack([to_tensor(picture) for picture in pictures]).to(device)
+
+
+@dataclass(frozen=True)
+class ComputeOptions:
     """How the work is done: where, how many pictures at a time, in how many processes they are read."""
 
     weights: Path | None
@@ -31,15 +96,15 @@ def _is_for_workers(metric: Metric, device: torch.device) -> bool:
     return metric.on_cpu or (device.type == 'cpu' and not metric.has_network)
 
 
-class Judge:
+class Scorer:
     """The metrics, loaded once for all folders. Raises FRExError for weights that are not theirs."""
 
-    def __init__(self, metrics: Sequence[Metric], workload: Workload, fid_statistics: Path | None) -> None:
+    def __init__(self, metrics: Sequence[Metric], workload: ComputeOptions, fid_statistics: Path | None) -> None:
         self.workload = workload
         of_pictures = [metric for metric in metrics if not metric.of_sets]
         self.in_workers = [metric.key for metric in of_pictures if _is_for_workers(metric, workload.device)]
         on_device = [metric for metric in of_pictures if metric.key not in self.in_workers]
-        self.scorers: dict[str, Scorer] = {metric.key: metric.load(workload.weights, workload.device) for metric in on_device}
+        self.scorers: dict[str, MetricFunction] = {metric.key: metric.load(workload.weights, workload.device) for metric in on_device}
         of_sets = [metric for metric in metrics if metric.of_sets]
         self.set_scorer = SetScorer(of_sets[0], workload.weights, workload.device, fid_statistics) if of_sets else None
 
@@ -82,3 +147,35 @@ class Judge:
             if self.set_scorer is not None and features is not None:
                 features[indices] = self.set_scorer.features(restored)
             progress.update(len(batch))
+
+
+@dataclass(frozen=True)
+class _Scoring:
+    inputs: Inputs
+    judge: Scorer
+    bins: Sequence[Bin]
+    progress: 'tqdm[None]'
+
+    def run(self, listing: ImageFolder, gt_features: Features | None, resized: bool = False) -> tuple[Run, Features | None]:
+        """Score a folder, and its features; those of the clean pictures are their own."""
+        self.progress.set_description(listing.role)
+        files, gt_files = (each.of(self.inputs.names) for each in (listing, self.inputs.gt))
+        scores, features = self.judge.score(files, gt_files, resized, self.progress)
+        set_scores = self.judge.set_scores(features, features if gt_features is None else gt_features, self.bins)
+        return Run(listing.folder, files, scores, set_scores), features
+
+
+def score_rows(inputs: Inputs, judge: Scorer, metrics: Sequence[Metric], bins: Sequence[Bin], seed: int) -> tuple[Row, ...]:
+    """Bilinear, where there are degraded pictures, the methods, and GT."""
+
+    def row(name: str, runs: Sequence[Run]) -> Row:
+        return Row(name, name not in inputs.methods, tuple(runs), summarize(metrics, runs, bins, seed), inputs.costs.get(name))
+
+    folders = 1 + (inputs.lq is not None) + sum(map(len, inputs.methods.values()))
+    with tqdm(total=len(inputs.names) * folders, unit='picture', disable=None) as progress:
+        scoring = _Scoring(inputs, judge, bins, progress)
+        # First, since all others are compared with its features.
+        gt, features = scoring.run(inputs.gt, None)
+        bilinear = [] if inputs.lq is None else [row(BILINEAR, [scoring.run(inputs.lq, features, resized=True)[0]])]
+        methods = [row(name, [scoring.run(each, features)[0] for each in listings]) for name, listings in inputs.methods.items()]
+        return (*bilinear, *methods, row(GT, [gt]))

@@ -6,8 +6,8 @@ import numpy as np
 from jaxtyping import Float
 from scipy.stats import bootstrap  # type: ignore[import-untyped]
 
-from frex.evaluation.poses import Bin
 from frex.evaluation.results import PictureScores, Run, Summary
+from frex.evaluation.yaw_bins import Bin
 from frex.metrics.metric import Metric
 
 CONFIDENCE = 0.95

@@ -11,12 +11,11 @@ from torch import Tensor
 from torch.export import ExportedProgram
 
 from frex.errors import FRExError
-from frex.export.checking import BATCHES, TOLERANCE, check
 from frex.export.onnx_file import LEAST_OPSET, MOST_OPSET, load_onnx, need_onnx, write_onnx
 from frex.export.pt2_file import load_pt2, write_pt2
-from frex.export.tracing import Restoration, trace
-from frex.files import replacing
-from frex.labelling.pictures import refuse_existing
+from frex.export.tracing import ExportWrapper, trace
+from frex.export.verify import BATCHES, TOLERANCE, check
+from frex.utils.files import refuse_existing, replacing
 from frex.weights.network_file import build_frex, read_network
 
 Metadata = dict[str, str]
@@ -49,7 +48,7 @@ def export(options: ExportOptions) -> None:
     form = choose_format(options.output, options.opset)
     refuse_existing(options.output, options.overwrite)
     net = build_frex(read_network(options.model_path, options.param_key), str(options.model_path))
-    restoration = Restoration(net, options.fidelity_weight, options.structure_weight)
+    restoration = ExportWrapper(net, options.fidelity_weight, options.structure_weight)
     try:
         with replacing(options.output) as part:
             form.write(part, trace(restoration), metadata_of(restoration))
@@ -80,7 +79,7 @@ def choose_format(path: Path, opset: int | None) -> Format:
     return Format(partial(write_onnx, opset=opset), load_onnx, 'onnxruntime')
 
 
-def metadata_of(restoration: Restoration) -> Metadata:
+def metadata_of(restoration: ExportWrapper) -> Metadata:
     """What a program must know to use the file."""
     return {
         'frex_version': version('frex'),

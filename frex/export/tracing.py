@@ -8,7 +8,7 @@ from torch.export import Dim, ExportedProgram
 from frex_arch import FREx
 
 
-class Restoration(nn.Module):
+class ExportWrapper(nn.Module):
     """`FREx` from `lq` to the restored image alone, in evaluation mode, its two weights fixed."""
 
     def __init__(self, net: FREx, fidelity: float = 1.0, structure: float = 1.0) -> None:
@@ -22,7 +22,7 @@ class Restoration(nn.Module):
         return self.net(lq, fidelity=self.fidelity, structure=self.structure).image
 
 
-def trace(restoration: Restoration) -> ExportedProgram:
+def trace(restoration: ExportWrapper) -> ExportedProgram:
     """Its graph, `lq` (batch, 3, size, size) to `image`, for any number of faces."""
     size = restoration.net.out_size
     # Two faces: torch.export takes a size of one for a constant.

@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from frex.losses.arcface import FrozenArcFace
+from frex.losses.frozen_arcface import FrozenArcFace
 
 
 class IdentityLoss(nn.Module):

@@ -8,8 +8,8 @@ from jaxtyping import Float
 from lpips import LPIPS
 from torch import Tensor, nn
 
-from frex.weights.places import locate
-from frex.weights.state import as_state, load_strict, torchvision_state
+from frex.weights.locate import require_file
+from frex.weights.state_dict import as_state, load_strict, torchvision_state
 from frex.weights.torch_file import read_torch_file
 
 # Network of LPIPS -> the manifest's file of its trunk.
@@ -57,7 +57,7 @@ def inverse_norm(feature: Float[Tensor, 'batch channel height width']) -> Float[
 
 def load_trunk(trunk: nn.Module, weights: str) -> None:
     """Load torchvision's `features.N` into LPIPS's `sliceK.N`."""
-    path = locate(weights)
+    path = require_file(weights)
     own = {name.partition('.')[2]: name for name in trunk.state_dict()}
     state = torchvision_state(read_torch_file(path), str(path))
     features = {name.removeprefix('features.'): value for name, value in state.items() if name.startswith('features.')}

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from frex.errors import FRExError
 from frex.losses.lpips_loss import inverse_norm
-from frex.weights.state import State, as_state, load_strict
+from frex.weights.state_dict import State, as_state, load_strict
 from frex.weights.torch_file import read_torch_file
 
 PACKAGE = 'stlpips_pytorch'

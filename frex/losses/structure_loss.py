@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from frex.losses.arcface import FrozenArcFace
+from frex.losses.frozen_arcface import FrozenArcFace
 from frex.losses.frozen_network import mean_difference
 from frex_arch.arcface import ArcFaceFeatures
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from frex.losses.stlpips_loss import find_weights
-from frex.metrics.metric import Metric, Scorer
+from frex.metrics.metric import Metric, MetricFunction
 from frex.metrics.networks import (
     load_identity_angle,
     load_landmark_distance,
@@ -16,15 +16,15 @@ from frex.metrics.networks import (
     load_stlpips,
     load_stlpips_alex,
 )
-from frex.metrics.pictures import niqe, psnr, ssim
+from frex.metrics.pixelwise import niqe, psnr, ssim
 
 
-def _without_weights(scorer: Scorer) -> Callable[[Path | None, torch.device], Scorer]:
+def _without_weights(scorer: MetricFunction) -> Callable[[Path | None, torch.device], MetricFunction]:
     return lambda weights, device: scorer
 
 
-def _of_sets(weights: Path | None, device: torch.device) -> Scorer:
-    raise TypeError('FID has no score of a picture; see frex.metrics.inception and frex.metrics.gaussian')
+def _of_sets(weights: Path | None, device: torch.device) -> MetricFunction:
+    raise TypeError('FID has no score of a picture; see frex.metrics.inception and frex.metrics.feature_statistics')
 
 
 PSNR = Metric(

@@ -9,10 +9,10 @@ import torch.distributed as dist
 
 from frex.device import choose_device
 from frex.images import Image
-from frex.metrics.gaussian import FeatureSums, Gaussian, frechet_distance
+from frex.metrics.feature_statistics import FeatureStatistics, FeatureSums, frechet_distance
 from frex.metrics.inception import KEY, Inception
 from frex.tensors import to_tensor
-from frex.weights.places import locate
+from frex.weights.locate import require_file
 
 
 class FID:
@@ -34,7 +34,7 @@ class FID:
         better: str = 'lower',
     ) -> None:
         self.inception = _read_inception(weights) if img is None else _shared_inception(weights)
-        self.statistics = None if statistics is None else Gaussian.load(Path(statistics).expanduser(), self.inception.sha256)
+        self.statistics = None if statistics is None else FeatureStatistics.load(Path(statistics).expanduser(), self.inception.sha256)
         if img is not None:
             images = _as_list(img)
             for pair in zip(images, _as_list(img2) if img2 is not None else [None] * len(images), strict=True):
@@ -96,7 +96,7 @@ class FID:
 
 
 def _read_inception(weights: str | None) -> Any:
-    return Inception(None if weights is None else locate(weights))
+    return Inception(None if weights is None else require_file(weights))
 
 
 @cache

@@ -11,8 +11,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from frex.errors import FRExError
-from frex.weights.places import locate, sha256
-from frex.weights.state import as_state
+from frex.utils.files import sha256
+from frex.weights.locate import require_file
+from frex.weights.state_dict import as_state
 from frex.weights.torch_file import read_torch_file
 
 KEY = 'inception_fid'
@@ -37,7 +38,7 @@ class Inception(nn.Module):
     @classmethod
     def from_weights(cls, weights: Path | None = None, device: torch.device | str = 'cpu') -> 'Inception':
         """`weights` is the folder of the files (`--weights`); raises FRExError, with the command that mends it, without the file."""
-        return cls(locate(KEY, weights)).to(device)
+        return cls(require_file(KEY, weights)).to(device)
 
     def forward(self, faces: Float[Tensor, 'batch 3 height width']) -> Float[Tensor, 'batch 2048']:
         """On the device of the network, to which the pictures are brought."""

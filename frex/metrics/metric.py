@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from frex.errors import FRExError
-from frex.weights.places import locate
+from frex.weights.locate import require_file
 
 # RGB in [-1, 1], as `frex.tensors.to_tensor` makes them of pictures.
 Faces = Float[Tensor, 'batch 3 height width']
@@ -19,7 +19,7 @@ Scores = Float[Tensor, ' batch']
 
 
 @runtime_checkable
-class Scorer(Protocol):
+class MetricFunction(Protocol):
     """A metric, ready to use; `gt` are the clean pictures, which a metric without reference does not look at."""
 
     def __call__(self, restored: Faces, gt: Faces | None) -> Scores:
@@ -38,7 +38,7 @@ class Metric:
     _: KW_ONLY
     needs_gt: bool = True
     of_sets: bool = False
-    """Of two sets of pictures, as FID is, which has no `Scorer`."""
+    """Of two sets of pictures, as FID is, which has no `MetricFunction`."""
     on_cpu: bool = False
     """Numpy's work, for many processes; others take batches on a device."""
     weights: tuple[str, ...] = ()
@@ -47,7 +47,7 @@ class Metric:
     """Raises FRExError where something else than files of the manifest is missing."""
     protocol: str
     """What it is of, in a line: network, range, size, what is averaged."""
-    load: Callable[[Path | None, torch.device], Scorer]
+    load: Callable[[Path | None, torch.device], MetricFunction]
     """Of the folder of weights (`--weights`) and a device; raises FRExError, with the command that mends it, without its files."""
 
     @property
@@ -58,7 +58,7 @@ class Metric:
     def missing(self, weights: Path | None) -> str | None:
         """A line on what is not there or damaged, with the command that mends it; None where all is whole."""
         problems = []
-        checks: list[Callable[[], object]] = [partial(locate, key, weights) for key in self.weights]
+        checks: list[Callable[[], object]] = [partial(require_file, key, weights) for key in self.weights]
         for check in checks if self.check is None else [*checks, self.check]:
             try:
                 check()

@@ -8,14 +8,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from frex.images import resize
-from frex.losses.arcface import frozen_arcface
+from frex.losses.frozen_arcface import frozen_arcface
 from frex.losses.lpips_loss import LPIPSLoss
 from frex.losses.stlpips_loss import ShiftTolerantLPIPS
 from frex.metrics.metric import Faces, Scores, given
-from frex.restore.finding.dense_landmarks import INPUT_SIZE, build_fan, peaks
+from frex.restore.detection.dense_landmarks import INPUT_SIZE, build_fan, peaks
 from frex.tensors import to_images
-from frex.weights.places import locate
-from frex.weights.state import as_state, load_strict, pick
+from frex.weights.locate import require_file
+from frex.weights.state_dict import as_state, load_strict, pick
 from frex.weights.torch_file import read_torch_file
 from frex_arch.arcface import arcface_input
 
@@ -77,7 +77,7 @@ class LandmarkDistance:
     def __init__(self, weights: str | None = 'awing_fan', device: Device = 'cpu') -> None:
         self.net = build_fan(torch.device(device)).to(device).eval()
         if weights is not None:
-            path = locate(weights)
+            path = require_file(weights)
             content = read_torch_file(path)
             state = pick(content, 'state_dict', str(path)) if 'state_dict' in content else as_state(content, str(path))
             load_strict(self.net, state, str(path))
@@ -88,7 +88,7 @@ class LandmarkDistance:
         return (first - second).norm(dim=2).mean(dim=1).to(restored.device)
 
     def landmarks(self, faces: Faces) -> Tensor:
-        """(batch, 98, 2) in pixels, on the CPU; the same as `frex.restore.finding.dense_landmarks` finds in each picture."""
+        """(batch, 98, 2) in pixels, on the CPU; the same as `frex.restore.detection.dense_landmarks` finds in each picture."""
         inputs = np.stack([resize(image, INPUT_SIZE)[:, :, ::-1].transpose(2, 0, 1) for image in to_images(faces)])
         heatmaps, _ = self.net(torch.from_numpy(inputs).float().to(faces.device) / 255)
         points = np.stack([peaks(one) for one in heatmaps[-1][:, :-1].float().cpu()])
@@ -97,12 +97,12 @@ class LandmarkDistance:
 
 def load_lpips(weights: Path | None, device: torch.device) -> LPIPSDistance:
     """With VGG16."""
-    return LPIPSDistance('vgg', str(locate('vgg16', weights)), device)
+    return LPIPSDistance('vgg', str(require_file('vgg16', weights)), device)
 
 
 def load_lpips_alex(weights: Path | None, device: torch.device) -> LPIPSDistance:
     """With AlexNet."""
-    return LPIPSDistance('alex', str(locate('alexnet', weights)), device)
+    return LPIPSDistance('alex', str(require_file('alexnet', weights)), device)
 
 
 def load_stlpips(weights: Path | None, device: torch.device) -> STLPIPSDistance:
@@ -117,9 +117,9 @@ def load_stlpips_alex(weights: Path | None, device: torch.device) -> STLPIPSDist
 
 def load_identity_angle(weights: Path | None, device: torch.device) -> IdentityAngle:
     """With ArcFace-18."""
-    return IdentityAngle(str(locate('arcface_resnet18', weights)), device)
+    return IdentityAngle(str(require_file('arcface_resnet18', weights)), device)
 
 
 def load_landmark_distance(weights: Path | None, device: torch.device) -> LandmarkDistance:
     """With AWing's network."""
-    return LandmarkDistance(str(locate('awing_fan', weights)), device)
+    return LandmarkDistance(str(require_file('awing_fan', weights)), device)

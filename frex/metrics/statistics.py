@@ -15,7 +15,7 @@ from frex.data.sources import FolderSource, Source
 from frex.data.workers import prepare_process
 from frex.device import choose_device
 from frex.errors import FRExError
-from frex.metrics.gaussian import FeatureSums, Gaussian
+from frex.metrics.feature_statistics import FeatureStatistics, FeatureSums
 from frex.metrics.inception import Inception, inception_input
 from frex.tensors import to_tensor
 
@@ -63,7 +63,7 @@ def check_output(path: Path, overwrite: bool) -> None:
 
 
 @torch.inference_mode()
-def gaussian_of(source: Source, inception: Inception, batch_size: int, num_workers: int) -> Gaussian:
+def gaussian_of(source: Source, inception: Inception, batch_size: int, num_workers: int) -> FeatureStatistics:
     """Of all pictures; a few batches are in memory at a time."""
     sums = FeatureSums(next(inception.parameters()).device, inception.features)
     loader = DataLoader(_Inputs(source), batch_size, num_workers=num_workers)

@@ -7,9 +7,9 @@ import torch
 from basicsr.utils import get_root_logger
 from torch import nn
 
-from frex.device import channels_last
 from frex.models.train_options import TrainOptions
 from frex_arch import FREx, FREx3D
+from frex_arch.cpu.weight_layout import channels_last
 
 
 def set_tf32(tf32: bool | None) -> None:

@@ -10,13 +10,13 @@ from basicsr.utils.dist_util import master_only
 from torch import Tensor, nn
 
 from frex.errors import FRExError
-from frex.files import replacing
 from frex.models.critic import Critic
 from frex.models.optimization import Stepper
 from frex.models.training_state import forget_older, gathered, random_state
 from frex.models.validated_model import ValidatedModel
+from frex.utils.files import replacing
 from frex.weights.network_file import read_state, save_checkpoint
-from frex.weights.state import load_matching, load_strict
+from frex.weights.state_dict import load_matching, load_strict
 
 
 def lay_out_as_parameters(optimizer: torch.optim.Optimizer) -> None:

@@ -16,18 +16,19 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from frex.errors import FRExError
-from frex.files import replacing
 from frex.models.acceleration import accelerate, set_tf32
 from frex.models.batch import Batch
 from frex.models.checkpointed_model import CheckpointedModel
 from frex.models.critic import COMPARISONS, Critic, critic_names, frozen
 from frex.models.latents import draw_latents
-from frex.models.objective import TERMS_3D, Objective, Output, total, untouched
+from frex.models.objective import TERMS_3D, Objective, Output, total, zero_gradient_terms
 from frex.models.optimization import Stepper
 from frex.models.train_options import TrainOptions
-from frex.models.training_state import StopSignal, set_random_state
+from frex.models.training_state import set_random_state
 from frex.options import convert
-from frex.weights.places import locate
+from frex.utils.files import replacing
+from frex.utils.signals import StopSignal
+from frex.weights.locate import require_file
 from frex.weights.priors import PRIORS, load_prior
 from frex_arch import FREx, FREx3D
 
@@ -90,7 +91,7 @@ class FRExModel(CheckpointedModel):
                 get_root_logger().info(f'Not loading {name} of {file}: pretrain_network_g brings its own.')
             elif file:
                 get_root_logger().info(f'Loading {name} of {file}.')
-                for setting, (there, here) in load_prior(net, name, locate(file), self.opt['network_g']).items():
+                for setting, (there, here) in load_prior(net, name, require_file(file), self.opt['network_g']).items():
                     get_root_logger().warning(f'{name}: {setting} is {here}; the file was made with {there}.')
 
     def _build_critic(self, name: str) -> Critic:
@@ -161,9 +162,9 @@ class FRExModel(CheckpointedModel):
         with frozen(self.critics), self.stepper.step() as parts:
             for batch in parts(batches):
                 with self.stepper.autocast():
-                    output = self.net_g(batch.lq, batch.crop, **self._extra_outputs())
+                    output = self.net_g(batch.lq, batch.crop, **self.extra_outputs())
                     losses.append(self.generator_losses(output, batch))
-                self.stepper.backward(total(losses[-1]) / len(batches) + untouched(output))
+                self.stepper.backward(total(losses[-1]) / len(batches) + zero_gradient_terms(output))
                 outputs.append(detached(output))
         log = means(losses)
 
@@ -185,7 +186,7 @@ class FRExModel(CheckpointedModel):
         adversarial = {f'l_g_{critic.name}': critic.generator_loss(output, batch) for critic in self.critics}
         return self.objective(output, batch) | adversarial
 
-    def _extra_outputs(self) -> dict[str, bool]:
+    def extra_outputs(self) -> dict[str, bool]:
         """FREx makes the 3D prior's own image only where a term compares it; FREx3D always does."""
         return {'image_3d': True} if self.objective.needs_image_3d and isinstance(self.get_bare_model(self.net_g), FREx) else {}
 

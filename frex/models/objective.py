@@ -114,7 +114,7 @@ class Objective(nn.Module):
             get_root_logger().warning(f'{key}: the training data has no labels for it; the term is left out.')
 
 
-def untouched(output: Output) -> Tensor | float:
+def zero_gradient_terms(output: Output) -> Tensor | float:
     """0; distributed, with a gradient of 0 for all that the network makes, since training waits for parts that no term looks at."""
     if not (dist.is_available() and dist.is_initialized()):
         return 0.0

@@ -2,10 +2,7 @@
 
 import random
 import re
-import signal
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,30 +55,3 @@ def forget_older(folders: Sequence[Path], keep: int) -> None:
         # The state first: while one is there, its networks are.
         for path in sorted(numbered[number], key=lambda path: path.suffix != '.state'):
             path.unlink()
-
-
-class StopSignal:
-    """Whether SIGTERM has come, as schedulers of clusters send it before they kill a job."""
-
-    def __init__(self) -> None:
-        self.came = False
-
-    @contextmanager
-    def heard(self) -> Iterator[None]:
-        """Within, SIGTERM is noted and ends nothing; where signals cannot be heard, outside of the main thread, nothing changes."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        before = signal.signal(signal.SIGTERM, lambda *_: setattr(self, 'came', True))
-        try:
-            yield
-        finally:
-            signal.signal(signal.SIGTERM, before)
-
-    def came_to_any(self, device: torch.device) -> bool:
-        """Whether it has come to any process: they stop together."""
-        if not (dist.is_available() and dist.is_initialized()):
-            return self.came
-        came = torch.tensor(self.came, dtype=torch.uint8, device=device)
-        dist.all_reduce(came, dist.ReduceOp.MAX)
-        return bool(came)

@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from frex.data.sources import FolderSource
 from frex.errors import FRExError
-from frex.weights.places import sha256
+from frex.utils.files import sha256
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from frex.errors import FRExError, nearest
-from frex.peers.results import PLACE
-from frex.weights.places import places, sha256
+from frex.peers.command_results import PLACE
+from frex.utils.files import sha256
+from frex.weights.locate import search_paths
 
 # The kinds of networks, and the file that each is looked for in where none is named.
 USUAL_FILES = {'frex': None, 'gfpgan': 'GFPGANv1.4.pth', 'restoreformer': 'RestoreFormer.pth'}
@@ -51,7 +52,7 @@ Method = NetworkMethod | CommandMethod
 
 
 @dataclass(frozen=True)
-class Problem:
+class UnavailableMethod:
     """Why a method cannot be run."""
 
     name: str
@@ -60,8 +61,8 @@ class Problem:
 
 def read_methods(
     networks: Sequence[str], commands: Sequence[str], weights: Path | None, results: Sequence[str] = ()
-) -> list[Method | Problem]:
-    """The methods of `NAME=KIND[:FILE]` and of `NAME=COMMAND`, in this order; without its file one is a `Problem`.
+) -> list[Method | UnavailableMethod]:
+    """The methods of `NAME=KIND[:FILE]` and of `NAME=COMMAND`, in this order; without its file one is a `UnavailableMethod`.
 
     `results`, `NAME=PATTERN`, say how the pictures of commands are called. A file that is not named is searched for in `weights`
     and where `frex weights` and GFPGAN look. Raises FRExError where an entry is of another form, and for a name that is given
@@ -69,7 +70,7 @@ def read_methods(
     """
     if not networks and not commands:
         raise FRExError('nothing to run: give --method NAME=KIND[:FILE] or --command "NAME=... {input} {output}"')
-    methods: list[Method | Problem] = [_network(*_named(entry, '--method', 'NAME=KIND[:FILE]'), weights) for entry in networks]
+    methods: list[Method | UnavailableMethod] = [_network(*_named(entry, '--method', 'NAME=KIND[:FILE]'), weights) for entry in networks]
     methods += _read_commands(commands, results)
     # Some file systems take capital and small letters for the same.
     names = [method.name.lower() for method in methods]
@@ -86,18 +87,18 @@ def _named(entry: str, flag: str, form: str) -> tuple[str, str]:
     return name, value
 
 
-def _network(name: str, value: str, weights: Path | None) -> NetworkMethod | Problem:
+def _network(name: str, value: str, weights: Path | None) -> NetworkMethod | UnavailableMethod:
     kind, _, file = value.partition(':')
     if kind not in USUAL_FILES:
         raise FRExError(f'--method: {name}: no kind {kind!r} of network; {nearest(kind, list(USUAL_FILES))}; others run by --command')
     usual = USUAL_FILES[kind]
     if not file and usual is None:
         raise FRExError(f'--method: {name}: {kind} needs its checkpoint, as in {name}={kind}:FILE')
-    candidates = [Path(file).expanduser()] if file else [place / str(usual) for place in places(weights)]
+    candidates = [Path(file).expanduser()] if file else [place / str(usual) for place in search_paths(weights)]
     for path in candidates:
         if os.path.isfile(path):
             return NetworkMethod(name, kind, path)
-    return Problem(name, f'no file {file}' if file else f'{usual} is not there; name the file, as in {name}={kind}:FILE')
+    return UnavailableMethod(name, f'no file {file}' if file else f'{usual} is not there; name the file, as in {name}={kind}:FILE')
 
 
 def _read_commands(commands: Sequence[str], results: Sequence[str]) -> list[CommandMethod]:

@@ -16,7 +16,7 @@ from frex.errors import FRExError
 from frex.images import Image
 from frex.restore import FaceRestorer
 from frex.tensors import to_images
-from frex.weights.state import load_strict, pick
+from frex.weights.state_dict import load_strict, pick
 from frex.weights.torch_file import read_torch_file
 
 # A face, BGR, of any size, and the seed of what the network draws -> the restored face, BGR.

@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Struct
 
 from frex.errors import FRExError, one_line
-from frex.files import replacing
+from frex.utils.files import replacing
 
 RUN, PEERS = 'run.json', 'peers.json'
 

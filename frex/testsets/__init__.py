@@ -1,5 +1,5 @@
 """Making test sets: degraded pictures, faces in even poses, real photographs."""
 
-from frex.testsets.degrading import degrade_folder
+from frex.testsets.degrade import degrade_folder
 
 __all__ = ['degrade_folder']

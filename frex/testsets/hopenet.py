@@ -9,8 +9,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from frex.images import Image
-from frex.weights.places import locate
-from frex.weights.state import load_strict, pick
+from frex.weights.locate import require_file
+from frex.weights.state_dict import load_strict, pick
 from frex.weights.torch_file import read_torch_file
 
 KEY = 'hopenet'
@@ -28,7 +28,7 @@ class HeadPoseNetwork:
     @classmethod
     def from_weights(cls, weights: Path | None = None, device: torch.device | str = 'cpu') -> 'HeadPoseNetwork':
         """Raises FRExError, with the command that mends it, where the file is missing or damaged."""
-        path = locate(KEY, weights)
+        path = require_file(KEY, weights)
         net = build_hopenet()
         load_strict(net, pick(read_torch_file(path), 'params', str(path)), str(path))
         return cls(net.to(device), device)

@@ -10,8 +10,8 @@ import numpy as np
 
 from frex.data.sources import is_picture
 from frex.errors import FRExError
+from frex.utils.files import sha256
 from frex.utils.resumable import Record, ResumableFolder
-from frex.weights.places import sha256
 
 SHEET = 'contact_sheet.jpg'
 

@@ -80,7 +80,7 @@ def _face(path: Path, row: str, line: int) -> WiderFace:
     return WiderFace(*numbers)
 
 
-def named(annotations: dict[str, T], relative: str) -> T | None:
+def lookup_by_path(annotations: dict[str, T], relative: str) -> T | None:
     """What is annotated of a picture: by the end of its path that the annotations name."""
     parts = PurePosixPath(relative).parts
     ends = ('/'.join(parts[start:]) for start in range(len(parts)))

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from frex.files import replacing
+from frex.utils.files import replacing
 
 
 def append_line(path: Path, value: Any) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from filelock import FileLock
 
 from frex.errors import FRExError
-from frex.files import replacing
+from frex.utils.files import replacing
 
 Record = dict[str, Any]
 # Sections of a record, `settings` among them, that must be the same whenever the work goes on.

@@ -8,16 +8,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from frex.errors import FRExError
-from frex.text import in_columns
+from frex.utils.files import sha256
+from frex.utils.text import in_columns
 from frex.weights import small_model
 from frex.weights.download import Unreachable, fetch
+from frex.weights.locate import FileStatus, WeightFileStatus, download_dir, find_file, require_file, search_paths
 from frex.weights.manifest import WeightFile, entry, manifest, needed_for
-from frex.weights.places import Finding, State, home, locate, look, places, sha256
 
 
 def list_files(args: Namespace) -> int:
     """A table of the files, what each is for, and whether it is there."""
-    listed = [listed_file(look(file, args.weights)) for file in needed_for(args.task)]
+    listed = [listed_file(find_file(file, args.weights)) for file in needed_for(args.task)]
     if args.task in (None, 'restore'):
         listed.insert(0, listed_small_model())
     head, *lines = in_columns([('KEY', 'STATE', 'BYTES', 'FOR', 'WHAT FOR', 'LICENCE'), *(row for row, _ in listed)])
@@ -26,12 +27,12 @@ def list_files(args: Namespace) -> int:
         print(line)
         if place:
             print(f'    {place}')
-    print(f'searched in this order: {", ".join(map(str, places(args.weights)))}')
+    print(f'searched in this order: {", ".join(map(str, search_paths(args.weights)))}')
     print('get what is missing or damaged with: frex weights download KEY, or --for train, restore or evaluate')
     return 0
 
 
-def listed_file(finding: Finding) -> tuple[tuple[str, ...], str]:
+def listed_file(finding: WeightFileStatus) -> tuple[tuple[str, ...], str]:
     """Return the row of a file, and where it lies, with what is wrong with it."""
     file, state, path, detail = finding
     size = f'{file.size:,}' if file.size else '?'
@@ -44,7 +45,7 @@ def listed_small_model() -> tuple[tuple[str, ...], str]:
     path = small_model.PATH
     is_there = path.is_file()
     size = f'{path.stat().st_size:,}' if is_there else '?'
-    state = State.THERE if is_there else State.MISSING
+    state = FileStatus.THERE if is_there else FileStatus.MISSING
     row = (small_model.KEY, state.value, size, 'restore', small_model.PURPOSE, 'see docs/model_card.md')
     return row, str(path) if is_there else 'it comes with the package and cannot be downloaded; this installation lacks it'
 
@@ -52,9 +53,9 @@ def listed_small_model() -> tuple[tuple[str, ...], str]:
 def download(args: Namespace) -> int:
     """Fetch what is asked for and not there; what cannot be had is told, one line a file, with all that is needed to get it by hand."""
     files = asked(args.names, args.task)
-    folder = home(args.weights).absolute()
+    folder = download_dir(args.weights).absolute()
     print(f'into {folder}')
-    if folder not in [place.absolute() for place in places()]:
+    if folder not in [place.absolute() for place in search_paths()]:
         print(f'training looks there after: export FREX_HOME={shlex.quote(str(folder))}')
     missing = []
     for file in files:
@@ -90,15 +91,17 @@ def asked(names: Sequence[str], task: str | None) -> list[WeightFile]:
 def check(args: Namespace) -> int:
     """Status 1 unless all that is asked for is there and whole; networks that FREx builds must also fit, key by key."""
     wanted = [file.key for file in needed_for(args.task)] if args.task else []
-    names = [*args.names, *wanted] or [file.key for file in needed_for(None) if look(file, args.weights).state is not State.MISSING]
+    names = [*args.names, *wanted] or [
+        file.key for file in needed_for(None) if find_file(file, args.weights).state is not FileStatus.MISSING
+    ]
     if not names:
         raise FRExError(
-            f'no file of weights in {", ".join(map(str, places(args.weights)))}; get them with: frex weights download --for train'
+            f'no file of weights in {", ".join(map(str, search_paths(args.weights)))}; get them with: frex weights download --for train'
         )
     bad = 0
     for name in names:
         try:
-            path = locate(name, args.weights)
+            path = require_file(name, args.weights)
             print(f'{"" if name == str(path) else f"{name}: "}{path}: {describe(name, path, args.param_key)}')
         except FRExError as error:
             bad += 1
@@ -113,7 +116,7 @@ def describe(name: str, path: Path, param_key: str) -> str:
     from frex.weights.eg3d_layout import lacks_camera
     from frex.weights.network_file import BUILT, check_network, read_network
 
-    # `locate` has verified what is named by its key.
+    # `require_file` has verified what is named by its key.
     known = name if name in manifest() else key_of(path)
     if known is not None and known not in BUILT:
         return 'whole' if known == name else f'whole, it is {known}'
@@ -143,7 +146,7 @@ def convert(args: Namespace) -> int:
     from frex.weights.network_file import check_network, read_network, save_safetensors
 
     _check_target(args)
-    source = locate(args.source, args.weights)
+    source = require_file(args.source, args.weights)
     network = read_network(source, args.param_key)
     check_network(network, str(source))
     save_safetensors(args.target, network, half=args.half)
@@ -158,7 +161,7 @@ def grow_network(args: Namespace) -> int:
     from frex.weights.network_file import read_network, save_safetensors
 
     _check_target(args)
-    source = locate(args.source, args.weights)
+    source = require_file(args.source, args.weights)
     network = grow(read_network(source, args.param_key), args.channels, str(source))
     save_safetensors(args.target, network)
     size = network.arguments['out_size']

@@ -10,8 +10,9 @@ from filelock import FileLock
 from tqdm import tqdm
 
 from frex.errors import FRExError
+from frex.utils.files import sha256
+from frex.weights.locate import FileStatus, download_dir, find_file, verify_file
 from frex.weights.manifest import WeightFile
-from frex.weights.places import State, examine, home, look, sha256
 
 CONNECT_SECONDS, READ_SECONDS = 10, 30
 # Attempts at one address that bring nothing; one that brings bytes is not counted.
@@ -38,16 +39,16 @@ def fetch(
     `mirrors` are addresses of folders, tried before the manifest's. Several processes fetch a file once: the others wait.
     `pause` is the time in seconds before an address is asked again. Raises Unreachable.
     """
-    finding = look(file, folder)
-    if finding.state is State.THERE and finding.path is not None:
+    finding = find_file(file, folder)
+    if finding.state is FileStatus.THERE and finding.path is not None:
         return finding.path, 'there already'
     if offline:
         raise Unreachable(dict.fromkeys(file.urls, 'not asked'))
-    target = home(folder) / file.file
+    target = download_dir(folder) / file.file
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(target.with_name(f'.{file.file}.lock')):
-            if target.is_file() and examine(file, target).state is State.THERE:
+            if target.is_file() and verify_file(file, target).state is FileStatus.THERE:
                 return target, 'fetched by another process'
             return target, _download(file, target, [*(f'{mirror.rstrip("/")}/{file.file}' for mirror in mirrors), *file.urls], pause)
     except OSError as error:
@@ -65,7 +66,7 @@ def _download(file: WeightFile, target: Path, urls: Sequence[str], pause: float)
         # Once with what was there before; if that made a wrong file, once more from the beginning.
         for _ in range(1 + part.exists()):
             try:
-                _bring(file, url, part, pause)
+                download_part(file, url, part, pause)
             except requests.RequestException as error:
                 answers[url] = _reason(error)
                 break
@@ -87,7 +88,7 @@ def _looks_like_weights(path: Path) -> bool:
     return is_pickle or content.startswith(b'PK\x03\x04') or content[8:] == b'{'
 
 
-def _bring(file: WeightFile, url: str, part: Path, pause: float) -> None:
+def download_part(file: WeightFile, url: str, part: Path, pause: float) -> None:
     """Bring `part` to its full length from one address; raises RequestException when the address gives no more."""
     idle = longest = 0
     while True:

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from frex.errors import FRExError
-from frex.files import replacing
 from frex.options import arguments_of, check_arguments
+from frex.utils.files import replacing
 from frex.weights import eg3d_layout, stylegan2_layout
-from frex.weights.inert_pickle import MALFORMED
 from frex.weights.nvidia_pickle import MOST_VALUES, plain_value, read_nvidia_pickle
-from frex.weights.state import State, as_state, build_checked, check_fits, pick
+from frex.weights.safe_pickle import MALFORMED
+from frex.weights.state_dict import State, as_state, build_checked, check_fits, pick
 from frex.weights.torch_file import LEGACY_START, UNREADABLE, read_torch_file, unreadable
 from frex_arch import EG3D, ArcFace, FREx, FREx3D, StyleGAN2
 from frex_arch.encoder_3d import Encoder3D

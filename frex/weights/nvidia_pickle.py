@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from frex.errors import FRExError
-from frex.weights.inert_pickle import MALFORMED, Call, Global, InertUnpickler
+from frex.weights.safe_pickle import MALFORMED, Call, Global, InertUnpickler
 from frex.weights.torch_file import MAGIC, PROTOCOL, STORAGES, check_inside, unreadable
 
 PERSISTENT = Global('torch_utils.persistence', '_reconstruct_persistent_obj')

@@ -9,7 +9,7 @@ from torch import nn
 
 from frex.errors import FRExError
 from frex.weights.network_file import PARTS, NetworkFile, is_safetensors, read_network, read_safetensors
-from frex.weights.state import check_fits, load_strict, torchvision_state
+from frex.weights.state_dict import check_fits, load_strict, torchvision_state
 from frex.weights.torch_file import read_torch_file
 from frex_arch import FREx, FREx3D
 

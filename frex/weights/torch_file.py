@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from frex.errors import FRExError
-from frex.weights.inert_pickle import MALFORMED, MOST_OPCODES, Call, Global, InertUnpickler, as_key
+from frex.weights.safe_pickle import MALFORMED, MOST_OPCODES, Call, Global, InertUnpickler, as_key
 
 MAGIC = 0x1950A86A20F9469CFC6C
 PROTOCOL = 1001

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from frex.errors import FRExError
+from frex.restore.faces.restore_options import ExtraOutputs
 from frex_arch import FREx, FRExOutput
 
 NOT_FINITE = "the network's output is not finite"
@@ -18,15 +19,7 @@ OUT_OF_MEMORY = ('DefaultCPUAllocator', 'out of memory', 'CUBLAS_STATUS_ALLOC_FA
 NO_MEMORY = 'out of memory, even for one face alone'
 
 
-class Asked(NamedTuple):
-    """What the network is asked for: see `FREx.forward`. With `details`, all that it can make."""
-
-    fidelity: float = 1.0
-    structure: float = 1.0
-    details: bool = False
-
-
-class Batches:
+class BatchRunner:
     """A FREx on its device. `most` faces go at once; it is lowered where the device is too small."""
 
     def __init__(self, net: FREx, device: torch.device, precision: str, most: int) -> None:
@@ -35,7 +28,7 @@ class Batches:
         self.net, self.device, self.precision, self.most = net, device, precision, most
 
     def run(
-        self, lq: Float[Tensor, 'batch 3 size size'], crop: Float[Tensor, 'batch 3'] | None, asked: Asked
+        self, lq: Float[Tensor, 'batch 3 size size'], crop: Float[Tensor, 'batch 3'] | None, asked: ExtraOutputs
     ) -> Iterator[FRExOutput | str]:
         """For each face its own output, on the device, or what went wrong with it."""
         for name, weight in (('fidelity', asked.fidelity), ('structure', asked.structure)):
@@ -57,7 +50,7 @@ class Batches:
             start += len(faces)
 
     def _again(
-        self, face: Float[Tensor, '1 3 size size'], crops: Float[Tensor, 'batch 3'] | None, place: int, asked: Asked
+        self, face: Float[Tensor, '1 3 size size'], crops: Float[Tensor, 'batch 3'] | None, place: int, asked: ExtraOutputs
     ) -> FRExOutput | str:
         """A face whose output is not finite in bfloat16, in float32."""
         if self.precision == 'fp32':
@@ -68,7 +61,7 @@ class Batches:
         return again if all(are_finite(again)) else NOT_FINITE
 
     def _attempt(
-        self, lq: Float[Tensor, 'batch 3 size size'], crop: Float[Tensor, 'batch 3'] | None, asked: Asked, precision: str
+        self, lq: Float[Tensor, 'batch 3 size size'], crop: Float[Tensor, 'batch 3'] | None, asked: ExtraOutputs, precision: str
     ) -> FRExOutput | None:
         """None where the device has too little memory. What had been calculated by then is given back first."""
         try:

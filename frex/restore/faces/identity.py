@@ -8,8 +8,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from frex.errors import FRExError
+from frex.weights.locate import require_file
 from frex.weights.network_file import build_network, read_network
-from frex.weights.places import locate
 from frex_arch import ArcFace
 from frex_arch.arcface import arcface_input
 
@@ -25,7 +25,7 @@ class Identity:
     @classmethod
     def from_weights(cls, weights: Path | None = None, device: torch.device | str = 'cpu') -> 'Identity':
         """Raises FRExError, with the command that mends it, where the file is missing or damaged."""
-        path = locate(KEY, weights)
+        path = require_file(KEY, weights)
         net = build_network(read_network(path), str(path))
         if not isinstance(net, ArcFace):
             raise FRExError(f'{path}: holds the weights of {type(net).__name__}, not of ArcFace')

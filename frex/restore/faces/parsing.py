@@ -11,8 +11,8 @@ from torch import nn
 from frex.images import Image, resize
 from frex.restore.faces.paste import soft_square
 from frex.tensors import to_tensor
-from frex.weights.places import locate
-from frex.weights.state import as_state, load_strict
+from frex.weights.locate import require_file
+from frex.weights.state_dict import as_state, load_strict
 from frex.weights.torch_file import read_torch_file
 
 KEY = 'parsenet'
@@ -33,7 +33,7 @@ class FaceParser:
     @classmethod
     def from_weights(cls, weights: Path | None = None, device: torch.device | str = 'cpu') -> 'FaceParser':
         """Raises FRExError, with the command that mends it, where the file is missing or damaged."""
-        path = locate(KEY, weights)
+        path = require_file(KEY, weights)
         net = build_parsenet()
         load_strict(net, as_state(read_torch_file(path), str(path)), str(path))
         return cls(net, device)

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float32, UInt8, UInt16
 
-from frex.restore.finding.align import Matrix, inverse, region_of, shrunk, warp
+from frex.restore.detection.align import Matrix, downscaled, inverse, region_of, warp
 
 Mask = Float32[np.ndarray, 'size size']
 Canvas = UInt8[np.ndarray, 'canvas_height canvas_width 3'] | UInt16[np.ndarray, 'canvas_height canvas_width 3']
@@ -47,8 +47,8 @@ def paste_face(canvas: Canvas, face: UInt8[np.ndarray, 'size size 3'], matrix: M
     mask = soft_square(size) if mask is None else mask
     left, top, right, bottom = region_of(matrix, size, canvas.shape[1], canvas.shape[0])
     back = inverse(matrix)
-    colours, back_of_colours = shrunk(face.astype(np.float32) * (DEPTH if canvas.dtype == np.uint16 else 1), back)
-    weights, back_of_weights = shrunk(mask, back)
+    colours, back_of_colours = downscaled(face.astype(np.float32) * (DEPTH if canvas.dtype == np.uint16 else 1), back)
+    weights, back_of_weights = downscaled(mask, back)
     for y in range(top, bottom, TILE):
         for x in range(left, right, TILE):
             part = canvas[y : min(y + TILE, bottom), x : min(x + TILE, right)]

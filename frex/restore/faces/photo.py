@@ -10,13 +10,13 @@ from jaxtyping import Float, Shaped
 from frex.data.landmarks import crop_to_eg3d
 from frex.errors import FRExError
 from frex.images import Image
+from frex.restore.detection.align import Matrix, apply_affine, compose_scale, cut_face, face_matrix, scale_of
+from frex.restore.detection.retinaface import DetectedFace, Detector
+from frex.restore.detection.rotated import detect_in_any_turn
+from frex.restore.detection.selection import Selection
 from frex.restore.faces.paste import Mask, paste_face
 from frex.restore.faces.resolution import has_more_detail
-from frex.restore.files.picture import Picture, scaled, to_eight_bit
-from frex.restore.finding.align import Matrix, cut_face, face_matrix, scale_of, scaled_by, transformed
-from frex.restore.finding.detection import DetectedFace, Detector
-from frex.restore.finding.selection import Selection
-from frex.restore.finding.turns import detect_in_any_turn
+from frex.restore.image_io.photo_file import Picture, scaled, to_eight_bit
 from frex_arch.crop import MEAN_CROP
 
 Upsampler = Callable[[np.ndarray, tuple[int, int]], np.ndarray]
@@ -58,7 +58,7 @@ def cut_out(picture: Picture, face: DetectedFace, size: int) -> Face:
     problem = None
     try:
         matrix = face_matrix(face.landmarks, size)
-        crop = crop_to_eg3d(transformed(face.landmarks, matrix) / size)
+        crop = crop_to_eg3d(apply_affine(face.landmarks, matrix) / size)
         if not _is_inside(face.landmarks.mean(axis=0), picture.image):
             problem = 'the face lies outside of the picture'
     except (FRExError, ValueError) as error:
@@ -104,7 +104,7 @@ def paste_faces(
     for face, image, mask in sorted(zip(faces, restored, masks, strict=True), key=lambda item: -scale_of(item[0].matrix)):
         if image is not None and face.problem is None:
             # The restored face may be of another size than the one that was cut out.
-            matrix = scaled_by(face.matrix, horizontal, vertical) * (image.shape[0] / face.aligned.shape[0])
+            matrix = compose_scale(face.matrix, horizontal, vertical) * (image.shape[0] / face.aligned.shape[0])
             paste_face(canvas.image, in_grey(image) if picture.grey else image, matrix, mask)
     return canvas
 

@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float32, Shaped
 
-from frex.restore.files.picture import to_eight_bit
-from frex.restore.finding.align import Matrix, cut_face, inverse, scale_of, transformed
+from frex.restore.detection.align import Matrix, apply_affine, cut_face, inverse, scale_of
+from frex.restore.image_io.photo_file import to_eight_bit
 
 # Networks of this size and more restore every face.
 LARGE_NETWORK = 512
@@ -61,7 +61,7 @@ def has_more_detail(image: Shaped[np.ndarray, 'height width 3'], matrix: Matrix,
 def _distinct_share(image: Shaped[np.ndarray, 'height width 3'], matrix: Matrix, size: int) -> float:
     """Return how many of the image's rows or columns through the face, from 0 to 1, differ from the one before."""
     corners = np.array([[0, 0], [0, 1], [1, 0], [1, 1]]) * (FACE[1] - FACE[0]) + FACE[0]
-    reached = transformed(corners * size, inverse(matrix))
+    reached = apply_affine(corners * size, inverse(matrix))
     left, top = np.clip(np.floor(reached.min(axis=0)), 0, image.shape[1::-1]).astype(int)
     right, bottom = np.clip(np.ceil(reached.max(axis=0)), 0, image.shape[1::-1]).astype(int)
     part = image[top:bottom, left:right, 1]
@@ -78,7 +78,7 @@ def _distinct_share(image: Shaped[np.ndarray, 'height width 3'], matrix: Matrix,
 def _inside(matrix: Matrix, size: int, width: int, height: int) -> Bool[np.ndarray, 'size size']:
     """Return which pixels of the aligned square lie within the image."""
     rows, columns = np.mgrid[:size, :size] + 0.5
-    places = transformed(np.stack([columns.ravel(), rows.ravel()], axis=1), inverse(matrix))
+    places = apply_affine(np.stack([columns.ravel(), rows.ravel()], axis=1), inverse(matrix))
     return ((places > 0).all(axis=1) & (places < (width, height)).all(axis=1)).reshape(size, size)
 
 

@@ -11,23 +11,25 @@ import torch
 from jaxtyping import Float, Shaped, UInt8
 from torch import Tensor
 
-from frex.device import choose_device, choose_precision, ready
+from frex.device import choose_device, choose_precision
 from frex.errors import FRExError
 from frex.images import resize
+from frex.restore.detection.retinaface import Detector
+from frex.restore.detection.selection import Selection
 from frex.restore.faces import photo
-from frex.restore.faces.batches import Asked, Batches, each, with_memory
+from frex.restore.faces.batches import BatchRunner, each, with_memory
+from frex.restore.faces.helper_networks import HelperNetworks
 from frex.restore.faces.identity import Identity
-from frex.restore.faces.parts import Parts
 from frex.restore.faces.photo import Face, Upsampler
+from frex.restore.faces.restore_options import ExtraOutputs
 from frex.restore.faces.results import Restoration, RestoredFace, RestoredImage, RestoredPixels
-from frex.restore.files.picture import Picture, to_eight_bit
-from frex.restore.files.source import Source, as_picture, has_colour_channels
-from frex.restore.finding.detection import Detector
-from frex.restore.finding.selection import Selection
+from frex.restore.image_io.convert import Source, as_picture, has_colour_channels
+from frex.restore.image_io.photo_file import Picture, to_eight_bit
 from frex.tensors import to_images, to_tensor
 from frex.weights.network_file import build_frex, read_network
 from frex.weights.small_model import require_small_model
 from frex_arch import FREx, FRExOutput
+from frex_arch.cpu.weight_layout import prepare_for_inference
 
 
 class FaceRestorer:
@@ -37,13 +39,18 @@ class FaceRestorer:
     """
 
     def __init__(
-        self, net: FREx, device: torch.device | str = 'cpu', precision: str = 'auto', face_batch: int = 8, parts: Parts | None = None
+        self,
+        net: FREx,
+        device: torch.device | str = 'cpu',
+        precision: str = 'auto',
+        face_batch: int = 8,
+        parts: HelperNetworks | None = None,
     ) -> None:
         self.device = torch.device(device)
-        self.net = ready(net, self.device)
+        self.net = prepare_for_inference(net, self.device)
         self.size = net.out_size
-        self.parts = parts or Parts(self.device)
-        self.batches = Batches(self.net, self.device, choose_precision(precision, self.device), face_batch)
+        self.parts = parts or HelperNetworks(self.device)
+        self.batches = BatchRunner(self.net, self.device, choose_precision(precision, self.device), face_batch)
 
     @classmethod
     def from_pretrained(
@@ -66,7 +73,7 @@ class FaceRestorer:
         path = require_small_model() if path is None else Path(path)
         net = build_frex(read_network(path, param_key), str(path))
         chosen = choose_device(device)
-        return cls(net, chosen, precision, face_batch, Parts(chosen, weights, detection_model, detector))
+        return cls(net, chosen, precision, face_batch, HelperNetworks(chosen, weights, detection_model, detector))
 
     # --- Faces
 
@@ -104,7 +111,7 @@ class FaceRestorer:
             return []
         lq = torch.stack([to_tensor(resize(image, self.size)) for image in faces])
         crop = None if crops is None else torch.from_numpy(np.stack(list(crops))).float()
-        outputs = self.batches.run(lq, crop, Asked(fidelity_weight, structure_weight, details))
+        outputs = self.batches.run(lq, crop, ExtraOutputs(fidelity_weight, structure_weight, details))
         return [self._restoration(face, output, details) for face, output in zip(lq, outputs, strict=True)]
 
     def _restoration(self, face: Float[Tensor, '3 size size'], output: FRExOutput | str, details: bool) -> Restoration:

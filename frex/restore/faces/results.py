@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Shaped, UInt8
 
 from frex.restore.faces.photo import Face
-from frex.restore.files.picture import Picture
+from frex.restore.image_io.photo_file import Picture
 from frex_arch import FRExOutput
 from frex_arch.camera import view_angles
 

@@ -1,0 +1,137 @@
+"""What `networks.py` compares: FREx in all its forms, its parts, the peers of the gfpgan package, and both forms of EG3D.
+
+Weights are random: no time depends on them. Processes that are to agree on them draw them from the same seed.
+"""
+
+from collections.abc import Callable
+from contextlib import suppress
+from copy import deepcopy
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import reference_eg3d
+import torch
+from timing import Contestants
+from torch import Tensor, nn
+
+from frex_arch import EG3D, FREx
+from frex_arch.camera import frontal_camera
+from frex_arch.cpu.weight_layout import prepare_for_inference
+from frex_arch.crop import mean_crop, warp_to_crop
+from frex_arch.fusion import embed_camera
+
+REFERENCE = 'GFPGANv1Clean'
+
+
+def random_face(device: torch.device, batch: int) -> Tensor:
+    """Noise, (batch, 3, 512, 512)."""
+    return torch.rand(batch, 3, 512, 512, device=device) * 2 - 1
+
+
+@torch.no_grad()
+def random_frex(device: torch.device) -> FREx:
+    """Layers that start at zero get weights, so that forms are compared on numbers that depend on all of the network."""
+    torch.manual_seed(0)
+    frex = FREx()
+    for parameter in frex.parameters():
+        if not parameter.any():
+            parameter.normal_(0, 0.02)
+    # Torch's counter of operations looks for gradients of whatever a module is given.
+    return prepare_for_inference(frex, device).requires_grad_(False)
+
+
+def forms_of_frex(device: torch.device, batch: int, compiled: bool, onnx: bool) -> Contestants:
+    """FREx in float32 and bfloat16, compiled where asked for, and by onnxruntime."""
+    frex, face = random_frex(device), random_face(device, batch)
+
+    def in_bf16(net: Callable[[Tensor], Any]) -> Tensor:
+        with torch.autocast(device.type, dtype=torch.bfloat16):
+            return net(face).image
+
+    found = {'FREx': lambda: frex(face).image, 'FREx, bf16': lambda: in_bf16(frex)}
+    if onnx:
+        run = in_onnxruntime(frex)
+        found['FREx, onnxruntime'] = lambda: run(face.cpu())
+    if compiled:
+        net = torch.compile(frex, fullgraph=True)
+        found |= {'FREx, compiled': lambda: net(face).image, 'FREx, compiled, bf16': lambda: in_bf16(net)}
+    return found
+
+
+def in_onnxruntime(frex: FREx) -> Callable[[Tensor], Tensor]:
+    """What `frex export` makes of it, on the processor."""
+    from frex.export.onnx_file import load_onnx, write_onnx
+    from frex.export.tracing import ExportWrapper, trace
+
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / 'frex.onnx'
+        with torch.inference_mode(False):
+            write_onnx(path, trace(ExportWrapper(deepcopy(frex).cpu())), {}, opset=18)
+        return load_onnx(path)
+
+
+def peers(device: torch.device, batch: int) -> Contestants:
+    """Networks of the gfpgan and codeformer-pip packages, where these are installed, in the forms that their users run."""
+    from frex import compat
+
+    compat.install()
+    face, found = random_face(device, batch), {}
+    with suppress(ImportError):
+        from gfpgan.archs.gfpganv1_clean_arch import GFPGANv1Clean
+        from gfpgan.archs.restoreformer_arch import RestoreFormer
+
+        gfpgan = GFPGANv1Clean(out_size=512, channel_multiplier=2, fix_decoder=False, input_is_latent=True, different_w=True, sft_half=True)
+        found[REFERENCE] = _caller(gfpgan.to(device), face, return_rgb=False)
+        found['RestoreFormer'] = _caller(RestoreFormer().to(device), face)
+    with suppress(ImportError):
+        from codeformer.basicsr.archs.codeformer_arch import CodeFormer
+
+        codeformer = CodeFormer(dim_embd=512, codebook_size=1024, n_head=8, n_layers=9, connect_list=['32', '64', '128', '256'])
+        found['CodeFormer'] = _caller(codeformer.to(device), face, w=0.5, adain=True)
+    return found
+
+
+def _caller(net: nn.Module, face: Tensor, **options: Any) -> Callable[[], Tensor]:
+    net = net.eval().requires_grad_(False)
+    return lambda: net(face, **options)[0]
+
+
+def parts_of_frex(device: torch.device, batch: int) -> Contestants:
+    """The parts of `FREx.forward`, each on what the parts before it make."""
+    frex, face = random_frex(device), random_face(device, batch)
+    crop = mean_crop(face)
+    code = frex.encoder_3d(warp_to_crop(face, crop, frex.encoder_3d.in_size))
+    _, planes = frex._head(code, None)
+    rendered, mask = frex._render(planes, code.camera, crop, None)
+    z_2d, skips, ws_2d = frex.encoder_2d(face)
+    features = frex.decoder_2d(z_2d, skips, frex.pyramid_3d(rendered.feature_image, mask))
+    return {
+        'whole': lambda: frex(face),
+        'Enc_3D': lambda: frex.encoder_3d(warp_to_crop(face, crop, frex.encoder_3d.in_size)),
+        'planes': lambda: frex._head(code, None),
+        'rendering': lambda: frex._render(planes, code.camera, crop, None),
+        'Enc_2D': lambda: frex.encoder_2d(face),
+        'pyramid and decoder': lambda: frex.decoder_2d(z_2d, skips, frex.pyramid_3d(rendered.feature_image, mask)),
+        'StyleGAN2 with fusion': lambda: frex._fuse(ws_2d, features, embed_camera(code.camera), 1.0, None),
+    }
+
+
+def eg3d(device: torch.device, plain: bool) -> Contestants:
+    """The renderer, and all from z to the rendered features, in our form or as the publication describes it."""
+    # Both forms are to agree in float32.
+    torch.backends.cudnn.allow_tf32 = False
+    torch.manual_seed(0)
+    net = EG3D().to(device).eval()
+    z, camera = torch.randn(1, net.z_dim, device=device), frontal_camera().to(device)
+    net = net if plain else prepare_for_inference(net, device)
+    planes = net.planes(net.mapping(z, camera))
+    if plain:
+        return {
+            'renderer': lambda: reference_eg3d.render(net, planes, camera)[0],
+            'z to features': lambda: reference_eg3d.feature_image(net, z, camera),
+        }
+    return {
+        'renderer': lambda: net.render(planes, camera).feature_image,
+        'z to features': lambda: net.render(net.planes(net.mapping(z, camera)), camera).feature_image,
+    }

@@ -1,0 +1,167 @@
+"""`frex ablate`: configurations trained or taken, restored, evaluated, and put into one table."""
+
+import dataclasses
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+
+import torch
+
+from frex.ablation import caveats
+from frex.ablation.caveats import AblationSetup
+from frex.ablation.configurations import digest
+from frex.ablation.plan import Plan, make_plan
+from frex.ablation.test_images import OPTIONS, Pictures, prepare, refuse_others
+from frex.ablation.training import Training
+from frex.device import choose_device
+from frex.errors import FRExError
+from frex.evaluation import Evaluation, Settings, evaluate, to_csv, to_json, to_markdown
+from frex.evaluation.evaluator import PAPER
+from frex.evaluation.inputs import list_pictures, named_as, pair
+from frex.evaluation.scoring import ComputeOptions, Scorer
+from frex.evaluation.yaw_bins import read_yaw
+from frex.metrics.catalogue import METRICS
+from frex.metrics.feature_statistics import FeatureStatistics
+from frex.peers.compare import compare
+from frex.peers.face_folder import FaceFolder
+from frex.peers.methods import NetworkMethod
+from frex.utils.files import replacing
+
+FREX_TRAIN = (sys.executable, '-m', 'frex', 'train')
+
+Runs = dict[str, list[tuple[str, Path]]]
+
+
+@dataclass(frozen=True)
+class AblateOptions:
+    """What to train, to restore and to compare.
+
+    `configurations` are names or option files (none: the paper's six), laid over the option file `base` with the changes
+    `force_yml`; `take` holds NAME=CHECKPOINT of those that are trained. `gt` and `lq` are folders of clean and of degraded faces;
+    without `lq` they are degraded from `degrade_seed`. `metrics`, `fid_statistics`, `weights` and `num_workers` are those of an
+    evaluation.
+    """
+
+    gt: Path
+    output: Path
+    base: str = 'options/train_frex.yml'
+    configurations: Sequence[str] = ()
+    seeds: Sequence[int] = (0, 1, 2)
+    take: Sequence[str] = ()
+    force_yml: Sequence[str] = ()
+    train_command: str | None = None
+    lq: Path | None = None
+    degrade_seed: int = 0
+    cameras: Path | None = None
+    metrics: Sequence[str] = PAPER
+    fid_statistics: Path | None = None
+    weights: Path | None = None
+    num_workers: int = 4
+    device: str = 'auto'
+
+
+def ablate(options: AblateOptions) -> None:
+    """Write `table.md`, `table.csv` and `table.json` in the output folder; what is trained or restored already is kept.
+
+    Raises FRExError where a training fails or a face is not restored.
+    """
+    if len(set(options.seeds)) < len(options.seeds):
+        raise FRExError(f'--seeds {" ".join(map(str, options.seeds))}: one is given twice')
+    settings = Settings(
+        metrics=tuple(options.metrics),
+        fid_statistics=options.fid_statistics,
+        weights=options.weights,
+        device=options.device,
+        num_workers=options.num_workers,
+    )
+    try:
+        refuse_others(options.output)
+        plan = make_plan(options.configurations, options.take, options.base, options.force_yml, options.output / OPTIONS)
+        size = plan.size()
+        check_inputs(options.gt, options.lq, options.cameras, settings)
+        pictures = prepare(options.gt, options.lq, options.degrade_seed, size, options.output, options.num_workers)
+        restored = restore(collect(plan, options), pictures, options.output / 'restored', options.device)
+        evaluation = evaluate(restored, pictures.gt, pictures.lq, options.cameras, settings)
+        print(write_tables(evaluation, circumstances_of(plan, size, options), options.output), end='')
+    except OSError as error:
+        raise FRExError(f'a file cannot be read or written: {error}') from None
+
+
+def collect(plan: Plan, options: AblateOptions) -> Runs:
+    """The checkpoints of each row, with a name for each run; what is missing is trained, all rows with a seed before the next seed."""
+    command = FREX_TRAIN if options.train_command is None else shlex.split(options.train_command)
+    training = Training(command, options.force_yml, options.output / 'logs')
+    runs: Runs = {each.name: [] for each in plan.trained}
+    todo = [(each, seed) for seed in options.seeds for each in plan.trained]
+    for number, (each, seed) in enumerate(todo, 1):
+        print(f'{number} of {len(todo)}: {each.name}, seed {seed}', file=sys.stderr, flush=True)
+        runs[each.name].append((f'{each.name}_seed{seed}', training.checkpoint(each, seed)))
+    taken = {name: [(f'{name}_taken{number}', path) for number, path in enumerate(paths)] for name, paths in plan.taken.items()}
+    return runs | taken
+
+
+def restore(runs: Runs, pictures: Pictures, folder: Path, device: str) -> dict[str, list[Path]]:
+    """Have each checkpoint restore the degraded pictures; the folders of the results by configuration, one a run."""
+    methods = {row: [_method(name, path, device) for name, path in named] for row, named in runs.items()}
+    entries = compare(FaceFolder.open(pictures.lq, '--lq'), chain.from_iterable(methods.values()), folder, device)
+    if not all(entry.is_whole for entry in entries.values()):
+        raise FRExError(f'{folder}: not all faces are restored, as told above; nothing is evaluated')
+    return {row: [folder / method.name / 'images' for method in each] for row, each in methods.items()}
+
+
+def _method(name: str, checkpoint: Path, device: str) -> NetworkMethod:
+    """By a name that no other checkpoint has, as there is after a training with other options."""
+    method = NetworkMethod(name, 'frex', checkpoint)
+    return dataclasses.replace(method, name=f'{name}_{digest([method.settings(), device])}')
+
+
+def circumstances_of(plan: Plan, size: int, options: AblateOptions) -> AblationSetup:
+    """What the sentences below the table follow from."""
+    return AblationSetup(
+        options=plan.trained[0].options if plan.trained else None,
+        size=size,
+        seeds=options.seeds,
+        taken=tuple(plan.taken),
+        left_out=plan.left_out,
+        gt=options.gt,
+    )
+
+
+def write_tables(evaluation: Evaluation, circumstances: AblationSetup, folder: Path) -> str:
+    """The table as Markdown with its sentences, which is the answer, as CSV and as JSON."""
+    markdown = f'{to_markdown(evaluation)}\n{caveats.to_markdown(evaluation, circumstances)}'
+    texts: Mapping[str, str] = {'table.md': markdown, 'table.csv': to_csv(evaluation), 'table.json': to_json(evaluation)}
+    for name, text in texts.items():
+        with replacing(folder / name) as part:
+            part.write_text(text, encoding='utf-8')
+    return markdown
+
+
+def check_inputs(gt: Path, lq: Path | None, cameras: Path | None, settings: Settings) -> None:
+    """Raise FRExError for what `evaluate` would refuse.
+
+    That is faces that only one of `gt` and `lq` has, or that have no label in `cameras`, and statistics, weights or a device
+    that cannot be used.
+    """
+    choose_device(settings.device)
+    clean = list_pictures('--gt', gt)
+    if lq is not None:
+        _, differences = pair(clean, [named_as(clean, list_pictures('--lq', lq))], partial=True)
+        if differences:
+            raise FRExError(f'{differences[0]}; both folders must hold the same faces')
+    if cameras is not None:
+        read_yaw(cameras, sorted(clean.files))
+    _check_metrics(settings)
+
+
+def _check_metrics(settings: Settings) -> None:
+    """Load them all once, on the CPU: the GPU is for the trainings."""
+    if settings.fid_statistics is not None:
+        FeatureStatistics.load(settings.fid_statistics)
+    usable = [METRICS[key] for key in settings.metrics if METRICS[key].missing(settings.weights) is None]
+    Scorer(
+        usable, ComputeOptions(settings.weights, torch.device('cpu'), settings.batch_size, settings.num_workers), settings.fid_statistics
+    )

@@ -1,0 +1,158 @@
+"""What a table of ablations can show, and what it cannot, in sentences that follow from how it was made."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from frex.ablation.configurations import FULL
+from frex.ablation.significance import Difference, differences, run_means
+from frex.evaluation import Evaluation
+from frex.evaluation.inputs import BILINEAR
+from frex.evaluation.markdown import as_table, number_of
+from frex.metrics.metric import Metric
+from frex.options import Options
+
+PAPERS_ITERATIONS, PAPERS_SIZE = 250_000, 512
+# Of the Inception network: a covariance of fewer pictures has no full rank.
+FID_FEATURES = 2048
+# With fewer, the quantile of Student's t is beyond 2.3.
+FEW_RUNS = 5
+
+
+@dataclass(frozen=True)
+class AblationSetup:
+    """How the table came about. `options` are those of a configuration that was trained, None where there is none.
+
+    `left_out` are configurations without a row, and why.
+    """
+
+    options: Options | None
+    size: int
+    seeds: Sequence[int]
+    taken: Sequence[str]
+    left_out: Mapping[str, str]
+    gt: Path
+
+
+def to_markdown(evaluation: Evaluation, circumstances: AblationSetup) -> str:
+    """The sentences, and the table of differences to the full configuration where there is one."""
+    parts = ['### What this table can and cannot show', '\n'.join(f'- {each}' for each in caveats(evaluation, circumstances))]
+    table = difference_table(evaluation)
+    if table:
+        parts += ['### Differences to the full configuration, with 95 % intervals over runs', table]
+    return '\n\n'.join(parts) + '\n'
+
+
+def difference_table(evaluation: Evaluation) -> str:
+    """A row a configuration; bold where the interval leaves out 0."""
+    found = differences(evaluation)
+    metrics = [metric for metric in evaluation.metrics if any(metric.key in row for row in found.values())]
+    if not metrics:
+        return ''
+    rows = [[name, *(_cell(row.get(metric.key), metric) for metric in metrics)] for name, row in found.items()]
+    return as_table(['Configuration', *(f'{metric.title} ({metric.better} is better)' for metric in metrics)], rows)
+
+
+def _cell(found: Difference | None, metric: Metric) -> str:
+    if found is None:
+        return '-'
+    mean, low, high = (_signed(value, metric) for value in found)
+    if math.isnan(found.low):
+        return mean
+    return f'**{mean}** [{low}, {high}]' if found.is_clear else f'{mean} [{low}, {high}]'
+
+
+def _signed(value: float, metric: Metric) -> str:
+    text = number_of(value, metric)
+    return text if text.startswith(('-', '∞')) else f'+{text}'
+
+
+def caveats(evaluation: Evaluation, circumstances: AblationSetup) -> list[str]:
+    """How it was made first, then what follows from it."""
+    return [
+        *_how_it_was_made(circumstances),
+        *(f'{name} has no row: {reason}.' for name, reason in circumstances.left_out.items()),
+        *_limits(evaluation, circumstances),
+        *_chance(evaluation),
+    ]
+
+
+def _how_it_was_made(circumstances: AblationSetup) -> list[str]:
+    lines = []
+    if circumstances.options is not None:
+        train, loader = circumstances.options.get('train') or {}, circumstances.options['datasets']['train']
+        seeds = ', '.join(map(str, circumstances.seeds))
+        lines.append(
+            f'Each configuration was trained for {train.get("total_iter"):,} iterations of {loader.get("batch_size_per_gpu")} faces a GPU '
+            f'at {circumstances.size} x {circumstances.size}, with the seeds {seeds}; a seed decides the first weights and all draws.'
+        )
+    if circumstances.taken:
+        lines.append(f'Taken from checkpoints as they are, however they were trained: {", ".join(circumstances.taken)}.')
+    lines.append('All configurations restored the same degraded pictures.')
+    return lines
+
+
+def _limits(evaluation: Evaluation, circumstances: AblationSetup) -> list[str]:
+    lines, options, count = [], circumstances.options, len(evaluation.names)
+    if options is not None:
+        iterations = (options.get('train') or {}).get('total_iter', 0)
+        if iterations < PAPERS_ITERATIONS or circumstances.size < PAPERS_SIZE:
+            lines.append(
+                f'The paper trains {PAPERS_ITERATIONS:,} iterations at {PAPERS_SIZE} x {PAPERS_SIZE}. A shorter or smaller training shows '
+                'that each part can be taken away and that all is measured; it does not show what a part is worth at the end.'
+            )
+        path = options.get('path') or {}
+        if not any(path.get(f'pretrain_network_{prior}') for prior in ('g', 'eg3d', 'stylegan2')):
+            lines.append('The priors have random weights: what a trained 3D or 2D prior brings cannot show here.')
+        if _is_within(circumstances.gt, options['datasets']['train'].get('dataroot_gt')):
+            lines.append('It was trained on the pictures it is tested on: nothing here tells of other faces.')
+    if any(metric.of_sets and metric.key not in evaluation.gaps for metric in evaluation.metrics) and count < FID_FEATURES:
+        lines.append(f'FID is of {count} pictures, fewer than its {FID_FEATURES:,} features: not to be compared with that of other sets.')
+    return lines + _beside_bilinear(evaluation)
+
+
+def _beside_bilinear(evaluation: Evaluation) -> list[str]:
+    """A network that has learned to restore is nearer to the clean picture than its input is."""
+    input_row = next((row for row in evaluation.rows if row.name == BILINEAR), None)
+    if input_row is None:
+        return []
+    means = {metric: run_means(input_row, metric) for metric in evaluation.metrics if metric.needs_gt and metric.key in input_row.summaries}
+    worse = [
+        metric.title
+        for metric, own in means.items()
+        if own and not any(_is_better(mean, own[0], metric) for row in evaluation.methods for mean in run_means(row, metric))
+    ]
+    return [f'No run comes nearer to the clean pictures than its input does by {", ".join(worse)}: too little training to compare.'] * bool(
+        worse
+    )
+
+
+def _is_better(one: float, other: float, metric: Metric) -> bool:
+    return one > other if metric.better == 'higher' else one < other
+
+
+def _is_within(gt: Path, trained: object) -> bool:
+    """Whether the test pictures are among the training pictures, as far as their folders tell."""
+    return isinstance(trained, str) and gt.resolve().is_relative_to(Path(trained).expanduser().resolve())
+
+
+def _chance(evaluation: Evaluation) -> list[str]:
+    found = [(name, key, each) for name, row in differences(evaluation).items() for key, each in row.items()]
+    if not any(row.name == FULL for row in evaluation.methods):
+        return ['The full configuration is not among the rows, so no difference to it can be told.']
+    sure = [(name, key, each) for name, key, each in found if not math.isnan(each.low)]
+    if not sure:
+        return ['Fewer than two runs that differ: no difference here can be told from chance.']
+    titles = {metric.key: metric for metric in evaluation.metrics}
+    clear = [f'{name} in {titles[key].title} ({_verdict(each, titles[key])})' for name, key, each in sure if each.is_clear]
+    lines = [
+        f"A difference counts where Welch's 95 % interval over runs leaves out 0: {', '.join(clear) or 'none does'}.",
+        f'There are {len(sure)} such intervals, of which about {len(sure) / 20:.1f} leave out 0 by chance alone.',
+    ]
+    fewest = min(len(row.runs) for row in evaluation.methods)
+    return lines + ([f'With {fewest} runs the intervals are wide: small differences cannot show.'] if fewest < FEW_RUNS else [])
+
+
+def _verdict(found: Difference, metric: Metric) -> str:
+    return 'better than full' if _is_better(found.mean, 0, metric) else 'worse than full'

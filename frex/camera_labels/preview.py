@@ -1,0 +1,103 @@
+"""`frex cameras preview`: what labels say, drawn on the pictures."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from frex.camera_labels.draw import draw_camera
+from frex.data.contact_sheet import contact_sheet
+from frex.data.labels import CameraLabel, CropLabel, match, read_labels
+from frex.data.sources import pictures_below
+from frex.errors import FRExError
+from frex.images import Image, read_aligned, resize, write_image
+from frex.utils.text import first_of
+from frex_arch.crop import MEAN_CROP
+
+SHEET = 'sheet.png'
+SHEET_COLUMNS, TILE, MOST_ON_SHEET = 6, 256, 60
+# Letters that fit below a tile.
+LONGEST_CAPTION = 32
+# Of a picture whose label has no crop.
+FRAME_CROPS = {'eg3d': (1.0, 0.0, 0.0), 'ffhq': MEAN_CROP}
+
+
+class Previews:
+    """A folder of drawn pictures, in `faces`, and `sheet.png` with the first of them."""
+
+    def __init__(self, folder: Path, overwrite: bool) -> None:
+        if (folder / SHEET).exists() and not overwrite:
+            raise FRExError(f'{folder}: previews are there already; --overwrite replaces them')
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise FRExError(f'{folder}: cannot be made ({error.strerror})') from None
+        self.folder = folder
+        self.tiles: list[Image] = []
+        self.captions: list[str] = []
+        self.count = 0
+
+    def add(self, name: str, image: Image, camera: CameraLabel, crop: CropLabel) -> None:
+        """Draw one and write it."""
+        drawn = draw_camera(image, camera, crop)
+        write_image(self.folder / 'faces' / (name if name.endswith('.png') else f'{name}.png'), drawn)
+        self.count += 1
+        if len(self.tiles) < MOST_ON_SHEET:
+            self.tiles.append(resize(drawn, TILE))
+            self.captions.append(name[-LONGEST_CAPTION:])
+
+    def finish(self) -> None:
+        """Write the sheet and say where."""
+        if self.tiles:
+            columns = min(SHEET_COLUMNS, len(self.tiles))
+            write_image(self.folder / SHEET, contact_sheet(self.tiles, self.captions, columns, TILE))
+        first = f'the first {len(self.tiles)} of them' if self.count > len(self.tiles) else 'all'
+        print(f'previews: {self.count} in {self.folder}, {first} in {self.folder / SHEET}')
+
+
+@dataclass(frozen=True)
+class PreviewOptions:
+    """The images of `folder`, at most `num` of them, and their `labels`; the drawings go to the folder `output`."""
+
+    folder: Path
+    labels: Path
+    output: Path
+    num: int | None = None
+    frame: str = 'eg3d'
+    overwrite: bool = False
+
+
+def preview_labels(options: PreviewOptions) -> int:
+    """Draw the images of a folder that have a label; the status is 1 where one cannot be read or is not in the file, else 0.
+
+    An image that the file itself names as one without a label is left out.
+    """
+    if options.num is not None and options.num < 1:
+        raise FRExError(f'--num {options.num}: at least 1 is needed')
+    labels = read_labels(options.labels)
+    unlabelled = match(dict.fromkeys(labels.unlabelled, np.zeros(0)), pictures_below(options.folder))
+    pictures = {name: path for name, path in pictures_below(options.folder).items() if name not in unlabelled}
+    if options.num is not None and options.num < len(pictures):
+        chosen = np.linspace(0, len(pictures) - 1, options.num).round().astype(int)
+        pictures = {name: pictures[name] for name in np.array(list(pictures))[chosen].tolist()}
+    cameras, crops = match(labels.cameras, pictures), match(labels.crops, pictures)
+    if not cameras:
+        raise FRExError(f'{options.labels}: no label for any picture of {options.folder} ({first_of(list(pictures))})')
+    previews = Previews(options.output, options.overwrite)
+    failures = [f'{name}: no label' for name in pictures if name not in cameras]
+    for name, camera in cameras.items():
+        crop = crops.get(name, np.array(FRAME_CROPS[options.frame], np.float32))
+        try:
+            previews.add(name, read_aligned(pictures[name]), camera, crop)
+        except FRExError as error:
+            failures.append(str(error))
+    previews.finish()
+    return report(failures)
+
+
+def report(failures: list[str]) -> int:
+    """Name each on standard error; the status."""
+    for failure in failures:
+        print(f'failed: {failure}', file=sys.stderr)
+    return 1 if failures else 0

@@ -1,0 +1,42 @@
+"""The frozen ArcFace of the identity and the structure loss."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from frex.errors import FRExError
+from frex.losses.frozen_network import FrozenNetwork
+from frex.weights.locate import require_file
+from frex.weights.network_file import build_network, read_network
+from frex_arch import ArcFace
+from frex_arch.arcface import ArcFaceFeatures, arcface_input
+
+
+def frozen_arcface(weights: str | None) -> ArcFace:
+    """In evaluation mode; `weights` is a key of the manifest or a file, random if None, which is for tests only."""
+    if weights is None:
+        return ArcFace().requires_grad_(False).eval()
+    path = require_file(weights)
+    net = build_network(read_network(path), str(path))
+    if not isinstance(net, ArcFace):
+        raise FRExError(f'{path}: holds the weights of {type(net).__name__}, not of ArcFace')
+    return net.requires_grad_(False)
+
+
+class FrozenArcFace(FrozenNetwork):
+    """ArcFace's features and embedding of faces in colour; `weights` as for `frozen_arcface`."""
+
+    def __init__(self, weights: str | None) -> None:
+        super().__init__(('ArcFace', weights))
+        self.arcface = frozen_arcface(weights)
+        self.eval()
+
+    def compute(
+        self, image: Float[Tensor, 'batch 3 height width'], gt: Float[Tensor, 'batch 3 height width']
+    ) -> tuple[ArcFaceFeatures, ArcFaceFeatures]:
+        """Features of both RGB images in [-1, 1]."""
+        # In one pass: at 128 x 128 a GPU waits for its launches, which cost more than a gradient of `gt` that nobody uses.
+        both = self.arcface.features(torch.cat([arcface_input(image), arcface_input(gt)]))
+        before, after = (list(zip(*(stage.chunk(2) for stage in stages), strict=True)) for stages in (both[0], both[1]))
+        first, second = map(ArcFaceFeatures, before, after, both.embedding.chunk(2))
+        return first, second

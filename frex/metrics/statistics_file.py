@@ -1,0 +1,111 @@
+"""Files of FID statistics: BasicSR's, which are pickled numpy arrays, and pytorch-fid's. Read as data; nothing in them is run."""
+
+import io
+import mmap
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from frex.errors import FRExError
+from frex.utils.files import replacing
+from frex.weights.safe_pickle import MALFORMED, Call, Global, InertUnpickler
+from frex.weights.torch_file import LEGACY_START, UNREADABLE, ZIP_START, unreadable
+
+ARRAYS = [Global(f'numpy.{core}.multiarray', '_reconstruct') for core in ('core', '_core')]
+BYTES = Global('_codecs', 'encode')
+KNOWN = {*ARRAYS, BYTES, Global('numpy', 'ndarray'), Global('numpy', 'dtype')}
+
+# Of one array; those of Inception have 2048 x 2048 numbers.
+MOST_BYTES = 1 << 28
+# Of an archive.
+MOST_MEMBERS = 100
+
+# Mean and covariance; count of pictures and sha256 of the network only where FREx wrote them.
+Stored = tuple[np.ndarray, np.ndarray, int | None, str | None]
+
+
+def read_stored(path: Path) -> Stored:
+    """Raises FRExError for a file that is missing, damaged or holds something else."""
+    if not path.is_file():
+        raise FRExError(f'{path}: no such file')
+    try:
+        stored = _from_npz(path) if path.suffix == '.npz' else _from_pickle(path)
+        _check(stored)
+    except (*MALFORMED, *UNREADABLE, zlib.error) as error:
+        raise FRExError(str(unreadable(path, error)).replace('of weights', 'of FID statistics')) from None
+    return stored
+
+
+def write_stored(path: Path, stored: Stored) -> None:
+    """Whole or not at all; `.npz` is pytorch-fid's format, any other name is BasicSR's, in which old torch reads it as well."""
+    mean, covariance, count, network = stored
+    known = {name: value for name, value in (('count', count), ('network', network)) if value is not None}
+    with replacing(path) as part, part.open('wb') as stream:
+        if path.suffix == '.npz':
+            np.savez_compressed(stream, mu=mean, sigma=covariance, **known)  # type: ignore[arg-type]
+        else:
+            torch.save({'mean': mean, 'cov': covariance, **known}, stream, _use_new_zipfile_serialization=False)
+
+
+def _check(stored: Stored) -> None:
+    mean, covariance, count, network = stored
+    if mean.ndim != 1 or covariance.shape != (len(mean), len(mean)):
+        raise ValueError(f'a mean of shape {mean.shape} and a covariance of {covariance.shape} do not go together')
+    if not (np.isfinite(mean).all() and np.isfinite(covariance).all()):
+        raise ValueError('it holds what is not a number')
+    if not isinstance(count, int | None) or not isinstance(network, str | None):
+        raise TypeError('a count that is no number, or a network that is no text')
+
+
+def _from_npz(path: Path) -> Stored:
+    with zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+    if len(members) > MOST_MEMBERS or any(member.file_size > MOST_BYTES for member in members):
+        raise ValueError('it would unpack to more than statistics have')
+    with np.load(path, allow_pickle=False) as arrays:
+        count = int(arrays['count']) if 'count' in arrays else None
+        network = str(arrays['network']) if 'network' in arrays else None
+        return arrays['mu'].astype(np.float64), arrays['sigma'].astype(np.float64), count, network
+
+
+def _from_pickle(path: Path) -> Stored:
+    content = _content(path)
+    if not isinstance(content, dict) or not {'mean', 'cov'} <= content.keys():
+        raise ValueError('it has no mean and cov')
+    return _array(content['mean']), _array(content['cov']), content.get('count'), content.get('network')
+
+
+def _content(path: Path) -> Any:
+    """What `torch.save` was given, in its old format or in that of today."""
+    with path.open('rb') as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        start = content[: len(LEGACY_START)]
+        if start == LEGACY_START:
+            for _ in range(3):
+                InertUnpickler(content, lambda _: False).load()
+            return InertUnpickler(content, KNOWN.__contains__).load()
+        if not start.startswith(ZIP_START):
+            raise ValueError('torch.save did not write it')
+        with zipfile.ZipFile(stream) as archive:
+            pickles = [member for member in archive.infolist() if member.filename.endswith('/data.pkl')]
+            if len(pickles) != 1 or pickles[0].file_size > 2 * MOST_BYTES:
+                raise ValueError('not one pickle of statistics')
+            return InertUnpickler(io.BytesIO(archive.read(pickles[0])), KNOWN.__contains__).load()
+
+
+def _array(value: Any) -> np.ndarray:
+    """The array that numpy would make of a pickle's call."""
+    if not isinstance(value, Call) or value.function not in ARRAYS:
+        raise TypeError('something else in the place of an array')
+    _, shape, dtype, is_fortran, data = value.state
+    kind, order = dtype.arguments[0], dtype.state[1]
+    if kind not in ('f4', 'f8') or order not in ('<', '>'):
+        raise ValueError('an array of something else than real numbers')
+    if isinstance(data, Call):
+        # Bytes in the pickles of Python 2.
+        text, encoding = data.arguments
+        data = text.encode({'latin1': 'latin1'}[encoding])
+    return np.frombuffer(data, dtype=order + kind).reshape(shape, order='F' if is_fortran else 'C').astype(np.float64)

@@ -1,0 +1,58 @@
+"""From the colours a file may hold to grey or RGB of 8 bit, with or without alpha."""
+
+from collections.abc import Callable
+from io import BytesIO
+
+import cv2
+import numpy as np
+import PIL.Image
+from jaxtyping import Shaped, UInt8
+from PIL import ImageCms
+
+from frex.errors import FRExError
+from frex.restore.image_io.metadata import profile_space
+
+GREY = ('1', 'L', 'LA', 'La', 'I;16', 'I;16B', 'I;16L')
+COLOUR = ('P', 'PA', 'RGB', 'RGBA', 'RGBa', 'RGBX', 'CMYK', 'YCbCr')
+
+Convert = Callable[[PIL.Image.Image], PIL.Image.Image]
+
+
+def converter(image: PIL.Image.Image) -> tuple[Convert, tuple[str, ...]]:
+    """What brings any part of `image` to the modes L, LA, RGB or RGBA, and what there is to say about it."""
+    if image.mode == 'CMYK':
+        return _from_cmyk(image.info.get('icc_profile'))
+    mode = ('L' if image.mode in GREY else 'RGB') + ('A' if image.has_transparency_data else '')
+    return lambda part: part.convert(mode), ()
+
+
+def _from_cmyk(icc: bytes | None) -> tuple[Convert, tuple[str, ...]]:
+    try:
+        if profile_space(icc) != 'CMYK':
+            raise ImageCms.PyCMSError('no profile')
+        transform = ImageCms.buildTransform(BytesIO(icc or b''), ImageCms.createProfile('sRGB'), 'CMYK', 'RGB')
+    except ImageCms.PyCMSError:
+        return lambda part: part.convert('RGB'), ('CMYK converted to RGB without a profile: colours may differ',)
+    return lambda part: transform.apply(part), ('CMYK converted to sRGB by its profile',)
+
+
+def to_eight_bit(image: Shaped[np.ndarray, '*shape']) -> UInt8[np.ndarray, '*shape']:
+    """Rounded, from uint16 or from floats between 0 and 1, beyond which they are clipped; uint8 as it is.
+
+    Raises FRExError for other types and for floats that are not finite.
+    """
+    if image.dtype == np.uint8:
+        return image
+    if image.dtype == np.uint16:
+        # OpenCV drops a single channel's axis.
+        return cv2.convertScaleAbs(image, alpha=1 / 257).reshape(image.shape)
+    if not np.issubdtype(image.dtype, np.floating) or not np.isfinite(image).all():
+        raise FRExError(f'no picture: {image.dtype}, of which 8 bit cannot be made; give uint8, uint16 or finite floats from 0 to 1')
+    return np.rint(image.clip(0, 1) * 255).astype(np.uint8)
+
+
+def in_opencv_order(pixels: Shaped[np.ndarray, 'height width channels']) -> Shaped[np.ndarray, 'height width channels']:
+    """RGB to BGR, RGBA to BGRA, and back; one or two channels as they are."""
+    if pixels.shape[2] < 3:
+        return pixels
+    return cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR if pixels.shape[2] == 3 else cv2.COLOR_RGBA2BGRA)

@@ -1,0 +1,1 @@
+"""Samples of the 3D prior, to train on."""

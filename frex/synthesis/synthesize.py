@@ -1,0 +1,124 @@
+"""`frex synthesize`: write the EG3D augmentation set, or one process's part of it."""
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Literal
+
+import torch
+from tqdm import tqdm
+
+from frex.device import choose_device
+from frex.errors import FRExError
+from frex.synthesis.output_folder import SynthesisFolder
+from frex.synthesis.samples import SamplingRecipe, synthesize
+from frex.tensors import to_images
+from frex.utils.files import sha256
+from frex.utils.sharding import Shard, choose_share, local_device
+from frex.weights.locate import require_file
+from frex.weights.network_file import load_network
+from frex_arch import EG3D
+
+
+@dataclass(frozen=True)
+class SynthesizeOptions:
+    """What to make: `num` samples of the network `eg3d`, a key of the manifest or a file, in the folder `output`.
+
+    `seed`, `psi`, `yaw`, `pitch` and `frame` are those of a `SamplingRecipe`. `ext` is the suffix of the images; with `ws` latent codes
+    are written, too. `shard` is I/N, part I of N.
+    """
+
+    output: Path
+    num: int
+    eg3d: str = 'ffhqrebalanced512-128'
+    seed: int = 0
+    psi: float = 0.7
+    yaw: tuple[float, float] = (0.8, 1.2)
+    pitch: float = 0.3
+    frame: Literal['ffhq', 'eg3d'] = 'ffhq'
+    ws: bool = False
+    ext: str = 'png'
+    batch_size: int = 1
+    shard: str = '0/1'
+    device: str = 'auto'
+
+
+def write_samples(options: SynthesizeOptions) -> None:
+    """Make what is missing of this process's share; the process that finds the set whole writes labels and contact sheet."""
+    for flag in ('num', 'batch_size'):
+        if getattr(options, flag) < 1:
+            raise FRExError(f'--{flag} {getattr(options, flag)}: at least 1 is needed')
+    share = choose_share(options.shard, os.environ)
+    recipe = SamplingRecipe(options.seed, options.psi, options.frame, options.yaw, options.pitch)
+    path = require_file(options.eg3d)
+    folder = SynthesisFolder(options.output, options.ext, options.ws)
+    try:
+        asked = settings(recipe, options.ext, path)
+        folder.check(asked, options.num)
+        missing = [number for number in share.of(options.num) if not folder.has(number)]
+        if missing:
+            device = choose_device(local_device(options.device, os.environ, torch.cuda.device_count()))
+            eg3d = load_eg3d(path).to(device)
+            folder.begin(asked, options.num, {'eg3d': path.name, 'frex': version('frex'), 'torch': torch.__version__})
+            fill(folder, eg3d, recipe, missing, options.batch_size)
+        finish(folder, recipe, options.num, share)
+    except OSError as error:
+        raise FRExError(f'a file cannot be read or written: {error}') from None
+    except torch.cuda.OutOfMemoryError:
+        raise FRExError(f'--batch_size {options.batch_size}: the GPU has too little free memory; take a smaller one') from None
+
+
+def settings(recipe: SamplingRecipe, ext: str, path: Path) -> dict[str, object]:
+    """What must be the same when a set is resumed, as JSON gives it back."""
+    return {**asdict(recipe), 'yaw': list(recipe.yaw), 'ext': ext, 'eg3d_sha256': sha256(path)}
+
+
+def load_eg3d(path: Path) -> EG3D:
+    """Raises FRExError where the file holds another network."""
+    net = load_network(path)
+    if not isinstance(net, EG3D):
+        raise FRExError(f'--eg3d {path}: holds {type(net).__name__}, not EG3D')
+    return net
+
+
+def fill(folder: SynthesisFolder, eg3d: EG3D, recipe: SamplingRecipe, numbers: Sequence[int], batch_size: int) -> None:
+    """Make samples; while a batch is rendered, the one before is written."""
+    written: list[Future[None]] = []
+    # One bar a machine, and none in a file.
+    silent = True if int(os.environ.get('LOCAL_RANK', 0)) else None
+    with ThreadPoolExecutor() as writers, tqdm(total=len(numbers), unit='image', disable=silent) as progress:
+        for first in range(0, len(numbers), batch_size):
+            batch = numbers[first : first + batch_size]
+            pictures = synthesize(eg3d, recipe, batch)
+            check_finite(pictures.images, batch)
+            _finished(written)
+            samples = zip(batch, to_images(pictures.images), pictures.ws.cpu().numpy(), strict=True)
+            written = [writers.submit(folder.write, *sample) for sample in samples]
+            progress.update(len(batch))
+        _finished(written)
+
+
+def check_finite(images: torch.Tensor, numbers: Sequence[int]) -> None:
+    """Raise FRExError, naming the sample, for a picture that is none."""
+    for number, image in zip(numbers, images, strict=True):
+        if not torch.isfinite(image).all():
+            raise FRExError(f'sample {number}: its picture is not finite; check the file with: frex weights check')
+
+
+def _finished(futures: Sequence[Future[None]]) -> None:
+    wait(futures)
+    for future in futures:
+        future.result()
+
+
+def finish(folder: SynthesisFolder, recipe: SamplingRecipe, num: int, share: Shard) -> None:
+    """Finish the set if it is whole, and say what is there."""
+    missing = sum(not folder.has(number) for number in range(num))
+    if missing:
+        print(f'part {share.index} of {share.count} is whole; {missing} of {num} samples are still to come from others')
+        return
+    folder.finish(recipe, num)
+    print(f'{num} samples in {folder.images}, labels in its dataset.json; look at {folder.root / "contact_sheet.jpg"}')

@@ -1,0 +1,196 @@
+"""`frex collect-real`: real faces, as they were photographed, in FFHQ's alignment.
+
+images/NAME_NN.png    the faces; with dataset.json, their cameras and crops by landmarks
+manifest.json         settings, where each face comes from, what was measured of it, its sum; how many were not taken, and why
+scan.jsonl            all faces that were found, so that another try with other limits is quick
+contact_sheet.jpg     some of the faces
+"""
+
+import hashlib
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from frex.data.contact_sheet import contact_sheet
+from frex.data.labels import write_labels
+from frex.data.sources import FolderSource
+from frex.device import choose_device
+from frex.errors import FRExError
+from frex.images import Image, read_image, resize, write_image
+from frex.restore.detection.align import align_face
+from frex.restore.detection.retinaface import FaceDetector
+from frex.restore.detection.selection import Selection
+from frex.restore.folder.result_names import unique_names
+from frex.restore.image_io.photo_file import read_picture, to_eight_bit
+from frex.testsets.scan import SCAN, FoundFace, FoundPicture, scan
+from frex.testsets.select_faces import Limits, Selected, select
+from frex.testsets.set_folder import SHEET, SetFolder, check_apart
+from frex.testsets.wider import WiderFace, lookup_by_path, read_wider
+from frex.utils.files import sha256
+from frex.utils.seeding import check_seed
+from frex.weights.locate import require_file
+
+RECORD = 'manifest.json'
+
+
+@dataclass(frozen=True)
+class CollectOptions:
+    """What to collect: `num` faces of `size` pixels, found in the photographs below `folders`, written to `output`.
+
+    `det_threshold` is the least score of a face; `wider` is WIDER FACE's file of annotations, where there is one.
+    """
+
+    folders: Sequence[Path]
+    output: Path
+    num: int
+    size: int = 512
+    seed: int = 0
+    det_threshold: float = 0.8
+    wider: Path | None = None
+    weights: Path | None = None
+    device: str = 'auto'
+
+
+def collect(options: CollectOptions, limits: Limits) -> None:
+    """Collect faces, write them and print what is there; raises FRExError for what cannot be done."""
+    _check(options)
+    folder = SetFolder(options.output, RECORD, kept=(SCAN,))
+    try:
+        pictures = _pictures(options.folders)
+        settings = _settings(options, limits, pictures)
+        record = folder.record_of_set()
+        if record is not None and 'images' in record:
+            folder.begin_set(settings)
+            folder.check_whole(record)
+        else:
+            _collect(options, limits, folder, pictures, settings)
+    except OSError as error:
+        raise FRExError(f'a file cannot be read or written: {error}') from None
+    print(f'{options.num} faces in {folder.images}, described in {folder.root / RECORD}; look at {folder.root / SHEET}')
+
+
+def _check(options: CollectOptions) -> None:
+    check_seed(options.seed)
+    Selection(options.det_threshold)
+    for flag, least in (('num', 1), ('size', 16)):
+        if getattr(options, flag) < least:
+            raise FRExError(f'--{flag} {getattr(options, flag)}: at least {least} is needed')
+    for folder in options.folders:
+        check_apart(folder, options.output, 'FOLDER')
+
+
+def _pictures(folders: Sequence[Path]) -> dict[str, Path]:
+    """All pictures of all folders by the names of their results, paths without suffix."""
+    files = [(folder.absolute() / name, PurePosixPath(name)) for folder in folders for name in FolderSource(folder, 'FOLDER').names]
+    # A folder may lie in another.
+    files = list(dict(files).items())
+    return {name.as_posix(): path for name, (path, _) in zip(unique_names(files), files, strict=True)}
+
+
+def _settings(options: CollectOptions, limits: Limits, pictures: Mapping[str, Path]) -> dict[str, Any]:
+    names = hashlib.sha256('\n'.join(pictures).encode(errors='surrogateescape')).hexdigest()
+    settings = {'num': options.num, 'seed': options.seed, 'size': options.size, 'det_threshold': options.det_threshold, **asdict(limits)}
+    wider = None if options.wider is None else read_sum(options.wider)
+    return settings | {'wider_sha256': wider, 'pictures': len(pictures), 'pictures_names_sha256': names}
+
+
+def read_sum(path: Path) -> str:
+    """sha256 of the annotations; raises FRExError where they cannot be read."""
+    try:
+        return sha256(path)
+    except OSError as error:
+        raise FRExError(f'--wider: {path} cannot be read ({error.strerror})') from None
+
+
+def _collect(options: CollectOptions, limits: Limits, folder: SetFolder, pictures: Mapping[str, Path], settings: dict[str, Any]) -> None:
+    annotations = {} if options.wider is None else _annotations(options.wider, pictures)
+    detector = FaceDetector.from_weights(options.weights, choose_device(options.device))
+    folder.root.mkdir(parents=True, exist_ok=True)
+    looked = {'det_threshold': options.det_threshold, 'wider_sha256': settings['wider_sha256']}
+    looked |= {'detector': detector.key, 'detector_sha256': sha256(require_file(detector.key, options.weights))}
+    found = scan(pictures, annotations, detector, options.det_threshold, folder.root / SCAN, looked)
+    selected = select(found, options.num, limits, options.seed)
+    report(found, selected)
+    if len(selected.faces) < options.num:
+        total = sum(len(picture.faces) for picture in found)
+        raise FRExError(
+            f'--num {options.num}: of {total} faces {len(selected.faces)} are left; loosen a limit that is counted above, or add pictures '
+            f'(what was found is kept in {folder.root / SCAN}, so the next try is quick)'
+        )
+    record = folder.begin_set(settings) | {'scan': looked}
+    write_faces(folder, record, found, selected, pictures, options.size)
+
+
+def _annotations(path: Path, pictures: Mapping[str, Path]) -> dict[str, list[WiderFace]]:
+    """By the names of results; raises FRExError where none of the pictures is annotated."""
+    annotated = read_wider(path)
+    found = {name: lookup_by_path(annotated, file.as_posix()) for name, file in pictures.items()}
+    known = {name: faces for name, faces in found.items() if faces is not None}
+    if not known:
+        raise FRExError(
+            f'--wider: {path}: names {next(iter(annotated))} and others, but none of the pictures, as {next(iter(pictures.values()))}'
+        )
+    print(f'annotated by {path}: {len(known)} of {len(pictures)} pictures; it names {len(annotated)}')
+    return known
+
+
+LABELS = 'dataset.json'
+# Of a face in the manifest: known otherwise, or nothing to read.
+NOT_TOLD = ('name', 'problem', 'camera', 'crop', 'mirrored_hash', 'small')
+SHOWN, TILE = 48, 160
+
+
+def report(found: Sequence[FoundPicture], selected: Selected) -> None:
+    """How many faces were found, and why how many are not taken; pictures that cannot be read by name."""
+    for picture in found:
+        if picture.problem is not None:
+            print(f'left out: {picture.problem}', file=sys.stderr)
+    print(f'{sum(len(picture.faces) for picture in found)} faces found in {len(found)} pictures')
+    for reason, count in selected.reasons.items():
+        if count:
+            print(f'not taken: {count} {reason}')
+
+
+def write_faces(
+    folder: SetFolder,
+    record: dict[str, Any],
+    found: Sequence[FoundPicture],
+    selected: Selected,
+    pictures: Mapping[str, Path],
+    size: int,
+) -> None:
+    """Cut the faces out at `size` x `size` and write them, their labels, the contact sheet and, last, the manifest."""
+    folder.check_pictures([f'{name}.png' for name in selected.faces])
+    images: dict[str, Any] = {}
+    for picture in found:
+        faces = [face for face in picture.faces if face.name in selected.faces]
+        if not faces:
+            continue
+        image = to_eight_bit(read_picture(pictures[picture.name]).image)
+        for face in faces:
+            path = folder.images / f'{face.name}.png'
+            write_image(path, align_face(image, np.array(face.landmarks), size))
+            images[f'{face.name}.png'] = _entry(face, picture, pictures[picture.name], path)
+    cameras, crops = ({f'{name}.png': getattr(face, what) for name, face in selected.faces.items()} for what in ('camera', 'crop'))
+    write_labels(folder.images / LABELS, cameras, crops)
+    write_image(folder.root / SHEET, _sheet(folder, selected))
+    not_taken = {reason: count for reason, count in selected.reasons.items() if count}
+    folder.write(record | {'images': images, 'not_taken': not_taken, 'near_duplicates': selected.twins})
+
+
+def _entry(face: FoundFace, picture: FoundPicture, source: Path, path: Path) -> dict[str, Any]:
+    known = {key: value for key, value in msgspec.to_builtins(face).items() if key not in NOT_TOLD}
+    return {'source': str(source), 'source_sha256': picture.sha256, **known, 'sha256': sha256(path)}
+
+
+def _sheet(folder: SetFolder, selected: Selected) -> Image:
+    """From the blurred to the sharp."""
+    faces = sorted(selected.faces.values(), key=lambda face: face.sharpness)
+    shown = [faces[place] for place in np.linspace(0, len(faces) - 1, min(len(faces), SHOWN)).round().astype(int).tolist()]
+    tiles = [resize(read_image(folder.images / f'{face.name}.png'), TILE) for face in shown]
+    return contact_sheet(tiles, [f'{face.size:.0f} px, sharp {face.sharpness:.0f}' for face in shown], size=TILE)

@@ -1,0 +1,1 @@
+"""A training run, from its options to BasicSR's loop."""

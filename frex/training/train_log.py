@@ -1,0 +1,93 @@
+"""What is seen of a run while it trains: a line on the console, TensorBoard's scalars, `scalars.jsonl`."""
+
+import logging
+import sys
+import time
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from typing import Any
+
+import torch
+from basicsr.utils import get_root_logger
+from basicsr.utils.dist_util import master_only
+
+from frex.models.scalars import append_scalars, scalars_path
+from frex.options import Options
+
+TIMES = ('time', 'data_time', 'images_per_second', 'memory_gb')
+
+
+class TrainLog:
+    """Takes the place of BasicSR's MessageLogger; adds images a second and memory to its line."""
+
+    def __init__(self, opt: Options, start_iter: int = 0, tb_logger: Any = None) -> None:
+        self.opt = opt
+        self.start_iter = start_iter
+        self.tb_logger = None if opt['name'].startswith('debug') else tb_logger
+        self.images = opt['datasets']['train']['batch_size_per_gpu'] * opt['world_size']
+        self.reset_start_time()
+
+    def reset_start_time(self) -> None:
+        """The first step is slower than the others."""
+        self.start_time = time.monotonic()
+
+    @master_only
+    def __call__(self, log: Options) -> None:
+        log = log | {'images_per_second': self.images / max(log['time'], 1e-9), 'memory_gb': memory_gb()}
+        losses = {name: value for name, value in log.items() if name not in ('epoch', 'iter', 'lrs', *TIMES)}
+        get_root_logger().info(self.line(log, losses))
+        append_scalars(scalars_path(self.opt), log)
+        if self.tb_logger is not None:
+            for name, value in (losses | {name: log[name] for name in TIMES}).items():
+                self.tb_logger.add_scalar(f'losses/{name}' if name.startswith('l_') else name, value, log['iter'])
+            for place, rate in enumerate(log['lrs']):
+                self.tb_logger.add_scalar(f'lr_{place}' if place else 'lr', rate, log['iter'])
+
+    def line(self, log: Mapping[str, Any], losses: Mapping[str, float]) -> str:
+        """BasicSR's line; times in seconds, memory the most that this process has had."""
+        rates = ''.join(f'{rate:.3e},' for rate in log['lrs'])
+        done = log['iter'] - self.start_iter
+        left = (self.opt['train']['total_iter'] - log['iter']) * (time.monotonic() - self.start_time) / max(done, 1)
+        return (
+            f'[{self.opt["name"][:5]}..][epoch:{log["epoch"]:3d}, iter:{log["iter"]:8,d}, lr:({rates})] '
+            f'[eta: {timedelta(seconds=int(left))}, time (data): {log["time"]:.3f} ({log["data_time"]:.3f}), '
+            f'{log["images_per_second"]:.1f} images/s, {log["memory_gb"]:.2f} GB] '
+            + ' '.join(f'{name}: {value:.4e}' for name, value in losses.items())
+        )
+
+
+def memory_gb() -> float:
+    """The most memory in 10^9 bytes: of the GPU by tensors where there is one, else of this process."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / 1e9
+    if sys.platform == 'win32':
+        return float('nan')
+    import resource
+
+    # In bytes on macOS, in units of 1024 elsewhere.
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == 'darwin' else 1024) / 1e9
+
+
+class CallbackTrainLog(TrainLog):
+    """Tells a function instead of the console."""
+
+    def __init__(self, on_log: Callable[[Options], None], opt: Options, start_iter: int = 0, tb_logger: Any = None) -> None:
+        super().__init__(opt, start_iter, tb_logger)
+        self.on_log = on_log
+
+    def __call__(self, log: Options) -> None:
+        self.on_log(log | {'total_iter': self.opt['train']['total_iter']})
+        super().__call__(log)
+
+
+def quiet(get_logger: Callable[..., logging.Logger]) -> Callable[..., logging.Logger]:
+    """Only warnings on the screen; the log file keeps everything."""
+
+    def get_quiet_logger(*args: Any, **kwargs: Any) -> logging.Logger:
+        logger = get_logger(*args, **kwargs)
+        for handler in logger.handlers:
+            if not isinstance(handler, logging.FileHandler):
+                handler.setLevel(logging.WARNING)
+        return logger
+
+    return get_quiet_logger

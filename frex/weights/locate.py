@@ -1,0 +1,105 @@
+"""Where files of weights lie, and whether they are whole."""
+
+import os
+from enum import Enum
+from importlib.util import find_spec
+from pathlib import Path
+from typing import NamedTuple
+
+from platformdirs import user_cache_path
+
+from frex.errors import FRExError, nearest
+from frex.utils.files import sha256
+from frex.weights import small_model
+from frex.weights.manifest import WeightFile, entry, manifest
+
+# Folders in which the projects that FREx's users come from keep the same files. They are read, never written to.
+OLD_PLACES = ('experiments/pretrained_models', 'gfpgan/weights', 'weights/facelib', 'facexlib/weights')
+
+
+class FileStatus(Enum):
+    """What is known of a file after looking."""
+
+    THERE = 'there'
+    MISSING = 'missing'
+    DAMAGED = 'damaged'
+
+
+class WeightFileStatus(NamedTuple):
+    """`path` is where the file was found; `detail` says what is wrong with it."""
+
+    file: WeightFile
+    state: FileStatus
+    path: Path | None = None
+    detail: str = ''
+
+
+def download_dir(folder: Path | None = None) -> Path:
+    """Where downloads go: `folder` (`--weights`), else `$FREX_HOME`, else `./weights` if it is there, else the user's cache."""
+    if folder is not None:
+        return Path(os.path.expanduser(folder))
+    if os.environ.get('FREX_HOME'):
+        return Path(os.path.expanduser(os.environ['FREX_HOME']))
+    return Path('weights') if Path('weights').is_dir() else user_cache_path('frex') / 'weights'
+
+
+def search_paths(folder: Path | None = None) -> list[Path]:
+    """All folders that are searched, in this order; a file that is found earlier hides later ones of its name."""
+    own = [download_dir(folder), download_dir(), Path('weights'), user_cache_path('frex') / 'weights']
+    old = [Path(place) for place in OLD_PLACES]
+    facexlib = find_spec('facexlib')
+    packaged = [Path(place) / 'weights' for place in (facexlib.submodule_search_locations or [])] if facexlib else []
+    return list(dict.fromkeys([*own, *old, *packaged, _torch_hub() / 'checkpoints']))
+
+
+def _torch_hub() -> Path:
+    # What torch.hub.get_dir answers, without importing torch to list a few files.
+    cache = os.environ.get('XDG_CACHE_HOME', '~/.cache')
+    return Path(os.environ.get('TORCH_HOME', f'{cache}/torch')).expanduser() / 'hub'
+
+
+def verify_file(file: WeightFile, path: Path) -> WeightFileStatus:
+    """Compare the file at `path` with the manifest's size and sum."""
+    try:
+        size = path.stat().st_size
+        if file.size is not None and size != file.size:
+            return WeightFileStatus(file, FileStatus.DAMAGED, path, f'{size:,} bytes instead of {file.size:,}')
+        digest = sha256(path)
+    except OSError as error:
+        return WeightFileStatus(file, FileStatus.DAMAGED, path, f'it cannot be read ({error.strerror or error})')
+    if not file.has_sum(digest):
+        return WeightFileStatus(file, FileStatus.DAMAGED, path, f'its sha256 begins with {digest[:8]} instead of {file.sha256[0][:8]}')
+    return WeightFileStatus(file, FileStatus.THERE, path)
+
+
+def find_file(file: WeightFile, folder: Path | None = None) -> WeightFileStatus:
+    """Search for `file`. A whole copy in a later place is taken before a damaged one in an earlier."""
+    damaged = None
+    for place in search_paths(folder):
+        # Unlike Path.is_file, this passes over folders that may not be looked into.
+        if os.path.isfile(place / file.file):
+            finding = verify_file(file, place / file.file)
+            if finding.state is FileStatus.THERE:
+                return finding
+            damaged = damaged or finding
+    return damaged or WeightFileStatus(file, FileStatus.MISSING)
+
+
+def require_file(name: str | Path, folder: Path | None = None) -> Path:
+    """The file that an option names, by the manifest's key or by its path.
+
+    Raises FRExError, with the command that mends it, where it is not there or is damaged.
+    """
+    if str(name) in manifest():
+        finding = find_file(entry(str(name)), folder)
+        if finding.state is FileStatus.THERE and finding.path is not None:
+            return finding.path
+        what = 'is missing' if finding.state is FileStatus.MISSING else f'is damaged ({finding.path}: {finding.detail})'
+        raise FRExError(f'{finding.file.file} {what}; get it with: frex weights download {name}')
+    if str(name) == small_model.KEY:
+        return small_model.require_small_model()
+    path = Path(os.path.expanduser(name))
+    if not os.path.isfile(path):
+        hint = nearest(str(name), list(manifest())) if path.parent == Path() else f'give a file, or a key of: {", ".join(manifest())}'
+        raise FRExError(f'no file {name}; {hint}')
+    return path
