@@ -50,7 +50,7 @@ INSIDE = ('kernels', 'blur', 'jpeg')
 
 
 class FirstPictures(FFHQDataset):
-    """BasicSR's, which always counts 70000 pictures, with as many as there are links."""
+    """BasicSR's, which always counts 70000 images, with as many as there are links."""
 
     def __init__(self, folder: Path, count: int) -> None:
         super().__init__(
@@ -63,7 +63,7 @@ class FirstPictures(FFHQDataset):
 
 
 def folder_for_both(dataroot: Path, size: int, folder: Path) -> int:
-    """Pictures of `size` under the names that FFHQDataset looks for: links, or PNG where another size is asked for."""
+    """Images of `size` under the names that FFHQDataset looks for: links, or PNG where another size is asked for."""
     paths = list_images(dataroot, '--dataroot')
     for number, path in enumerate(paths):
         link = folder / f'{number:08d}.png'
@@ -152,7 +152,7 @@ def machine() -> dict[str, Any]:
 
 
 def measure(args: argparse.Namespace, size: int) -> dict[str, Any]:
-    """Of pictures of one size."""
+    """Of images of one size."""
     result: dict[str, Any] = {'input_size': size, 'gt_size': args.gt_size, 'batch': BATCH, 'by_workers': {}}
     with TemporaryDirectory() as name:
         count = folder_for_both(args.dataroot, size, Path(name))

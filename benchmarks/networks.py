@@ -20,7 +20,7 @@ from contestants import REFERENCE
 
 from frex.utils.text import in_columns
 
-# Largest mean difference from float32, in standard deviations of the picture.
+# Largest mean difference from float32, in standard deviations of the image.
 TOLERANCES = {'FREx, bf16': 5e-2, 'FREx, onnxruntime': 1e-3, 'FREx, compiled': 1e-3, 'FREx, compiled, bf16': 5e-2}
 MIB = 1 << 20
 
@@ -62,7 +62,7 @@ def networks(device: torch.device, args: Namespace) -> dict[str, Any]:
 
 
 def check_forms(booth: Booth) -> dict[str, float]:
-    """Mean differences of the forms, in standard deviations of the picture; ends the benchmark where one is too large."""
+    """Mean differences of the forms, in standard deviations of the image; ends the benchmark where one is too large."""
     expected = booth.result('FREx')
     errors = {name: float((booth.result(name) - expected).abs().mean() / expected.std()) for name in booth.names if name in TOLERANCES}
     for name, error in errors.items():

@@ -1,4 +1,4 @@
-"""How time and memory grow: with the faces of a picture, its size, the workers that load data, the processes that restore.
+"""How time and memory grow: with the faces of an image, its size, the workers that load data, the processes that restore.
 
     python benchmarks/scaling.py -o benchmarks/results/scaling_cpu
 
@@ -78,7 +78,7 @@ def curve(points: Sequence[int], prepare: Callable[[int], Callable[[], Any]], ro
 
 
 def restoring(net: FREx, megapixels: int, count: int) -> Callable[[], Any]:
-    """Restore `count` faces of equal size on a square picture of noise."""
+    """Restore `count` faces of equal size on a square image of noise."""
     side = round((megapixels * MEGAPIXELS) ** 0.5)
     picture = cv2.resize(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8), (side, side))
     columns = int(np.ceil(count**0.5))
@@ -103,7 +103,7 @@ def face_at(centre: tuple[float, float], distance: float) -> DetectedFace:
 
 
 def written_faces(folder: Path, count: int) -> Path:
-    """Pictures of 512 x 512."""
+    """Images of 512 x 512."""
     rng = np.random.default_rng(0)
     for number in range(count):
         write_image(folder / f'{number:04d}.png', cv2.resize(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8), (512, 512)))
@@ -111,7 +111,7 @@ def written_faces(folder: Path, count: int) -> Path:
 
 
 def loading(faces: Path, workers: Sequence[int], rounds: int) -> dict[str, float]:
-    """Degraded pictures a second, from workers that are already there."""
+    """Degraded images a second, from workers that are already there."""
     dataset = FaceDegradationDataset(
         {'name': 'faces', 'type': 'FaceDegradationDataset', 'phase': 'train', 'dataroot_gt': str(faces), 'gt_size': 512, 'use_hflip': True}
     )

@@ -118,7 +118,7 @@ def without_files(asked: Options) -> Options:
 
 
 def batch(size: int, count: int) -> dict[str, Tensor]:
-    """Pictures of noise, and the camera in front of them."""
+    """Images of noise, and the camera in front of them."""
     generator = torch.Generator().manual_seed(0)
     lq, gt = (torch.rand(count, 3, size, size, generator=generator) * 2 - 1 for _ in range(2))
     return {'lq': lq, 'gt': gt, 'camera': frontal_camera(count), 'crop': mean_crop(lq)}

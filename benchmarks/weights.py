@@ -1,4 +1,4 @@
-"""What `--fidelity_weight` and `--structure_weight` do: a picture, from the network that `frex demo --train` has trained.
+"""What `--fidelity_weight` and `--structure_weight` do: an image, from the network that `frex demo --train` has trained.
 
 frex demo --train
 python benchmarks/weights.py -o benchmarks/results/weights.png

@@ -173,7 +173,7 @@ class FREx(nn.Module):
         return self.eg3d.render(planes, recrop_camera(camera, crop), generator, jitter=self.training, mask=mask), mask
 
     def _prior_image(self, ws: Tensor | None, planes: Tensor | None, camera: Camera, generator: Generator | None) -> Tensor | None:
-        """The 3D prior's own picture of the head, in its own crop."""
+        """The 3D prior's own image of the head, in its own crop."""
         if self.eg3d is None or ws is None or planes is None:
             return None
         rendered = self.eg3d.render(planes, camera, generator, jitter=self.training)

@@ -74,7 +74,7 @@ def modulated_conv2d(
     `gain` is that of an activation that follows: it scales both the convolution and its `bias`.
 
     Activations are scaled rather than weights: the same numbers, one ordinary convolution for the whole batch,
-    and nothing computed for the weights when they are frozen. Only for a single picture without gradient, where weights are
+    and nothing computed for the weights when they are frozen. Only for a single image without gradient, where weights are
     fewer than activations, it is the other way round.
     """
     bias = None if bias is None else bias * gain

@@ -70,7 +70,7 @@ def portraits():
 
 @pytest.fixture(scope='session')
 def face_folder(tmp_path_factory):
-    """Five smooth, different pictures of different sizes and formats; the folder `two` beside it has the first two."""
+    """Five smooth, different images of different sizes and formats; the folder `two` beside it has the first two."""
     folder = tmp_path_factory.mktemp('faces') / 'five'
     folder.mkdir()
     rng = np.random.default_rng(0)

@@ -178,7 +178,7 @@ def run_of(psnr, fid):
 
 
 def evaluation_of(psnr, fid):
-    """Of two pictures: the scores of each run by configuration, every picture's alike."""
+    """Of two images: the scores of each run by configuration, every image's alike."""
     nothing = (Summary(math.nan, math.nan, math.nan, math.nan, 0),)
     rows = tuple(
         Row(
@@ -202,7 +202,7 @@ def test_differences_that_chance_does_not_explain_are_named_and_bold():
     assert 'leaves out 0: worse in PSNR (worse than full), worse in FID (better than full).' in text
     assert 'There are 4 such intervals, of which about 0.2 leave out 0 by chance alone.' in text
     assert 'With 3 runs the intervals are wide' in text
-    assert 'FID is of 2 pictures, fewer than its 2,048 features' in text
+    assert 'FID is of 2 images, fewer than its 2,048 features' in text
     rows = {line.split('|')[1].strip(): line for line in text.splitlines() if line.startswith('|')}
     assert '**-9.90** [' in rows['worse']
     assert '**-41.00** [' in rows['worse']
@@ -301,7 +301,7 @@ def test_an_ablation_trains_restores_and_evaluates_and_goes_on(gt, trainer, caps
         'without_structure_loss has no row: the base lacks what it takes away',
         'The paper trains 250,000 iterations at 512 x 512.',
         'The priors have random weights',
-        'It was trained on the pictures it is tested on',
+        'It was trained on the images it is tested on',
         'There are 2 such intervals, of which about 0.1 leave out 0 by chance alone.',
     ):
         assert sentence in table
@@ -349,7 +349,7 @@ def test_other_options_or_another_checkpoint_of_a_row_are_other_results(gt, trai
 def test_networks_of_several_sizes_are_refused(gt, trainer, checkpoint, capsys):
     forced = ['--force_yml', 'network_g:out_size=128']
     assert ablate(gt, '--configurations', FULL, '--take', f'mine={checkpoint}', *forced) == 1
-    assert 'the networks make pictures of several sizes' in capsys.readouterr().err
+    assert 'the networks make images of several sizes' in capsys.readouterr().err
     assert trainer == []
 
 

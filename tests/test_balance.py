@@ -30,7 +30,7 @@ NUM = 40
 
 @pytest.fixture(scope='module')
 def pool(tmp_path_factory):
-    """120 tiny pictures in two folders with labels whose yaw is mostly small."""
+    """120 tiny images in two folders with labels whose yaw is mostly small."""
     folder = tmp_path_factory.mktemp('pool') / 'faces'
     rng = np.random.default_rng(0)
     yaw = torch.from_numpy(rng.normal(0, 0.25, 120)).float()
@@ -162,7 +162,7 @@ def test_a_whole_set_is_checked_by_its_sums(pool, balanced, tmp_path, capsys):
     name = (out / 'ids.txt').read_text().split()[3]
     (out / 'images' / name).write_bytes((out / 'images' / name).read_bytes()[:-1])
     assert run(pool, '-n', NUM, '-o', out) == 1
-    assert f'{name} is not the picture that was written (1 such); make the set again' in capsys.readouterr().err
+    assert f'{name} is not the image that was written (1 such); make the set again' in capsys.readouterr().err
     (out / 'images' / name).unlink()
     assert run(pool, '-n', NUM, '-o', out) == 1
     assert f'{name} is no longer there (1 such)' in capsys.readouterr().err
@@ -256,4 +256,4 @@ def test_a_picture_without_label_is_told(pool, tmp_path, capsys):
     labels = json.loads((pool / 'dataset.json').read_text())
     (tmp_path / 'some.json').write_text(json.dumps({'labels': labels['labels'][1:]}))
     assert run(pool, '-n', 5, '-o', tmp_path / 'set', '--cameras', tmp_path / 'some.json') == 1
-    assert 'no camera for 1 of 120 pictures, first 0/000.png' in capsys.readouterr().err
+    assert 'no camera for 1 of 120 images, first 0/000.png' in capsys.readouterr().err

@@ -177,7 +177,7 @@ def test_flipping_and_recropping_commute():
 def test_the_mean_crop_is_given_to_every_sample():
     crop = mean_crop(torch.zeros(2, 3, 8, 8))
     torch.testing.assert_close(crop, torch.tensor([[1.083, -22 / 512, -66 / 512]] * 2))
-    # The middle of the FFHQ picture goes up by about 45 of 512 pixels, and almost nowhere sideways.
+    # The middle of the FFHQ image goes up by about 45 of 512 pixels, and almost nowhere sideways.
     torch.testing.assert_close((crop[0, 0] / 2 + crop[0, 1:] - 0.5) * 512, torch.tensor([-0.752, -44.752]), rtol=0, atol=1e-3)
 
 
@@ -194,12 +194,12 @@ def test_the_mask_is_where_the_crop_was_taken():
 
 
 def test_a_warped_picture_shows_the_mapped_pixels():
-    # What is linear in the picture stays linear: x_f = (x_e - t_x) / s, y_f = (y_e - t_y) / s.
+    # What is linear in the image stays linear: x_f = (x_e - t_x) / s, y_f = (y_e - t_y) / s.
     crop = torch.tensor([MEAN_CROP, (2.0, -0.5, -0.5)])
     centres = pixel_centres(32, crop)
     picture = torch.stack([centres.expand(32, 32), centres[:, None].expand(32, 32), torch.ones(32, 32)]).expand(2, -1, -1, -1)
     warped = warp_to_crop(picture, crop, 16)
-    # The mean crop's last rows lie beyond the picture: their values are those of its edge.
+    # The mean crop's last rows lie beyond the image: their values are those of its edge.
     position = ((pixel_centres(16, crop) - crop[:, 1:, None]) / crop[:, :1, None]).clamp(1 / 64, 63 / 64)
     torch.testing.assert_close(warped[:, 0, 8], position[:, 0], rtol=0, atol=0.02)
     torch.testing.assert_close(warped[:, 0, :, 2:-2], position[:, 0, None, 2:-2].expand(2, 16, 12))
@@ -208,7 +208,7 @@ def test_a_warped_picture_shows_the_mapped_pixels():
 
 
 def test_beyond_the_picture_its_edge_goes_on():
-    # Row 15 of 16 in the mean crop lies at (31 / 32 + 66 / 512) / 1.083 > 1, below the picture.
+    # Row 15 of 16 in the mean crop lies at (31 / 32 + 66 / 512) / 1.083 > 1, below the image.
     picture = torch.zeros(1, 3, 32, 32)
     picture[:, :, -1] = 1
     warped = warp_to_crop(picture, torch.tensor([MEAN_CROP]), 16)

@@ -49,7 +49,7 @@ def run(*arguments):
 
 
 def write_face(path, label, crop=(1.0, 0.0, 0.0)):
-    """Dots where the head's landmarks lie; `crop` leads from the picture to EG3D's."""
+    """Dots where the head's landmarks lie; `crop` leads from the image to EG3D's."""
     path.parent.mkdir(parents=True, exist_ok=True)
     image = np.zeros((512, 512, 3), np.uint8)
     for (x, y), grey in zip((project(in_world(), label) - crop[1:]) / crop[0] * 512 - 0.5, DOTS, strict=True):
@@ -270,7 +270,7 @@ def test_cameras_and_crops_are_estimated(tmp_path, truth, with_dots, capsys, fra
         write_face(tmp_path / 'faces' / name, label, crop)
     out = tmp_path / 'out.json'
     assert run('estimate', tmp_path / 'faces', '-o', out, '--frame', frame, '--preview', tmp_path / 'drawn') == 0
-    assert f'{out}: 3 cameras of 3 pictures' in capsys.readouterr().out
+    assert f'{out}: 3 cameras of 3 images' in capsys.readouterr().out
     estimated = read_labels(out)
     assert own_names(estimated.cameras).keys() == cameras.keys()
     for name in cameras:
@@ -289,14 +289,14 @@ def test_a_picture_without_a_face_is_named_and_the_rest_goes_on(tmp_path, with_d
     write_face(faces / 'a.png', camera(5))
     cv2.imwrite(str(faces / 'black.png'), np.zeros((64, 64, 3), np.uint8))
     cv2.imwrite(str(faces / 'wide.png'), np.zeros((64, 90, 3), np.uint8))
-    (faces / 'broken.png').write_bytes(b'no picture')
+    (faces / 'broken.png').write_bytes(b'no image')
     out = tmp_path / 'out.json'
     assert run('estimate', faces, '-o', out, '--frame', 'eg3d') == 1
     printed = capsys.readouterr()
     assert printed.err.count('failed: ') == 3
     assert 'failed: black.png: no face found with a score above 0.5' in printed.err
     assert 'wide.png: 90 x 64 is not square: not an aligned face' in printed.err
-    assert 'broken.png: not a picture' in printed.err
+    assert 'broken.png: not an image' in printed.err
     assert list(read_labels(out).cameras) == ['a.png']
     assert read_labels(out).unlabelled == {'black.png'}
 
@@ -345,7 +345,7 @@ def test_the_landmark_network_is_believed_before_the_detector():
 
 
 class LeaningDetector:
-    """Sees a face in the middle of each picture three pixels too far to the right, and others where they are told to be."""
+    """Sees a face in the middle of each image three pixels too far to the right, and others where they are told to be."""
 
     def __init__(self, *others):
         self.others = others
@@ -364,7 +364,7 @@ def test_what_a_detector_leans_to_one_side_cancels_out():
 def test_the_mirror_image_of_another_face_is_not_mixed_in():
     finder = LandmarkFinder(LeaningDetector(((0, 0, 9, 9), (120, 0))), None, 0.5)
     found = finder.find(np.zeros((64, 64, 3), np.uint8))
-    # The larger one is to the right in the picture and in what is no mirror image of it.
+    # The larger one is to the right in the image and in what is no mirror image of it.
     np.testing.assert_allclose(found - project(in_world(), camera(0)), [(123 / 512, 0)] * 5, atol=1e-4)
 
 
@@ -468,7 +468,7 @@ def test_names_are_matched_without_folders_only_where_that_is_clear():
         (('estimate', 'faces', '-o', 'out.json', '--det_threshold', 'nan'), '--det_threshold nan: must be at least 0'),
         (('estimate', 'faces', '-o', 'out.json', '--device', 'abacus'), '--device abacus: not usable here'),
         (('estimate', 'faces', '-o', 'out.json', '--preview', 'truth.json'), 'truth.json: cannot be made'),
-        (('preview', 'faces', 'truth.json', '-o', 'drawn'), 'truth.json: no label for any picture of faces'),
+        (('preview', 'faces', 'truth.json', '-o', 'drawn'), 'truth.json: no label for any image of faces'),
         (('compare', 'truth.json', 'empty.json'), 'truth.json and empty.json share no name'),
     ],
     ids=lambda value: value if isinstance(value, str) else ' '.join(value),

@@ -181,7 +181,7 @@ BAD_OPTIONS = [
     (['train:pixle_opt=~'], "train.pixle_opt: unknown key; did you mean 'pixel_opt'?"),
     (['train:dual_gan_opt=~'], 'train.dual_gan_opt: missing, but there is a network_d_dual'),
     (['datasets:train=~'], 'datasets.train: missing'),
-    (['datasets:train:dataset_enlarge_ratio=1', 'datasets:train:batch_size_per_gpu=6'], '5 pictures are fewer'),
+    (['datasets:train:dataset_enlarge_ratio=1', 'datasets:train:batch_size_per_gpu=6'], '5 images are fewer'),
 ]
 
 
@@ -189,7 +189,7 @@ BAD_OPTIONS = [
     ('arguments', 'message'),
     [
         (['-opt', 'no.yml'], '-opt: no file no.yml; option files in'),
-        (['-opt', TINY, *overrides('{empty}')], f'{TINY}: datasets.train.dataroot_gt: no picture in'),
+        (['-opt', TINY, *overrides('{empty}')], f'{TINY}: datasets.train.dataroot_gt: no image in'),
         *((['-opt', TINY, *overrides('{faces}', *changes)], message) for changes, message in BAD_OPTIONS),
     ],
 )
@@ -211,7 +211,7 @@ def test_a_damaged_training_picture_stops_training_with_its_name(face_folder, tm
     command = ['train', '-opt', TINY, *overrides(tmp_path / 'faces', 'val=~', 'train:total_iter=1')]
     done = Command(basicsr, *command, folder=tmp_path)
     assert done.wait() == 1
-    assert done.stderr.strip().splitlines()[-1] == f'basicsr: error: {tmp_path}/faces/broken.png: not a picture, or a damaged one'
+    assert done.stderr.strip().splitlines()[-1] == f'basicsr: error: {tmp_path}/faces/broken.png: not an image, or a damaged one'
 
 
 @pytest.mark.parametrize('command', [main, basicsr, inference, module_entry.main])
@@ -266,7 +266,7 @@ val:
 
 @pytest.fixture
 def other_model(tmp_path, monkeypatch):
-    """A folder with options, pairs of pictures, and files of networks for a model that is not FREx's."""
+    """A folder with options, pairs of images, and files of networks for a model that is not FREx's."""
     compat.install()
     from basicsr.archs.edsr_arch import EDSR
 

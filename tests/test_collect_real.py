@@ -1,4 +1,4 @@
-"""`frex collect-real`: real faces found, measured, filtered, and kept by lot."""
+"""`frex collect-real`: real faces found, measured, filtered, and kept at random."""
 
 import hashlib
 import json
@@ -33,7 +33,7 @@ def texture(seed, size=SIDE):
 
 
 class Squares:
-    """Knows pictures by their width, and where in them faces lie whose aligned squares have SIDE pixels."""
+    """Knows images by their width, and where in them faces lie whose aligned squares have SIDE pixels."""
 
     key = 'squares'
 
@@ -41,7 +41,7 @@ class Squares:
         self.faces, self.calls = {}, 0
 
     def draw(self, path, *faces):
-        """A picture with a face at each (left, top), which looks as its seed says."""
+        """An image with a face at each (left, top), which looks as its seed says."""
         width = 200 + len(self.faces)
         image = np.full((HEIGHT, width, 3), 90, np.uint8)
         for left, top, seed in faces:
@@ -70,7 +70,7 @@ def squares(tmp_path, monkeypatch):
 
 @pytest.fixture
 def photos(squares, tmp_path):
-    """Six faces, of which the last two look alike, in four pictures, two of them of the same bytes."""
+    """Six faces, of which the last two look alike, in four images, two of them of the same bytes."""
     folder = tmp_path / 'photos'
     squares.draw(folder / 'a.png', (5, 7, 1), (100, 60, 2))
     squares.draw(folder / 'deep/b.png', (20, 20, 3))
@@ -150,7 +150,7 @@ def test_annotations_are_read_as_they_are_published(tmp_path):
         ('a.jpg', "line 2: '' is not the count"),
         ('a.jpg\n1\n1 2 3\n', "line 3: '1 2 3' is not a face, 10 whole numbers"),
         ('a.jpg\n2\n1 2 3 4 0 0 0 0 0 0\n', 'ends within the 2 faces of a.jpg'),
-        ('\n', 'names no picture'),
+        ('\n', 'names no image'),
     ],
 )
 def test_damaged_annotations_are_told_with_the_line(tmp_path, text, message):
@@ -244,7 +244,7 @@ def test_of_faces_within_the_distance_one_stays():
 
 
 def measured(name, face):
-    """A picture with one face that looks so."""
+    """An image with one face that looks so."""
     return FoundPicture(name, name, faces=[msgspec.structs.replace(FACE, name=f'{name}_00', **duplicate_features(face))])
 
 
@@ -298,9 +298,9 @@ def test_what_is_not_taken_is_counted():
     selected = select(pictures, 1, Limits(per_picture=1), seed=0)
     assert selected.twins == {'b': 'a'}
     assert {reason: count for reason, count in selected.reasons.items() if count} == {
-        'pictures with the bytes of another': 1,
-        'pictures without a face': 1,
-        'pictures that cannot be read': 1,
+        'images with the bytes of another': 1,
+        'images without a face': 1,
+        'images that cannot be read': 1,
         'not drawn': 2,
     }
     both = select(pictures, 3, Limits(per_picture=1), seed=0)
@@ -372,7 +372,7 @@ def test_a_whole_set_is_checked_by_its_sums(photos, tmp_path, capsys):
     name = min(manifest(out)['images'])
     cv2.imwrite(str(out / 'images' / name), texture(9))
     assert run(photos, '-n', 4, '-o', out) == 1
-    assert f'{name} is not the picture that was written (1 such)' in capsys.readouterr().err
+    assert f'{name} is not the image that was written (1 such)' in capsys.readouterr().err
     (out / 'images' / name).unlink()
     assert run(photos, '-n', 4, '-o', out) == 1
     assert f'{name} is no longer there (1 such)' in capsys.readouterr().err
@@ -384,7 +384,7 @@ def test_annotations_say_which_faces_are_meant(photos, tmp_path, capsys):
     out = tmp_path / 'set'
     assert run(photos, '-n', 2, '-o', out, '--wider', tmp_path / 'wider.txt', '--blur', 0, 2) == 0
     assert manifest(out)['not_taken'] == {
-        'pictures with the bytes of another': 1,
+        'images with the bytes of another': 1,
         'not annotated by --wider': 1,
         'invalid by --wider': 1,
         'not drawn': 1,
@@ -392,16 +392,16 @@ def test_annotations_say_which_faces_are_meant(photos, tmp_path, capsys):
     assert 'annotated by' in capsys.readouterr().out
     (tmp_path / 'wider.txt').write_text('other.png\n0\n')
     assert run(photos, '-n', 2, '-o', tmp_path / 'new', '--wider', tmp_path / 'wider.txt') == 1
-    assert 'names other.png and others, but none of the pictures' in capsys.readouterr().err
+    assert 'names other.png and others, but none of the images' in capsys.readouterr().err
     assert not (tmp_path / 'new').exists()
 
 
 def test_a_damaged_picture_is_named_and_the_others_are_used(photos, tmp_path, capsys):
-    (photos / 'broken.png').write_bytes(b'no picture')
+    (photos / 'broken.png').write_bytes(b'no image')
     assert run(photos, '-n', 4, '-o', tmp_path / 'set') == 0
     assert 'left out: ' in (error := capsys.readouterr().err)
     assert 'broken.png' in error
-    assert manifest(tmp_path / 'set')['not_taken']['pictures that cannot be read'] == 1
+    assert manifest(tmp_path / 'set')['not_taken']['images that cannot be read'] == 1
 
 
 @pytest.mark.parametrize(

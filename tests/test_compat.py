@@ -29,11 +29,11 @@ def test_basicsrs_random_jpeg_runs_on_todays_opencv():
 def test_an_error_in_the_prefetching_thread_reaches_the_trainer():
     def generator():
         yield 1
-        raise ValueError('damaged picture')
+        raise ValueError('damaged image')
 
     prefetching = prefetch_dataloader.PrefetchGenerator(generator(), 1)
     assert next(prefetching) == 1
-    with pytest.raises(ValueError, match='damaged picture'):
+    with pytest.raises(ValueError, match='damaged image'):
         next(prefetching)
 
 

@@ -75,7 +75,7 @@ def test_labels_with_folders_are_found_by_name(face_folder, tmp_path):
     labels.write_text(json.dumps({'labels': content}))
     assert FaceDegradationDataset(options(face_folder, camera_labels=str(labels)))[0]['camera'].tolist() == pytest.approx(camera)
     labels.write_text(json.dumps({'labels': [*content, ['other/face0.png', camera]]}))
-    with pytest.raises(FRExError, match=r'no camera for 1 of 5 pictures, first face0\.png'):
+    with pytest.raises(FRExError, match=r'no camera for 1 of 5 images, first face0\.png'):
         FaceDegradationDataset(options(face_folder, camera_labels=str(labels)))
 
 
@@ -157,8 +157,8 @@ def test_bad_options_are_told_key_and_remedy(face_folder, changes, message):
 
 
 def test_an_empty_folder_is_named(tmp_path):
-    (tmp_path / 'notes.txt').write_text('no picture')
-    with pytest.raises(FRExError, match=f'no picture in {tmp_path}'):
+    (tmp_path / 'notes.txt').write_text('no image')
+    with pytest.raises(FRExError, match=f'no image in {tmp_path}'):
         FaceDegradationDataset(options(tmp_path))
 
 
@@ -168,7 +168,7 @@ def test_an_empty_folder_is_named(tmp_path):
         ('[1', 'is not EG3D'),
         ('{"labels": null}', 'is not EG3D'),
         ('{"labels": [["face0.png", [1, 2]]]}', r'face0\.png is not 25 finite numbers'),
-        ('{"labels": []}', r'no camera for 5 of 5 pictures, first face0\.png'),
+        ('{"labels": []}', r'no camera for 5 of 5 images, first face0\.png'),
     ],
 )
 def test_bad_labels_are_named(face_folder, tmp_path, content, message):
@@ -180,7 +180,7 @@ def test_bad_labels_are_named(face_folder, tmp_path, content, message):
 
 def test_a_damaged_picture_is_named(tmp_path):
     (tmp_path / 'broken.png').write_bytes(b'\x89PNG\r\n')
-    with pytest.raises(FRExError, match=r'broken\.png: not a picture'):
+    with pytest.raises(FRExError, match=r'broken\.png: not an image'):
         FaceDegradationDataset(options(tmp_path))[0]
 
 
@@ -197,7 +197,7 @@ def test_each_picture_has_the_crop_of_its_labels(face_folder, labels, tmp_path):
     assert {round(flipping[epoch, 2]['crop'][1].item(), 4) for epoch in range(20)} == {-0.05, -0.15}
     assert FaceDegradationDataset(labelled | {'crop': [1, 0, 0]})[3]['crop'].tolist() == [1, 0, 0]
     with_crops.write_text(json.dumps(content | {'crops': list(crops.items())[:3]}))
-    with pytest.raises(FRExError, match=r'camera_labels: no crop for 2 of 5 pictures, first face3\.webp'):
+    with pytest.raises(FRExError, match=r'camera_labels: no crop for 2 of 5 images, first face3\.webp'):
         FaceDegradationDataset(labelled)
 
 
@@ -207,7 +207,7 @@ def test_a_bare_label_is_not_taken_for_two_pictures(face_folder, tmp_path):
         (tmp_path / folder / 'face0.png').write_bytes((face_folder / 'face0.png').read_bytes())
     labels = tmp_path / 'dataset.json'
     labels.write_text(json.dumps({'labels': [['face0.png', frontal_camera()[0].tolist()]]}))
-    with pytest.raises(FRExError, match=r'no camera for 2 of 2 pictures, first a/face0\.png'):
+    with pytest.raises(FRExError, match=r'no camera for 2 of 2 images, first a/face0\.png'):
         FaceDegradationDataset(options(tmp_path, camera_labels=str(labels)))
 
 

@@ -1,4 +1,4 @@
-"""`frex degrade`: a set of degraded pictures that follows from seed and names alone."""
+"""`frex degrade`: a set of degraded images that follows from seed and names alone."""
 
 import hashlib
 import json
@@ -22,7 +22,7 @@ NAMES = ['deep/er/face4', 'deep/face3', 'face0', 'face1', 'face2']
 
 @pytest.fixture(scope='module')
 def faces(face_folder, tmp_path_factory):
-    """Five pictures in three folders."""
+    """Five images in three folders."""
     folder = tmp_path_factory.mktemp('clean') / 'faces'
     shutil.copytree(face_folder, folder)
     (folder / 'deep/er').mkdir(parents=True)
@@ -67,7 +67,7 @@ def test_no_byte_depends_on_the_number_of_processes(faces, degraded, tmp_path, n
 def test_no_byte_depends_on_how_the_work_is_shared_out(faces, degraded, tmp_path, capsys):
     for part in (1, 2, 0):
         assert run(faces, '-o', tmp_path / 'set', '--seed', 3, '--num_workers', 0, '--shard', f'{part}/3') == 0
-    assert 'part 1 of 3 is whole; 3 of 5 pictures are still to come' in capsys.readouterr().out
+    assert 'part 1 of 3 is whole; 3 of 5 images are still to come' in capsys.readouterr().out
     assert contents(tmp_path / 'set') == contents(degraded)
 
 
@@ -177,11 +177,11 @@ def test_a_whole_set_is_not_made_of_other_clean_pictures(face_folder, tmp_path, 
     before = contents(out)
     (out / 'gt/face1.png').write_bytes(before['gt/face0.png'])
     assert run(faces, '-o', out, '--size', 32) == 1
-    assert 'face1.png: the copy of the clean picture face1.png has changed since the set was made' in capsys.readouterr().err
+    assert 'face1.png: the copy of the clean image face1.png has changed since the set was made' in capsys.readouterr().err
     (out / 'gt/face1.png').write_bytes(before['gt/face1.png'])
     cv2.imwrite(str(faces / 'face1.png'), cv2.flip(read_image(faces / 'face1.png'), 1))
     assert run(faces, '-o', out, '--size', 32) == 1
-    assert 'the clean picture face1.png has changed since the set was made; give a new folder' in capsys.readouterr().err
+    assert 'the clean image face1.png has changed since the set was made; give a new folder' in capsys.readouterr().err
     assert contents(out) == before
 
 
@@ -239,7 +239,7 @@ def test_a_picture_that_is_not_what_was_made_is_told(faces, degraded, tmp_path, 
     shutil.copytree(degraded, out)
     shutil.copy(out / 'images/face1.png', out / 'images/face0.png')
     assert run(faces, '-o', out, '--seed', 3) == 1
-    assert 'face0.png: this picture has changed since the set was made' in capsys.readouterr().err
+    assert 'face0.png: this image has changed since the set was made' in capsys.readouterr().err
     shutil.copy(out / 'images/face1.png', out / 'images/other.png')
     assert run(faces, '-o', out, '--seed', 3) == 1
     assert 'holds other.png, which is not of this set' in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""The pictures of what the 3D prior saw, and of where it was trusted."""
+"""The images of what the 3D prior saw, and of where it was trusted."""
 
 import numpy as np
 import pytest

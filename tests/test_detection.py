@@ -15,7 +15,7 @@ from frex.weights.manifest import WeightFile
 
 
 class Finder:
-    """Finds one face a quarter into the picture that it is shown, and remembers that one."""
+    """Finds one face a quarter into the image that it is shown, and remembers that one."""
 
     def detect_faces(self, image, threshold):
         self.seen, self.threshold = image.shape, threshold

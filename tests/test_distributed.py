@@ -60,7 +60,7 @@ def test_two_processes_take_the_step_of_one(tmp_path, train):
 
 
 def arguments(faces, *more):
-    # Without the pyramid's term no loss looks at the coarsest and finest of the decoder's pictures.
+    # Without the pyramid's term no loss looks at the coarsest and finest of the decoder's images.
     short = [
         'train:pyramid_opt=~',
         'datasets:train:num_worker_per_gpu=1',
@@ -93,7 +93,7 @@ def metrics(log):
 
 
 def test_torchrun_needs_no_launcher_and_is_resumed(face_folder, tmp_path):
-    """Five pictures on two processes: one has fewer to validate on."""
+    """Five images on two processes: one has fewer to validate on."""
     together = train_as_typed(tmp_path, *arguments(face_folder, 'train:total_iter=2'))
     experiment = tmp_path / 'experiments/train_frex_tiny'
     assert {path.name for path in (experiment / 'models').glob('net_g_*')} == {'net_g_2.pth', 'net_g_latest.pth'}

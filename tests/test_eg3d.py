@@ -1,4 +1,4 @@
-"""The 3D prior against the official EG3D, and scenes whose picture is known."""
+"""The 3D prior against the official EG3D, and scenes whose image is known."""
 
 import math
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""`frex evaluate`: which pictures are compared, what their scores come to, and how it is told."""
+"""`frex evaluate`: which images are compared, what their scores come to, and how it is told."""
 
 import csv
 import hashlib
@@ -57,7 +57,7 @@ def decibels(*steps):
 
 @pytest.fixture
 def folders(tmp_path):
-    """Clean pictures of different formats and folders, and two methods: A is off by 2, 4, 6, 8, B by 3, 4, 5, 6."""
+    """Clean images of different formats and folders, and two methods: A is off by 2, 4, 6, 8, B by 3, 4, 5, 6."""
     names = ('a/one.png', 'a/two.bmp', 'b/one.png', 'three.png')
     for number, name in enumerate(names):
         write(tmp_path / 'gt' / name, clean(number))
@@ -93,7 +93,7 @@ def mean(evaluation, name, key='psnr', number=0):
     return rows_of(evaluation)[name].summaries[key][number].mean
 
 
-# --- Which pictures are compared
+# --- Which images are compared
 
 
 def test_pictures_are_matched_by_name_whatever_their_suffix_and_order(folders):
@@ -147,7 +147,7 @@ def test_nothing_is_resized_unasked(folders, capsys):
     write(folders / 'B/b/one.png', clean(2, 2 * SIZE))
     assert run(folders, '--json', folders / 'o.json') == 1
     told = capsys.readouterr().err
-    assert f'{folders / "B/b/one.png"}: is 48 x 48, its clean picture {folders / "gt/b/one.png"} 24 x 24 (1 of 4 pictures of B)' in told
+    assert f'{folders / "B/b/one.png"}: is 48 x 48, its clean image {folders / "gt/b/one.png"} 24 x 24 (1 of 4 images of B)' in told
     assert not (folders / 'o.json').exists()
 
 
@@ -165,7 +165,7 @@ def test_a_kind_that_pillow_does_not_know_is_named_by_its_file(folders, capsys):
     (folders / 'A/three.png').unlink()
     assert run(folders) == 1
     told = capsys.readouterr().err
-    assert f'{folders / "A/three.tiff"}: cannot be read as a picture (damaged, or of a kind that Pillow does not know)' in told
+    assert f'{folders / "A/three.tiff"}: cannot be read as an image (damaged, or of a kind that Pillow does not know)' in told
     assert 'BytesIO' not in told
 
 
@@ -173,13 +173,13 @@ def test_a_kind_that_pillow_does_not_know_is_named_by_its_file(folders, capsys):
 def test_a_damaged_picture_is_named_before_anything_is_calculated(folders, capsys, kept):
     (folders / 'A/three.png').write_bytes((folders / 'A/three.png').read_bytes()[:kept])
     assert run(folders) == 1
-    assert f'{folders / "A/three.png"}: cannot be read as a picture' in capsys.readouterr().err
+    assert f'{folders / "A/three.png"}: cannot be read as an image' in capsys.readouterr().err
 
 
 def test_a_worker_names_a_picture_that_it_cannot_read(folders):
-    (folders / 'A/three.png').write_bytes(b'no picture')
+    (folders / 'A/three.png').write_bytes(b'no image')
     pairs = Pairs([folders / 'A/three.png'], [folders / 'gt/three.png'], False, (), None)
-    with pytest.raises(FRExError, match=r'^\S*A/three\.png: not a picture, or a damaged one$'):
+    with pytest.raises(FRExError, match=r'^\S*A/three\.png: not an image, or a damaged one$'):
         list(batches_of(pairs, batch_size=1, num_workers=1))
 
 
@@ -275,7 +275,7 @@ def test_what_cannot_be_said_is_nan():
     ],
 )
 def test_mean_and_interval_are_of_the_same_numbers(scores, pictures):
-    """Of each picture the mean over the runs that have a score of it."""
+    """Of each image the mean over the runs that have a score of it."""
     summary = summary_of(np.array(scores, dtype=float), seed=3)
     assert summary.mean == pytest.approx(np.mean(pictures))
     assert (summary.low, summary.high) == pytest.approx(interval(np.array(pictures, dtype=float), seed=3))
@@ -328,14 +328,14 @@ def test_bins_without_pictures_are_told_as_such():
 def test_faces_without_a_camera_are_refused(folders, capsys):
     cameras = labels(folders, {'a/one.png': 0.0, 'b/one.png': 0.0})
     assert run(folders, '--cameras', cameras) == 1
-    assert f'--cameras: {cameras} has no label for 2 of 4 pictures, first a/two' in capsys.readouterr().err
+    assert f'--cameras: {cameras} has no label for 2 of 4 images, first a/two' in capsys.readouterr().err
 
 
 # --- FID
 
 
 class MeanColour:
-    """In Inception's place: 4 features a picture."""
+    """In Inception's place: 4 features an image."""
 
     features = 4
     sha256 = None
@@ -400,7 +400,7 @@ def test_fid_against_stored_statistics_is_of_all_pictures(fid_set):
     assert mean(found, 'A', 'fid') == pytest.approx(frechet(features['A'], stored), rel=1e-4)
     assert mean(found, 'GT', 'fid') == pytest.approx(frechet(features['gt'], stored), rel=1e-4)
     assert math.isnan(mean(found, 'A', 'fid', 1))
-    assert found.protocol['FID against'].startswith('stored.npz, 50 pictures, sha256 ')
+    assert found.protocol['FID against'].startswith('stored.npz, 50 images, sha256 ')
 
 
 # --- What is told
@@ -527,7 +527,7 @@ def test_where_costs_were_measured_is_told(folders):
 def test_what_is_infinite_is_told(folders, monkeypatch):
     write(folders / 'A/three.png', clean(3))
     found = evaluate({'A': [folders / 'A'], 'B': [folders / 'B']}, folders / 'gt', settings=QUICK)
-    note = '- PSNR: ∞ of pictures that are the same as the clean ones, so its mean is ∞, without interval and plot: 1 of A'
+    note = '- PSNR: ∞ of images that are the same as the clean ones, so its mean is ∞, without interval and plot: 1 of A'
     assert note in to_markdown(found).splitlines()
     titles = []
     monkeypatch.setattr('matplotlib.axes.Axes.set_title', lambda axes, title, **_: titles.append(title))
@@ -538,7 +538,7 @@ def test_what_is_infinite_is_told(folders, monkeypatch):
 def test_the_same_pictures_under_two_names_are_told(folders):
     shutil.copytree(folders / 'A', folders / 'C')
     found = evaluate({'A': [folders / 'A'], 'B': [folders / 'B', folders / 'C']}, folders / 'gt', settings=QUICK)
-    assert '- the same pictures, byte for byte: A / B, run 2' in to_markdown(found).splitlines()
+    assert '- the same images, byte for byte: A / B, run 2' in to_markdown(found).splitlines()
     different = evaluate({'A': [folders / 'A'], 'B': [folders / 'B']}, folders / 'gt', settings=QUICK)
     assert 'byte for byte' not in to_markdown(different)
 

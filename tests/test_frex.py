@@ -294,7 +294,7 @@ def test_rendering_in_another_crop_is_recropping_the_picture(net):
     planes = torch.randn(1, 3, 8, 32, 32)
     wide = copy.deepcopy(net.eg3d)
     wide.render_size = 32
-    # s = 1/2, t = 1/4: the middle half of EG3D's picture, at twice its resolution.
+    # s = 1/2, t = 1/4: the middle half of EG3D's image, at twice its resolution.
     part = net.eg3d.render(planes, recrop_camera(frontal_camera(), torch.tensor([[0.5, 0.25, 0.25]])))
     whole = wide.render(planes, frontal_camera())
     torch.testing.assert_close(part.feature_image, whole.feature_image[:, :, 8:24, 8:24], rtol=0, atol=1e-4)

@@ -1,4 +1,4 @@
-"""Which pictures `--input` means, and what their results are called."""
+"""Which images `--input` means, and what their results are called."""
 
 import os
 from pathlib import Path, PurePosixPath
@@ -153,7 +153,7 @@ def test_an_unknown_line_of_a_list_is_named(tree):
 
 
 def test_an_empty_list_is_refused(tree):
-    with pytest.raises(FRExError, match=r'empty\.txt: names no picture'):
+    with pytest.raises(FRExError, match=r'empty\.txt: names no image'):
         names(tree('empty.txt') / 'empty.txt')
 
 
@@ -168,10 +168,10 @@ def test_several_kinds_of_inputs_go_together(tree):
     [
         ('', r'--input: no file, folder or pattern \(an empty name\)'),
         ('missing', '--input: no file, folder or pattern missing'),
-        ('*.gif', r'--input: \*\.gif matches no picture \(looked for \.png, '),
+        ('*.gif', r'--input: \*\.gif matches no image \(looked for \.png, '),
         ('a**b', r'a\*\*b'),
-        ('empty', r'--input: no picture in empty \(looked for .*\)$'),
-        ('outer', r'--input: no picture in outer .*--recursive takes the folders in it too'),
+        ('empty', r'--input: no image in empty \(looked for .*\)$'),
+        ('outer', r'--input: no image in outer .*--recursive takes the folders in it too'),
         ('x' * 5000, '--input: no file, folder or pattern x'),
     ],
 )

@@ -41,7 +41,7 @@ def test_landmarks_in_one_place_have_no_crop():
 
 
 def test_eg3ds_frontal_camera_shows_the_head_as_its_crop_does():
-    # The crop has no perspective: the nose comes forward in the camera's picture.
+    # The crop has no perspective: the nose comes forward in the camera's image.
     seen = 512 * project(head_in_world(), frontal_camera()[0].double().numpy())
     standard = np.array([[187.7, 192.3], [324.0, 192.4], [256.7, 266.1], [200.7, 339.7], [310.5, 339.7]])
     assert np.abs(seen - standard).max() < 6

@@ -1,4 +1,4 @@
-"""Metrics against other implementations of them, on the same pictures and with the same random weights."""
+"""Metrics against other implementations of them, on the same images and with the same random weights."""
 
 import pickle
 import re
@@ -36,7 +36,7 @@ CPU = torch.device('cpu')
 
 
 def pictures(count=3, size=(48, 40), seed=0):
-    """Smooth pictures and noisy copies of them."""
+    """Smooth images and noisy copies of them."""
     rng = np.random.default_rng(seed)
     coarse = rng.integers(0, 256, (count, 6, 5, 3), dtype=np.uint8)
     clean = [cv2.resize(one, size[::-1], interpolation=cv2.INTER_CUBIC) for one in coarse]
@@ -83,7 +83,7 @@ def test_metrics_of_numpy_can_be_sent_to_workers():
     assert pickle.loads(pickle.dumps(scorer)) is scorer  # noqa: S301 (its own)
 
 
-# --- Of pictures
+# --- Of images
 
 
 def test_psnr_is_basicsrs_and_scikit_images():
@@ -127,7 +127,7 @@ def test_niqe_is_basicsrs_and_nan_where_there_is_nothing_to_look_at():
 
 
 def test_without_clean_pictures_only_niqe_answers():
-    with pytest.raises(TypeError, match='needs clean pictures'):
+    with pytest.raises(TypeError, match='needs clean images'):
         psnr(faces(), None)
 
 
@@ -400,7 +400,7 @@ def small_inception(monkeypatch):
 def test_the_statistics_of_a_folder_are_those_of_its_pictures(tmp_path, face_folder, capsys):
     for place, options in enumerate((['--batch_size', '2', '--num_workers', '0'], ['--num_workers', '2'])):
         assert main(['statistics', str(face_folder), '-o', str(tmp_path / f'{place}.pth'), '--device', 'cpu', *options]) == 0
-    assert '5 pictures, network of sha256 abab' in capsys.readouterr().out
+    assert '5 images, network of sha256 abab' in capsys.readouterr().out
     images = [inception_input(to_tensor(cv2.imread(str(path)))[None]) for path in sorted(face_folder.iterdir())]
     expected = np.concatenate([Means()(image).detach().numpy() for image in images]).astype(np.float64)
     for place in '01':
@@ -446,9 +446,9 @@ def test_a_damaged_picture_ends_statistics_in_a_workers_one_line(tmp_path, face_
     (tmp_path / 'faces').mkdir()
     for path in face_folder.iterdir():
         (tmp_path / 'faces' / path.name).write_bytes(path.read_bytes())
-    (tmp_path / 'faces/bad.png').write_bytes(b'no picture')
+    (tmp_path / 'faces/bad.png').write_bytes(b'no image')
     assert main(['statistics', str(tmp_path / 'faces'), '-o', str(tmp_path / 'x.pth'), '--num_workers', '1', '--device', 'cpu']) == 1
-    assert capsys.readouterr().err.strip().endswith('bad.png: not a picture, or a damaged one')
+    assert capsys.readouterr().err.strip().endswith('bad.png: not an image, or a damaged one')
     assert not (tmp_path / 'x.pth').exists()
 
 

@@ -1,4 +1,4 @@
-"""Pictures of EG3D mixed in: how often, which ones, and what they bring with them."""
+"""Images of EG3D mixed in: how often, which ones, and what they bring with them."""
 
 import json
 from collections import Counter
@@ -25,7 +25,7 @@ CROP = (1.1, -0.07, -0.12)
 
 @pytest.fixture(scope='module')
 def rendered(tmp_path_factory):
-    """Grey pictures, each of another brightness, with cameras of known yaw and one crop."""
+    """Grey images, each of another brightness, with cameras of known yaw and one crop."""
     folder = tmp_path_factory.mktemp('rendered')
     names = [f'img{number}.png' for number in range(len(YAWS))]
     for number, name in enumerate(names):
@@ -175,5 +175,5 @@ def test_bad_options_of_a_mixture_are_told(face_folder, rendered, changes, messa
 
 
 def test_only_training_is_mixed(face_folder, rendered):
-    with pytest.raises(FRExError, match=r'datasets\.val\.mix: only pictures to train on are mixed'):
+    with pytest.raises(FRExError, match=r'datasets\.val\.mix: only images to train on are mixed'):
         mixed(face_folder, rendered, phase='val')

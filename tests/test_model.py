@@ -200,7 +200,7 @@ def one_step(root, step=16, size=4, changes=(), **train):
 
 
 def test_a_batch_in_parts_has_the_same_gradient(tmp_path):
-    """The critics' deviation over a batch is one of parts then, so they are looked at without it: at one picture a part."""
+    """The critics' deviation over a batch is one of parts then, so they are looked at without it: at one image a part."""
     losses_alone = [('network_d_dual', None), ('network_d_multi_scale', None)]
     (whole,), (parts,) = (one_step(tmp_path, changes=losses_alone, accumulate=count) for count in (1, 4))
     assert whole.keys() == parts.keys()

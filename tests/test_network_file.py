@@ -158,7 +158,7 @@ def test_stylegan2_of_every_format_gives_the_official_numbers(tmp_path, stylegan
 
 @pytest.mark.parametrize('form', ['rosinality', 'NVIDIA, protocol 4', 'NVIDIA, bare'])
 def test_the_values_of_other_layouts_become_basicsrs(tmp_path, stylegan2_golden, form):
-    # The picture does not tell: demodulation takes any common factor out of a convolution's weights.
+    # The image does not tell: demodulation takes any common factor out of a convolution's weights.
     state = fill(stylegan2_golden.keys)
     torch.testing.assert_close(read_network(STYLEGAN2_FILES[form](tmp_path / 'file', state)).state, state, rtol=1e-6, atol=0)
 

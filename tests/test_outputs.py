@@ -172,7 +172,7 @@ def test_names_of_usual_length_are_not_touched(tmp_path):
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        ({'ext': 'gif'}, r'\.gif is not a kind of picture that can be written \(known: \.png'),
+        ({'ext': 'gif'}, r'\.gif is not a kind of image that can be written \(known: \.png'),
         ({'suffix': 'a/b'}, '--suffix a/b: not a part of a file name'),
         ({'suffix': 'x' * 200}, '--suffix x+: not a part of a file name'),
         ({'suffix': 'a\0b'}, '--suffix .*: not a part of a file name'),

@@ -65,7 +65,7 @@ def test_the_feather_grows_with_the_face():
 
 
 def test_a_small_face_is_averaged_not_sampled():
-    """A pattern finer than the picture's pixels becomes its mean."""
+    """A pattern finer than the image's pixels becomes its mean."""
     face = np.zeros((512, 512, 3), np.uint8)
     face[::2, ::2] = face[1::2, 1::2] = 200
     result = paste(np.full((200, 200, 3), 100, np.uint8), face, 40)

@@ -135,11 +135,11 @@ def inverting(monkeypatch, tmp_path):
 
 
 def test_a_bad_picture_stops_no_other(lq, tmp_path, inverting):
-    (lq / 'a.jpg').write_bytes(b'no picture')
+    (lq / 'a.jpg').write_bytes(b'no image')
     write_image(lq / 'wide.png', np.zeros((8, 16, 3), np.uint8))
     run = run_network(inverting[0], FaceFolder.open(lq, '-i'), tmp_path / 'images', 'cpu')
     assert list(run.missing) == ['a.jpg', 'wide.png']
-    assert 'not a picture' in run.missing['a.jpg']
+    assert 'not an image' in run.missing['a.jpg']
     assert '16 x 8 is not square' in run.missing['wide.png']
     assert (run.faces, run.timed) == (4, 2)
     np.testing.assert_array_equal(read_image(tmp_path / 'images/sub/a.png'), 255 - read_image(lq / 'sub/a.png'))
@@ -185,14 +185,14 @@ def test_a_command_meets_a_flat_folder_of_pictures_alone_and_its_results_get_the
 
 def test_faces_without_a_result_are_named(lq, tmp_path):
     run = run_line('cp {input}/b.png {output}', lq, tmp_path)
-    assert run.missing == {'a.jpg': 'the command made no picture a', 'sub/a.png': 'the command made no picture sub--a'}
+    assert run.missing == {'a.jpg': 'the command made no image a', 'sub/a.png': 'the command made no image sub--a'}
     # Its time is that of what it made.
     assert (run.faces, run.timed) == (3, 1)
     assert run.seconds_a_face == run.seconds.total
 
 
 def test_a_command_of_which_no_picture_can_be_read_has_no_time_a_face(lq, tmp_path):
-    run = run_line('for name in a b sub--a; do echo no picture > {output}/$name.png; done # {input}', lq, tmp_path)
+    run = run_line('for name in a b sub--a; do echo no image > {output}/$name.png; done # {input}', lq, tmp_path)
     assert (len(run.missing), run.timed, run.seconds_a_face) == (3, 0, None)
 
 
@@ -221,7 +221,7 @@ def gpen(lq):
 
 def test_of_several_pictures_that_are_called_after_a_face_the_user_says_which(gpen, lq, tmp_path, capfd):
     assert peers(lq, tmp_path / 'results', '--command', f'gpen={gpen}') == 1
-    assert 'several kinds of pictures: {name}_COMP (3 of 3), {name}_GPEN (3 of 3); say which by --results' in capfd.readouterr().err
+    assert 'several kinds of images: {name}_COMP (3 of 3), {name}_GPEN (3 of 3); say which by --results' in capfd.readouterr().err
     assert peers(lq, tmp_path / 'results', '--command', f'gpen={gpen}', '--results', 'gpen={name}_GPEN') == 0
     for name in ('b.png', 'sub/a.png'):
         made = read_image(tmp_path / 'results/gpen/images' / result_name(name))
@@ -233,7 +233,7 @@ def test_of_several_pictures_that_are_called_after_a_face_the_user_says_which(gp
 
 @pytest.mark.parametrize(
     ('line', 'message'),
-    [('exit 3 # {input} {output}', 'ended with status 3'), ('true {input} {output}', r'no picture in \{output\}')],
+    [('exit 3 # {input} {output}', 'ended with status 3'), ('true {input} {output}', r'no image in \{output\}')],
 )
 def test_a_command_that_fails_is_told(line, message, lq, tmp_path):
     with pytest.raises(FRExError, match=message):
@@ -272,7 +272,7 @@ def test_a_word_after_the_name_is_taken_where_it_is_the_only_one_that_all_have()
     assert [str(chosen(stem, found)) for stem in ('a', 'a_1', 'b')] == ['a_out.png', 'a_1_out.png', 'b_out.png']
     # The only one may lack a face, which is told.
     found, _ = find_results(['a', 'b'], made[:1], None)
-    with pytest.raises(FRExError, match='the command made no picture b'):
+    with pytest.raises(FRExError, match='the command made no image b'):
         chosen('b', found)
 
 
@@ -281,9 +281,9 @@ def test_a_word_after_the_name_is_taken_where_it_is_the_only_one_that_all_have()
     [
         (['face2.png'], None, r'called after a face; it made face2\.png; see --results'),
         (['face.png'], '{name}_GPEN', r'as --results says, \{name\}_GPEN; it made face\.png'),
-        (['one/face.png', 'two/face.png'], None, r'several pictures of it: one/face\.png, two/face\.png'),
-        (['one/face_x.png', 'two/face_x.png'], None, r'several pictures of it: one/face_x\.png, two/face_x\.png'),
-        (['face_x.png', 'face_y.png'], None, r'several kinds of pictures: \{name\}_x \(1 of 1\), \{name\}_y'),
+        (['one/face.png', 'two/face.png'], None, r'several images of it: one/face\.png, two/face\.png'),
+        (['one/face_x.png', 'two/face_x.png'], None, r'several images of it: one/face_x\.png, two/face_x\.png'),
+        (['face_x.png', 'face_y.png'], None, r'several kinds of images: \{name\}_x \(1 of 1\), \{name\}_y'),
     ],
 )
 def test_pictures_that_cannot_be_told_are_listed(made, pattern, message):

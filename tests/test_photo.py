@@ -22,7 +22,7 @@ def picture_of(image, alpha=None, grey=False):
 
 
 def smooth(height, width, seed=0, cell=40):
-    """A picture without detail finer than `cell` pixels."""
+    """An image without detail finer than `cell` pixels."""
     coarse = np.random.default_rng(seed).integers(40, 216, (height // cell + 2, width // cell + 2, 3), dtype=np.uint8)
     return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
 
@@ -41,7 +41,7 @@ def detected(landmarks, score=0.9):
 
 
 class Known:
-    """Finds the faces that it was told of, in pictures of one shape, and none in a picture that it is shown again, turned."""
+    """Finds the faces that it was told of, in images of one shape, and none in an image that it is shown again, turned."""
 
     def __init__(self, *faces, shape=None):
         self.faces, self.shape, self.asked, self.last = faces, shape, [], threading.local()
@@ -168,7 +168,7 @@ def test_a_face_outside_of_the_picture_is_a_problem():
 
 @pytest.mark.parametrize(('turns', 'degrees'), [(1, 90), (2, 180), (3, -90)])
 def test_a_picture_on_its_side_is_searched_in_every_turn(turns, degrees):
-    """A face that is upright when the picture has been turned to the left lies to the right in it."""
+    """A face that is upright when the image has been turned to the left lies to the right in it."""
     landmarks = landmarks_at(120, 70, 90, degrees)
     height, width = 200, 300
     turned = turned_forth(landmarks, turns, height, width)
@@ -176,7 +176,7 @@ def test_a_picture_on_its_side_is_searched_in_every_turn(turns, degrees):
     (face,) = find_faces(picture_of(marker.image), marker, 64)
     np.testing.assert_allclose(face.landmarks, landmarks, atol=1e-9)
     np.testing.assert_allclose(face.box, detected(landmarks).box, atol=1e-9)
-    # The aligned face is upright: that of the turned picture.
+    # The aligned face is upright: that of the turned image.
     expected = cut_face(turn(marker.image, turns), face_matrix(turned, 64), 64)
     assert np.abs(face.aligned.astype(int) - expected).max() <= 2
 
@@ -188,7 +188,7 @@ def turned_forth(points, turns, height, width):
 
 
 class Marked:
-    """Finds a face only in one turn of its picture."""
+    """Finds a face only in one turn of its image."""
 
     def __init__(self, face, turns, image):
         self.face, self.image, self.turned = face, image, turn(image, turns)

@@ -1,4 +1,4 @@
-"""Pictures as they come: read upright and whole, written back with what their files said."""
+"""Images as they come: read upright and whole, written back with what their files said."""
 
 import io
 import itertools
@@ -193,7 +193,7 @@ def test_xmp_of_what_is_attached_and_comments_are_left_out_and_said(tmp_path):
     attached = XMP.replace(b'<a/>', b'<Container:Directory/>')
     read = read_picture(saved(tmp_path / 'a.jpg', smooth(8, 12), xmp=attached, comment=b'by hand'))
     assert read.metadata.xmp is None
-    assert read.notes == ('XMP left out: it tells of what is attached to the picture', 'comments left out')
+    assert read.notes == ('XMP left out: it tells of what is attached to the image', 'comments left out')
 
 
 def test_xmp_that_is_too_long_for_a_jpeg_is_left_out_and_said(tmp_path):
@@ -429,8 +429,8 @@ def test_half_a_file_of_sixteen_bits_is_no_picture(kind, tmp_path):
     ('content', 'message'),
     [
         (b'', 'the file is empty'),
-        (b'no picture, but text', 'not a picture of a kind that is read here, or a damaged one'),
-        (b'%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n', 'not a picture of a kind'),
+        (b'no image, but text', 'not an image of a kind that is read here, or a damaged one'),
+        (b'%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n', 'not an image of a kind'),
     ],
 )
 def test_what_is_no_picture_is_refused_in_one_line(content, message, tmp_path):
@@ -542,7 +542,7 @@ def test_sides_that_are_too_long_for_a_format_are_refused(kind, shape, tmp_path)
 
 
 def test_a_kind_that_cannot_be_written_is_refused(tmp_path):
-    with pytest.raises(FRExError, match=r'a\.gif: \.gif is not a kind of picture that can be written'):
+    with pytest.raises(FRExError, match=r'a\.gif: \.gif is not a kind of image that can be written'):
         write_picture(tmp_path / 'a.gif', picture(smooth(8, 8)))
 
 
@@ -581,7 +581,7 @@ def test_eight_bits_are_rounded_from_sixteen_and_from_floats():
     eight = noise(3, 3, 3)
     assert to_eight_bit(eight) is eight
     for wrong in (np.array([np.nan]), np.array([1])):
-        with pytest.raises(FRExError, match='no picture'):
+        with pytest.raises(FRExError, match='no image'):
             to_eight_bit(wrong)
 
 

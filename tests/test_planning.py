@@ -1,4 +1,4 @@
-"""Whose results are there, and what is done about it. No picture is read."""
+"""Whose results are there, and what is done about it. No image is read."""
 
 from pathlib import Path
 
@@ -28,7 +28,7 @@ def place(tmp_path):
             return path
 
         def made(self, name, run='one', **more):
-            """The record of a picture of whose results there is the restored one."""
+            """The record of an image of whose results there is the restored one."""
             self.file(f'out/restored_imgs/{Path(name).name}')
             return PictureRecord(
                 input=absolute(tmp_path / name), status='restored', output=f'restored_imgs/{Path(name).name}', run=run, **more

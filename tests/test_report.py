@@ -184,7 +184,7 @@ def test_two_runs_at_once_lose_nothing(tmp_path):
     assert not list(tmp_path.glob('*.part'))
 
 
-@pytest.mark.parametrize('content', [b'', b'{', b'[]', b'{"version": 2}', b'{"version": 1, "pictures": [{}]}', b'\xff'])
+@pytest.mark.parametrize('content', [b'', b'{', b'[]', b'{"version": 2}', b'{"version": 1, "images": [{}]}', b'\xff'])
 def test_a_file_that_is_no_report_is_told_and_kept(tmp_path, content):
     (tmp_path / 'report.json').write_bytes(content)
     with pytest.raises(FRExError, match=r'report.json: not a report of this program .*move it away'):
@@ -209,7 +209,7 @@ def test_a_name_that_is_no_text_is_written(tmp_path):
 
 
 def test_the_table_counts_and_names_what_went_wrong(tmp_path):
-    failed = record('d.png', 'failed', reason='/in/d.png: not a picture')
+    failed = record('d.png', 'failed', reason='/in/d.png: not an image')
     faces = [FaceRecord(), FaceRecord(reason='the five landmarks are mirrored'), FaceRecord()]
     report = add(tmp_path, record('a.png', faces=faces), record('b.png', 'no face'), record('c.png', 'skipped'), failed)
     assert summary(report, 'one') == [
@@ -219,7 +219,7 @@ def test_the_table_counts_and_names_what_went_wrong(tmp_path):
         'failed    1',
         'no face: /in/b.png',
         'left: /in/a.png: 1 of 3 faces as they were: the five landmarks are mirrored',
-        'failed: /in/d.png: not a picture',
+        'failed: /in/d.png: not an image',
     ]
 
 

@@ -56,7 +56,7 @@ def _no_files(request, tmp_path, monkeypatch):
 
 @pytest.fixture
 def detector(monkeypatch):
-    """Finds two faces in pictures of 200 x 300, and none in others."""
+    """Finds two faces in images of 200 x 300, and none in others."""
     known = Known(detected(landmarks_at(80, 90, 90), 0.99), detected(landmarks_at(220, 110, 110, 20), 0.95), shape=(200, 300))
     monkeypatch.setattr('frex.restore.faces.helper_networks.FaceDetector.from_weights', lambda *arguments: known)
     return known
@@ -146,7 +146,7 @@ def test_a_face_whose_details_cannot_be_made_is_the_only_one_that_fails(aligned,
     pictures = report(tmp_path / 'out')['pictures']
     assert sorted(picture['status'] for picture in pictures) == ['failed', *['restored'] * 4]
     (failed,) = (picture for picture in pictures if picture['status'] == 'failed')
-    assert failed['reason'] == 'its further pictures could not be made (CUDA error: out of memory)'
+    assert failed['reason'] == 'its further images could not be made (CUDA error: out of memory)'
 
 
 def test_a_flag_without_effect_is_told(aligned, capsys):
@@ -637,7 +637,7 @@ def test_two_runs_into_one_folder_do_no_harm(checkpoint, many, tmp_path):
 
 
 def test_torchrun_shares_the_pictures_and_tells_once(checkpoint, many, tmp_path):
-    (many / 'broken.png').write_bytes(b'no picture')
+    (many / 'broken.png').write_bytes(b'no image')
     out = tmp_path / 'out'
     done = torchrun(ROOT / 'inference_frex.py', *command(checkpoint, many, out), folder=tmp_path)
     assert done.wait() != 0

@@ -259,7 +259,7 @@ def test_paths_and_pillows_pictures_are_read(tmp_path):
 
 @pytest.mark.parametrize('wrong', [np.zeros((4, 4, 2), np.uint8), np.zeros((4, 4, 3), np.float32), np.zeros((0, 4, 3), np.uint8)])
 def test_arrays_that_are_no_pictures_are_refused(wrong):
-    with pytest.raises(FRExError, match='no picture'):
+    with pytest.raises(FRExError, match='no image'):
         fake().restore(wrong)
 
 
@@ -326,7 +326,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
 
 def test_fifty_faces_on_fifty_megapixels_need_little_memory():
     printed = subprocess.run([sys.executable, '-c', MEASURE], capture_output=True, text=True, check=True, timeout=120).stdout
-    # Megabytes; the picture itself has 143, its copy as much again.
+    # Megabytes; the image itself has 143, its copy as much again.
     assert float(printed) < 1000
 
 

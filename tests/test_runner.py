@@ -1,4 +1,4 @@
-"""The machinery of a run: batches over pictures, bounded memory, faults, signals, shards. The network is a fake."""
+"""The machinery of a run: batches over images, bounded memory, faults, signals, shards. The network is a fake."""
 
 import random
 import signal
@@ -30,7 +30,7 @@ class Read:
 
 @dataclass
 class Fake(PipelineStages):
-    """A picture is a name and its number of faces; a face is restored to upper case."""
+    """An image is a name and its number of faces; a face is restored to upper case."""
 
     sizes: dict = field(default_factory=dict)
     broken: dict = field(default_factory=dict)
@@ -184,7 +184,7 @@ def test_a_batch_that_breaks_is_tried_picture_by_picture():
 def test_pictures_wait_outside_while_many_faces_are_in_memory():
     jobs = [(str(number), 20) for number in range(12)]
     fake = run(jobs, batch_size=4, pause=0.02, sizes=dict.fromkeys((name for name, _ in jobs), 1))
-    # Four batches of four are less than one such picture has; as many as two a thread may be on their way in by then.
+    # Four batches of four are less than one such image has; as many as two a thread may be on their way in by then.
     assert fake.most_alive <= 4
     assert len(fake.records) == 12
 

@@ -128,7 +128,7 @@ def test_faces_in_ffhqs_alignment_get_cameras_and_crops(tmp_path):
         yaw, pitch, roll = angles_of(labels.cameras[name])
         assert abs(yaw) < 35
         assert max(abs(pitch), abs(roll)) < 20
-    # The girl of 00006 looks to the left of her picture, the baby of 00000 to the right.
+    # The girl of 00006 looks to the left of her image, the baby of 00000 to the right.
     assert angles_of(labels.cameras['00006.png'])[0] > 15
     assert angles_of(labels.cameras['00000.png'])[0] < -5
 
@@ -214,7 +214,7 @@ def test_real_faces_are_collected_and_copies_of_them_are_not(tmp_path, capsys):
     assert main([*command, '-n', '58']) == 1
     captured = capsys.readouterr()
     left = int(captured.err.split(' faces ')[1].split(' are left')[0])
-    assert '58 faces found in 2 pictures' in captured.out
+    assert '58 faces found in 2 images' in captured.out
     # Few of the faces, 50 pixels wide, are found so far off in the copy that they are not known again.
     assert 29 <= left <= 31
     assert main([*command, '-n', str(left)]) == 0

@@ -1,4 +1,4 @@
-"""Pictures of a folder, an lmdb and a zip are the same pictures; what is damaged is named."""
+"""Images of a folder, an lmdb and a zip are the same images; what is damaged is named."""
 
 import json
 import multiprocessing
@@ -27,7 +27,7 @@ compat.install()
 
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory):
-    """Pictures in folders, with labels that mark each camera by its x position, a hidden file and one that is no picture."""
+    """Images in folders, with labels that mark each camera by its x position, a hidden file and one that is no image."""
     folder = tmp_path_factory.mktemp('sources') / 'faces'
     rng = np.random.default_rng(0)
     for name in (*NAMES, '.hidden.png', '.cache/img.png'):
@@ -157,11 +157,11 @@ def test_what_is_missing_is_named(tmp_path, suffix):
 
 def test_an_archive_without_pictures_is_named(tmp_path):
     with zipfile.ZipFile(tmp_path / 'empty.zip', 'w') as content:
-        content.writestr('notes.txt', 'no picture')
-    assert 'here.dataroot_gt: no picture in' in refused(tmp_path / 'empty.zip')
+        content.writestr('notes.txt', 'no image')
+    assert 'here.dataroot_gt: no image in' in refused(tmp_path / 'empty.zip')
     lmdb.open(str(tmp_path / 'empty.lmdb'), map_size=1 << 20).close()
     (tmp_path / 'empty.lmdb/meta_info.txt').write_text('')
-    assert 'here.dataroot_gt: no picture in' in refused(tmp_path / 'empty.lmdb')
+    assert 'here.dataroot_gt: no image in' in refused(tmp_path / 'empty.lmdb')
 
 
 def test_a_damaged_zip_is_named(archives, tmp_path):
@@ -177,7 +177,7 @@ def test_a_damaged_zip_is_named(archives, tmp_path):
     source = open_source(tmp_path / 'changed.zip', None, 'here')
     with pytest.raises(FRExError, match=r'changed\.zip/a/face\.png: cannot be read from the zip \(Bad CRC-32'):
         source.picture('a/face.png')
-    with pytest.raises(FRExError, match=r'changed\.zip/a/text\.png: not a picture'):
+    with pytest.raises(FRExError, match=r'changed\.zip/a/text\.png: not an image'):
         source.picture('a/text.png')
 
 

@@ -1,4 +1,4 @@
-"""Stage A: Enc_3D alone, against the 3D prior's own picture and latent codes (L_3D, Eqs. 10-13)."""
+"""Stage A: Enc_3D alone, against the 3D prior's own image and latent codes (L_3D, Eqs. 10-13)."""
 
 import copy
 
@@ -83,7 +83,7 @@ def test_the_frames_are_each_others_inverse():
     # x_e = 1.25 x_f - 0.25 lies in 0..1 for all of x_f from 0.2; y_e reaches from 0.25 on beyond 1.
     first = frame_mask(crop, 8)[0, 0]
     assert first.tolist() == [[float(row >= 2)] * 8 for row in range(8)]
-    # Twice as far away, the picture is the middle of the crop.
+    # Twice as far away, the image is the middle of the crop.
     second = frame_mask(crop, 8)[1, 0]
     assert second.tolist() == [[float(2 <= row < 6 and 2 <= column < 6) for column in range(8)] for row in range(8)]
     assert torch.equal(crop_mask(crop[1:], 8), torch.ones(1, 1, 8, 8))

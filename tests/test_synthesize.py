@@ -31,7 +31,7 @@ NUM = 7
 
 
 def tiny_eg3d(**changes):
-    """Random weights whose pictures show shape, and few saturated colours."""
+    """Random weights whose images show shape, and few saturated colours."""
     options = tiny_network_options()
     arguments = {'out_size': options['out_size'], **options['eg3d'], **changes}
     torch.manual_seed(0)
@@ -128,7 +128,7 @@ def test_in_the_ffhq_frame_eyes_and_mouth_lie_where_the_alignment_has_them():
         np.testing.assert_allclose(crop_from_ffhq(seen), [1, 0, 0], atol=1e-6)
 
 
-# --- Pictures
+# --- Images
 
 
 def test_a_set_is_what_its_labels_say(whole, eg3d_file):
@@ -390,7 +390,7 @@ def test_a_damaged_picture_on_the_sheet_is_named(make, tmp_path, capsys):
     assert make(tmp_path / 'set', num=2) == 0
     picture(tmp_path / 'set', 1).write_bytes(b'')
     assert make(tmp_path / 'set', num=2) == 1
-    assert 'img00000001.png: not a picture, or a damaged one' in one_error(capsys)
+    assert 'img00000001.png: not an image, or a damaged one' in one_error(capsys)
 
 
 def test_a_picture_that_is_not_finite_stops_the_set_with_its_number(make, tmp_path, capsys):
@@ -398,7 +398,7 @@ def test_a_picture_that_is_not_finite_stops_the_set_with_its_number(make, tmp_pa
     file.state['superresolution.block1.torgb.bias'][0] = torch.nan
     save_safetensors(tmp_path / 'nan.safetensors', file)
     assert make(tmp_path / 'set', '--eg3d', tmp_path / 'nan.safetensors', '--shard', '1/2') == 1
-    assert 'sample 1: its picture is not finite; check the file with: frex weights check' in one_error(capsys)
+    assert 'sample 1: its image is not finite; check the file with: frex weights check' in one_error(capsys)
     assert not list((tmp_path / 'set').rglob('*.png'))
 
 

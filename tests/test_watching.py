@@ -1,4 +1,4 @@
-"""What is seen of a run: the console's line, scalars, the grid of pictures, metrics of whole sets."""
+"""What is seen of a run: the console's line, scalars, the grid of images, metrics of whole sets."""
 
 import json
 from argparse import Namespace
@@ -176,7 +176,7 @@ def test_validation_shows_its_first_pictures(tmp_path, face_folder):
 
 @pytest.fixture
 def small_fid(monkeypatch):
-    """FID on eight features: means of rows and columns of a picture of 4 x 4."""
+    """FID on eight features: means of rows and columns of an image of 4 x 4."""
     monkeypatch.setattr(fid, 'Inception', lambda path: Means())
     return fid.FID(None)
 

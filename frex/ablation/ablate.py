@@ -104,7 +104,7 @@ def collect(plan: Plan, options: AblateOptions) -> Runs:
 
 
 def restore(runs: Runs, pictures: Pictures, folder: Path, device: str) -> dict[str, list[Path]]:
-    """Have each checkpoint restore the degraded pictures; the folders of the results by configuration, one a run."""
+    """Have each checkpoint restore the degraded images; the folders of the results by configuration, one a run."""
     methods = {row: [_method(name, path, device) for name, path in named] for row, named in runs.items()}
     entries = compare(FaceFolder.open(pictures.lq, '--lq'), chain.from_iterable(methods.values()), folder, device)
     if not all(entry.is_whole for entry in entries.values()):

@@ -14,7 +14,7 @@ from frex.metrics.metric import Metric
 from frex.options import Options
 
 PAPERS_ITERATIONS, PAPERS_SIZE = 250_000, 512
-# Of the Inception network: a covariance of fewer pictures has no full rank.
+# Of the Inception network: a covariance of fewer images has no full rank.
 FID_FEATURES = 2048
 # With fewer, the quantile of Student's t is beyond 2.3.
 FEW_RUNS = 5
@@ -89,7 +89,7 @@ def _how_it_was_made(circumstances: AblationSetup) -> list[str]:
         )
     if circumstances.taken:
         lines.append(f'Taken from checkpoints as they are, however they were trained: {", ".join(circumstances.taken)}.')
-    lines.append('All configurations restored the same degraded pictures.')
+    lines.append('All configurations restored the same degraded images.')
     return lines
 
 
@@ -106,14 +106,14 @@ def _limits(evaluation: Evaluation, circumstances: AblationSetup) -> list[str]:
         if not any(path.get(f'pretrain_network_{prior}') for prior in ('g', 'eg3d', 'stylegan2')):
             lines.append('The priors have random weights: what a trained 3D or 2D prior brings cannot show here.')
         if _is_within(circumstances.gt, options['datasets']['train'].get('dataroot_gt')):
-            lines.append('It was trained on the pictures it is tested on: nothing here tells of other faces.')
+            lines.append('It was trained on the images it is tested on: nothing here tells of other faces.')
     if any(metric.of_sets and metric.key not in evaluation.gaps for metric in evaluation.metrics) and count < FID_FEATURES:
-        lines.append(f'FID is of {count} pictures, fewer than its {FID_FEATURES:,} features: not to be compared with that of other sets.')
+        lines.append(f'FID is of {count} images, fewer than its {FID_FEATURES:,} features: not to be compared with that of other sets.')
     return lines + _beside_bilinear(evaluation)
 
 
 def _beside_bilinear(evaluation: Evaluation) -> list[str]:
-    """A network that has learned to restore is nearer to the clean picture than its input is."""
+    """A network that has learned to restore is nearer to the clean image than its input is."""
     input_row = next((row for row in evaluation.rows if row.name == BILINEAR), None)
     if input_row is None:
         return []
@@ -123,7 +123,7 @@ def _beside_bilinear(evaluation: Evaluation) -> list[str]:
         for metric, own in means.items()
         if own and not any(_is_better(mean, own[0], metric) for row in evaluation.methods for mean in run_means(row, metric))
     ]
-    return [f'No run comes nearer to the clean pictures than its input does by {", ".join(worse)}: too little training to compare.'] * bool(
+    return [f'No run comes nearer to the clean images than its input does by {", ".join(worse)}: too little training to compare.'] * bool(
         worse
     )
 
@@ -133,7 +133,7 @@ def _is_better(one: float, other: float, metric: Metric) -> bool:
 
 
 def _is_within(gt: Path, trained: object) -> bool:
-    """Whether the test pictures are among the training pictures, as far as their folders tell."""
+    """Whether the test images are among the training images, as far as their folders tell."""
     return isinstance(trained, str) and gt.resolve().is_relative_to(Path(trained).expanduser().resolve())
 
 

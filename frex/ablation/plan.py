@@ -27,13 +27,13 @@ class Plan:
     left_out: Mapping[str, str]
 
     def size(self) -> int:
-        """That of the pictures which all networks make; raises FRExError where it is not one, and for a damaged checkpoint."""
+        """That of the images which all networks make; raises FRExError where it is not one, and for a damaged checkpoint."""
         sizes = {each.name: each.options['network_g'] for each in self.trained}
         sizes |= {str(path): read_network(path).arguments for paths in self.taken.values() for path in paths}
         by_size = {int(options.get('out_size', DEFAULT_SIZE)): name for name, options in sizes.items()}
         if len(by_size) != 1:
             told = ', '.join(f'{name} {size}' for size, name in sorted(by_size.items()))
-            raise FRExError(f'the networks make pictures of several sizes ({told}), which cannot be compared')
+            raise FRExError(f'the networks make images of several sizes ({told}), which cannot be compared')
         return next(iter(by_size))
 
 

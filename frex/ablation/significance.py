@@ -27,7 +27,7 @@ class Difference(NamedTuple):
 
 
 def run_means(row: Row, metric: Metric) -> list[float]:
-    """The score of each run over all pictures that have one; a run without any is left out."""
+    """The score of each run over all images that have one; a run without any is left out."""
     if metric.of_sets:
         means = [run.set_scores[metric.key][0] for run in row.runs]
     else:

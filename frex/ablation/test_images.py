@@ -1,4 +1,4 @@
-"""The pictures that all configurations are tested on: clean at the network's size, and degraded."""
+"""The images that all configurations are tested on: clean at the network's size, and degraded."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,9 +22,9 @@ class Pictures:
 
 
 def prepare(gt: Path, lq: Path | None, degrade_seed: int, size: int, folder: Path, num_workers: int) -> Pictures:
-    """Clean pictures at `size` in `folder`, and degraded ones, made by `degrade_seed` unless `lq` has them.
+    """Clean images at `size` in `folder`, and degraded ones, made by `degrade_seed` unless `lq` has them.
 
-    Raises FRExError where `folder` was begun with other pictures, and before it is begun for one that cannot be read or is not
+    Raises FRExError where `folder` was begun with other images, and before it is begun for one that cannot be read or is not
     square.
     """
     clean = FaceFolder.open(gt, '--gt')
@@ -52,5 +52,5 @@ def _record(folder: Path) -> ResumableFolder:
 
 def _look_at(*folders: FaceFolder) -> None:
     faces = [each.picture(name) for each in folders for name in each.names]
-    for path in tqdm(faces, desc='looking at pictures', unit='face', disable=None):
+    for path in tqdm(faces, desc='looking at images', unit='face', disable=None):
         read_aligned(path)

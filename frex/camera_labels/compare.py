@@ -24,7 +24,7 @@ class CompareOptions:
 
 
 def compare_labels(options: CompareOptions) -> int:
-    """Print a table of the pictures that both files have, and what they do not share."""
+    """Print a table of the images that both files have, and what they do not share."""
     ours, theirs = (read_labels(path).cameras for path in (options.a, options.b))
     names = own_names(ours)
     both = {name: angle_errors(ours[name], other) for name, other in match(theirs, names).items()}

@@ -1,4 +1,4 @@
-"""EG3D's `cropping_params.json`: how each picture of FFHQ was cut to EG3D's crop.
+"""EG3D's `cropping_params.json`: how each image of FFHQ was cut to EG3D's crop.
 
 By file name: `lm`, five landmarks (left eye, right eye, nose, corners of the mouth; x, y from the top left) in pixels of an
 alignment of REALIGNED pixels that shows 1.8 times as much as FFHQ's; `lm3d_std`, the same on the mean head; `rescale_factor`,
@@ -16,7 +16,7 @@ from frex.data.landmarks import fit_head
 from frex.errors import FRExError
 
 REALIGNED = 1500
-# Of the realigned picture's width, FFHQ's own square.
+# Of the realigned image's width, FFHQ's own square.
 FFHQ_PART = 1 / 1.8
 # EG3D cuts this out first, and `center_crop_size` from its middle.
 FIRST_CUT = 1024

@@ -1,4 +1,4 @@
-"""Pictures of a camera: the axes of the head on the face."""
+"""Images of a camera: the axes of the head on the face."""
 
 import cv2
 import numpy as np
@@ -16,7 +16,7 @@ COLOURS = ((0, 0, 255), (0, 200, 0), (255, 80, 0))
 
 
 def axes_in_picture(camera: CameraLabel, crop: CropLabel) -> Float[np.ndarray, '4 2']:
-    """Origin of the head's axes and the ends of x, y and z, in widths of a picture that `crop` leads from to EG3D's."""
+    """Origin of the head's axes and the ends of x, y and z, in widths of an image that `crop` leads from to EG3D's."""
     points = np.stack([ORIGIN, *(ORIGIN + LENGTH * np.eye(3))])
     seen = project(points, camera.astype(np.float64))
     return (seen - crop[1:]) / crop[0]

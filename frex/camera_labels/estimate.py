@@ -24,12 +24,12 @@ from frex.weights.manifest import entry
 
 # Faces are shown to the detector at the size that it knows them best in.
 SEEN_SIZE = 512
-# Landmarks of one face in a picture and in its mirror image lie nearer to each other than this, in image widths.
+# Landmarks of one face in an image and in its mirror image lie nearer to each other than this, in image widths.
 SAME_FACE = 0.1
 
 
 class LandmarkFinder:
-    """Five landmarks of the face in an aligned picture: the detector's, or those of 98 where that network's file is there."""
+    """Five landmarks of the face in an aligned image: the detector's, or those of 98 where that network's file is there."""
 
     def __init__(self, detector: Detector, network: LandmarkNetwork | None, threshold: float) -> None:
         self.detector, self.network, self.threshold = detector, network, threshold
@@ -45,7 +45,7 @@ class LandmarkFinder:
     def find(self, image: Image) -> Float[np.ndarray, '5 2']:
         """In image widths, of the largest face; raises FRExError where there is none.
 
-        The mean of what the networks see in the picture and in its mirror image, so that the two get mirrored cameras.
+        The mean of what the networks see in the image and in its mirror image, so that the two get mirrored cameras.
         """
         seen = resize(image, SEEN_SIZE)
         faces = self._faces(seen)
@@ -112,7 +112,7 @@ def estimate_labels(options: EstimateOptions) -> int:
         report(failures)
         raise FRExError(f'no camera could be estimated, {options.output} is not written')
     write_labels(options.output, as_lists(cameras), as_lists(crops), unlabelled)
-    print(f'{options.output}: {len(cameras)} cameras of {len(pictures)} pictures')
+    print(f'{options.output}: {len(cameras)} cameras of {len(pictures)} images')
     if previews is not None:
         previews.finish()
     return report(failures)
@@ -125,7 +125,7 @@ def _check(options: EstimateOptions) -> None:
 
 
 def estimate(landmarks: Float[np.ndarray, '5 2'], frame: str) -> tuple[CameraLabel, Float32[np.ndarray, '3']]:
-    """Camera, and crop from the picture to EG3D's; `frame` is `ffhq`, or `eg3d` for pictures that are in EG3D's crop.
+    """Camera, and crop from the image to EG3D's; `frame` is `ffhq`, or `eg3d` for images that are in EG3D's crop.
 
     Raises ValueError where the landmarks fit no face.
     """

@@ -40,7 +40,7 @@ MOST_DEVIATION = 250.0
 
 
 class HeadPose(NamedTuple):
-    """A head before EG3D's camera: `turn` is a rotation vector, `shift` moves it in the picture, `size` is the logarithm of its scale."""
+    """A head before EG3D's camera: `turn` is a rotation vector, `shift` moves it in the image, `size` is the logarithm of its scale."""
 
     turn: Float[np.ndarray, '3']
     shift: Float[np.ndarray, '2']
@@ -105,7 +105,7 @@ def _deviations(vector: Float[np.ndarray, '8'], landmarks: Landmarks) -> Float[n
 
 
 def _camera(rotation: Rotation, shift: Float[np.ndarray, '2']) -> Float[np.ndarray, '25']:
-    """With `shift` of the head in the picture, at FFHQ_RADIUS from the origin."""
+    """With `shift` of the head in the image, at FFHQ_RADIUS from the origin."""
     towards = np.array([*(shift / FFHQ_FOCAL), 1.0]) @ rotation
     towards /= np.linalg.norm(towards)
     # |WORLD_ORIGIN - distance * towards| = FFHQ_RADIUS, the larger root.

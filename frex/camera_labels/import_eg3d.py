@@ -122,7 +122,7 @@ def _mirrored(name: str) -> str:
 
 
 def crops_for(names: list[str], crops: dict[str, CropLabel], path: Path) -> dict[str, CropLabel]:
-    """Crops of the pictures called `names`, mirrored ones too; raises FRExError where no name fits."""
+    """Crops of the images called `names`, mirrored ones too; raises FRExError where no name fits."""
     found = match(crops, names)
     originals = {_unmirrored(name): name for name in names if name not in found}
     found |= {originals[original]: _flipped(crop) for original, crop in match(crops, originals).items()}

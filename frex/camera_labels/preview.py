@@ -1,4 +1,4 @@
-"""`frex cameras preview`: what labels say, drawn on the pictures."""
+"""`frex cameras preview`: what labels say, drawn on the images."""
 
 import sys
 from dataclasses import dataclass
@@ -19,12 +19,12 @@ SHEET = 'sheet.png'
 SHEET_COLUMNS, TILE, MOST_ON_SHEET = 6, 256, 60
 # Letters that fit below a tile.
 LONGEST_CAPTION = 32
-# Of a picture whose label has no crop.
+# Of an image whose label has no crop.
 FRAME_CROPS = {'eg3d': (1.0, 0.0, 0.0), 'ffhq': MEAN_CROP}
 
 
 class Previews:
-    """A folder of drawn pictures, in `faces`, and `sheet.png` with the first of them."""
+    """A folder of drawn images, in `faces`, and `sheet.png` with the first of them."""
 
     def __init__(self, folder: Path, overwrite: bool) -> None:
         if (folder / SHEET).exists() and not overwrite:
@@ -83,7 +83,7 @@ def preview_labels(options: PreviewOptions) -> int:
         pictures = {name: pictures[name] for name in np.array(list(pictures))[chosen].tolist()}
     cameras, crops = match(labels.cameras, pictures), match(labels.crops, pictures)
     if not cameras:
-        raise FRExError(f'{options.labels}: no label for any picture of {options.folder} ({first_of(list(pictures))})')
+        raise FRExError(f'{options.labels}: no label for any image of {options.folder} ({first_of(list(pictures))})')
     previews = Previews(options.output, options.overwrite)
     failures = [f'{name}: no label' for name in pictures if name not in cameras]
     for name, camera in cameras.items():

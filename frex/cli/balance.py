@@ -24,7 +24,7 @@ def add_command(commands: Any) -> None:
     )
     parser.add_argument('--seed', default=0, type=int, metavar='S', help='another seed, other faces of the full bins (default: 0)')
     parser.add_argument('--bin_degrees', default=5.0, type=float, metavar='D', help='width of the bins of |yaw| (default: 5)')
-    parser.add_argument('--link', action='store_true', help='link to the pictures instead of copying them')
+    parser.add_argument('--link', action='store_true', help='link to the images instead of copying them')
     add_frame(parser, 'ffhq', 'how faces are aligned, for landmarks')
     add_weights(parser)
     add_det_threshold(parser, 0.5)

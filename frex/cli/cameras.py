@@ -42,12 +42,12 @@ def _add_estimate(actions: Any) -> None:
 
 
 def _add_preview(actions: Any) -> None:
-    parser = _add(actions, 'preview', 'draw labels on their pictures')
-    parser.add_argument('folder', type=Path, metavar='FOLDER', help='the pictures; folders in it are searched too')
+    parser = _add(actions, 'preview', 'draw labels on their images')
+    parser.add_argument('folder', type=Path, metavar='FOLDER', help='the images; folders in it are searched too')
     parser.add_argument('labels', type=Path, metavar='LABELS.json')
     parser.add_argument('-o', '--output', required=True, type=Path, metavar='DIR', help='where the drawings go')
     parser.add_argument('-n', '--num', type=int, metavar='N', help='draw so many, evenly from among all (default: all)')
-    add_frame(parser, 'eg3d', 'how pictures whose label has no crop are aligned')
+    add_frame(parser, 'eg3d', 'how images whose label has no crop are aligned')
     parser.add_argument('--overwrite', action='store_true', help='replace drawings that are there')
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from frex.cli.flags import add_det_threshold, add_device, add_weights, read_options
 
-WHAT = """Find the faces of photographs, align them as FFHQ does, and keep N of those within the limits, by lot. Measured are: the
-longer side of the face's box, how much of the aligned square lies in the picture, and sharpness, the variance of the Laplacian of
+WHAT = """Find the faces of photographs, align them as FFHQ does, and keep N of those within the limits, at random. Measured are: the
+longer side of the face's box, how much of the aligned square lies in the image, and sharpness, the variance of the Laplacian of
 the middle of the aligned face at 256 x 256."""
 EXAMPLE = """another try with other limits in the same folder does not look for faces again.
 example: frex collect-real celeba/img_celeba WIDER_val/images --wider wider_face_val_bbx_gt.txt -n 300 --max_sharpness 60 -o test/real"""
@@ -35,7 +35,7 @@ def _add_limits(parser: ArgumentParser) -> None:
     group.add_argument('--min_face', default=24.0, type=float, metavar='PX', help="least longer side of a face's box (default: 24)")
     group.add_argument('--max_face', type=float, metavar='PX', help='greatest longer side of it (default: none)')
     group.add_argument(
-        '--min_inside', default=0.7, type=float, metavar='SHARE', help='least share of the aligned square in the picture (default: 0.7)'
+        '--min_inside', default=0.7, type=float, metavar='SHARE', help='least share of the aligned square in the image (default: 0.7)'
     )
     group.add_argument('--min_sharpness', default=0.0, type=float, metavar='V', help='drop what is more blurred (default: 0)')
     group.add_argument('--max_sharpness', type=float, metavar='V', help='drop what is sharper (default: none)')
@@ -47,11 +47,11 @@ def _add_limits(parser: ArgumentParser) -> None:
         help='drop a face whose difference hash, or that of its mirror image, has at most so many of 128 bits unlike one that is kept, '
         'or up to 20 more if both, laid on each other, correlate by 0.94; -1 drops none (default: 10)',
     )
-    group.add_argument('--per_picture', type=int, metavar='K', help='at most so many faces of one picture (default: all)')
+    group.add_argument('--per_picture', type=int, metavar='K', help='at most so many faces of one image (default: all)')
 
 
 def _add_wider(parser: ArgumentParser) -> None:
-    group = parser.add_argument_group("WIDER FACE's annotations, for the pictures that they name")
+    group = parser.add_argument_group("WIDER FACE's annotations, for the images that they name")
     group.add_argument('--wider', type=Path, metavar='FILE', help='wider_face_*_bbx_gt.txt; invalid and not annotated faces are dropped')
     group.add_argument(
         '--max_occlusion', default=1, type=int, choices=[0, 1, 2], help='0 none, 1 partly, 2 heavily occluded faces too (default: 1)'

@@ -43,7 +43,7 @@ def add_command(commands: Any) -> None:
         nargs='+',
         action='extend',
         metavar='NAME=PATTERN',
-        help="how a command's pictures are called below {output}, where several could be meant: FOLDER/{name}_WORD or any part of it; "
+        help="how a command's images are called below {output}, where several could be meant: FOLDER/{name}_WORD or any part of it; "
         '{name} is that of the face without suffix (default: {name}, in restored_faces/ also {name}_00, '
         'else {name}_WORD where one word fits all faces)',
     )

@@ -25,7 +25,7 @@ def add_flags(parser: ArgumentParser) -> None:
 def _add_places(parser: ArgumentParser) -> None:
     group = parser.add_argument_group('input and output')
     group.add_argument(
-        '-i', '--input', '--input_path', required=True, nargs='+', metavar='PATH', help='pictures, folders, patterns, lists of paths (.txt)'
+        '-i', '--input', '--input_path', required=True, nargs='+', metavar='PATH', help='images, folders, patterns, lists of paths (.txt)'
     )
     group.add_argument('-r', '--recursive', action='store_true', help='take the folders in a folder, too; results keep its tree')
     group.add_argument(
@@ -41,10 +41,8 @@ def _add_places(parser: ArgumentParser) -> None:
     group.add_argument(
         '--exist', default='skip', choices=['skip', 'overwrite', 'rename'], help='for results that are there (default: skip)'
     )
-    group.add_argument(
-        '--bg_upsampler', type=background, default='none', metavar='none', help='the picture around the faces is interpolated'
-    )
-    group.add_argument('--save_3d', action='store_true', help='also write what the 3D prior saw of each face: depth, picture, turntable')
+    group.add_argument('--bg_upsampler', type=background, default='none', metavar='none', help='the image around the faces is interpolated')
+    group.add_argument('--save_3d', action='store_true', help='also write what the 3D prior saw of each face: depth, image, turntable')
     group.add_argument('--save_weights_map', action='store_true', help="also write where each face took from the 2D prior: the AWB's alpha")
 
 
@@ -70,13 +68,13 @@ def _add_network(parser: ArgumentParser) -> None:
     group.add_argument(
         '--precision', default='auto', choices=['auto', 'fp32', 'bf16'], help='auto is bf16 on GPUs that have it (default: auto)'
     )
-    group.add_argument('--batch_size', type=count, metavar='N', help='faces at once, of several pictures (default: 8 on a GPU, else 2)')
+    group.add_argument('--batch_size', type=count, metavar='N', help='faces at once, of several images (default: 8 on a GPU, else 2)')
 
 
 def _add_faces(parser: ArgumentParser) -> None:
     group = parser.add_argument_group('faces')
-    group.add_argument('--aligned', '--has_aligned', action='store_true', help='the pictures are faces in FFHQ alignment')
-    group.add_argument('--only_center_face', action='store_true', help='restore only the face nearest to the middle of each picture')
+    group.add_argument('--aligned', '--has_aligned', action='store_true', help='the images are faces in FFHQ alignment')
+    group.add_argument('--only_center_face', action='store_true', help='restore only the face nearest to the middle of each image')
     group.add_argument(
         '--detection_model',
         choices=['retinaface_resnet50', 'retinaface_mobile0.25'],
@@ -92,14 +90,14 @@ def _add_faces(parser: ArgumentParser) -> None:
         '--force', action='store_true', help='also restore faces of photographs that hold more detail than the result of the network can'
     )
     group.add_argument(
-        '--no_face', default='copy', choices=['copy', 'skip'], help='a picture without a face: write it as it is, or not (default: copy)'
+        '--no_face', default='copy', choices=['copy', 'skip'], help='an image without a face: write it as it is, or not (default: copy)'
     )
 
 
 def background(text: str) -> str:
     """The type of `--bg_upsampler`."""
     if text.lower() != 'none':
-        raise ArgumentTypeError(f'{text}: FREx runs no other network; enlarge the pictures with it first, then restore them without -s')
+        raise ArgumentTypeError(f'{text}: FREx runs no other network; enlarge the images with it first, then restore them without -s')
     return 'none'
 
 
@@ -131,7 +129,7 @@ def add_command(commands: Any) -> None:
 
 
 def restore(args: Namespace) -> int:
-    """Status 1 where a picture could not be restored, 130 or 143 where a signal stopped it."""
+    """Status 1 where an image could not be restored, 130 or 143 where a signal stopped it."""
     from frex.restore.folder import restore_folder
 
     return restore_folder.restore_folder(args)

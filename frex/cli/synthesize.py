@@ -33,7 +33,7 @@ def add_command(commands: Any) -> None:
         '--frame', default='ffhq', choices=['ffhq', 'eg3d'], help="the FFHQ alignment, in which FREx trains, or EG3D's crop (default: ffhq)"
     )
     parser.add_argument('--ws', action='store_true', help='write the latent codes, too')
-    parser.add_argument('--ext', default='png', choices=['png', 'jpg', 'webp'], help='format of the pictures (default: png)')
+    parser.add_argument('--ext', default='png', choices=['png', 'jpg', 'webp'], help='format of the images (default: png)')
     parser.add_argument(
         '--batch_size',
         default=1,

@@ -1,4 +1,4 @@
-"""Many pictures at a glance, with a caption under each."""
+"""Many images at a glance, with a caption under each."""
 
 from collections.abc import Sequence
 

@@ -1,6 +1,6 @@
 """The degradation of Eq. 19, I_LQ = [(I_HQ * k) down_r + n]_JPEG, as functions of an image and its draws.
 
-`draw` makes every random decision, `degrade` carries the decisions out, so a picture can be made again from its draws.
+`draw` makes every random decision, `degrade` carries the decisions out, so an image can be made again from its draws.
 Lengths (sigmas, kernel sizes) and the ratio of down-sampling are stated for 512 pixels and scale with the image, so that a small
 image shows as much of the face as a large one does after the same draws.
 """
@@ -21,7 +21,7 @@ Range = tuple[float, float]
 class Degradation:
     """Ranges of the draws and the probability of each step. The defaults are the paper's ranges.
 
-    Standard deviations of noise are in grey levels of 255. With `second_prob` a picture goes through blur, down-sampling,
+    Standard deviations of noise are in grey levels of 255. With `second_prob` an image goes through blur, down-sampling,
     noise and JPEG once more, with the `second_` ranges.
     """
 
@@ -80,7 +80,7 @@ class DegradationParams:
 
 
 def draw(degradation: Degradation, rng: np.random.Generator) -> list[DegradationParams]:
-    """Decide the one or two passes that a picture goes through."""
+    """Decide the one or two passes that an image goes through."""
     d = degradation
     first = _draw_pass(d, rng, d.motion_prob, d.blur_sigma, d.downsample_range, d.noise_range)
     if rng.random() >= d.second_prob:

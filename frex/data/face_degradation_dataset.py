@@ -34,9 +34,9 @@ class FaceDegradationDataset(Dataset):
     """Pairs of degraded and clean faces from a folder, an lmdb or a zip of aligned ones, with others mixed in.
 
     A sample holds `lq`, `gt` (3, gt_size, gt_size) RGB in [-1, 1]; `crop` (3); where there are labels, `camera` (25) and
-    `has_camera`, false for images that have none; `gt_path`, `lq_path`; `name`, for results, which no other picture of
+    `has_camera`, false for images that have none; `gt_path`, `lq_path`; `name`, for results, which no other image of
     the set has; and `epoch`. It is asked for by (epoch, visit), where visits count on over an enlarged set, or by a plain index for
-    validation. Raises FRExError for missing or damaged pictures, a bad label file, or a picture without a label.
+    validation. Raises FRExError for missing or damaged images, a bad label file, or an image without a label.
     """
 
     def __init__(self, opt: dict[str, Any]) -> None:
@@ -47,7 +47,7 @@ class FaceDegradationDataset(Dataset):
         self.faces = FaceSet(self.options, where)
         mix = self.options.mix
         if mix and self.options.phase != 'train':
-            raise FRExError(f'{where}.mix: only pictures to train on are mixed')
+            raise FRExError(f'{where}.mix: only images to train on are mixed')
         self.mix = Mix(mix, self.options.seed, f'{where}.mix') if mix else None
         sets = [self.faces, *([self.mix.faces] if self.mix else [])]
         self.has_cameras = any(faces.cameras is not None for faces in sets)

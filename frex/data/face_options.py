@@ -13,7 +13,7 @@ class IoBackend:
 
 @dataclass(frozen=True, kw_only=True)
 class FaceSetOptions:
-    """Where pictures are, and what is known of them."""
+    """Where images are, and what is known of them."""
 
     dataroot_gt: str
     """A folder, `NAME.lmdb` or `NAME.zip`."""
@@ -21,16 +21,16 @@ class FaceSetOptions:
     camera_labels: str | None = None
     """EG3D's `dataset.json`; in a zip: `NAME.zip/dataset.json`."""
     crop: tuple[float, float, float] | None = None
-    """From all pictures' frame to EG3D's; (1, 0, 0) for pictures that are in EG3D's crop already.
+    """From all images' frame to EG3D's; (1, 0, 0) for images that are in EG3D's crop already.
 
-    None: each picture's own where the labels hold crops, else that of a frontal face.
+    None: each image's own where the labels hold crops, else that of a frontal face.
     """
     use_hflip: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class MixOptions(FaceSetOptions):
-    """Pictures, as of EG3D, that take the place of the data set's own in the share `ratio` of the visits."""
+    """Images, as of EG3D, that take the place of the data set's own in the share `ratio` of the visits."""
 
     ratio: float
     balance_yaw: bool = True

@@ -1,4 +1,4 @@
-"""Pictures together with what is known of each."""
+"""Images together with what is known of each."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -19,9 +19,9 @@ from frex_arch.crop import MEAN_CROP, flip_crop
 
 
 class FaceSet:
-    """Pictures with a crop each, and a camera each where there are labels.
+    """Images with a crop each, and a camera each where there are labels.
 
-    Raises FRExError, naming the key below `where`, for pictures or labels that are not there or damaged.
+    Raises FRExError, naming the key below `where`, for images or labels that are not there or damaged.
     """
 
     def __init__(self, options: FaceSetOptions, where: str) -> None:
@@ -44,11 +44,11 @@ class FaceSet:
         known = dict.fromkeys(labels.unlabelled, np.zeros(1, np.float32)) | dict.fromkeys(labels.cameras, np.ones(1, np.float32))
         return rows(known, self.source.names, f'{where}: no camera')[:, 0] > 0
 
-    def _cameras(self, labels: Labels) -> Float32[np.ndarray, 'pictures 25']:
+    def _cameras(self, labels: Labels) -> Float32[np.ndarray, 'images 25']:
         frontal = dict.fromkeys(labels.unlabelled, frontal_camera()[0].numpy())
         return rows(frontal | labels.cameras, self.source.names, 'no camera')
 
-    def _crops(self, labels: Labels | None, where: str) -> Float32[np.ndarray, 'pictures 3']:
+    def _crops(self, labels: Labels | None, where: str) -> Float32[np.ndarray, 'images 3']:
         if self.options.crop is None and labels and labels.crops:
             mean = dict.fromkeys(labels.unlabelled, np.array(MEAN_CROP, np.float32))
             return rows(mean | labels.crops, self.source.names, f'{where}: no crop')
@@ -58,7 +58,7 @@ class FaceSet:
         return len(self.source.names)
 
     def crop(self, index: int, flip: bool) -> Float[Tensor, '3']:
-        """Of a picture or of its mirror image."""
+        """Of an image or of its mirror image."""
         crop = torch.from_numpy(self.crops[index])[None]
         return (flip_crop(crop) if flip else crop)[0]
 
@@ -69,7 +69,7 @@ class FaceSet:
 
 
 def short_names(names: Sequence[str]) -> list[str]:
-    """A name without suffix and slash for each picture's results, no two alike: its own if that will do, else with its folders."""
+    """A name without suffix and slash for each image's results, no two alike: its own if that will do, else with its folders."""
     paths = [PurePosixPath(name) for name in names]
     for short in ([path.stem for path in paths], ['_'.join(path.with_suffix('').parts) for path in paths]):
         if max(Counter(short).values()) == 1:

@@ -27,7 +27,7 @@ LAYOUT = "EG3D's dataset.json, {'labels': [[file name, 25 numbers], ...], 'crops
 class Labels:
     """By file name; a name that stands in one folder only is also known without it.
 
-    `crops` (s, t_x, t_y) lead from each picture's frame to EG3D's; EG3D's own files have none. `unlabelled` are images that are
+    `crops` (s, t_x, t_y) lead from each image's frame to EG3D's; EG3D's own files have none. `unlabelled` are images that are
     known to have no label.
     """
 
@@ -75,16 +75,16 @@ def write_labels(
 
 
 def rows(vectors: Mapping[str, Float32[np.ndarray, ' length']], names: Sequence[str], lacking: str) -> Float32[np.ndarray, 'names length']:
-    """The vector of each picture, by its name or, where no other has it too, by its name without folders.
+    """The vector of each image, by its name or, where no other has it too, by its name without folders.
 
-    Raises FRExError, which starts with `lacking`, where pictures have none.
+    Raises FRExError, which starts with `lacking`, where images have none.
     """
     bare = {name: PurePosixPath(name).name for name in names}
     count = Counter(bare.values())
     found = [vectors.get(name, vectors.get(bare[name]) if count[bare[name]] == 1 else None) for name in names]
     missing = [name for name, vector in zip(names, found, strict=True) if vector is None]
     if missing:
-        raise FRExError(f'{lacking} for {len(missing)} of {len(names)} pictures, first {missing[0]}')
+        raise FRExError(f'{lacking} for {len(missing)} of {len(names)} images, first {missing[0]}')
     return np.stack([vector for vector in found if vector is not None])
 
 
@@ -123,7 +123,7 @@ def check_cameras(cameras: dict[str, CameraLabel], path: Path) -> None:
 TOLERANCE = 0.05
 
 
-def check_views(cameras: Float32[np.ndarray, 'picture 25'], names: Sequence[str], where: str) -> None:
+def check_views(cameras: Float32[np.ndarray, 'image 25'], names: Sequence[str], where: str) -> None:
     """Raise FRExError, which starts with `where` and names the first, for cameras whose 3 x 3 rotation is none: as of all zeros."""
     rotations = cameras[:, :16].reshape(-1, 4, 4)[:, :3, :3].astype(np.float64)
     misses = np.abs(rotations @ rotations.transpose(0, 2, 1) - np.eye(3)).max(axis=(1, 2))

@@ -1,6 +1,6 @@
 """Five landmarks (eyes, nose, corners of the mouth) between the head, EG3D's crop and the FFHQ alignment.
 
-Landmarks in pictures are in image widths.
+Landmarks in images are in image widths.
 """
 
 import numpy as np
@@ -21,7 +21,7 @@ MEAN_HEAD = np.array(
 # EG3D's crop shows one of those units in 300 of its 700 pixels, around their origin.
 CROP_UNIT = 300 / 700
 # Of the mean head in EG3D's world. Its labels were made with 0.27; then the cameras, at that distance from the head, were
-# moved to FFHQ_RADIUS from the origin, while the pictures stayed.
+# moved to FFHQ_RADIUS from the origin, while the images stayed.
 _LABEL_UNIT = 0.27
 WORLD_ORIGIN = np.array([0.0, 0.006, 0.161])
 WORLD_UNIT = _LABEL_UNIT * (FFHQ_RADIUS - WORLD_ORIGIN[2]) / FFHQ_RADIUS
@@ -35,14 +35,14 @@ def head_in_world() -> Float[np.ndarray, '5 3']:
 
 
 def project(points: Float[np.ndarray, 'points 3'], camera: Float[np.ndarray, '25']) -> Float[np.ndarray, 'points 2']:
-    """Points of the world in the picture of a camera."""
+    """Points of the world in the image of a camera."""
     cam2world, intrinsics = camera[:16].reshape(4, 4), camera[16:].reshape(3, 3)
     seen = (points - cam2world[:3, 3]) @ cam2world[:3, :3]
     return (seen / seen[:, 2:] @ intrinsics.T)[:, :2]
 
 
 def crop_to_eg3d(landmarks: Landmarks) -> Float[np.ndarray, '3']:
-    """The crop from the picture that shows `landmarks` to EG3D's, as EG3D's own tool cuts it (weak perspective).
+    """The crop from the image that shows `landmarks` to EG3D's, as EG3D's own tool cuts it (weak perspective).
 
     Raises ValueError where the landmarks lie in one place.
     """
@@ -52,7 +52,7 @@ def crop_to_eg3d(landmarks: Landmarks) -> Float[np.ndarray, '3']:
 
 
 def fit_head(landmarks: Landmarks, head: Float[np.ndarray, '5 3'] = MEAN_HEAD) -> tuple[float, Float[np.ndarray, '2']]:
-    """Length of the head's unit in the picture, and the place of its origin, in weak perspective, as EG3D's own tool fits them.
+    """Length of the head's unit in the image, and the place of its origin, in weak perspective, as EG3D's own tool fits them.
 
     Raises ValueError where the landmarks lie in one place.
     """
@@ -64,7 +64,7 @@ def fit_head(landmarks: Landmarks, head: Float[np.ndarray, '5 3'] = MEAN_HEAD) -
 
 
 def crop_from_ffhq(landmarks: Landmarks) -> Float[np.ndarray, '3']:
-    """The crop from the FFHQ alignment of a face to the picture that shows it upright with `landmarks`.
+    """The crop from the FFHQ alignment of a face to the image that shows it upright with `landmarks`.
 
     FFHQ's square, from eyes and mouth, without its rotation.
     """

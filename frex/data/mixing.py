@@ -1,4 +1,4 @@
-"""Pictures of another set, as EG3D makes them, mixed in among a set's own."""
+"""Images of another set, as EG3D makes them, mixed in among a set's own."""
 
 import numpy as np
 import torch
@@ -15,13 +15,13 @@ STREAM = 2
 
 
 class Mix:
-    """Which visits take a picture of `faces`, and which one. Raises FRExError, naming the key below `where`, for bad options."""
+    """Which visits take an image of `faces`, and which one. Raises FRExError, naming the key below `where`, for bad options."""
 
     def __init__(self, options: MixOptions, seed: int, where: str) -> None:
         if not 0 <= options.ratio < 1:
             raise FRExError(f'{where}.ratio: {options.ratio} is not a share of the visits, from 0 to below 1')
         if options.balance_yaw and options.camera_labels is None:
-            raise FRExError(f'{where}.camera_labels: missing; name the dataset.json of these pictures, or set balance_yaw: false')
+            raise FRExError(f'{where}.camera_labels: missing; name the dataset.json of these images, or set balance_yaw: false')
         self.seed = seed
         self.ratio = options.ratio
         self.faces = FaceSet(options, where)
@@ -33,7 +33,7 @@ class Mix:
             raise FRExError(f'{where}.camera_labels: no image has a label; balance_yaw: false does without')
 
     def pick(self, epoch: int, visit: int) -> int | None:
-        """The index of the picture that a visit takes: a bin by lot, then a picture of it. None: the visit takes one of the set's own."""
+        """The index of the image that a visit takes: a bin at random, then an image of it. None: the visit takes one of the set's own."""
         rng = np.random.default_rng([self.seed, STREAM, epoch, visit])
         if rng.random() >= self.ratio:
             return None
@@ -41,8 +41,8 @@ class Mix:
         return int(members[rng.integers(len(members))])
 
 
-def yaw_bins(cameras: Float32[np.ndarray, 'pictures 25']) -> list[Int[np.ndarray, ' members']]:
-    """Indices of the pictures in each 5 degrees of |yaw| that has any."""
+def yaw_bins(cameras: Float32[np.ndarray, 'images 25']) -> list[Int[np.ndarray, ' members']]:
+    """Indices of the images in each 5 degrees of |yaw| that has any."""
     yaw, _ = yaw_pitch(torch.from_numpy(cameras))
     number = (yaw.abs().rad2deg() / BIN_DEGREES).floor().numpy()
     return [np.flatnonzero(number == each) for each in np.unique(number)]

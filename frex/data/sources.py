@@ -1,4 +1,4 @@
-"""Where pictures come from: a folder, an lmdb as BasicSR makes it, or a zip as EG3D and StyleGAN have it."""
+"""Where images come from: a folder, an lmdb as BasicSR makes it, or a zip as EG3D and StyleGAN have it."""
 
 import os
 import zipfile
@@ -17,23 +17,23 @@ READING_ZIP = (OSError, EOFError, KeyError, RuntimeError, zipfile.BadZipFile, zl
 
 
 class Source(ABC):
-    """Pictures by name, a path below the source; `names` are in their order. Holds nothing open, so that it can be sent to workers.
+    """Images by name, a path below the source; `names` are in their order. Holds nothing open, so that it can be sent to workers.
 
-    Raises FRExError, naming the source as `where`, for one that is missing, damaged or without a picture.
+    Raises FRExError, naming the source as `where`, for one that is missing, damaged or without an image.
     """
 
     def __init__(self, root: Path, names: Iterable[str], where: str) -> None:
         self.root = root
         self.names = sorted(names)
         if not self.names:
-            raise FRExError(f'{where}: no picture in {root} (looked for {", ".join(SUFFIXES)})')
+            raise FRExError(f'{where}: no image in {root} (looked for {", ".join(SUFFIXES)})')
 
     @abstractmethod
     def read(self, name: str) -> bytes:
-        """The file of a picture; raises FRExError, naming it, where it cannot be read."""
+        """The file of an image; raises FRExError, naming it, where it cannot be read."""
 
     def picture(self, name: str) -> Image:
-        """Raises FRExError, naming it, for a damaged picture."""
+        """Raises FRExError, naming it, for a damaged image."""
         return decode_image(self.read(name), self.path(name))
 
     def path(self, name: str) -> str:
@@ -42,7 +42,7 @@ class Source(ABC):
 
 
 class FolderSource(Source):
-    """A folder with all that is below it; links to folders are followed, hidden files are not pictures."""
+    """A folder with all that is below it; links to folders are followed, hidden files are not images."""
 
     def __init__(self, root: Path, where: str) -> None:
         if not root.is_dir():
@@ -60,7 +60,7 @@ class FolderSource(Source):
 
 
 class ZipSource(Source):
-    """The pictures of a zip."""
+    """The images of a zip."""
 
     def __init__(self, root: Path, where: str) -> None:
         if not root.is_file():
@@ -136,7 +136,7 @@ def is_picture(name: str) -> bool:
 
 
 def _walk(root: Path) -> Iterable[str]:
-    """Names of the pictures below `root`; a folder that several links lead to is read once."""
+    """Names of the images below `root`; a folder that several links lead to is read once."""
     seen = set()
 
     def stop(error: OSError) -> None:
@@ -148,7 +148,7 @@ def _walk(root: Path) -> Iterable[str]:
             subfolders.clear()
             continue
         seen.add((state.st_dev, state.st_ino))
-        # The first way to a folder is the one that names its pictures.
+        # The first way to a folder is the one that names its images.
         subfolders.sort()
         yield from filter(is_picture, (Path(folder, file).relative_to(root).as_posix() for file in files))
 
@@ -187,5 +187,5 @@ if hasattr(os, 'register_at_fork'):
 
 
 def pictures_below(folder: Path) -> dict[str, Path]:
-    """The pictures that a data set finds in `folder`, by name as labels have it; raises FRExError where there is none."""
+    """The images that a data set finds in `folder`, by name as labels have it; raises FRExError where there is none."""
     return {name: folder / name for name in FolderSource(folder, 'FOLDER').names}

@@ -1,4 +1,4 @@
-"""`frex demo --train`: train the tiny FREx on two public-domain portraits, restore unseen degradations of them, show the picture.
+"""`frex demo --train`: train the tiny FREx on two public-domain portraits, restore unseen degradations of them, show the image.
 
 A proof that the whole system runs. A network that has seen two faces is no model for use.
 """
@@ -42,7 +42,7 @@ class DemoSample:
 
 
 def run() -> None:
-    """Faces, training, restoration, picture, figures; raises FRExError where restoring did not help."""
+    """Faces, training, restoration, image, figures; raises FRExError where restoring did not help."""
     faces = write_faces(FOLDER / 'faces')
     train()
     restorer = FaceRestorer.from_pretrained(CHECKPOINT, device='auto')
@@ -105,7 +105,7 @@ def report(trials: list[DemoSample]) -> None:
     print(f'{len(trials)} unseen degradations of the two training faces at 64 x 64, means:')
     for column, name in enumerate(('degraded', 'restored')):
         print(f'  {name}  PSNR {psnr[column]:5.2f} dB   SSIM {ssim[column]:.3f}')
-    print(f'picture: {FOLDER / "comparison.png"}')
+    print(f'image: {FOLDER / "comparison.png"}')
     print('This shows that the whole system runs. A network that has seen two faces is no model for use.')
     if psnr[1] - psnr[0] < LEAST_GAIN_DB:
         raise FRExError(f'restoring gained only {psnr[1] - psnr[0]:.2f} dB, less than {LEAST_GAIN_DB}')

@@ -1,4 +1,4 @@
-"""Restored pictures compared with clean ones: the tables of the paper, how they came about, and how sure they are."""
+"""Restored images compared with clean ones: the tables of the paper, how they came about, and how sure they are."""
 
 from frex.evaluation.evaluator import Settings, evaluate
 from frex.evaluation.markdown import results_table, to_markdown

@@ -1,4 +1,4 @@
-"""Contact sheets of the pictures that a method restores worst and best."""
+"""Contact sheets of the images that a method restores worst and best."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ LETTERS = 22
 
 
 def draw_cases(evaluation: Evaluation, folder: Path) -> list[Path]:
-    """Write `cases_NAME_by_METRIC.jpg` of each method: rows with its worst pictures, then its best, beside all methods and GT."""
+    """Write `cases_NAME_by_METRIC.jpg` of each method: rows with its worst images, then its best, beside all methods and GT."""
     drawn = []
     for row in evaluation.methods:
         metric = _metric_of(evaluation, row)
@@ -31,7 +31,7 @@ def draw_cases(evaluation: Evaluation, folder: Path) -> list[Path]:
 
 
 def cases_of(scores: PictureScores, metric: Metric) -> tuple[list[int], list[int]]:
-    """The worst pictures, from the worst on, and the best, from the best on; none is both."""
+    """The worst images, from the worst on, and the best, from the best on; none is both."""
     there = np.flatnonzero(~np.isnan(scores))
     ranked = there[np.argsort(scores[there], kind='stable')].tolist()
     best_first = ranked if metric.better == 'lower' else ranked[::-1]
@@ -40,7 +40,7 @@ def cases_of(scores: PictureScores, metric: Metric) -> tuple[list[int], list[int
 
 
 def _metric_of(evaluation: Evaluation, row: Row) -> Metric | None:
-    """By which cases are chosen: one that the first run has of any picture."""
+    """By which cases are chosen: one that the first run has of any image."""
     scored = [metric for metric in evaluation.metrics if not np.isnan(row.runs[0].scores.get(metric.key, np.array([np.nan]))).all()]
     return min(scored, key=lambda metric: [*PREFERRED, metric.key].index(metric.key), default=None)
 

@@ -1,4 +1,4 @@
-"""What a method's run cost, as `frex peers` records it in `run.json` beside or above its pictures."""
+"""What a method's run cost, as `frex peers` records it in `run.json` beside or above its images."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence

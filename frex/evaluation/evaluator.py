@@ -20,10 +20,10 @@ PAPER = ('psnr', 'ssim', 'lpips', 'fid', 'niqe', 'deg')
 
 @dataclass(frozen=True)
 class Settings:
-    """`metrics` are keys of the catalogue; without `fid_statistics` FID is against the clean pictures.
+    """`metrics` are keys of the catalogue; without `fid_statistics` FID is against the clean images.
 
     `weights` is the folder of weights. `seed` is that of the bootstrap. `bin_degrees` is the width of the bins of |yaw|.
-    With `partial` pictures that are not in all folders are left out, else they are an error.
+    With `partial` images that are not in all folders are left out, else they are an error.
     """
 
     metrics: tuple[str, ...] = PAPER
@@ -56,11 +56,11 @@ def evaluate(
     cameras: Path | None = None,
     settings: Settings | None = None,
 ) -> Evaluation:
-    """Score the folders of restored pictures of each method, one a run, against the clean pictures `gt`.
+    """Score the folders of restored images of each method, one a run, against the clean images `gt`.
 
-    `lq`, the degraded pictures, adds the row bilinear; `cameras`, EG3D's `dataset.json`, adds bins of |yaw|. Pictures are
+    `lq`, the degraded images, adds the row bilinear; `cameras`, EG3D's `dataset.json`, adds bins of |yaw|. Images are
     matched by relative name without suffix. Metrics whose weights are not there become gaps. Raises FRExError for folders
-    that differ, for pictures that cannot be read or are not of their clean picture's size, and for wrong settings.
+    that differ, for images that cannot be read or are not of their clean image's size, and for wrong settings.
     """
     settings = settings or Settings()
     device = choose_device(settings.device)

@@ -1,4 +1,4 @@
-"""FID of a folder: against the clean pictures, also by bin, or against stored statistics."""
+"""FID of a folder: against the clean images, also by bin, or against stored statistics."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,12 +13,12 @@ from frex.metrics.inception import Inception
 from frex.metrics.metric import Faces, Metric
 from frex.utils.files import sha256
 
-Features = Float[np.ndarray, 'picture feature']
+Features = Float[np.ndarray, 'image feature']
 NAN = float('nan')
 
 
 class SampleGaussian(FeatureStatistics):
-    """Of the features of some pictures, fewer of which make it quicker to compare."""
+    """Of the features of some images, fewer of which make it quicker to compare."""
 
     def __init__(self, features: Features) -> None:
         mean = features.mean(axis=0, dtype=np.float64)
@@ -43,16 +43,16 @@ class SetScorer:
     def notes(self) -> dict[str, str]:
         """For the protocol: what sets are compared with."""
         if self.path is None or self.statistics is None:
-            return {'FID against': 'GT, in each bin against GT of that bin; it falls with the number of pictures, so compare no bins'}
+            return {'FID against': 'GT, in each bin against GT of that bin; it falls with the number of images, so compare no bins'}
         count = 'an unknown number of' if self.statistics.count is None else self.statistics.count
-        return {'FID against': f'{self.path.name}, {count} pictures, sha256 {sha256(self.path)}; not by bin'}
+        return {'FID against': f'{self.path.name}, {count} images, sha256 {sha256(self.path)}; not by bin'}
 
     def features(self, faces: Faces) -> Features:
         """Of a batch, for `scores`."""
         return self.inception(faces).cpu().numpy()
 
     def scores(self, features: Features, gt: Features, bins: Sequence[Bin]) -> tuple[float, ...]:
-        """Of each bin; against stored statistics of all pictures only, whose faces are not those of a bin. nan of less than two."""
+        """Of each bin; against stored statistics of all images only, whose faces are not those of a bin. nan of less than two."""
         if self.statistics is not None:
             return (_distance(features, self.statistics), *[NAN] * (len(bins) - 1))
         return tuple(_distance(features[each.members], gt[each.members]) for each in bins)

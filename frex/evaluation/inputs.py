@@ -24,7 +24,7 @@ LONGEST_NAME = 100
 BILINEAR, GT = 'bilinear', 'GT'
 
 
-# What `frex restore --aligned` and GFPGAN add to the name of the first face of a picture.
+# What `frex restore --aligned` and GFPGAN add to the name of the first face of an image.
 FIRST_FACE = '_00'
 # EXIF's tag, and the first of its values that exchange width and height.
 ORIENTATION, QUARTER_TURNS = 0x0112, 5
@@ -39,22 +39,22 @@ class ImageFolder:
     files: Mapping[str, Path]
 
     def of(self, names: Iterable[str]) -> tuple[Path, ...]:
-        """The files of some pictures, in their order."""
+        """The files of some images, in their order."""
         return tuple(self.files[name] for name in names)
 
 
 @dataclass(frozen=True)
 class ImageStats:
-    """Of a list of pictures: sizes and formats with how many have them, and one sha256 over the sorted lines `NAME SHA256`."""
+    """Of a list of images: sizes and formats with how many have them, and one sha256 over the sorted lines `NAME SHA256`."""
 
     sizes: tuple[tuple[int, int], ...]
-    """Width and height of each picture, upright."""
+    """Width and height of each image, upright."""
     formats: Mapping[str, int]
     sha256: str
 
 
 def list_pictures(role: str, folder: Path) -> ImageFolder:
-    """All pictures below `folder`; raises FRExError where there is none, or where two differ in their suffix alone."""
+    """All images below `folder`; raises FRExError where there is none, or where two differ in their suffix alone."""
     names = FolderSource(folder, role).names
     stems = [stem(name) for name in names]
     twice = [name for name, count in Counter(stems).items() if count > 1]
@@ -70,7 +70,7 @@ def stem(name: str) -> str:
 
 
 def named_as(gt: ImageFolder, listing: ImageFolder) -> ImageFolder:
-    """`listing` with NAME_00, the first face of a picture, called NAME where GT has NAME and neither is there twice."""
+    """`listing` with NAME_00, the first face of an image, called NAME where GT has NAME and neither is there twice."""
 
     def name_in_gt(name: str) -> str:
         bare = name.removesuffix(FIRST_FACE)
@@ -80,7 +80,7 @@ def named_as(gt: ImageFolder, listing: ImageFolder) -> ImageFolder:
 
 
 def examine(listing: ImageFolder, names: Sequence[str]) -> ImageStats:
-    """Read every file; raises FRExError for one that is no picture, or a damaged one."""
+    """Read every file; raises FRExError for one that is no image, or a damaged one."""
     with ThreadPoolExecutor() as readers:
         looks = list(readers.map(_look, listing.of(names)))
     lines = sorted(f'{name} {digest}\n' for name, (digest, _) in zip(names, looks, strict=True))
@@ -94,14 +94,14 @@ def _look(path: Path) -> tuple[str, tuple[int, int]]:
         with PillowImage.open(io.BytesIO(data)) as picture:
             # A damaged one shall not end hours of work.
             picture.load()
-            # OpenCV, which will read it, turns pictures upright.
+            # OpenCV, which will read it, turns images upright.
             turned = picture.getexif().get(ORIENTATION, 1) >= QUARTER_TURNS
             size = picture.size[::-1] if turned else picture.size
     except UnidentifiedImageError:
         # Its own words name a buffer in memory.
-        raise FRExError(f'{path}: cannot be read as a picture (damaged, or of a kind that Pillow does not know)') from None
+        raise FRExError(f'{path}: cannot be read as an image (damaged, or of a kind that Pillow does not know)') from None
     except (OSError, EOFError, SyntaxError, ValueError, PillowImage.DecompressionBombError) as error:
-        raise FRExError(f'{path}: cannot be read as a picture ({error})') from None
+        raise FRExError(f'{path}: cannot be read as an image ({error})') from None
     return hashlib.sha256(data).hexdigest(), size
 
 
@@ -130,7 +130,7 @@ def pair(gt: ImageFolder, others: Sequence[ImageFolder], partial: bool) -> tuple
     told = '; '.join(map(str, differences))
     if not common:
         hint = next((f'; give {folder}?' for folder in (other.folder / 'images' for other in others) if folder.is_dir()), '')
-        raise FRExError(f'no picture of GT ({gt.folder}) is in all folders by its name without suffix: {told}{hint}')
+        raise FRExError(f'no image of GT ({gt.folder}) is in all folders by its name without suffix: {told}{hint}')
     if differences and not partial:
         raise FRExError(f'{told}; mend the folders, or compare the {len(common)} that all have with --partial')
     return tuple(sorted(common)), differences
@@ -142,14 +142,14 @@ def _difference(gt: ImageFolder, other: ImageFolder) -> Difference | None:
 
 
 def check_sizes(gt: ImageFolder, gt_facts: ImageStats, other: ImageFolder, facts: ImageStats, names: Sequence[str]) -> None:
-    """Raise FRExError, naming the first, for pictures that are not of their clean picture's size."""
+    """Raise FRExError, naming the first, for images that are not of their clean image's size."""
     wrong = [index for index, sizes in enumerate(zip(gt_facts.sizes, facts.sizes, strict=True)) if sizes[0] != sizes[1]]
     if wrong:
         index = wrong[0]
         own, wanted = (f'{width} x {height}' for width, height in (facts.sizes[index], gt_facts.sizes[index]))
         raise FRExError(
-            f'{other.files[names[index]]}: is {own}, its clean picture {gt.files[names[index]]} {wanted} '
-            f'({len(wrong)} of {len(names)} pictures of {other.role}); bring both to one size, nothing is resized here'
+            f'{other.files[names[index]]}: is {own}, its clean image {gt.files[names[index]]} {wanted} '
+            f'({len(wrong)} of {len(names)} images of {other.role}); bring both to one size, nothing is resized here'
         )
 
 
@@ -167,7 +167,7 @@ class Inputs:
 
     @property
     def alike(self) -> tuple[tuple[str, ...], ...]:
-        """Roles whose pictures are the same, byte for byte."""
+        """Roles whose images are the same, byte for byte."""
         roles: dict[str, list[str]] = {}
         for role, facts in self.facts.items():
             roles.setdefault(facts.sha256, []).append(role)

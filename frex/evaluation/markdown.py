@@ -44,7 +44,7 @@ def yaw_tables(evaluation: Evaluation) -> list[str]:
         return []
     numbers = range(1, len(evaluation.bins))
     bins = [f'{each.title}° ({each.count})' for each in evaluation.bins[1:]]
-    parts = ['### By |yaw|, with the number of pictures']
+    parts = ['### By |yaw|, with the number of images']
     for metric in told(evaluation):
         marks = [marks_of(evaluation.methods, metric, number) for number in numbers]
         rows = [[escaped(row.name), *(cell(row, metric, number, marks[number - 1]) for number in numbers)] for row in evaluation.rows]
@@ -115,7 +115,7 @@ def _cost_columns(evaluation: Evaluation) -> dict[str, dict[str, str]]:
     return {title: column for title, column in columns.items() if column}
 
 
-# The features of FID: fewer pictures leave their covariance singular.
+# The features of FID: fewer images leave their covariance singular.
 FEW = 2048
 
 
@@ -125,7 +125,7 @@ def footnotes(evaluation: Evaluation) -> list[str]:
     for metric in evaluation.metrics:
         notes += _on_scores(evaluation, metric)
     if any(metric.of_sets for metric in told(evaluation)) and len(evaluation.names) < FEW:
-        notes.append(f'FID: of fewer than {FEW} pictures it is far above that of many; compare it with that of as many pictures only')
+        notes.append(f'FID: of fewer than {FEW} images it is far above that of many; compare it with that of as many images only')
     notes += _on_runs(evaluation)
     notes += _on_costs(evaluation)
     return list(map(escaped, [*notes, *(f'left out: {difference}' for difference in evaluation.differences)]))
@@ -135,14 +135,14 @@ def _on_scores(evaluation: Evaluation, metric: Metric) -> Iterator[str]:
     rows = [row for row in evaluation.rows if metric.key in row.summaries]
     lacking = ', '.join(f'{count} of {row.name}' for row in rows if (count := row.summaries[metric.key][0].unscored))
     if lacking:
-        yield f'{metric.title}: cannot be told of some pictures, which are not in its means: {lacking}'
+        yield f'{metric.title}: cannot be told of some images, which are not in its means: {lacking}'
     same = ', '.join(f'{count} of {row.name}' for row in rows if row.name != GT and (count := _infinite(row, metric)))
     if same:
-        yield f'{metric.title}: ∞ of pictures that are the same as the clean ones, so its mean is ∞, without interval and plot: {same}'
+        yield f'{metric.title}: ∞ of images that are the same as the clean ones, so its mean is ∞, without interval and plot: {same}'
 
 
 def _infinite(row: Row, metric: Metric) -> int:
-    """How many pictures have such a score in any run."""
+    """How many images have such a score in any run."""
     scores = [run.scores[metric.key] for run in row.runs if metric.key in run.scores]
     return int(np.isinf(scores).any(axis=0).sum()) if scores else 0
 
@@ -152,7 +152,7 @@ def _on_runs(evaluation: Evaluation) -> Iterator[str]:
     if runs:
         yield f'±: standard deviation of the means of several runs: {runs}'
     for roles in evaluation.alike:
-        yield f'the same pictures, byte for byte: {" / ".join(roles)}'
+        yield f'the same images, byte for byte: {" / ".join(roles)}'
 
 
 def _on_costs(evaluation: Evaluation) -> Iterator[str]:
@@ -170,7 +170,7 @@ def _on_costs(evaluation: Evaluation) -> Iterator[str]:
 def to_markdown(evaluation: Evaluation) -> str:
     """All: results with footnotes, intervals, tables by |yaw|, protocol; it can be read as it stands, too."""
     parts = [
-        f'## Results over {len(evaluation.names)} pictures',
+        f'## Results over {len(evaluation.names)} images',
         results_table(evaluation),
         '\n'.join(f'- {note}' for note in footnotes(evaluation)),
         '### Means with 95 % intervals',

@@ -38,7 +38,7 @@ def _figure(evaluation: Evaluation, metrics: Sequence[Metric], draw: Any, height
     columns = min(COLUMNS, len(metrics))
     rows = -(-len(metrics) // columns)
     figure = Figure(figsize=(4.2 * columns, height * rows + 0.6), layout='constrained')
-    figure.suptitle(f'{len(evaluation.names)} pictures; bars: 95 % intervals over pictures, where there are any', fontsize=9)
+    figure.suptitle(f'{len(evaluation.names)} images; bars: 95 % intervals over images, where there are any', fontsize=9)
     for number, metric in enumerate(metrics, 1):
         axes = figure.add_subplot(rows, columns, number)
         axes.set_title(f'{metric.title} {ARROWS[metric.better]}{_left_out(evaluation, metric)}', fontsize=10)
@@ -85,7 +85,7 @@ def _draw_scores(axes: Any, evaluation: Evaluation, metric: Metric) -> None:
 def _draw_yaw(axes: Any, evaluation: Evaluation, metric: Metric) -> None:
     bins, rows = evaluation.bins[1:], _rows_with(evaluation, metric)
     for number, row in enumerate(rows):
-        # Side by side, so that their bars can be told apart; a bin without pictures breaks the line.
+        # Side by side, so that their bars can be told apart; a bin without images breaks the line.
         places = np.arange(len(bins)) + 0.4 * ((number + 0.5) / len(rows) - 0.5)
         summaries = row.summaries[metric.key][1:]
         means = np.array([each.mean if math.isfinite(each.mean) else math.nan for each in summaries])
@@ -94,7 +94,7 @@ def _draw_yaw(axes: Any, evaluation: Evaluation, metric: Metric) -> None:
         axes.errorbar(places, means, yerr=margins, fmt=f'o{line}', capsize=3, markersize=4, color=colour, label=row.name)
     axes.set_xticks(range(len(bins)), [f'{each.title}°\n{each.count}' for each in bins])
     axes.set_xlim(-0.5, len(bins) - 0.5)
-    axes.set_xlabel('|yaw|, number of pictures', fontsize=8)
+    axes.set_xlabel('|yaw|, number of images', fontsize=8)
 
 
 def _save(figure: Any, path: Path) -> Path:

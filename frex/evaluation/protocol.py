@@ -1,4 +1,4 @@
-"""How an evaluation was done: enough to do it again, and to see whether two are of the same pictures and networks."""
+"""How an evaluation was done: enough to do it again, and to see whether two are of the same images and networks."""
 
 import platform
 from collections import Counter
@@ -16,11 +16,11 @@ from frex.weights.locate import require_file
 
 PACKAGES = ('frex', 'torch', 'torchvision', 'basicsr', 'lpips', 'stlpips-pytorch', 'numpy', 'scipy', 'opencv-python')
 READING = 'OpenCV, 8 bits a channel, 3 channels, upright; networks take RGB in [-1, 1], n / 127.5 - 1'
-PAIRING = 'by relative name without suffix; NAME_00, the first face of a picture, is NAME'
+PAIRING = 'by relative name without suffix; NAME_00, the first face of an image, is NAME'
 
 
 def describe_inputs(inputs: Inputs) -> dict[str, str]:
-    """Pictures and how they were matched."""
+    """Images and how they were matched."""
     files = {f'files of {role}': _files(facts) for role, facts in inputs.facts.items()}
     left_out = {f'left out of {difference.role}': str(difference) for difference in inputs.differences}
     bilinear = {} if inputs.lq is None else {BILINEAR: 'LQ resized to the size of GT, OpenCV INTER_LINEAR'}
@@ -44,9 +44,9 @@ def describe_metrics(metrics: Sequence[Metric], usable: Sequence[Metric], weight
 def describe_means(seed: int) -> dict[str, str]:
     """Where means and intervals come from."""
     return {
-        'means': 'over pictures, of each over the runs that have a score of it; FID: over runs',
-        'spread': 'standard deviation of the means of runs (n - 1), each over the pictures that it has a score of',
-        'intervals': f'95 % percentile bootstrap over pictures, {RESAMPLES} resamples, seed {seed}; FID has none',
+        'means': 'over images, of each over the runs that have a score of it; FID: over runs',
+        'spread': 'standard deviation of the means of runs (n - 1), each over the images that it has a score of',
+        'intervals': f'95 % percentile bootstrap over images, {RESAMPLES} resamples, seed {seed}; FID has none',
     }
 
 

@@ -17,22 +17,22 @@ PictureScores = Float[np.ndarray, ' picture']
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """The scores of one folder of restored pictures; `files` are in the order of the names."""
+    """The scores of one folder of restored images; `files` are in the order of the names."""
 
     folder: Path
     files: tuple[Path, ...]
     scores: Mapping[str, PictureScores]
-    """Of each picture, by metric; nan where the metric has nothing to tell of it."""
+    """Of each image, by metric; nan where the metric has nothing to tell of it."""
     set_scores: Mapping[str, tuple[float, ...]]
-    """Of the pictures of each bin as a set, by metric; nan where that has no meaning."""
+    """Of the images of each bin as a set, by metric; nan where that has no meaning."""
 
 
 @dataclass(frozen=True)
 class Summary:
-    """`mean` is over pictures, of each over the runs that have a score of it; `low` and `high` bound its 95 % interval, by bootstrap.
+    """`mean` is over images, of each over the runs that have a score of it; `low` and `high` bound its 95 % interval, by bootstrap.
 
     `spread` is the standard deviation of the runs' means. What cannot be said is nan: the interval of a set's score, of a
-    single picture or of an infinite mean, the spread of one run. `unscored` counts pictures, of any run, without a score.
+    single image or of an infinite mean, the spread of one run. `unscored` counts images, of any run, without a score.
     """
 
     mean: float
@@ -56,7 +56,7 @@ class Row:
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """Rows in the table's order; `names` are those of the pictures, in the order of all scores."""
+    """Rows in the table's order; `names` are those of the images, in the order of all scores."""
 
     names: tuple[str, ...]
     metrics: tuple[Metric, ...]
@@ -64,7 +64,7 @@ class Evaluation:
     """Metrics that could not be calculated, and why."""
     rows: tuple[Row, ...]
     bins: tuple[Bin, ...]
-    """The first holds all pictures."""
+    """The first holds all images."""
     yaw: Degrees | None
     """|yaw| of each face."""
     differences: tuple[Difference, ...]
@@ -72,7 +72,7 @@ class Evaluation:
     protocol: Mapping[str, str]
     """How it was done, by topic."""
     alike: tuple[tuple[str, ...], ...] = ()
-    """Roles whose pictures are the same, byte for byte."""
+    """Roles whose images are the same, byte for byte."""
 
     @property
     def methods(self) -> tuple[Row, ...]:

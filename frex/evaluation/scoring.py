@@ -1,4 +1,4 @@
-"""All metrics of one folder, in one passage through its pictures."""
+"""All metrics of one folder, in one passage through its images."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,7 +26,7 @@ from frex.tensors import to_tensor
 
 @dataclass(frozen=True)
 class Pair:
-    """A restored picture and its clean one, BGR, with the scores of the metrics that ran in the worker."""
+    """A restored image and its clean one, BGR, with the scores of the metrics that ran in the worker."""
 
     index: int
     restored: Image
@@ -37,7 +37,7 @@ class Pair:
 class Pairs(Dataset[Pair]):
     """`metrics` are keys of those to calculate here. `resized`: the first of each pair is brought to the size of the second, bilinearly.
 
-    Raises FRExError for a picture that cannot be read.
+    Raises FRExError for an image that cannot be read.
     """
 
     def __init__(self, restored: Sequence[Path], gt: Sequence[Path], resized: bool, metrics: Sequence[str], weights: Path | None) -> None:
@@ -67,7 +67,7 @@ class Pairs(Dataset[Pair]):
 
 
 def batches_of(pairs: Pairs, batch_size: int, num_workers: int) -> Iterator[list[Pair]]:
-    """The pairs in order, as lists of up to `batch_size` whose pictures have one size."""
+    """The pairs in order, as lists of up to `batch_size` whose images have one size."""
     loader: DataLoader[Pair] = DataLoader(pairs, batch_size, num_workers=min(num_workers, -(-len(pairs) // batch_size)), collate_fn=list)
     for batch in loader:
         by_size: dict[tuple[int, ...], list[Pair]] = defaultdict(list)
@@ -77,13 +77,13 @@ def batches_of(pairs: Pairs, batch_size: int, num_workers: int) -> Iterator[list
 
 
 def as_faces(pictures: Sequence[Image], device: torch.device) -> Faces:
-    """Pictures of one size, for networks."""
+    """Images of one size, for networks."""
     return torch.stack([to_tensor(picture) for picture in pictures]).to(device)
 
 
 @dataclass(frozen=True)
 class ComputeOptions:
-    """How the work is done: where, how many pictures at a time, in how many processes they are read."""
+    """How the work is done: where, how many images at a time, in how many processes they are read."""
 
     weights: Path | None
     device: torch.device
@@ -122,7 +122,7 @@ class Scorer:
     def score(
         self, restored: Sequence[Path], gt: Sequence[Path], resized: bool, progress: 'tqdm[None]'
     ) -> tuple[Mapping[str, PictureScores], Features | None]:
-        """Scores of each picture by metric, and what a score of the whole set is made of."""
+        """Scores of each image by metric, and what a score of the whole set is made of."""
         keys = [*self.scorers, *self.in_workers]
         scores = {key: np.full(len(gt), np.nan) for key in keys}
         features = None if self.set_scorer is None else np.empty((len(gt), self.set_scorer.width), dtype=np.float32)
@@ -157,7 +157,7 @@ class _Scoring:
     progress: 'tqdm[None]'
 
     def run(self, listing: ImageFolder, gt_features: Features | None, resized: bool = False) -> tuple[Run, Features | None]:
-        """Score a folder, and its features; those of the clean pictures are their own."""
+        """Score a folder, and its features; those of the clean images are their own."""
         self.progress.set_description(listing.role)
         files, gt_files = (each.of(self.inputs.names) for each in (listing, self.inputs.gt))
         scores, features = self.judge.score(files, gt_files, resized, self.progress)
@@ -166,7 +166,7 @@ class _Scoring:
 
 
 def score_rows(inputs: Inputs, judge: Scorer, metrics: Sequence[Metric], bins: Sequence[Bin], seed: int) -> tuple[Row, ...]:
-    """Bilinear, where there are degraded pictures, the methods, and GT."""
+    """Bilinear, where there are degraded images, the methods, and GT."""
 
     def row(name: str, runs: Sequence[Run]) -> Row:
         return Row(name, name not in inputs.methods, tuple(runs), summarize(metrics, runs, bins, seed), inputs.costs.get(name))

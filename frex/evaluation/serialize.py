@@ -15,7 +15,7 @@ COLUMNS = ('method', 'is_reference', 'runs', 'metric', 'yaw', 'pictures', 'mean'
 
 
 def to_json(evaluation: Evaluation) -> str:
-    """With the scores of each picture, in the order of `pictures`; what is nan is null, what is infinite the text inf."""
+    """With the scores of each image, in the order of `pictures`; what is nan is null, what is infinite the text inf."""
     content = {
         'version': 1,
         'protocol': evaluation.protocol,

@@ -1,4 +1,4 @@
-"""From scores of pictures to means, their uncertainty and the spread over runs."""
+"""From scores of images to means, their uncertainty and the spread over runs."""
 
 from collections.abc import Mapping, Sequence
 
@@ -29,8 +29,8 @@ def summarize(metrics: Sequence[Metric], runs: Sequence[Run], bins: Sequence[Bin
     return found
 
 
-def summary_of(scores: Float[np.ndarray, 'run picture'], seed: int) -> Summary:
-    """Of the scores of some pictures: mean and interval are over pictures, each with the mean of the runs that have a score of it."""
+def summary_of(scores: Float[np.ndarray, 'run image'], seed: int) -> Summary:
+    """Of the scores of some images: mean and interval are over images, each with the mean of the runs that have a score of it."""
     pictures = np.array([mean_of(picture) for picture in scores.T])
     low, high = interval(pictures[~np.isnan(pictures)], seed)
     spread = _spread([mean_of(run) for run in scores])
@@ -54,7 +54,7 @@ def interval(scores: PictureScores, seed: int) -> tuple[float, float]:
         batch=max(1, MOST_NUMBERS // len(scores)),
         confidence_level=CONFIDENCE,
         method='percentile',
-        # All metrics and rows draw the same pictures.
+        # All metrics and rows draw the same images.
         random_state=np.random.default_rng(seed),
     ).confidence_interval
     return float(found.low), float(found.high)

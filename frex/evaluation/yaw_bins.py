@@ -20,7 +20,7 @@ Degrees = Float[np.ndarray, ' picture']
 
 @dataclass(frozen=True, eq=False)
 class Bin:
-    """Some of the pictures: all, or those whose |yaw| is from `low` up to but not `high` degrees, which are nan for all."""
+    """Some of the images: all, or those whose |yaw| is from `low` up to but not `high` degrees, which are nan for all."""
 
     title: str
     members: Bool[np.ndarray, ' picture']
@@ -29,12 +29,12 @@ class Bin:
 
     @property
     def count(self) -> int:
-        """How many pictures."""
+        """How many images."""
         return int(self.members.sum())
 
 
 def read_yaw(path: Path, names: Sequence[str]) -> Degrees:
-    """|yaw| of the pictures, from EG3D's `dataset.json`, by name without suffix; raises FRExError where one has no camera."""
+    """|yaw| of the images, from EG3D's `dataset.json`, by name without suffix; raises FRExError where one has no camera."""
     cameras = rows(_by_stem(read_labels(path).cameras, path), names, f'--cameras: {path} has no label')
     check_views(cameras, names, f'--cameras: {path}')
     yaw, _, _ = view_angles(torch.from_numpy(cameras))
@@ -49,11 +49,11 @@ def _by_stem(cameras: Mapping[str, CameraLabel], path: Path) -> dict[str, Camera
 
 
 def bins_of(yaw: Degrees | None, count: int, degrees: float) -> tuple[Bin, ...]:
-    """All `count` pictures, then bins of |yaw|, `degrees` wide, as far as there are pictures."""
+    """All `count` images, then bins of |yaw|, `degrees` wide, as far as there are images."""
     everything = Bin('all', np.ones(count, dtype=bool))
     if yaw is None:
         return (everything,)
-    # Not by comparing with edges, whose products are rounded: a picture could lie beyond the last.
+    # Not by comparing with edges, whose products are rounded: an image could lie beyond the last.
     places = (yaw // degrees).astype(int)
     return (everything, *(_bin(places == place, degrees * place, degrees * (place + 1)) for place in range(int(places.max()) + 1)))
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from frex.errors import FRExError
 from frex.export.tracing import ExportWrapper
 
-# Of the largest value: an eighth of the step between two of a picture's 256 levels.
+# Of the largest value: an eighth of the step between two of an image's 256 levels.
 TOLERANCE = 1e-3
 BATCHES = (1, 2)
 

@@ -1,4 +1,4 @@
-"""Metrics as functions of pictures, and those that need a whole set; all are registered with BasicSR as well.
+"""Metrics as functions of images, and those that need a whole set; all are registered with BasicSR as well.
 
 Importing any of them makes basicsr importable first.
 """

@@ -1,4 +1,4 @@
-"""Metrics of two pictures for BasicSR's validation, BGR uint8. Their networks are loaded once a process, on its GPU where it has one.
+"""Metrics of two images for BasicSR's validation, BGR uint8. Their networks are loaded once a process, on its GPU where it has one.
 
 BasicSR hands over all keys of a metric's section, `better` among them.
 """

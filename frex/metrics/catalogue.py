@@ -24,7 +24,7 @@ def _without_weights(scorer: MetricFunction) -> Callable[[Path | None, torch.dev
 
 
 def _of_sets(weights: Path | None, device: torch.device) -> MetricFunction:
-    raise TypeError('FID has no score of a picture; see frex.metrics.inception and frex.metrics.feature_statistics')
+    raise TypeError('FID has no score of an image; see frex.metrics.inception and frex.metrics.feature_statistics')
 
 
 PSNR = Metric(
@@ -32,7 +32,7 @@ PSNR = Metric(
     'PSNR',
     'higher',
     2,
-    protocol='RGB 0-255, nothing cropped; dB, mean over pictures',
+    protocol='RGB 0-255, nothing cropped; dB, mean over images',
     load=_without_weights(psnr),
 )
 SSIM = Metric(
@@ -40,7 +40,7 @@ SSIM = Metric(
     'SSIM',
     'higher',
     4,
-    protocol='RGB 0-255, nothing cropped, Gaussian window 11 x 11 of sigma 1.5; mean over channels, then over pictures',
+    protocol='RGB 0-255, nothing cropped, Gaussian window 11 x 11 of sigma 1.5; mean over channels, then over images',
     load=_without_weights(ssim),
 )
 LPIPS = Metric(
@@ -49,7 +49,7 @@ LPIPS = Metric(
     'lower',
     4,
     weights=('vgg16',),
-    protocol='lpips 0.1, VGG16, RGB in [-1, 1] at full size; mean over pictures',
+    protocol='lpips 0.1, VGG16, RGB in [-1, 1] at full size; mean over images',
     load=load_lpips,
 )
 FID = Metric(
@@ -59,7 +59,7 @@ FID = Metric(
     2,
     of_sets=True,
     weights=('inception_fid',),
-    protocol="2048 features of pytorch-fid's Inception, RGB in [-1, 1], resized bilinearly to 299 x 299 as in BasicSR; of all pictures",
+    protocol="2048 features of pytorch-fid's Inception, RGB in [-1, 1], resized bilinearly to 299 x 299 as in BasicSR; of all images",
     load=_of_sets,
 )
 NIQE = Metric(
@@ -69,7 +69,7 @@ NIQE = Metric(
     2,
     needs_gt=False,
     on_cpu=True,
-    protocol="BasicSR's, Y channel 0-255, blocks of 96 x 96, nothing cropped; mean over pictures",
+    protocol="BasicSR's, Y channel 0-255, blocks of 96 x 96, nothing cropped; mean over images",
     load=_without_weights(niqe),
 )
 DEG = Metric(
@@ -87,7 +87,7 @@ LPIPS_ALEX = Metric(
     'lower',
     4,
     weights=('alexnet',),
-    protocol='lpips 0.1, AlexNet, RGB in [-1, 1] at full size; mean over pictures',
+    protocol='lpips 0.1, AlexNet, RGB in [-1, 1] at full size; mean over images',
     load=load_lpips_alex,
 )
 LMD = Metric(
@@ -96,7 +96,7 @@ LMD = Metric(
     'lower',
     2,
     weights=('awing_fan',),
-    protocol="98 landmarks of facexlib's AWing network at 256 x 256; mean distance in pixels of the picture, mean over pairs",
+    protocol="98 landmarks of facexlib's AWing network at 256 x 256; mean distance in pixels of the image, mean over pairs",
     load=load_landmark_distance,
 )
 STLPIPS = Metric(

@@ -1,4 +1,4 @@
-"""The Gaussian that FID sees in a set of pictures, and the distance of two."""
+"""The Gaussian that FID sees in a set of images, and the distance of two."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,7 +16,7 @@ from frex.metrics.statistics_file import read_stored, write_stored
 
 @dataclass(frozen=True, eq=False)
 class FeatureStatistics:
-    """Mean and covariance, as of a sample, of the features of `count` pictures; `network` is the sha256 of the file that made them.
+    """Mean and covariance, as of a sample, of the features of `count` images; `network` is the sha256 of the file that made them.
 
     Both are None where a file does not say.
     """
@@ -74,17 +74,17 @@ class FeatureSums:
             dist.all_reduce(value)
 
     def gaussian(self, network: str | None = None) -> FeatureStatistics:
-        """Not a number of less than two pictures."""
+        """Not a number of less than two images."""
         mean = self.sum / self.count
         covariance = (self.products - self.count * torch.outer(mean, mean)) / (self.count - 1)
         return FeatureStatistics(mean.cpu().numpy(), covariance.cpu().numpy(), int(self.count), network)
 
 
 def frechet_distance(first: FeatureStatistics, second: FeatureStatistics) -> float:
-    """|m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)); nan where one is of less than two pictures.
+    """|m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)); nan where one is of less than two images.
 
     The trace of the root is the sum of the singular values of F1^T F2, which unlike a root of C1 C2 is always real and exact
-    to rounding, also for fewer pictures than features.
+    to rounding, also for fewer images than features.
     """
     if first.mean.shape != second.mean.shape:
         raise FRExError(f'statistics of {len(first.mean)} and of {len(second.mean)} features cannot be compared')

@@ -1,4 +1,4 @@
-"""FID (Heusel et al. 2017) as BasicSR's validation takes it: between the results and the clean pictures, or stored statistics."""
+"""FID (Heusel et al. 2017) as BasicSR's validation takes it: between the results and the clean images, or stored statistics."""
 
 from functools import cache, cached_property
 from pathlib import Path
@@ -47,7 +47,7 @@ class FID:
 
     @cached_property
     def sums(self) -> list[FeatureSums]:
-        """Of the results and, unless statistics take their place, of the clean pictures."""
+        """Of the results and, unless statistics take their place, of the clean images."""
         self.inception.to(self.device)
         return [FeatureSums(self.device, self.inception.features) for _ in range(1 if self.statistics else 2)]
 
@@ -58,14 +58,14 @@ class FID:
 
     @torch.inference_mode()
     def add(self, img: Image, img2: Image | None = None) -> None:
-        """A result and its clean picture, BGR."""
+        """A result and its clean image, BGR."""
         for sums, image in zip(self.sums, (img, img2), strict=False):
             if image is None:
-                raise TypeError('FID needs a clean picture for each result, or statistics')
+                raise TypeError('FID needs a clean image for each result, or statistics')
             sums.add(self.inception(to_tensor(image)[None]))
 
     def value(self) -> float:
-        """Over the pictures of all processes; nan of less than two."""
+        """Over the images of all processes; nan of less than two."""
         if dist.is_available() and dist.is_initialized():
             for sums in self.sums:
                 sums.gather()

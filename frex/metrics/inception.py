@@ -41,13 +41,13 @@ class Inception(nn.Module):
         return cls(require_file(KEY, weights)).to(device)
 
     def forward(self, faces: Float[Tensor, 'batch 3 height width']) -> Float[Tensor, 'batch 2048']:
-        """On the device of the network, to which the pictures are brought."""
+        """On the device of the network, to which the images are brought."""
         device = next(self.net.parameters()).device
         return self.net(inception_input(faces.to(device)))[0].flatten(1)
 
 
 def inception_input(faces: Float[Tensor, 'batch 3 height width']) -> Float[Tensor, 'batch 3 299 299']:
-    """What BasicSR's network does first, bilinear without antialiasing; done before, pictures of all sizes can be in one batch."""
+    """What BasicSR's network does first, bilinear without antialiasing; done before, images of all sizes can be in one batch."""
     return F.interpolate(faces, size=(INPUT_SIZE, INPUT_SIZE), mode='bilinear', align_corners=False)
 
 

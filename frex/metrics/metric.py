@@ -13,17 +13,17 @@ from torch import Tensor
 from frex.errors import FRExError
 from frex.weights.locate import require_file
 
-# RGB in [-1, 1], as `frex.tensors.to_tensor` makes them of pictures.
+# RGB in [-1, 1], as `frex.tensors.to_tensor` makes them of images.
 Faces = Float[Tensor, 'batch 3 height width']
 Scores = Float[Tensor, ' batch']
 
 
 @runtime_checkable
 class MetricFunction(Protocol):
-    """A metric, ready to use; `gt` are the clean pictures, which a metric without reference does not look at."""
+    """A metric, ready to use; `gt` are the clean images, which a metric without reference does not look at."""
 
     def __call__(self, restored: Faces, gt: Faces | None) -> Scores:
-        """One number a picture, nan where there is none to tell."""
+        """One number an image, nan where there is none to tell."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Metric:
     _: KW_ONLY
     needs_gt: bool = True
     of_sets: bool = False
-    """Of two sets of pictures, as FID is, which has no `MetricFunction`."""
+    """Of two sets of images, as FID is, which has no `MetricFunction`."""
     on_cpu: bool = False
     """Numpy's work, for many processes; others take batches on a device."""
     weights: tuple[str, ...] = ()
@@ -68,7 +68,7 @@ class Metric:
 
 
 def given(gt: Faces | None) -> Faces:
-    """The clean pictures of a metric that needs them."""
+    """The clean images of a metric that needs them."""
     if gt is None:
-        raise TypeError('this metric needs clean pictures')
+        raise TypeError('this metric needs clean images')
     return gt

@@ -20,7 +20,7 @@ from frex.weights.torch_file import read_torch_file
 from frex_arch.arcface import arcface_input
 
 Device = torch.device | str
-# LPIPS's networks halve a picture four or five times.
+# LPIPS's networks halve an image four or five times.
 SMALLEST = 32
 
 
@@ -32,7 +32,7 @@ class LPIPSDistance:
 
     @torch.inference_mode()
     def __call__(self, restored: Faces, gt: Faces | None) -> Scores:
-        """Nan of pictures below 32 x 32."""
+        """Nan of images below 32 x 32."""
         if min(restored.shape[2:]) < SMALLEST:
             return restored.new_full((len(restored),), torch.nan)
         return self.lpips(restored, given(gt))[:, 0, 0, 0]
@@ -53,7 +53,7 @@ class STLPIPSDistance:
 
 
 class IdentityAngle:
-    """Deg: the angle between ArcFace's embeddings in degrees, 0 for the same picture; the network is in `eval()` and no pair is left out.
+    """Deg: the angle between ArcFace's embeddings in degrees, 0 for the same image; the network is in `eval()` and no pair is left out.
 
     `weights` is a key of the manifest or a file; random if None, which is for tests only.
     """
@@ -69,7 +69,7 @@ class IdentityAngle:
 
 
 class LandmarkDistance:
-    """LMD: mean distance of the 98 landmarks of AWing, in pixels of the pictures.
+    """LMD: mean distance of the 98 landmarks of AWing, in pixels of the images.
 
     `weights` is a key of the manifest or a file; random if None, which is for tests only.
     """
@@ -88,7 +88,7 @@ class LandmarkDistance:
         return (first - second).norm(dim=2).mean(dim=1).to(restored.device)
 
     def landmarks(self, faces: Faces) -> Tensor:
-        """(batch, 98, 2) in pixels, on the CPU; the same as `frex.restore.detection.dense_landmarks` finds in each picture."""
+        """(batch, 98, 2) in pixels, on the CPU; the same as `frex.restore.detection.dense_landmarks` finds in each image."""
         inputs = np.stack([resize(image, INPUT_SIZE)[:, :, ::-1].transpose(2, 0, 1) for image in to_images(faces)])
         heatmaps, _ = self.net(torch.from_numpy(inputs).float().to(faces.device) / 255)
         points = np.stack([peaks(one) for one in heatmaps[-1][:, :-1].float().cpu()])

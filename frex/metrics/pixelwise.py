@@ -18,13 +18,13 @@ LINE = cv2.getGaussianKernel(WINDOW, 1.5).ravel().tolist()
 
 
 def psnr(restored: Faces, gt: Faces | None) -> Scores:
-    """10 log10(255^2 / mse) in dB over all pixels and channels; inf for the same picture."""
+    """10 log10(255^2 / mse) in dB over all pixels and channels; inf for the same image."""
     mse = (_values(restored) - _values(given(gt))).square().mean(dim=(1, 2, 3))
     return 10 * torch.log10(255**2 / mse)
 
 
 def ssim(restored: Faces, gt: Faces | None) -> Scores:
-    """Mean of the three channels' maps, in a Gaussian window of 11 x 11 that lies within the picture; nan of smaller ones."""
+    """Mean of the three channels' maps, in a Gaussian window of 11 x 11 that lies within the image; nan of smaller ones."""
     x, y = _values(restored), _values(given(gt))
     if min(x.shape[2:]) < WINDOW:
         return x.new_full((len(x),), torch.nan)
@@ -36,7 +36,7 @@ def ssim(restored: Faces, gt: Faces | None) -> Scores:
 
 
 def niqe(restored: Faces, gt: Faces | None) -> Scores:
-    """BasicSR's, on the Y channel in blocks of 96 x 96; nan of a picture with less than two, or without any texture."""
+    """BasicSR's, on the Y channel in blocks of 96 x 96; nan of an image with less than two, or without any texture."""
     return torch.tensor([_niqe(image) for image in to_images(restored)], dtype=torch.float64, device=restored.device)
 
 
@@ -59,7 +59,7 @@ def _values(faces: Faces) -> Float[Tensor, 'batch 3 height width']:
 
 
 def _blurred(x: Float[Tensor, 'batch 3 height width']) -> Float[Tensor, 'batch 3 inner_height inner_width']:
-    """By rows, then by columns, in sums of shifted pictures: in double precision torch's convolutions take ten times as long."""
+    """By rows, then by columns, in sums of shifted images: in double precision torch's convolutions take ten times as long."""
     for axis in (2, 3):
         shifted = [x.narrow(axis, place, x.shape[axis] - WINDOW + 1) for place in range(WINDOW)]
         x = torch.zeros_like(shifted[0])

@@ -43,13 +43,13 @@ def write_statistics(options: StatisticsOptions) -> None:
             raise FRExError(f'--{flag} {getattr(options, flag)}: at least {least} is needed')
     source = FolderSource(options.folder, 'FOLDER')
     if len(source.names) < 2:
-        raise FRExError(f'FOLDER: one picture in {options.folder} has no covariance; at least 2 are needed')
+        raise FRExError(f'FOLDER: one image in {options.folder} has no covariance; at least 2 are needed')
     inception = Inception.from_weights(options.weights, choose_device(options.device))
     gaussian = gaussian_of(source, inception, options.batch_size, options.num_workers)
     gaussian.save(options.output)
-    print(f'{options.output}: {gaussian.count} pictures, network of sha256 {gaussian.network}')
+    print(f'{options.output}: {gaussian.count} images, network of sha256 {gaussian.network}')
     if len(source.names) < inception.features:
-        print(f'fewer pictures than the {inception.features} features: FID against them is far too large, and compares with no other')
+        print(f'fewer images than the {inception.features} features: FID against them is far too large, and compares with no other')
 
 
 def check_output(path: Path, overwrite: bool) -> None:
@@ -64,7 +64,7 @@ def check_output(path: Path, overwrite: bool) -> None:
 
 @torch.inference_mode()
 def gaussian_of(source: Source, inception: Inception, batch_size: int, num_workers: int) -> FeatureStatistics:
-    """Of all pictures; a few batches are in memory at a time."""
+    """Of all images; a few batches are in memory at a time."""
     sums = FeatureSums(next(inception.parameters()).device, inception.features)
     loader = DataLoader(_Inputs(source), batch_size, num_workers=num_workers)
     with tqdm(total=len(source.names), unit='image', disable=None) as progress:

@@ -24,7 +24,7 @@ MOST_BYTES = 1 << 28
 # Of an archive.
 MOST_MEMBERS = 100
 
-# Mean and covariance; count of pictures and sha256 of the network only where FREx wrote them.
+# Mean and covariance; count of images and sha256 of the network only where FREx wrote them.
 Stored = tuple[np.ndarray, np.ndarray, int | None, str | None]
 
 

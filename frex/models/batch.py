@@ -11,9 +11,9 @@ from frex_arch.crop import Crop
 
 
 class Batch(NamedTuple):
-    """`lq` and `gt` are RGB in [-1, 1]; `camera` is None for pictures without labels.
+    """`lq` and `gt` are RGB in [-1, 1]; `camera` is None for images without labels.
 
-    `has_camera` says which cameras count, where pictures with labels and without are mixed; None: all.
+    `has_camera` says which cameras count, where images with labels and without are mixed; None: all.
     `latents` are w of the 3D prior's own mapping network, where a critic compares with them.
     """
 

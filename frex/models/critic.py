@@ -34,12 +34,12 @@ def _by_size(images: Images) -> dict[int, Tensor]:
 
 # Key `network_d_KEY` of the option file -> what that critic looks at.
 COMPARISONS = {
-    # Eq. 15: a picture together with the degraded one.
+    # Eq. 15: an image together with the degraded one.
     'dual': Comparison(
         real=lambda batch, sizes: (torch.cat([batch.gt, batch.lq], dim=1),),
         fake=lambda output, batch, sizes: (torch.cat([output.image, batch.lq], dim=1),),
     ),
-    # Eq. 5: the decoder's pictures, size by size.
+    # Eq. 5: the decoder's images, size by size.
     'multi_scale': Comparison(
         real=lambda batch, sizes: tuple(image_pyramid(batch.gt, sizes)),
         fake=lambda output, batch, sizes: tuple(_by_size(output.images_3d)[size] for size in sizes),

@@ -1,4 +1,4 @@
-"""The grid of pictures in which training is watched."""
+"""The grid of images in which training is watched."""
 
 import torch
 import torch.nn.functional as F
@@ -14,7 +14,7 @@ CELL = 256
 def picture_grid(
     lq: Float[Tensor, 'batch 3 size size'], output: FRExOutput | FREx3DOutput, gt: Float[Tensor, 'batch 3 size size']
 ) -> Float[Tensor, '3 height width']:
-    """A row for each face, in [0, 1]: lq, the 3D prior's picture, the decoder's, coarse to fine, the result, gt, maps.
+    """A row for each face, in [0, 1]: lq, the 3D prior's image, the decoder's, coarse to fine, the result, gt, maps.
 
     The maps are the AWBs' alphas, coarse to fine, middle grey where alpha is 1, black at 0 and white at 2; of FREx3D the depth,
     near is dark.

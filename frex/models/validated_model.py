@@ -80,7 +80,7 @@ class ValidatedModel(SRModel):
                 self._update_best_metric_result(record['dataset'], metric, record[metric], record['iter'])
 
     def _show_grid(self, dataset: Any, count: int, current_iter: int | str, tb_logger: Any) -> None:
-        """The first `count` pictures and all that the network makes of them, in a file and in TensorBoard."""
+        """The first `count` images and all that the network makes of them, in a file and in TensorBoard."""
         samples = default_collate([dataset[index] for index in range(min(count, len(dataset)))])
         lq, gt, crop = (samples[key].to(self.device) for key in ('lq', 'gt', 'crop'))
         shown = {'image_3d': True, 'alphas': True} if isinstance(self.net_g_ema, FREx) else {}
@@ -123,16 +123,16 @@ class ValidatedModel(SRModel):
 
 
 Metrics = Mapping[str, Mapping[str, Any]]
-# A sample in a batch of one -> pictures `result` and, where there is one, `gt`, in [0, 1].
+# A sample in a batch of one -> images `result` and, where there is one, `gt`, in [0, 1].
 Restore = Callable[[dict[str, Any]], Mapping[str, torch.Tensor]]
 
 
 def validate(
     dataset: Dataset, restore: Restore, metrics: Metrics, path_of: Callable[[str], Path] | None, rank: int, world_size: int, progress: bool
 ) -> dict[str, float]:
-    """Each metric over a data set, the same in all processes; pictures are written where `path_of` their names says.
+    """Each metric over a data set, the same in all processes; images are written where `path_of` their names says.
 
-    A metric that is a function of two pictures is averaged, one that is a class sees all of them.
+    A metric that is a function of two images is averaged, one that is a class sees all of them.
     """
     of_sets = {
         name: METRIC_REGISTRY.get(metric['type'])(**arguments_of(metric, 'better'))
@@ -141,7 +141,7 @@ def validate(
     }
     of_pictures = {name: metric for name, metric in metrics.items() if name not in of_sets}
     device = torch.device('cuda' if world_size > 1 and dist.get_backend() == 'nccl' else 'cpu')
-    # Sums of the metrics and, at the end, the number of pictures: of a share that may be empty.
+    # Sums of the metrics and, at the end, the number of images: of a share that may be empty.
     sums = torch.zeros(len(of_pictures) + 1, dtype=torch.float64, device=device)
     for index in tqdm(range(rank, len(dataset), world_size), unit='image', disable=not progress or rank > 0):  # type: ignore[arg-type]
         sample = default_collate([dataset[index]])

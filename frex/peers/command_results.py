@@ -1,4 +1,4 @@
-"""What a command made of each face, told by the names of its pictures."""
+"""What a command made of each face, told by the names of its images."""
 
 import re
 from collections import defaultdict
@@ -24,16 +24,16 @@ def pictures_in(folder: Path) -> list[PurePosixPath]:
 
 
 def find_results(stems: Iterable[str], made: Sequence[PurePosixPath], pattern: str | None) -> tuple[Results, str | None]:
-    """The pictures that could be the result of each of `stems`, faces' names without suffix, and the pattern they are called by.
+    """The images that could be the result of each of `stems`, faces' names without suffix, and the pattern they are called by.
 
     Without a `pattern` it is None where some are called as their face, else `{name}_WORD`, where there is one such. Raises
-    FRExError, which says what there is, where no picture is called after a face, and where they are after several patterns.
+    FRExError, which says what there is, where no image is called after a face, and where they are after several patterns.
     """
     faces = set(stems)
     if pattern is not None:
         found = _called(pattern, faces, made)
         if not found:
-            raise FRExError(f'the command made no picture that is called as --results says, {pattern}; {describe_outputs(made)}')
+            raise FRExError(f'the command made no image that is called as --results says, {pattern}; {describe_outputs(made)}')
         return found, pattern
     usual = _called_as_usual(faces, made)
     if usual:
@@ -44,12 +44,12 @@ def find_results(stems: Iterable[str], made: Sequence[PurePosixPath], pattern: s
 
 
 def chosen(stem: str, results: Results) -> PurePosixPath:
-    """The one picture that was made of a face; raises FRExError where there is none, or several."""
+    """The one image that was made of a face; raises FRExError where there is none, or several."""
     found = results.get(stem, ())
     if not found:
-        raise FRExError(f'the command made no picture {stem}')
+        raise FRExError(f'the command made no image {stem}')
     if len(found) > 1:
-        raise FRExError(f'the command made several pictures of it: {", ".join(map(str, found))}')
+        raise FRExError(f'the command made several images of it: {", ".join(map(str, found))}')
     return found[0]
 
 
@@ -92,11 +92,11 @@ def _by_word(faces: set[str], made: Iterable[PurePosixPath]) -> dict[str, Result
 def _only_word(words: Mapping[str, Results], faces: int, made: Sequence[PurePosixPath]) -> str:
     """The only one, or the only one that every face has."""
     if not words:
-        raise FRExError(f'no picture that the command made is called after a face; {describe_outputs(made)}')
+        raise FRExError(f'no image that the command made is called after a face; {describe_outputs(made)}')
     candidates = list(words) if len(words) == 1 else [word for word, found in words.items() if len(found) == faces]
     if len(candidates) != 1:
         kinds = ', '.join(f'{PLACE}{word} ({len(words[word])} of {faces})' for word in words)
-        raise FRExError(f'the command made several kinds of pictures: {kinds}; say which by --results NAME={PLACE}_WORD')
+        raise FRExError(f'the command made several kinds of images: {kinds}; say which by --results NAME={PLACE}_WORD')
     return candidates[0]
 
 

@@ -53,14 +53,14 @@ def compare(faces: FaceFolder, methods: Iterable[Method | UnavailableMethod], fo
     where `folder` holds something else, the results for other faces, or the work of another process that still runs.
     """
     if folder.absolute().is_relative_to(faces.root.absolute()):
-        raise FRExError(f'--output: {folder} lies in {faces.root}, whose pictures are restored; give another folder')
+        raise FRExError(f'--output: {folder} lies in {faces.root}, whose images are restored; give another folder')
     record = _begin(folder, faces)
     asked = {method.name: method for method in methods}
     try:
         with FileLock(folder / f'.{PEERS}.lock', timeout=0):
             for name, method in asked.items():
                 entry = record.methods[name] = prepare_entry(method, folder / name, record.methods.get(name), device)
-                # Before its first picture, so that those of a run that is broken off are known.
+                # Before its first image, so that those of a run that is broken off are known.
                 write_record(folder / PEERS, record)
                 if not (isinstance(method, UnavailableMethod) or entry.problem):
                     record.methods[name] = finish_entry(method, faces, folder / name, entry, device)
@@ -81,7 +81,7 @@ def _begin(folder: Path, faces: FaceFolder) -> PeersRecord:
         write_record(folder / PEERS, asked)
         return asked
     if record.input_sha256 != asked.input_sha256:
-        raise FRExError(f'--output: {folder} has results for other faces ({record.pictures} pictures); give a new folder')
+        raise FRExError(f'--output: {folder} has results for other faces ({record.pictures} images); give a new folder')
     return record
 
 

@@ -12,18 +12,18 @@ from frex.utils.files import sha256
 
 @dataclass(frozen=True)
 class FaceFolder:
-    """Pictures below `root`; `names` are their paths relative to it, in order."""
+    """Images below `root`; `names` are their paths relative to it, in order."""
 
     root: Path
     names: tuple[str, ...]
 
     @classmethod
     def open(cls, root: Path, where: str) -> 'FaceFolder':
-        """Raises FRExError, naming the folder as `where`, where it holds no picture, or two that would have one result."""
+        """Raises FRExError, naming the folder as `where`, where it holds no image, or two that would have one result."""
         names = FolderSource(root, where).names
         twice = [result for result, count in Counter(map(result_name, names)).items() if count > 1]
         if twice:
-            raise FRExError(f'{where}: two pictures in {root} would both be restored to {twice[0]}; rename one')
+            raise FRExError(f'{where}: two images in {root} would both be restored to {twice[0]}; rename one')
         return cls(root, tuple(names))
 
     def picture(self, name: str) -> Path:
@@ -35,11 +35,11 @@ class FaceFolder:
         return tuple(name for name in self.names if not (images / result_name(name)).is_file())
 
     def digest(self) -> str:
-        """One sha256 for names and contents of all pictures."""
+        """One sha256 for names and contents of all images."""
         lines = ''.join(f'{sha256(self.picture(name))} {name}\n' for name in self.names)
         return hashlib.sha256(lines.encode(errors='surrogateescape')).hexdigest()
 
 
 def result_name(name: str) -> str:
-    """Of a face's result, whatever the format of its picture."""
+    """Of a face's result, whatever the format of its image."""
     return PurePosixPath(name).with_suffix('.png').as_posix()

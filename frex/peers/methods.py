@@ -36,7 +36,7 @@ class NetworkMethod:
 class CommandMethod:
     """A line for the shell, with `{input}` and `{output}` in the places of two folders.
 
-    `results` says how its pictures are called, with `{name}` in the place of a face's name.
+    `results` says how its images are called, with `{name}` in the place of a face's name.
     """
 
     name: str
@@ -64,7 +64,7 @@ def read_methods(
 ) -> list[Method | UnavailableMethod]:
     """The methods of `NAME=KIND[:FILE]` and of `NAME=COMMAND`, in this order; without its file one is a `UnavailableMethod`.
 
-    `results`, `NAME=PATTERN`, say how the pictures of commands are called. A file that is not named is searched for in `weights`
+    `results`, `NAME=PATTERN`, say how the images of commands are called. A file that is not named is searched for in `weights`
     and where `frex weights` and GFPGAN look. Raises FRExError where an entry is of another form, and for a name that is given
     twice.
     """
@@ -118,7 +118,7 @@ def _read_commands(commands: Sequence[str], results: Sequence[str]) -> list[Comm
 def _command(name: str, line: str, results: str | None) -> CommandMethod:
     for place in ('{input}', '{output}'):
         if place not in line:
-            raise FRExError(f'--command: {name}: {place} is missing; it stands for a folder of pictures')
+            raise FRExError(f'--command: {name}: {place} is missing; it stands for a folder of images')
         if _is_quoted(place, line):
             raise FRExError(f'--command: {name}: {place} stands in quotes; take them away, folders are put in with what quotes they need')
     return CommandMethod(name, line, results)

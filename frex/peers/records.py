@@ -13,7 +13,7 @@ RUN, PEERS = 'run.json', 'peers.json'
 
 
 class Seconds(Struct, kw_only=True):
-    """`loading` is of the network; `restoring` has a face's picture in memory at both ends. A command tells of its `total` alone."""
+    """`loading` is of the network; `restoring` has a face's image in memory at both ends. A command tells of its `total` alone."""
 
     loading: float | None = None
     restoring: float | None = None
@@ -27,7 +27,7 @@ class RunRecord(Struct, kw_only=True):
     mean over these of restoring alone where `timing` is `network`, and of all that a command does, starting included, where it
     is `command`. `missing` has the faces without a result, by name, with the reason. Memory is the most that was held at once:
     of the `host` by the process, or by the largest of a command; of the `GPU` by tensors, which is not told for a command.
-    `results` is the pattern of the names of a command's pictures, where they are not those of the faces.
+    `results` is the pattern of the names of a command's images, where they are not those of the faces.
     """
 
     method: str
@@ -61,7 +61,7 @@ class Entry(Struct, kw_only=True):
 
 
 class PeersRecord(Struct, kw_only=True):
-    """The whole file. `input_sha256` is one sum over the names and contents of the input's pictures."""
+    """The whole file. `input_sha256` is one sum over the names and contents of the input's images."""
 
     version: Literal[1] = 1
     pictures: int

@@ -24,7 +24,7 @@ def run_command(method: CommandMethod, faces: FaceFolder, images: Path) -> RunRe
     """Run it on a folder that holds the faces without a result and nothing else, and copy what it made of each to `images`.
 
     Where all have one, on all. Times and memory are of all that the command did. Raises FRExError where it fails, or makes no
-    picture of a face.
+    image of a face.
     """
     images.parent.mkdir(parents=True, exist_ok=True)
     names = faces.without_result(images) or faces.names
@@ -37,7 +37,7 @@ def run_command(method: CommandMethod, faces: FaceFolder, images: Path) -> RunRe
         seconds = watch()
         pictures = pictures_in(made)
         if not pictures:
-            raise FRExError('the command ended well, but there is no picture in {output}')
+            raise FRExError('the command ended well, but there is no image in {output}')
         results, pattern = find_results(stems.values(), pictures, method.results)
         missing = copy_results(stems, results, made, images)
     timed = len(names) - len(missing)

@@ -24,7 +24,7 @@ VERSIONS = ('frex', 'torch', 'gfpgan', 'basicsr', 'facexlib')
 
 
 def run_network(method: NetworkMethod, faces: FaceFolder, images: Path, device: str) -> RunRecord:
-    """Restore the faces whose results are not in `images`, one at a time; a bad picture is told in the record and stops no other.
+    """Restore the faces whose results are not in `images`, one at a time; a bad image is told in the record and stops no other.
 
     Raises FRExError where the network cannot be had, and RuntimeError where the device is too small for it.
     """

@@ -1,9 +1,9 @@
 """A folder with an EG3D augmentation set: what lies where, what it was begun with, and what is written when it is whole.
 
-images/00000/img00000000.png, ...   the pictures, a thousand a folder
+images/00000/img00000000.png, ...   the images, a thousand a folder
 images/dataset.json                 their labels
 ws/00000/img00000000.npy, ...       (num_ws, w) float32, where asked for
-contact_sheet.jpg, synthesis.json   some pictures by yaw; the settings
+contact_sheet.jpg, synthesis.json   some images by yaw; the settings
 """
 
 from collections.abc import Mapping
@@ -28,7 +28,7 @@ SHOWN = 48
 
 @dataclass(frozen=True)
 class SynthesisFolder:
-    """`ext` is the pictures' format; `with_ws` says whether a sample has its ws, too."""
+    """`ext` is the images' format; `with_ws` says whether a sample has its ws, too."""
 
     root: Path
     ext: str
@@ -40,11 +40,11 @@ class SynthesisFolder:
         return self.root / 'images'
 
     def name(self, number: int) -> str:
-        """Of a sample's picture, as `dataset.json` has it."""
+        """Of a sample's image, as `dataset.json` has it."""
         return f'{number // 1000:05d}/img{number:08d}.{self.ext}'
 
     def picture(self, number: int) -> Path:
-        """A sample's picture."""
+        """A sample's image."""
         return self.images / self.name(number)
 
     def ws(self, number: int) -> Path:

@@ -1,4 +1,4 @@
-"""The EG3D augmentation set: poses, labels and pictures of its samples, from (recipe, number of the sample) alone.
+"""The EG3D augmentation set: poses, labels and images of its samples, from (recipe, number of the sample) alone.
 
 So a set is the same however its making is shared out, and asking for more samples adds to it.
 """
@@ -25,7 +25,7 @@ STEPS = (0.7548776662466927, 0.5698402909980532)
 
 @dataclass(frozen=True)
 class SamplingRecipe:
-    """What the pictures follow from, beside the network. Angles are `look_at`'s, in radians."""
+    """What the images follow from, beside the network. Angles are `look_at`'s, in radians."""
 
     seed: int = 0
     psi: float = 0.7
@@ -73,7 +73,7 @@ def draw_z(recipe: SamplingRecipe, number: int, z_dim: int) -> Float[Tensor, ' z
 
 
 def draw_labels(recipe: SamplingRecipe, numbers: Sequence[int]) -> tuple[Camera, Crop]:
-    """The cameras of EG3D's crop, and the crops that lead to it from the pictures."""
+    """The cameras of EG3D's crop, and the crops that lead to it from the images."""
     yaw, pitch = (torch.from_numpy(angles) for angles in draw_poses(recipe, numbers))
     # In double precision: rounding to single hides how the processor computes a sine.
     camera = pack_camera(look_at(yaw, pitch), ffhq_intrinsics().double()[None])

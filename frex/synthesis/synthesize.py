@@ -102,10 +102,10 @@ def fill(folder: SynthesisFolder, eg3d: EG3D, recipe: SamplingRecipe, numbers: S
 
 
 def check_finite(images: torch.Tensor, numbers: Sequence[int]) -> None:
-    """Raise FRExError, naming the sample, for a picture that is none."""
+    """Raise FRExError, naming the sample, for an image that is none."""
     for number, image in zip(numbers, images, strict=True):
         if not torch.isfinite(image).all():
-            raise FRExError(f'sample {number}: its picture is not finite; check the file with: frex weights check')
+            raise FRExError(f'sample {number}: its image is not finite; check the file with: frex weights check')
 
 
 def _finished(futures: Sequence[Future[None]]) -> None:

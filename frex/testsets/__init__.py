@@ -1,4 +1,4 @@
-"""Making test sets: degraded pictures, faces in even poses, real photographs."""
+"""Making test sets: degraded images, faces in even poses, real photographs."""
 
 from frex.testsets.degrade import degrade_folder
 

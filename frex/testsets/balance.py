@@ -1,8 +1,8 @@
 """`frex balance`: faces of a pool in poses as even as it allows, as the paper's Balanced CelebAHQ Test.
 
-images/NAME           the chosen pictures, copied byte for byte or linked; with dataset.json where cameras are known
+images/NAME           the chosen images, copied byte for byte or linked; with dataset.json where cameras are known
 ids.txt               their names, a line each
-balance.json          settings, the counts of each bin, each picture's yaw and sum, which faces were left out and why
+balance.json          settings, the counts of each bin, each image's yaw and sum, which faces were left out and why
 histogram.png         |yaw| of the pool and of the chosen
 contact_sheet.jpg     some of the chosen, by yaw
 """
@@ -95,7 +95,7 @@ def _write(folder: SetFolder, record: dict[str, Any], pictures: Mapping[str, Pat
     with replacing(folder.root / 'ids.txt') as part:
         part.write_text('\n'.join(choice.names) + '\n', encoding='utf-8', errors='surrogateescape')
     images = {name: {'yaw': round(poses.yaw[name], 3), 'sha256': sha256(folder.images / name)} for name in choice.names}
-    # Last: a record with pictures is that of a whole set.
+    # Last: a record with images is that of a whole set.
     folder.write(record | {'level': choice.level, 'bins': _bins(choice), 'images': images, 'left_out': poses.unknown})
 
 
@@ -103,7 +103,7 @@ def _report(poses: Poses, count: int, choice: Choice) -> None:
     for name, reason in poses.unknown.items():
         print(f'left out: {name}: {reason}', file=sys.stderr)
     if poses.unknown:
-        print(f'{len(poses.unknown)} of {count} pictures left out, their pose is not known')
+        print(f'{len(poses.unknown)} of {count} images left out, their pose is not known')
     for entry in _bins(choice):
         print(f'|yaw| {entry["from"]:3g} to {entry["to"]:3g}: {entry["chosen"]} of {entry["pool"]}')
 

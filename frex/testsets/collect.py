@@ -85,7 +85,7 @@ def _check(options: CollectOptions) -> None:
 
 
 def _pictures(folders: Sequence[Path]) -> dict[str, Path]:
-    """All pictures of all folders by the names of their results, paths without suffix."""
+    """All images of all folders by the names of their results, paths without suffix."""
     files = [(folder.absolute() / name, PurePosixPath(name)) for folder in folders for name in FolderSource(folder, 'FOLDER').names]
     # A folder may lie in another.
     files = list(dict(files).items())
@@ -119,7 +119,7 @@ def _collect(options: CollectOptions, limits: Limits, folder: SetFolder, picture
     if len(selected.faces) < options.num:
         total = sum(len(picture.faces) for picture in found)
         raise FRExError(
-            f'--num {options.num}: of {total} faces {len(selected.faces)} are left; loosen a limit that is counted above, or add pictures '
+            f'--num {options.num}: of {total} faces {len(selected.faces)} are left; loosen a limit that is counted above, or add images '
             f'(what was found is kept in {folder.root / SCAN}, so the next try is quick)'
         )
     record = folder.begin_set(settings) | {'scan': looked}
@@ -127,15 +127,15 @@ def _collect(options: CollectOptions, limits: Limits, folder: SetFolder, picture
 
 
 def _annotations(path: Path, pictures: Mapping[str, Path]) -> dict[str, list[WiderFace]]:
-    """By the names of results; raises FRExError where none of the pictures is annotated."""
+    """By the names of results; raises FRExError where none of the images is annotated."""
     annotated = read_wider(path)
     found = {name: lookup_by_path(annotated, file.as_posix()) for name, file in pictures.items()}
     known = {name: faces for name, faces in found.items() if faces is not None}
     if not known:
         raise FRExError(
-            f'--wider: {path}: names {next(iter(annotated))} and others, but none of the pictures, as {next(iter(pictures.values()))}'
+            f'--wider: {path}: names {next(iter(annotated))} and others, but none of the images, as {next(iter(pictures.values()))}'
         )
-    print(f'annotated by {path}: {len(known)} of {len(pictures)} pictures; it names {len(annotated)}')
+    print(f'annotated by {path}: {len(known)} of {len(pictures)} images; it names {len(annotated)}')
     return known
 
 
@@ -146,11 +146,11 @@ SHOWN, TILE = 48, 160
 
 
 def report(found: Sequence[FoundPicture], selected: Selected) -> None:
-    """How many faces were found, and why how many are not taken; pictures that cannot be read by name."""
+    """How many faces were found, and why how many are not taken; images that cannot be read by name."""
     for picture in found:
         if picture.problem is not None:
             print(f'left out: {picture.problem}', file=sys.stderr)
-    print(f'{sum(len(picture.faces) for picture in found)} faces found in {len(found)} pictures')
+    print(f'{sum(len(picture.faces) for picture in found)} faces found in {len(found)} images')
     for reason, count in selected.reasons.items():
         if count:
             print(f'not taken: {count} {reason}')

@@ -1,8 +1,8 @@
 """`frex degrade`: the degradations of Eq. 19 for a folder of aligned faces, the same bytes from the same seed.
 
-images/NAME.png        the degraded pictures, below the names of the clean ones; with dataset.json where FOLDER has one
+images/NAME.png        the degraded images, below the names of the clean ones; with dataset.json where FOLDER has one
 gt/NAME.png            the clean ones at the asked size, where one is asked for
-degradations.json      settings, versions, and each picture's draws and sums
+degradations.json      settings, versions, and each image's draws and sums
 contact_sheet.jpg      some of them, clean and degraded
 """
 
@@ -53,11 +53,11 @@ def degrade_folder(
     num_workers: int = 4,
     shard: str = '0/1',
 ) -> Path:
-    """Degrade the square pictures in and below `folder`; the answer is the folder of the results, `out/images`.
+    """Degrade the square images in and below `folder`; the answer is the folder of the results, `out/images`.
 
-    What a picture becomes follows from `seed` and its name without suffix, below `folder`. What is there already is kept. The
+    What an image becomes follows from `seed` and its name without suffix, below `folder`. What is there already is kept. The
     process that finds the set whole writes record, labels and contact sheet. Raises FRExError for bad settings, for a
-    picture that cannot be read, and where `out` holds something else.
+    image that cannot be read, and where `out` holds something else.
     """
     check_seed(seed)
     _check_at_least(1, size=size)
@@ -74,7 +74,7 @@ def degrade_folder(
         work = Work(place, folder, recipe, num_workers, Journal(out, f'.{RECORD}', f'{share.index}-of-{share.count}'))
         work.fill(work.missing([tasks[number] for number in share.of(len(tasks))]))
         if left := sum(not task.is_there for task in tasks):
-            print(f'part {share.index} of {share.count} is whole; {left} of {len(tasks)} pictures are still to come from others')
+            print(f'part {share.index} of {share.count} is whole; {left} of {len(tasks)} images are still to come from others')
         else:
             work.finish(tasks)
     except OSError as error:
@@ -119,7 +119,7 @@ class Work:
     journal: Journal
 
     def missing(self, tasks: Sequence[Task]) -> list[Task]:
-        """Those to do: in a set that is not whole also what was made of a clean picture that has changed since."""
+        """Those to do: in a set that is not whole also what was made of a clean image that has changed since."""
         if self._images() is not None:
             return [task for task in tasks if not task.is_there]
         made = self.journal.read()
@@ -144,10 +144,10 @@ class Work:
         write_image(self.place.root / SHEET, sheet(tasks, self.recipe))
         self.place.write((self.place.record_of_set() or {}) | {'images': images})
         self.journal.remove()
-        print(f'{len(tasks)} pictures in {self.place.images}; look at {self.place.root / SHEET}')
+        print(f'{len(tasks)} images in {self.place.images}; look at {self.place.root / SHEET}')
 
     def _made(self, tasks: Sequence[Task]) -> list[WrittenPair]:
-        """The sums of all, once those are made again, also of other shares, whose clean picture has changed since."""
+        """The sums of all, once those are made again, also of other shares, whose clean image has changed since."""
         made = [made_of(task) for task in tasks]
         known = set(made) if self._images() is not None else self.journal.read()
         stale = [task for task, each in zip(tasks, made, strict=True) if each not in known]
@@ -155,5 +155,5 @@ class Work:
         return [again.get(each.name, each) for each in made]
 
     def _images(self) -> dict[str, Any] | None:
-        """What the record tells of the pictures; None before the set is whole."""
+        """What the record tells of the images; None before the set is whole."""
         return (self.place.record_of_set() or {}).get('images')

@@ -1,4 +1,4 @@
-"""A clean picture becomes a degraded one on disk; what it looks like follows from (seed, name) alone."""
+"""A clean image becomes a degraded one on disk; what it looks like follows from (seed, name) alone."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -23,30 +23,30 @@ PURPOSE = 'degrade'
 
 @dataclass(frozen=True)
 class DegradationRecipe:
-    """What pictures are degraded by; `size` is that of the results, None for that of each picture."""
+    """What images are degraded by; `size` is that of the results, None for that of each image."""
 
     degradation: Degradation
     seed: int
     size: int | None = None
 
     def draws(self, name: str) -> list[DegradationParams]:
-        """Those of the picture called `name`, a path without suffix."""
+        """Those of the image called `name`, a path without suffix."""
         return draw(self.degradation, generator(self.seed, PURPOSE, name))
 
     def gt(self, path: Path) -> Image:
-        """The clean picture at the size of the results; raises FRExError where it is not square or cannot be read."""
+        """The clean image at the size of the results; raises FRExError where it is not square or cannot be read."""
         image = read_aligned(path)
         return image if self.size is None else resize(image, self.size)
 
     def lq(self, gt: Image, name: str) -> Image:
-        """The degraded picture."""
+        """The degraded image."""
         lq = degrade(gt.astype(np.float32) / 255, self.draws(name))
         return (lq * 255).round().astype(np.uint8)
 
 
 @dataclass(frozen=True)
 class Task:
-    """One picture: its name, a path without suffix, the file it is made of, those it becomes; `gt` is None where it stays as it is."""
+    """One image: its name, a path without suffix, the file it is made of, those it becomes; `gt` is None where it stays as it is."""
 
     name: str
     source: Path
@@ -55,7 +55,7 @@ class Task:
 
     @property
     def is_there(self) -> bool:
-        """Something is there; of which clean picture it was made the journal tells."""
+        """Something is there; of which clean image it was made the journal tells."""
         return self.lq.exists() and (self.gt is None or self.gt.exists())
 
 
@@ -68,7 +68,7 @@ def write(task: Task, recipe: DegradationRecipe) -> None:
 
 
 class WrittenPair(Struct, frozen=True):
-    """Sums of a clean picture's file, of what was made of it, and of its copy at the size of the results where there is one."""
+    """Sums of a clean image's file, of what was made of it, and of its copy at the size of the results where there is one."""
 
     name: str
     gt_sha256: str
@@ -129,16 +129,16 @@ LONGEST_CAPTION = 22
 
 
 def entry(task: Task, made: WrittenPair, recipe: DegradationRecipe, folder: Path) -> dict[str, Any]:
-    """A picture's part of the record; `gt` is its file below `folder`."""
+    """An image's part of the record; `gt` is its file below `folder`."""
     draws = [asdict(once) for once in recipe.draws(task.name)]
     return {'gt': task.source.relative_to(folder).as_posix(), **made.sums, 'draws': draws}
 
 
 def check_unchanged(before: Mapping[str, Any], now: Mapping[str, Any], images: Path) -> None:
-    """Raise FRExError where a picture is not the one that the record of before tells of."""
+    """Raise FRExError where an image is not the one that the record of before tells of."""
     for name in before.keys() & now.keys():
-        clean = f'the clean picture {now[name]["gt"]}'
-        for key, what in (('gt_sha256', clean), ('sha256', 'this picture'), ('resized_sha256', f'the copy of {clean}')):
+        clean = f'the clean image {now[name]["gt"]}'
+        for key, what in (('gt_sha256', clean), ('sha256', 'this image'), ('resized_sha256', f'the copy of {clean}')):
             if key in before[name] and now[name].get(key) != before[name][key]:
                 raise FRExError(f'{images / name}: {what} has changed since the set was made; give a new folder')
 
@@ -157,7 +157,7 @@ def copy_labels(folder: Path, tasks: Sequence[Task], roots: Sequence[Path]) -> N
 
 
 def sheet(tasks: Sequence[Task], recipe: DegradationRecipe) -> Image:
-    """Pairs of a clean picture with its name and the degraded one with its draws, evenly from among all."""
+    """Pairs of a clean image with its name and the degraded one with its draws, evenly from among all."""
     chosen = np.linspace(0, len(tasks) - 1, min(len(tasks), SHOWN)).round().astype(int)
     shown = [tasks[number] for number in chosen.tolist()]
     pictures = [resize(image, TILE) for task in shown for image in (recipe.gt(task.source), read_image(task.lq))]

@@ -24,7 +24,7 @@ def sharpness(aligned: Image) -> float:
 
 
 def share_inside(matrix: Matrix, size: int, width: int, height: int) -> float:
-    """How much of the square of `size` that `matrix` aligns lies in the picture."""
+    """How much of the square of `size` that `matrix` aligns lies in the image."""
     corners = np.array([[0, 0], [size, 0], [size, size], [0, size]], float)
     square = apply_affine(corners, inverse(matrix)).astype(np.float32)
     picture = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32)

@@ -20,7 +20,7 @@ MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class HeadPoseNetwork:
-    """Hopenet on a device. An aligned face has about the margins of the pictures that it was trained on, so it sees them whole."""
+    """Hopenet on a device. An aligned face has about the margins of the images that it was trained on, so it sees them whole."""
 
     def __init__(self, net: torch.nn.Module, device: torch.device | str) -> None:
         self.net, self.device = net.eval(), torch.device(device)
@@ -35,7 +35,7 @@ class HeadPoseNetwork:
 
     @torch.inference_mode()
     def yaw(self, image: Image) -> float:
-        """Degrees, with the network's own sign: half the difference between the picture and its mirror image."""
+        """Degrees, with the network's own sign: half the difference between the image and its mirror image."""
         seen = torch.stack([as_input(image), as_input(np.ascontiguousarray(image[:, ::-1]))])
         yaw, _, _ = self.net(seen.to(self.device))
         return float(yaw[0] - yaw[1]) / 2

@@ -27,7 +27,7 @@ MEASURES = 2
 
 
 class FoundFace(Struct):
-    """`name` is that of its result; `size` is the longer side of its box, `side` that of its aligned square, in pixels of the picture.
+    """`name` is that of its result; `size` is the longer side of its box, `side` that of its aligned square, in pixels of the image.
 
     `small` is a small grey version, by which near-duplicates are told. `problem` says why it cannot be aligned or has no camera; then
     what follows is not known. `wider` is its annotation.
@@ -68,7 +68,7 @@ def scan(
     path: Path,
     settings: dict[str, Any],
 ) -> list[FoundPicture]:
-    """Look at each picture once; what `path` holds of a scan with the same `settings` is not looked at again."""
+    """Look at each image once; what `path` holds of a scan with the same `settings` is not looked at again."""
     known = _begin(path, settings)
     found = []
     with path.open('ab') as journal:

@@ -58,7 +58,7 @@ class Limits:
 
 @dataclass
 class Selected:
-    """`faces` by their names; `reasons` count what was not taken and why, `twins` name what a dropped face or picture is like."""
+    """`faces` by their names; `reasons` count what was not taken and why, `twins` name what a dropped face or image is like."""
 
     faces: dict[str, FoundFace] = field(default_factory=dict)
     reasons: Counter[str] = field(default_factory=Counter)
@@ -66,9 +66,9 @@ class Selected:
 
 
 def select(pictures: Iterable[FoundPicture], num: int, limits: Limits, seed: int) -> Selected:
-    """`num` faces by lot from those within the limits, no two nearly alike; fewer where there are no more.
+    """`num` faces at random from those within the limits, no two nearly alike; fewer where there are no more.
 
-    A lot follows from seed and name. Of faces that are the same picture the first by lot stays.
+    A lot follows from seed and name. Of faces that are the same image the first at random stays.
     """
     selected = Selected()
     within = _within(_unlike(pictures, selected), limits, selected)
@@ -89,17 +89,17 @@ def select(pictures: Iterable[FoundPicture], num: int, limits: Limits, seed: int
 
 
 def _unlike(pictures: Iterable[FoundPicture], selected: Selected) -> list[FoundPicture]:
-    """Pictures that can be read, each once: of those with the same bytes the first by name."""
+    """Images that can be read, each once: of those with the same bytes the first by name."""
     first: dict[str, FoundPicture] = {}
     for picture in sorted(pictures, key=lambda picture: picture.name):
         if picture.problem is not None:
-            selected.reasons['pictures that cannot be read'] += 1
+            selected.reasons['images that cannot be read'] += 1
         elif picture.sha256 in first:
-            selected.reasons['pictures with the bytes of another'] += 1
+            selected.reasons['images with the bytes of another'] += 1
             selected.twins[picture.name] = first[picture.sha256].name
         else:
             first[picture.sha256] = picture
-            selected.reasons['pictures without a face'] += not picture.faces
+            selected.reasons['images without a face'] += not picture.faces
     return list(first.values())
 
 

@@ -1,4 +1,4 @@
-"""The folder of a test set: pictures in `images`, beside it a JSON record of how they were made."""
+"""The folder of a test set: images in `images`, beside it a JSON record of how they were made."""
 
 from collections.abc import Collection, Mapping
 from importlib.metadata import version
@@ -21,7 +21,7 @@ class SetFolder(ResumableFolder):
 
     @property
     def images(self) -> Path:
-        """The pictures, and nothing but them and their labels."""
+        """The images, and nothing but them and their labels."""
         return self.root / 'images'
 
     def begin_set(self, settings: Mapping[str, Any]) -> Record:
@@ -33,7 +33,7 @@ class SetFolder(ResumableFolder):
         return self.read({'settings': {}, 'versions': {}})
 
     def check_pictures(self, names: Collection[str]) -> None:
-        """Raise FRExError where `images` holds a picture that is none of the set's `names`."""
+        """Raise FRExError where `images` holds an image that is none of the set's `names`."""
         there = (path.relative_to(self.images).as_posix() for path in self.images.rglob('*'))
         others = sorted(set(filter(is_picture, there)) - set(names))
         if others:
@@ -42,20 +42,20 @@ class SetFolder(ResumableFolder):
             )
 
     def check_whole(self, record: Record) -> None:
-        """Raise FRExError where a picture of a finished set's record is gone, or is not the one that was written."""
+        """Raise FRExError where an image of a finished set's record is gone, or is not the one that was written."""
         try:
             sums = {name: str(entry['sha256']) for name, entry in record['images'].items()}
         except (KeyError, TypeError, AttributeError) as error:
             raise FRExError(f'{self.root / self.record}: damaged, or of another program ({error!r}); give a new folder') from None
         missing = [name for name in sums if not (self.images / name).exists()]
         changed = [name for name in sums if name not in missing and sha256(self.images / name) != sums[name]]
-        for names, what in ((missing, 'is no longer there'), (changed, 'is not the picture that was written')):
+        for names, what in ((missing, 'is no longer there'), (changed, 'is not the image that was written')):
             if names:
                 raise FRExError(f'{self.root}: {names[0]} {what} ({len(names)} such); make the set again in a new folder')
 
 
 def versions() -> dict[str, str]:
-    """Of what the bytes of a written picture depend on."""
+    """Of what the bytes of a written image depend on."""
     return {'frex': version('frex'), 'numpy': np.__version__, 'opencv': cv2.__version__}
 
 

@@ -23,7 +23,7 @@ def choose_degradation(preset: str, severity: int | None) -> Degradation:
 def at_severity(degradation: Degradation, level: int) -> Degradation:
     """One pass of Eq. 19 in which every step happens, with numbers from the `level`-th fifth of their ranges.
 
-    A picture has the same angles and the same seed of noise at each level, and its numbers lie at the same place of each fifth. Its
+    An image has the same angles and the same seed of noise at each level, and its numbers lie at the same place of each fifth. Its
     field of noise differs, since down-sampling leaves another size to fill.
     """
     d = degradation

@@ -36,7 +36,7 @@ class WiderFace(Struct, frozen=True):
 
 
 def read_wider(path: Path) -> dict[str, list[WiderFace]]:
-    """The faces of each picture by its name; raises FRExError, with the line, where the file is not in this layout."""
+    """The faces of each image by its name; raises FRExError, with the line, where the file is not in this layout."""
     try:
         lines = [line.strip() for line in path.read_text(encoding='utf-8-sig').splitlines()]
     except (OSError, UnicodeDecodeError) as error:
@@ -49,7 +49,7 @@ def read_wider(path: Path) -> dict[str, list[WiderFace]]:
             continue
         name = lines[place].replace('\\', '/')
         count = _count(path, lines, place + 1)
-        # A picture without faces has one line of zeros.
+        # An image without faces has one line of zeros.
         rows = lines[place + 2 : place + 2 + max(count, 1)]
         if count == 0 and (not rows or rows[0].split() != ['0'] * NUMBERS):
             rows = []
@@ -59,7 +59,7 @@ def read_wider(path: Path) -> dict[str, list[WiderFace]]:
         pictures[name] = faces[:count]
         place += 2 + len(rows)
     if not pictures:
-        raise FRExError(f'--wider: {path}: names no picture')
+        raise FRExError(f'--wider: {path}: names no image')
     return pictures
 
 
@@ -81,7 +81,7 @@ def _face(path: Path, row: str, line: int) -> WiderFace:
 
 
 def lookup_by_path(annotations: dict[str, T], relative: str) -> T | None:
-    """What is annotated of a picture: by the end of its path that the annotations name."""
+    """What is annotated of an image: by the end of its path that the annotations name."""
     parts = PurePosixPath(relative).parts
     ends = ('/'.join(parts[start:]) for start in range(len(parts)))
     return next((annotations[end] for end in ends if end in annotations), None)

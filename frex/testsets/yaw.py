@@ -64,7 +64,7 @@ def labels_file(options: PoseOptions) -> Path:
 
 
 def find_poses(way: str, pictures: Mapping[str, Path], options: PoseOptions) -> Poses:
-    """The poses of all pictures; raises FRExError where a label, or what estimates poses, is missing."""
+    """The poses of all images; raises FRExError where a label, or what estimates poses, is missing."""
     if way == 'labels':
         return from_labels(labels_file(options), list(pictures))
     device = choose_device(options.device)
@@ -79,7 +79,7 @@ def find_poses(way: str, pictures: Mapping[str, Path], options: PoseOptions) -> 
 
 
 def from_labels(path: Path, names: list[str]) -> Poses:
-    """From EG3D's `dataset.json`; raises FRExError where a picture has no camera, or one that is none."""
+    """From EG3D's `dataset.json`; raises FRExError where an image has no camera, or one that is none."""
     labels = read_labels(path)
     vectors = rows(labels.cameras, names, f'{path}: no camera')
     check_views(vectors, names, str(path))

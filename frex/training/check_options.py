@@ -174,7 +174,7 @@ def check_loss_inputs(network: Options, keys: list[str], where: str) -> None:
     prior = {*TERMS_3D, 'offset_norm_opt', 'network_d_latent', 'latent_gan_opt'}
     for key in keys:
         if network['type'] == FREx3D.__name__ and key in fused:
-            raise FRExError(f'{where}: {key}: looks at the fused picture, which FREx3D does not make')
+            raise FRExError(f'{where}: {key}: looks at the fused image, which FREx3D does not make')
         if network.get('use_3d_prior') is False and key in prior:
             raise FRExError(f'{where}: {key}: looks at the 3D prior, which network_g.use_3d_prior: false takes away')
 
@@ -237,7 +237,7 @@ def check_dataset(dataset: Options, where: str) -> None:
     visits, batch = len(built) * built.options.dataset_enlarge_ratio, built.options.batch_size_per_gpu
     if dataset['phase'] == 'train' and visits < batch:
         raise FRExError(
-            f'{where}: {len(built)} pictures are fewer than batch_size_per_gpu {batch}; add pictures or raise dataset_enlarge_ratio'
+            f'{where}: {len(built)} images are fewer than batch_size_per_gpu {batch}; add images or raise dataset_enlarge_ratio'
         )
 
 

@@ -168,7 +168,7 @@ def _with_true_epochs(create: Callable[..., Any]) -> Callable[..., Any]:
     def create_with_true_epochs(opt: Options, logger: Any) -> Any:
         loader, sampler, val_loaders, _, total_iters = create(opt, logger)
         if not len(loader):
-            raise FRExError('datasets.train: not one batch in it; add pictures or raise dataset_enlarge_ratio')
+            raise FRExError('datasets.train: not one batch in it; add images or raise dataset_enlarge_ratio')
         for each in (loader, *val_loaders):
             # Else they draw from the numbers of training each time that they are gone through.
             each.generator = torch.Generator().manual_seed(opt['manual_seed'])

@@ -17,7 +17,7 @@ RENDERING = {
     'white_back': 'white_background',
 }
 
-# Settings that FREx's EG3D does not vary. A file that differs would load and give other pictures.
+# Settings that FREx's EG3D does not vary. A file that differs would load and give other images.
 FIXED_RENDERING = {
     'clamp_mode': 'softplus',
     'superresolution_module': 'training.superresolution.SuperresolutionHybrid8XDC',

@@ -1,7 +1,7 @@
-"""The FFHQ alignment of a face, from five landmarks, and pictures seen through such a map.
+"""The FFHQ alignment of a face, from five landmarks, and images seen through such a map.
 
-A matrix maps pixels of one picture to those of another. Both are counted from the top left corner of the top left pixel,
-whose centre is (0.5, 0.5), so that scaling a picture scales its matrices.
+A matrix maps pixels of one image to those of another. Both are counted from the top left corner of the top left pixel,
+whose centre is (0.5, 0.5), so that scaling an image scales its matrices.
 """
 
 import cv2
@@ -18,19 +18,19 @@ Points = Float[np.ndarray, 'points 2']
 TEMPLATE_512 = np.array(
     [[192.98138, 239.94708], [318.90277, 240.1936], [256.63416, 314.01935], [201.26117, 371.41043], [313.08905, 371.15118]]
 )
-# Outside of the picture, as facexlib has it; at 8 bit.
+# Outside of the image, as facexlib has it; at 8 bit.
 BORDER = (135, 133, 132)
 
 # Of the aligned square, on average from the template's landmarks: 0.12 in an extreme profile, more in half of all random places.
 MOST_DEVIATION = 0.13
 # From the eyes down to the mouth; in the template 0.26.
 LEAST_HEIGHT = 0.08
-# Pixels of the picture that an aligned face takes at least: fewer show nobody.
+# Pixels of the image that an aligned face takes at least: fewer show nobody.
 LEAST_SIDE = 8.0
 
 
 def face_matrix(landmarks: Float[np.ndarray, '5 2'], size: int = 512) -> Matrix:
-    """The similarity from pixels of the picture to those of the aligned face of `size` x `size`.
+    """The similarity from pixels of the image to those of the aligned face of `size` x `size`.
 
     Raises FRExError where the landmarks fit no face: in one place, mirrored, too small, or not in a face's order.
     """
@@ -61,7 +61,7 @@ def mirrored(landmarks: Float[np.ndarray, '5 2']) -> bool:
 def cut_face(
     image: UInt8[np.ndarray, 'height width 3'] | UInt16[np.ndarray, 'height width 3'], matrix: Matrix, size: int = 512
 ) -> Shaped[np.ndarray, '{size} {size} 3']:
-    """The face that `matrix` aligns, of the picture's own depth; grey where it reaches beyond the picture."""
+    """The face that `matrix` aligns, of the image's own depth; grey where it reaches beyond the image."""
     border = np.array(BORDER) * (257 if image.dtype == np.uint16 else 1)
     left, top, right, bottom = region_of(matrix, size, image.shape[1], image.shape[0])
     if left >= right or top >= bottom:
@@ -97,17 +97,17 @@ def inverse(matrix: Matrix) -> Matrix:
 
 
 def compose_scale(matrix: Matrix, horizontal: float, vertical: float) -> Matrix:
-    """The map from a picture so many times as large."""
+    """The map from an image so many times as large."""
     return matrix * [1 / horizontal, 1 / vertical, 1]
 
 
 def compose_shift(matrix: Matrix, left: float, top: float) -> Matrix:
-    """The map from the part of the picture that begins at (left, top)."""
+    """The map from the part of the image that begins at (left, top)."""
     return np.column_stack([matrix[:, :2], apply_affine(np.array([[left, top]], float), matrix)[0]])
 
 
 def region_of(matrix: Matrix, size: int, width: int, height: int) -> tuple[int, int, int, int]:
-    """Left, top, right, bottom of what the map shows in a square of `size`, with a margin to interpolate from, within the picture."""
+    """Left, top, right, bottom of what the map shows in a square of `size`, with a margin to interpolate from, within the image."""
     corners = np.array([[0, 0], [size, 0], [0, size], [size, size]], float)
     reached = apply_affine(corners, inverse(matrix))
     margin = 2 + 2 / scale_of(matrix)
@@ -118,7 +118,7 @@ def region_of(matrix: Matrix, size: int, width: int, height: int) -> tuple[int, 
 
 
 def downscaled(image: Shaped[np.ndarray, 'height width *channels'], matrix: Matrix) -> tuple[Shaped[np.ndarray, '_ _ *channels'], Matrix]:
-    """Where the map shrinks: the picture averaged to about the size that it is shown at, and the map from that. Else both as they are."""
+    """Where the map shrinks: the image averaged to about the size that it is shown at, and the map from that. Else both as they are."""
     scale = scale_of(matrix)
     if scale >= 1:
         return image, matrix

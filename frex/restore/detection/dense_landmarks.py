@@ -25,7 +25,7 @@ NOSE_TIP, MOUTH_CORNERS = 54, [76, 82]
 
 
 class LandmarkNetwork:
-    """An AWing network on a device, for faces that fill their picture as aligned ones do."""
+    """An AWing network on a device, for faces that fill their image as aligned ones do."""
 
     def __init__(self, net: torch.nn.Module, device: torch.device | str) -> None:
         self.net, self.device = net, torch.device(device)
@@ -42,7 +42,7 @@ class LandmarkNetwork:
 
     @torch.inference_mode()
     def landmarks(self, image: Image) -> Float[np.ndarray, '98 2']:
-        """In image widths of a square BGR picture of one aligned face."""
+        """In image widths of a square BGR image of one aligned face."""
         rgb = np.ascontiguousarray(resize(image, INPUT_SIZE)[:, :, ::-1].transpose(2, 0, 1))
         heatmaps, _ = self.net(torch.from_numpy(rgb)[None].float().to(self.device) / 255)
         # The last of them shows the outlines of all.

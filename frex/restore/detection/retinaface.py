@@ -1,4 +1,4 @@
-"""Finding faces in a picture, with facexlib's RetinaFace. Its files are found by the manifest, read safely, and never fetched."""
+"""Finding faces in an image, with facexlib's RetinaFace. Its files are found by the manifest, read safely, and never fetched."""
 
 import threading
 import warnings
@@ -23,9 +23,9 @@ LONGEST_SIDE = 1500
 
 
 class DetectedFace(NamedTuple):
-    """In pixels of the picture, from its top left corner: `box` is left, top, right, bottom; `score` lies in 0..1.
+    """In pixels of the image, from its top left corner: `box` is left, top, right, bottom; `score` lies in 0..1.
 
-    `landmarks` are eyes, nose and corners of the mouth, those to the left in an upright picture first.
+    `landmarks` are eyes, nose and corners of the mouth, those to the left in an upright image first.
     """
 
     box: Float[np.ndarray, '4']
@@ -35,10 +35,10 @@ class DetectedFace(NamedTuple):
 
 @runtime_checkable
 class Detector(Protocol):
-    """What finds faces in a picture."""
+    """What finds faces in an image."""
 
     def detect(self, image: Image, threshold: float = ...) -> list[DetectedFace]:
-        """The faces of a BGR picture, the surest first."""
+        """The faces of a BGR image, the surest first."""
 
 
 class FaceDetector:
@@ -46,7 +46,7 @@ class FaceDetector:
 
     def __init__(self, net: Any, key: str) -> None:
         self.net, self.key = net, key
-        # facexlib's network keeps the size of the picture that it looks at.
+        # facexlib's network keeps the size of the image that it looks at.
         self._lock = threading.Lock()
 
     @classmethod
@@ -67,7 +67,7 @@ class FaceDetector:
 
     @torch.inference_mode()
     def detect(self, image: Image, threshold: float = 0.8, longest_side: int = LONGEST_SIDE) -> list[DetectedFace]:
-        """The faces of a BGR picture whose score is above `threshold`, the surest first.
+        """The faces of a BGR image whose score is above `threshold`, the surest first.
 
         They are looked for in a copy whose longer side is at most `longest_side`, which bounds time and memory.
         """

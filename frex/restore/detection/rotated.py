@@ -1,4 +1,4 @@
-"""Finding faces in pictures that lie on their side or upside down, which detectors do not expect."""
+"""Finding faces in images that lie on their side or upside down, which detectors do not expect."""
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -16,7 +16,7 @@ MOST_TILT = 45.0
 
 
 def detect_in_any_turn(image: Image, detector: Detector, threshold: float) -> list[DetectedFace]:
-    """The faces of a picture. Where one is in doubt, it is searched in all turns by 90 degrees.
+    """The faces of an image. Where one is in doubt, it is searched in all turns by 90 degrees.
 
     Then each turn gives the faces that are surely upright in it, and the one with the most of these the doubtful ones too.
     """
@@ -24,7 +24,7 @@ def detect_in_any_turn(image: Image, detector: Detector, threshold: float) -> li
     if found[0] and all(map(surely_upright, found[0])):
         return found[0]
     found |= {turns: detector.detect(turn(image, turns), threshold) for turns in (1, 2, 3)}
-    # The first of equals: without good reason a picture is not turned.
+    # The first of equals: without good reason an image is not turned.
     best = max(found, key=lambda turns: (sum(map(surely_upright, found[turns])), bool(found[turns])))
     ranked = [
         (not surely_upright(face), turns != best, -face.score, turned_back(face, turns, image))
@@ -49,14 +49,14 @@ def turn(image: Image, turns: int) -> UInt8[np.ndarray, '_ _ 3']:
 
 
 def turned_back(face: DetectedFace, turns: int, image: Image) -> DetectedFace:
-    """A face of the turned picture, in the pixels of `image`."""
+    """A face of the turned image, in the pixels of `image`."""
     corners = points_back(face.box.reshape(2, 2), turns, image)
     box = np.concatenate([corners.min(axis=0), corners.max(axis=0)])
     return DetectedFace(box, face.score, points_back(face.landmarks, turns, image))
 
 
 def points_back(points: Float[np.ndarray, 'points 2'], turns: int, image: Image) -> Float[np.ndarray, 'points 2']:
-    """Points of the turned picture, in the pixels of `image`."""
+    """Points of the turned image, in the pixels of `image`."""
     height, width = image.shape[:2]
     for remaining in range(turns, 0, -1):
         points = np.stack([(width if remaining % 2 else height) - points[:, 1], points[:, 0]], axis=1)

@@ -1,4 +1,4 @@
-"""Which of a picture's faces are meant."""
+"""Which of an image's faces are meant."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -28,7 +28,7 @@ class Selection:
             raise FRExError(f'--min_face {self.min_face:g}: must be at least 0')
 
     def of(self, faces: list[DetectedFace], width: int, height: int) -> list[DetectedFace]:
-        """Those of a picture's faces that are meant, the surest first."""
+        """Those of an image's faces that are meant, the surest first."""
         large = [face for face in faces if max(_extent(face)) >= self.min_face]
         taken = without_nested(sorted(large, key=lambda face: -face.score))
         if self.only == 'largest':

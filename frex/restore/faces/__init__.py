@@ -1,1 +1,1 @@
-"""From faces to restored faces, and back into their picture."""
+"""From faces to restored faces, and back into their image."""

@@ -1,4 +1,4 @@
-"""What the 3D prior saw of a face, and where it was trusted, as pictures."""
+"""What the 3D prior saw of a face, and where it was trusted, as images."""
 
 import cv2
 import numpy as np
@@ -59,6 +59,6 @@ def _stretched(depth: Float[Tensor, 'size size'], mask: Float[Tensor, 'size size
 
 
 def _grey(values: Float[Tensor, 'rows columns'], size: int) -> Image:
-    """A grey picture of numbers from 0 to 1."""
+    """A grey image of numbers from 0 to 1."""
     grey = (values.float().cpu().numpy().clip(0, 1) * 255).round().astype(np.uint8)
     return cv2.cvtColor(cv2.resize(grey, (size, size), interpolation=cv2.INTER_NEAREST), cv2.COLOR_GRAY2BGR)

@@ -1,4 +1,4 @@
-"""Whether two pictures show one person, with ArcFace. Its file is read safely, and never fetched."""
+"""Whether two images show one person, with ArcFace. Its file is read safely, and never fetched."""
 
 from pathlib import Path
 
@@ -35,5 +35,5 @@ class Identity:
     def similarity(
         self, first: Float[Tensor, 'batch 3 height width'], second: Float[Tensor, 'batch 3 height width']
     ) -> Float[Tensor, ' batch']:
-        """Cosine of the embeddings of aligned faces, RGB in [-1, 1]: 1 for the same picture, about 0 for two persons."""
+        """Cosine of the embeddings of aligned faces, RGB in [-1, 1]: 1 for the same image, about 0 for two persons."""
         return F.cosine_similarity(self.net(arcface_input(first.float())), self.net(arcface_input(second.float().clamp(-1, 1))))

@@ -15,7 +15,7 @@ Canvas = UInt8[np.ndarray, 'canvas_height canvas_width 3'] | UInt16[np.ndarray, 
 INNER, OUTER = 0.78, 0.97
 # 2 would be a circle, infinity a square: the corners of an aligned face show what is behind it.
 ROUNDNESS = 2.6
-# Side of what is blended at once: a face may fill a picture of 100 megapixels.
+# Side of what is blended at once: a face may fill an image of 100 megapixels.
 TILE = 1024
 # Pixels of 16 bit for one of 8.
 DEPTH = 257

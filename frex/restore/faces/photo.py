@@ -20,7 +20,7 @@ from frex.restore.image_io.photo_file import Picture, scaled, to_eight_bit
 from frex_arch.crop import MEAN_CROP
 
 Upsampler = Callable[[np.ndarray, tuple[int, int]], np.ndarray]
-"""From a BGR picture, uint8 or uint16, and a size (width, height) to that picture at that size."""
+"""From a BGR image, uint8 or uint16, and a size (width, height) to that image at that size."""
 
 # Of a box, the aligned square around its face.
 SURROUNDINGS = 1.6
@@ -28,7 +28,7 @@ SURROUNDINGS = 1.6
 
 @dataclass(frozen=True, eq=False)
 class Face:
-    """A face of a photograph; pixels are counted from the top left corner of the picture.
+    """A face of a photograph; pixels are counted from the top left corner of the image.
 
     `matrix` maps them to those of `aligned`, the face cut out, BGR at 8 bit; `crop` leads from there to EG3D's crop. Where
     the landmarks fit no face there is a `problem`, `aligned` shows the box, and the face is not to be restored. `keep` says why
@@ -60,7 +60,7 @@ def cut_out(picture: Picture, face: DetectedFace, size: int) -> Face:
         matrix = face_matrix(face.landmarks, size)
         crop = crop_to_eg3d(apply_affine(face.landmarks, matrix) / size)
         if not _is_inside(face.landmarks.mean(axis=0), picture.image):
-            problem = 'the face lies outside of the picture'
+            problem = 'the face lies outside of the image'
     except (FRExError, ValueError) as error:
         matrix, crop, problem = box_matrix(face.box, size), np.array(MEAN_CROP), str(error)
     aligned = to_eight_bit(cut_face(picture.image, matrix, size))
@@ -94,7 +94,7 @@ def paste_faces(
     masks: Sequence[Mask | None] | None = None,
     bg_upsampler: Upsampler | None = None,
 ) -> Picture:
-    """A new picture, `upscale` times as large, with the restored faces; those that are None stay as they are.
+    """A new image, `upscale` times as large, with the restored faces; those that are None stay as they are.
 
     Where faces overlap the larger, which is probably the nearer, lies on top. `masks` are those of `paste_face`.
     """
@@ -110,7 +110,7 @@ def paste_faces(
 
 
 def background(picture: Picture, upscale: float, upsampler: Upsampler | None = None) -> Picture:
-    """The picture at its new size, in memory of its own; raises FRExError where `upsampler` does not keep to its contract."""
+    """The image at its new size, in memory of its own; raises FRExError where `upsampler` does not keep to its contract."""
     larger = scaled(picture, upscale)
     if upsampler is None:
         return replace(larger, image=larger.image.copy()) if np.shares_memory(larger.image, picture.image) else larger

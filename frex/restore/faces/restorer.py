@@ -82,8 +82,8 @@ class FaceRestorer:
     ) -> UInt8[np.ndarray, 'size size 3']:
         """Restore one face in FFHQ alignment, square, of any size and as `restore` takes it; it comes back BGR at the network's size.
 
-        Raises FRExError where it is no picture or not square, so no aligned face, and where the network's output is not
-        finite, so that no failure passes for a picture.
+        Raises FRExError where it is no image or not square, so no aligned face, and where the network's output is not
+        finite, so that no failure passes for an image.
         """
         aligned = to_eight_bit(as_picture(image).image)
         (restoration,) = self.restore_faces([aligned], fidelity_weight=fidelity_weight, structure_weight=structure_weight)
@@ -155,7 +155,7 @@ class FaceRestorer:
         upscale: float = 1.0,
         bg_upsampler: Upsampler | None = None,
     ) -> Picture:
-        """A new picture with the restored faces in their places, by ParseNet's masks where its file is there."""
+        """A new image with the restored faces in their places, by ParseNet's masks where its file is there."""
         images = [restoration.image for restoration in restorations]
         parser = self.parts.parser() if any(image is not None for image in images) else None
         masks = [None if parser is None or image is None else with_memory(partial(parser.mask, image)) for image in images]
@@ -173,7 +173,7 @@ class FaceRestorer:
     ) -> RestoredImage:
         """Restore the faces of a photograph; the rest of it is scaled, by `bg_upsampler` if given.
 
-        `image` is a path, a Picture, one of Pillow's, or an array as OpenCV reads it: BGR, grey or BGRA, uint8 or uint16.
+        `image` is a path, a Image, one of Pillow's, or an array as OpenCV reads it: BGR, grey or BGRA, uint8 or uint16.
         Raises FRExError where it is none; a face that fails has its problem in the result, and stays as it was. So does a face
         with more detail than the network's result would have, unless `force` is given.
         """
@@ -194,7 +194,7 @@ class FaceRestorer:
         weight: float = 1.0,
         upscale: float = 1.0,
     ) -> tuple[list[RestoredPixels], list[RestoredPixels], Shaped[np.ndarray, '_ _ ...'] | None]:
-        """As GFPGANer's: faces cut out, faces restored, and the picture, None where it is aligned or not to be pasted.
+        """As GFPGANer's: faces cut out, faces restored, and the image, None where it is aligned or not to be pasted.
 
         `weight` is the fidelity weight. A face that fails is in no list and stays as it was, with a warning.
         """

@@ -35,7 +35,7 @@ class Restoration:
 class RestoredFace:
     """A face of a photograph; see `Face` and `Restoration`. `yaw` and `pitch`, in degrees, are those of the network's camera.
 
-    Where there is a `problem`, or the face is to be kept for its detail, `restored` is None, `problem` says why, and the picture
+    Where there is a `problem`, or the face is to be kept for its detail, `restored` is None, `problem` says why, and the image
     shows the face as it was.
     """
 
@@ -74,7 +74,7 @@ class RestoredFace:
 
 @dataclass(frozen=True, eq=False)
 class RestoredImage:
-    """A restored photograph, and its faces, the surest first. Without faces it is the picture as it was, at its new size."""
+    """A restored photograph, and its faces, the surest first. Without faces it is the image as it was, at its new size."""
 
     picture: Picture
     faces: tuple[RestoredFace, ...]

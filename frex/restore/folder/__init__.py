@@ -1,1 +1,1 @@
-"""Folders of pictures: what is done, in which order, what is reported."""
+"""Folders of images: what is done, in which order, what is reported."""

@@ -1,4 +1,4 @@
-"""Pictures that are one face each, in FFHQ alignment."""
+"""Images that are one face each, in FFHQ alignment."""
 
 import time
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ class AlignedFaces(RestoreJobs[Image]):
     """Aligned faces. They come back at the network's size."""
 
     def prepare(self, job: Job) -> LoadedImage[Image]:
-        """Read; raises FRExError where the picture is not square, so no aligned face."""
+        """Read; raises FRExError where the image is not square, so no aligned face."""
         start = time.perf_counter()
         picture = read_picture(job.item.path)
         height, width = picture.image.shape[:2]

@@ -1,4 +1,4 @@
-"""One list of pictures for all processes of a run: a folder may change while each of them would read it."""
+"""One list of images for all processes of a run: a folder may change while each of them would read it."""
 
 import json
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Which pictures `--input` means."""
+"""Which images `--input` means."""
 
 import os
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -15,25 +15,25 @@ LIST_SUFFIX = '.txt'
 
 @dataclass(frozen=True)
 class Input:
-    """A picture's file, and the name of its results: a path without suffix, that of no other input."""
+    """An image's file, and the name of its results: a path without suffix, that of no other input."""
 
     path: Path
     name: PurePosixPath
 
 
 class Inputs(list[Input]):
-    """`others`: how many files of the folders are no pictures by their suffix; `unreadable`: folders in them, and why."""
+    """`others`: how many files of the folders are no images by their suffix; `unreadable`: folders in them, and why."""
 
     others = 0
     unreadable: Sequence[tuple[Path, str]] = ()
 
 
 def find_inputs(inputs: Sequence[str], recursive: bool, leave_out: Collection[Path] = ()) -> Inputs:
-    """The pictures that files, folders, patterns (`photos/*.jpg`) and lists (`.txt`, a path a line) name, each once.
+    """The images that files, folders, patterns (`photos/*.jpg`) and lists (`.txt`, a path a line) name, each once.
 
     A folder's are its own and with `recursive` those below it, without hidden ones and those in the folders `leave_out`;
     names mirror its tree. Symbolic links to folders are followed out of it, never round. A file that is named itself is taken
-    whatever its suffix. Raises FRExError for what is not there, and where a folder or pattern holds no picture; a folder in a
+    whatever its suffix. Raises FRExError for what is not there, and where a folder or pattern holds no image; a folder in a
     folder that cannot be listed is among the answer's `unreadable`.
     """
     if not inputs:
@@ -62,12 +62,12 @@ class _Search:
         path = Path(given)
         # What is there is meant literally: names may hold brackets.
         if given and os.path.isdir(path):
-            self._take_pictures(self._files_of(path), path, f'--input: no picture in {path}', self._advice(path))
+            self._take_pictures(self._files_of(path), path, f'--input: no image in {path}', self._advice(path))
         elif os.path.isfile(path):
             self._take_list(path) if path.suffix.lower() == LIST_SUFFIX else self._take(path, PurePath(path.name))
         elif any(char in given for char in '*?['):
             base, pattern = _literal_part(path)
-            self._take_pictures(self._matches(base, pattern), base, f'--input: {given} matches no picture')
+            self._take_pictures(self._matches(base, pattern), base, f'--input: {given} matches no image')
         else:
             raise FRExError(f'--input: no file, folder or pattern {given or "(an empty name)"}')
 
@@ -129,7 +129,7 @@ class _Search:
             mirrored = not PurePath(line).is_absolute() and '..' not in PurePath(line).parts
             self._take(places[0], PurePath(line) if mirrored else PurePath(places[0].name))
         if not any(map(str.strip, lines)):
-            raise FRExError(f'{path}: names no picture')
+            raise FRExError(f'{path}: names no image')
 
 
 def _literal_part(path: Path) -> tuple[Path, str]:

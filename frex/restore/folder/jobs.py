@@ -1,4 +1,4 @@
-"""What is done with each picture of a run, be it a photograph or an aligned face."""
+"""What is done with each image of a run, be it a photograph or an aligned face."""
 
 import errno
 import time
@@ -34,7 +34,7 @@ Unit = TypeVar('Unit', Face, Image)
 
 
 class Job(NamedTuple):
-    """A picture, and where its results go."""
+    """An image, and where its results go."""
 
     item: Input
     results: Results
@@ -42,7 +42,7 @@ class Job(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class LoadedImage(Generic[Unit]):
-    """A picture in memory, and its faces as the network is to see them."""
+    """An image in memory, and its faces as the network is to see them."""
 
     job: Job
     picture: Picture
@@ -51,7 +51,7 @@ class LoadedImage(Generic[Unit]):
 
 
 class Restored(NamedTuple):
-    """A face's restoration, its share of the network's time, and other pictures of it by the names of their folders."""
+    """A face's restoration, its share of the network's time, and other images of it by the names of their folders."""
 
     restoration: Restoration
     seconds: float
@@ -59,19 +59,19 @@ class Restored(NamedTuple):
 
 
 class RestoreJobs(PipelineStages[Job, Unit, Restored, PictureRecord], Generic[Unit]):
-    """What both kinds of pictures have in common."""
+    """What both kinds of images have in common."""
 
     def __init__(self, restorer: FaceRestorer, journal: Journal, wishes: RestoreOptions, stop: Stop) -> None:
         self.restorer, self.journal, self.wishes, self.stop = restorer, journal, wishes, stop
 
     def bytes_of(self, job: Job) -> float:
-        """By the header; endless where that tells nothing, so that the picture is held alone."""
+        """By the header; endless where that tells nothing, so that the image is held alone."""
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter('ignore', PIL.Image.DecompressionBombWarning)
                 with PIL.Image.open(job.item.path) as image:
                     return float(3 * image.width * image.height * (1 + self.wishes.upscale**2))
-        # What damaged bytes make Pillow raise is no closed list; reading the picture will tell.
+        # What damaged bytes make Pillow raise is no closed list; reading the image will tell.
         except Exception:
             return float('inf')
 
@@ -94,11 +94,11 @@ class RestoreJobs(PipelineStages[Job, Unit, Restored, PictureRecord], Generic[Un
         return [Restored(restoration, share, pictures) for restoration, pictures in detailed]
 
     def _with_details(self, restoration: Restoration) -> tuple[Restoration, dict[str, Image]]:
-        """What the pictures were made of is no longer held; a face whose pictures cannot be made fails."""
+        """What the images were made of is no longer held; a face whose images cannot be made fails."""
         try:
             return replace(restoration, output=None), with_memory(lambda: self._details(restoration))
         except (RuntimeError, ValueError) as error:
-            return Restoration(problem=one_line(f'its further pictures could not be made ({error})')), {}
+            return Restoration(problem=one_line(f'its further images could not be made ({error})')), {}
 
     def _details(self, restoration: Restoration) -> dict[str, Image]:
         if restoration.output is None:
@@ -109,7 +109,7 @@ class RestoreJobs(PipelineStages[Job, Unit, Restored, PictureRecord], Generic[Un
 
 
 def record_of(reading: LoadedImage[Unit], restored: Sequence[Restored]) -> PictureRecord:
-    """A picture whose faces are back, as far as that is known before it is written."""
+    """An image whose faces are back, as far as that is known before it is written."""
     height, width = reading.picture.image.shape[:2]
     return PictureRecord(
         input=absolute(reading.job.item.path),
@@ -137,7 +137,7 @@ def write_face(
 ) -> tuple[FaceRecord, list[str]]:
     """Write a face before, after, and both side by side, then its details; nothing of one that is not restored.
 
-    `metadata` is the face's own, where the picture shows nothing else. The restored one comes last: where it is, all are.
+    `metadata` is the face's own, where the image shows nothing else. The restored one comes last: where it is, all are.
     Answers with the record, and what the files could not hold.
     """
     record = face_record(restored)
@@ -148,7 +148,7 @@ def write_face(
     before = resize(aligned, face.shape[0])
     results, picture = reading.job.results, reading.picture
     images = {'cropped_faces': before, 'cmp': np.hstack([before, face]), **restored.details, 'restored_faces': face}
-    # The pixels are in the picture's colours; what else a photograph's metadata says is not of one face.
+    # The pixels are in the image's colours; what else a photograph's metadata says is not of one face.
     metadata = metadata or Metadata(icc=picture.metadata.icc)
     for folder, image in images.items():
         path = results.face(folder, number)
@@ -165,7 +165,7 @@ def relative(path: Path, folder: Path) -> str:
 
 
 def failure(item: Input, error: Exception) -> PictureRecord:
-    """The record of a picture that a stage could not do."""
+    """The record of an image that a stage could not do."""
     reason = str(error) if isinstance(error, FRExError) else one_line(f'{type(error).__name__}: {error}')
     return PictureRecord(input=absolute(item.path), status='failed', reason=reason)
 

@@ -25,7 +25,7 @@ class Heading(msgspec.Struct):
 
 
 class Journal:
-    """Takes the records of pictures; one thread uses it. What it wrote outlives a process that is killed."""
+    """Takes the records of images; one thread uses it. What it wrote outlives a process that is killed."""
 
     def __init__(self, folder: Path, share: Shard, run: str, settings: Mapping[str, Any], total: int) -> None:
         self.folder = folder

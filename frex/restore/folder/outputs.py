@@ -1,4 +1,4 @@
-"""Where the results of a picture go."""
+"""Where the results of an image go."""
 
 import os
 import re
@@ -19,13 +19,13 @@ PICTURES = 'restored_imgs'
 FACES = ('cropped_faces', 'restored_faces', 'cmp')
 DETAILS = ('depth', 'image_3d', 'turntable', 'weights_map')
 
-# Bytes of a file's name for what follows the picture's: `(12)_00_depth.png`.
+# Bytes of a file's name for what follows the image's: `(12)_00_depth.png`.
 ROOM = 40
 
 
 @dataclass(frozen=True)
 class Results:
-    """The files of one picture's results. `name`: theirs, as a path without suffix; `suffix` begins with `_`, or is empty.
+    """The files of one image's results. `name`: theirs, as a path without suffix; `suffix` begins with `_`, or is empty.
 
     `former`: faces of an earlier run that these results are to take the place of.
     """
@@ -50,12 +50,12 @@ class Results:
         return self.folder / kind / self.name.parent / f'{self.name.name}{number}{self.suffix}{ext}'
 
     def main(self, aligned: bool) -> Path:
-        """The one that is written last: the restored face for an aligned input, else the restored picture."""
+        """The one that is written last: the restored face for an aligned input, else the restored image."""
         return self.face('restored_faces', 0) if aligned else self.picture
 
 
 class Outputs:
-    """Plans results. `suffix`: added to names; `ext`: of results, or `auto`: the input's for pictures and png for faces.
+    """Plans results. `suffix`: added to names; `ext`: of results, or `auto`: the input's for images and png for faces.
 
     `exist`, for results that are there: `skip`, `overwrite`, or `rename` to NAME(1), NAME(2)... A process that renames claims
     its names in `folder`, until `close`, so that none takes another's; `word` is written to the claims, so that those of a
@@ -140,12 +140,12 @@ class Outputs:
 
 
 class ExistingFaceFiles:
-    """By their picture's name. `folders`: where they lie; `end`: what follows a face's number in their names."""
+    """By their image's name. `folders`: where they lie; `end`: what follows a face's number in their names."""
 
     def __init__(self, folders: Sequence[Path], end: str) -> None:
         self._folders = folders
         self._pattern = re.compile(rf'(.+)_\d\d+{re.escape(end)}', re.DOTALL)
-        # Each folder is listed once: to look for a hundred numbers of each picture would take long.
+        # Each folder is listed once: to look for a hundred numbers of each image would take long.
         self._listed: dict[PurePosixPath, dict[str, list[Path]]] = {}
 
     def of(self, name: PurePosixPath) -> tuple[Path, ...]:

@@ -12,7 +12,7 @@ from frex.restore.image_io.photo_file import read_picture, scaled_size, write_pi
 
 
 class Photographs(RestoreJobs[Face]):
-    """Whole photographs. The restored picture is written last: where it is, all of its results are."""
+    """Whole photographs. The restored image is written last: where it is, all of its results are."""
 
     def prepare(self, job: Job) -> LoadedImage[Face]:
         """Read, and find the faces."""
@@ -32,9 +32,9 @@ class Photographs(RestoreJobs[Face]):
         )
 
     def finish(self, reading: LoadedImage[Face], restored: Sequence[Restored]) -> PictureRecord:
-        """Write faces and picture; faces whose landmarks fit none, or with more detail than the result, stay as they are.
+        """Write faces and image; faces whose landmarks fit none, or with more detail than the result, stay as they are.
 
-        Where the network failed on a face, or there are none but such, the picture is not written: it would pass for a result.
+        Where the network failed on a face, or there are none but such, the image is not written: it would pass for a result.
         """
         start = time.perf_counter()
         record = record_of(reading, restored)

@@ -1,4 +1,4 @@
-"""Which pictures are to be restored, and where their results go."""
+"""Which images are to be restored, and where their results go."""
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -67,7 +67,7 @@ class Plan:
         self.among_results = {place for item in inputs if (place := os.path.realpath(item.path)).startswith(folders)}
 
     def jobs(self, items: Sequence[Input], tell: Callable[[PictureRecord], None]) -> Iterator[Job]:
-        """The pictures that are to be restored; `tell` hears of the others."""
+        """The images that are to be restored; `tell` hears of the others."""
         for item in items:
             try:
                 planned = self._of(item)
@@ -91,7 +91,7 @@ class Plan:
         return PictureRecord(input=absolute(item.path), status='skipped', reason=self.earlier.remark(item.path, there, self.aligned))
 
     def _check_apart(self, path: Path, results: Results) -> None:
-        """Raise FRExError where a result would be written over a picture that is to be read."""
+        """Raise FRExError where a result would be written over an image that is to be read."""
         if not self.among_results:
             return
         for file in (results.picture, *self.outputs.former.of(results.name)):

@@ -1,6 +1,6 @@
-"""`report.json`: what became of each picture and face. Several processes, and several runs, write one file.
+"""`report.json`: what became of each image and face. Several processes, and several runs, write one file.
 
-Its keys stay as they are while `version` is 1. Places are in pixels of the upright picture, angles in degrees, times in
+Its keys stay as they are while `version` is 1. Places are in pixels of the upright image, angles in degrees, times in
 seconds, files relative to the folder of the report; what is not known is null.
 """
 
@@ -25,7 +25,7 @@ STATUSES: tuple[Status, ...] = ('restored', 'no face', 'skipped', 'failed')
 class FaceRecord(Struct, kw_only=True):
     """A face: `box` is left, top, right, bottom; `landmarks` are eyes, nose, corners of the mouth.
 
-    `size` is the side of the aligned square in the picture. `yaw` and `pitch` are those of the network's camera, in EG3D's
+    `size` is the side of the aligned square in the image. `yaw` and `pitch` are those of the network's camera, in EG3D's
     crop. `identity_similarity` compares the face before and after: a cosine, 1 for the same. Without a `reason` the face
     is restored. `files` are its results by their folders. Of aligned input box, score and landmarks are null.
     """
@@ -42,10 +42,10 @@ class FaceRecord(Struct, kw_only=True):
 
 
 class PictureRecord(Struct, kw_only=True):
-    """A picture: `status` is restored, no face, skipped (its results were there) or failed.
+    """An image: `status` is restored, no face, skipped (its results were there) or failed.
 
     `reason` says why it failed, or what there is to say of results that were there. `width` and `height` are those of the
-    input. `output` is the picture in `restored_imgs`. `seconds` has the stages read, detect, restore and write; restore is
+    input. `output` is the image in `restored_imgs`. `seconds` has the stages read, detect, restore and write; restore is
     the network's time on the batches, shared among their faces. `notes` are what was lost on the way, as alpha in a jpg.
     `run` is a key of the report's `runs`.
     """
@@ -93,7 +93,7 @@ def is_complete(run: Run) -> bool:
 
 
 def results_of(record: PictureRecord) -> Iterator[str]:
-    """The files by which a picture's results are known: the restored picture and faces."""
+    """The files by which an image's results are known: the restored image and faces."""
     if record.output is not None:
         yield record.output
     yield from (face.files['restored_faces'] for face in record.faces if 'restored_faces' in face.files)
@@ -159,7 +159,7 @@ def join(report: Report, word: str, process: int, run: Run, records: Sequence[Pi
         _count(known, record)
         if record.status != 'skipped' or record.input not in pictures:
             pictures[record.input] = record
-        # What was written over is another picture's no more.
+        # What was written over is another image's no more.
         for other in {owners.get(file, record.input) for file in results_of(record)} - {record.input}:
             pictures.pop(other, None)
     report.pictures = sorted(pictures.values(), key=lambda record: record.input)

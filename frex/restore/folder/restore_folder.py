@@ -1,4 +1,4 @@
-"""Restoring pictures, one or a million: one bad file never stops the rest, and none is passed over in silence."""
+"""Restoring images, one or a million: one bad file never stops the rest, and none is passed over in silence."""
 
 import os
 import sys
@@ -37,7 +37,7 @@ BATCH_ON_GPU, BATCH_ON_CPU = 8, 2
 
 
 def restore_folder(args: Namespace) -> int:
-    """Restore what the flags of `frex restore` name; 1 where a picture failed, 130 or 143 where a signal stopped it, else 0.
+    """Restore what the flags of `frex restore` name; 1 where an image failed, 130 or 143 where a signal stopped it, else 0.
 
     Of several processes the last to finish tells how it went, in its status too: torchrun ends all when one fails.
     """
@@ -65,7 +65,7 @@ def restore_folder(args: Namespace) -> int:
 
 
 def collect_inputs(args: Namespace, outputs: Outputs) -> Inputs:
-    """The pictures, where results can be written; what killed runs left is cleared up."""
+    """The images, where results can be written; what killed runs left is cleared up."""
     found = find_inputs(args.input, args.recursive, leave_out=outputs.folders)
     check_writable(outputs)
     recover_crashed_runs(outputs.folder, outputs.folders)
@@ -96,7 +96,7 @@ def check_writable(outputs: Outputs) -> None:
 def flag_notes(args: Namespace, others: int) -> Iterator[str]:
     """What the user might not expect."""
     if others:
-        yield f'{others} file{"s" * (others > 1)} passed over: no pictures by their suffix'
+        yield f'{others} file{"s" * (others > 1)} passed over: no images by their suffix'
     if args.aligned and args.upscale != 1:
         yield "--upscale does nothing with --aligned: faces come at the network's size"
     if args.aligned and args.force:
@@ -130,7 +130,7 @@ def load_restorer(args: Namespace, model: Path) -> FaceRestorer:
 
 
 def wishes_of(args: Namespace) -> RestoreOptions:
-    """The flags that say what is done with each picture."""
+    """The flags that say what is done with each image."""
     return RestoreOptions(
         fidelity_weight=args.fidelity_weight,
         structure_weight=args.structure_weight,

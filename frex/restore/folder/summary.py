@@ -11,7 +11,7 @@ AGAIN = 'results are there; --exist overwrite or rename restores again'
 
 
 def summary(report: Report, run: str) -> list[str]:
-    """Lines on what a run did with its pictures: counts, then those without a face and those that failed, with the reason."""
+    """Lines on what a run did with its images: counts, then those without a face and those that failed, with the reason."""
     counts, faces = report.runs[run].pictures, report.runs[run].faces
     remarks = {'restored': f'{faces} face{"s" * (faces != 1)}', 'skipped': AGAIN if counts['skipped'] else ''}
     rows = [[status, str(number), remarks.get(status, '')] for status, number in counts.items()]
@@ -31,7 +31,7 @@ def _limited(word: str, records: list[PictureRecord]) -> Iterator[str]:
 
 
 def _describe_record(word: str, record: PictureRecord) -> str | None:
-    """What there is to say under `word` of a picture; `left` are faces of a restored picture that stay as they were."""
+    """What there is to say under `word` of an image; `left` are faces of a restored image that stay as they were."""
     if word == 'left' and record.status == 'restored':
         reasons = [face.reason for face in record.faces if face.reason is not None]
         return f'{len(reasons)} of {len(record.faces)} faces as they were: {reasons[0]}' if reasons else None

@@ -1,4 +1,4 @@
-"""Reading, the network and writing at the same time, with few pictures in memory."""
+"""Reading, the network and writing at the same time, with few images in memory."""
 
 from abc import ABC, abstractmethod
 from collections import deque
@@ -9,9 +9,9 @@ from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 # Of each kind. Decoding, resizing and coding let other threads run.
 THREADS = 2
-# Bytes of pictures, in and out, that are held at once; one picture may be larger, and is then held alone.
+# Bytes of images, in and out, that are held at once; one image may be larger, and is then held alone.
 ROOM = 400e6
-# With more faces than this many batches in memory, restored or not, no further picture is let in.
+# With more faces than this many batches in memory, restored or not, no further image is let in.
 MOST_BATCHES = 4
 # Seconds after which a wish to stop is noticed.
 PATIENCE = 0.5
@@ -25,43 +25,43 @@ Seen = TypeVar('Seen', covariant=True)
 
 @runtime_checkable
 class Prepared(Protocol[Seen]):
-    """A picture in memory, with the faces that the network is to see; there may be none."""
+    """An image in memory, with the faces that the network is to see; there may be none."""
 
     @property
     def faces(self) -> Sequence[Seen]: ...
 
 
 class PipelineStages(ABC, Generic[Job, Face, Result, Record]):
-    """What is done with each picture. `prepare` and `finish` run in several threads, all others in the caller's."""
+    """What is done with each image. `prepare` and `finish` run in several threads, all others in the caller's."""
 
     @abstractmethod
     def bytes_of(self, job: Job) -> float:
-        """How much memory the picture will take, in and out. Never raises."""
+        """How much memory the image will take, in and out. Never raises."""
 
     @abstractmethod
     def prepare(self, job: Job) -> Prepared[Face]:
-        """Read the picture, and find its faces."""
+        """Read the image, and find its faces."""
 
     @abstractmethod
     def restore(self, faces: Sequence[Face]) -> Sequence[Result]:
-        """Restore a batch of faces, of several pictures."""
+        """Restore a batch of faces, of several images."""
 
     @abstractmethod
     def finish(self, prepared: Any, results: Sequence[Result]) -> Record:
-        """Write what comes of a picture; `results` are those of its faces, in their order."""
+        """Write what comes of an image; `results` are those of its faces, in their order."""
 
     @abstractmethod
     def done(self, job: Job, record: Record) -> None:
-        """Hear of a picture that is written."""
+        """Hear of an image that is written."""
 
     @abstractmethod
     def failed(self, job: Job, error: Exception) -> None:
-        """Hear of a picture that a stage could not do."""
+        """Hear of an image that a stage could not do."""
 
 
 @dataclass(eq=False)
 class InFlight(Generic[Job, Face, Result]):
-    """A picture on its way. `results` are filled as its faces come back."""
+    """An image on its way. `results` are filled as its faces come back."""
 
     job: Job
     size: float
@@ -70,9 +70,9 @@ class InFlight(Generic[Job, Face, Result]):
 
 
 class ThreadedPipeline(Generic[Job, Face, Result, Record]):
-    """Takes pictures through `stages`, the network in this thread, everything else in others.
+    """Takes images through `stages`, the network in this thread, everything else in others.
 
-    A batch is run when `batch_size` faces wait, or some wait and no picture is being read. Pictures are let in while they fit
+    A batch is run when `batch_size` faces wait, or some wait and no image is being read. Images are let in while they fit
     into `room` bytes, are no more than fill two batches, and do not bring too many faces.
     """
 
@@ -87,7 +87,7 @@ class ThreadedPipeline(Generic[Job, Face, Result, Record]):
         self.writing: dict[Future[Any], InFlight[Job, Face, Result]] = {}
 
     def run(self, jobs: Iterable[Job], stopped: Callable[[], bool] = lambda: False) -> None:
-        """All pictures, or, once `stopped` says so, those that are being written."""
+        """All images, or, once `stopped` says so, those that are being written."""
         upcoming = self._sized(jobs)
         with ThreadPoolExecutor(self.threads, 'read') as self.readers, ThreadPoolExecutor(self.threads, 'write') as self.writers:
             self.upcoming = next(upcoming, None)
@@ -118,7 +118,7 @@ class ThreadedPipeline(Generic[Job, Face, Result, Record]):
         if not self.held:
             return True
         used, faces = sum(held.size for held in self.held), sum(len(_faces(held)) for held in self.held)
-        # How many faces a picture brings is not known before it is read.
+        # How many faces an image brings is not known before it is read.
         few = len(self.held) < self.most and len(self.reading) < 2 * self.threads and faces <= MOST_BATCHES * self.batch_size
         return few and used + size <= self.room
 
@@ -154,7 +154,7 @@ class ThreadedPipeline(Generic[Job, Face, Result, Record]):
             self._write_if_whole(held)
 
     def _restore_apart(self, batch: Sequence[tuple[InFlight[Job, Face, Result], int]], error: Exception) -> None:
-        """A batch that failed: each picture by itself, so that only what cannot be done fails."""
+        """A batch that failed: each image by itself, so that only what cannot be done fails."""
         pictures = list(dict.fromkeys(held for held, _ in batch))
         if len(pictures) == 1:
             self._fail(pictures[0], error)

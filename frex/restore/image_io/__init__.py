@@ -1,1 +1,1 @@
-"""Pictures as they come, and as they go."""
+"""Images as they come, and as they go."""

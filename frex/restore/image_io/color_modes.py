@@ -47,7 +47,7 @@ def to_eight_bit(image: Shaped[np.ndarray, '*shape']) -> UInt8[np.ndarray, '*sha
         # OpenCV drops a single channel's axis.
         return cv2.convertScaleAbs(image, alpha=1 / 257).reshape(image.shape)
     if not np.issubdtype(image.dtype, np.floating) or not np.isfinite(image).all():
-        raise FRExError(f'no picture: {image.dtype}, of which 8 bit cannot be made; give uint8, uint16 or finite floats from 0 to 1')
+        raise FRExError(f'no image: {image.dtype}, of which 8 bit cannot be made; give uint8, uint16 or finite floats from 0 to 1')
     return np.rint(image.clip(0, 1) * 255).astype(np.uint8)
 
 

@@ -1,4 +1,4 @@
-"""Pictures as Python callers have them."""
+"""Images as Python callers have them."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -15,14 +15,14 @@ from frex.restore.image_io.decoding import metadata_of
 from frex.restore.image_io.photo_file import Metadata, Picture, is_colourless, read_picture
 
 Source = str | Path | Picture | PillowImage.Image | Shaped[np.ndarray, 'height width *channels']
-"""A path, a Picture, one of Pillow's, or an array as OpenCV reads it."""
+"""A path, a Image, one of Pillow's, or an array as OpenCV reads it."""
 
 # Of Pillow's modes, what has numbers that are no colours of 0 to 255.
 UNREAD_MODES = ('I', 'F', 'LAB', 'HSV')
 
 
 def as_picture(source: object) -> Picture:
-    """The picture that a caller means by a `Source`; raises FRExError, with the reason, where it is none."""
+    """The image that a caller means by a `Source`; raises FRExError, with the reason, where it is none."""
     if isinstance(source, Picture):
         return source
     if isinstance(source, str | Path):
@@ -34,14 +34,14 @@ def as_picture(source: object) -> Picture:
     hint = (
         'was the file read? cv2.imread gives None where it could not' if source is None else 'give a path, or an array as OpenCV reads it'
     )
-    raise FRExError(f'no picture: {type(source).__name__}; {hint}')
+    raise FRExError(f'no image: {type(source).__name__}; {hint}')
 
 
 def from_array(array: Shaped[np.ndarray, '*shape']) -> Picture:
-    """Grey (H, W), BGR or BGRA, uint8 or uint16. A black and white picture is `grey` however many channels it has."""
+    """Grey (H, W), BGR or BGRA, uint8 or uint16. A black and white image is `grey` however many channels it has."""
     channels = 1 if array.ndim == 2 else array.shape[2] if array.ndim == 3 else 0
     if channels not in (1, 3, 4) or array.dtype not in (np.uint8, np.uint16) or 0 in array.shape:
-        raise FRExError(f'no picture: {array.dtype} {array.shape}; give (H, W), (H, W, 3) or (H, W, 4), uint8 or uint16')
+        raise FRExError(f'no image: {array.dtype} {array.shape}; give (H, W), (H, W, 3) or (H, W, 4), uint8 or uint16')
     if channels == 1:
         return Picture(np.dstack([array.reshape(array.shape[:2])] * 3), None, True, Metadata())
     alpha = array[:, :, 3].copy() if channels == 4 else None
@@ -50,7 +50,7 @@ def from_array(array: Shaped[np.ndarray, '*shape']) -> Picture:
 
 
 def has_colour_channels(source: object) -> bool:
-    """Whether a caller's array, or Pillow's picture, has three channels for colours: as many are expected back."""
+    """Whether a caller's array, or Pillow's image, has three channels for colours: as many are expected back."""
     if isinstance(source, PillowImage.Image):
         return source.mode not in GREY
     return isinstance(source, np.ndarray) and source.ndim == 3 and source.shape[2] > 1
@@ -62,7 +62,7 @@ def from_pillow(image: PillowImage.Image) -> Picture:
     Raises FRExError for modes whose numbers are no colours.
     """
     if image.mode in UNREAD_MODES:
-        raise FRExError(f"no picture: Pillow's mode {image.mode} is not read; convert it to L, I;16, RGB or RGBA")
+        raise FRExError(f"no image: Pillow's mode {image.mode} is not read; convert it to L, I;16, RGB or RGBA")
     image = ImageOps.exif_transpose(image)
     metadata = metadata_of(image)
     if image.mode not in ('L', 'LA', 'RGB', 'RGBA'):

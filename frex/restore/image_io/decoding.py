@@ -1,4 +1,4 @@
-"""Files to pixels: Pillow says whether a picture is whole and reads 8 bits, OpenCV reads 16."""
+"""Files to pixels: Pillow says whether an image is whole and reads 8 bits, OpenCV reads 16."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -43,7 +43,7 @@ class Decoded(NamedTuple):
 
 
 def decode(path: Path) -> Decoded:
-    """Read a picture's first frame; raises FRExError where the file is none, is not whole, or is too large."""
+    """Read an image's first frame; raises FRExError where the file is none, is not whole, or is too large."""
     try:
         with path.open('rb') as file, opened(file, path) as image:
             bits = bits_of(image, file)
@@ -53,7 +53,7 @@ def decode(path: Path) -> Decoded:
     except FRExError:
         raise
     except PIL.UnidentifiedImageError:
-        what = 'not a picture of a kind that is read here, or a damaged one' if path.stat().st_size else 'the file is empty'
+        what = 'not an image of a kind that is read here, or a damaged one' if path.stat().st_size else 'the file is empty'
         raise FRExError(f'{path}: {what}') from None
     except MemoryError:
         raise FRExError(f'{path}: not enough memory to read it') from None
@@ -131,7 +131,7 @@ _pixel_limit = Lock()
 
 @contextmanager
 def opened(file: BinaryIO, path: Path) -> Iterator[PIL.Image.Image]:
-    """Its header is read; raises FRExError where the picture is too large."""
+    """Its header is read; raises FRExError where the image is too large."""
     # Pillow's own limit on pixels is lower, and one for the whole process: it is lifted while a header is read.
     with _pixel_limit:
         before, PIL.Image.MAX_IMAGE_PIXELS = PIL.Image.MAX_IMAGE_PIXELS, None
@@ -161,13 +161,13 @@ def bits_of(image: PIL.Image.Image, file: BinaryIO) -> int:
 
 
 def check_kind(image: PIL.Image.Image, bits: int, path: Path) -> None:
-    """Raises FRExError for what is neither grey nor RGB, CMYK or a palette, and for depths that are none of a picture."""
+    """Raises FRExError for what is neither grey nor RGB, CMYK or a palette, and for depths that are none of an image."""
     if image.mode not in GREY + COLOUR or (image.format == 'TIFF' and bits not in (1, 2, 4, 8, 16)):
         kind = f'{image.format} of {bits} bit' if image.format == 'TIFF' else f'{image.format} of mode {image.mode}'
         raise FRExError(f'{path}: {kind} is not read here: save it as grey or RGB of 8 or 16 bit')
 
 
-# In XMP: the file goes on behind the picture, with a brighter copy or a film, which a result has not.
+# In XMP: the file goes on behind the image, with a brighter copy or a film, which a result has not.
 ATTACHED = (b'Container:Directory', b'hdrgm:', b'GCamera:')
 
 
@@ -182,17 +182,17 @@ def metadata_of(image: PIL.Image.Image) -> Metadata:
 
 
 def notes_of(image: PIL.Image.Image) -> tuple[str, ...]:
-    """What the file has beside its first picture and its metadata."""
+    """What the file has beside its first image and its metadata."""
     return tuple(_notes(image))
 
 
 def _notes(image: PIL.Image.Image) -> Iterator[str]:
     frames = getattr(image, 'n_frames', 1)
-    # Phones keep other takes and depth behind a JPEG's picture, which no viewer shows.
+    # Phones keep other takes and depth behind a JPEG's image, which no viewer shows.
     if frames > 1 and image.format != 'MPO':
         yield f'the first of {frames} frames'
     if _is_attached(image):
-        yield 'XMP left out: it tells of what is attached to the picture'
+        yield 'XMP left out: it tells of what is attached to the image'
     # A PNG's XMP is one of its texts.
     if image.info.get('comment') or any(key != 'XML:com.adobe.xmp' for key in getattr(image, 'text', {})):
         yield 'comments left out'

@@ -1,4 +1,4 @@
-"""What each kind of picture file can hold."""
+"""What each kind of image file can hold."""
 
 from typing import NamedTuple
 
@@ -47,12 +47,12 @@ if features.check('avif'):
 def format_of(suffix: str) -> Format:
     """Raises FRExError for a suffix that cannot be written."""
     if suffix.lower() not in FORMATS:
-        raise FRExError(f'{suffix or "no suffix"} is not a kind of picture that can be written (known: {", ".join(FORMATS)})')
+        raise FRExError(f'{suffix or "no suffix"} is not a kind of image that can be written (known: {", ".join(FORMATS)})')
     return FORMATS[suffix.lower()]
 
 
 def fitted(pixels: Pixels, metadata: Metadata, kind: Format) -> tuple[Fitted, Metadata, tuple[str, ...]]:
-    """What `kind` can hold of a picture, and what was left out; raises FRExError where its sides are too long."""
+    """What `kind` can hold of an image, and what was left out; raises FRExError where its sides are too long."""
     height, width = pixels.shape[:2]
     if max(height, width) > kind.longest:
         raise FRExError(f'{width} x {height} is more than the {kind.longest} pixels that {kind.name} has for a side: write png')

@@ -1,4 +1,4 @@
-"""What a picture's file says beside its pixels: EXIF, the colour profile, the resolution, XMP."""
+"""What an image's file says beside its pixels: EXIF, the colour profile, the resolution, XMP."""
 
 import math
 import re
@@ -10,7 +10,7 @@ from PIL.ExifTags import IFD, Base
 
 EXIF_START = b'Exif\x00\x00'
 
-# What a TIFF's directory says about the picture. Its other tags say how this one file lays out its pixels.
+# What a TIFF's directory says about the image. Its other tags say how this one file lays out its pixels.
 DESCRIPTIVE = (
     Base.ImageDescription,
     Base.Make,
@@ -53,7 +53,7 @@ def orientation(exif: bytes | None) -> int:
 
 
 def as_upright(exif: bytes) -> bytes:
-    """The same block, byte for byte, with its orientation set to 1: so no viewer turns the picture again."""
+    """The same block, byte for byte, with its orientation set to 1: so no viewer turns the image again."""
     at = _orientation_at(exif)
     if at is None:
         return exif
@@ -93,7 +93,7 @@ def _orientation_at(exif: bytes) -> tuple[str, bytes, int] | None:
 
 
 def described(exif: PIL.Image.Exif) -> PIL.Image.Exif:
-    """The tags that describe the picture, without those that describe the file they come from."""
+    """The tags that describe the image, without those that describe the file they come from."""
     kept = PIL.Image.Exif()
     for tag in DESCRIPTIVE:
         if tag in exif:

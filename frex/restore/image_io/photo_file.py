@@ -38,9 +38,9 @@ class Picture:
 
 
 def read_picture(path: Path) -> Picture:
-    """Read a picture, turned upright; CMYK and palettes become RGB, with alpha where there is any, 1 bit becomes 8.
+    """Read an image, turned upright; CMYK and palettes become RGB, with alpha where there is any, 1 bit becomes 8.
 
-    Of several frames or pages it is the first. Raises FRExError, in one line, where the file is no picture, not whole, of
+    Of several frames or pages it is the first. Raises FRExError, in one line, where the file is no image, not whole, of
     another depth than 1 to 8 or 16 bit, or larger than `MOST_PIXELS`.
     """
     pixels, metadata, notes = decode(path)
@@ -56,7 +56,7 @@ def is_colourless(image: UInt[np.ndarray, 'height width 3']) -> bool:
     """So that a black and white photograph that was stored in colours is restored without any."""
     # WebP decodes grey with errors of 1.
     most = 1 if image.dtype == np.uint8 else 0
-    # A few rows tell most pictures.
+    # A few rows tell most images.
     parts = (image[::step] for step in (64, 1))
     return all(cv2.absdiff(part[..., 1], part[..., channel]).max() <= most for part in parts for channel in (0, 2))
 
@@ -68,7 +68,7 @@ def _in_grey(image: UInt[np.ndarray, 'height width 3']) -> UInt[np.ndarray, 'hei
 def write_picture(path: Path, picture: Picture, quality: int = 95) -> tuple[str, ...]:
     """Write a whole file or none, in the format of the suffix, and say what that could not hold.
 
-    Alpha, 16 bit, EXIF and the colour profile are kept where the format can; a picture that is `grey` is written grey.
+    Alpha, 16 bit, EXIF and the colour profile are kept where the format can; an image that is `grey` is written grey.
     `quality`: 1 to 100, for jpg, webp and avif. Raises FRExError where the file cannot be written.
     """
     try:
@@ -110,7 +110,7 @@ def scaled(picture: Picture, factor: float) -> Picture:
 def scaled_size(picture: Picture, factor: float) -> tuple[int, int]:
     """Width and height that `scaled` makes; raises FRExError as it does."""
     if not (math.isfinite(factor) and factor > 0):
-        raise FRExError(f'a picture cannot be scaled by {factor}')
+        raise FRExError(f'an image cannot be scaled by {factor}')
     height, width = picture.image.shape[:2]
     size = (max(1, round(width * factor)), max(1, round(height * factor)))
     if size[0] * size[1] > MOST_RESULT_PIXELS:
