@@ -12,11 +12,11 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import Any
 
-import contestants
+import candidates
 import timing
 import torch
-from booths import Booth
-from contestants import REFERENCE
+from candidates import REFERENCE
+from isolated_process import Booth
 
 from frex.utils.text import in_columns
 
@@ -42,8 +42,8 @@ def run(args: Namespace) -> None:
 
 def networks(device: torch.device, args: Namespace) -> dict[str, Any]:
     """Whole networks as their users run them."""
-    ours = Booth(contestants.forms_of_frex, device, args.batch_size, args.compile, args.onnx, device=device, keep_memory=True)
-    theirs = Booth(contestants.peers, device, args.batch_size, device=device, keep_memory=args.keep_memory)
+    ours = Booth(candidates.forms_of_frex, device, args.batch_size, args.compile, args.onnx, device=device, keep_memory=True)
+    theirs = Booth(candidates.peers, device, args.batch_size, device=device, keep_memory=args.keep_memory)
     if REFERENCE not in theirs.names:
         print("the gfpgan package is not there, so FREx itself is the measure: pip install 'frex[bench]'")
     errors = check_forms(ours)
@@ -73,7 +73,7 @@ def check_forms(booth: Booth) -> dict[str, float]:
 
 def parts(device: torch.device, args: Namespace) -> dict[str, Any]:
     """The parts of `FREx.forward`."""
-    booth = Booth(contestants.parts_of_frex, device, args.batch_size, device=device, keep_memory=True)
+    booth = Booth(candidates.parts_of_frex, device, args.batch_size, device=device, keep_memory=True)
     measured: dict[str, Any] = timing.ratios(timing.take_turns(booth.timers(), args.rounds), 'whole')
     for name in booth.names:
         measured[name]['GFLOP'] = booth.flops(name) / 1e9
@@ -83,8 +83,8 @@ def parts(device: torch.device, args: Namespace) -> dict[str, Any]:
 
 def eg3d(device: torch.device, args: Namespace) -> dict[str, Any]:
     """The renderer, and from z to the rendered features, beside the plain re-statement; ends the benchmark where they differ."""
-    ours = Booth(contestants.eg3d, device, False, device=device, keep_memory=True)
-    plain = Booth(contestants.eg3d, device, True, device=device, keep_memory=args.keep_memory)
+    ours = Booth(candidates.eg3d, device, False, device=device, keep_memory=True)
+    plain = Booth(candidates.eg3d, device, True, device=device, keep_memory=args.keep_memory)
     error = max(float((ours.result(name) - plain.result(name)).abs().max()) for name in ours.names)
     if not error <= 1e-4:
         raise SystemExit(f'EG3D: {error:.2g} from the plain re-statement, more than 1e-4')

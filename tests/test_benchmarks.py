@@ -13,7 +13,7 @@ from frex_arch.camera import frontal_camera
 sys.path.insert(0, str(Path(__file__).parent.parent / 'benchmarks'))
 import reference_eg3d
 import timing
-from booths import Booth
+from isolated_process import IsolatedProcess
 from training import Stopwatch, Traffic
 
 CPU = torch.device('cpu')
@@ -41,7 +41,7 @@ def two_numbers(first, second):
 
 
 def test_a_booth_runs_its_contestants_in_a_process_of_its_own():
-    booth = Booth(two_numbers, torch.ones(2, 3), torch.ones(3, 2), device=CPU, keep_memory=True)
+    booth = IsolatedProcess(two_numbers, torch.ones(2, 3), torch.ones(3, 2), device=CPU, keep_memory=True)
     assert booth.names == ['sum', 'product']
     assert torch.equal(booth.result('product'), torch.full((2, 2), 3.0))
     assert booth.flops('product') == 24
@@ -49,7 +49,7 @@ def test_a_booth_runs_its_contestants_in_a_process_of_its_own():
 
 
 def test_a_failure_in_a_booth_ends_the_benchmark(capfd):
-    booth = Booth(two_numbers, torch.ones(2, 3), torch.ones(3, 2), device=CPU, keep_memory=False)
+    booth = IsolatedProcess(two_numbers, torch.ones(2, 3), torch.ones(3, 2), device=CPU, keep_memory=False)
     with pytest.raises(SystemExit, match='ended'):
         booth.seconds('sum')
     assert 'must match the size' in capfd.readouterr().err
@@ -74,7 +74,7 @@ def large_tensor(mebibytes):
 
 @pytest.mark.parametrize('keep_memory', [False, True])
 def test_memory_beyond_what_was_there_is_counted(keep_memory):
-    booth = Booth(large_tensor, 400, device=CPU, keep_memory=keep_memory)
+    booth = IsolatedProcess(large_tensor, 400, device=CPU, keep_memory=keep_memory)
     booth.seconds('ones')
     assert 390 << 20 < booth.peak_bytes('ones') < 450 << 20
 

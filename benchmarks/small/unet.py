@@ -25,7 +25,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from frex.data.face_degradation_dataset import FaceDegradationDataset
 from frex.data.sampler import VisitSampler
 from frex.errors import FRExError
-from frex.options import read_options
+from frex.options import RunOptions, requested_options
 from frex.utils.files import replacing
 from frex.utils.signals import stopped_by_signals
 from frex.weights.state_dict import load_strict, pick
@@ -157,7 +157,7 @@ def batches(dataset: FaceDegradationDataset, batch_size: int, seed: int, step: i
 
 def run(args: Namespace) -> int:
     """Train to the end or to a signal; return the exit status."""
-    opt = read_options(args)
+    opt = requested_options(RunOptions(args.opt, force_yml=args.force_yml))
     section, seed = opt['datasets']['train'], opt.get('manual_seed', 0)
     dataset = FaceDegradationDataset({'seed': seed, **section, 'phase': 'train'})
     options = UNetOptions(dataset.options.gt_size, args.width)
