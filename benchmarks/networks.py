@@ -16,7 +16,7 @@ import candidates
 import timing
 import torch
 from candidates import REFERENCE
-from isolated_process import Booth
+from isolated_process import IsolatedProcess
 
 from frex.utils.text import in_columns
 
@@ -42,8 +42,8 @@ def run(args: Namespace) -> None:
 
 def networks(device: torch.device, args: Namespace) -> dict[str, Any]:
     """Whole networks as their users run them."""
-    ours = Booth(candidates.forms_of_frex, device, args.batch_size, args.compile, args.onnx, device=device, keep_memory=True)
-    theirs = Booth(candidates.peers, device, args.batch_size, device=device, keep_memory=args.keep_memory)
+    ours = IsolatedProcess(candidates.forms_of_frex, device, args.batch_size, args.compile, args.onnx, device=device, keep_memory=True)
+    theirs = IsolatedProcess(candidates.peers, device, args.batch_size, device=device, keep_memory=args.keep_memory)
     if REFERENCE not in theirs.names:
         print("the gfpgan package is not there, so FREx itself is the measure: pip install 'frex[bench]'")
     errors = check_forms(ours)
@@ -61,7 +61,7 @@ def networks(device: torch.device, args: Namespace) -> dict[str, Any]:
     return {'reference': reference, 'mean difference from float32': errors, 'measured': measured}
 
 
-def check_forms(booth: Booth) -> dict[str, float]:
+def check_forms(booth: IsolatedProcess) -> dict[str, float]:
     """Mean differences of the forms, in standard deviations of the image; ends the benchmark where one is too large."""
     expected = booth.result('FREx')
     errors = {name: float((booth.result(name) - expected).abs().mean() / expected.std()) for name in booth.names if name in TOLERANCES}
@@ -73,7 +73,7 @@ def check_forms(booth: Booth) -> dict[str, float]:
 
 def parts(device: torch.device, args: Namespace) -> dict[str, Any]:
     """The parts of `FREx.forward`."""
-    booth = Booth(candidates.parts_of_frex, device, args.batch_size, device=device, keep_memory=True)
+    booth = IsolatedProcess(candidates.parts_of_frex, device, args.batch_size, device=device, keep_memory=True)
     measured: dict[str, Any] = timing.ratios(timing.take_turns(booth.timers(), args.rounds), 'whole')
     for name in booth.names:
         measured[name]['GFLOP'] = booth.flops(name) / 1e9
@@ -83,8 +83,8 @@ def parts(device: torch.device, args: Namespace) -> dict[str, Any]:
 
 def eg3d(device: torch.device, args: Namespace) -> dict[str, Any]:
     """The renderer, and from z to the rendered features, beside the plain re-statement; ends the benchmark where they differ."""
-    ours = Booth(candidates.eg3d, device, False, device=device, keep_memory=True)
-    plain = Booth(candidates.eg3d, device, True, device=device, keep_memory=args.keep_memory)
+    ours = IsolatedProcess(candidates.eg3d, device, False, device=device, keep_memory=True)
+    plain = IsolatedProcess(candidates.eg3d, device, True, device=device, keep_memory=args.keep_memory)
     error = max(float((ours.result(name) - plain.result(name)).abs().max()) for name in ours.names)
     if not error <= 1e-4:
         raise SystemExit(f'EG3D: {error:.2g} from the plain re-statement, more than 1e-4')
