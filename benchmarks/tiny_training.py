@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from frex.cli.main import main
-from frex.demo import attempt, show
+from frex.demo.train import attempt, show
 from frex.images import list_images
 from frex.models.scalars import read_scalars
 from frex.restore import FaceRestorer

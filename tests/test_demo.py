@@ -83,8 +83,8 @@ def demonstrated(half_checkpoint, tmp_path_factory):
     folder = tmp_path_factory.mktemp('demo')
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(StringIO()) as out, redirect_stderr(StringIO()) as err:
         patch.setattr('frex.weights.small_model.PATH', half_checkpoint)
-        patch.setattr('frex.cli.main.keep_freed_memory', lambda: True)
-        patch.setattr('frex.cli.main.shorten_waits', lambda: None)
+        patch.setattr('frex.cli.run.keep_freed_memory', lambda: True)
+        patch.setattr('frex.cli.run.shorten_waits', lambda: None)
         patch.chdir(folder)
         status = main(['demo', '--device', 'cpu'])
     return folder / 'results/demo', status, out.getvalue(), err.getvalue()
@@ -162,7 +162,7 @@ class Blind(FaceRestorer):
 def without_files(tmp_path, monkeypatch):
     """No file of weights anywhere, and no time for figures."""
     monkeypatch.setattr(restore, 'write_comparison', lambda samples, path, title: None)
-    monkeypatch.setattr('frex.weights.locate.places', lambda folder=None: [tmp_path / 'no_weights'])
+    monkeypatch.setattr('frex.weights.locate.search_paths', lambda folder=None: [tmp_path / 'no_weights'])
 
 
 def blind(share, portraits):

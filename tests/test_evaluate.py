@@ -16,7 +16,7 @@ import torch
 from frex.cli.main import main
 from frex.data.labels import write_labels
 from frex.errors import FRExError
-from frex.evaluation import Settings, evaluate, to_csv, to_json, to_markdown
+from frex.evaluation import Settings, evaluate, scoring, to_csv, to_json, to_markdown
 from frex.evaluation import fid as evaluation_fid
 from frex.evaluation.best_and_worst import cases_of
 from frex.evaluation.costs import read_cost
@@ -68,7 +68,7 @@ def folders(tmp_path):
 
 @pytest.fixture(autouse=True)
 def _no_weights(monkeypatch, tmp_path):
-    monkeypatch.setattr('frex.weights.locate.places', lambda folder=None: [folder or tmp_path / 'nowhere'])
+    monkeypatch.setattr('frex.weights.locate.search_paths', lambda folder=None: [folder or tmp_path / 'nowhere'])
 
 
 def run(folder, *arguments, methods=('A', 'B')):
@@ -238,7 +238,7 @@ def test_what_needs_no_network_is_done_by_many_processes_where_there_is_no_gpu(t
 
 def test_a_few_pictures_are_in_memory_at_a_time(tmp_path, monkeypatch):
     read = []
-    monkeypatch.setattr(loading, 'read_image', lambda path: read.append(path) or clean(0))
+    monkeypatch.setattr(scoring, 'read_image', lambda path: read.append(path) or clean(0))
     files, clean_files = ([tmp_path / kind / f'{number}.png' for number in range(3000)] for kind in ('A', 'gt'))
     batches = batches_of(Pairs(files, clean_files, False, (), None), batch_size=4, num_workers=0)
     for number in range(1, 4):

@@ -487,7 +487,7 @@ def test_a_registered_metric_loads_its_network_once(monkeypatch, function, kind,
         built.append((weights, others))
         return lambda restored, gt: (restored - gt).mean(dim=(1, 2, 3)) * 127.5
 
-    monkeypatch.setattr(registered, kind, build)
+    monkeypatch.setattr(basicsr_functions, kind, build)
     first, second = np.full((2, 8, 8, 3), [[[[9]]], [[[4]]]], dtype=np.uint8)
     assert [function(first, second, weights='some', **arguments) for _ in range(2)] == pytest.approx([5, 5])
     assert built == [('some', arguments)]

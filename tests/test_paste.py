@@ -146,7 +146,7 @@ def test_only_face_and_hair_are_pasted_where_they_are_known():
 
 def test_facexlibs_parser_runs_from_its_file(tmp_path, manifest_of, monkeypatch):
     manifest_of(WeightFile('parsenet', 'parsenet.pth', 'parsing', [], None, [], 'any', []))
-    monkeypatch.setattr('frex.weights.locate.places', lambda folder=None: [tmp_path])
+    monkeypatch.setattr('frex.weights.locate.search_paths', lambda folder=None: [tmp_path])
     # At 512 it takes ten seconds.
     monkeypatch.setattr('frex.restore.faces.parsing.SEEN_SIZE', 64)
     net = build_parsenet()

@@ -51,7 +51,7 @@ def statuses(folder):
 @pytest.fixture(autouse=True)
 def _no_files(request, tmp_path, monkeypatch):
     """No file of weights anywhere."""
-    monkeypatch.setattr('frex.weights.locate.places', lambda folder=None: [tmp_path / 'no_weights'])
+    monkeypatch.setattr('frex.weights.locate.search_paths', lambda folder=None: [tmp_path / 'no_weights'])
 
 
 @pytest.fixture
@@ -141,7 +141,7 @@ def test_a_face_whose_details_cannot_be_made_is_the_only_one_that_fails(aligned,
             raise RuntimeError('CUDA error: out of memory')
         return make(*given)
 
-    monkeypatch.setattr(tasks, 'structure_pictures', structure_pictures)
+    monkeypatch.setattr(jobs, 'structure_pictures', structure_pictures)
     assert aligned('--save_3d', '--batch_size', '2') == 1
     pictures = report(tmp_path / 'out')['pictures']
     assert sorted(picture['status'] for picture in pictures) == ['failed', *['restored'] * 4]

@@ -52,7 +52,7 @@ def fake(*faces, precision='fp32', face_batch=8, **net):
 @pytest.fixture
 def no_files(tmp_path, monkeypatch):
     """No file of weights anywhere."""
-    monkeypatch.setattr('frex.weights.locate.places', lambda folder=None: [tmp_path])
+    monkeypatch.setattr('frex.weights.locate.search_paths', lambda folder=None: [tmp_path])
     return tmp_path
 
 

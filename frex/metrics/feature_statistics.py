@@ -27,7 +27,7 @@ class FeatureStatistics:
     network: str | None = None
 
     @classmethod
-    def load(cls, path: Path, network: str | None = None) -> 'Gaussian':
+    def load(cls, path: Path, network: str | None = None) -> 'FeatureStatistics':
         """Of a file of BasicSR (`.pth`) or pytorch-fid (`.npz`), without running code.
 
         Raises FRExError for anything else, and where the file says that it is of another network than `network`.
