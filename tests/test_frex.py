@@ -198,7 +198,7 @@ def test_many_windows_are_attended_to_in_lots(monkeypatch):
     hidden, features = torch.randn(2, 8, 32, 32), torch.randn(2, 4, 32, 32)
     expected = attention(hidden, features)
     seen, whole = [], attention_forms.F.scaled_dot_product_attention
-    monkeypatch.setattr(attention_forms, 'MOST_WINDOWS', 12)
+    monkeypatch.setattr('frex_arch.fusion.MOST_WINDOWS', 12)
     monkeypatch.setattr(attention_forms.F, 'scaled_dot_product_attention', lambda *given: seen.append(len(given[0])) or whole(*given))
     torch.testing.assert_close(attention(hidden, features), expected)
     assert seen == [12, 12, 8]
