@@ -161,7 +161,7 @@ def test_a_job_that_is_asked_to_stop_saves_first(unbroken, face_folder, tmp_path
     run.send_signal_to_all(signal.SIGTERM)
     assert run.wait() == 128 + signal.SIGTERM
     (state,) = (tmp_path / 'experiments' / options.stem / 'training_states').iterdir()
-    assert f'Stopped by SIGTERM and saved at iteration {state.stem}; go on with --auto_resume.' in run.stderr
+    assert f'Stopped by SIGTERM and saved at iteration {state.stem}; continue with --auto_resume.' in run.stderr
     assert 2 < int(state.stem) < 7
     assert Command(main, *command, folder=tmp_path).wait() == 0
     assert_equal(expected, weights(tmp_path, options.stem))

@@ -9,31 +9,27 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import basicsr.test
+import basicsr.train
 import torch
 import torch.distributed as dist
 import yaml
+from basicsr.utils import check_resume
+from basicsr.utils.dist_util import master_only
+from basicsr.utils.misc import mkdir_and_rename
 
 from frex import compat
 from frex.data.sampler import VisitSampler
 from frex.errors import FRExError
+from frex.models.scalars import forget_scalars_after, scalars_path
+from frex.models.training_state import gather
 from frex.options import Options, RunOptions, complete, requested_options
+from frex.registry import register
+from frex.training.check_options import check, check_data
+from frex.training.check_weights import preflight
+from frex.training.train_log import CallbackTrainLog, TrainLog, quiet
+from frex.utils.signals import StopSignal
 from frex.weights.torch_file import read_torch_file
-
-compat.install()
-
-import basicsr.test  # noqa: E402 (compat comes first)
-import basicsr.train  # noqa: E402
-from basicsr.utils import check_resume  # noqa: E402
-from basicsr.utils.dist_util import master_only  # noqa: E402
-from basicsr.utils.misc import mkdir_and_rename  # noqa: E402
-
-from frex.models.scalars import forget_scalars_after, scalars_path  # noqa: E402
-from frex.models.training_state import gathered  # noqa: E402
-from frex.registry import register  # noqa: E402
-from frex.training.check_options import check, check_data  # noqa: E402
-from frex.training.check_weights import preflight  # noqa: E402
-from frex.training.train_log import CallbackTrainLog, TrainLog, quiet  # noqa: E402
-from frex.utils.signals import StopSignal  # noqa: E402
 
 
 def train(run: RunOptions, on_log: Callable[[Options], None] | None = None) -> None:
@@ -117,7 +113,7 @@ def write_options(requested: Options, path: Path) -> None:
 
 def load_resume_state(opt: Options) -> dict[str, Any] | None:
     """Load the state to resume from, the one that the first process names; None for a new run. BasicSR's needs a GPU."""
-    path = opt['path']['resume_state'] = gathered(opt['path'].get('resume_state'))[0]
+    path = opt['path']['resume_state'] = gather(opt['path'].get('resume_state'))[0]
     if path is None:
         return None
     state = _read_state(Path(path))
