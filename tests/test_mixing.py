@@ -161,12 +161,12 @@ def test_a_batch_without_cameras_costs_nothing_and_has_a_gradient():
 @pytest.mark.parametrize(
     ('changes', 'message'),
     [
-        ({'ratio': 1.0}, r'datasets\.train\.mix\.ratio: 1\.0 is not a share of the visits, from 0 to below 1'),
+        ({'ratio': 1.0}, r'datasets\.train\.mix\.ratio: 1\.0 is not a fraction of the visits, from 0 to below 1'),
         ({'ratio': -0.1}, r'datasets\.train\.mix\.ratio: -0\.1 is not a share'),
         ({'raito': 0.5}, r"datasets\.train\.mix\.raito: unknown key; did you mean 'ratio'"),
         ({'camera_labels': None}, r'datasets\.train\.mix\.camera_labels: missing; .* or set balance_yaw: false'),
         ({'dataroot_gt': '/no/such/folder'}, r'datasets\.train\.mix\.dataroot_gt: no folder /no/such/folder'),
-        ({'crop': [0, 0, 0]}, r'datasets\.train\.mix\.crop: the scale of a crop is above 0'),
+        ({'crop': [0, 0, 0]}, r'datasets\.train\.mix\.crop: the scale of a crop must be above 0'),
     ],
 )
 def test_bad_options_of_a_mixture_are_told(face_folder, rendered, changes, message):

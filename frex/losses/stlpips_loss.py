@@ -1,4 +1,4 @@
-"""ST-LPIPS, a perceptual distance whose trained weights come in a package of the registry: a term for runs that cannot fetch VGG's."""
+"""ST-LPIPS, a perceptual distance whose weights come in a PyPI package, for runs that cannot download VGG's."""
 
 import re
 from collections.abc import Sequence
@@ -187,5 +187,5 @@ class STLPIPSLoss(nn.Module):
         self.stlpips = ShiftTolerantLPIPS(net)
 
     def forward(self, image: Float[Tensor, 'batch 3 height width'], gt: Float[Tensor, 'batch 3 height width']) -> Float[Tensor, '']:
-        """Mean over the batch; images are RGB in [-1, 1]; the gradient flows to `image`."""
+        """Return the mean over the batch; images are RGB in [-1, 1]; the gradient flows to `image`."""
         return self.loss_weight * self.stlpips(image, gt).mean()
