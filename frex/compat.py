@@ -69,7 +69,7 @@ def _repair_pipelines() -> None:
 
 
 def _provide_functional_tensor() -> None:
-    """torchvision 0.17 removed `transforms.functional_tensor`, from which basicsr imports one function."""
+    """Provide torchvision's module `transforms.functional_tensor`, which 0.17 removed and from which basicsr imports one function."""
     name = 'torchvision.transforms.functional_tensor'
     if name in sys.modules:
         return
@@ -81,7 +81,7 @@ def _provide_functional_tensor() -> None:
 
 
 def _jpeg_with_whole_quality(add_jpg_compression: Any) -> Any:
-    """OpenCV 5 refuses the fractional JPEG quality that basicsr draws."""
+    """Wrap `add_jpg_compression` so that it rounds the quality down: OpenCV 5 refuses the fractional ones that basicsr draws."""
     if getattr(add_jpg_compression, 'is_patched', False):
         return add_jpg_compression
 

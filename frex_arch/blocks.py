@@ -40,7 +40,7 @@ class ConvLayer(nn.Sequential):
         super().__init__(*layers)
 
     def forward(self, x: Float[Tensor, 'batch in_channels height width'], gain: float = 1.0) -> Float[Tensor, 'batch out_channels ...']:
-        """The result is multiplied by `gain`, which must be above 0."""
+        """Apply the layers and multiply the result by `gain`, which must be above 0."""
         bias = None
         for layer in self:
             if isinstance(layer, EqualConv2d):

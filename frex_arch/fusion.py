@@ -125,6 +125,7 @@ class CrossAttention(nn.Module):
         window: int,
         attention: Attention = F.scaled_dot_product_attention,
     ) -> Float[Tensor, 'batch channels_2d height width']:
+        """Return `hidden` plus the attention of its tokens to those of `features_3d` in the same `window` x `window` window."""
         query = self.norm_query(_windows(hidden, window))
         key = self.norm_key(_windows(features_3d, window))
         result = attention(self._split(self.to_query(query)), self._split(self.to_key(key)), self._split(self.to_value(key)))

@@ -91,7 +91,7 @@ def draw(degradation: Degradation, rng: np.random.Generator) -> list[Degradation
 def _draw_pass(
     d: Degradation, rng: np.random.Generator, motion_prob: float, sigma: Range, downsample: Range, noise: Range
 ) -> DegradationParams:
-    # Every number is drawn whether it is used or not, so that changing one probability changes nothing else.
+    """Draw one pass; every number is drawn whether it is used or not, so that changing one probability changes nothing else."""
     motion = (float(rng.choice(d.motion_sizes)), rng.uniform(0, math.pi))
     happens = rng.random(5) < (motion_prob, d.blur_prob, d.downsample_prob, d.noise_prob, d.jpeg_prob)
     sigmas = rng.uniform(*sigma, size=2)
@@ -120,6 +120,7 @@ def degrade(image: FloatImage, passes: list[DegradationParams]) -> FloatImage:
 
 
 def _degrade_once(image: FloatImage, params: DegradationParams) -> FloatImage:
+    """Apply one pass of Eq. 19: blur, down-sampling, noise, JPEG, and the resize back to the image's size."""
     height, width = image.shape[:2]
     scale = width / REFERENCE_SIZE
     if params.motion is not None:

@@ -56,12 +56,14 @@ class FaceDegradationDataset(Dataset):
         return len(self.faces)
 
     def _find(self, epoch: int, visit: int) -> tuple[FaceSet, int]:
+        """Return the set of images that a visit goes to, the own or the mixed one, and the index of its image."""
         mixed_in = self.mix.pick(epoch, visit) if self.mix else None
         if self.mix is None or mixed_in is None:
             return self.faces, visit % len(self.faces)
         return self.mix.faces, mixed_in
 
     def __getitem__(self, key: int | Visit) -> dict[str, Tensor | str | int]:
+        """Return the sample of a visit (see the class), whose random numbers depend on (seed, phase, epoch, visit) only."""
         prepare_process(get_worker_info() is not None)
         epoch, visit = (0, key) if isinstance(key, int) else key
         faces, index = self._find(epoch, visit)

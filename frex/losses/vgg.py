@@ -32,7 +32,7 @@ class FrozenVGG(FrozenNetwork):
         if unknown:
             raise ValueError(f'layers {sorted(unknown)} are not among {list(LAYERS)}')
         self.layers = {LAYERS[name]: name for name in layers}
-        self.features = _features(None if weights is None else require_file(weights))[: max(self.layers) + 1]
+        self.features = _vgg_features(None if weights is None else require_file(weights))[: max(self.layers) + 1]
         self.normalize = ImageNetNormalization()
         self.requires_grad_(False).eval()
 
@@ -50,7 +50,8 @@ class FrozenVGG(FrozenNetwork):
         return found
 
 
-def _features(path: Path | None) -> nn.Sequential:
+def _vgg_features(path: Path | None) -> nn.Sequential:
+    """Return the convolutions of VGG19, their activations not in place, with the weights of `path` or random ones."""
     # Built without storage first, since the classifier, which is not used, is six times as large as the rest.
     with torch.device('meta'):
         net = vgg19(weights=None)

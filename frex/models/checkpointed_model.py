@@ -19,7 +19,7 @@ from frex.weights.network_file import read_state, save_checkpoint
 from frex.weights.state_dict import load_matching, load_strict
 
 
-def lay_out_as_parameters(optimizer: torch.optim.Optimizer) -> None:
+def match_parameter_layout(optimizer: torch.optim.Optimizer) -> None:
     """Give an optimiser's loaded state the memory layout of its parameters, which `train.channels_last` may have changed since.
 
     A fused optimiser goes through parameter and state in the order of memory.
@@ -41,6 +41,7 @@ class CheckpointedModel(ValidatedModel):
         return [self.stepper, *(critic.stepper for critic in self.critics)]
 
     def save(self, epoch: int, current_iter: int) -> None:
+        """Save the networks and the training state, and remove older ones by `logger.keep_last`."""
         self.save_network([self.net_g, self.net_g_ema], 'net_g', current_iter, param_key=['params', 'params_ema'])
         for critic in self.critics:
             self.save_network(critic.net, f'net_d_{critic.name}', current_iter)
@@ -94,7 +95,7 @@ class CheckpointedModel(ValidatedModel):
                 f'({" ".join(str(error).split())}); start from its networks by path.pretrain_network_g instead'
             ) from None
         for optimizer in self.optimizers:
-            lay_out_as_parameters(optimizer)
+            match_parameter_layout(optimizer)
         for stepper, schedule in zip(self._steppers(), self.schedulers, strict=True):
             rate = stepper.restart_rate(schedule)
             if rate is not None:

@@ -66,7 +66,7 @@ class Critic:
         self.r1 = torch.zeros([], device=next(net.parameters()).device)
         every = options.net_d_reg_every
         optimizer = (options.optim_d_latent if name == 'latent' else None) or options.optim_d or options.optim_g
-        # Lazy R1 is one more step in `every`, for which rate and betas are corrected.
+        # Lazy R1 acts in one step of `every`, for which rate and betas are corrected.
         self.stepper = Stepper(net, optimizer.build(list(net.parameters()), lazy=every / (every + 1)), options)
 
     def generator_loss(self, output: Output, batch: Batch) -> Tensor:
@@ -90,11 +90,12 @@ class Critic:
         return logits.shape[1] * self.loss(logits, target_is_real, is_disc=is_disc)
 
     def _compare(self, output: Output, batch: Batch, parts: int) -> dict[str, Tensor]:
+        """Add the gradient of the critic's loss, softplus(-D(real)) + softplus(D(fake)), of one of `parts` parts; return both for the log."""
         images = tuple(image.detach() for image in self.compares.fake(output, batch, self.sizes))
         if self.pool is not None:
             images = tuple(self.pool.exchange(codes) for codes in images)
         with self.stepper.autocast():
-            # Both in one pass.
+            # Fake and real in one pass.
             pairs = zip(images, self.compares.real(batch, self.sizes), strict=True)
             fake, real = self.net(*(torch.cat(pair) for pair in pairs), joined=2).chunk(2)
             loss = self._loss(real, True, is_disc=True) + self._loss(fake, False, is_disc=True)
@@ -103,13 +104,13 @@ class Critic:
         return {f'l_d_{self.name}': loss.detach(), **scores}
 
     def _regularize(self, batch: Batch, parts: int) -> None:
-        # In float32: it is the gradient of a gradient.
+        """Add the gradient of lazy R1 on one of `parts` parts, in float32, since it is the gradient of a gradient."""
         images = tuple(image.detach().requires_grad_() for image in self.compares.real(batch, self.sizes))
         with uncompiled(self.options):
             logits = self.net(*images)
         penalty = r1_penalty(logits, images)
         weight = self.options.r1_reg_weight / 2 * self.options.net_d_reg_every / parts
-        # Without the logits themselves their last bias has no gradient, for which distributed training would wait.
+        # R1 has no gradient for the last bias, for which distributed training would wait; 0 times the logits has one of 0.
         self.stepper.backward(weight * penalty + 0 * logits.sum())
         self.r1 = penalty.detach()
 

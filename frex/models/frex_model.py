@@ -51,6 +51,7 @@ class FRExModel(CheckpointedModel):
         return convert(TrainOptions, self.opt['train'], 'train')
 
     def init_training_settings(self) -> None:
+        """Load the priors, and make the averaged network, objective, critics and optimisers; BasicSR calls it once net_g is built."""
         set_tf32(self.train_options.tf32)
         self._load_priors()
         self.net_g.train()
@@ -131,6 +132,7 @@ class FRExModel(CheckpointedModel):
     # --- Training
 
     def feed_data(self, data: dict[str, Any]) -> None:
+        """Move a batch of the data set to the device."""
         if self.random_state_of_resume is not None:
             # Set only now, since building networks and loaders draws random numbers, too.
             set_random_state(self.random_state_of_resume)
@@ -157,6 +159,7 @@ class FRExModel(CheckpointedModel):
         return images.contiguous(memory_format=torch.channels_last) if self.is_train and self.train_options.channels_last else images
 
     def optimize_parameters(self, current_iter: int) -> None:
+        """Do one training step: the generator's (Eq. 18), each critic's, and the moving average."""
         batch = Batch(self.lq, self.gt, self.crop, self.camera, self._draw_latents(), self.has_camera)
         batches = batch.split(self.train_options.accumulate)
 

@@ -14,11 +14,11 @@ from frex.models.batch import Batch
 from frex.models.train_options import TrainOptions
 from frex_arch.crop import frame_mask, mean_crop, warp_to_crop
 
-# A FRExOutput or a FREx3DOutput; the options say which of them a term is for.
+# A FRExOutput or a FREx3DOutput; `check_loss_inputs` holds that the network makes what a term needs.
 Output = Any
-# What a loss is called with; None where the batch has no labels for it.
+# The arguments of a loss; None where the batch has no labels for it.
 Arguments = tuple[Any, ...] | None
-Comparison = Callable[[Output, Batch], Arguments]
+GetArguments = Callable[[Output, Batch], Arguments]
 
 
 def _camera(output: Output, batch: Batch) -> Arguments:
@@ -49,7 +49,7 @@ def in_eg3d_crop(batch: Batch, image_3d: Tensor) -> Tensor:
 
 
 # Key of `train` in the option file -> name in the log, and what the loss compares.
-TERMS: dict[str, tuple[str, Comparison]] = {
+TERMS: dict[str, tuple[str, GetArguments]] = {
     'pixel_3d_opt': ('l_g_pix_3d', _image_3d),
     'perceptual_3d_opt': ('l_g_percep_3d', _image_3d),
     'identity_3d_opt': ('l_g_identity_3d', _image_3d),
@@ -62,7 +62,7 @@ TERMS: dict[str, tuple[str, Comparison]] = {
     'pyramid_opt': ('l_g_pyramid', _images_3d),
     'camera_opt': ('l_g_camera', _camera),
 }
-# Those that compare the 3D prior's own image, those that need the fused one, and those that train nothing but Enc_3D.
+# The terms that compare the 3D prior's own image, those that need the fused image, and those that train only Enc_3D.
 TERMS_3D = [key for key, (_, compared) in TERMS.items() if compared is _image_3d]
 TERMS_2D = [key for key, (_, compared) in TERMS.items() if compared in (_image, _images_3d)]
 TERMS_OF_ENCODER_3D = [key for key, (_, compared) in TERMS.items() if compared in (_image_3d, _offsets, _camera)]

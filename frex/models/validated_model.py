@@ -37,6 +37,7 @@ class ValidatedModel(SRModel):
         return set()
 
     def test(self) -> None:
+        """Restore the batch of `feed_data`, in training by the averaged network."""
         net = self.net_g_ema if self.is_train else self.get_bare_model(self.net_g).eval()
         with torch.no_grad():
             self.output = net(self.lq, self.crop)

@@ -30,7 +30,7 @@ from frex.weights.torch_file import read_torch_file
 PREFIX = 'pretrain_network_'
 
 
-class Line(NamedTuple):
+class CheckedPath(NamedTuple):
     """One file or folder; `problem` is empty where it can be used, else each line of `fix` is a command that helps."""
 
     option: str
@@ -92,7 +92,7 @@ def _default_weights(section: Options, kind: Callable[..., Any]) -> str:
     return TRUNKS[section.get('net', 'vgg')] if default == 'auto' else str(default)
 
 
-def weights_table(lines: list[Line]) -> str:
+def weights_table(lines: list[CheckedPath]) -> str:
     """Return a table of all files, with the commands that help where one cannot be used."""
     rows = [('OPTION', 'FILE', 'STATE', 'FIX')]
     for line in lines:
@@ -102,7 +102,7 @@ def weights_table(lines: list[Line]) -> str:
     return '\n'.join(in_columns(rows))
 
 
-def missing_data(opt: Options) -> list[Line]:
+def missing_data(opt: Options) -> list[CheckedPath]:
     """Return the images and labels of the data sets that do not exist; none for models other than FREx's, which find theirs themselves."""
     if opt['model_type'] != 'FRExModel':
         return []
@@ -117,24 +117,24 @@ def missing_data(opt: Options) -> list[Line]:
     return lines
 
 
-def _missing_faces(place: str, section: Options, labels_option: str, root_option: str) -> list[Line]:
+def _missing_faces(place: str, section: Options, labels_option: str, root_option: str) -> list[CheckedPath]:
     """Return what is missing of one data set; setting `labels_option` or `root_option`, where given, to `~` does without it."""
     lines, root, labels = [], str(section['dataroot_gt']), section.get('camera_labels')
     if not _is_there(root):
         lines.append(
-            Line(f'{place}.dataroot_gt', root, 'is not there', _or_without(_forced(f'{place}.dataroot_gt', 'FOLDER'), root_option))
+            CheckedPath(f'{place}.dataroot_gt', root, 'is not there', _or_without(_forced(f'{place}.dataroot_gt', 'FOLDER'), root_option))
         )
     if labels and not _is_there(labels):
         images, output = shlex.quote(root), shlex.quote(str(labels))
         ways = f'frex cameras import DATASET_JSON --images {images} -o {output}\nor frex cameras estimate {images} -o {output}'
-        lines.append(Line(f'{place}.camera_labels', str(labels), 'is not there', _or_without(ways, labels_option)))
+        lines.append(CheckedPath(f'{place}.camera_labels', str(labels), 'is not there', _or_without(ways, labels_option)))
     return lines
 
 
-def _missing_synthesis(place: str, root: Path) -> list[Line]:
+def _missing_synthesis(place: str, root: Path) -> list[CheckedPath]:
     problem = 'is not there' if not _is_there(root) else '' if _is_there(root / 'dataset.json') else 'is not whole, it has no dataset.json'
     command = f'frex synthesize -o {shlex.quote(str(root.parent))} -n 100000'
-    return [Line(place, str(root), problem, _or_without(command, place))] if problem else []
+    return [CheckedPath(place, str(root), problem, _or_without(command, place))] if problem else []
 
 
 def _is_synthesized(mix: Options) -> bool:
@@ -157,18 +157,18 @@ def _is_first_process() -> bool:
     return all(os.environ.get(rank, '0') == '0' for rank in ('RANK', 'SLURM_PROCID'))
 
 
-def _check(option: str, name: str, opt: Options, found: dict[str, Path]) -> Line:
+def _check(option: str, name: str, opt: Options, found: dict[str, Path]) -> CheckedPath:
     """Check one file and put its path into `found`."""
     try:
         path = found[option] = require_file(name)
     except FRExError as error:
         problem, _, _ = str(error).partition(';')
-        return Line(option, name, problem, _how_to_get(option, name))
+        return CheckedPath(option, name, problem, _how_to_get(option, name))
     try:
         _check_content(option, path, opt)
     except FRExError as error:
-        return Line(option, name, str(error).removeprefix(f'{path}: '), suggest_fix(option, path, opt))
-    return Line(option, name)
+        return CheckedPath(option, name, str(error).removeprefix(f'{path}: '), suggest_fix(option, path, opt))
+    return CheckedPath(option, name)
 
 
 def _forced(option: str, value: str) -> str:

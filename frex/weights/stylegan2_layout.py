@@ -70,6 +70,7 @@ def from_nvidia(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _nvidia_weight(name: str, value: Tensor) -> tuple[str, Tensor]:
+    """Return BasicSR's name and value of a weight in NVIDIA's layout."""
     mapping = re.fullmatch(r'mapping\.fc(\d+)\.(weight|bias)', name)
     layer = NVIDIA_LAYER.fullmatch(name)
     if mapping:
@@ -82,12 +83,13 @@ def _nvidia_weight(name: str, value: Tensor) -> tuple[str, Tensor]:
 
 
 def _nvidia_layer(size: int, layer: str, name: str, value: Tensor) -> tuple[str, Tensor]:
+    """Return BasicSR's name and value of the weight `name` of a synthesis layer at `size` x `size`."""
     level = size.bit_length() - 4
     own = _own_layer(level, layer)
     if name.startswith('affine.'):
         return f'{own}.modulated_conv.modulation.{name.removeprefix("affine.")}', value
     if name == 'weight':
-        # NVIDIA divides those of toRGB, too.
+        # NVIDIA divides the weights of toRGB at run time, too.
         return f'{own}.modulated_conv.weight', value[None] * (1 if layer == 'torgb' else math.sqrt(value[0].numel()))
     if name == 'bias':
         return (f'{own}.bias', value[None, :, None, None]) if layer == 'torgb' else (f'{own}.activate.bias', value)

@@ -135,7 +135,7 @@ def _read_zip(stream: BinaryIO) -> Any:
 
 
 def _directory_size(stream: BinaryIO, size: int) -> int:
-    """Length of a zip's directory, from the records that end the file; it must lie just before them, where every reader finds it."""
+    """Return the length of a zip's directory, from the records that end the file; it must end where they begin, as every reader expects."""
     stream.seek(max(0, size - END_64 - LOCATOR - END))
     records = stream.read()
     end, place = records[-END:], size - END
