@@ -211,11 +211,11 @@ def test_a_mixture_of_other_images_and_a_stage_that_was_not_trained_are_told(tra
 @pytest.mark.parametrize(('option', 'file'), [('pretrain_network_stylegan2', 'smaller.safetensors'), ('pretrain_network_g', 'net_g.pth')])
 def test_the_command_that_fixes_a_line_does(train, capsys, option, file):
     """As it stands in the table, for another network than the options describe, and for weights that are not there."""
-    asked = ['path:param_key_g=params_ema']
-    assert train(*asked, **{option: file}) == 1
+    requested = ['path:param_key_g=params_ema']
+    assert train(*requested, **{option: file}) == 1
     command = shlex.split(table(capsys.readouterr().err)[option][2])
     assert command[0] == '--force_yml'
-    assert train(*asked, *command[1:], **{option: file}) == 0
+    assert train(*requested, *command[1:], **{option: file}) == 0
 
 
 @pytest.mark.parametrize('name', ["it's my net.pth", 'two; $(words) & "more".pth'])

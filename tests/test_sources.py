@@ -70,7 +70,7 @@ def test_names_are_paths_below_the_root(root):
     assert source.path(NAMES[0]) == f'{root}/00000/img0.png'
 
 
-def test_pictures_are_those_that_were_put_in(root, folder):
+def test_images_are_those_that_were_put_in(root, folder):
     source = open_source(root, None, 'here')
     assert all(np.array_equal(source.image(name), cv2.imread(str(folder / name))) for name in NAMES)
 
@@ -155,7 +155,7 @@ def test_what_is_missing_is_named(tmp_path, suffix):
     assert refused(path).endswith(str(path))
 
 
-def test_an_archive_without_pictures_is_named(tmp_path):
+def test_an_archive_without_images_is_named(tmp_path):
     with zipfile.ZipFile(tmp_path / 'empty.zip', 'w') as content:
         content.writestr('notes.txt', 'no image')
     assert 'here.dataroot_gt: no image in' in refused(tmp_path / 'empty.zip')

@@ -155,7 +155,7 @@ def test_stage_as_grid_ends_with_the_depth():
     assert grid[0, 0, 255].item() == pytest.approx(1)
 
 
-def test_validation_shows_its_first_pictures(tmp_path, face_folder):
+def test_validation_shows_its_first_images(tmp_path, face_folder):
     model = build(tmp_path, val={'grid_images': 2, 'metrics': None})
     from frex.data.face_degradation_dataset import FaceDegradationDataset
 
@@ -213,7 +213,7 @@ def test_fid_is_the_frechet_distance(small_fid):
     assert frechet(one, other) > 0.1
 
 
-def test_fid_of_one_picture_is_not_a_number(small_fid):
+def test_fid_of_one_image_is_not_a_number(small_fid):
     small_fid.add(*pictures(0, 2))
     assert np.isnan(small_fid.value())
 
@@ -254,7 +254,7 @@ def test_fid_is_of_all_processes(tmp_path):
     assert [float((tmp_path / rank).read_text()) for rank in '01'] == pytest.approx([expected, expected], rel=1e-3)
 
 
-def test_a_validation_has_metrics_of_pictures_and_of_sets(tmp_path, face_folder, small_fid, monkeypatch):
+def test_a_validation_has_metrics_of_images_and_of_sets(tmp_path, face_folder, small_fid, monkeypatch):
     from frex.data.face_degradation_dataset import FaceDegradationDataset
 
     psnr = {'type': 'calculate_psnr', 'crop_border': 0}
