@@ -220,11 +220,11 @@ def start_process(opt: Options, launcher: str) -> Options:
         print(
             f'one process takes one GPU; for all {opt["num_gpu"]}: torchrun --nproc_per_node={opt["num_gpu"]} -m frex ...', file=sys.stderr
         )
-        # Else basicsr's loader makes its batches for all of them.
+        # Otherwise basicsr's loader would make batches for all of them.
         opt['num_gpu'] = 1
     if opt['dist']:
         if mp.get_start_method(allow_none=True) is None and 'fork' in mp.get_all_start_methods():
-            # Else basicsr has every worker of every process import torch anew, in each epoch.
+            # Otherwise basicsr would have every worker of every process import torch anew in each epoch.
             mp.set_start_method('fork')
         options = convert(DistOptions, opt.get('dist_params') or {}, 'dist_params')
         dist_util.init_dist(launcher, **options.arguments(opt['num_gpu']))

@@ -45,7 +45,7 @@ def decode_image(data: bytes, what: str) -> Image:
 
 
 def write_image(path: Path, image: Image) -> None:
-    """Write an image under a temporary name and rename it, so that an image under its final name is whole; raise FRExError on failure."""
+    """Write an image under a temporary name and rename it, so it is whole under its final name; raise FRExError for unknown suffixes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     done, data = cv2.imencode(path.suffix, image)
     if not done:

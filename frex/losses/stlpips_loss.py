@@ -92,7 +92,7 @@ def _pool(size: int, channels: int) -> list[nn.Module]:
 
 def _alexnet() -> list[list[nn.Module]]:
     return [
-        # In the package's numbers the blur is a layer of its own.
+        # The package numbers the blur as a layer of its own.
         [BlurredConvolution(), nn.Identity(), nn.ReLU(inplace=True)],
         [*_pool(3, 64), *_convolution(64, 192, 5)],
         [*_pool(3, 192), *_convolution(192, 384)],

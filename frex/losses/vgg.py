@@ -51,7 +51,7 @@ class FrozenVGG(FrozenNetwork):
 
 
 def _vgg_features(path: Path | None) -> nn.Sequential:
-    """Return the convolutions of VGG19, their activations not in place, with the weights of `path` or random ones."""
+    """Return the layers of VGG19 before its classifier, none of them in place, with the weights of `path` or random ones."""
     # Built without storage first, since the classifier, which is not used, is six times as large as the rest.
     with torch.device('meta'):
         net = vgg19(weights=None)

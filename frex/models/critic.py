@@ -90,7 +90,7 @@ class Critic:
         return logits.shape[1] * self.loss(logits, target_is_real, is_disc=is_disc)
 
     def _compare(self, output: Output, batch: Batch, parts: int) -> dict[str, Tensor]:
-        """Add the gradient of the critic's loss, softplus(-D(real)) + softplus(D(fake)), of one of `parts`; return them for the log."""
+        """Add the gradient of softplus(-D(real)) + softplus(D(fake)) for one of `parts` parts; return loss and mean scores for the log."""
         images = tuple(image.detach() for image in self.compares.fake(output, batch, self.sizes))
         if self.pool is not None:
             images = tuple(self.pool.exchange(codes) for codes in images)

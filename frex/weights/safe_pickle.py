@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 # less than a fifth of it.
 MOST_OPCODES = 500_000
 
-# What reading a malformed stream raises.
+# The errors that reading a malformed stream raises.
 MALFORMED = (ValueError, IndexError, KeyError, TypeError, AttributeError, OverflowError, EOFError, RecursionError, struct.error)
 
 CONSTANTS = {'NONE': None, 'NEWTRUE': True, 'NEWFALSE': False}

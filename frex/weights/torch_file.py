@@ -46,7 +46,7 @@ STORAGES = {
     'BoolStorage': torch.bool,
     'UntypedStorage': torch.uint8,
 }
-# With the module's name as it is, or was while storages of GPUs had classes of their own.
+# The modules of storage classes, of now and of the time when storages of GPUs had classes of their own.
 STORAGE_MODULES = ('torch', 'torch.cuda', 'torch.storage')
 
 ORDERED_DICTIONARY = Global('collections', 'OrderedDict')
