@@ -1,4 +1,4 @@
-"""`python -m frex`."""
+"""The entry point of `python -m frex`."""
 
 import sys
 

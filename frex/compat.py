@@ -1,6 +1,6 @@
-"""What lets basicsr 1.4.2 import and run on today's torch, torchvision, numpy and OpenCV, without touching its files.
+"""Patches that let basicsr 1.4.2 import and run on today's torch, torchvision, numpy and OpenCV, without touching its files.
 
-Each mend names what fails without it. `install` must come before the first `import basicsr`; it can be called again.
+Each patch names what fails without it. `install` must come before the first `import basicsr`; it can be called again.
 """
 
 import importlib
@@ -12,6 +12,8 @@ import sys
 import threading
 import types
 from argparse import ArgumentParser
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,7 @@ from frex.options import DistOptions, OptionLoader, Options, RunOptions, complet
 
 
 def install() -> None:
-    """Make basicsr importable and put the mends in place."""
+    """Make basicsr importable and put the patches in place."""
     _provide_functional_tensor()
     degradations: Any = importlib.import_module('basicsr.data.degradations')
     degradations.add_jpg_compression = _jpeg_with_whole_quality(degradations.add_jpg_compression)
@@ -35,6 +37,21 @@ def install() -> None:
     base_model: Any = importlib.import_module('basicsr.models.base_model')
     base_model.BaseModel.model_to_device = _model_to_device
     _repair_pipelines()
+
+
+@contextmanager
+def replaced(module: Any, functions: Mapping[str, Any]) -> Iterator[None]:
+    """Replace functions of `module` by name for the duration of a block; the former ones are back after it, whatever happens.
+
+    BasicSR's pipelines look their helpers up in their own module and take none as arguments, so this is the only way to give them others.
+    Raises AttributeError, and replaces nothing, where the module has no such function.
+    """
+    former = {name: getattr(module, name) for name in functions}
+    vars(module).update(functions)
+    try:
+        yield
+    finally:
+        vars(module).update(former)
 
 
 def _repair_pipelines() -> None:
@@ -52,7 +69,7 @@ def _repair_pipelines() -> None:
 
 
 def _provide_functional_tensor() -> None:
-    """torchvision 0.17 removed `transforms.functional_tensor`, from which basicsr imports one function."""
+    """Provide torchvision's module `transforms.functional_tensor`, which 0.17 removed and from which basicsr imports one function."""
     name = 'torchvision.transforms.functional_tensor'
     if name in sys.modules:
         return
@@ -64,19 +81,19 @@ def _provide_functional_tensor() -> None:
 
 
 def _jpeg_with_whole_quality(add_jpg_compression: Any) -> Any:
-    """OpenCV 5 refuses the fractional JPEG quality that basicsr draws."""
-    if getattr(add_jpg_compression, 'mended', False):
+    """Wrap `add_jpg_compression` so that it rounds the quality down: OpenCV 5 refuses the fractional ones that basicsr draws."""
+    if getattr(add_jpg_compression, 'is_patched', False):
         return add_jpg_compression
 
-    def mended(img: Any, quality: float = 90) -> Any:
+    def with_whole_quality(img: Any, quality: float = 90) -> Any:
         return add_jpg_compression(img, int(quality))
 
-    mended.mended = True  # type: ignore[attr-defined]
-    return mended
+    with_whole_quality.is_patched = True  # type: ignore[attr-defined]
+    return with_whole_quality
 
 
 def seed_worker(worker_id: int, num_workers: int, rank: int, seed: int) -> None:
-    """basicsr seeds numpy and random alike in every epoch, so that each epoch repeats the same draws; torch's seed differs."""
+    """Seed numpy and random by torch's seed, which differs in each epoch; basicsr's do not, so that epochs repeat their draws."""
     import numpy as np
     import torch
 
@@ -84,11 +101,11 @@ def seed_worker(worker_id: int, num_workers: int, rank: int, seed: int) -> None:
     np.random.seed(worker_seed)  # noqa: NPY002 (basicsr's data sets draw from it)
     random.seed(worker_seed)
     if hasattr(signal, 'sigwaitinfo'):
-        _hear_only_the_parent()
+        _take_sigterm_from_parent_only()
 
 
-def _hear_only_the_parent() -> None:
-    """SIGTERM to a whole job is for its main process, which saves; its workers end when that tells them to."""
+def _take_sigterm_from_parent_only() -> None:
+    """End this worker at a SIGTERM of its parent only: one to the whole job is for the main process, which still needs batches to save."""
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
 
     def wait() -> None:
@@ -100,7 +117,7 @@ def _hear_only_the_parent() -> None:
 
 
 def _prefetch_run(self: Any) -> None:
-    """In basicsr an exception in the prefetching thread leaves the trainer waiting for ever."""
+    """Hand an exception of the prefetching thread to the trainer, which in basicsr would wait for ever."""
     try:
         for item in self.generator:
             self.queue.put(item)
@@ -110,6 +127,7 @@ def _prefetch_run(self: Any) -> None:
 
 
 def _prefetch_next(self: Any) -> Any:
+    """Return the next batch, or raise the exception that `_prefetch_run` put in its place."""
     item = self.queue.get()
     if item is None:
         raise StopIteration
@@ -119,7 +137,10 @@ def _prefetch_next(self: Any) -> Any:
 
 
 def init_process_group(backend: str, timeout: timedelta | None = None, port: int | None = None) -> None:
-    """basicsr takes rank modulo the number of GPUs for the GPU, and divides by zero without one; torchrun says LOCAL_RANK, and the port."""
+    """Join the process group on the GPU of LOCAL_RANK; basicsr takes rank modulo the number of GPUs, and divides by zero without one.
+
+    `port` is not used: torchrun has set it in the environment.
+    """
     import torch
     import torch.distributed as dist
 
@@ -129,7 +150,7 @@ def init_process_group(backend: str, timeout: timedelta | None = None, port: int
 
 
 def init_process_group_of_slurm(backend: str, timeout: timedelta | None = None, port: int | None = None) -> None:
-    """The same division by zero; what Slurm says is put where torchrun would say it, the port as in basicsr."""
+    """Set torchrun's environment variables from Slurm's, the port as in basicsr, and join; basicsr divides by zero here, too."""
     first = subprocess.run(
         ['scontrol', 'show', 'hostnames', os.environ['SLURM_NODELIST']], check=True, capture_output=True, text=True
     ).stdout.split()[0]
@@ -144,7 +165,10 @@ def init_process_group_of_slurm(backend: str, timeout: timedelta | None = None, 
 
 
 def _model_to_device(self: Any, net: Any) -> Any:
-    """basicsr asks for the current GPU of a machine that has none, and spreads one process over all GPUs that it sees."""
+    """Move a network to the model's device and wrap it where the run is distributed.
+
+    basicsr asks for the current GPU of a machine that has none, and spreads one process over all GPUs that it sees.
+    """
     import torch
     from torch.nn.parallel import DistributedDataParallel
 
@@ -159,7 +183,7 @@ def _model_to_device(self: Any, net: Any) -> Any:
 
 
 def _with_option_loader(ordered_yaml: Any) -> Any:
-    """basicsr's loader takes 2e-3 for a text, does not know `_base_`, and runs code that a file names."""
+    """Use FREx's loader of option files: basicsr's takes 2e-3 for a text, does not know `_base_`, and runs code that a file names."""
     return lambda: (OptionLoader, ordered_yaml()[1])
 
 
@@ -196,11 +220,11 @@ def start_process(opt: Options, launcher: str) -> Options:
         print(
             f'one process takes one GPU; for all {opt["num_gpu"]}: torchrun --nproc_per_node={opt["num_gpu"]} -m frex ...', file=sys.stderr
         )
-        # Else basicsr's loader makes its batches for all of them.
+        # Otherwise basicsr's loader would make batches for all of them.
         opt['num_gpu'] = 1
     if opt['dist']:
         if mp.get_start_method(allow_none=True) is None and 'fork' in mp.get_all_start_methods():
-            # Else basicsr has every worker of every process import torch anew, in each epoch.
+            # Otherwise basicsr would have every worker of every process import torch anew in each epoch.
             mp.set_start_method('fork')
         options = convert(DistOptions, opt.get('dist_params') or {}, 'dist_params')
         dist_util.init_dist(launcher, **options.arguments(opt['num_gpu']))
@@ -227,7 +251,7 @@ def _load_resume_state(opt: Options) -> dict[str, Any] | None:
 
 
 def choose_sampler(dataset: Any, num_replicas: int, rank: int, ratio: int = 1) -> Any:
-    """FREx's data set is asked by visit; by basicsr's index alone, every visit of a face would degrade it in the same way."""
+    """Return FREx's sampler for FREx's data set, else basicsr's, whose plain indices would degrade a face alike in every epoch."""
     from frex.data.face_degradation_dataset import FaceDegradationDataset
     from frex.data.sampler import VisitSampler
 
@@ -238,7 +262,7 @@ def choose_sampler(dataset: Any, num_replicas: int, rank: int, ratio: int = 1) -
 
 
 def _choose_prefetcher(loader: Any, opt: Options) -> Any:
-    """basicsr's prefetcher to the GPU stops where there is none."""
+    """Return basicsr's prefetcher to the GPU, or that to the CPU where there is no GPU and the first would fail."""
     import torch
 
     prefetch: Any = importlib.import_module('basicsr.data.prefetch_dataloader')

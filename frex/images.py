@@ -1,4 +1,4 @@
-"""Reading and writing images: BGR, uint8, as OpenCV and BasicSR have them."""
+"""Reading and writing images: BGR, uint8, as in OpenCV and BasicSR."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ SUFFIXES = ('.png', '.jpg', '.jpeg', '.webp', '.bmp', '.tif', '.tiff')
 
 
 def list_images(folder: Path, what: str) -> list[Path]:
-    """The images in `folder`, by name; raises FRExError, naming the folder as `what`, where there is none."""
+    """List the images in `folder`, sorted by name; raise FRExError, which calls the folder `what`, where there is no folder or no image."""
     if not folder.is_dir():
         raise FRExError(f'{what}: no folder {folder}')
     paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file())
@@ -25,7 +25,7 @@ def list_images(folder: Path, what: str) -> list[Path]:
 
 
 def read_image(path: Path) -> Image:
-    """Read an image; raises FRExError where the file is none."""
+    """Read an image; raise FRExError where the file cannot be read or is no image."""
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -34,7 +34,7 @@ def read_image(path: Path) -> Image:
 
 
 def decode_image(data: bytes, what: str) -> Image:
-    """The image in the bytes of a file; raises FRExError, naming it as `what`, where they are none."""
+    """Decode the bytes of an image file; raise FRExError, which calls the file `what`, where they are no image."""
     try:
         image = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_COLOR) if data else None
     except cv2.error as error:
@@ -45,7 +45,7 @@ def decode_image(data: bytes, what: str) -> Image:
 
 
 def write_image(path: Path, image: Image) -> None:
-    """Write under a temporary name, then rename: an image under its final name is whole."""
+    """Write an image under a temporary name and rename it, so it is whole under its final name; raise FRExError for unknown suffixes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     done, data = cv2.imencode(path.suffix, image)
     if not done:
@@ -55,7 +55,7 @@ def write_image(path: Path, image: Image) -> None:
 
 
 def resize(image: Image, size: int) -> UInt8[np.ndarray, '{size} {size} 3']:
-    """To `size` x `size`: averaged where it shrinks, cubic where it grows."""
+    """Resize to `size` x `size`: by area averages to a smaller size, by cubic interpolation to a larger one."""
     if image.shape[:2] == (size, size):
         return image
     shrinks = image.shape[0] >= size and image.shape[1] >= size
@@ -63,7 +63,7 @@ def resize(image: Image, size: int) -> UInt8[np.ndarray, '{size} {size} 3']:
 
 
 def read_aligned(path: Path) -> Image:
-    """An image of one aligned face; raises FRExError where it cannot be read or is not square, so none."""
+    """Read an image of one aligned face; raise FRExError where it cannot be read or is not square."""
     image = read_image(path)
     if image.shape[0] != image.shape[1]:
         raise FRExError(f'{path}: {image.shape[1]} x {image.shape[0]} is not square: not an aligned face')

@@ -24,10 +24,10 @@ class _Loader(yaml.SafeLoader):
 
 
 class OptionLoader(_Loader):
-    """The same for an open file, with the file that it names under `_base_` read as well."""
+    """The same loader for an open file; reads the file that it names under `_base_`, too."""
 
     def get_single_data(self) -> Any:
-        """The content of the file, laid over that of its `_base_`."""
+        """Return the content of the file, merged over that of its `_base_`."""
         opt = super().get_single_data()
         return _with_base(opt, Path(self.name)) if isinstance(opt, dict) else opt
 
@@ -37,7 +37,7 @@ _Loader.add_implicit_resolver('tag:yaml.org,2002:float', re.compile(r'^[-+]?(\d+
 
 @dataclass(frozen=True)
 class DistOptions:
-    """`dist_params`, as BasicSR has it, and how many minutes processes wait for each other."""
+    """The section `dist_params`: BasicSR's keys, and the minutes that processes wait for each other."""
 
     backend: Literal['nccl', 'gloo'] = 'nccl'
     port: int | None = None
@@ -45,13 +45,13 @@ class DistOptions:
     timeout: float | None = None
 
     def arguments(self, num_gpu: int) -> Options:
-        """Those of BasicSR's `init_dist`."""
+        """Return the arguments of BasicSR's `init_dist`."""
         timeout = None if self.timeout is None else timedelta(minutes=self.timeout)
         return vars(self) | {'timeout': timeout, 'backend': self.backend if num_gpu else 'gloo'}
 
 
 def find_option_file(name: str) -> Path:
-    """The file as named from the working directory, else from FREx's own checkout; raises FRExError with those that are there."""
+    """Find an option file from the working directory, else from FREx's checkout; raise FRExError, which lists the files that are there."""
     for path in (Path(name), CHECKOUT / name):
         if path.is_file():
             return path
@@ -61,7 +61,7 @@ def find_option_file(name: str) -> Path:
 
 
 def load_options(path: Path) -> Options:
-    """Read an option file; a file named under `_base_` comes first and is overridden key by key."""
+    """Read an option file; its keys override those of the file that it names under `_base_`."""
     return _with_base(_read_yaml(path), path)
 
 
@@ -85,7 +85,7 @@ def _read_yaml(path: Path) -> Options:
 
 
 def merge(base: Options, changes: Options) -> Options:
-    """`base` with `changes` laid over it; a mapping of another `type` replaces the whole mapping."""
+    """Merge `changes` into a copy of `base`, key by key; a mapping of another `type` replaces the whole mapping."""
     merged = dict(base)
     for key, value in changes.items():
         old = merged.get(key)
@@ -96,7 +96,7 @@ def merge(base: Options, changes: Options) -> Options:
 
 
 def override(opt: Options, entry: str) -> Options:
-    """`opt` with one `--force_yml` entry, `section:key=value`, laid over it; sections must exist, the last key need not."""
+    """Apply one `--force_yml` entry, `section:key=value`, to a copy of `opt`; raise FRExError where a section does not exist."""
     keys, equals, value = entry.partition('=')
     path = [key.strip() for key in keys.split(':')]
     if not equals or not path[-1]:
@@ -118,7 +118,7 @@ def _with(section: Options, path: list[str], value: Any) -> Options:
 
 
 def convert(kind: type[T], mapping: Mapping[str, Any], where: str) -> T:
-    """An instance of the dataclass `kind`; raises FRExError for an unknown, missing or mistyped key, naming it below `where`."""
+    """Make an instance of the dataclass `kind`; raise FRExError for an unknown, missing or mistyped key, which is named below `where`."""
     _check_keys(kind, mapping, where)
     try:
         return msgspec.convert(dict(mapping), kind)
@@ -150,13 +150,13 @@ def check_arguments(function: Callable[..., Any], arguments: Any, where: str) ->
 
 
 def arguments_of(section: Mapping[str, Any], *others: str) -> Options:
-    """A network's, loss's or metric's arguments: all of its section but the `type`, and `others` that are not for it."""
+    """Return the arguments of a network, loss or metric: all keys of its section but `type` and `others`."""
     return {key: value for key, value in section.items() if key not in ('type', *others)}
 
 
 @dataclass(frozen=True)
 class RunOptions:
-    """BasicSR's flags: the option file `opt`, changes `force_yml` to it (KEY=VALUE), and how the run is started."""
+    """BasicSR's flags: the option file `opt`, changes `force_yml` to it (section:key=value), and how the run is started."""
 
     opt: str
     launcher: str = 'none'
@@ -166,7 +166,7 @@ class RunOptions:
 
 
 def requested_options(run: RunOptions) -> Options:
-    """The option file of a run with `force_yml` laid over it; raises FRExError where one of them cannot be read."""
+    """Read the option file of a run and apply `force_yml`; raise FRExError where one of them cannot be read."""
     opt = load_options(find_option_file(run.opt))
     for entry in run.force_yml or ():
         opt = override(opt, entry)
@@ -174,7 +174,7 @@ def requested_options(run: RunOptions) -> Options:
 
 
 def complete(opt: Options, run: RunOptions, root: Path, is_train: bool, num_devices: int) -> Options:
-    """`opt` with defaults, the folders of the run, and each data set's phase and seed."""
+    """Return a copy of `opt` with defaults, the folders of the run, and each data set's phase and seed; raise FRExError for bad ones."""
     for key in ('name', 'model_type', 'datasets', 'network_g'):
         if key not in opt:
             raise FRExError(f'{run.opt}: {key}: missing; {nearest(key, list(opt))}')
@@ -182,7 +182,7 @@ def complete(opt: Options, run: RunOptions, root: Path, is_train: bool, num_devi
     name = f'debug_{opt["name"]}' if run.debug and not opt['name'].startswith('debug') else opt['name']
     if '/' in name:
         raise FRExError(f'{run.opt}: name: {name!r} names a folder and cannot hold a slash')
-    asked = opt.get('num_gpu', 'auto')
+    num_gpu = opt.get('num_gpu', 'auto')
     opt = merge({'manual_seed': 0, 'logger': {'print_freq': 100, 'save_checkpoint_freq': 5000, 'use_tb_logger': False}}, opt)
     if opt.get('val') is not None or not is_train:
         val = {'val_freq': 5000, 'save_img': False, 'suffix': None} | (opt.get('val') or {})
@@ -192,7 +192,7 @@ def complete(opt: Options, run: RunOptions, root: Path, is_train: bool, num_devi
         'is_train': is_train,
         'auto_resume': run.auto_resume,
         'root_path': str(root),
-        'num_gpu': num_devices if asked == 'auto' else min(asked, num_devices),
+        'num_gpu': num_devices if num_gpu == 'auto' else min(num_gpu, num_devices),
         'path': _paths(opt.get('path') or {}, root, name, is_train),
     }
     opt['datasets'] = {phase: _dataset(dataset, phase, opt) for phase, dataset in opt['datasets'].items() if dataset}

@@ -1,4 +1,4 @@
-"""The one list of what FREx registers with BasicSR. Importing this module makes basicsr run here, and registers everything."""
+"""The one list of what FREx registers with BasicSR. Importing this module patches basicsr and registers everything."""
 
 from frex import compat
 

@@ -1,4 +1,4 @@
-"""How threads wait: OpenMP's spin on a core until there is work, which another process may need."""
+"""The wait of OpenMP's threads, which spin on a core until there is work, although another process may need that core."""
 
 import os
 
@@ -6,11 +6,11 @@ VARIABLE = 'GOMP_SPINCOUNT'
 # Turns of a waiting thread's loop before it sleeps. GNU OpenMP's own 300,000 are milliseconds, in which the thread keeps a core from
 # another process, and from the thread that it waits for. benchmarks/thread_waits.py compares settings.
 SPINS = 4000
-# With one of these the user has decided.
+# Where one of these is set, the user has decided.
 DECIDED_BY = (VARIABLE, 'OMP_WAIT_POLICY')
 
 
 def shorten_waits() -> None:
-    """Let OpenMP's threads sleep soon. It must come before the first import of torch; processes started later inherit it."""
+    """Let waiting OpenMP threads sleep sooner. Call it before the first import of torch; processes started later inherit it."""
     if not any(name in os.environ for name in DECIDED_BY):
         os.environ[VARIABLE] = str(SPINS)

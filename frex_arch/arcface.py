@@ -14,8 +14,8 @@ INPUT_SIZE = 128
 
 
 def arcface_input(image: Float[Tensor, 'batch 3 height width']) -> Float[Tensor, 'batch 1 128 128']:
-    """RGB in [-1, 1] to the grey 128 x 128 image that ArcFace takes (bilinear without antialiasing, as GFPGAN does)."""
-    # Resized first: it is the same, and most pixels of a large image are not looked at.
+    """Turn RGB in [-1, 1] into the grey 128 x 128 image that ArcFace takes (bilinear without antialiasing, as GFPGAN does)."""
+    # Resized first, which gives the same and leaves most pixels of a large image alone.
     small = F.interpolate(image, size=(INPUT_SIZE, INPUT_SIZE), mode='bilinear', align_corners=False)
     red, green, blue = (channel * weight for channel, weight in zip(small.split(1, dim=1), GREY_WEIGHTS, strict=True))
     return red + green + blue
@@ -39,7 +39,7 @@ class IRBlock(nn.Module):
         )
 
     def residual(self, x: Tensor) -> Tensor:
-        """The block's value before its last activation."""
+        """Return the block's value before its last activation."""
         branch = self.prelu(self.bn1(self.conv1(self.bn0(x))))
         shortcut = x if self.downsample is None else self.downsample(x)
         return self.bn2(self.conv2(branch)) + shortcut
@@ -84,7 +84,7 @@ class ArcFace(nn.Module):
         return nn.Sequential(first, *(IRBlock(out_channels, out_channels, 1) for _ in range(blocks - 1)))
 
     def features(self, grey: Float[Tensor, 'batch 1 128 128']) -> ArcFaceFeatures:
-        """All that losses compare; input as `arcface_input` makes it."""
+        """Return all features that losses compare; the input is as `arcface_input` makes it."""
         x = self.maxpool(self.prelu(self.bn1(self.conv1(grey))))
         before, after = [], []
         for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
@@ -95,5 +95,5 @@ class ArcFace(nn.Module):
         return ArcFaceFeatures(before, after, self.bn5(self.fc5(self.dropout(self.bn4(x)).flatten(1))))
 
     def forward(self, grey: Float[Tensor, 'batch 1 128 128']) -> Float[Tensor, 'batch 512']:
-        """Embedding, not normalised; input as `arcface_input` makes it."""
+        """Return the embedding, not normalised; the input is as `arcface_input` makes it."""
         return self.features(grey).embedding

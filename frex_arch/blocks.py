@@ -40,7 +40,7 @@ class ConvLayer(nn.Sequential):
         super().__init__(*layers)
 
     def forward(self, x: Float[Tensor, 'batch in_channels height width'], gain: float = 1.0) -> Float[Tensor, 'batch out_channels ...']:
-        """The result is multiplied by `gain`, which must be above 0."""
+        """Apply the layers and multiply the result by `gain`, which must be above 0."""
         bias = None
         for layer in self:
             if isinstance(layer, EqualConv2d):
@@ -49,7 +49,7 @@ class ConvLayer(nn.Sequential):
                 bias = layer.bias
             else:
                 x = layer(x)
-        # A leaky ReLU of twice as much is twice as much, so that the convolution can have all gains.
+        # A leaky ReLU is linear in positive factors, so that the convolution can take all gains.
         return conv(x, gain=gain) if bias is None else leaky_relu_(conv(x, bias, gain * SQRT_2))
 
 
@@ -63,10 +63,10 @@ class ResBlock(nn.Module):
         self.skip = ConvLayer(in_channels, out_channels, 1, resample=resample, activate=False)
 
     def forward(self, x: Float[Tensor, 'batch in_channels height width']) -> Float[Tensor, 'batch out_channels ...']:
-        # A sum of two with the variance of one. In place: nothing else looks at what a convolution without activation makes.
+        # The gain gives a sum of two the variance of one. In place: nothing else reads the result of a convolution without activation.
         gain = math.sqrt(0.5)
         return self.skip(x, gain).add_(self.conv2(self.conv1(x), gain))
 
 
-# Keyed by size, coarse and fine in any order.
+# One feature map for each size, by size, in any order.
 Features = dict[int, Tensor]

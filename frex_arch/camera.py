@@ -36,12 +36,12 @@ def unpack_camera(camera: Camera) -> tuple[Float[Tensor, 'batch 4 4'], Float[Ten
 
 
 def ffhq_intrinsics() -> Float[Tensor, '3 3']:
-    """The intrinsics of every FFHQ label."""
+    """Return the intrinsics of every FFHQ label."""
     return torch.tensor([[FFHQ_FOCAL, 0.0, 0.5], [0.0, FFHQ_FOCAL, 0.5], [0.0, 0.0, 1.0]])
 
 
 def intrinsics_from_fov(degrees: Float[Tensor, ' batch']) -> Float[Tensor, 'batch 3 3']:
-    """Intrinsics for a diagonal field of view, as EG3D's tools compute them (18.837 degrees: focal length 4.26339)."""
+    """Return the intrinsics of a diagonal field of view, as EG3D's tools compute them (18.837 degrees: focal length 4.26339)."""
     focal = 1 / (torch.tan(degrees * _EG3D_PI / 360) * _EG3D_SQRT2)
     intrinsics = ffhq_intrinsics().to(degrees).repeat(len(degrees), 1, 1)
     intrinsics[:, 0, 0] = intrinsics[:, 1, 1] = focal
@@ -49,16 +49,16 @@ def intrinsics_from_fov(degrees: Float[Tensor, ' batch']) -> Float[Tensor, 'batc
 
 
 def pose(rotation: Float[Tensor, 'batch 3 3'], position: Float[Tensor, 'batch 3']) -> Float[Tensor, 'batch 4 4']:
-    """Rigid camera-to-world matrix."""
+    """Return the rigid camera-to-world matrix of a rotation and a position."""
     top = torch.cat([rotation, position[:, :, None]], dim=2)
-    # Filled where it lies: a tensor of Python numbers would be copied to the GPU in every call.
+    # Filled in place: a tensor made of Python numbers would be copied to the GPU in every call.
     bottom = torch.zeros_like(top[:, :1])
     bottom[:, :, 3] = 1
     return torch.cat([top, bottom], dim=1)
 
 
 def rotation_from_6d(columns: Float[Tensor, 'batch 6']) -> Float[Tensor, 'batch 3 3']:
-    """Rotation whose first two columns are the two given vectors, made orthonormal (Zhou et al. 2019)."""
+    """Return the rotation whose first two columns are the two given vectors, made orthonormal (Zhou et al. 2019)."""
     right = F.normalize(columns[:, :3], dim=1)
     down = columns[:, 3:]
     down = F.normalize(down - (right * down).sum(dim=1, keepdim=True) * right, dim=1)
@@ -66,7 +66,7 @@ def rotation_from_6d(columns: Float[Tensor, 'batch 6']) -> Float[Tensor, 'batch 
 
 
 def look_along(forward: Float[Tensor, 'batch 3'], position: Float[Tensor, 'batch 3']) -> Float[Tensor, 'batch 4 4']:
-    """Camera at `position` that looks along `forward` without roll; `forward` must not be vertical."""
+    """Return the camera at `position` that looks along `forward` without roll; `forward` must not be vertical."""
     forward = F.normalize(forward, dim=1)
     up = forward.new_tensor([0.0, 1.0, 0.0]).expand_as(forward)
     right = F.normalize(torch.linalg.cross(forward, up), dim=1)
@@ -80,7 +80,7 @@ def look_at(
     pivot: tuple[float, float, float] = (0.0, 0.0, 0.2),
     radius: float = FFHQ_RADIUS,
 ) -> Float[Tensor, 'batch 4 4']:
-    """EG3D's sampler of poses on a sphere around the origin, looking at `pivot`; `yaw` and `pitch` are its offsets in radians.
+    """Return poses as EG3D samples them: on a sphere around the origin, looking at `pivot`; `yaw` and `pitch` are its offsets in radians.
 
     yaw > 0 shows the person's left side, pitch > 0 the face from below. Its pitch is no angle: the elevation
     is -asin(2 pitch / pi).
@@ -93,19 +93,19 @@ def look_at(
 
 
 def frontal_camera(batch: int = 1) -> Camera:
-    """The camera straight in front of an FFHQ face."""
+    """Return the camera straight in front of an FFHQ face."""
     return pack_camera(look_at(torch.zeros(batch), torch.zeros(batch)), ffhq_intrinsics()[None])
 
 
 def yaw_pitch(camera: Camera) -> tuple[Float[Tensor, ' batch'], Float[Tensor, ' batch']]:
-    """Offsets that `look_at` needs to put a camera where this one is; exact inverse of it, in radians."""
+    """Return the yaw and pitch, in radians, at which `look_at` puts a camera where this one is; the exact inverse of it."""
     position = unpack_camera(camera)[0][:, :3, 3]
     sine = position[:, 1] / position.norm(dim=1)
     return torch.atan2(position[:, 0], position[:, 2]), -math.pi / 2 * sine
 
 
 def view_angles(camera: Camera) -> tuple[Float[Tensor, ' batch'], Float[Tensor, ' batch'], Float[Tensor, ' batch']]:
-    """Yaw, pitch and roll of the viewing direction, in radians."""
+    """Return yaw, pitch and roll of the viewing direction, in radians."""
     cam2world, _ = unpack_camera(camera)
     right, forward = cam2world[:, :3, 0], cam2world[:, :3, 2]
     level = look_along(forward, torch.zeros_like(forward))
@@ -115,7 +115,7 @@ def view_angles(camera: Camera) -> tuple[Float[Tensor, ' batch'], Float[Tensor, 
 
 
 def flip_camera(camera: Camera) -> Camera:
-    """The camera that sees the mirrored head as this one's image mirrored left to right."""
+    """Return the camera whose image of the mirrored head is this one's image mirrored left to right."""
     cam2world, intrinsics = unpack_camera(camera)
     mirror = camera.new_tensor([-1.0, 1.0, 1.0, 1.0]).diag()
     flipped = intrinsics.clone()
@@ -125,7 +125,7 @@ def flip_camera(camera: Camera) -> Camera:
 
 
 def recrop_camera(camera: Camera, crop: Float[Tensor, 'batch 3']) -> Camera:
-    """The same camera for the image that `crop` maps into this one's: f' = f / s, c' = (c - t) / s (see `frex_arch.crop`)."""
+    """Return the same camera for the image that `crop` maps into this one's: f' = f / s, c' = (c - t) / s (see `frex_arch.crop`)."""
     cam2world, intrinsics = unpack_camera(camera)
     scale, shift = crop[:, 0], crop[:, 1:]
     recropped = intrinsics.clone()

@@ -1,4 +1,4 @@
-"""The 2D decoder, which joins the pyramid of the 3D prior's features to what Enc_2D sees (FREx, Eq. 4)."""
+"""The 2D decoder, which joins Enc_2D's features with the pyramid of the 3D prior's (FREx, Eq. 4)."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ from frex_arch.ops import resolutions
 
 
 class Pyramid3D(nn.Module):
-    """F_3D^i: the rendered features and the mask of where they are valid, at the renderer's size down to 8."""
+    """Makes F_3D^i, at the renderer's size down to 8, of the rendered features and the mask of where they are valid."""
 
     def __init__(self, *, render_size: int, feature_channels: int, channels: dict[int, int]) -> None:
         super().__init__()
@@ -30,7 +30,7 @@ class Pyramid3D(nn.Module):
 
 
 class UpsampledCode(nn.Module):
-    """What stands for F_3D^i where the 3D prior is switched off (table 2): Z_2D, upsampled."""
+    """Takes the place of F_3D^i where the 3D prior is switched off (table 2): Z_2D, upsampled."""
 
     def __init__(self, *, sizes: Sequence[int], channels: int) -> None:
         super().__init__()
@@ -53,7 +53,7 @@ class SkipFusion(nn.Module):
 
 
 class Decoder2D(nn.Module):
-    """Z_2D, the encoder's skips and F_3D^i to F~_3D^i at 8 and every size above; `to_rgb` makes I_3D^i of them."""
+    """Decodes Z_2D, the encoder's skips and F_3D^i into F~_3D^i at 8 and every size above; `to_rgb` makes I_3D^i of them."""
 
     def __init__(self, *, out_size: int, channels: dict[int, int], channels_3d: dict[int, int]) -> None:
         super().__init__()
@@ -62,16 +62,16 @@ class Decoder2D(nn.Module):
         self.join = nn.ModuleDict({str(size): SkipFusion(channels[size], channels_3d[size]) for size in self.sizes if size in channels_3d})
         self.to_rgb = nn.ModuleDict({str(size): ConvLayer(channels[size], 3, 1, activate=False) for size in self.sizes})
 
-    def forward(self, z_2d: Float[Tensor, 'batch channel 4 4'], skips: Features, features_3d: Features) -> Features:
-        """F~_3D^i by size."""
-        x, features = z_2d, {}
+    def forward(self, z_2d: Float[Tensor, 'batch channel 4 4'], skips: Features, pyramid: Features) -> Features:
+        """Return F~_3D^i by size; `pyramid` is F_3D^i."""
+        x, decoded = z_2d, {}
         for size in self.sizes:
             x = self.up[str(size)](x) + skips[size]
-            if size in features_3d:
-                x = self.join[str(size)](x, features_3d[size])
-            features[size] = x
-        return features
+            if size in pyramid:
+                x = self.join[str(size)](x, pyramid[size])
+            decoded[size] = x
+        return decoded
 
-    def images(self, features: Features) -> tuple[Tensor, ...]:
-        """I_3D^i, coarse to fine, RGB about [-1, 1]."""
-        return tuple(self.to_rgb[str(size)](features[size]) for size in self.sizes)
+    def images(self, decoded: Features) -> tuple[Tensor, ...]:
+        """Return I_3D^i, coarse to fine, RGB about [-1, 1], of F~_3D^i."""
+        return tuple(self.to_rgb[str(size)](decoded[size]) for size in self.sizes)

@@ -12,7 +12,7 @@ from frex_arch.stylegan2 import check_channels
 
 
 def append_deviation(x: Float[Tensor, 'batch channel height width'], group: int = 4) -> Float[Tensor, 'batch more height width']:
-    """Append one channel: the mean deviation of features within groups of `group` samples (fewer where the batch asks for it)."""
+    """Append one channel: the mean deviation of features within groups of `group` samples (fewer where these do not divide the batch)."""
     batch, channels, height, width = x.shape
     group = max(size for size in range(1, group + 1) if batch % size == 0)
     grouped = x.reshape(group, batch // group, channels, height, width)
@@ -46,14 +46,14 @@ class StyleGAN2Discriminator(nn.Module):
         )
 
     def forward(self, image: Float[Tensor, 'batch channel size size'], joined: int = 1) -> Float[Tensor, 'batch 1']:
-        """Logits; positive means real. `image` may be that many batches, `joined`: deviations are those of each."""
+        """Return logits, positive for real. `image` may be `joined` batches of one size, whose deviations are computed apart."""
         batches = self.conv_body(image).chunk(joined)
         x = self.final_conv(torch.cat([append_deviation(batch) for batch in batches]))
         return self.final_linear(x.flatten(1))
 
 
 class DualDiscriminator(StyleGAN2Discriminator):
-    """Critic of a restored image together with the degraded one it came from (FREx, Eq. 15)."""
+    """Critic of a restored image together with the degraded one it was made of (FREx, Eq. 15)."""
 
     def __init__(self, *, out_size: int, channel_multiplier: float = 1, narrow: float = 1, channels: Sequence[int] | None = None) -> None:
         super().__init__(out_size=out_size, channel_multiplier=channel_multiplier, narrow=narrow, channels=channels, in_channels=6)
@@ -73,7 +73,7 @@ class MultiScaleDiscriminator(nn.ModuleDict):
         self.sizes = tuple(sizes)
 
     def forward(self, *images: Float[Tensor, 'batch 3 _ _'], joined: int = 1) -> Float[Tensor, 'batch scales']:
-        """Logits of the images, which come in the order of `sizes`; `joined` as for `StyleGAN2Discriminator`."""
+        """Return logits of the images, which are in the order of `sizes`; `joined` as for `StyleGAN2Discriminator`."""
         return torch.cat([self[str(size)](image, joined) for size, image in zip(self.sizes, images, strict=True)], dim=1)
 
 
@@ -86,5 +86,5 @@ class LatentDiscriminator(nn.Module):
         self.layers = nn.Sequential(*hidden, EqualLinear(w_dim, 1))
 
     def forward(self, w: Float[Tensor, 'batch w'], joined: int = 1) -> Float[Tensor, 'batch 1']:
-        """Logits; positive means drawn by the mapping network. Codes are looked at one by one, however many batches are `joined`."""
+        """Return logits, positive for codes of the mapping network; `joined` changes nothing, since codes are judged one by one."""
         return self.layers(w)

@@ -17,7 +17,8 @@ from frex_arch import rendering
 from frex_arch.camera import Camera, unpack_camera
 from frex_arch.eg3d_backbone import Backbone, SynthesisBlock
 from frex_arch.ops import Noise, check_int, check_positive, resolutions
-from frex_arch.ray_marching import Mask, RayMarcher, Rays
+from frex_arch.ray_marching import RayMarcher
+from frex_arch.rendering import Mask, Rays
 from frex_arch.triplane_decoder import TriPlaneDecoder
 
 # The official super-resolution runs in half precision, where activations are kept within +-256.
@@ -25,14 +26,14 @@ SUPERRESOLUTION_CLAMP = 256.0
 
 
 class Rendering(NamedTuple):
-    """What the rays of one camera see: `feature_image` in [-1, 1], `depth`, and `opacity` in [0, 1]."""
+    """What the rays of cameras see: `feature_image` in [-1, 1], `depth`, and `opacity` in [0, 1]."""
 
     feature_image: Float[Tensor, 'batch channel size size']
     depth: Float[Tensor, 'batch 1 size size']
     opacity: Float[Tensor, 'batch 1 size size']
 
     def within(self, mask: Mask, farthest: Tensor) -> 'Rendering':
-        """Nothing where the mask is 0: features of 0, as far away as can be."""
+        """Return the rendering with nothing where `mask` is 0: features and opacity 0, depth `farthest`."""
         return Rendering(self.feature_image * mask, torch.where(mask > 0, self.depth, farthest), self.opacity * mask)
 
 
@@ -46,7 +47,7 @@ class EG3DOutput(NamedTuple):
 
 
 class SuperResolution(nn.Module):
-    """Feature image to an image of four times its size, driven by the last w alone."""
+    """Turns a feature image into an image of four times its size, driven by the last w alone."""
 
     def __init__(self, in_channels: int, w_dim: int, out_size: int, channels: Sequence[int]) -> None:
         super().__init__()
@@ -57,7 +58,7 @@ class SuperResolution(nn.Module):
     def blocks(
         self, feature_image: Float[Tensor, 'batch channel size size'], ws: Float[Tensor, 'batch num_ws w']
     ) -> list[tuple[Tensor, Tensor]]:
-        """Feature and image of both blocks."""
+        """Return feature and image of each of the two blocks; a feature image of another size is resized first."""
         if feature_image.shape[-1] != self.in_size:
             size = (self.in_size, self.in_size)
             feature_image = F.interpolate(feature_image, size=size, mode='bilinear', align_corners=False, antialias=True)
@@ -126,7 +127,7 @@ class EG3D(nn.Module):
 
     @property
     def w_avg(self) -> Float[Tensor, ' w']:
-        """Mean of the mapping network's codes."""
+        """The mean of the mapping network's codes w."""
         return self.backbone.mapping.w_avg
 
     def mapping(
@@ -136,19 +137,19 @@ class EG3D(nn.Module):
         truncation_psi: float = 1.0,
         truncation_cutoff: int | None = None,
     ) -> Float[Tensor, 'batch num_ws w']:
-        """`ws` for random `z`, conditioned on `camera` (usually the frontal one, so that identity does not follow the view)."""
+        """Map random `z` to `ws`, conditioned on `camera` (usually the frontal one, so that identity does not follow the view)."""
         return self.backbone.mapping(z, camera, truncation_psi, truncation_cutoff)
 
     def planes(
         self, ws: Float[Tensor, 'batch num_ws w'], noise: Noise = 'const', generator: Generator | None = None
     ) -> Float[Tensor, 'batch 3 channel plane_size plane_size']:
-        """The tri-planes XY, XZ, ZX."""
+        """Generate the tri-planes XY, XZ, ZX."""
         return self.backbone.synthesis(ws, noise, generator).unflatten(1, (3, self.plane_channels))
 
     def query(
         self, planes: Float[Tensor, 'batch 3 channel height width'], points: Float[Tensor, 'batch points 3']
     ) -> tuple[Float[Tensor, 'batch points feature'], Float[Tensor, 'batch points']]:
-        """Features, slightly wider than [0, 1], and raw densities at points of the world."""
+        """Return features, slightly wider than [0, 1], and raw densities at points of the world."""
         features, densities = self.decoder(rendering.sample_planes(planes, points, self.box_warp).mean(dim=1))
         return rendering.widen_sigmoid(features), densities
 
@@ -160,11 +161,11 @@ class EG3D(nn.Module):
         jitter: bool = False,
         mask: Mask | None = None,
     ) -> Rendering:
-        """See `planes` through `camera` at `render_size`, only where `mask` is not 0 (`Rendering.within`).
+        """Render `planes` as `camera` sees them, at `render_size`, only where `mask` is not 0 (`Rendering.within`).
 
-        With `jitter` depths are drawn within their bins as in training, else they are the middles of them: then the
+        With `jitter` depths are drawn within their bins as in training, else they are the middles of the bins: then the
         same input gives the same bytes. Always in float32: in bfloat16 rays would be off by pixels. With
-        `checkpoint_rendering` (and torch's own random numbers) it is done again in the backward pass, for less memory.
+        `checkpoint_rendering`, and no `generator`, the backward pass renders again instead of keeping activations, for less memory.
         """
         with torch.autocast(camera.device.type, enabled=False):
             if self.checkpoint_rendering and generator is None and torch.is_grad_enabled():
@@ -182,7 +183,7 @@ class EG3D(nn.Module):
     def super_resolve(
         self, feature_image: Float[Tensor, 'batch channel size size'], ws: Float[Tensor, 'batch num_ws w']
     ) -> Float[Tensor, 'batch 3 out_size out_size']:
-        """`image_3d`: the feature image at full size."""
+        """Make `image_3d`, RGB at full size, of the feature image."""
         return self.superresolution(feature_image, ws)
 
     def forward(
@@ -193,7 +194,7 @@ class EG3D(nn.Module):
         generator: Generator | None = None,
         jitter: bool = False,
     ) -> EG3DOutput:
-        """The head of `ws` seen from `camera`, in EG3D's own crop."""
+        """Render the head of `ws` as `camera` sees it, in EG3D's own crop."""
         rendered = self.render(self.planes(ws, noise, generator), camera, generator, jitter)
         image = self.super_resolve(rendered.feature_image, ws)
         return EG3DOutput(image, rendered.feature_image[:, :3], rendered.feature_image, rendered.depth)

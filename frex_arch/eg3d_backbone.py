@@ -23,7 +23,7 @@ from frex_arch.stylegan2 import Codes
 
 
 class MappingNetwork(nn.Module):
-    """z and camera to w. `w_avg` is one vector for all cameras."""
+    """Maps z and a camera to w; `w_avg` is one mean for all cameras."""
 
     w_avg: Tensor
 
@@ -44,7 +44,7 @@ class MappingNetwork(nn.Module):
         truncation_psi: float = 1.0,
         truncation_cutoff: int | None = None,
     ) -> Float[Tensor, 'batch num_ws w']:
-        """`ws`, the first `truncation_cutoff` of them drawn towards the mean by `truncation_psi`."""
+        """Return `ws`, of which the first `truncation_cutoff` are moved towards the mean: w_avg + truncation_psi (w - w_avg)."""
         x = normalize_second_moment(z)
         if self.embed is not None:
             if camera is None:
@@ -61,7 +61,7 @@ class MappingNetwork(nn.Module):
 
 
 def use_loaded_filter(module: nn.Module, _: Any) -> None:
-    """After a state dict is loaded: `module` filters with the `resample_filter` that came with it."""
+    """Let `module` filter with the `resample_filter` of the state dict that was just loaded into it."""
     for child in module.children():
         if isinstance(child, Resample):
             child.prepare(cast(Tensor, module.resample_filter))
@@ -144,7 +144,7 @@ class SynthesisBlock(nn.Module):
         noise: Noise = 'const',
         generator: Generator | None = None,
     ) -> tuple[Float[Tensor, 'batch out_channels size size'], Float[Tensor, 'batch image_channels size size']]:
-        """Feature and image; `codes` are one for each convolution and one for toRGB."""
+        """Return feature and image; `codes` are one for each convolution and one for toRGB."""
         x = self.const.expand(codes[0].shape[0], -1, -1, -1) if x is None else self.conv0(x, codes[0], noise, generator)
         x = self.conv1(x, codes[self.num_convs - 1], noise, generator)
         colours = self.torgb(x, codes[self.num_convs])
@@ -152,7 +152,7 @@ class SynthesisBlock(nn.Module):
 
 
 class SynthesisNetwork(nn.Module):
-    """Blocks b4, b8, ... Each takes its convolutions' ws, and the next block's first one for its toRGB."""
+    """The blocks b4, b8, ...: each takes one w for each convolution, and the next block's first w for its toRGB."""
 
     def __init__(self, w_dim: int, size: int, image_channels: int, channel_base: int, channel_max: int) -> None:
         super().__init__()
@@ -165,7 +165,7 @@ class SynthesisNetwork(nn.Module):
     def blocks(
         self, ws: Float[Tensor, 'batch num_ws w'], noise: Noise = 'const', generator: Generator | None = None
     ) -> list[tuple[Tensor, Tensor]]:
-        """Feature and image of every block, coarse to fine."""
+        """Return feature and image of every block, coarse to fine."""
         outputs: list[tuple[Tensor, Tensor]] = []
         codes = ws.unbind(dim=1)
         x, image, first = None, None, 0
@@ -183,7 +183,7 @@ class SynthesisNetwork(nn.Module):
 
 
 class Backbone(nn.Module):
-    """Mapping and synthesis."""
+    """The mapping network and the synthesis of tri-planes, as one image of three times `plane_channels` channels."""
 
     def __init__(self, z_dim: int, w_dim: int, size: int, image_channels: int, channel_base: int, channel_max: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Enc_2D, the pyramid of the 3D prior's features, and the decoder that joins them (FREx, Eqs. 3 and 4)."""
+"""Enc_2D, the encoder of the degraded face (FREx, Eq. 3)."""
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -8,7 +8,7 @@ from frex_arch.ops import EqualLinear, resolutions
 
 
 class Encoder2D(nn.Module):
-    """A degraded face to Z_2D, the skips of each size, and the 2D prior's latent codes (W+)."""
+    """Encodes a degraded face as Z_2D, one skip feature for each size, and the 2D prior's latent codes (W+)."""
 
     def __init__(self, *, out_size: int, channels: dict[int, int], num_ws: int, w_dim: int) -> None:
         super().__init__()
@@ -22,7 +22,7 @@ class Encoder2D(nn.Module):
     def forward(
         self, lq: Float[Tensor, 'batch 3 out_size out_size']
     ) -> tuple[Float[Tensor, 'batch channel 4 4'], Features, Float[Tensor, 'batch num_ws w']]:
-        """Z_2D, skips, W+."""
+        """Return Z_2D, the skips by size, and W+; `lq` is RGB in [-1, 1]."""
         x = self.from_rgb(lq)
         skips = {self.sizes[0]: x}
         for size in self.sizes[1:]:

@@ -1,4 +1,4 @@
-"""Enc_3D: a degraded face in EG3D's crop to the 3D prior's latent codes and camera (FREx, Eq. 1)."""
+"""Enc_3D, which predicts the 3D prior's latent codes and camera from a degraded face in EG3D's crop (FREx, Eq. 1)."""
 
 from typing import Any, NamedTuple
 
@@ -37,7 +37,7 @@ class Encoding3D(NamedTuple):
 
 
 class ImageNetNormalization(nn.Module):
-    """RGB images in [-1, 1] to the range of torchvision's networks: mean 0 and deviation 1 over ImageNet in each colour."""
+    """Scales RGB images in [-1, 1] to mean 0 and deviation 1 over ImageNet in each colour, as torchvision's networks expect them."""
 
     mean: Tensor
     std: Tensor
@@ -53,7 +53,7 @@ class ImageNetNormalization(nn.Module):
 
 
 class Backbone3D(nn.Module):
-    """SwinV2 without its classifier: RGB images in [-1, 1] to shallow, middle and deep tokens, at strides 8, 16 and 32."""
+    """SwinV2 without its classifier; makes shallow, middle and deep tokens, at strides 8, 16 and 32, of RGB images in [-1, 1]."""
 
     def __init__(self, name: str, in_size: int) -> None:
         super().__init__()
@@ -88,7 +88,7 @@ class Backbone3D(nn.Module):
 
 
 def zero_linear(in_features: int, out_features: int) -> nn.Linear:
-    """A dense layer that answers 0 until it is trained."""
+    """Return a dense layer whose output is 0 until it is trained."""
     layer = nn.Linear(in_features, out_features)
     nn.init.zeros_(layer.weight)
     nn.init.zeros_(layer.bias)
@@ -96,7 +96,7 @@ def zero_linear(in_features: int, out_features: int) -> nn.Linear:
 
 
 class OffsetHead(nn.Module):
-    """Offsets of some latent codes, by attention of their queries to the tokens of one scale; zero at the start."""
+    """Predicts the offsets of some latent codes, by cross-attention of their queries to the tokens of one scale; they start at 0."""
 
     def __init__(self, num_codes: int, token_channels: int, w_dim: int, heads: int = 4, mlp_dim: int = 1024) -> None:
         super().__init__()
@@ -121,7 +121,7 @@ class OffsetHead(nn.Module):
             return F.linear((x + F.linear(hidden, *reduce)).to(dtype), *to_offset)
 
     def _weights(self) -> list[Tensor]:
-        """Weights and biases of all layers in autocast's dtype; normalizations, queries and their sums stay in float32."""
+        """Return weights and biases of all dense layers, in their order; normalizations and queries are not among them."""
         attention = self.attention
         dense: list[Any] = [attention.out_proj, self.mlp[1], self.mlp[3], self.to_offset]
         first: Any = self.tokens[0]
@@ -139,7 +139,7 @@ class OffsetHead(nn.Module):
         weight: Float[Tensor, 'projected w'],
         bias: Float[Tensor, ' projected'],
     ) -> Float[Tensor, 'batch num_codes w']:
-        """`nn.MultiheadAttention` of its parameters but the last layer, with keys and values in one matrix product."""
+        """Compute `nn.MultiheadAttention` without its output layer, with keys and values in one matrix product."""
         width, heads = queries.shape[2], self.attention.num_heads
         (weight_query, weight_key_value), (bias_query, bias_key_value) = (part.split((width, 2 * width)) for part in (weight, bias))
         query = F.linear(queries, weight_query, bias_query).unflatten(2, (heads, -1))
@@ -148,9 +148,9 @@ class OffsetHead(nn.Module):
 
 
 class CameraHead(nn.Module):
-    """A valid FFHQ camera from the deepest tokens: rotation (6-d), position at FFHQ's distance, fixed intrinsics.
+    """Predicts a valid FFHQ camera from the deepest tokens: rotation (6-d), position at FFHQ's distance, fixed intrinsics.
 
-    Frontal at the start.
+    It starts at the frontal camera.
     """
 
     intrinsics: Tensor
@@ -177,7 +177,7 @@ class Encoder3D(nn.Module):
 
     def __init__(self, *, num_ws: int, w_dim: int, in_size: int = 256, backbone: str = 'swin_v2_b') -> None:
         super().__init__()
-        # The deepest tokens stand for 32 x 32 pixels each.
+        # Each of the deepest tokens covers 32 x 32 pixels.
         self.in_size = check_int('in_size', in_size, 32, 1024)
         self.num_ws = num_ws
         self.backbone = Backbone3D(backbone, in_size)
@@ -192,7 +192,7 @@ class Encoder3D(nn.Module):
             self.fine = OffsetHead(len(codes[MIDDLE.stop :]), shallow, w_dim)
 
     def forward(self, face: Float[Tensor, 'batch 3 in_size in_size']) -> Encoding3D:
-        """`face` is RGB in [-1, 1], in EG3D's crop."""
+        """Encode `face`, RGB in [-1, 1], in EG3D's crop."""
         shallow, middle, deep = self.backbone(face)
         camera = self.to_camera(deep)
         if not self.num_ws:

@@ -1,4 +1,4 @@
-"""FREx: the whole network. `FREx.forward` retells the paper's figure 2."""
+"""FREx, the whole network: `FREx.forward` follows the paper's figure 2."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
@@ -21,11 +21,12 @@ from frex_arch.stylegan2 import StyleGAN2
 
 
 class FRExOutput(NamedTuple):
-    """What one forward pass knows of a face; what the 3D prior says is None where it is switched off.
+    """All that one forward pass makes of a batch of faces; what comes from the 3D prior is None where that is switched off.
 
-    Images are RGB, about [-1, 1], not clamped. `feature_image`, `mask` and `depth` are in the input's frame, at the
-    renderer's size; where `mask` is 0 the 3D prior has not been trained, `feature_image` is 0 and `depth` the largest. Made only when
-    asked for: `image_3d`, in EG3D's crop, and `alphas`, the mean over channels of the AWB's alpha (Eq. 7), coarse to fine.
+    Images are RGB, about [-1, 1], not clamped; `images_3d` are the 2D decoder's I_3D^i, coarse to fine. `feature_image`, `mask` and
+    `depth` are in the input's frame, at the renderer's size; where `mask` is 0 the 3D prior has not been trained, `feature_image` is 0
+    and `depth` the largest. Made only on request: `image_3d`, the 3D prior's own image in EG3D's crop, and `alphas`, the mean over
+    channels of the AWB's alpha (Eq. 7), coarse to fine.
     """
 
     image: Float[Tensor, 'batch 3 out_size out_size']
@@ -119,8 +120,8 @@ class FREx(nn.Module):
     ) -> FRExOutput:
         """Restore aligned faces `lq`, RGB in [-1, 1]; with `image_3d` and `alphas` also make these parts of the output.
 
-        Both weights are 1 in training. `fidelity` scales what the decoder takes from the degraded face beside Z_2D (the skips
-        of Eq. 4); `structure` says how far F_out goes from F_2D (0: the 2D prior alone) to what Eqs. 8 and 9 make of it.
+        `fidelity` and `structure` are 1 in training. `fidelity` scales what the decoder takes from the degraded face beside Z_2D (the skips
+        of Eq. 4); `structure` moves F_out from F_2D (0: the 2D prior alone) to the result of Eqs. 8 and 9 (1).
 
         `crop` (s, t_x, t_y in image widths) leads from the input's frame to EG3D's; without it, that of a frontal face.
         In training mode the generators' noise and the renderer's depths are drawn, from `generator` where given (one of
@@ -135,16 +136,18 @@ class FREx(nn.Module):
 
         # The degraded face, completed by that structure (Eqs. 3, 4).
         z_2d, skips, ws_2d = self.encoder_2d(lq)
-        features_3d = self.pyramid_3d(z_2d) if rendered is None else self.pyramid_3d(rendered.feature_image, mask)
-        features_3d = self.decoder_2d(z_2d, scaled(skips, fidelity), features_3d)
+        pyramid = self.pyramid_3d(z_2d) if rendered is None else self.pyramid_3d(rendered.feature_image, mask)
+        decoded = self.decoder_2d(z_2d, scale_features(skips, fidelity), pyramid)
 
         # Texture: the 2D prior, fused with the structure at each size (Eqs. 6-9).
         embedding = embed_camera(code.camera)
-        image = self._synthesize(ws_2d, features_3d, embedding, structure, generator)
+        image = self._synthesize(ws_2d, decoded, embedding, structure, generator)
+        decoder_images = self.decoder_2d.images(decoded)
+        prior_image = self._prior_image(ws, planes, code.camera, generator) if image_3d else None
 
         return FRExOutput(
             image=image,
-            images_3d=self.decoder_2d.images(features_3d),
+            images_3d=decoder_images,
             camera=code.camera,
             ws=ws,
             z_3d=code.z_3d,
@@ -152,12 +155,12 @@ class FREx(nn.Module):
             feature_image=None if rendered is None else rendered.feature_image,
             mask=mask,
             depth=None if rendered is None else rendered.depth,
-            image_3d=self._prior_image(ws, planes, code.camera, generator) if image_3d else None,
-            alphas=self._alphas(features_3d, embedding) if alphas else None,
+            image_3d=prior_image,
+            alphas=self._alphas(decoded, embedding) if alphas else None,
         )
 
     def _planes(self, code: Encoding3D, generator: Generator | None) -> tuple[Tensor | None, Tensor | None]:
-        """The 3D prior's latent codes and tri-planes; None where it is switched off."""
+        """Return the 3D prior's latent codes and tri-planes; None where it is switched off."""
         if self.eg3d is None:
             return None, None
         ws = latent_codes(self.eg3d, code)
@@ -166,14 +169,14 @@ class FREx(nn.Module):
     def _render(
         self, planes: Tensor | None, camera: Camera, crop: Crop, generator: Generator | None
     ) -> tuple[Rendering | None, Tensor | None]:
-        """What the 3D prior sees from `camera` in the input's frame, and the mask of where that is to be trusted."""
+        """Render the 3D prior from `camera` in the input's frame; also return the mask, 1 where the 3D prior has been trained."""
         if self.eg3d is None or planes is None:
             return None, None
         mask = crop_mask(crop, self.eg3d.render_size)
         return self.eg3d.render(planes, recrop_camera(camera, crop), generator, jitter=self.training, mask=mask), mask
 
     def _prior_image(self, ws: Tensor | None, planes: Tensor | None, camera: Camera, generator: Generator | None) -> Tensor | None:
-        """The 3D prior's own image of the head, in its own crop."""
+        """Make the 3D prior's own image of the head, in EG3D's crop."""
         if self.eg3d is None or ws is None or planes is None:
             return None
         rendered = self.eg3d.render(planes, camera, generator, jitter=self.training)
@@ -182,27 +185,27 @@ class FREx(nn.Module):
     def _synthesize(
         self,
         ws: Float[Tensor, 'batch num_ws w'],
-        features_3d: Features,
+        decoded: Features,
         embedding: Float[Tensor, 'batch 225'],
         structure: float,
         generator: Generator | None,
     ) -> Float[Tensor, 'batch 3 out_size out_size']:
-        """StyleGAN2's synthesis; F_out^i takes the place of its feature between the two convolutions of each size."""
+        """Run StyleGAN2's synthesis, in which F_out^i takes the place of the feature between the two convolutions of each size."""
         codes = ws.unbind(dim=1)
         feature, image = self.stylegan2.start(codes, self._noise, generator)
         for size in self.stylegan2.sizes:
             feature_2d = fused = self.stylegan2.upsample(size, feature, codes, self._noise, generator)
             if str(size) in self.fusion:
-                fused = self.fusion[str(size)](feature_2d, features_3d[size], embedding)
-                # Exactly the trained network at 1, whatever is rounded.
+                fused = self.fusion[str(size)](feature_2d, decoded[size], embedding)
+                # No interpolation at 1: its rounding would change the trained network's result.
                 fused = fused if structure == 1 else torch.lerp(feature_2d, fused, structure)
             feature, image = self.stylegan2.refine(size, fused, image, codes, self._noise, generator)
         return image if self.to_image is None else self.to_image(fused)
 
-    def _alphas(self, features_3d: Features, embedding: Float[Tensor, 'batch 225']) -> tuple[Float[Tensor, 'batch 1 _ _'], ...] | None:
-        """How strongly the AWBs take the 2D prior; None where they are switched off."""
+    def _alphas(self, decoded: Features, embedding: Float[Tensor, 'batch 225']) -> tuple[Float[Tensor, 'batch 1 _ _'], ...] | None:
+        """Return the mean over channels of each AWB's alpha, coarse to fine; None where they are switched off."""
         blocks = {int(size): fusion.weighting for size, fusion in self.fusion.items() if isinstance(fusion.weighting, AdaptiveWeighting)}
-        maps = [blocks[size].modulation(features_3d[size], embedding)[0].mean(dim=1, keepdim=True) for size in sorted(blocks)]
+        maps = [blocks[size].modulation(decoded[size], embedding)[0].mean(dim=1, keepdim=True) for size in sorted(blocks)]
         return tuple(maps) or None
 
     @property
@@ -210,6 +213,6 @@ class FREx(nn.Module):
         return 'random' if self.training else 'const'
 
 
-def scaled(features: Features, weight: float) -> Features:
-    """`features` times `weight`."""
-    return features if weight == 1 else {size: weight * feature for size, feature in features.items()}
+def scale_features(features: Features, factor: float) -> Features:
+    """Multiply the feature of each size by `factor`."""
+    return features if factor == 1 else {size: factor * feature for size, feature in features.items()}

@@ -36,7 +36,7 @@ class FREx3D(nn.Module):
     def forward(
         self, lq: Float[Tensor, 'batch 3 out_size out_size'], crop: Crop | None = None, generator: Generator | None = None
     ) -> FREx3DOutput:
-        """The head in aligned faces `lq`, RGB in [-1, 1]; `crop` and `generator` as for `FREx`."""
+        """Reconstruct the head of aligned faces `lq`, RGB in [-1, 1]; `crop` and `generator` as for `FREx`."""
         noise: Noise = 'random' if self.training else 'const'
         code = self.encoder_3d(warp_to_crop(lq, mean_crop(lq) if crop is None else crop, self.encoder_3d.in_size))
         ws = latent_codes(self.eg3d, code)
@@ -46,7 +46,7 @@ class FREx3D(nn.Module):
 
 
 def latent_codes(eg3d: EG3D, code: Encoding3D) -> Float[Tensor, 'batch num_ws w']:
-    """`ws = w_avg + Z_3D + Z_bar`."""
+    """Return ws = w_avg + Z_3D + Z_bar; raise ValueError where Enc_3D predicts the camera alone."""
     if code.z_3d is None or code.offsets is None:
         raise ValueError('this Enc_3D predicts the camera alone')
     return eg3d.w_avg + code.z_3d[:, None] + code.offsets

@@ -19,7 +19,7 @@ EMBEDDING_DIM = CAMERA_DIM * (1 + 2 * len(FREQUENCIES))
 # Window of attention at sizes where it does not reach over the whole feature.
 WINDOW = 8
 
-# Query, key and value to the answer, all (windows, heads, tokens, channels of a head).
+# Query, key and value to the result, all (windows, heads, tokens, channels of a head).
 Attention = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 # Windows at a time: CUDA's attention kernels end with an error at 65,536 (pytorch issue 146704), which 16 faces have.
@@ -27,13 +27,13 @@ MOST_WINDOWS = 32768
 
 
 def embed_camera(camera: Camera) -> Float[Tensor, 'batch 225']:
-    """Embed(P): the numbers themselves, and their sines and cosines at four frequencies (NeRF, Eq. 4)."""
+    """Return Embed(P): the camera's numbers, and their sines and cosines at four frequencies (NeRF, Eq. 4)."""
     angles = torch.cat([camera * frequency for frequency in FREQUENCIES], dim=1)
     return torch.cat([camera, angles.sin(), angles.cos()], dim=1)
 
 
 class AdaptiveWeighting(nn.Module):
-    """AWB (Eqs. 7, 8): the camera decides how the 3D features weight the 2D prior; alpha 1 and beta 0 at the start."""
+    """AWB (Eqs. 7, 8): alpha and beta, made of the 3D features under the camera's style, modulate the 2D prior; they start at 1 and 0."""
 
     def __init__(self, channels_2d: int, channels_3d: int) -> None:
         super().__init__()
@@ -47,7 +47,7 @@ class AdaptiveWeighting(nn.Module):
     def modulation(
         self, features_3d: Float[Tensor, 'batch channels_3d size size'], embedding: Float[Tensor, 'batch 225']
     ) -> tuple[Float[Tensor, 'batch channels_2d size size'], Float[Tensor, 'batch channels_2d size size']]:
-        """alpha and beta (Eq. 7)."""
+        """Return alpha and beta (Eq. 7)."""
         x = leaky_relu_(self.conv1(features_3d, embedding, self.bias1, SQRT_2))
         alpha, beta = self.conv2(x, embedding, self.bias2.flatten()).chunk(2, dim=1)
         return alpha, beta
@@ -58,13 +58,13 @@ class AdaptiveWeighting(nn.Module):
         features_3d: Float[Tensor, 'batch channels_3d size size'],
         embedding: Float[Tensor, 'batch 225'],
     ) -> Float[Tensor, 'batch channels_2d size size']:
-        """F_hidden (Eq. 8)."""
+        """Return F_hidden = alpha * F_2D + beta (Eq. 8)."""
         alpha, beta = self.modulation(features_3d, embedding)
         return torch.addcmul(beta, alpha, features_2d)
 
 
 class ConcatFusion(nn.Module):
-    """What stands for the AWB where it is switched off (table 2): concatenate and convolve; the 2D prior at the start."""
+    """Takes the place of the AWB where it is switched off (table 2): concatenates and convolves; starts as the 2D prior alone."""
 
     def __init__(self, channels_2d: int, channels_3d: int) -> None:
         super().__init__()
@@ -77,7 +77,7 @@ class ConcatFusion(nn.Module):
 
 
 def chunked_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """`scaled_dot_product_attention` of (windows, heads, tokens, channels of a head), for any number of windows."""
+    """Apply `scaled_dot_product_attention` to (windows, heads, tokens, channels of a head), for any number of windows."""
     if torch.compiler.is_compiling() or len(query) <= MOST_WINDOWS:
         return F.scaled_dot_product_attention(query, key, value)
     chunks = zip(query.split(MOST_WINDOWS), key.split(MOST_WINDOWS), value.split(MOST_WINDOWS), strict=True)
@@ -85,9 +85,9 @@ def chunked_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 
 
 class CrossAttention(nn.Module):
-    """Cross-attention (Eq. 9): F_hidden asks, the 3D features answer; adds nothing at the start.
+    """Cross-attention (Eq. 9): queries of F_hidden, keys and values of the 3D features; adds 0 at the start.
 
-    Up to `global_size` each pixel sees all of the feature, above it an 8 x 8 window.
+    Up to `global_size` each pixel attends to all of the feature, above it to its 8 x 8 window.
     """
 
     def __init__(self, channels_2d: int, channels_3d: int, global_size: int, heads: int = 4) -> None:
@@ -108,7 +108,7 @@ class CrossAttention(nn.Module):
     def forward(
         self, hidden: Float[Tensor, 'batch channels_2d size size'], features_3d: Float[Tensor, 'batch channels_3d size size']
     ) -> Float[Tensor, 'batch channels_2d size size']:
-        """F_out."""
+        """Return F_out."""
         size = hidden.shape[-1]
         if size <= self.global_size:
             return self._attend(hidden, features_3d, size)
@@ -125,13 +125,14 @@ class CrossAttention(nn.Module):
         window: int,
         attention: Attention = F.scaled_dot_product_attention,
     ) -> Float[Tensor, 'batch channels_2d height width']:
+        """Return `hidden` plus the attention of its tokens to those of `features_3d` in the same `window` x `window` window."""
         query = self.norm_query(_windows(hidden, window))
         key = self.norm_key(_windows(features_3d, window))
-        answer = attention(self._split(self.to_query(query)), self._split(self.to_key(key)), self._split(self.to_value(key)))
-        answer = self.to_output(rearrange(answer, 'n head token c -> n token (head c)'))
-        # Rows of tokens are copied as they are, channels last.
-        answer = rearrange(answer, '(b y x) (h w) c -> b (y h) (x w) c', y=hidden.shape[2] // window, x=hidden.shape[3] // window, h=window)
-        return hidden + answer.movedim(3, 1)
+        result = attention(self._split(self.to_query(query)), self._split(self.to_key(key)), self._split(self.to_value(key)))
+        result = self.to_output(rearrange(result, 'n head token c -> n token (head c)'))
+        # Channels last: rows of tokens are copied as they are.
+        result = rearrange(result, '(b y x) (h w) c -> b (y h) (x w) c', y=hidden.shape[2] // window, x=hidden.shape[3] // window, h=window)
+        return hidden + result.movedim(3, 1)
 
     def _split(self, tokens: Float[Tensor, 'windows tokens channel']) -> Float[Tensor, 'windows heads tokens part']:
         return rearrange(tokens, 'n token (head c) -> n head token c', head=self.heads)
@@ -142,7 +143,7 @@ def _windows(feature: Float[Tensor, 'batch channel height width'], window: int) 
 
 
 class Fusion(nn.Module):
-    """F_2D^i and F~_3D^i to F_out^i (Eqs. 7-9), with the switches of table 2."""
+    """Makes F_out^i of F_2D^i and F~_3D^i (Eqs. 7-9), with the switches of table 2."""
 
     def __init__(
         self,

@@ -15,19 +15,19 @@ from frex_arch.resampling import LowPass, upsampling_filter
 
 Noise = Literal['const', 'random', 'none']
 
-# What keeps a signal's variance through a leaky ReLU.
+# The gain with which a leaky ReLU keeps a signal's variance.
 SQRT_2 = math.sqrt(2)
 
 
 def check_int(name: str, value: int, least: int, most: int) -> int:
-    """`value`; raises ValueError outside of `least`..`most`: files of weights bring such numbers along, and could ask for days of work."""
+    """Return `value`; raise ValueError outside of `least`..`most`, since a file of weights could otherwise ask for days of work."""
     if not isinstance(value, int) or not least <= value <= most:
         raise ValueError(f'{name} {value!r} must be a whole number of at least {least} and at most {most}')
     return value
 
 
 def check_positive(name: str, value: float) -> float:
-    """`value`; raises ValueError unless it is a number above 0."""
+    """Return `value`; raise ValueError unless it is a number above 0."""
     if not isinstance(value, int | float) or not 0 < value < math.inf:
         raise ValueError(f'{name} {value!r} must be a number above 0')
     return value
@@ -44,13 +44,13 @@ def upsampling_conv2d(
 
 
 def in_float32(x: Tensor) -> AbstractContextManager[Any]:
-    """Within, autocast lowers no precision on the device of `x`."""
+    """Return a context in which autocast lowers no precision on the device of `x`."""
     device = x.device.type
     return torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else nullcontext()
 
 
 def leaky_relu_(x: Tensor, clamp: float | None = None) -> Tensor:
-    """Leaky ReLU of slope 0.2, in place; what it gives is kept within +-`clamp`."""
+    """Apply a leaky ReLU of slope 0.2 in place, and clamp the result to +-`clamp`."""
     x = F.leaky_relu_(x, 0.2)
     return x if clamp is None else x.clamp(-clamp, clamp)
 
@@ -69,13 +69,13 @@ def modulated_conv2d(
     bias: Float[Tensor, ' out'] | None = None,
     gain: float = 1.0,
 ) -> Float[Tensor, 'batch out out_height out_width']:
-    """Convolution whose input channels are scaled by `style` (StyleGAN2, Eqs. 1 and 3); doubles the size with a `low_pass`.
+    """Convolve with input channels scaled by `style` (StyleGAN2, Eqs. 1 and 3); with a `low_pass` also double the size.
 
-    `gain` is that of an activation that follows: it scales both the convolution and its `bias`.
+    `gain`, that of an activation that follows, scales both the convolution and its `bias`.
 
     Activations are scaled rather than weights: the same numbers, one ordinary convolution for the whole batch,
     and nothing computed for the weights when they are frozen. Only for a single image without gradient, where weights are
-    fewer than activations, it is the other way round.
+    fewer than activations, the weights are scaled.
     """
     bias = None if bias is None else bias * gain
     if not torch.is_grad_enabled() and not torch.compiler.is_compiling() and len(x) == 1 and x.numel() > weight.numel():
@@ -84,7 +84,7 @@ def modulated_conv2d(
         return _convolution(scale_channels(x, style if gain == 1 else style * gain), weight, bias, low_pass)
     x = _convolution(scale_channels(x, style), weight, None, low_pass)
     squares = weight.square()
-    # `frex_arch.cpu.weight_layout.prepare_for_inference` lays upsampling weights down input first.
+    # In the order in which `prepare_for_inference` stores weights of upsampling convolutions: input channels first.
     squares = squares.sum(dim=(2, 3)).T if low_pass is None else squares.transpose(0, 1).sum(dim=(2, 3))
     with in_float32(style):
         scale = (style.square() @ squares + 1e-8).rsqrt()
@@ -94,7 +94,7 @@ def modulated_conv2d(
 def scale_channels(
     x: Float[Tensor, 'batch channel height width'], scale: Float[Tensor, 'batch channel'], bias: Float[Tensor, ' channel'] | None = None
 ) -> Float[Tensor, 'batch channel height width']:
-    """`x * scale + bias`, in the precision of `x`."""
+    """Return `x * scale + bias`, in the precision of `x`."""
     scale = scale.to(x.dtype)[:, :, None, None]
     return x * scale if bias is None else torch.addcmul(bias.to(x.dtype)[:, None, None], x, scale)
 
@@ -115,7 +115,7 @@ def same_conv2d(
 def modulated_weight(
     weight: Float[Tensor, 'out channel k k'], style: Float[Tensor, ' channel'], demodulate: bool, gain: float = 1.0
 ) -> Float[Tensor, 'out channel k k']:
-    """The weights that one style makes (StyleGAN2, Eqs. 1 and 3), times `gain`."""
+    """Return the weights that one style makes (StyleGAN2, Eqs. 1 and 3), times `gain`."""
     if not demodulate:
         return weight * (style * gain)[:, None, None]
     weight = weight * style[:, None, None]
@@ -123,7 +123,7 @@ def modulated_weight(
 
 
 def layer_noise(stored: Tensor, batch: int, noise: Noise, generator: torch.Generator | None) -> Tensor | None:
-    """One layer's noise image: the `stored` one, a fresh draw per sample, or none."""
+    """Return one layer's noise image: the `stored` one, a fresh draw per sample, or none."""
     if noise == 'none':
         return None
     if noise == 'const':
@@ -156,7 +156,7 @@ class EqualLinear(nn.Module):
         return leaky_relu_(x) if self.activate else x
 
     def scaled(self) -> tuple[Float[Tensor, 'out_features in_features'], Float[Tensor, ' out_features']]:
-        """Weight and bias at their run-time scale, for those who join this layer to what follows it."""
+        """Return weight and bias at their run-time scale, for code that computes this layer together with others."""
         return self.weight * self.scale, self.bias * self.lr_mul
 
 
@@ -213,7 +213,7 @@ class ModulatedConv2d(nn.Module):
 
 
 def stylegan2_channels(channel_multiplier: float = 1, narrow: float = 1, channels: Sequence[int] | None = None) -> dict[int, int]:
-    """Channels at each resolution: 512 up to 32, then halved with each doubling; or `channels`, those at 4, 8, 16 and so on.
+    """Return the channels at each resolution: 512 up to 32, then halved with each doubling; or `channels`, those at 4, 8, 16 and so on.
 
     `channel_multiplier` multiplies the official ones of 64 and above, `narrow` all of them. Raises ValueError for a factor or a
     count that is not above 0.
@@ -230,7 +230,7 @@ def stylegan2_channels(channel_multiplier: float = 1, narrow: float = 1, channel
 
 
 def resolutions(first: int, last: int) -> list[int]:
-    """Powers of two from `first` to `last` <= 1024, both included; raises ValueError for other sizes."""
+    """Return the powers of two from `first` to `last` <= 1024, both included; raise ValueError for other sizes."""
     if not isinstance(last, int) or last > 1024:
         raise ValueError(f'image sizes are whole numbers up to 1024, not {last!r}')
     if first.bit_count() != 1 or last.bit_count() != 1 or last < first:

@@ -1,55 +1,24 @@
-"""Marching rays through the planes of a head: coarse samples, fine ones where something is, one sum a ray (FREx, Eq. 2)."""
+"""Rays marched through the planes of a head: coarse samples, fine ones where something is, one weighted sum a ray (FREx, Eq. 2)."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from frex_arch import rendering
-from frex_arch.cpu.plane_table import PlaneTable
-from frex_arch.cpu.rules import cpu_fast_path
-from frex_arch.rendering import Depths
-
-# Rays at a time on a processor: of 256, 512, 1024 and 2048 about the fastest.
-PART = 1024
-
-# Points to features in [0, 1] and raw densities, (batch, points, n) and (batch, points).
-Query = Callable[[Float[Tensor, 'batch points 3']], tuple[Tensor, Tensor]]
-Mask = Float[Tensor, 'batch 1 size size']
-# Features, depths and opacities, (batch, rays, 1 to n channels).
-RayOutputs = tuple[Tensor, Tensor, Tensor]
-
-
-class Rays(NamedTuple):
-    """Rays, the depths of their coarse samples, and `u` for the fine ones (see `importance_depths`)."""
-
-    origins: Float[Tensor, 'batch rays 3']
-    directions: Float[Tensor, 'batch rays 3']
-    coarse: Depths
-    u: Float[Tensor, 'batch rays fine'] | None
-
-    def split(self, size: int, dim: int) -> Iterator['Rays']:
-        """Some samples (`dim` 0) or rays (1) at a time."""
-        coarse = self.coarse.split(size, dim)
-        us = [None] * len(coarse) if self.u is None else self.u.split(size, dim)
-        return map(Rays, self.origins.split(size, dim), self.directions.split(size, dim), coarse, us)
-
-    def chosen(self, index: Tensor) -> 'Rays':
-        """Some of the rays."""
-        u = None if self.u is None else self.u[:, index]
-        return Rays(self.origins[:, index], self.directions[:, index], self.coarse[:, index], u)
-
-    def points(self, depths: Depths) -> Float[Tensor, 'batch points 3']:
-        """The points at `depths`, ray by ray."""
-        return (self.origins[:, :, None] + depths[..., None] * self.directions[:, :, None]).flatten(1, 2)
+from frex_arch.cpu import marching
+from frex_arch.rendering import Depths, Mask, Query, RayOutputs, Rays
 
 
 @dataclass(frozen=True)
 class RayMarcher:
-    """What rays collect. `decoder` is a `TriPlaneDecoder`."""
+    """Renders what rays see in tri-planes.
+
+    `decoder` is a `TriPlaneDecoder`; planes span a cube of side `box_warp` around the origin; each ray has `fine_samples` in addition to
+    its coarse ones, and ends in black, or in white with `white_background`.
+    """
 
     decoder: Callable[[Tensor], tuple[Tensor, Tensor]]
     box_warp: float
@@ -57,45 +26,23 @@ class RayMarcher:
     white_background: bool
 
     def __call__(self, planes: Float[Tensor, 'batch 3 channel plane_size plane_size'], rays: Rays, mask: Mask | None) -> RayOutputs:
-        """Features in [-1, 1], depths and opacities; rays where `mask` is 0 need not be marched."""
+        """Return each ray's feature in [-1, 1], depth and opacity in [0, 1]; those of rays where `mask` is 0 may be left out as zeros."""
         planes = rendering.merge_planes(planes)
-        # A table has no row for a point that is no number.
-        if cpu_fast_path(planes) and rays.directions.isfinite().all():
-            masks = [None] * len(planes) if mask is None else mask
-            limits = torch.stack(rays.coarse.aminmax())
-            heads = [self._head(*head, limits) for head in zip(planes, rays.split(1, dim=0), masks, strict=True)]
-            return tuple(torch.cat(seen) for seen in zip(*heads, strict=True))  # type: ignore[return-value]
+        if marching.is_faster(planes, rays):
+            return marching.march_in_chunks(self._march, self.decoder, planes, self.box_warp, rays, mask)
         return self._march(lambda points: self.decoder(self._sample(planes, points)), rays, rays.coarse)
 
     def _sample(self, planes: Tensor, points: Tensor) -> Tensor:
-        """What the planes hold at points; added up where the decoder need not do it in its gradient, for less memory."""
+        """Return what each plane holds at points, or, without gradient, the sum; with gradient the decoder adds up, for less memory."""
         sampled = rendering.sample_planes(planes, points, self.box_warp)
         return sampled if torch.is_grad_enabled() else sampled.sum(dim=1)
 
-    def _head(self, planes: Tensor, rays: Rays, mask: Tensor | None, limits: Tensor) -> list[Tensor]:
-        """One head, some rays at a time."""
-        table = PlaneTable(planes, self.box_warp)
-
-        def query(points: Tensor) -> tuple[Tensor, Tensor]:
-            return self.decoder(table.look_up(points))
-
-        if mask is None:
-            return self._parts(query, rays, limits)
-        # One ray at least: no rays at all would not be a batch.
-        index = mask.flatten().nonzero()[:, 0] if mask.any() else torch.tensor([0])
-        found = self._parts(query, rays.chosen(index), limits)
-        return [seen.new_zeros(1, mask.numel(), seen.shape[2]).index_copy(1, index, seen) for seen in found]
-
-    def _parts(self, query: Query, rays: Rays, limits: Tensor) -> list[Tensor]:
-        parts = [self._march(query, part, limits) for part in rays.split(PART, dim=1)]
-        return [torch.cat(seen, dim=1) for seen in zip(*parts, strict=True)]
-
     def _march(self, query: Query, rays: Rays, limits: Tensor) -> RayOutputs:
-        """`limits` hold the least and the largest depth of all rays."""
-        features, densities = _along(query, rays, rays.coarse)
+        """March `rays`; expected depths stay between the least and the largest value of `limits`."""
+        features, densities = _query_along(query, rays, rays.coarse)
         weights = rendering.interval_weights(densities, rays.coarse)
         fine = rendering.importance_depths(rays.coarse, weights, self.fine_samples, u=rays.u)
-        fine_features, fine_densities = _along(query, rays, fine)
+        fine_features, fine_densities = _query_along(query, rays, fine)
 
         depths, order = rendering.merge_depths(rays.coarse, fine)
         densities = torch.cat([densities, fine_densities], dim=2).gather(2, order)
@@ -109,6 +56,6 @@ class RayMarcher:
         return feature, rendering.expected_depth(weights, depths, limits)[..., None], opacity
 
 
-def _along(query: Query, rays: Rays, depths: Depths) -> tuple[Float[Tensor, 'batch rays samples feature'], Depths]:
+def _query_along(query: Query, rays: Rays, depths: Depths) -> tuple[Float[Tensor, 'batch rays samples feature'], Depths]:
     features, densities = query(rays.points(depths))
     return features.unflatten(1, depths.shape[1:]), densities.unflatten(1, depths.shape[1:])

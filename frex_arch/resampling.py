@@ -11,7 +11,7 @@ RESAMPLE_TAPS = (1.0, 3.0, 3.0, 1.0)
 
 
 def resample_kernel() -> Float[Tensor, '4 4']:
-    """The low-pass filter of every change of resolution in StyleGAN2; sums to 1."""
+    """Return the kernel of the low-pass filter of every change of resolution in StyleGAN2; it sums to 1."""
     taps = torch.tensor(RESAMPLE_TAPS)
     return torch.outer(taps, taps) / taps.sum() ** 2
 
@@ -58,14 +58,14 @@ class _TransposedFilter(torch.autograd.Function):
 
 
 def _is_recorded(x: Tensor) -> bool:
-    """Whether autograd will differentiate what becomes of `x`; compiled code, differentiated once only, needs no function of ours."""
+    """Return whether autograd records what is done to `x`; compiled code is differentiated once only, and needs no function of ours."""
     return torch.is_grad_enabled() and x.requires_grad and not torch.compiler.is_compiling()
 
 
 class Resample(nn.Module):
-    """What low-pass filter and transposed filter share: the weights, one copy per channel, in float32 and in bfloat16.
+    """Base of the low-pass filter and of its transpose: holds the weights, one copy per channel, in float32 and in bfloat16.
 
-    They are prepared once (StyleGAN2's are exact in both precisions) and are not part of the state dict.
+    These are prepared once (StyleGAN2's are exact in both precisions) and are not part of the state dict.
     """
 
     weight: Tensor
@@ -79,17 +79,17 @@ class Resample(nn.Module):
         self.prepare(kernel)
 
     def prepare(self, kernel: Float[Tensor, 'kh kw']) -> None:
-        """Filter with `kernel` from now on."""
+        """Set the kernel of all further filtering."""
         weight = self.scaled(kernel)
         self.weight.copy_(weight)
         self.weight_bf16.copy_(weight)
 
     def scaled(self, kernel: Float[Tensor, 'kh kw']) -> Float[Tensor, 'kh kw']:
-        """The weights of one channel."""
+        """Return the weights of one channel."""
         raise NotImplementedError
 
     def _cast(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """`x` and the weights in the precision in which this place computes convolutions."""
+        """Return `x` and the weights in the precision of convolutions here, which is autocast's within autocast."""
         device = x.device.type
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
         return x.to(dtype), (self.weight_bf16 if dtype == torch.bfloat16 else self.weight).to(dtype)
@@ -138,5 +138,5 @@ class Upsample(Resample):
 
 
 def upsampling_filter(channels: int, kernel: Float[Tensor, '4 4'] | None = None) -> LowPass:
-    """The filter that follows a transposed convolution of stride 2."""
+    """Return the low-pass filter that follows a transposed convolution of stride 2."""
     return LowPass(channels, padding=1, gain=4.0, kernel=kernel)

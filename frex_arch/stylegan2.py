@@ -1,7 +1,7 @@
 """The 2D prior: StyleGAN2 in BasicSR's parameter layout, so that `StyleGAN2_512_Cmul1_FFHQ` loads as it is.
 
-FREx, figure 2, the frozen texture branch. Its synthesis is open between the two convolutions of a resolution
-(`upsample`, then `refine`), which is where FREx fuses the two priors.
+It is the frozen texture branch of FREx's figure 2. Its synthesis can be run convolution by convolution (`upsample`, then `refine`, at
+each resolution), since FREx fuses the two priors between the two.
 """
 
 import math
@@ -39,7 +39,7 @@ Codes = Sequence[Float[Tensor, 'batch w']]
 
 
 class NormalizeStyle(nn.Module):
-    """First layer of the mapping network."""
+    """First layer of the mapping network: scales z to a mean square of 1."""
 
     def forward(self, z: Float[Tensor, 'batch channel']) -> Float[Tensor, 'batch channel']:
         return normalize_second_moment(z)
@@ -128,7 +128,7 @@ class StyleGAN2(nn.Module):
     def mapping(
         self, z: Float[Tensor, 'batch z'], truncation: float = 1.0, truncation_latent: Float[Tensor, '#batch w'] | None = None
     ) -> Float[Tensor, 'batch num_ws w']:
-        """Latent codes for random `z`, drawn towards `truncation_latent` (the mean w) where `truncation` < 1."""
+        """Return latent codes for random `z`, moved towards `truncation_latent` (the mean w) where `truncation` < 1."""
         w = self.style_mlp(z)
         if truncation < 1:
             if truncation_latent is None:
@@ -139,7 +139,7 @@ class StyleGAN2(nn.Module):
     def start(
         self, codes: Codes, noise: Noise = 'const', generator: Generator | None = None
     ) -> tuple[Float[Tensor, 'batch channel 4 4'], Float[Tensor, 'batch 3 4 4']]:
-        """Feature and image at 4 x 4; raises ValueError unless `codes` are `num_ws`, `ws.unbind(dim=1)`."""
+        """Return feature and image at 4 x 4; raise ValueError unless there are `num_ws` codes, those of `ws.unbind(dim=1)`."""
         if len(codes) != self.num_ws:
             raise ValueError(f'{len(codes)} codes instead of {self.num_ws}: give ws.unbind(dim=1)')
         x = self.constant_input.weight.expand(codes[0].shape[0], -1, -1, -1)
@@ -154,7 +154,7 @@ class StyleGAN2(nn.Module):
         noise: Noise = 'const',
         generator: Generator | None = None,
     ) -> Float[Tensor, 'batch fine full full']:
-        """First convolution of resolution `size`: F_2D of FREx, Eq. 6."""
+        """Apply the first convolution of resolution `size`, which gives F_2D of FREx, Eq. 6."""
         layer = 2 * self._level(size)
         return self.style_convs[layer](feature, codes[layer + 1], self._noise(layer + 1, codes[0].shape[0], noise, generator))
 
@@ -167,7 +167,7 @@ class StyleGAN2(nn.Module):
         noise: Noise = 'const',
         generator: Generator | None = None,
     ) -> tuple[Float[Tensor, 'batch channel full full'], Float[Tensor, 'batch 3 full full']]:
-        """Second convolution and toRGB of resolution `size`."""
+        """Apply the second convolution and toRGB of resolution `size`; return feature and image."""
         level = self._level(size)
         layer = 2 * level + 1
         feature = self.style_convs[layer](feature, codes[layer + 1], self._noise(layer + 1, codes[0].shape[0], noise, generator))
@@ -176,7 +176,7 @@ class StyleGAN2(nn.Module):
     def forward(
         self, ws: Float[Tensor, 'batch num_ws w'], noise: Noise = 'const', generator: Generator | None = None
     ) -> Float[Tensor, 'batch 3 height width']:
-        """Image for `ws`, RGB, about [-1, 1], not clamped."""
+        """Generate the image of `ws`, RGB, about [-1, 1], not clamped."""
         codes = ws.unbind(dim=1)
         feature, image = self.start(codes, noise, generator)
         for size in self.sizes:

@@ -129,7 +129,7 @@ class _Cast(torch.autograd.Function):
 
 
 def has_own_gradients() -> bool:
-    """Whether the gradients above are used: not without gradients, and compilers find their own."""
+    """Return whether the autograd functions above are used: where gradients are recorded, and not by a compiler, which derives its own."""
     return torch.is_grad_enabled() and not torch.compiler.is_compiling()
 
 
@@ -237,11 +237,11 @@ class SwinBlock(SwinTransformerBlockV2):
         return join(x, self.norm2(tokens.to(x.dtype)), None)
 
     def _attend(self, tokens: Float[Tensor, 'tokens channel'], weights: BlockWeights, windows: Windows) -> Float[Tensor, 'tokens channel']:
-        """Attention by cosines (SwinV2, Eq. 2) of the tokens of each window."""
+        """Return the attention by cosines (SwinV2, Eq. 2) among the tokens of each window."""
         area, heads = windows.size[0] * windows.size[1], self.attn.num_heads
         qkv = F.linear(tokens, *weights.qkv).view(-1, area, 3, heads, tokens.shape[1] // heads)
         channels = qkv.shape[-1]
-        # Of mean square 1 rather than length 1: the scale below divides by the number of channels.
+        # Scaled to a mean square of 1 rather than to length 1: the scale below divides by the number of channels.
         query_key, value = qkv.split((2, 1), dim=2)
         query, key = F.rms_norm(query_key, (channels,), eps=EPS).unbind(2)
         query, key, value = (query * weights.logit_scale).transpose(1, 2), key.transpose(1, 2), value.squeeze(2).transpose(1, 2)
@@ -251,8 +251,8 @@ class SwinBlock(SwinTransformerBlockV2):
         else:
             mask = windows.mask.to(bias.dtype)[:, None]
             bias = (bias + mask.expand(qkv.shape[0] // mask.shape[0], *mask.shape)).flatten(0, 1)
-        answer = F.scaled_dot_product_attention(query, key, value, attn_mask=bias, scale=1 / channels)
-        return F.linear(answer.transpose(1, 2).reshape(tokens.shape), *weights.proj)
+        result = F.scaled_dot_product_attention(query, key, value, attn_mask=bias, scale=1 / channels)
+        return F.linear(result.transpose(1, 2).reshape(tokens.shape), *weights.proj)
 
 
 def padded_size(height: int, width: int, window: tuple[int, int]) -> tuple[int, int]:
@@ -299,7 +299,7 @@ class SwinStage(nn.Sequential):
 
 
 class SwinPatchMerging(PatchMergingV2):
-    """Twice the channels of half the height and width; the partition is part of autocast's cast."""
+    """Halves height and width and doubles the channels; the partition into patches is part of autocast's cast."""
 
     def forward(self, x: Float[Tensor, 'batch height width channel']) -> Float[Tensor, 'batch half_height half_width out']:
         height, width = x.shape[1:3]

@@ -1,4 +1,4 @@
-"""The decoder of EG3D's tri-planes: what the planes hold at a point to the density and the features there (FREx, Eq. 2)."""
+"""The decoder of EG3D's tri-planes, which turns what the planes hold at a point into density and features (FREx, Eq. 2)."""
 
 from typing import Any
 
@@ -7,14 +7,15 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from frex_arch.cpu.rules import LOG2_E, cpu_fast_path, pointwise, softplus2_
+from frex_arch.cpu.dense import decode_points
+from frex_arch.cpu.rules import cpu_fast_path
 from frex_arch.ops import EqualLinear
 
 aten = torch.ops.aten
 
 
 class TriPlaneDecoder(nn.Module):
-    """The features that planes hold at a point to its density and the features that are rendered. The viewing direction is not used."""
+    """Two dense layers from what planes hold at a point to its density and its features. The viewing direction is not used."""
 
     def __init__(self, channels: int, feature_channels: int, hidden: int = 64) -> None:
         super().__init__()
@@ -23,12 +24,13 @@ class TriPlaneDecoder(nn.Module):
     def forward(
         self, sampled: Float[Tensor, 'batch *planes points channel']
     ) -> tuple[Float[Tensor, 'batch points feature'], Float[Tensor, 'batch points']]:
-        """Features in [0, 1], not yet `widen_sigmoid`, and raw densities; what several planes hold is added up."""
+        """Return features in [0, 1], before `widen_sigmoid`, and raw densities; what several planes hold is added up."""
         if sampled.ndim == 4 and torch.is_grad_enabled() and not torch.compiler.is_compiling():
             return self._with_gradient(sampled)
         features = sampled.sum(dim=1) if sampled.ndim == 4 else sampled
         if cpu_fast_path(features):
-            return self._in_place(features)
+            first, last = self._layers()
+            return decode_points(features, *first.scaled(), *last.scaled())
         decoded = self.net(features)
         return torch.sigmoid(decoded[..., 1:]), decoded[..., 0]
 
@@ -42,20 +44,11 @@ class TriPlaneDecoder(nn.Module):
         # A weight for each plane's channel: the sum over planes is the first layer's.
         return _Decode.apply(sampled.transpose(2, 3).flatten(1, 2), weight.repeat(1, sampled.shape[1]), bias, *last.scaled())
 
-    def _in_place(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """The same, with as few passes over memory as can be, and powers of 2."""
-        first, last = self._layers()
-        weight, bias = first.scaled()
-        hidden = softplus2_(pointwise(features, weight * LOG2_E, bias * LOG2_E))
-        weight, bias = last.scaled()
-        weight = weight / LOG2_E
-        return pointwise(hidden, weight[1:], bias[1:]).sigmoid_(), hidden @ weight[0] + bias[0]
-
 
 class _Decode(torch.autograd.Function):
-    """Dense layer, softplus, dense layer, sigmoid of all but the first, with as few passes over memory as can be in both directions.
+    """Dense layer, softplus, dense layer, sigmoid of all but the first, with few passes over memory, forward and backward.
 
-    Points are millions: nearly all of rendering's memory traffic is here, and autograd alone would move twice as much.
+    There are millions of points: nearly all of rendering's memory traffic is here, and autograd alone would move twice as much.
     """
 
     @staticmethod

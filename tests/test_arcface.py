@@ -54,14 +54,14 @@ def test_features_before_the_activation_lack_only_the_prelu(net, golden):
         assert (raw < 0).any()
 
 
-def test_the_picture_is_made_grey_and_128_wide():
+def test_the_image_is_made_grey_and_128_wide():
     primaries = torch.eye(3)[:, :, None, None].expand(3, 3, 256, 256)
     grey = arcface_input(primaries)
     expected = torch.tensor([0.2989, 0.5870, 0.1140])
     torch.testing.assert_close(grey, expected[:, None, None, None].expand(3, 1, 128, 128))
 
 
-def test_the_picture_is_not_antialiased():
+def test_the_image_is_not_antialiased():
     # At a quarter of the size, between the two middle ones of four pixels: the outer two do not count.
     image = torch.rand(1, 3, 512, 512, generator=torch.Generator().manual_seed(0))
     weights = torch.tensor([0.2989, 0.5870, 0.1140])[:, None, None]
@@ -80,7 +80,7 @@ def test_one_prelu_acts_inside_and_after_the_block():
     torch.testing.assert_close(block(x), expected, rtol=0, atol=1e-4)
 
 
-def test_gradients_reach_the_picture_through_the_frozen_network(net):
+def test_gradients_reach_the_image_through_the_frozen_network(net):
     image = torch.rand(1, 3, 128, 128, generator=torch.Generator().manual_seed(0)).requires_grad_()
     net(arcface_input(image)).square().sum().backward()
     assert torch.isfinite(image.grad).all()

@@ -193,7 +193,7 @@ def test_the_mask_is_where_the_crop_was_taken():
     assert torch.equal(mask, (rows[:, None] * columns)[None, None])
 
 
-def test_a_warped_picture_shows_the_mapped_pixels():
+def test_a_warped_image_shows_the_mapped_pixels():
     # What is linear in the image stays linear: x_f = (x_e - t_x) / s, y_f = (y_e - t_y) / s.
     crop = torch.tensor([MEAN_CROP, (2.0, -0.5, -0.5)])
     centres = pixel_centres(32, crop)
@@ -207,7 +207,7 @@ def test_a_warped_picture_shows_the_mapped_pixels():
     torch.testing.assert_close(warped[:, 2], torch.ones(2, 16, 16))
 
 
-def test_beyond_the_picture_its_edge_goes_on():
+def test_beyond_the_image_its_edge_goes_on():
     # Row 15 of 16 in the mean crop lies at (31 / 32 + 66 / 512) / 1.083 > 1, below the image.
     picture = torch.zeros(1, 3, 32, 32)
     picture[:, :, -1] = 1

@@ -8,7 +8,7 @@ import torch
 from tiny import tiny_frex, tiny_network_options, trained
 
 from frex.errors import FRExError
-from frex.models.training_state import forget_older
+from frex.models.training_state import remove_older
 from frex.weights.network_file import NetworkFile, build_frex, read_network, save_checkpoint
 from frex.weights.state_dict import load_matching, load_strict
 from frex.weights.torch_file import read_torch_file
@@ -187,7 +187,7 @@ def test_files_of_others_outlive_older_checkpoints(tmp_path):
     kept = [*(models / name for name in FOREIGN), states / 'before_the_change.state', states / 'state_5.txt']
     for path in kept:
         path.touch()
-    forget_older([models, states], 1)
+    remove_older([models, states], 1)
     last = {models / 'net_g_2000.pth', models / 'net_d_dual_2000.pth', states / '2000.state'}
     assert {*models.iterdir(), *states.iterdir()} == {*kept, *last}
 
@@ -204,7 +204,7 @@ def test_a_state_has_its_networks_wherever_forgetting_is_broken_off(tmp_path, mo
 
     monkeypatch.setattr(Path, 'unlink', unlink_or_stop)
     with pytest.raises(StopIteration):
-        forget_older([models, states], 1)
+        remove_older([models, states], 1)
     assert len([*models.iterdir(), *states.iterdir()]) == 9 - removed
     for state in states.iterdir():
         assert (models / f'net_g_{state.stem}.pth').exists()

@@ -1,4 +1,4 @@
-"""What FREx mends in basicsr 1.4.2, against what it does without."""
+"""What FREx patches in basicsr 1.4.2, against what it does without."""
 
 import random
 

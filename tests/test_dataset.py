@@ -41,7 +41,7 @@ def test_a_sample_has_the_stated_shapes_and_range(face_folder):
     assert 'camera' not in sample
 
 
-def test_pictures_are_rgb(tmp_path):
+def test_images_are_rgb(tmp_path):
     import cv2
 
     blue = np.zeros((64, 64, 3), np.uint8)
@@ -123,7 +123,7 @@ def test_labels_go_by_name(face_folder, labels):
     assert [dataset[index]['camera'][3].item() for index in range(5)] == pytest.approx([0.0, 0.1, 0.2, 0.3, 0.4])
 
 
-def test_a_flip_flips_picture_camera_and_crop_together(face_folder, labels):
+def test_a_flip_flips_image_camera_and_crop_together(face_folder, labels):
     plain = FaceDegradationDataset(options(face_folder, camera_labels=str(labels)))
     flipping = FaceDegradationDataset(options(face_folder, camera_labels=str(labels), use_hflip=True))
     pairs = [(flipping[0, visit], plain[0, visit]) for visit in range(40)]
@@ -178,13 +178,13 @@ def test_bad_labels_are_named(face_folder, tmp_path, content, message):
         FaceDegradationDataset(options(face_folder, camera_labels=str(labels)))
 
 
-def test_a_damaged_picture_is_named(tmp_path):
+def test_a_damaged_image_is_named(tmp_path):
     (tmp_path / 'broken.png').write_bytes(b'\x89PNG\r\n')
     with pytest.raises(FRExError, match=r'broken\.png: not an image'):
         FaceDegradationDataset(options(tmp_path))[0]
 
 
-def test_each_picture_has_the_crop_of_its_labels(face_folder, labels, tmp_path):
+def test_each_image_has_the_crop_of_its_labels(face_folder, labels, tmp_path):
     content = json.loads(labels.read_text())
     crops = {f'face{number}.{suffix}': (1 + number / 10, -0.05, 0.2) for number, suffix in enumerate(['png', 'png', 'jpg', 'webp', 'bmp'])}
     with_crops = tmp_path / 'dataset.json'
@@ -201,7 +201,7 @@ def test_each_picture_has_the_crop_of_its_labels(face_folder, labels, tmp_path):
         FaceDegradationDataset(labelled)
 
 
-def test_a_bare_label_is_not_taken_for_two_pictures(face_folder, tmp_path):
+def test_a_bare_label_is_not_taken_for_two_images(face_folder, tmp_path):
     for folder in ('a', 'b'):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / 'face0.png').write_bytes((face_folder / 'face0.png').read_bytes())

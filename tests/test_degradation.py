@@ -113,7 +113,7 @@ def test_jpeg_is_opencvs():
     assert np.array_equal((jpeg(image.astype(np.float32) / 255, 60) * 255).round(), cv2.imdecode(data, cv2.IMREAD_COLOR))
 
 
-def test_same_seed_same_bytes_other_seed_other_picture():
+def test_same_seed_same_bytes_other_seed_other_image():
     first, again, other = (degrade(picture(), draw(Degradation(), np.random.default_rng(seed))) for seed in (3, 3, 4))
     assert np.array_equal(first, again)
     assert not np.array_equal(first, other)

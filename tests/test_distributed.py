@@ -150,6 +150,6 @@ def test_slurm_says_who_is_who(tmp_path):
     assert [run.stdout.split() for run in runs] == [['0', '2', '11.0', 'gloo'], ['1', '2', '11.0', 'gloo']]
 
 
-def test_processes_draw_differently_and_visit_each_picture_once():
+def test_processes_draw_differently_and_visit_each_image_once():
     visits = [list(VisitSampler(range(7), 2, rank, ratio=2, seed=1)) for rank in (0, 1)]
     assert sorted(visit for _, visit in visits[0] + visits[1]) == list(range(14))

@@ -164,7 +164,7 @@ def test_offline_nothing_is_asked(folder, serve):
     server = serve(content(CONTENT))
     with pytest.raises(Unreachable) as error:
         fetch(weights(server.url('/weights.pth')), folder, [server.url('')], offline=True)
-    assert error.value.answers == {server.url('/weights.pth'): 'not asked'}
+    assert error.value.answers == {server.url('/weights.pth'): 'not tried'}
     assert server.asked == []
 
 
@@ -590,7 +590,7 @@ def test_each_file_that_cannot_be_had_is_a_line_with_all_that_is_needed_to_get_i
     manifest_of(*(weights(*urls, key=name, file=name, **known) for name, (known, _) in told.items()))
     assert download('--weights', folder, '--for', 'train', *arguments) == 1
     *lines, last = capsys.readouterr().err.splitlines()
-    answer = 'not asked' if arguments else 'status 404'
+    answer = 'not tried' if arguments else 'status 404'
     addresses = ', '.join(f'{url} ({answer})' for url in urls)
     assert lines == [f'{name}: {described}, from {addresses}; put it into {folder}' for name, (_, described) in told.items()]
     assert last.startswith('frex: error: 4 of 4 files are not there: ')

@@ -191,7 +191,7 @@ def test_attention_a_row_of_windows_at_a_time_is_attention_all_at_once(sharpness
     assert expected.requires_grad
 
 
-def test_many_windows_are_attended_to_in_lots(monkeypatch):
+def test_many_windows_are_attended_to_in_chunks(monkeypatch):
     torch.manual_seed(0)
     attention = CrossAttention(channels_2d=8, channels_3d=4, global_size=8)
     torch.nn.init.normal_(attention.to_output.weight)
@@ -204,7 +204,7 @@ def test_many_windows_are_attended_to_in_lots(monkeypatch):
     assert seen == [12, 12, 8]
 
 
-def test_a_network_made_ready_keeps_its_numbers_and_gives_the_same_picture():
+def test_a_network_prepared_for_inference_keeps_its_numbers_and_gives_the_same_image():
     net, lq = trained(tiny_frex()).eval(), faces()[:1]
     before, state = net(lq).image.detach(), {key: value.clone() for key, value in net.state_dict().items()}
     prepare_for_inference(net, torch.device('cpu'))
@@ -250,7 +250,7 @@ def test_fusion_acts_at_its_sizes_only():
         tiny_frex(fusion_sizes=[64, 128])
 
 
-def test_structure_reaches_the_picture(net, output):
+def test_structure_reaches_the_image(net, output):
     turned = copy.deepcopy(net)
     turned.eg3d.backbone.synthesis.b4.const.data += 1
     with torch.no_grad():
@@ -289,7 +289,7 @@ def test_rendering_keeps_its_geometry_under_autocast(net):
     assert torch.equal(mixed.depth, exact.depth)
 
 
-def test_rendering_in_another_crop_is_recropping_the_picture(net):
+def test_rendering_in_another_crop_is_recropping_the_image(net):
     torch.manual_seed(0)
     planes = torch.randn(1, 3, 8, 32, 32)
     wide = copy.deepcopy(net.eg3d)

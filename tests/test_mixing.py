@@ -47,8 +47,8 @@ def mixed(face_folder, rendered, changes=None, **own):
 
 
 def picks(folder, visits=6000, **changes):
-    lot = Mix(MixOptions(**mix(folder, **changes)), 0, 'mix')
-    return Counter(lot.pick(epoch, visit) for epoch in (0, 1) for visit in range(visits // 2))
+    mixed = Mix(MixOptions(**mix(folder, **changes)), 0, 'mix')
+    return Counter(mixed.pick(epoch, visit) for epoch in (0, 1) for visit in range(visits // 2))
 
 
 @pytest.mark.parametrize('ratio', [0.0, 0.25, 0.59])
@@ -62,7 +62,7 @@ def test_bins_are_five_degrees_to_either_side(rendered):
     assert [each.tolist() for each in yaw_bins(cameras)] == [[0, 1, 2, 3, 4, 5], [6, 7], [8]]
 
 
-def test_each_bin_is_drawn_equally_often_and_so_is_each_picture_in_it(rendered):
+def test_each_bin_is_drawn_equally_often_and_so_is_each_image_in_it(rendered):
     counts = picks(rendered, ratio=0.9)
     drawn = 6000 - counts.pop(None)
     expected = [drawn / 3 / 6] * 6 + [drawn / 3 / 2] * 2 + [drawn / 3]
@@ -70,7 +70,7 @@ def test_each_bin_is_drawn_equally_often_and_so_is_each_picture_in_it(rendered):
     assert sum(counts[index] for index in range(6)) == pytest.approx(drawn / 3, rel=0.08)
 
 
-def test_without_balance_all_pictures_are_drawn_equally_often(rendered):
+def test_without_balance_all_images_are_drawn_equally_often(rendered):
     counts = picks(rendered, ratio=0.9, balance_yaw=False)
     drawn = 6000 - counts.pop(None)
     assert [counts[index] for index in range(9)] == pytest.approx([drawn / 9] * 9, rel=0.25)
@@ -88,7 +88,7 @@ def test_a_mixed_run_is_the_same_whatever_the_number_of_workers(face_folder, ren
             assert all(torch.equal(one[key], two[key]) for key in ('lq', 'gt', 'camera', 'crop', 'has_camera'))
 
 
-def test_the_length_and_the_own_pictures_stay_as_without_mixing(face_folder, rendered):
+def test_the_length_and_the_own_images_stay_as_without_mixing(face_folder, rendered):
     plain, dataset = mixed(face_folder, rendered, mix=None), mixed(face_folder, rendered)
     assert len(dataset) == len(plain) == 5
     own = [visit for visit in range(40) if not dataset[3, visit]['has_camera']]
@@ -108,7 +108,7 @@ def test_other_epochs_and_seeds_take_others(face_folder, rendered):
     assert visits[0] != visits[2]
 
 
-def test_labels_and_crops_come_along_and_are_flipped_with_the_picture(face_folder, rendered):
+def test_labels_and_crops_come_along_and_are_flipped_with_the_image(face_folder, rendered):
     dataset = mixed(face_folder, rendered, {'use_hflip': True})
     faces = dataset.mix.faces
     flips = []
@@ -127,15 +127,15 @@ def test_labels_and_crops_come_along_and_are_flipped_with_the_picture(face_folde
     assert 8 < sum(flips) < len(flips) - 8
 
 
-def test_mixed_in_pictures_are_not_flipped_unless_asked(face_folder, rendered):
+def test_mixed_in_images_are_not_flipped_unless_asked(face_folder, rendered):
     samples = [mixed(face_folder, rendered)[0, visit] for visit in range(40)]
     crops = torch.stack([sample['crop'] for sample in samples if sample['has_camera']])
     torch.testing.assert_close(crops, torch.tensor([CROP]).expand(len(crops), 3))
 
 
-@pytest.mark.parametrize(('asked', 'expected'), [(None, CROP), ((1.0, 0.0, 0.0), (1, 0, 0)), (MEAN_CROP, MEAN_CROP)])
-def test_an_explicit_crop_wins_over_those_of_the_labels(rendered, asked, expected):
-    faces = Mix(MixOptions(**mix(rendered, crop=asked)), 0, 'mix').faces
+@pytest.mark.parametrize(('crop', 'expected'), [(None, CROP), ((1.0, 0.0, 0.0), (1, 0, 0)), (MEAN_CROP, MEAN_CROP)])
+def test_an_explicit_crop_wins_over_those_of_the_labels(rendered, crop, expected):
+    faces = Mix(MixOptions(**mix(rendered, crop=crop)), 0, 'mix').faces
     torch.testing.assert_close(faces.crop(3, flip=False), torch.tensor(expected, dtype=torch.float32))
 
 
@@ -161,12 +161,12 @@ def test_a_batch_without_cameras_costs_nothing_and_has_a_gradient():
 @pytest.mark.parametrize(
     ('changes', 'message'),
     [
-        ({'ratio': 1.0}, r'datasets\.train\.mix\.ratio: 1\.0 is not a share of the visits, from 0 to below 1'),
-        ({'ratio': -0.1}, r'datasets\.train\.mix\.ratio: -0\.1 is not a share'),
+        ({'ratio': 1.0}, r'datasets\.train\.mix\.ratio: 1\.0 is not a fraction of the visits, from 0 to below 1'),
+        ({'ratio': -0.1}, r'datasets\.train\.mix\.ratio: -0\.1 is not a fraction'),
         ({'raito': 0.5}, r"datasets\.train\.mix\.raito: unknown key; did you mean 'ratio'"),
         ({'camera_labels': None}, r'datasets\.train\.mix\.camera_labels: missing; .* or set balance_yaw: false'),
         ({'dataroot_gt': '/no/such/folder'}, r'datasets\.train\.mix\.dataroot_gt: no folder /no/such/folder'),
-        ({'crop': [0, 0, 0]}, r'datasets\.train\.mix\.crop: the scale of a crop is above 0'),
+        ({'crop': [0, 0, 0]}, r'datasets\.train\.mix\.crop: the scale of a crop must be above 0'),
     ],
 )
 def test_bad_options_of_a_mixture_are_told(face_folder, rendered, changes, message):

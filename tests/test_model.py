@@ -252,7 +252,7 @@ def test_frozen_layers_are_kept_as_autocast_would_make_them(tmp_path):
     @torch.no_grad()
     def losses():
         with torch.autocast('cpu', torch.bfloat16):
-            # ArcFace takes a processor minutes in bfloat16.
+            # ArcFace takes a CPU minutes in bfloat16.
             return model.objective.losses['perceptual_opt'](faces(seed=3), model.gt)
 
     kept = losses()
@@ -402,7 +402,7 @@ def test_what_is_not_trained_is_the_same_memory_in_the_averaged_network(tmp_path
     assert all(buffers[name].data_ptr() == buffer.data_ptr() for name, buffer in model.net_g.named_buffers() if buffer.numel())
 
 
-def test_validation_sees_pictures_in_0_to_1(model):
+def test_validation_sees_images_in_0_to_1(model):
     model.feed_data(batch(size=1))
     model.test()
     visuals = model.get_current_visuals()

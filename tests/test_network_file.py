@@ -172,12 +172,12 @@ def test_the_asked_weights_are_read(tmp_path, stylegan2_golden, legacy, key, add
     assert_same(read_state(path, key), {name: value + added for name, value in state.items()})
 
 
-@pytest.mark.parametrize(('there', 'asked'), [('params', 'params_ema'), ('params_ema', 'params')])
+@pytest.mark.parametrize(('there', 'requested'), [('params', 'params_ema'), ('params_ema', 'params')])
 @pytest.mark.parametrize('others', [{}, {'network_g': {'type': 'StyleGAN2'}}])
-def test_other_weights_never_take_the_place_of_the_asked_ones(tmp_path, there, asked, others):
+def test_other_weights_never_take_the_place_of_the_requested_ones(tmp_path, there, requested, others):
     path = write_pth(tmp_path / 'file.pth', {there: {'a': torch.zeros(1)}} | others)
-    with pytest.raises(FRExError, match=rf'file\.pth: has no {asked}; it holds .*{there}$'):
-        read_network(path, asked)
+    with pytest.raises(FRExError, match=rf'file\.pth: has no {requested}; it holds .*{there}$'):
+        read_network(path, requested)
 
 
 @pytest.mark.parametrize(

@@ -282,10 +282,10 @@ def test_scaling_activations_is_scaling_weights(size, low_pass, convolve, demodu
     expected = explicit_modulated_conv2d(x, weight, style, demodulate, convolve)
     torch.testing.assert_close(ops.modulated_conv2d(x, weight, style, demodulate, low_pass), expected)
     bias = torch.randn(7, dtype=torch.float64)
-    for lot in (3, 1):
+    for count in (3, 1):
         # One at a time and without gradient it is the weights that are scaled.
         with torch.no_grad():
-            pairs = zip(x.split(lot), style.split(lot), strict=True)
+            pairs = zip(x.split(count), style.split(count), strict=True)
             activated = torch.cat([ops.modulated_conv2d(one, weight, by, demodulate, low_pass, bias, gain=1.5) for one, by in pairs])
         torch.testing.assert_close(activated, 1.5 * (expected + bias[:, None, None]))
 

@@ -1,4 +1,4 @@
-"""Option files: inheritance, overrides, and what bad ones are told."""
+"""Option files: inheritance, overrides, and the messages for bad ones."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -156,9 +156,9 @@ def test_a_run_writes_below_its_root():
     assert results['path']['visualization'] == '/root/of/run/results/run/visualization'
 
 
-@pytest.mark.parametrize(('asked', 'devices', 'used'), [('auto', 4, 4), ('auto', 0, 0), (1, 0, 0), (2, 8, 2), (0, 8, 0)])
-def test_no_more_devices_are_used_than_there_are(asked, devices, used):
-    assert complete(minimal(num_gpu=asked), arguments(), Path(), True, devices)['num_gpu'] == used
+@pytest.mark.parametrize(('requested', 'devices', 'used'), [('auto', 4, 4), ('auto', 0, 0), (1, 0, 0), (2, 8, 2), (0, 8, 0)])
+def test_no_more_devices_are_used_than_there_are(requested, devices, used):
+    assert complete(minimal(num_gpu=requested), arguments(), Path(), True, devices)['num_gpu'] == used
 
 
 def test_debug_is_the_flag_not_a_part_of_the_name():

@@ -1,4 +1,4 @@
-"""The fast form of rendering on a processor gives what the plain one gives."""
+"""The fast form of rendering on a CPU gives what the plain one gives."""
 
 import pytest
 import torch
@@ -117,18 +117,18 @@ def heads(**options):
 
 @pytest.mark.parametrize('options', [{}, {'depth_range': None, 'box_warp': 1.6}, {'white_background': True}, {'disparity': True}])
 @pytest.mark.parametrize('jitter', [False, True])
-def test_rays_marched_in_parts_see_what_all_at_once_see(options, jitter):
+def test_rays_marched_in_chunks_see_what_all_at_once_see(options, jitter):
     net, planes, cameras = heads(**options)
     plain = net.render(planes.requires_grad_(), cameras, torch.Generator().manual_seed(3), jitter)
     with torch.no_grad():
-        in_parts = net.render(planes, cameras, torch.Generator().manual_seed(3), jitter)
-    for one, other in zip(in_parts, plain, strict=True):
+        in_chunks = net.render(planes, cameras, torch.Generator().manual_seed(3), jitter)
+    for one, other in zip(in_chunks, plain, strict=True):
         torch.testing.assert_close(one, other.detach(), atol=1e-4, rtol=0)
     assert plain.feature_image.grad_fn is not None
-    assert in_parts.feature_image.std() > 1e-3
+    assert in_chunks.feature_image.std() > 1e-3
 
 
-def test_a_camera_that_is_no_number_gives_no_picture():
+def test_a_camera_that_is_no_number_gives_no_image():
     net, planes, cameras = heads()
     cameras[1, 0] = float('nan')
     with torch.no_grad():

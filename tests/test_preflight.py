@@ -113,7 +113,7 @@ def test_another_rendering_than_the_files_is_told(train, caplog):
 
 
 @pytest.mark.parametrize(
-    ('option', 'file', 'state', 'mend'),
+    ('option', 'file', 'state', 'fix'),
     [
         (
             'pretrain_network_eg3d',
@@ -146,12 +146,12 @@ def test_another_rendering_than_the_files_is_told(train, caplog):
         ('resume_state', 'lost.state', 'no file lost.state', 'path:resume_state=FILE'),
     ],
 )
-def test_what_cannot_be_used_is_a_line_with_what_mends_it(train, tmp_path, capsys, option, file, state, mend):
+def test_what_cannot_be_used_is_a_line_with_what_fixes_it(train, tmp_path, capsys, option, file, state, fix):
     assert train(**{option: file}) == 1
     error = capsys.readouterr().err
     row = table(error)[option]
     assert row[1].startswith(state)
-    assert mend in row[2]
+    assert fix in row[2]
     assert error.splitlines()[-1].endswith(f'1 of 1 files cannot be used: path.{option}')
     assert not (tmp_path / 'experiments').exists()
 
@@ -209,17 +209,17 @@ def test_a_mixture_of_other_images_and_a_stage_that_was_not_trained_are_told(tra
 
 
 @pytest.mark.parametrize(('option', 'file'), [('pretrain_network_stylegan2', 'smaller.safetensors'), ('pretrain_network_g', 'net_g.pth')])
-def test_the_command_that_mends_a_line_does(train, capsys, option, file):
+def test_the_command_that_fixes_a_line_does(train, capsys, option, file):
     """As it stands in the table, for another network than the options describe, and for weights that are not there."""
-    asked = ['path:param_key_g=params_ema']
-    assert train(*asked, **{option: file}) == 1
+    requested = ['path:param_key_g=params_ema']
+    assert train(*requested, **{option: file}) == 1
     command = shlex.split(table(capsys.readouterr().err)[option][2])
     assert command[0] == '--force_yml'
-    assert train(*asked, *command[1:], **{option: file}) == 0
+    assert train(*requested, *command[1:], **{option: file}) == 0
 
 
 @pytest.mark.parametrize('name', ["it's my net.pth", 'two; $(words) & "more".pth'])
-def test_a_path_is_one_word_of_the_command_that_mends_it(train, priors, tmp_path, capsys, name):
+def test_a_path_is_one_word_of_the_command_that_fixes_it(train, priors, tmp_path, capsys, name):
     (tmp_path / name).write_bytes((priors / 'net_g.pth').read_bytes())
     assert train(pretrain_network_d_dual=str(tmp_path / name)) == 1
     command = shlex.split(table(capsys.readouterr().err)['pretrain_network_d_dual'][2])

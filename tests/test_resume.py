@@ -128,7 +128,7 @@ def test_a_damaged_state_is_passed_over(unbroken, face_folder, tmp_path, monkeyp
     state.write_bytes(state.read_bytes()[:1000])
     monkeypatch.chdir(tmp_path)
     assert main(arguments(unbroken[1], face_folder)) == 0
-    assert 'passed over: ' in capsys.readouterr().err
+    assert 'skipped: ' in capsys.readouterr().err
     assert_equal(unbroken[2], weights(tmp_path, unbroken[1].stem))
 
 
@@ -161,7 +161,7 @@ def test_a_job_that_is_asked_to_stop_saves_first(unbroken, face_folder, tmp_path
     run.send_signal_to_all(signal.SIGTERM)
     assert run.wait() == 128 + signal.SIGTERM
     (state,) = (tmp_path / 'experiments' / options.stem / 'training_states').iterdir()
-    assert f'Stopped by SIGTERM and saved at iteration {state.stem}; go on with --auto_resume.' in run.stderr
+    assert f'Stopped by SIGTERM and saved at iteration {state.stem}; continue with --auto_resume.' in run.stderr
     assert 2 < int(state.stem) < 7
     assert Command(main, *command, folder=tmp_path).wait() == 0
     assert_equal(expected, weights(tmp_path, options.stem))
@@ -296,7 +296,7 @@ def test_damaged_states_are_passed_over_and_named(tmp_path, capsys):
     assert newest_state(tmp_path) == str(tmp_path / '3.state')
     output = capsys.readouterr()
     assert output.out == ''
-    assert [line.split(': ')[:2] for line in output.err.splitlines()] == [['passed over', str(tmp_path / name)] for name in names]
+    assert [line.split(': ')[:2] for line in output.err.splitlines()] == [['skipped', str(tmp_path / name)] for name in names]
 
 
 def test_where_no_state_can_be_read_none_is_taken_for_a_new_start(tmp_path):

@@ -70,9 +70,9 @@ def test_names_are_paths_below_the_root(root):
     assert source.path(NAMES[0]) == f'{root}/00000/img0.png'
 
 
-def test_pictures_are_those_that_were_put_in(root, folder):
+def test_images_are_those_that_were_put_in(root, folder):
     source = open_source(root, None, 'here')
-    assert all(np.array_equal(source.picture(name), cv2.imread(str(folder / name))) for name in NAMES)
+    assert all(np.array_equal(source.image(name), cv2.imread(str(folder / name))) for name in NAMES)
 
 
 def test_samples_of_all_kinds_are_equal_byte_for_byte(root, folder):
@@ -155,7 +155,7 @@ def test_what_is_missing_is_named(tmp_path, suffix):
     assert refused(path).endswith(str(path))
 
 
-def test_an_archive_without_pictures_is_named(tmp_path):
+def test_an_archive_without_images_is_named(tmp_path):
     with zipfile.ZipFile(tmp_path / 'empty.zip', 'w') as content:
         content.writestr('notes.txt', 'no image')
     assert 'here.dataroot_gt: no image in' in refused(tmp_path / 'empty.zip')
@@ -176,9 +176,9 @@ def test_a_damaged_zip_is_named(archives, tmp_path):
     (tmp_path / 'changed.zip').write_bytes(stored.replace(data, data[:-1] + b'x'))
     source = open_source(tmp_path / 'changed.zip', None, 'here')
     with pytest.raises(FRExError, match=r'changed\.zip/a/face\.png: cannot be read from the zip \(Bad CRC-32'):
-        source.picture('a/face.png')
+        source.image('a/face.png')
     with pytest.raises(FRExError, match=r'changed\.zip/a/text\.png: not an image'):
-        source.picture('a/text.png')
+        source.image('a/text.png')
 
 
 def test_a_damaged_lmdb_is_named(archives, tmp_path):
@@ -191,7 +191,7 @@ def test_a_damaged_lmdb_is_named(archives, tmp_path):
     with (other / 'meta_info.txt').open('a') as lines:
         lines.write('zzz.png (64,64,3) 1\n')
     with pytest.raises(FRExError, match=r'other\.lmdb/zzz\.png: meta_info\.txt names it, but the lmdb does not hold it'):
-        open_source(other, None, 'here').picture('zzz.png')
+        open_source(other, None, 'here').image('zzz.png')
 
 
 def test_an_lmdb_of_rubbish_is_named(tmp_path):

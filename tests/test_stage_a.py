@@ -68,7 +68,7 @@ def test_validation_compares_in_eg3ds_crop(model):
     assert torch.equal(visuals['gt'][~inside], visuals['result'][~inside])
 
 
-def test_nothing_is_compared_where_the_picture_has_no_pixels():
+def test_nothing_is_compared_where_the_image_has_no_pixels():
     crop = mean_crop(faces())
     image = torch.zeros(2, 3, 64, 64)
     target = in_eg3d_crop(Batch(faces(), faces(seed=2), crop, None), image)
@@ -89,7 +89,7 @@ def test_the_frames_are_each_others_inverse():
     assert torch.equal(crop_mask(crop[1:], 8), torch.ones(1, 1, 8, 8))
 
 
-def test_frex_and_frex3d_picture_the_same_head():
+def test_frex_and_frex3d_image_the_same_head():
     whole = trained(tiny_frex())
     options = tiny_network_options()
     branch = FREx3D(**{key: options[key] for key in ('out_size', 'eg3d', 'encoder_3d')})

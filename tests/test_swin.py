@@ -46,7 +46,7 @@ def randomize(module):
     return module
 
 
-def twins(window, shift, heads=2, channels=16):
+def block_pair(window, shift, heads=2, channels=16):
     """A block of torchvision's and one of ours with the same weights; key biases are not zero, and torchvision ignores them."""
     theirs = randomize(SwinTransformerBlockV2(channels, heads, window, shift))
     ours = SwinBlock(channels, heads, window, shift)
@@ -80,7 +80,7 @@ def results(module, x, precision=torch.float32):
 )
 def test_a_block_and_its_gradients_equal_those_of_torchvision(window, shift, size):
     torch.manual_seed(0)
-    theirs, ours = twins(window, shift)
+    theirs, ours = block_pair(window, shift)
     x = torch.randn(2, *size, 16)
     expected, found = results(theirs, x), results(ours, x)
     for name, value in expected.items():
@@ -94,7 +94,7 @@ def test_a_block_and_its_gradients_equal_those_of_torchvision(window, shift, siz
 @pytest.mark.parametrize('shift', [0, 4])
 def test_under_autocast_a_block_is_as_close_to_float32_as_that_of_torchvision(shift):
     torch.manual_seed(0)
-    theirs, ours = twins([8, 8], [shift, shift], channels=64)
+    theirs, ours = block_pair([8, 8], [shift, shift], channels=64)
     x = torch.randn(2, 16, 16, 64)
     exact = results(theirs, x)
     errors = [
@@ -108,7 +108,7 @@ def test_under_autocast_a_block_is_as_close_to_float32_as_that_of_torchvision(sh
 
 def test_a_stage_is_its_blocks_one_after_the_other_at_any_size():
     torch.manual_seed(0)
-    pairs = [twins([4, 4], [shift, shift]) for shift in (0, 2, 0)]
+    pairs = [block_pair([4, 4], [shift, shift]) for shift in (0, 2, 0)]
     stage = SwinStage([ours for _, ours in pairs], size=8)
     for size in (8, 7, 12):
         x = torch.randn(2, size, size, 16)
@@ -154,7 +154,7 @@ def test_an_offset_head_attends_as_multihead_attention():
 
 @pytest.mark.parametrize(('blocks', 'most'), [(1, MOST_OPERATIONS), (2, MOST_OPERATIONS + MOST_OPERATIONS_MORE)])
 def test_blocks_take_few_operations_under_autocast(blocks, most, monkeypatch):
-    # On a processor, these take many operations.
+    # On a CPU, these take many operations.
     monkeypatch.setattr(
         'torch.nn.functional.scaled_dot_product_attention', lambda q, k, v, attn_mask, scale: Fused.apply(q, k, v, attn_mask)
     )

@@ -15,7 +15,7 @@ from test_model import batch, build
 from tiny import faces, tiny_frex, trained
 
 from frex.metrics import fid
-from frex.models.image_grid import picture_grid
+from frex.models.image_grid import image_grid
 from frex.models.scalars import append_scalars, forget_scalars_after, read_scalars
 from frex.training.train_log import TrainLog
 from frex_arch.frex_3d import FREx3DOutput
@@ -88,7 +88,7 @@ def test_the_grid_shows_all_of_a_face_in_a_row(switches, maps):
     lq, gt = faces(2, seed=1), faces(2, seed=2)
     with torch.no_grad():
         output = net(lq, image_3d=True, alphas=True)
-    grid = picture_grid(lq, output, gt)
+    grid = image_grid(lq, output, gt)
     # lq, image_3d; 8, 16, 32, 64; result; gt; maps at 8, 16, 32, 64.
     rows = grid.unflatten(1, (2, 64)).unflatten(3, (-1, 64)).permute(1, 3, 0, 2, 4)
     assert rows.shape[1] == 8 + maps
@@ -141,7 +141,7 @@ def test_the_best_validation_is_recalled_from_the_log(tmp_path):
     path = tmp_path / 'experiments/train_frex_tiny/scalars.jsonl'
     for step, psnr in ((10, 20.0), (20, 25.0), (30, 22.0)):
         append_scalars(path, {'iter': step, 'dataset': 'faces', 'psnr': psnr, 'ssim': 0.5})
-    model._recall_validations()
+    model._restore_best_results()
     assert model.best_metric_results['faces']['psnr'] == {'better': 'higher', 'val': 25.0, 'iter': 20}
 
 
@@ -149,13 +149,13 @@ def test_stage_as_grid_ends_with_the_depth():
     depth = torch.linspace(2.4, 3.0, 16).expand(1, 1, 16, 16)
     images = faces(3)
     output = FREx3DOutput(images[1:2], *[torch.zeros(1, *shape) for shape in ((25,), (2, 8), (8,), (2, 8))], depth)
-    grid = picture_grid(images[:1], output, images[2:])
+    grid = image_grid(images[:1], output, images[2:])
     assert grid.shape == (3, 64, 4 * 64)
     assert grid[0, 0, 192].item() == pytest.approx(0)
     assert grid[0, 0, 255].item() == pytest.approx(1)
 
 
-def test_validation_shows_its_first_pictures(tmp_path, face_folder):
+def test_validation_shows_its_first_images(tmp_path, face_folder):
     model = build(tmp_path, val={'grid_images': 2, 'metrics': None})
     from frex.data.face_degradation_dataset import FaceDegradationDataset
 
@@ -213,7 +213,7 @@ def test_fid_is_the_frechet_distance(small_fid):
     assert frechet(one, other) > 0.1
 
 
-def test_fid_of_one_picture_is_not_a_number(small_fid):
+def test_fid_of_one_image_is_not_a_number(small_fid):
     small_fid.add(*pictures(0, 2))
     assert np.isnan(small_fid.value())
 
@@ -254,7 +254,7 @@ def test_fid_is_of_all_processes(tmp_path):
     assert [float((tmp_path / rank).read_text()) for rank in '01'] == pytest.approx([expected, expected], rel=1e-3)
 
 
-def test_a_validation_has_metrics_of_pictures_and_of_sets(tmp_path, face_folder, small_fid, monkeypatch):
+def test_a_validation_has_metrics_of_images_and_of_sets(tmp_path, face_folder, small_fid, monkeypatch):
     from frex.data.face_degradation_dataset import FaceDegradationDataset
 
     psnr = {'type': 'calculate_psnr', 'crop_border': 0}

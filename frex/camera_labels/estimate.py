@@ -12,7 +12,7 @@ from frex.camera_labels.head_pose import solve_camera
 from frex.camera_labels.preview import Previews, report
 from frex.data.labels import CameraLabel, CropLabel, as_lists, write_labels
 from frex.data.landmarks import crop_to_eg3d, flip_landmarks
-from frex.data.sources import pictures_below
+from frex.data.sources import images_below
 from frex.errors import FRExError
 from frex.images import Image, read_aligned, resize
 from frex.restore.detection.dense_landmarks import KEY, LandmarkNetwork, five_of
@@ -88,7 +88,7 @@ def estimate_labels(options: EstimateOptions) -> int:
     The file names images in which no face was found as well, so that training knows that they have no label.
     """
     _check(options)
-    pictures = pictures_below(options.folder)
+    pictures = images_below(options.folder)
     previews = Previews(options.preview, options.overwrite) if options.preview is not None else None
     finder = LandmarkFinder.from_weights(options.weights, choose_device(options.device), options.det_threshold)
     cameras: dict[str, CameraLabel] = {}

@@ -16,7 +16,7 @@ from jaxtyping import Bool
 
 from frex.camera_labels.cropping_params import read_cropping_params
 from frex.data.labels import CameraLabel, CropLabel, as_lists, check_cameras, match, own_names, read_labels, write_labels
-from frex.data.sources import pictures_below
+from frex.data.sources import images_below
 from frex.errors import FRExError
 from frex.utils.files import refuse_existing
 from frex.utils.text import first_of
@@ -48,7 +48,7 @@ def import_labels(options: ImportOptions) -> int:
     cameras, crops = own_names(labels.cameras), own_names(labels.crops)
     check_cameras(cameras, options.dataset_json)
     params = {} if options.cropping_params is None else read_cropping_params(options.cropping_params)
-    images = [] if options.images is None else list(pictures_below(options.images))
+    images = [] if options.images is None else list(images_below(options.images))
     # Those of the crops are all that EG3D counted.
     source = options.cropping_params if params else options.images
     known = labels.cameras

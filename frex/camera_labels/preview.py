@@ -9,7 +9,7 @@ import numpy as np
 from frex.camera_labels.draw import draw_camera
 from frex.data.contact_sheet import contact_sheet
 from frex.data.labels import CameraLabel, CropLabel, match, read_labels
-from frex.data.sources import pictures_below
+from frex.data.sources import images_below
 from frex.errors import FRExError
 from frex.images import Image, read_aligned, resize, write_image
 from frex.utils.text import first_of
@@ -76,8 +76,8 @@ def preview_labels(options: PreviewOptions) -> int:
     if options.num is not None and options.num < 1:
         raise FRExError(f'--num {options.num}: at least 1 is needed')
     labels = read_labels(options.labels)
-    unlabelled = match(dict.fromkeys(labels.unlabelled, np.zeros(0)), pictures_below(options.folder))
-    pictures = {name: path for name, path in pictures_below(options.folder).items() if name not in unlabelled}
+    unlabelled = match(dict.fromkeys(labels.unlabelled, np.zeros(0)), images_below(options.folder))
+    pictures = {name: path for name, path in images_below(options.folder).items() if name not in unlabelled}
     if options.num is not None and options.num < len(pictures):
         chosen = np.linspace(0, len(pictures) - 1, options.num).round().astype(int)
         pictures = {name: pictures[name] for name in np.array(list(pictures))[chosen].tolist()}

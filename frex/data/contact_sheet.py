@@ -1,4 +1,4 @@
-"""Many images at a glance, with a caption under each."""
+"""A contact sheet: many small images in rows, with a caption under each."""
 
 from collections.abc import Sequence
 
@@ -13,18 +13,18 @@ FONT, FONT_SCALE = cv2.FONT_HERSHEY_SIMPLEX, 0.42
 
 
 def contact_sheet(
-    pictures: Sequence[Image], captions: Sequence[str], columns: int = 8, size: int = 160
+    images: Sequence[Image], captions: Sequence[str], columns: int = 8, size: int = 160
 ) -> UInt8[np.ndarray, 'sheet_height sheet_width 3']:
-    """A white sheet with the square `pictures`, at `size`, row by row; a caption has place for 22 letters at the default size."""
-    tiles = [_tile(picture, caption, size) for picture, caption in zip(pictures, captions, strict=True)]
+    """Draw square `images`, resized to `size`, row by row on a white sheet; at the default size a caption has room for 22 letters."""
+    tiles = [_tile(image, caption, size) for image, caption in zip(images, captions, strict=True)]
     columns = min(columns, len(tiles))
     blank = np.full_like(tiles[0], 255)
     tiles += [blank] * (-len(tiles) % columns)
     return np.vstack([np.hstack(tiles[first : first + columns]) for first in range(0, len(tiles), columns)])
 
 
-def _tile(picture: Image, caption: str, size: int) -> UInt8[np.ndarray, 'tile_height tile_width 3']:
+def _tile(image: Image, caption: str, size: int) -> UInt8[np.ndarray, 'tile_height tile_width 3']:
     tile = np.full((size + MARGIN + LINE, size + MARGIN, 3), 255, dtype=np.uint8)
-    tile[:size, :size] = resize(picture, size)
+    tile[:size, :size] = resize(image, size)
     cv2.putText(tile, caption, (0, size + LINE - 5), FONT, FONT_SCALE, (0, 0, 0), 1, cv2.LINE_AA)
     return tile

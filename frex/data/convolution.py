@@ -1,4 +1,4 @@
-"""Blurring with large kernels."""
+"""Convolution with large blur kernels, by Fourier transforms."""
 
 import cv2
 import numpy as np
@@ -6,14 +6,14 @@ from jaxtyping import Float32
 
 FloatImage = Float32[np.ndarray, 'height width 3']
 Kernel = Float32[np.ndarray, 'size size']
-# Up to here OpenCV adds up the products.
+# Up to this size OpenCV computes the sums directly, without transforms.
 DIRECT_SIZE = 11
 
 
 def convolve(image: FloatImage, kernel: Kernel) -> FloatImage:
-    """`cv2.filter2D` of an image mirrored at its border, to 1e-6, for a kernel of odd size.
+    """Filter an image, mirrored at its border, with a kernel of odd size; equal to `cv2.filter2D` up to 1e-6.
 
-    A channel is transformed as a whole, where filter2D cuts it into tiles and takes twice as long.
+    Each channel is transformed as a whole; filter2D cuts it into tiles and takes twice as long.
     """
     size = len(kernel)
     if size <= DIRECT_SIZE:
@@ -33,5 +33,5 @@ def convolve(image: FloatImage, kernel: Kernel) -> FloatImage:
 
 
 def _fast_length(least: int) -> int:
-    """Transforms of odd length are slower."""
+    """Return the smallest fast and even length of a transform that is at least `least`; odd ones are slower."""
     return 2 * cv2.getOptimalDFTSize((least + 1) // 2)

@@ -1,8 +1,8 @@
-"""The degradation of Eq. 19, I_LQ = [(I_HQ * k) down_r + n]_JPEG, as functions of an image and its draws.
+"""The degradation of Eq. 19, I_LQ = [(I_HQ * k) down_r + n]_JPEG.
 
-`draw` makes every random decision, `degrade` carries the decisions out, so an image can be made again from its draws.
+`draw` makes all random decisions and `degrade` applies them, so that an image can be made again from its parameters.
 Lengths (sigmas, kernel sizes) and the ratio of down-sampling are stated for 512 pixels and scale with the image, so that a small
-image shows as much of the face as a large one does after the same draws.
+image shows as much of the face as a large one does with the same parameters.
 """
 
 import math
@@ -19,7 +19,7 @@ Range = tuple[float, float]
 
 @dataclass(frozen=True)
 class Degradation:
-    """Ranges of the draws and the probability of each step. The defaults are the paper's ranges.
+    """Ranges of all parameters and the probability of each step. The defaults are the paper's ranges.
 
     Standard deviations of noise are in grey levels of 255. With `second_prob` an image goes through blur, down-sampling,
     noise and JPEG once more, with the `second_` ranges.
@@ -43,7 +43,7 @@ class Degradation:
     second_noise_range: Range = (0, 15)
 
 
-# What the authors' code does: nothing is optional, and strong.
+# The authors' code, in which no step of the first pass is optional and all are strong.
 RELEASE = Degradation(
     motion_prob=1.0,
     motion_sizes=(21, 25, 31, 35, 41, 45, 51, 61, 71),
@@ -64,7 +64,7 @@ PRESETS = {'paper': Degradation(), 'release': RELEASE}
 
 @dataclass(frozen=True)
 class DegradationParams:
-    """One pass of Eq. 19, decided. A step that does not happen is None."""
+    """The parameters of one pass of Eq. 19; None for a step that is left out."""
 
     motion: tuple[float, float] | None
     """Length in pixels of 512, angle in radians."""
@@ -80,7 +80,7 @@ class DegradationParams:
 
 
 def draw(degradation: Degradation, rng: np.random.Generator) -> list[DegradationParams]:
-    """Decide the one or two passes that an image goes through."""
+    """Draw the parameters of the one or two passes that an image goes through."""
     d = degradation
     first = _draw_pass(d, rng, d.motion_prob, d.blur_sigma, d.downsample_range, d.noise_range)
     if rng.random() >= d.second_prob:
@@ -91,7 +91,7 @@ def draw(degradation: Degradation, rng: np.random.Generator) -> list[Degradation
 def _draw_pass(
     d: Degradation, rng: np.random.Generator, motion_prob: float, sigma: Range, downsample: Range, noise: Range
 ) -> DegradationParams:
-    # Every number is drawn whether it is used or not, so that changing one probability changes nothing else.
+    """Draw one pass; every number is drawn whether it is used or not, so that changing one probability changes nothing else."""
     motion = (float(rng.choice(d.motion_sizes)), rng.uniform(0, math.pi))
     happens = rng.random(5) < (motion_prob, d.blur_prob, d.downsample_prob, d.noise_prob, d.jpeg_prob)
     sigmas = rng.uniform(*sigma, size=2)
@@ -112,36 +112,37 @@ def _draw_pass(
     )
 
 
-def degrade(image: FloatImage, draws: list[DegradationParams]) -> FloatImage:
-    """`image`, BGR in [0, 1], degraded at the same size, in steps of 1/255."""
-    for once in draws:
-        image = _degrade_once(image, once)
+def degrade(image: FloatImage, passes: list[DegradationParams]) -> FloatImage:
+    """Degrade `image`, BGR in [0, 1], at the same size; the result is rounded to steps of 1/255."""
+    for params in passes:
+        image = _degrade_once(image, params)
     return (image.clip(0, 1) * 255).round().astype(np.float32) / 255
 
 
-def _degrade_once(image: FloatImage, once: DegradationParams) -> FloatImage:
+def _degrade_once(image: FloatImage, params: DegradationParams) -> FloatImage:
+    """Apply one pass of Eq. 19: blur, down-sampling, noise, JPEG, and the resize back to the image's size."""
     height, width = image.shape[:2]
     scale = width / REFERENCE_SIZE
-    if once.motion is not None:
-        length, angle = once.motion
+    if params.motion is not None:
+        length, angle = params.motion
         image = convolve(image, motion_kernel(length * scale, angle))
-    if once.blur is not None:
-        sigma_x, sigma_y, angle = once.blur
-        image = convolve(image, gaussian_kernel(once.blur_kernel_size * scale, sigma_x * scale, sigma_y * scale, angle))
-    if once.downsample is not None:
-        ratio = max(1.0, once.downsample * scale)
+    if params.blur is not None:
+        sigma_x, sigma_y, angle = params.blur
+        image = convolve(image, gaussian_kernel(params.blur_kernel_size * scale, sigma_x * scale, sigma_y * scale, angle))
+    if params.downsample is not None:
+        ratio = max(1.0, params.downsample * scale)
         size = (max(1, int(width // ratio)), max(1, int(height // ratio)))
         image = cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)
-    if once.noise is not None:
-        field = np.random.default_rng(once.noise_seed).standard_normal(image.shape, dtype=np.float32)
-        image = (image + field * np.float32(once.noise / 255)).clip(0, 1)
-    if once.jpeg is not None:
-        image = jpeg(image, once.jpeg)
+    if params.noise is not None:
+        field = np.random.default_rng(params.noise_seed).standard_normal(image.shape, dtype=np.float32)
+        image = (image + field * np.float32(params.noise / 255)).clip(0, 1)
+    if params.jpeg is not None:
+        image = jpeg(image, params.jpeg)
     return cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
 
 
 def motion_kernel(length: float, angle: float) -> Kernel:
-    """A line of `length` pixels through the centre, `angle` radians from the x axis; sums to 1, centroid at 0."""
+    """Return a line of `length` pixels through the centre, at `angle` radians to the x axis, as a kernel that sums to 1."""
     reach = max((length - 1) / 2, 0.0)
     radius = math.ceil(reach)
     steps = np.linspace(-reach, reach, 4 * radius + 1)
@@ -150,25 +151,25 @@ def motion_kernel(length: float, angle: float) -> Kernel:
     left, top = np.floor(x).astype(int), np.floor(y).astype(int)
     for dx in (0, 1):
         for dy in (0, 1):
-            share = (1 - abs(x - left - dx)) * (1 - abs(y - top - dy))
+            weight = (1 - abs(x - left - dx)) * (1 - abs(y - top - dy))
             column, row = np.minimum(left + dx, 2 * radius), np.minimum(top + dy, 2 * radius)
-            np.add.at(kernel, (row, column), share)
+            np.add.at(kernel, (row, column), weight)
     return (kernel / kernel.sum()).astype(np.float32)
 
 
 def gaussian_kernel(size: float, sigma_x: float, sigma_y: float, angle: float) -> Kernel:
-    """A Gaussian cut to the odd `size` nearest; standard deviations in pixels along and across `angle`."""
+    """Return a Gaussian kernel of the nearest odd `size`, which sums to 1; deviations in pixels along and across `angle` (radians)."""
     radius = max(1, round((size - 1) / 2))
     y, x = np.mgrid[-radius : radius + 1, -radius : radius + 1].astype(np.float64)
     along, across = x * math.cos(angle) + y * math.sin(angle), y * math.cos(angle) - x * math.sin(angle)
-    # Below a tenth of a pixel a Gaussian is a point.
+    # A Gaussian of less than a tenth of a pixel is a point.
     exponent = (along / max(sigma_x, 0.1)) ** 2 + (across / max(sigma_y, 0.1)) ** 2
     kernel = np.exp(-exponent / 2)
     return (kernel / kernel.sum()).astype(np.float32)
 
 
 def jpeg(image: FloatImage, quality: int) -> FloatImage:
-    """`image` (BGR, in [0, 1]) after JPEG compression."""
+    """Compress `image` (BGR, in [0, 1]) as JPEG and decode it again; `quality` is 1 to 100."""
     _, data = cv2.imencode('.jpg', (image.clip(0, 1) * 255).round().astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, quality])
     decoded = cv2.imdecode(data, cv2.IMREAD_COLOR)
     return np.asarray(decoded, dtype=np.float32) / 255

@@ -1,4 +1,4 @@
-"""Aligned faces, degraded on the fly. What a sample looks like depends on (seed, epoch, visit) alone."""
+"""The data set of aligned faces, degraded on the fly. A sample depends on (seed, epoch, visit) only."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ Visit = tuple[int, int]
 
 
 def read_degradation(options: dict[str, Any], where: str) -> Degradation:
-    """A preset (`paper` unless named) with single fields replaced."""
+    """Return a preset (`options['preset']`, by default `paper`) with its other keys replaced; raise FRExError for an unknown one."""
     preset = options.get('preset', 'paper')
     if preset not in PRESETS:
         raise FRExError(f'{where}.preset: no preset {preset!r}; {nearest(str(preset), list(PRESETS))}')
@@ -31,11 +31,11 @@ def read_degradation(options: dict[str, Any], where: str) -> Degradation:
 
 
 class FaceDegradationDataset(Dataset):
-    """Pairs of degraded and clean faces from a folder, an lmdb or a zip of aligned ones, with others mixed in.
+    """Pairs of degraded and clean faces from a folder, an lmdb or a zip of aligned faces, with those of another set mixed in.
 
     A sample holds `lq`, `gt` (3, gt_size, gt_size) RGB in [-1, 1]; `crop` (3); where there are labels, `camera` (25) and
     `has_camera`, false for images that have none; `gt_path`, `lq_path`; `name`, for results, which no other image of
-    the set has; and `epoch`. It is asked for by (epoch, visit), where visits count on over an enlarged set, or by a plain index for
+    the set has; and `epoch`. The key of a sample is (epoch, visit), where visits go through the enlarged set, or a plain index for
     validation. Raises FRExError for missing or damaged images, a bad label file, or an image without a label.
     """
 
@@ -56,21 +56,23 @@ class FaceDegradationDataset(Dataset):
         return len(self.faces)
 
     def _find(self, epoch: int, visit: int) -> tuple[FaceSet, int]:
+        """Return the set of images that a visit goes to, the own or the mixed one, and the index of its image."""
         mixed_in = self.mix.pick(epoch, visit) if self.mix else None
         if self.mix is None or mixed_in is None:
             return self.faces, visit % len(self.faces)
         return self.mix.faces, mixed_in
 
     def __getitem__(self, key: int | Visit) -> dict[str, Tensor | str | int]:
+        """Return the sample of a visit (see the class), whose random numbers depend on (seed, phase, epoch, visit) only."""
         prepare_process(get_worker_info() is not None)
         epoch, visit = (0, key) if isinstance(key, int) else key
         faces, index = self._find(epoch, visit)
-        # Validation never repeats what training saw.
+        # The phase is part of the seed, so that validation never repeats draws of training.
         rng = np.random.default_rng([self.options.seed, self.options.phase == 'train', epoch, visit])
         flip = rng.random() < 0.5 and faces.options.use_hflip
 
         name = faces.source.names[index]
-        gt = resize(faces.source.picture(name), self.options.gt_size).astype(np.float32) / 255
+        gt = resize(faces.source.image(name), self.options.gt_size).astype(np.float32) / 255
         gt = np.ascontiguousarray(gt[:, ::-1]) if flip else gt
         lq = degrade(gt, draw(self.degradation, rng))
 
@@ -83,7 +85,7 @@ class FaceDegradationDataset(Dataset):
 
 
 def to_tensor(image: FloatImage) -> Float[Tensor, '3 height width']:
-    """BGR in [0, 1] to RGB in [-1, 1]."""
+    """Turn BGR in [0, 1] into RGB in [-1, 1]."""
     planes = np.stack(cv2.split(image)[::-1])
     planes *= 2
     planes -= 1

@@ -1,4 +1,4 @@
-"""Keys of a `datasets` entry."""
+"""The keys of an entry of `datasets` in option files, typed."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -6,14 +6,14 @@ from typing import Any
 
 @dataclass(frozen=True)
 class IoBackend:
-    """BasicSR's word for what `dataroot_gt` is; its name says it too."""
+    """BasicSR's key for the kind of `dataroot_gt`, which its name says, too."""
 
     type: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class FaceSetOptions:
-    """Where images are, and what is known of them."""
+    """The options of one set of images: where they are, their labels and their crop."""
 
     dataroot_gt: str
     """A folder, `NAME.lmdb` or `NAME.zip`."""
@@ -21,7 +21,7 @@ class FaceSetOptions:
     camera_labels: str | None = None
     """EG3D's `dataset.json`; in a zip: `NAME.zip/dataset.json`."""
     crop: tuple[float, float, float] | None = None
-    """From all images' frame to EG3D's; (1, 0, 0) for images that are in EG3D's crop already.
+    """The crop (s, t_x, t_y) from the frame of all images to EG3D's; (1, 0, 0) for images that are in EG3D's crop already.
 
     None: each image's own where the labels hold crops, else that of a frontal face.
     """
@@ -30,16 +30,16 @@ class FaceSetOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class MixOptions(FaceSetOptions):
-    """Images, as of EG3D, that take the place of the data set's own in the share `ratio` of the visits."""
+    """Images, e.g. made by EG3D, which replace the data set's own in the fraction `ratio` of the visits."""
 
     ratio: float
     balance_yaw: bool = True
-    """Each 5 degrees of |yaw| equally often."""
+    """Whether to draw each bin of 5 degrees of |yaw| equally often."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FaceDegradationOptions(FaceSetOptions):
-    """The loader's own keys (workers, batch size, ...) are BasicSR's."""
+    """All keys of an entry of `datasets`; those of the loader (workers, batch size, ...) are BasicSR's."""
 
     name: str
     type: str

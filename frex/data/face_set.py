@@ -1,4 +1,4 @@
-"""Images together with what is known of each."""
+"""A set of images with a crop, and perhaps a camera, of each."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from frex_arch.crop import MEAN_CROP, flip_crop
 class FaceSet:
     """Images with a crop each, and a camera each where there are labels.
 
-    Raises FRExError, naming the key below `where`, for images or labels that are not there or damaged.
+    Raises FRExError, which names the key below `where`, for images or labels that are missing or damaged.
     """
 
     def __init__(self, options: FaceSetOptions, where: str) -> None:
@@ -35,10 +35,10 @@ class FaceSet:
         self.cameras = self._cameras(labels) if labels else None
         self.crops = self._crops(labels, where_labels)
         if not (self.crops[:, 0] > 0).all():
-            raise FRExError(f'{where}.crop: the scale of a crop is above 0')
+            raise FRExError(f'{where}.crop: the scale of a crop must be above 0')
         self.short_names = short_names(names)
 
-    def _find_labelled(self, labels: Labels | None, where: str) -> Bool[np.ndarray, ' pictures']:
+    def _find_labelled(self, labels: Labels | None, where: str) -> Bool[np.ndarray, ' images']:
         if labels is None:
             return np.zeros(len(self), dtype=bool)
         known = dict.fromkeys(labels.unlabelled, np.zeros(1, np.float32)) | dict.fromkeys(labels.cameras, np.ones(1, np.float32))
@@ -58,18 +58,18 @@ class FaceSet:
         return len(self.source.names)
 
     def crop(self, index: int, flip: bool) -> Float[Tensor, '3']:
-        """Of an image or of its mirror image."""
+        """Return the crop of an image, or of its mirror image."""
         crop = torch.from_numpy(self.crops[index])[None]
         return (flip_crop(crop) if flip else crop)[0]
 
     def camera(self, index: int, flip: bool) -> Float[Tensor, '25']:
-        """Of an image or of its mirror image; the frontal one, which stands for none, where there is no label."""
+        """Return the camera of an image, or of its mirror image; where there is no label, the frontal one in its place."""
         camera = frontal_camera() if self.cameras is None else torch.from_numpy(self.cameras[index])[None]
         return (flip_camera(camera) if flip else camera)[0]
 
 
 def short_names(names: Sequence[str]) -> list[str]:
-    """A name without suffix and slash for each image's results, no two alike: its own if that will do, else with its folders."""
+    """Return unique names without suffix and slash for the results of images: the file's own if they are unique, else with folders."""
     paths = [PurePosixPath(name) for name in names]
     for short in ([path.stem for path in paths], ['_'.join(path.with_suffix('').parts) for path in paths]):
         if max(Counter(short).values()) == 1:

@@ -1,4 +1,4 @@
-"""Labels of faces in EG3D's `dataset.json`, keyed by file name, never by position."""
+"""Labels of faces, cameras and crops, in the format of EG3D's `dataset.json`; they are looked up by file name, never by position."""
 
 import json
 from collections import Counter
@@ -20,12 +20,12 @@ from frex_arch.camera import view_angles
 CameraLabel = Float32[np.ndarray, '25']
 CropLabel = Float32[np.ndarray, '3']
 LAYOUT = "EG3D's dataset.json, {'labels': [[file name, 25 numbers], ...], 'crops': [[file name, 3 numbers], ...]}"
-# An image that is known to have no label has null in the place of the numbers.
+# An image that is known to have no label has null instead of the numbers.
 
 
 @dataclass(frozen=True)
 class Labels:
-    """By file name; a name that stands in one folder only is also known without it.
+    """Cameras and crops by file name; a file name that is unique among all folders is also a key without its folder.
 
     `crops` (s, t_x, t_y) lead from each image's frame to EG3D's; EG3D's own files have none. `unlabelled` are images that are
     known to have no label.
@@ -37,7 +37,7 @@ class Labels:
 
 
 def read_labels(path: Path) -> Labels:
-    """A file, or one in a zip (`faces.zip/dataset.json`); raises FRExError where it is missing or not in EG3D's layout."""
+    """Read a label file, or one in a zip (`faces.zip/dataset.json`); raise FRExError where it is missing or not in EG3D's format."""
     try:
         return parse_labels(read_file(path).decode(), path)
     except (OSError, UnicodeDecodeError) as error:
@@ -45,7 +45,7 @@ def read_labels(path: Path) -> Labels:
 
 
 def parse_labels(text: str, path: Path) -> Labels:
-    """The labels in the text of `path`."""
+    """Parse the text of the label file `path`; raise FRExError where it is not in EG3D's format."""
     try:
         content = json.loads(text)
         labels, crops = _entries(content['labels']), _vectors(_entries(content.get('crops') or ()))
@@ -74,17 +74,17 @@ def write_labels(
         part.write_text(json.dumps(content), encoding='utf-8')
 
 
-def rows(vectors: Mapping[str, Float32[np.ndarray, ' length']], names: Sequence[str], lacking: str) -> Float32[np.ndarray, 'names length']:
-    """The vector of each image, by its name or, where no other has it too, by its name without folders.
+def rows(vectors: Mapping[str, Float32[np.ndarray, ' length']], names: Sequence[str], missing: str) -> Float32[np.ndarray, 'names length']:
+    """Return the vector of each image, by its name or, where no other image has that, by its name without folders.
 
-    Raises FRExError, which starts with `lacking`, where images have none.
+    Raises FRExError, which starts with `missing`, where images have none.
     """
     bare = {name: PurePosixPath(name).name for name in names}
     count = Counter(bare.values())
     found = [vectors.get(name, vectors.get(bare[name]) if count[bare[name]] == 1 else None) for name in names]
-    missing = [name for name, vector in zip(names, found, strict=True) if vector is None]
-    if missing:
-        raise FRExError(f'{lacking} for {len(missing)} of {len(names)} images, first {missing[0]}')
+    without = [name for name, vector in zip(names, found, strict=True) if vector is None]
+    if without:
+        raise FRExError(f'{missing} for {len(without)} of {len(names)} images, first {without[0]}')
     return np.stack([vector for vector in found if vector is not None])
 
 
@@ -102,13 +102,13 @@ def _also_by_bare_name(vectors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def angles_of(camera: CameraLabel) -> tuple[float, float, float]:
-    """Yaw, pitch and roll of view, in degrees."""
+    """Return yaw, pitch and roll of the viewing direction, in degrees."""
     yaw, pitch, roll = (np.degrees(angle.item()) for angle in view_angles(torch.from_numpy(camera)[None]))
     return yaw, pitch, roll
 
 
 def check_cameras(cameras: dict[str, CameraLabel], path: Path) -> None:
-    """Raise FRExError where there is none, or where the rotation of one is no rotation."""
+    """Raise FRExError where there are no cameras, or where the 3 x 3 matrix of one is no rotation."""
     if not cameras:
         raise FRExError(f'{path}: has no labels')
     rotations = np.stack(list(cameras.values()))[:, :16].reshape(-1, 4, 4)[:, :3, :3].astype(np.float64)
@@ -119,27 +119,27 @@ def check_cameras(cameras: dict[str, CameraLabel], path: Path) -> None:
         raise FRExError(f'{path}: {len(names)} labels are no cameras (their rotation is none): {first_of(names)}')
 
 
-# By how much rounded rotations may miss R R^T = I.
+# The largest difference between R R^T and I that rounding may cause.
 TOLERANCE = 0.05
 
 
 def check_views(cameras: Float32[np.ndarray, 'image 25'], names: Sequence[str], where: str) -> None:
-    """Raise FRExError, which starts with `where` and names the first, for cameras whose 3 x 3 rotation is none: as of all zeros."""
+    """Raise FRExError, which starts with `where`, for cameras whose 3 x 3 matrix is no rotation, e.g. all zeros."""
     rotations = cameras[:, :16].reshape(-1, 4, 4)[:, :3, :3].astype(np.float64)
     misses = np.abs(rotations @ rotations.transpose(0, 2, 1) - np.eye(3)).max(axis=(1, 2))
     wrong = [name for name, miss in zip(names, misses, strict=True) if not miss <= TOLERANCE]
     if wrong:
-        raise FRExError(f'{where}: the camera of {wrong[0]} has no rotation, so it looks nowhere ({len(wrong)} such); mend or remove it')
+        raise FRExError(f'{where}: the camera of {wrong[0]} has no rotation, so it looks nowhere ({len(wrong)} such); correct or remove it')
 
 
 def own_names(vectors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Labels by the names that their file has, without those that `read_labels` adds."""
+    """Return the labels by the names in their file only, without the shorter ones that `read_labels` adds."""
     in_folders = {id(vector) for name, vector in vectors.items() if '/' in name}
     return {name: vector for name, vector in vectors.items() if '/' in name or id(vector) not in in_folders}
 
 
 def match(vectors: Mapping[str, np.ndarray], names: Iterable[str]) -> dict[str, np.ndarray]:
-    """Labels of those that have one, by the names in full or, where that stands in one folder only, without folders."""
+    """Return the labels of the `names` that have one, found as by `rows`."""
     bare = {name: PurePosixPath(name).name for name in names}
     count = Counter(bare.values())
     keys = {name: name if name in vectors or count[bare[name]] > 1 else bare[name] for name in bare}
@@ -147,5 +147,5 @@ def match(vectors: Mapping[str, np.ndarray], names: Iterable[str]) -> dict[str, 
 
 
 def as_lists(vectors: Mapping[str, np.ndarray]) -> dict[str, list[float]]:
-    """As `write_labels` takes them."""
+    """Turn labels into lists of numbers, as `write_labels` takes them."""
     return {name: vector.tolist() for name, vector in vectors.items()}

@@ -1,4 +1,4 @@
-"""Five landmarks (eyes, nose, corners of the mouth) between the head, EG3D's crop and the FFHQ alignment.
+"""Crops and cameras from five landmarks: eyes, nose, corners of the mouth; left before right as seen in the image.
 
 Landmarks in images are in image widths.
 """
@@ -8,7 +8,7 @@ from jaxtyping import Float
 
 from frex_arch.camera import FFHQ_RADIUS
 
-# On Deep3DFaceRecon's mean head, in its units: x to image right, y up, z out of the face.
+# The landmarks of Deep3DFaceRecon's mean head, in its units: x to image right, y up, z out of the face.
 MEAN_HEAD = np.array(
     [
         [-0.31148657, 0.29036078, 0.13377953],
@@ -18,10 +18,10 @@ MEAN_HEAD = np.array(
         [0.2484662, -0.38128236, 0.22235769],
     ]
 )
-# EG3D's crop shows one of those units in 300 of its 700 pixels, around their origin.
+# One of those units is 300 of the 700 pixels of EG3D's crop, whose centre shows their origin.
 CROP_UNIT = 300 / 700
-# Of the mean head in EG3D's world. Its labels were made with 0.27; then the cameras, at that distance from the head, were
-# moved to FFHQ_RADIUS from the origin, while the images stayed.
+# Unit and origin of the mean head in EG3D's world. EG3D's labels were made with a unit of 0.27; then the cameras were moved to
+# FFHQ_RADIUS from the world's origin, while the images stayed, which scales the head.
 _LABEL_UNIT = 0.27
 WORLD_ORIGIN = np.array([0.0, 0.006, 0.161])
 WORLD_UNIT = _LABEL_UNIT * (FFHQ_RADIUS - WORLD_ORIGIN[2]) / FFHQ_RADIUS
@@ -30,21 +30,21 @@ Landmarks = Float[np.ndarray, '5 2']
 
 
 def head_in_world() -> Float[np.ndarray, '5 3']:
-    """The mean head's landmarks where EG3D's heads have theirs."""
+    """Return the mean head's landmarks in EG3D's world."""
     return WORLD_UNIT * MEAN_HEAD + WORLD_ORIGIN
 
 
 def project(points: Float[np.ndarray, 'points 3'], camera: Float[np.ndarray, '25']) -> Float[np.ndarray, 'points 2']:
-    """Points of the world in the image of a camera."""
+    """Project points of the world into the image of a camera, in image widths."""
     cam2world, intrinsics = camera[:16].reshape(4, 4), camera[16:].reshape(3, 3)
     seen = (points - cam2world[:3, 3]) @ cam2world[:3, :3]
     return (seen / seen[:, 2:] @ intrinsics.T)[:, :2]
 
 
 def crop_to_eg3d(landmarks: Landmarks) -> Float[np.ndarray, '3']:
-    """The crop from the image that shows `landmarks` to EG3D's, as EG3D's own tool cuts it (weak perspective).
+    """Return the crop from the image with `landmarks` to EG3D's, as EG3D's own tool makes it (weak perspective).
 
-    Raises ValueError where the landmarks lie in one place.
+    Raises ValueError where all landmarks are at one point.
     """
     unit, origin = fit_head(landmarks)
     scale = CROP_UNIT / unit
@@ -52,9 +52,9 @@ def crop_to_eg3d(landmarks: Landmarks) -> Float[np.ndarray, '3']:
 
 
 def fit_head(landmarks: Landmarks, head: Float[np.ndarray, '5 3'] = MEAN_HEAD) -> tuple[float, Float[np.ndarray, '2']]:
-    """Length of the head's unit in the image, and the place of its origin, in weak perspective, as EG3D's own tool fits them.
+    """Fit `head` to landmarks in weak perspective, as EG3D's own tool does; return the length of its unit and its origin in the image.
 
-    Raises ValueError where the landmarks lie in one place.
+    Raises ValueError where all landmarks are at one point.
     """
     rows, *_ = np.linalg.lstsq(np.hstack([head, np.ones((5, 1))]), landmarks, rcond=None)
     unit = float(np.linalg.norm(rows[:3], axis=0).mean())
@@ -64,9 +64,9 @@ def fit_head(landmarks: Landmarks, head: Float[np.ndarray, '5 3'] = MEAN_HEAD) -
 
 
 def crop_from_ffhq(landmarks: Landmarks) -> Float[np.ndarray, '3']:
-    """The crop from the FFHQ alignment of a face to the image that shows it upright with `landmarks`.
+    """Return the crop from the FFHQ alignment of a face to an image that shows it upright with `landmarks`.
 
-    FFHQ's square, from eyes and mouth, without its rotation.
+    It is FFHQ's square, which follows from eyes and mouth, without its rotation.
     """
     eyes, mouth = landmarks[:2].mean(axis=0), landmarks[3:].mean(axis=0)
     across, down = landmarks[1] - landmarks[0], mouth - eyes
@@ -75,5 +75,5 @@ def crop_from_ffhq(landmarks: Landmarks) -> Float[np.ndarray, '3']:
 
 
 def flip_landmarks(landmarks: Landmarks) -> Landmarks:
-    """Those of the face mirrored left to right."""
+    """Return the landmarks of the face mirrored left to right."""
     return (landmarks * (-1, 1) + (1, 0))[[1, 0, 2, 4, 3]]

@@ -1,4 +1,4 @@
-"""Images of another set, as EG3D makes them, mixed in among a set's own."""
+"""Mixing of the images of another set, e.g. EG3D's, into a data set."""
 
 import numpy as np
 import torch
@@ -10,16 +10,16 @@ from frex.errors import FRExError
 from frex_arch.camera import yaw_pitch
 
 BIN_DEGREES = 5
-# Beside the 0 and 1 of validation and training, so that mixing changes none of their draws.
+# A part of the seed; 0 and 1 are those of validation and training, whose draws mixing must not change.
 STREAM = 2
 
 
 class Mix:
-    """Which visits take an image of `faces`, and which one. Raises FRExError, naming the key below `where`, for bad options."""
+    """Decides which visits take an image of `faces`, and which one. Raises FRExError, which names the key in `where`, for bad options."""
 
     def __init__(self, options: MixOptions, seed: int, where: str) -> None:
         if not 0 <= options.ratio < 1:
-            raise FRExError(f'{where}.ratio: {options.ratio} is not a share of the visits, from 0 to below 1')
+            raise FRExError(f'{where}.ratio: {options.ratio} is not a fraction of the visits, from 0 to below 1')
         if options.balance_yaw and options.camera_labels is None:
             raise FRExError(f'{where}.camera_labels: missing; name the dataset.json of these images, or set balance_yaw: false')
         self.seed = seed
@@ -33,7 +33,7 @@ class Mix:
             raise FRExError(f'{where}.camera_labels: no image has a label; balance_yaw: false does without')
 
     def pick(self, epoch: int, visit: int) -> int | None:
-        """The index of the image that a visit takes: a bin at random, then an image of it. None: the visit takes one of the set's own."""
+        """Return the index of the image that a visit takes: a random bin, then a random image of it; None for one of the data set's own."""
         rng = np.random.default_rng([self.seed, STREAM, epoch, visit])
         if rng.random() >= self.ratio:
             return None
@@ -42,7 +42,7 @@ class Mix:
 
 
 def yaw_bins(cameras: Float32[np.ndarray, 'images 25']) -> list[Int[np.ndarray, ' members']]:
-    """Indices of the images in each 5 degrees of |yaw| that has any."""
+    """Return the indices of the images in each bin of 5 degrees of |yaw| that is not empty."""
     yaw, _ = yaw_pitch(torch.from_numpy(cameras))
     number = (yaw.abs().rad2deg() / BIN_DEGREES).floor().numpy()
     return [np.flatnonzero(number == each) for each in np.unique(number)]

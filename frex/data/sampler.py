@@ -1,4 +1,4 @@
-"""Which faces are visited when."""
+"""The order in which training visits faces."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -8,7 +8,7 @@ from torch.utils.data import Sampler
 
 
 class VisitSampler(Sampler):
-    """Takes the place of BasicSR's EnlargedSampler: yields (epoch, visit), so that every visit can draw anew.
+    """Replaces BasicSR's EnlargedSampler: yields (epoch, visit), so that every visit of a face can be degraded differently.
 
     A visit is an index into the set repeated `ratio` times; together the ranks make each once an epoch, in an order that
     depends on seed and epoch.
@@ -20,7 +20,7 @@ class VisitSampler(Sampler):
         self.seed = seed
         self.epoch = 0
         self.skipped: dict[int, int] = {}
-        """Visits of this process, by epoch, that an earlier run has made."""
+        """Number of visits of this process, by epoch, that an earlier run has made and this one skips."""
         self.num_samples = -(-len(dataset) * ratio // num_replicas)
 
     def __iter__(self) -> Iterator[tuple[int, int]]:

@@ -1,4 +1,4 @@
-"""Where images come from: a folder, an lmdb as BasicSR makes it, or a zip as EG3D and StyleGAN have it."""
+"""Sources of images: a folder, an lmdb in BasicSR's format, or a zip as EG3D and StyleGAN use it."""
 
 import os
 import zipfile
@@ -17,9 +17,9 @@ READING_ZIP = (OSError, EOFError, KeyError, RuntimeError, zipfile.BadZipFile, zl
 
 
 class Source(ABC):
-    """Images by name, a path below the source; `names` are in their order. Holds nothing open, so that it can be sent to workers.
+    """Images by name, a path below the source; `names` are sorted. It keeps no file open, so that it can be sent to workers.
 
-    Raises FRExError, naming the source as `where`, for one that is missing, damaged or without an image.
+    Raises FRExError, which names the option `where`, for a source that is missing, damaged or without an image.
     """
 
     def __init__(self, root: Path, names: Iterable[str], where: str) -> None:
@@ -30,19 +30,19 @@ class Source(ABC):
 
     @abstractmethod
     def read(self, name: str) -> bytes:
-        """The file of an image; raises FRExError, naming it, where it cannot be read."""
+        """Return the bytes of an image file; raise FRExError, which names it, where it cannot be read."""
 
-    def picture(self, name: str) -> Image:
-        """Raises FRExError, naming it, for a damaged image."""
+    def image(self, name: str) -> Image:
+        """Return an image; raise FRExError, which names it, where it is damaged."""
         return decode_image(self.read(name), self.path(name))
 
     def path(self, name: str) -> str:
-        """Of the file, or of what lies in the archive."""
+        """Return the path of an image, within the archive where there is one."""
         return (self.root / name).as_posix()
 
 
 class FolderSource(Source):
-    """A folder with all that is below it; links to folders are followed, hidden files are not images."""
+    """A folder with all folders below it; links to folders are followed, hidden files are skipped."""
 
     def __init__(self, root: Path, where: str) -> None:
         if not root.is_dir():
@@ -69,14 +69,14 @@ class ZipSource(Source):
             names = set(_open_archive(root, zipfile.ZipFile).namelist())
         except READING_ZIP as error:
             raise FRExError(f'{where}: {root} is not a zip, or a damaged one ({error})') from None
-        super().__init__(root, filter(is_picture, names), where)
+        super().__init__(root, filter(is_image, names), where)
 
     def read(self, name: str) -> bytes:
         return read_member(self.root, name)
 
 
 class LmdbSource(Source):
-    """A folder `NAME.lmdb` with BasicSR's `meta_info.txt`, whose keys are names without suffix."""
+    """A folder `NAME.lmdb` with BasicSR's `meta_info.txt`; the keys of the lmdb are names without suffix."""
 
     def __init__(self, root: Path, where: str) -> None:
         if not root.is_dir():
@@ -105,7 +105,7 @@ KINDS: dict[str, Callable[[Path, str], Source]] = {'.lmdb': LmdbSource, '.zip': 
 
 
 def open_source(root: Path, backend: str | None, where: str) -> Source:
-    """What the name of `root` says it is; `backend` is BasicSR's word for it, `disk` or `lmdb`."""
+    """Open the kind of source that the suffix of `root` says; `backend` is BasicSR's `io_backend.type`, `disk` or `lmdb`."""
     if backend not in (None, 'disk', 'lmdb'):
         raise FRExError(f'{where}.io_backend.type: {backend!r}; known: disk, lmdb (or leave io_backend out)')
     if backend is not None and (backend == 'lmdb') != (root.suffix == '.lmdb'):
@@ -114,7 +114,7 @@ def open_source(root: Path, backend: str | None, where: str) -> Source:
 
 
 def read_file(path: Path) -> bytes:
-    """A file, or what `faces.zip/name` names in a zip; raises OSError, or FRExError for a damaged zip."""
+    """Read a file, or the member `name` of a zip by `faces.zip/name`; raise OSError, or FRExError for a damaged zip."""
     for parent in path.parents:
         if parent.suffix.lower() == '.zip' and parent.is_file():
             return read_member(parent, path.relative_to(parent).as_posix())
@@ -122,21 +122,21 @@ def read_file(path: Path) -> bytes:
 
 
 def read_member(archive: Path, name: str) -> bytes:
-    """A file of a zip; raises FRExError, naming both, where it cannot be read."""
+    """Read a member of a zip; raise FRExError, which names both, where it cannot be read."""
     try:
         return _open_archive(archive, zipfile.ZipFile).read(name)
     except READING_ZIP as error:
         raise FRExError(f'{archive / name}: cannot be read from the zip ({" ".join(str(error).split())})') from None
 
 
-def is_picture(name: str) -> bool:
-    """By its suffix; neither hidden nor macOS's companion of another file."""
+def is_image(name: str) -> bool:
+    """Return whether a path is that of an image, by its suffix; hidden files and macOS's companions of other files are none."""
     path = PurePosixPath(name)
     return path.suffix.lower() in SUFFIXES and not any(part.startswith(('.', '__MACOSX')) for part in path.parts)
 
 
 def _walk(root: Path) -> Iterable[str]:
-    """Names of the images below `root`; a folder that several links lead to is read once."""
+    """Yield the names of the images below `root`; a folder to which several links lead is read once."""
     seen = set()
 
     def stop(error: OSError) -> None:
@@ -148,9 +148,9 @@ def _walk(root: Path) -> Iterable[str]:
             subfolders.clear()
             continue
         seen.add((state.st_dev, state.st_ino))
-        # The first way to a folder is the one that names its images.
+        # Sorted, since the first path to a folder is the one that names its images.
         subfolders.sort()
-        yield from filter(is_picture, (Path(folder, file).relative_to(root).as_posix() for file in files))
+        yield from filter(is_image, (Path(folder, file).relative_to(root).as_posix() for file in files))
 
 
 def _open_lmdb(root: Path) -> Any:
@@ -158,7 +158,7 @@ def _open_lmdb(root: Path) -> Any:
 
 
 def _check_whole(root: Path) -> None:
-    """An lmdb is mapped into memory: reading beyond the end of a cut file would kill the process."""
+    """Raise OSError for an lmdb that was cut short; it is mapped into memory, where reading beyond its end would kill the process."""
     environment = _open_archive(root, _open_lmdb)
     needed = (environment.info()['last_pgno'] + 1) * environment.stat()['psize']
     there = (root / 'data.mdb').stat().st_size
@@ -166,7 +166,7 @@ def _check_whole(root: Path) -> None:
         raise OSError(f'data.mdb has {there} bytes of {needed}')
 
 
-# --- Archives that this process has open: an lmdb must not be opened twice, nor used by a forked child, nor a zip's position shared.
+# --- Archives that this process has open. An lmdb must be opened once a process; forked children must share neither lmdb nor zip.
 
 _archives: dict[Path, Any] = {}
 
@@ -186,6 +186,6 @@ if hasattr(os, 'register_at_fork'):
     os.register_at_fork(after_in_child=_close_all)
 
 
-def pictures_below(folder: Path) -> dict[str, Path]:
-    """The images that a data set finds in `folder`, by name as labels have it; raises FRExError where there is none."""
+def images_below(folder: Path) -> dict[str, Path]:
+    """Return the images that a data set finds in `folder`, by the names that labels use; raise FRExError where there are none."""
     return {name: folder / name for name in FolderSource(folder, 'FOLDER').names}

@@ -1,17 +1,17 @@
-"""What a process does before its first sample; no sample depends on it."""
+"""Settings of a process that loads data, on which no sample depends."""
 
 from functools import cache
 
 import cv2
 import numpy as np
 
-# Just below the largest block from whose release glibc learns.
+# Just below the largest block whose release raises glibc's threshold for giving memory back.
 LEARNT_BYTES = (1 << 25) - (1 << 16)
 
 
 @cache
 def prepare_process(is_worker: bool) -> None:
-    """In a loader's worker OpenCV takes one thread, since workers would fight over the cores."""
+    """Prepare a process for loading data: keep released memory, and let OpenCV use one thread in workers, which share the cores."""
     if is_worker:
         cv2.setNumThreads(0)
     # A released block of this size lets glibc keep what is released from now on. Else it may give back the memory of each image

@@ -1,1 +1,1 @@
-"""One loss, one file; those of BasicSR (L1Loss, GANLoss) are used as they are."""
+"""The losses of training, one in each file; BasicSR's L1Loss, MSELoss and GANLoss are used as they are."""

@@ -8,14 +8,14 @@ from frex_arch.camera import Camera
 
 
 class CameraLoss(nn.Module):
-    """Mean absolute difference of the 25 numbers of predicted and true camera."""
+    """Mean absolute difference between the 25 numbers of the predicted and the true camera."""
 
     def __init__(self, loss_weight: float = 1.0) -> None:
         super().__init__()
         self.loss_weight = loss_weight
 
     def forward(self, camera: Camera, target: Camera, has_camera: Bool[Tensor, ' batch'] | None = None) -> Float[Tensor, '']:
-        """The mean over the samples whose target is known, all if None; 0, with a gradient of 0, where none is."""
+        """Return the mean over the samples that `has_camera`, all if None; 0, with a gradient of 0, where no sample has one."""
         if has_camera is None:
             return self.loss_weight * F.l1_loss(camera, target)
         error = (camera - target).abs().mean(dim=1)

@@ -13,7 +13,10 @@ from frex_arch.arcface import ArcFaceFeatures, arcface_input
 
 
 def frozen_arcface(weights: str | None) -> ArcFace:
-    """In evaluation mode; `weights` is a key of the manifest or a file, random if None, which is for tests only."""
+    """Return ArcFace in evaluation mode, without gradient for its parameters.
+
+    `weights` is a key of the manifest or a file, None for random weights, which is for tests only. Raises FRExError for another network.
+    """
     if weights is None:
         return ArcFace().requires_grad_(False).eval()
     path = require_file(weights)
@@ -24,7 +27,7 @@ def frozen_arcface(weights: str | None) -> ArcFace:
 
 
 class FrozenArcFace(FrozenNetwork):
-    """ArcFace's features and embedding of faces in colour; `weights` as for `frozen_arcface`."""
+    """Computes ArcFace's features and embedding of faces in colour; `weights` as for `frozen_arcface`."""
 
     def __init__(self, weights: str | None) -> None:
         super().__init__(('ArcFace', weights))
@@ -34,8 +37,8 @@ class FrozenArcFace(FrozenNetwork):
     def compute(
         self, image: Float[Tensor, 'batch 3 height width'], gt: Float[Tensor, 'batch 3 height width']
     ) -> tuple[ArcFaceFeatures, ArcFaceFeatures]:
-        """Features of both RGB images in [-1, 1]."""
-        # In one pass: at 128 x 128 a GPU waits for its launches, which cost more than a gradient of `gt` that nobody uses.
+        """Return the features of both RGB images in [-1, 1]."""
+        # In one pass: at 128 x 128 kernel launches cost a GPU more than the gradient of `gt`, which nobody uses.
         both = self.arcface.features(torch.cat([arcface_input(image), arcface_input(gt)]))
         before, after = (list(zip(*(stage.chunk(2) for stage in stages), strict=True)) for stages in (both[0], both[1]))
         first, second = map(ArcFaceFeatures, before, after, both.embedding.chunk(2))

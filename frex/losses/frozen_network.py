@@ -1,4 +1,4 @@
-"""Frozen networks whose features losses compare: losses with the same network share it, and it runs once for each pair of images."""
+"""Frozen networks whose features losses compare; losses with equal networks share one, which runs once for each pair of images."""
 
 from collections.abc import Hashable, Iterable, Iterator
 from contextlib import contextmanager
@@ -18,15 +18,15 @@ class FrozenNetwork(nn.Module):
     def __init__(self, key: Hashable) -> None:
         super().__init__()
         self.key = key
-        # Keyed by the ids of both images; holding the images keeps an id from being used again.
+        # By the ids of both images, which it holds, so that no other image gets their ids.
         self.cache: dict[tuple[int, int], tuple[Any, ...]] | None = None
 
     def compute(self, image: Float[Tensor, 'batch 3 height width'], gt: Float[Tensor, 'batch 3 height width']) -> tuple[Any, Any]:
-        """Features of `image`, through which its gradient flows, and of `gt`; both are RGB in [-1, 1]."""
+        """Return the features of `image`, through which its gradient flows, and of `gt`; both are RGB in [-1, 1]."""
         raise NotImplementedError
 
     def forward(self, image: Float[Tensor, 'batch 3 height width'], gt: Float[Tensor, 'batch 3 height width']) -> tuple[Any, Any]:
-        """What `compute` gives, from the cache where there is one; nothing flows to `gt`."""
+        """Return the features that `compute` gives, from the cache where there is one; no gradient flows to `gt`."""
         if self.cache is None:
             return self.compute(image, gt.detach())
         key = id(image), id(gt)
@@ -36,7 +36,7 @@ class FrozenNetwork(nn.Module):
 
 
 def mean_difference(feature: Float[Tensor, '*shape'], target: Float[Tensor, '*shape']) -> Float[Tensor, '']:
-    """Mean absolute difference, in float32 where features are not: `l1_loss` would copy both of them under autocast."""
+    """Return the mean absolute difference, summed in float32; under autocast `l1_loss` would copy both features to float32."""
     return (feature - target).abs().mean(dtype=torch.float32 if feature.dtype == torch.bfloat16 else None)
 
 
@@ -52,7 +52,7 @@ def share_networks(losses: Iterable[nn.Module]) -> None:
 
 
 def store_layers(net: nn.Module, dtype: torch.dtype) -> None:
-    """Keep the weights of frozen convolutions and dense layers in `dtype`: autocast would make the same copies of them in every call."""
+    """Store the weights of frozen convolutions and dense layers in `dtype`, since autocast would copy them to it in every call."""
     for module in net.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
             module.to(dtype)
@@ -60,7 +60,7 @@ def store_layers(net: nn.Module, dtype: torch.dtype) -> None:
 
 @contextmanager
 def feature_cache(losses: Iterable[nn.Module]) -> Iterator[None]:
-    """Within it, the network of each of `losses` computes the features of a pair of images once, and so does its backward pass."""
+    """Within the block, the network of each of `losses` computes the features of a pair of images once, and so does its backward pass."""
     networks = [loss.network for loss in _with_network(losses)]
     for network in networks:
         network.cache = {}

@@ -1,4 +1,4 @@
-"""LPIPS: the perceptual term of stage A, and by option that of stage B (Eqs. 10, 14)."""
+"""LPIPS, the perceptual term of stage A and, as an option, that of stage B (Eqs. 10, 14)."""
 
 import inspect
 from pathlib import Path
@@ -17,10 +17,10 @@ TRUNKS = {'vgg': 'vgg16', 'alex': 'alexnet'}
 
 
 class LPIPSLoss(nn.Module):
-    """LPIPS 0.1 (Zhang et al. 2018).
+    """LPIPS 0.1 (Zhang et al. 2018) with the trunk `net`, `vgg` or `alex`.
 
-    `weights` is a key of the manifest or a file with the trunk, `auto` the one that `net` is of; random if None, which is
-    for tests only.
+    `weights` is a key of the manifest or a file with the trunk's weights, `auto` the official ones of `net`, None random ones,
+    which is for tests only.
     """
 
     def __init__(self, loss_weight: float = 1.0, net: str = 'vgg', weights: str | None = 'auto') -> None:
@@ -36,20 +36,20 @@ class LPIPSLoss(nn.Module):
             load_trunk(self.lpips.net, TRUNKS[net] if weights == 'auto' else weights)
 
     def forward(self, image: Float[Tensor, 'batch 3 height width'], gt: Float[Tensor, 'batch 3 height width']) -> Float[Tensor, '']:
-        """Mean over the batch; images are RGB in [-1, 1]; the gradient flows to `image`."""
+        """Return the mean over the batch; images are RGB in [-1, 1]; the gradient flows to `image`."""
         features, targets = (self.lpips.net(self.lpips.scaling_layer(x)) for x in (image, gt.detach()))
         layers = zip(features, targets, self.lpips.lins, strict=True)
         return self.loss_weight * torch.stack([_distance(*layer) for layer in layers]).sum()
 
 
 def _distance(feature: Tensor, target: Tensor, linear: nn.Module) -> Float[Tensor, '']:
-    """LPIPS of one layer: what the package computes, in the precision of the features and with fewer passes over them."""
+    """Return LPIPS of one layer as the package computes it, in the precision of the features and with fewer passes over them."""
     difference = torch.addcmul(feature * inverse_norm(feature), target, inverse_norm(target), value=-1)
     return linear(difference.square()).mean(dtype=torch.float32 if feature.dtype == torch.bfloat16 else None)
 
 
 def inverse_norm(feature: Float[Tensor, 'batch channel height width']) -> Float[Tensor, 'batch 1 height width']:
-    """Return what makes each pixel's feature vector a unit vector, in the precision of the features."""
+    """Return the factor that makes each pixel's feature vector a unit vector, in the precision of the features."""
     with torch.autocast(feature.device.type, enabled=False):
         norm = torch.linalg.vector_norm(feature, dim=1, keepdim=True, dtype=torch.float32 if feature.dtype == torch.bfloat16 else None)
         return (norm + 1e-10).reciprocal().to(feature.dtype)

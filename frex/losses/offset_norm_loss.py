@@ -1,4 +1,4 @@
-"""Keeps the latent offsets Z_bar small: not in the paper, e4e's (Tov et al. 2021)."""
+"""The penalty that keeps the latent offsets Z_bar small, which is not in the paper but e4e's (Tov et al. 2021)."""
 
 import torch
 from jaxtyping import Float

@@ -1,4 +1,4 @@
-"""L1 of the decoder's images I_3D^i at every size: not in the paper, but in the authors' training."""
+"""L1 of the decoder's images I_3D^i at every size, which is not in the paper but in the authors' code."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 
 def image_pyramid(image: Float[Tensor, 'batch 3 height width'], sizes: Sequence[int]) -> list[Float[Tensor, 'batch 3 _ _']]:
-    """`image` averaged down to each of `sizes`, which divide its own."""
+    """Return `image` averaged down to each of `sizes`, which must divide its own."""
     return [F.avg_pool2d(image, image.shape[-1] // size) for size in sizes]
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 def r1_penalty(logits: Float[Tensor, 'batch _'], real: Sequence[Float[Tensor, 'batch ...']]) -> Float[Tensor, '']:
-    """Squared norm of the gradient of `logits` with respect to the `real` inputs, summed over inputs, mean over the batch.
+    """Return the squared norm of the gradient of `logits` with respect to the `real` inputs: summed over inputs, mean over the batch.
 
     The inputs must have required a gradient when the logits were computed.
     """

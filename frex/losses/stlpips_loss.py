@@ -1,4 +1,4 @@
-"""ST-LPIPS, a perceptual distance whose trained weights come in a package of the registry: a term for runs that cannot fetch VGG's."""
+"""ST-LPIPS, a perceptual distance whose weights come in a PyPI package, for runs that cannot download VGG's."""
 
 import re
 from collections.abc import Sequence
@@ -92,7 +92,7 @@ def _pool(size: int, channels: int) -> list[nn.Module]:
 
 def _alexnet() -> list[list[nn.Module]]:
     return [
-        # In the package's numbers the blur is a layer of its own.
+        # The package numbers the blur as a layer of its own.
         [BlurredConvolution(), nn.Identity(), nn.ReLU(inplace=True)],
         [*_pool(3, 64), *_convolution(64, 192, 5)],
         [*_pool(3, 192), *_convolution(192, 384)],
@@ -187,5 +187,5 @@ class STLPIPSLoss(nn.Module):
         self.stlpips = ShiftTolerantLPIPS(net)
 
     def forward(self, image: Float[Tensor, 'batch 3 height width'], gt: Float[Tensor, 'batch 3 height width']) -> Float[Tensor, '']:
-        """Mean over the batch; images are RGB in [-1, 1]; the gradient flows to `image`."""
+        """Return the mean over the batch; images are RGB in [-1, 1]; the gradient flows to `image`."""
         return self.loss_weight * self.stlpips(image, gt).mean()

@@ -30,7 +30,7 @@ class StructureLoss(nn.Module):
         self.network = FrozenArcFace(weights)
 
     def forward(self, image: Float[Tensor, 'batch 3 height width'], gt: Float[Tensor, 'batch 3 height width']) -> Float[Tensor, '']:
-        """Images are RGB in [-1, 1]; the gradient flows to `image`."""
+        """Return the sum over stages; images are RGB in [-1, 1]; the gradient flows to `image`."""
         features, targets = map(self._stages, self.network(image, gt))
         stages = zip(self.layer_weights, features, targets, strict=True)
         terms = [weight * mean_difference(feature, target) for weight, feature, target in stages]

@@ -1,4 +1,4 @@
-"""Style: not in the paper, but in the authors' training."""
+"""The style loss, which is not in the paper but in the authors' code."""
 
 import torch
 from jaxtyping import Float
@@ -8,7 +8,7 @@ from frex.losses.vgg import VGGLoss
 
 
 def gram(feature: Float[Tensor, 'batch channel height width']) -> Float[Tensor, 'batch channel channel']:
-    """Correlations of channels, divided by the number of values."""
+    """Return the Gram matrix of the channels, divided by the number of values of a feature."""
     flat = feature.flatten(2)
     return torch.einsum('bcp,bdp->bcd', flat, flat) / flat[0].numel()
 

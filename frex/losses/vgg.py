@@ -1,4 +1,4 @@
-"""Features of VGG19 before their activations, for the perceptual and the style loss."""
+"""Features of VGG19 before their activations, and the base of the perceptual and the style loss, which compare them."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,7 +24,7 @@ Features = dict[str, Float[Tensor, 'batch channel _ _']]
 
 
 class FrozenVGG(FrozenNetwork):
-    """VGG19 up to the last of `layers`; `weights` as for `VGGLoss`."""
+    """Computes the features of `layers` of VGG19; `weights` as for `VGGLoss`."""
 
     def __init__(self, layers: Sequence[str], weights: str | None = 'vgg19') -> None:
         super().__init__(('VGG19', weights, frozenset(layers)))
@@ -32,12 +32,12 @@ class FrozenVGG(FrozenNetwork):
         if unknown:
             raise ValueError(f'layers {sorted(unknown)} are not among {list(LAYERS)}')
         self.layers = {LAYERS[name]: name for name in layers}
-        self.features = _features(None if weights is None else require_file(weights))[: max(self.layers) + 1]
+        self.features = _vgg_features(None if weights is None else require_file(weights))[: max(self.layers) + 1]
         self.normalize = ImageNetNormalization()
         self.requires_grad_(False).eval()
 
     def compute(self, image: Float[Tensor, 'batch 3 height width'], gt: Float[Tensor, 'batch 3 height width']) -> tuple[Features, Features]:
-        """Features of both RGB images in [-1, 1], by the names of their layers."""
+        """Return the features of both RGB images in [-1, 1], by the names of their layers."""
         return self._features(image), self._features(gt)
 
     def _features(self, image: Tensor) -> Features:
@@ -50,8 +50,9 @@ class FrozenVGG(FrozenNetwork):
         return found
 
 
-def _features(path: Path | None) -> nn.Sequential:
-    # Without storage at first, since the classifier, which is not used, is six times as large.
+def _vgg_features(path: Path | None) -> nn.Sequential:
+    """Return the layers of VGG19 before its classifier, none of them in place, with the weights of `path` or random ones."""
+    # Built without storage first, since the classifier, which is not used, is six times as large as the rest.
     with torch.device('meta'):
         net = vgg19(weights=None)
     del net.classifier
@@ -69,9 +70,9 @@ def _features(path: Path | None) -> nn.Sequential:
 
 
 class VGGLoss(nn.Module):
-    """Weighted sum over layers of the mean absolute difference of what `describe` says of VGG19's features.
+    """Weighted sum over layers of the mean absolute difference of VGG19's features, as `describe` turns them.
 
-    `weights` is a key of the manifest or a file; random if None, which is for tests only.
+    `weights` is a key of the manifest or a file; None gives random ones, which is for tests only.
     """
 
     def __init__(self, loss_weight: float = 1.0, layer_weights: Mapping[str, float] | None = None, weights: str | None = 'vgg19') -> None:
@@ -81,11 +82,11 @@ class VGGLoss(nn.Module):
         self.network = FrozenVGG(list(self.layer_weights), weights)
 
     def describe(self, feature: Float[Tensor, 'batch channel height width']) -> Float[Tensor, 'batch ...']:
-        """What is compared of one layer's feature."""
+        """Return the statistic of one layer's feature that is compared; by default the feature itself."""
         return feature
 
     def forward(self, image: Float[Tensor, 'batch 3 height width'], gt: Float[Tensor, 'batch 3 height width']) -> Float[Tensor, '']:
-        """Images are RGB in [-1, 1]; `gt` has no gradient."""
+        """Return the sum over layers; images are RGB in [-1, 1]; the gradient flows to `image`."""
         features, targets = self.network(image, gt)
         terms = [w * mean_difference(self.describe(features[name]), self.describe(targets[name])) for name, w in self.layer_weights.items()]
         return self.loss_weight * torch.stack(terms).sum()

@@ -84,4 +84,4 @@ class _Inputs(Dataset[Tensor]):
 
     def __getitem__(self, index: int) -> Float[Tensor, '3 299 299']:
         prepare_process(get_worker_info() is not None)
-        return inception_input(to_tensor(self.source.picture(self.names[index]))[None])[0]
+        return inception_input(to_tensor(self.source.image(self.names[index]))[None])[0]

@@ -1,1 +1,5 @@
-"""The training step."""
+"""The training step. Its modules import basicsr, which `compat` has to patch first."""
+
+from frex import compat
+
+compat.install()

@@ -1,4 +1,4 @@
-"""What makes a training step faster: TF32, the memory format, compiled parts. All but TF32 compute the same up to rounding."""
+"""Faster training steps: TF32, the memory format, compiled parts. All but TF32 compute the same up to rounding."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -37,7 +37,7 @@ def accelerate(net: nn.Module, options: TrainOptions) -> None:
 
 
 def _compiled_parts(net: nn.Module) -> Iterator[nn.Module]:
-    """The frozen 3D prior's networks and the renderer's decoder; a critic as a whole."""
+    """Yield what is compiled: of FREx the 3D prior's networks and the renderer's decoder, else the whole network, a critic."""
     if not isinstance(net, FREx | FREx3D):
         yield net
     elif net.eg3d is not None:
@@ -45,7 +45,7 @@ def _compiled_parts(net: nn.Module) -> Iterator[nn.Module]:
 
 
 def _compile_stylegan2(net: FREx) -> None:
-    """StyleGAN2 is entered at three places, between which the priors are fused; each has a graph for each size of image and of batch."""
+    """Compile the three methods of StyleGAN2 between which the priors are fused; each has a graph for each size of image and of batch."""
     graphs = 8 * len(net.stylegan2.sizes)
     torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, graphs)
     for name in ('start', 'upsample', 'refine'):
@@ -53,7 +53,7 @@ def _compile_stylegan2(net: FREx) -> None:
 
 
 def uncompiled(options: TrainOptions) -> AbstractContextManager[None]:
-    """Within, nothing compiled runs: compiled code has no gradient of a gradient."""
+    """Return a context in which nothing compiled runs, since compiled code has no gradient of a gradient."""
     return _eager() if options.compile else nullcontext()
 
 

@@ -1,4 +1,4 @@
-"""What one training step is given."""
+"""The input of one training step."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -11,10 +11,10 @@ from frex_arch.crop import Crop
 
 
 class Batch(NamedTuple):
-    """`lq` and `gt` are RGB in [-1, 1]; `camera` is None for images without labels.
+    """Degraded and clean faces, RGB in [-1, 1], with the crop and the camera of each; `camera` is None for images without labels.
 
-    `has_camera` says which cameras count, where images with labels and without are mixed; None: all.
-    `latents` are w of the 3D prior's own mapping network, where a critic compares with them.
+    `has_camera` says which cameras are labels, where images with labels and without are mixed; None: all are.
+    `latents` are w of the 3D prior's own mapping network, the real samples of the latent critic.
     """
 
     lq: Float[Tensor, 'batch 3 size size']
@@ -25,7 +25,7 @@ class Batch(NamedTuple):
     has_camera: Bool[Tensor, ' batch'] | None = None
 
     def split(self, parts: int) -> 'list[Batch]':
-        """The batch in `parts` of equal size."""
+        """Split the batch into `parts` of equal size."""
         pieces: dict[str, Sequence[Any]] = {
             name: [None] * parts if value is None else value.chunk(parts) for name, value in self._asdict().items()
         }

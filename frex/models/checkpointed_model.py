@@ -1,4 +1,4 @@
-"""The half of the model that is kept: checkpoints, training states, and going on from them."""
+"""The half of the model that saves: checkpoints, training states, and resuming from them."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,17 +12,17 @@ from torch import Tensor, nn
 from frex.errors import FRExError
 from frex.models.critic import Critic
 from frex.models.optimization import Stepper
-from frex.models.training_state import forget_older, gathered, random_state
+from frex.models.training_state import gather, random_state, remove_older
 from frex.models.validated_model import ValidatedModel
 from frex.utils.files import replacing
 from frex.weights.network_file import read_state, save_checkpoint
 from frex.weights.state_dict import load_matching, load_strict
 
 
-def lay_out_as_parameters(optimizer: torch.optim.Optimizer) -> None:
-    """Give the loaded state the memory layout of its parameters, of which `train.channels_last` may have made another.
+def match_parameter_layout(optimizer: torch.optim.Optimizer) -> None:
+    """Give an optimiser's loaded state the memory layout of its parameters, which `train.channels_last` may have changed since.
 
-    A fused optimiser takes all of them element by element as they lie in memory.
+    A fused optimiser goes through parameter and state in the order of memory.
     """
     for parameter, state in optimizer.state.items():
         for name, value in state.items():
@@ -31,7 +31,7 @@ def lay_out_as_parameters(optimizer: torch.optim.Optimizer) -> None:
 
 
 class CheckpointedModel(ValidatedModel):
-    """Writes checkpoints that name their own network, and states from which a run goes on as if it had never stopped."""
+    """Writes checkpoints that name their own network, and states from which a run continues as if it had never stopped."""
 
     critics: Sequence[Critic]
     stepper: Stepper
@@ -41,13 +41,14 @@ class CheckpointedModel(ValidatedModel):
         return [self.stepper, *(critic.stepper for critic in self.critics)]
 
     def save(self, epoch: int, current_iter: int) -> None:
+        """Save the networks and the training state, and remove older ones by `logger.keep_last`."""
         self.save_network([self.net_g, self.net_g_ema], 'net_g', current_iter, param_key=['params', 'params_ema'])
         for critic in self.critics:
             self.save_network(critic.net, f'net_d_{critic.name}', current_iter)
         self.save_training_state(epoch, current_iter)
         keep = self.opt['logger'].get('keep_last')
         if keep and self.opt['rank'] == 0:
-            forget_older([Path(self.opt['path'][folder]) for folder in ('models', 'training_states')], keep)
+            remove_older([Path(self.opt['path'][folder]) for folder in ('models', 'training_states')], keep)
 
     @master_only
     def save_network(
@@ -62,11 +63,11 @@ class CheckpointedModel(ValidatedModel):
         save_checkpoint(path, states, {options: self.opt[options]})
 
     def save_training_state(self, epoch: int, current_iter: int) -> None:
-        """Write `training_states/ITER.state`, all that a resumed run needs to go on as this one; nothing for the last, `latest` one."""
+        """Write `training_states/ITER.state`, all that a resumed run needs; nothing for iteration -1, which BasicSR saves at the end."""
         if current_iter == -1:
             return
         pools = {critic.name: [code.cpu() for code in critic.pool.codes] for critic in self.critics if critic.pool is not None}
-        processes = gathered({'random': random_state(), 'pools': pools})
+        processes = gather({'random': random_state(), 'pools': pools})
         if self.opt['rank'] == 0:
             state = {
                 'epoch': epoch,
@@ -82,29 +83,33 @@ class CheckpointedModel(ValidatedModel):
                 torch.save(state, part)
 
     def resume_training(self, resume_state: dict[str, Any]) -> None:
-        """Go on from a training state; one that BasicSR wrote has less in it. The random numbers wait for the first batch."""
+        """Continue from a training state; one that BasicSR wrote has less in it. Random states are set at the first batch.
+
+        Raises FRExError where the state is of other networks or options.
+        """
         try:
             super().resume_training(resume_state)
         except (AssertionError, ValueError, KeyError) as error:
             raise FRExError(
-                f'{self.opt["path"]["resume_state"]}: not of these networks, train.frozen_parts and train.encoder_3d_lr '
+                f'{self.opt["path"]["resume_state"]}: it belongs to other networks, train.frozen_parts or train.encoder_3d_lr '
                 f'({" ".join(str(error).split())}); start from its networks by path.pretrain_network_g instead'
             ) from None
         for optimizer in self.optimizers:
-            lay_out_as_parameters(optimizer)
+            match_parameter_layout(optimizer)
         for stepper, schedule in zip(self._steppers(), self.schedulers, strict=True):
             rate = stepper.restart_rate(schedule)
             if rate is not None:
                 get_root_logger().warning(f'The learning rate is {rate:.3e} now, as the options say, and not the one of the state.')
         self.best_metric_results = resume_state.get('best_metric_results', {})
-        self._recall_validations()
+        self._restore_best_results()
         for stepper, bad_steps in zip(self._steppers(), resume_state.get('bad_steps', ()), strict=False):
             stepper.bad_steps = bad_steps
         for critic, r1 in zip(self.critics, resume_state.get('r1', ()), strict=False):
             critic.r1 = r1.to(self.device)
         processes = resume_state.get('processes', [])
         if len(processes) != self.opt['world_size']:
-            get_root_logger().warning(f'The state is of {len(processes)} processes, this run has {self.opt["world_size"]}: it draws anew.')
+            world_size = self.opt['world_size']
+            get_root_logger().warning(f'The state is of {len(processes)} processes, this run has {world_size}: random numbers start anew.')
             return
         own = processes[self.opt['rank']]
         self.random_state_of_resume = own['random']
@@ -113,7 +118,7 @@ class CheckpointedModel(ValidatedModel):
                 critic.pool.codes = [code.to(self.device) for code in own['pools'].get(critic.name, [])]
 
     def load_network(self, net: nn.Module, load_path: str, strict: bool = True, param_key: str | None = 'params') -> None:
-        """Load `param_key` of a file (all of it if None), never another key in its place."""
+        """Load `param_key` of a file (all of it if None); unlike BasicSR's, never take another key in its place."""
         state = read_state(Path(load_path), param_key)
         get_root_logger().info(f'Loading {param_key or "all"} of {load_path}.')
         if strict:

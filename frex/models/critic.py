@@ -1,4 +1,4 @@
-"""The critics: one class for all of them, told apart by what they look at."""
+"""The critics of training: one class for all, which differ in the images or codes that they compare (FREx, Eqs. 5, 11, 15)."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -22,7 +22,7 @@ Sizes = Sequence[int]
 
 
 class Comparison(NamedTuple):
-    """The real and the generated images that a critic tells apart, at its sizes where it has several."""
+    """How to get the real and the generated images that a critic judges, one for each of its sizes where it has several."""
 
     real: Callable[[Batch, Sizes], Images]
     fake: Callable[[Output, Batch, Sizes], Images]
@@ -32,7 +32,7 @@ def _by_size(images: Images) -> dict[int, Tensor]:
     return {image.shape[-1]: image for image in images}
 
 
-# Key `network_d_KEY` of the option file -> what that critic looks at.
+# Key `network_d_KEY` of the option file -> what that critic compares.
 COMPARISONS = {
     # Eq. 15: an image together with the degraded one.
     'dual': Comparison(
@@ -66,15 +66,15 @@ class Critic:
         self.r1 = torch.zeros([], device=next(net.parameters()).device)
         every = options.net_d_reg_every
         optimizer = (options.optim_d_latent if name == 'latent' else None) or options.optim_d or options.optim_g
-        # Lazy R1 is one more step in `every`, for which rate and betas are corrected.
-        self.stepper = Stepper(net, optimizer.build(list(net.parameters()), share=every / (every + 1)), options)
+        # Lazy R1 acts in one step of `every`, for which rate and betas are corrected.
+        self.stepper = Stepper(net, optimizer.build(list(net.parameters()), lazy=every / (every + 1)), options)
 
     def generator_loss(self, output: Output, batch: Batch) -> Tensor:
-        """softplus(-D(fake)): what the generator pays for being told apart."""
+        """Return the generator's loss, softplus(-D(fake)), weighted, summed over scales."""
         return self._loss(self.net(*self.compares.fake(output, batch, self.sizes)), True, is_disc=False)
 
     def step(self, outputs: Sequence[Output], batches: Sequence[Batch], current_iter: int) -> dict[str, Tensor]:
-        """Train the critic on what the generator made of each part of a batch; returns its losses for the log."""
+        """Train the critic on what the generator made of each part of a batch; return its losses for the log."""
         regularize = bool(self.options.r1_reg_weight) and current_iter % self.options.net_d_reg_every == 0
         logs = []
         with self.stepper.step() as parts:
@@ -86,15 +86,16 @@ class Critic:
         return means | {f'l_d_{self.name}_r1': self.r1}
 
     def _loss(self, logits: Float[Tensor, 'batch scales'], target_is_real: bool, is_disc: bool) -> Float[Tensor, '']:
-        """The sum over the scales of each scale's mean (Eqs. 5, 18); BasicSR's losses average over both."""
+        """Return the sum over scales of each scale's mean (Eqs. 5, 18); BasicSR's losses average over both."""
         return logits.shape[1] * self.loss(logits, target_is_real, is_disc=is_disc)
 
     def _compare(self, output: Output, batch: Batch, parts: int) -> dict[str, Tensor]:
+        """Add the gradient of softplus(-D(real)) + softplus(D(fake)) for one of `parts` parts; return loss and mean scores for the log."""
         images = tuple(image.detach() for image in self.compares.fake(output, batch, self.sizes))
         if self.pool is not None:
             images = tuple(self.pool.exchange(codes) for codes in images)
         with self.stepper.autocast():
-            # Both in one pass.
+            # Fake and real in one pass.
             pairs = zip(images, self.compares.real(batch, self.sizes), strict=True)
             fake, real = self.net(*(torch.cat(pair) for pair in pairs), joined=2).chunk(2)
             loss = self._loss(real, True, is_disc=True) + self._loss(fake, False, is_disc=True)
@@ -103,20 +104,20 @@ class Critic:
         return {f'l_d_{self.name}': loss.detach(), **scores}
 
     def _regularize(self, batch: Batch, parts: int) -> None:
-        # In float32: it is the gradient of a gradient.
+        """Add the gradient of lazy R1 on one of `parts` parts, in float32, since it is the gradient of a gradient."""
         images = tuple(image.detach().requires_grad_() for image in self.compares.real(batch, self.sizes))
         with uncompiled(self.options):
             logits = self.net(*images)
         penalty = r1_penalty(logits, images)
         weight = self.options.r1_reg_weight / 2 * self.options.net_d_reg_every / parts
-        # Without the logits themselves their last bias has no gradient, for which distributed training would wait.
+        # R1 has no gradient for the last bias, for which distributed training would wait; 0 times the logits has one of 0.
         self.stepper.backward(weight * penalty + 0 * logits.sum())
         self.r1 = penalty.detach()
 
 
 @contextmanager
 def frozen(critics: Sequence[Critic]) -> Iterator[None]:
-    """No gradient for the critics' parameters within."""
+    """Within the block, the critics' parameters get no gradient."""
     for critic in critics:
         critic.net.requires_grad_(False)
     try:
@@ -127,7 +128,7 @@ def frozen(critics: Sequence[Critic]) -> Iterator[None]:
 
 
 def critic_names(opt: dict[str, Any]) -> list[str]:
-    """The critics that an option file configures, but for those that would train nothing."""
+    """Return the critics that an option file configures, without those that would train nothing (`idle_terms`)."""
     train = opt.get('train') or {}
     idle = idle_terms(train.get('frozen_parts') or (), bool(train.get('train_priors')))
     return [name for name in COMPARISONS if opt.get(f'network_d_{name}') and f'{name}_gan_opt' not in idle]

@@ -1,4 +1,4 @@
-"""FREx as a BasicSR model: one training step that reads like the paper."""
+"""FREx as a BasicSR model: the training step of the paper's section "Optimization"."""
 
 import signal
 from collections.abc import Sequence
@@ -34,23 +34,24 @@ from frex_arch import FREx, FREx3D
 
 
 class FRExModel(CheckpointedModel):
-    """Trains FREx around its two frozen priors, or FREx3D around its one (section "Optimization" of the paper).
+    """Trains FREx around its two frozen priors, or FREx3D around its one.
 
-    Which losses act follows from which are configured. Validation, logging and the loop are BasicSR's.
+    A loss acts where it is configured. Logging and the loop are BasicSR's.
     """
 
     stop: StopSignal | None = None
     epoch = 0
-    """That of the last batch."""
+    """The epoch of the last batch."""
 
     # --- Set-up
 
     @cached_property
     def train_options(self) -> TrainOptions:
-        """The `train` section."""
+        """The `train` section, typed."""
         return convert(TrainOptions, self.opt['train'], 'train')
 
     def init_training_settings(self) -> None:
+        """Load the priors, and make the averaged network, objective, critics and optimisers; BasicSR calls it once net_g is built."""
         set_tf32(self.train_options.tf32)
         self._load_priors()
         self.net_g.train()
@@ -59,8 +60,8 @@ class FRExModel(CheckpointedModel):
         path = self.opt['path']
         if path.get('resume_state'):
             self.load_network(self.net_g_ema, path['pretrain_network_g'], True, 'params_ema')
-        # Last, so that nothing is loaded into the trained network by way of the averaged one.
-        self._share_what_is_frozen()
+        # After all loading, so that nothing is loaded into the trained network through the averaged one.
+        self._share_frozen_memory()
         self.objective = Objective(self.train_options).to(self.device)
         self.critics = [self._build_critic(name) for name in critic_names(self.opt)]
         for name in COMPARISONS:
@@ -70,7 +71,10 @@ class FRExModel(CheckpointedModel):
         self.setup_schedulers()
 
     def model_to_device(self, net: nn.Module) -> nn.Module:
-        """As BasicSR's; first, what is not trained is frozen, for which distributed training would wait, and the rest made faster."""
+        """Freeze what is not trained, accelerate the network, and move it to the device.
+
+        It is frozen before BasicSR wraps the network, since distributed training waits for a gradient of every parameter.
+        """
         if isinstance(net, FREx | FREx3D) and self.is_train:
             if self.train_options.train_priors:
                 self._unfreeze_priors(net)
@@ -83,7 +87,7 @@ class FRExModel(CheckpointedModel):
         return super().model_to_device(net)
 
     def _load_priors(self) -> None:
-        """The two generators and the backbone start from the files that the options name; a checkpoint of FREx brings its own."""
+        """Load the priors and encoders from the files that the options name, unless `pretrain_network_g` brings its own."""
         path, net = self.opt['path'], self.get_bare_model(self.net_g)
         for name in PRIORS:
             file = path.get(f'pretrain_network_{name}')
@@ -108,7 +112,7 @@ class FRExModel(CheckpointedModel):
         self.optimizers += [stepper.optimizer for stepper in self._steppers()]
 
     def _parameter_groups(self) -> list[dict[str, Any]]:
-        """What is trained of the generator; Enc_3D apart, where it has a rate of its own."""
+        """Return the trained parameters of net_g as groups of an optimiser: all, and Enc_3D's apart where it has a rate of its own."""
         options = self.train_options
         trainable = {name: value for name, value in self.get_bare_model(self.net_g).named_parameters() if value.requires_grad}
         own = {name for name in trainable if name.startswith('encoder_3d.') and options.encoder_3d_lr is not None}
@@ -128,8 +132,9 @@ class FRExModel(CheckpointedModel):
     # --- Training
 
     def feed_data(self, data: dict[str, Any]) -> None:
+        """Move a batch of the data set to the device."""
         if self.random_state_of_resume is not None:
-            # Building networks and loaders has drawn since.
+            # Set only now, since building networks and loaders draws random numbers, too.
             set_random_state(self.random_state_of_resume)
             self.random_state_of_resume = None
         tensors = {key: value.to(self.device, non_blocking=True) for key, value in data.items() if torch.is_tensor(value)}
@@ -138,7 +143,7 @@ class FRExModel(CheckpointedModel):
         self.epoch = int(tensors['epoch'][0]) if 'epoch' in tensors else 0
 
     def _unfreeze_priors(self, net: FREx | FREx3D) -> None:
-        """The generators' synthesis is trained, too. Their mapping networks take no part, nor does super-resolution without a term."""
+        """Train the synthesis of both generators, too, but super-resolution only where a term compares its image."""
         if isinstance(net, FREx):
             net.stylegan2.requires_grad_(True)
             net.stylegan2.style_mlp.requires_grad_(False)
@@ -154,10 +159,11 @@ class FRExModel(CheckpointedModel):
         return images.contiguous(memory_format=torch.channels_last) if self.is_train and self.train_options.channels_last else images
 
     def optimize_parameters(self, current_iter: int) -> None:
+        """Do one training step: the generator's (Eq. 18), each critic's, and the moving average."""
         batch = Batch(self.lq, self.gt, self.crop, self.camera, self._draw_latents(), self.has_camera)
         batches = batch.split(self.train_options.accumulate)
 
-        # The generator, against critics that stay as they are (Eq. 18).
+        # The generator's step, with frozen critics (Eq. 18).
         outputs, losses = [], []
         with frozen(self.critics), self.stepper.step() as parts:
             for batch in parts(batches):
@@ -168,7 +174,7 @@ class FRExModel(CheckpointedModel):
                 outputs.append(detached(output))
         log = means(losses)
 
-        # Each critic, against what the generator has made.
+        # Each critic's step, on what the generator has made.
         for critic in self.critics:
             critic.stepper.stepped = True
         if self.stepper.stepped:
@@ -179,30 +185,30 @@ class FRExModel(CheckpointedModel):
         self._stop_if_broken(batches, current_iter)
         self.output = outputs[-1]
         self.log_dict = self.reduce_loss_dict(log)
-        self._stop_if_asked(current_iter)
+        self._stop_at_sigterm(current_iter)
 
     def generator_losses(self, output: Output, batch: Batch) -> dict[str, Tensor]:
-        """Weighted terms of the generator, by their names in the log."""
+        """Return the weighted terms of the generator, by their names in the log."""
         adversarial = {f'l_g_{critic.name}': critic.generator_loss(output, batch) for critic in self.critics}
         return self.objective(output, batch) | adversarial
 
     def extra_outputs(self) -> dict[str, bool]:
-        """FREx makes the 3D prior's own image only where a term compares it; FREx3D always does."""
+        """Return the arguments with which FREx makes the 3D prior's own image, where a term compares it; FREx3D always makes it."""
         return {'image_3d': True} if self.objective.needs_image_3d and isinstance(self.get_bare_model(self.net_g), FREx) else {}
 
     def _draw_latents(self) -> Tensor | None:
         eg3d = self.get_bare_model(self.net_g).eg3d
         return draw_latents(eg3d, len(self.lq)) if any(critic.name == 'latent' for critic in self.critics) else None
 
-    def _stop_if_asked(self, current_iter: int) -> None:
-        """SIGTERM: save and end, as a process that the signal ends."""
+    def _stop_at_sigterm(self, current_iter: int) -> None:
+        """Where SIGTERM came to any process, save, and exit with the status of a process that the signal ended."""
         if self.stop is not None and self.stop.came_to_any(self.device):
             self.save(self.epoch, current_iter)
-            get_root_logger().warning(f'Stopped by SIGTERM and saved at iteration {current_iter}; go on with --auto_resume.')
+            get_root_logger().warning(f'Stopped by SIGTERM and saved at iteration {current_iter}; continue with --auto_resume.')
             raise SystemExit(128 + signal.SIGTERM)
 
     def _stop_if_broken(self, batches: Sequence[Batch], current_iter: int) -> None:
-        """After too many steps without finite losses and gradients: keep the batch as evidence, and stop."""
+        """Warn of a step without finite losses and gradients; after `most_bad_steps` of them save the batch and raise FRExError."""
         for stepper in self._steppers():
             if not stepper.stepped:
                 name = type(self.get_bare_model(stepper.net)).__name__
@@ -212,8 +218,8 @@ class FRExModel(CheckpointedModel):
                 with replacing(path) as part:
                     torch.save({'batches': [batch._asdict() for batch in batches]}, part)
                 raise FRExError(
-                    f'iter {current_iter}: {stepper.bad_steps} steps without finite losses and gradients, one after the other; the last '
-                    f'batch is {path}; go on from an earlier checkpoint with a lower train.optim_g.lr, train.grad_clip, or without bf16'
+                    f'iter {current_iter}: {stepper.bad_steps} consecutive steps without finite losses and gradients; the last '
+                    f'batch is {path}; continue from an earlier checkpoint with a lower train.optim_g.lr, train.grad_clip, or without bf16'
                 )
 
     @torch.no_grad()
@@ -223,8 +229,8 @@ class FRExModel(CheckpointedModel):
         averaged, trained = zip(*(pair for pair in pairs if pair[1].requires_grad), strict=True)
         get_ema_multi_avg_fn(decay)(averaged, trained, None)
 
-    def _share_what_is_frozen(self) -> None:
-        """Frozen parameters and all buffers are the same memory in the averaged network: not one of them is copied in a step."""
+    def _share_frozen_memory(self) -> None:
+        """Let the averaged network use the memory of the trained one's frozen parameters and buffers, so that no step copies them."""
         net = self.get_bare_model(self.net_g)
         for mine, its in zip(self.net_g_ema.parameters(), net.parameters(), strict=True):
             if not its.requires_grad:
@@ -234,7 +240,7 @@ class FRExModel(CheckpointedModel):
 
     @torch.no_grad()
     def reduce_loss_dict(self, loss_dict: dict[str, Tensor]) -> dict[str, float]:
-        """Losses as numbers, on the first process their mean over all; BasicSR's fetches each on its own from the device."""
+        """Return losses as numbers, on rank 0 their means over all processes; BasicSR's fetches each from the device apart."""
         values = torch.stack([loss.float() for loss in loss_dict.values()])
         if self.opt['dist']:
             dist.reduce(values, dst=0)
@@ -243,13 +249,13 @@ class FRExModel(CheckpointedModel):
 
 
 def detached(output: Output) -> Output:
-    """An output that the critics can look at without a way back to the generator."""
+    """Return an output for the critics, through which no gradient flows to the generator."""
     fields = (tuple(image.detach() for image in field) if isinstance(field, tuple) else field for field in output)
     return type(output)(*(field.detach() if isinstance(field, Tensor) else field for field in fields))
 
 
 def means(losses: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
-    """Each term's mean over the parts of a batch."""
+    """Return each term's mean over the parts of a batch."""
     return {name: torch.stack([terms[name].detach() for terms in losses]).mean() for name in losses[0]}
 
 

@@ -1,4 +1,4 @@
-"""Latent codes for the critic of stage A: what the 3D prior itself would draw, and a memory of what was generated."""
+"""Latent codes for the latent critic of stage A: real ones of the 3D prior's mapping network, and a pool of generated ones."""
 
 import torch
 from jaxtyping import Float
@@ -13,7 +13,7 @@ MOST_YAW, MOST_PITCH = 0.4, 0.15
 
 @torch.no_grad()
 def draw_latents(eg3d: EG3D, count: int) -> Float[Tensor, 'count w']:
-    """w of random z, conditioned on near-frontal cameras; drawn on the CPU, so that seeds mean the same on every device."""
+    """Map random z, conditioned on near-frontal cameras, to w; drawn on the CPU, so that a seed gives the same on every device."""
     device = eg3d.w_avg.device
     angles = (torch.rand(count, 2) * 2 - 1) * torch.tensor([MOST_YAW, MOST_PITCH])
     camera = pack_camera(look_at(angles[:, 0], angles[:, 1]), ffhq_intrinsics()[None])
@@ -31,7 +31,7 @@ class LatentPool:
         self.codes: list[Tensor] = []
 
     def exchange(self, codes: Float[Tensor, 'batch w']) -> Float[Tensor, 'batch w']:
-        """`codes`, each of them, once the pool is full, swapped for an older one every other time."""
+        """Return `codes`; once the pool is full, each is swapped for an older one with probability 1/2."""
         return torch.stack([self._exchange(code) for code in codes])
 
     def _exchange(self, code: Float[Tensor, ' w']) -> Float[Tensor, ' w']:

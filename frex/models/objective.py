@@ -1,4 +1,4 @@
-"""What the generator is trained for: the terms of Eqs. 10, 14, 17 and 18 that need no critic."""
+"""The generator's objective: the terms of Eqs. 10, 14, 17 and 18 that need no critic."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -14,11 +14,11 @@ from frex.models.batch import Batch
 from frex.models.train_options import TrainOptions
 from frex_arch.crop import frame_mask, mean_crop, warp_to_crop
 
-# A FRExOutput or a FREx3DOutput; the options say which of them a term is for.
+# A FRExOutput or a FREx3DOutput; `check_loss_inputs` holds that the network makes what a term needs.
 Output = Any
-# What a loss is called with; None where the batch has no labels for it.
+# The arguments of a loss; None where the batch has no labels for it.
 Arguments = tuple[Any, ...] | None
-Comparison = Callable[[Output, Batch], Arguments]
+GetArguments = Callable[[Output, Batch], Arguments]
 
 
 def _camera(output: Output, batch: Batch) -> Arguments:
@@ -42,14 +42,14 @@ def _images_3d(output: Output, batch: Batch) -> Arguments:
 
 
 def in_eg3d_crop(batch: Batch, image_3d: Tensor) -> Tensor:
-    """`gt` as EG3D crops it. Where that reaches beyond the image, `image_3d` itself, so that nothing is compared there."""
+    """Return `gt` in EG3D's crop; where that reaches beyond the image, `image_3d` itself, so that nothing is compared there."""
     crop = mean_crop(batch.gt) if batch.crop is None else batch.crop
     size = image_3d.shape[-1]
     return torch.where(frame_mask(crop, size) > 0, warp_to_crop(batch.gt, crop, size), image_3d.detach())
 
 
 # Key of `train` in the option file -> name in the log, and what the loss compares.
-TERMS: dict[str, tuple[str, Comparison]] = {
+TERMS: dict[str, tuple[str, GetArguments]] = {
     'pixel_3d_opt': ('l_g_pix_3d', _image_3d),
     'perceptual_3d_opt': ('l_g_percep_3d', _image_3d),
     'identity_3d_opt': ('l_g_identity_3d', _image_3d),
@@ -62,23 +62,23 @@ TERMS: dict[str, tuple[str, Comparison]] = {
     'pyramid_opt': ('l_g_pyramid', _images_3d),
     'camera_opt': ('l_g_camera', _camera),
 }
-# Those that compare the 3D prior's own image, those that need the fused one, and those that train nothing but Enc_3D.
+# The terms that compare the 3D prior's own image, those that need the fused image, and those that train only Enc_3D.
 TERMS_3D = [key for key, (_, compared) in TERMS.items() if compared is _image_3d]
 TERMS_2D = [key for key, (_, compared) in TERMS.items() if compared in (_image, _images_3d)]
 TERMS_OF_ENCODER_3D = [key for key, (_, compared) in TERMS.items() if compared in (_image_3d, _offsets, _camera)]
 
 
 def idle_terms(frozen_parts: Sequence[str], train_priors: bool = False) -> list[str]:
-    """Keys of the terms that would train nothing, since all that they train is frozen."""
+    """Return the keys of the terms that would train nothing, since all that they train is frozen."""
     if 'encoder_3d' not in frozen_parts:
         return []
     return [key for key in (*TERMS_OF_ENCODER_3D, 'latent_gan_opt') if not (train_priors and key in TERMS_3D)]
 
 
 class Objective(nn.Module):
-    """The configured terms, but for those of Enc_3D where `train.frozen_parts` holds it.
+    """Computes the configured terms, without those that train only Enc_3D where `train.frozen_parts` freezes it.
 
-    A term that a batch has no labels for is left out, which is logged once.
+    A term for which a batch has no labels is left out, which is logged once.
     """
 
     def __init__(self, options: TrainOptions) -> None:
@@ -86,7 +86,7 @@ class Objective(nn.Module):
         keys = [key for key in TERMS if getattr(options, key)]
         idle = [key for key in keys if key in idle_terms(options.frozen_parts, options.train_priors)]
         if idle:
-            get_root_logger().warning(f'Left out, since train.frozen_parts holds encoder_3d, which alone they train: {", ".join(idle)}.')
+            get_root_logger().warning(f'Left out, since they train encoder_3d only, which train.frozen_parts freezes: {", ".join(idle)}.')
         self.losses = nn.ModuleDict({key: build_loss(getattr(options, key)) for key in keys if key not in idle})
         share_networks(self.losses.values())
         self.needs_image_3d = any(key in TERMS_3D for key in self.losses)
@@ -95,7 +95,7 @@ class Objective(nn.Module):
             store_layers(self, torch.bfloat16)
 
     def forward(self, output: Output, batch: Batch) -> dict[str, Tensor]:
-        """Weighted terms by their names in the log."""
+        """Return the weighted terms by their names in the log."""
         with feature_cache(self.losses.values()):
             compared = {compare: compare(output, batch) for compare in dict.fromkeys(TERMS[key][1] for key in self.losses)}
             terms = {}
@@ -115,12 +115,12 @@ class Objective(nn.Module):
 
 
 def zero_gradient_terms(output: Output) -> Tensor | float:
-    """0; distributed, with a gradient of 0 for all that the network makes, since training waits for parts that no term looks at."""
+    """Return 0; in a distributed run with a gradient of 0 for every output, since training waits for parts that no term uses."""
     if not (dist.is_available() and dist.is_initialized()):
         return 0.0
     return torch.stack([0 * made.sum() for made in (*getattr(output, 'images_3d', ()), output.camera)]).sum()
 
 
 def total(terms: Mapping[str, Tensor]) -> Tensor:
-    """Sum of all terms (Eq. 18)."""
+    """Return the sum of all terms (Eq. 18)."""
     return torch.stack(list(terms.values())).sum()

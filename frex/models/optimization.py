@@ -1,4 +1,4 @@
-"""One step of one optimiser: parts of a batch, precision, clipping, and what happens when numbers are not finite."""
+"""One step of one optimiser: parts of a batch, precision, clipping, and the check for losses and gradients that are not finite."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -26,15 +26,15 @@ class Stepper:
         self.initial_rates = [group['lr'] for group in optimizer.param_groups]
         self.stepped = True
         self.bad_steps = 0
-        """Steps without a finite loss and gradient since the last with both."""
+        """Number of steps since the last with finite loss and gradient."""
 
     def autocast(self) -> AbstractContextManager[Any]:
-        """Precision of a forward pass."""
+        """Return the context of a forward pass: autocast to bfloat16 by `train.bf16`."""
         device = next(self.net.parameters()).device.type
         return torch.autocast(device, dtype=torch.bfloat16) if self.options.bf16 else nullcontext()
 
     def restart_rate(self, schedule: Any) -> float | None:
-        """Put the options' learning rate in the place of a resumed one, as far as the schedule has lowered it; it, if it is another."""
+        """Replace a resumed learning rate by that of the options, scaled as the schedule has scaled it; return it if it has changed."""
         changed = None
         for place, (group, rate) in enumerate(zip(self.optimizer.param_groups, self.initial_rates, strict=True)):
             if not math.isclose(group['initial_lr'], rate, rel_tol=1e-6):
@@ -44,7 +44,10 @@ class Stepper:
 
     @contextmanager
     def step(self) -> 'Iterator[Callable[[Sequence[T]], Iterator[T]]]':
-        """Within, go through the parts of a batch by what is yielded, and call `backward` on each part's share of the loss."""
+        """Step the optimiser at the end of the block, in which the yielded function iterates over the parts of a batch.
+
+        Call `backward` on each part's fraction of the loss.
+        """
         self.optimizer.zero_grad(set_to_none=True)
         self.finite = torch.ones([], dtype=torch.bool, device=next(self.net.parameters()).device)
         yield self._parts
@@ -56,13 +59,13 @@ class Stepper:
             self.optimizer.step()
 
     def backward(self, loss: Float[Tensor, '']) -> None:
-        """Add the gradient of `loss`. A loss that is not finite may well have a gradient that is."""
+        """Add the gradient of `loss`, and note whether `loss` is finite, which its gradient may be even where it is not."""
         loss.backward()
         self.finite &= torch.isfinite(loss.detach())
 
     @staticmethod
     def _everywhere(true: Bool[Tensor, '']) -> bool:
-        """Whether all processes say so: they step together or not at all."""
+        """Return whether it is true in all processes, since they step together or not at all."""
         if dist.is_available() and dist.is_initialized():
             agreed = true.to(torch.uint8)
             dist.all_reduce(agreed, dist.ReduceOp.MIN)
@@ -70,7 +73,7 @@ class Stepper:
         return bool(true)
 
     def _parts(self, parts: Sequence[T]) -> Iterator[T]:
-        """Distributed, gradients are exchanged with the last part only."""
+        """Yield the parts; in a distributed run gradients are exchanged with the last one only."""
         for number, part in enumerate(parts, 1):
             last = number == len(parts)
             with self.net.no_sync() if isinstance(self.net, DistributedDataParallel) and not last else nullcontext():

@@ -12,41 +12,41 @@ LossOptions = dict[str, Any]
 
 @dataclass(frozen=True)
 class OptimizerOptions:
-    """One optimiser, as BasicSR writes it."""
+    """The options of one optimiser, with BasicSR's keys."""
 
     type: Literal['Adam', 'AdamW']
     lr: float
     betas: tuple[float, float] = (0.9, 0.999)
     weight_decay: float = 0.0
 
-    def build(self, parameters: Iterable[nn.Parameter] | list[dict[str, Any]], share: float = 1.0) -> torch.optim.Optimizer:
-        """The optimiser. `share` < 1 corrects rate and betas for a lazy regulariser (StyleGAN2, appendix B)."""
+    def build(self, parameters: Iterable[nn.Parameter] | list[dict[str, Any]], lazy: float = 1.0) -> torch.optim.Optimizer:
+        """Make the optimiser; `lazy` < 1 corrects rate and betas for a lazy regulariser (StyleGAN2, appendix B)."""
         kind = {'Adam': torch.optim.Adam, 'AdamW': torch.optim.AdamW}[self.type]
-        betas = (self.betas[0] ** share, self.betas[1] ** share)
-        # Fused: one launch for all parameters.
-        return kind(parameters, lr=self.lr * share, betas=betas, weight_decay=self.weight_decay, fused=True)
+        betas = (self.betas[0] ** lazy, self.betas[1] ** lazy)
+        # Fused: one kernel launch for all parameters.
+        return kind(parameters, lr=self.lr * lazy, betas=betas, weight_decay=self.weight_decay, fused=True)
 
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """What acts in training follows from which of the `_opt` are there."""
+    """The `train` section; a loss acts where its `_opt` is given."""
 
     optim_g: OptimizerOptions
     scheduler: dict[str, Any]
     total_iter: int
     optim_d: OptimizerOptions | None = None
-    """That of the critics; the generator's if None."""
+    """The critics' optimiser; the generator's if None."""
     optim_d_latent: OptimizerOptions | None = None
-    """That of the latent critic; `optim_d` if None."""
+    """The latent critic's optimiser; `optim_d` if None."""
     encoder_3d_lr: float | None = None
     """Enc_3D's own rate: that of `optim_g` is for equalised layers, which Enc_3D's are not."""
     warmup_iter: int = -1
     ema_decay: float = 0.99778
     """0.5 ** (batch of 32 / 10,000 images): StyleGAN2's."""
     frozen_parts: list[str] = field(default_factory=list)
-    """Parts of net_g that are held as they are, beside the two generators; e.g. encoder_3d."""
+    """Parts of net_g that are not trained, in addition to the two generators; e.g. encoder_3d."""
     train_priors: bool = False
-    """Train the two generators as well, but for their mapping networks: where no weights of theirs are to be had."""
+    """Train the two generators, too, without their mapping networks; for users who have no weights of them."""
 
     # L_3D (Eqs. 10-13)
     pixel_3d_opt: LossOptions | None = None
@@ -77,21 +77,21 @@ class TrainOptions:
     compile: bool = False
     """Compile the frozen generators, the renderer's decoder and the critics, but for the critics' pass for R1."""
     accumulate: int = 1
-    """Parts that a batch is computed in, one after the other, for less memory."""
+    """Number of equal parts in which a batch is computed, one after the other, for less memory."""
     grad_clip: float | None = None
     """Largest norm of the generator's and of each critic's gradient."""
     checkpoint_renderer: bool = False
     """Render again in the backward pass instead of keeping what it needs."""
     most_bad_steps: int = 10
-    """Steps without finite losses and gradients, one after the other, before training stops."""
+    """Consecutive steps without finite losses and gradients after which training stops."""
 
     def __post_init__(self) -> None:
         if self.compile and not hasattr(torch.compiler, 'set_stance'):
             raise ValueError(f'compile needs torch 2.6 or newer, this is {torch.__version__}')
         for name in ('net_d_reg_every', 'accumulate', 'most_bad_steps'):
             if getattr(self, name) < 1:
-                raise ValueError(f'{name} counts from 1, not {getattr(self, name)}')
+                raise ValueError(f'{name} must be at least 1, not {getattr(self, name)}')
         if self.encoder_3d_lr is not None and self.encoder_3d_lr <= 0:
-            raise ValueError(f'encoder_3d_lr is a rate above 0, not {self.encoder_3d_lr}')
+            raise ValueError(f'encoder_3d_lr must be above 0, not {self.encoder_3d_lr}')
         if self.grad_clip is not None and self.grad_clip <= 0:
-            raise ValueError(f'grad_clip is a norm above 0, not {self.grad_clip}')
+            raise ValueError(f'grad_clip must be above 0, not {self.grad_clip}')

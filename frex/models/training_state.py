@@ -1,4 +1,4 @@
-"""What a training state holds beside BasicSR's optimisers and schedulers, so that a resumed run goes on as an unbroken one."""
+"""What FREx adds to BasicSR's training states, so that a resumed run continues as an unbroken one: random states; old ones removed."""
 
 import random
 import re
@@ -14,7 +14,7 @@ NUMBERED = re.compile(r'net_(?:g|d_dual|d_multi_scale|d_latent)_(\d+)\.pth|(\d+)
 
 
 def random_state() -> dict[str, Any]:
-    """This process's random numbers; plain values and tensors, so that the file is read without unpickling code."""
+    """Return this process's random states as plain values and tensors, so that the file can be read without unpickling code."""
     numpy_state: Any = np.random.get_state(legacy=False)  # noqa: NPY002 (BasicSR's data sets draw from it)
     return {
         'torch': torch.get_rng_state(),
@@ -25,7 +25,7 @@ def random_state() -> dict[str, Any]:
 
 
 def set_random_state(state: dict[str, Any]) -> None:
-    """Put back what `random_state` answered."""
+    """Set the random states that `random_state` returned."""
     torch.set_rng_state(state['torch'])
     if state['cuda'] is not None and torch.cuda.is_available():
         torch.cuda.set_rng_state(state['cuda'])
@@ -35,8 +35,8 @@ def set_random_state(state: dict[str, Any]) -> None:
     random.setstate(state['python'])
 
 
-def gathered(value: Any) -> list[Any]:
-    """`value` of each process, in the order of their ranks."""
+def gather(value: Any) -> list[Any]:
+    """Return the `value` of each process, in the order of their ranks."""
     if not (dist.is_available() and dist.is_initialized()):
         return [value]
     values = [None] * dist.get_world_size()
@@ -44,14 +44,14 @@ def gathered(value: Any) -> list[Any]:
     return values
 
 
-def forget_older(folders: Sequence[Path], keep: int) -> None:
-    """Remove checkpoints and states of all iterations but the last `keep`; all other files stay."""
+def remove_older(folders: Sequence[Path], keep: int) -> None:
+    """Remove the checkpoints and states in `folders` of all iterations but the last `keep`; other files stay."""
     numbered: dict[int, list[Path]] = {}
     for path in (path for folder in folders for path in folder.iterdir()):
         name = NUMBERED.fullmatch(path.name)
         if name:
             numbered.setdefault(int(name[1] or name[2]), []).append(path)
     for number in sorted(numbered)[:-keep]:
-        # The state first: while one is there, its networks are.
+        # The state before its networks, so that no state is left without them.
         for path in sorted(numbered[number], key=lambda path: path.suffix != '.state'):
             path.unlink()

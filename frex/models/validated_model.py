@@ -1,4 +1,4 @@
-"""The half of the model that is looked at: results, validation, the best network."""
+"""The half of the model that is validated: results, metrics, the best network."""
 
 import inspect
 from collections import OrderedDict
@@ -18,40 +18,41 @@ from torch.utils.data import Dataset, default_collate
 from tqdm import tqdm
 
 from frex.models.batch import Batch
-from frex.models.image_grid import picture_grid
+from frex.models.image_grid import image_grid
 from frex.models.objective import Output, in_eg3d_crop
 from frex.models.scalars import append_scalars, read_scalars, scalars_path
-from frex.models.training_state import gathered, random_state, set_random_state
+from frex.models.training_state import gather, random_state, set_random_state
 from frex.options import arguments_of
 from frex_arch import FREx, FREx3DOutput, FRExOutput
 
 
 class ValidatedModel(SRModel):
-    """BasicSR's model with a validation that is shared among the processes."""
+    """BasicSR's model with a validation that is divided among the processes."""
 
     output: Output
 
     @cached_property
     def validated(self) -> set[tuple[str, int | str]]:
-        """Data sets and iterations that are done: BasicSR validates once more at the end of training."""
+        """Names of data sets and iterations already validated, since BasicSR validates once more at the end of training."""
         return set()
 
     def test(self) -> None:
+        """Restore the batch of `feed_data`, in training by the averaged network."""
         net = self.net_g_ema if self.is_train else self.get_bare_model(self.net_g).eval()
         with torch.no_grad():
             self.output = net(self.lq, self.crop)
 
     def validation(self, dataloader: Any, current_iter: int | str, tb_logger: Any, save_img: bool = False) -> None:
-        """BasicSR's, shared among the processes; in a test `current_iter` is the name of the run."""
+        """Validate on a data set, divided among the processes; in a test `current_iter` is the name of the run."""
         dataset, val = dataloader.dataset, self.opt['val'] or {}
         name, metrics = dataset.opt['name'], val.get('metrics') or {}
         if isinstance(current_iter, int):
-            # BasicSR counts one that it has not done, at the end of training.
+            # At the end of training BasicSR counts an iteration that it has not done.
             current_iter = min(current_iter, self.opt['train']['total_iter'])
         if (name, current_iter) in self.validated:
             return
         self.validated.add((name, current_iter))
-        drawn = random_state()
+        random_state_before = random_state()
         path_of = (lambda image: self._path_of_result(image, name, current_iter)) if save_img else None
         rank, world_size = self.opt['rank'], self.opt['world_size']
         values = validate(dataset, self._restore, metrics, path_of, rank, world_size, val.get('pbar', False))
@@ -66,21 +67,21 @@ class ValidatedModel(SRModel):
             self._save_best(name, current_iter)
         if self.is_train and rank == 0 and val.get('grid_images'):
             self._show_grid(dataset, val['grid_images'], current_iter, tb_logger)
-        # Whatever a metric has drawn: training goes on as without it.
-        set_random_state(drawn)
+        # Training continues as if no metric had drawn random numbers.
+        set_random_state(random_state_before)
 
-    def _recall_validations(self) -> None:
-        """The best of those that the log of a resumed run has; BasicSR saves before it validates."""
+    def _restore_best_results(self) -> None:
+        """Restore the best results from the log of a resumed run, since BasicSR saves a state before it validates."""
         path, metrics = scalars_path(self.opt), (self.opt.get('val') or {}).get('metrics') or {}
         is_first = self.opt['rank'] == 0 and path.exists()
-        records = gathered([record for record in read_scalars(path) if 'dataset' in record] if is_first else [])[0]
+        records = gather([record for record in read_scalars(path) if 'dataset' in record] if is_first else [])[0]
         for record in records if metrics else ():
             self._initialize_best_metric_results(record['dataset'])
             for metric in metrics.keys() & record.keys():
                 self._update_best_metric_result(record['dataset'], metric, record[metric], record['iter'])
 
     def _show_grid(self, dataset: Any, count: int, current_iter: int | str, tb_logger: Any) -> None:
-        """The first `count` images and all that the network makes of them, in a file and in TensorBoard."""
+        """Write the first `count` images and all that the network makes of them to a file and to TensorBoard."""
         samples = default_collate([dataset[index] for index in range(min(count, len(dataset)))])
         lq, gt, crop = (samples[key].to(self.device) for key in ('lq', 'gt', 'crop'))
         shown = {'image_3d': True, 'alphas': True} if isinstance(self.net_g_ema, FREx) else {}
@@ -88,13 +89,13 @@ class ValidatedModel(SRModel):
             output = self.net_g_ema(lq, crop, **shown)
         if isinstance(output, FREx3DOutput):
             gt = in_eg3d_crop(Batch(lq, gt, crop, None), output.image_3d)
-        grid, name = picture_grid(lq, output, gt), dataset.opt['name']
+        grid, name = image_grid(lq, output, gt), dataset.opt['name']
         imwrite(tensor2img([grid]), str(Path(self.opt['path']['visualization']) / f'grid_{name}_{current_iter}.jpg'))
         if tb_logger:
             tb_logger.add_image(f'validation/{name}', grid, current_iter)
 
     def _save_best(self, dataset: str, current_iter: int | str) -> None:
-        """`net_g_best_METRIC.pth` of the metrics that `val.save_best` lists, whenever one is better than all before."""
+        """Save `net_g_best_METRIC.pth` for each metric of `val.save_best` that is better than ever before."""
         sets = [phase for phase in self.opt['datasets'] if phase.startswith('val')]
         for metric in self.opt['val'].get('save_best') or () if self.is_train else ():
             if self.best_metric_results[dataset][metric]['iter'] == current_iter:
@@ -107,19 +108,19 @@ class ValidatedModel(SRModel):
         return self.get_current_visuals()
 
     def _path_of_result(self, image: str, dataset: str, current_iter: int | str) -> Path:
-        """Where BasicSR puts it."""
+        """Return the path at which BasicSR writes the result of an image."""
         folder = Path(self.opt['path']['visualization'])
         if self.opt['is_train']:
             return folder / image / f'{image}_{current_iter}.png'
         return folder / dataset / f'{image}_{self.opt["val"].get("suffix") or self.opt["name"]}.png'
 
     def get_current_visuals(self) -> 'OrderedDict[str, Tensor]':
-        """`lq`, `result` and `gt` in [0, 1]; FREx3D is compared in EG3D's crop."""
+        """Return `lq`, `result` and `gt` in [0, 1]; those of FREx3D are in EG3D's crop."""
         result, gt = self.output.image if isinstance(self.output, FRExOutput) else self.output.image_3d, self.gt
         if isinstance(self.output, FREx3DOutput):
             gt = in_eg3d_crop(Batch(self.lq, self.gt, self.crop, self.camera), result)
-        pictures = {'lq': self.lq, 'result': result, 'gt': gt}
-        return OrderedDict((name, (picture.detach().cpu() + 1) / 2) for name, picture in pictures.items())
+        images = {'lq': self.lq, 'result': result, 'gt': gt}
+        return OrderedDict((name, (image.detach().cpu() + 1) / 2) for name, image in images.items())
 
 
 Metrics = Mapping[str, Mapping[str, Any]]
@@ -130,32 +131,32 @@ Restore = Callable[[dict[str, Any]], Mapping[str, torch.Tensor]]
 def validate(
     dataset: Dataset, restore: Restore, metrics: Metrics, path_of: Callable[[str], Path] | None, rank: int, world_size: int, progress: bool
 ) -> dict[str, float]:
-    """Each metric over a data set, the same in all processes; images are written where `path_of` their names says.
+    """Return each metric over a data set, the same in all processes; write results to the paths that `path_of` gives for their names.
 
-    A metric that is a function of two images is averaged, one that is a class sees all of them.
+    A metric that is a function of two images is averaged over images; one that is a class is given all of them, and computes its own value.
     """
     of_sets = {
         name: METRIC_REGISTRY.get(metric['type'])(**arguments_of(metric, 'better'))
         for name, metric in metrics.items()
         if _is_of_sets(metric)
     }
-    of_pictures = {name: metric for name, metric in metrics.items() if name not in of_sets}
+    of_images = {name: metric for name, metric in metrics.items() if name not in of_sets}
     device = torch.device('cuda' if world_size > 1 and dist.get_backend() == 'nccl' else 'cpu')
-    # Sums of the metrics and, at the end, the number of images: of a share that may be empty.
-    sums = torch.zeros(len(of_pictures) + 1, dtype=torch.float64, device=device)
+    # Sums of the metrics and, last, the number of images, in this process's part of the data set, which may be empty.
+    sums = torch.zeros(len(of_images) + 1, dtype=torch.float64, device=device)
     for index in tqdm(range(rank, len(dataset), world_size), unit='image', disable=not progress or rank > 0):  # type: ignore[arg-type]
         sample = default_collate([dataset[index]])
-        pictures = {name: tensor2img([picture]) for name, picture in restore(sample).items() if name != 'lq'}
-        data = {own: pictures[name] for own, name in (('img', 'result'), ('img2', 'gt')) if name in pictures}
-        values = [calculate_metric(data, dict(options)) for options in of_pictures.values()]
+        images = {name: tensor2img([image]) for name, image in restore(sample).items() if name != 'lq'}
+        data = {own: images[name] for own, name in (('img', 'result'), ('img2', 'gt')) if name in images}
+        values = [calculate_metric(data, dict(options)) for options in of_images.values()]
         sums += torch.tensor([*values, 1.0], dtype=torch.float64, device=device)
         for metric in of_sets.values():
             metric.add(**data)
         if path_of is not None:
-            imwrite(pictures['result'], str(path_of(sample['name'][0])))
+            imwrite(images['result'], str(path_of(sample['name'][0])))
     if world_size > 1:
         dist.all_reduce(sums)
-    means = dict(zip(of_pictures, (sums[:-1] / sums[-1].clamp(min=1)).tolist(), strict=True))
+    means = dict(zip(of_images, (sums[:-1] / sums[-1].clamp(min=1)).tolist(), strict=True))
     return {name: of_sets[name].value() if name in of_sets else means[name] for name in metrics}
 
 

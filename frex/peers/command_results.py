@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
-from frex.data.sources import is_picture
+from frex.data.sources import is_image
 from frex.errors import FRExError
 from frex.utils.text import first_of
 
@@ -20,7 +20,7 @@ Results = Mapping[str, Sequence[PurePosixPath]]
 def pictures_in(folder: Path) -> list[PurePosixPath]:
     """Relative to `folder`."""
     names = (path.relative_to(folder).as_posix() for path in sorted(folder.rglob('*')) if path.is_file())
-    return [PurePosixPath(name) for name in names if is_picture(name)]
+    return [PurePosixPath(name) for name in names if is_image(name)]
 
 
 def find_results(stems: Iterable[str], made: Sequence[PurePosixPath], pattern: str | None) -> tuple[Results, str | None]:

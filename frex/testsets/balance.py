@@ -20,7 +20,7 @@ import numpy as np
 
 from frex.data.contact_sheet import contact_sheet
 from frex.data.labels import as_lists, write_labels
-from frex.data.sources import pictures_below, read_file
+from frex.data.sources import images_below, read_file
 from frex.errors import FRExError
 from frex.images import Image, read_image, resize, write_image
 from frex.testsets.even_sampling import Choice, Counts, choose
@@ -56,7 +56,7 @@ def balance(options: BalanceOptions) -> None:
     check_apart(options.pool, options.output, 'POOL')
     folder = SetFolder(options.output, RECORD)
     try:
-        pictures = pictures_below(options.pool)
+        pictures = images_below(options.pool)
         way = choose_way(options)
         asked = _settings(options, way, pictures)
         record = folder.record_of_set()

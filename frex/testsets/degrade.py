@@ -18,7 +18,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from frex.data.sources import pictures_below
+from frex.data.sources import images_below
 from frex.data.workers import prepare_process
 from frex.errors import FRExError
 from frex.images import write_image
@@ -89,7 +89,7 @@ def _check_at_least(least: int, **values: int | None) -> None:
 
 
 def _tasks(folder: Path, place: SetFolder, size: int | None) -> list[Task]:
-    pictures = pictures_below(folder)
+    pictures = images_below(folder)
     count = Counter(_stem(file) for file in pictures)
     twice = [file for file in pictures if count[_stem(file)] > 1]
     if twice:

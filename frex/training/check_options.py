@@ -1,4 +1,4 @@
-"""What a run needs, checked before anything is created. Each check raises FRExError, naming file and key."""
+"""The checks of a run's options before anything is created. Each raises FRExError, which names file and key."""
 
 import inspect
 import re
@@ -38,8 +38,8 @@ PATH_KEYS = re.compile(
 
 
 def check(opt: Options, where: str) -> None:
-    """All of a run but its files; models other than FREx's own are left to BasicSR, but for their networks."""
-    registered(opt['model_type'], MODEL_REGISTRY, f'{where}: model_type')
+    """Check all options of a run but its files; of models other than FREx's own only their networks, the rest is BasicSR's."""
+    look_up(opt['model_type'], MODEL_REGISTRY, f'{where}: model_type')
     convert(DistOptions, opt.get('dist_params') or {}, f'{where}: dist_params')
     for key, network in opt.items():
         if key.startswith('network_') and network is not None:
@@ -51,17 +51,17 @@ def check(opt: Options, where: str) -> None:
         check_training(opt, where) if opt['is_train'] else check_test(opt, where)
 
 
-def registered(name: Any, registry: Registry, where: str) -> Any:
-    """What `registry` knows by `name`."""
+def look_up(name: Any, registry: Registry, where: str) -> Any:
+    """Return what `registry` has under `name`; raise FRExError where that is nothing."""
     if name not in registry and f'{name}_basicsr' not in registry:
         raise FRExError(f'{where}: no {name!r} is registered; {nearest(str(name), list(registry.keys()))}')
     return registry.get(name)
 
 
 def check_network(network: Options, where: str) -> None:
-    """Type, keys and values, by building the network without storage."""
+    """Check type, keys and values of a network by building it without storage."""
     kind = network.get('type')
-    constructor = registered(kind, ARCH_REGISTRY, f'{where}.type')
+    constructor = look_up(kind, ARCH_REGISTRY, f'{where}.type')
     if constructor.__module__.split('.')[0] != 'frex_arch':
         return
     arguments = arguments_of(network)
@@ -73,7 +73,7 @@ def check_network(network: Options, where: str) -> None:
 
 
 def check_sections(opt: Options, where: str) -> None:
-    """Keys of the sections that BasicSR reads by name and would pass over in silence."""
+    """Check the keys of sections in which BasicSR would silently ignore unknown ones, and `check_checkpointing`."""
     for section, known in SECTIONS.items():
         for key in opt.get(section) or {}:
             if key not in known:
@@ -89,11 +89,11 @@ def check_sections(opt: Options, where: str) -> None:
 
 
 def check_checkpointing(opt: Options, where: str) -> None:
-    """Metrics, and which checkpoints stay."""
+    """Check metrics, `save_best`, and how often the run logs, validates and saves."""
     val = opt.get('val') or {}
     metrics = val.get('metrics') or {}
     for name, metric in metrics.items():
-        kind = registered(metric.get('type'), METRIC_REGISTRY, f'{where}: val.metrics.{name}.type')
+        kind = look_up(metric.get('type'), METRIC_REGISTRY, f'{where}: val.metrics.{name}.type')
         check_metric(kind, arguments_of(metric, 'better'), f'{where}: val.metrics.{name}')
         if inspect.isclass(kind) and metric.get('better') not in ('lower', 'higher'):
             raise FRExError(f'{where}: val.metrics.{name}.better: missing; lower or higher')
@@ -108,11 +108,11 @@ def check_checkpointing(opt: Options, where: str) -> None:
 
 
 def check_metric(kind: Any, arguments: Options, where: str) -> None:
-    """Keys, that none is missing, the arguments of networks, statistics; not the networks' files, which `preflight` reads."""
+    """Check a metric's keys, the arguments of its network, and its statistics; `preflight` reads the file of the network."""
     check_arguments(kind, arguments, where)
-    pictures = {} if inspect.isclass(kind) else {'img': None, 'img2': None}
+    images = {} if inspect.isclass(kind) else {'img': None, 'img2': None}
     try:
-        inspect.signature(kind).bind(**pictures, **arguments)
+        inspect.signature(kind).bind(**images, **arguments)
     except TypeError as error:
         raise FRExError(f'{where}: {error}') from None
     if kind in NETWORKS:
@@ -128,7 +128,7 @@ def check_metric(kind: Any, arguments: Options, where: str) -> None:
 
 
 def check_training(opt: Options, where: str) -> None:
-    """The `train` section, its losses, and critics that fit the generator."""
+    """Check the `train` section, its losses, and that the critics fit the generator."""
     options = convert(TrainOptions, opt.get('train') or {}, f'{where}: train')
     losses = {key: getattr(options, key) for key in (*TERMS, *(f'{name}_gan_opt' for name in COMPARISONS)) if getattr(options, key)}
     for key, loss in losses.items():
@@ -148,10 +148,10 @@ def check_training(opt: Options, where: str) -> None:
 
 
 def check_loss(loss: Options, where: str) -> None:
-    """Type, keys and values, by building it; a frozen network that it looks through is built without its file, which `preflight` reads."""
-    constructor = registered(loss.get('type'), LOSS_REGISTRY, f'{where}.type')
+    """Check type, keys and values of a loss by building it; a frozen network in it is built without its file, which `preflight` reads."""
+    constructor = look_up(loss.get('type'), LOSS_REGISTRY, f'{where}.type')
     if constructor.__name__ == 'PerceptualLoss':
-        raise FRExError(f"{where}.type: BasicSR's PerceptualLoss answers two losses at once; take VGGPerceptualLoss and StyleLoss")
+        raise FRExError(f"{where}.type: BasicSR's PerceptualLoss returns two losses at once; use VGGPerceptualLoss and StyleLoss")
     arguments = arguments_of(loss)
     if 'weights' not in inspect.signature(constructor).parameters:
         build_checked(constructor, arguments, where)
@@ -161,7 +161,7 @@ def check_loss(loss: Options, where: str) -> None:
 
 
 def build_without_file(constructor: Callable[..., Any], arguments: Options, where: str) -> None:
-    """To see that its arguments are good, without storage and without its file."""
+    """Build a loss or network without storage and without its file, which raises FRExError for wrong arguments."""
     with torch.device('meta'), warnings.catch_warnings():
         # Loading into a network without storage does nothing, which torch warns of.
         warnings.simplefilter('ignore')
@@ -169,18 +169,18 @@ def build_without_file(constructor: Callable[..., Any], arguments: Options, wher
 
 
 def check_loss_inputs(network: Options, keys: list[str], where: str) -> None:
-    """A loss or critic looks at something that the network makes."""
+    """Raise FRExError for a loss or critic whose input the network does not make."""
     fused = {*TERMS_2D, 'network_d_dual', 'dual_gan_opt', 'network_d_multi_scale', 'multi_scale_gan_opt'}
     prior = {*TERMS_3D, 'offset_norm_opt', 'network_d_latent', 'latent_gan_opt'}
     for key in keys:
         if network['type'] == FREx3D.__name__ and key in fused:
-            raise FRExError(f'{where}: {key}: looks at the fused image, which FREx3D does not make')
+            raise FRExError(f'{where}: {key}: needs the fused image, which FREx3D does not make')
         if network.get('use_3d_prior') is False and key in prior:
-            raise FRExError(f'{where}: {key}: looks at the 3D prior, which network_g.use_3d_prior: false takes away')
+            raise FRExError(f'{where}: {key}: needs the 3D prior, which network_g.use_3d_prior: false removes')
 
 
 def check_parts(opt: Options, options: TrainOptions, where: str) -> None:
-    """Parts of the network that are named, and parts of a batch."""
+    """Check that `frozen_parts` are parts of the network, and that `accumulate` divides the batch."""
     with torch.device('meta'):
         net = ARCH_REGISTRY.get(opt['network_g']['type'])(**arguments_of(opt['network_g']))
     parts = [name for name, _ in net.named_modules()]
@@ -194,7 +194,7 @@ def check_parts(opt: Options, options: TrainOptions, where: str) -> None:
 
 
 def check_critic(network: Options, out_size: int, where: str) -> None:
-    """A critic looks at sizes that the generator makes."""
+    """Raise FRExError for a critic of sizes that the generator does not make."""
     if 'out_size' in network and network['out_size'] != out_size:
         raise FRExError(f'{where}.out_size: {network["out_size"]}, but network_g.out_size is {out_size}')
     for size in network.get('sizes', ()):
@@ -203,13 +203,13 @@ def check_critic(network: Options, out_size: int, where: str) -> None:
 
 
 def check_test(opt: Options, where: str) -> None:
-    """A test needs a trained network."""
+    """Raise FRExError where a test has no trained network."""
     if opt['path'].get('pretrain_network_g') is None:
         raise FRExError(f'{where}: path.pretrain_network_g: missing; a test needs a trained network')
 
 
 def check_dataset_options(dataset: Options, opt: Options, where: str) -> None:
-    """Keys and values of a `datasets` entry."""
+    """Check keys and values of an entry of `datasets`."""
     place = f'{where}: datasets.{dataset["phase"]}'
     if dataset.get('type') != FaceDegradationDataset.__name__:
         raise FRExError(f'{place}.type: {dataset.get("type")!r}; FRExModel takes a {FaceDegradationDataset.__name__}')
@@ -221,14 +221,14 @@ def check_dataset_options(dataset: Options, opt: Options, where: str) -> None:
 
 
 def check_data(opt: Options, where: str) -> None:
-    """The images and labels of a run, which `preflight` has found."""
+    """Check the images and labels of a run, which `preflight` has found."""
     if opt['model_type'] == 'FRExModel':
         for dataset in opt['datasets'].values():
             check_dataset(dataset, where)
 
 
 def check_dataset(dataset: Options, where: str) -> None:
-    """Data that can be trained or tested on."""
+    """Raise FRExError where images or labels of a data set are damaged, or too few for one batch."""
     try:
         built = FaceDegradationDataset(dataset)
     except FRExError as error:

@@ -1,4 +1,4 @@
-"""The files that a run names, before anything is created: weights are there, whole and fitting, images and labels are there."""
+"""The check, before anything is created, that a run's files exist: weights whole and fitting its networks, images and labels."""
 
 import inspect
 import os
@@ -30,17 +30,17 @@ from frex.weights.torch_file import read_torch_file
 PREFIX = 'pretrain_network_'
 
 
-class Line(NamedTuple):
-    """One file or folder; `problem` is empty where it can be used, else each line of `mend` is a command that helps."""
+class CheckedPath(NamedTuple):
+    """One file or folder; `problem` is empty where it can be used, else each line of `fix` is a command that helps."""
 
     option: str
     name: str
     problem: str = ''
-    mend: str = ''
+    fix: str = ''
 
 
 def preflight(opt: Options, where: str) -> None:
-    """Put the found files' paths in the place of their names; print a table and raise FRExError where one cannot be used."""
+    """Replace names of files in `opt` by their paths; print a table and raise FRExError where a file or folder cannot be used."""
     found: dict[str, Path] = {}
     missing = missing_data(opt)
     lines = [*(_check(option, name, opt, found) for option, name in named_files(opt).items()), *missing]
@@ -59,7 +59,7 @@ def preflight(opt: Options, where: str) -> None:
 
 
 def named_files(opt: Options) -> dict[str, str]:
-    """Options that name files. Where a run is resumed, its own checkpoint takes the place of all that networks start from."""
+    """Return the names of files by their options. A resumed run starts from its own state, and loads no other weights into its networks."""
     path = opt['path']
     if path.get('resume_state'):
         named = {'path.resume_state': path['resume_state']}
@@ -73,7 +73,7 @@ def named_files(opt: Options) -> dict[str, str]:
 
 
 def terms_with_frozen_network(opt: Options) -> dict[str, tuple[Options, Callable[..., Any]]]:
-    """Losses and metrics of FREx that look through a frozen network: place in the options -> section, constructor."""
+    """Return section and constructor of each loss and metric of FREx that has a frozen network, by its place in the options."""
     if opt['model_type'] != 'FRExModel':
         return {}
     losses = opt['train'] if opt['is_train'] else {}
@@ -87,23 +87,23 @@ def terms_with_frozen_network(opt: Options) -> dict[str, tuple[Options, Callable
 
 
 def _default_weights(section: Options, kind: Callable[..., Any]) -> str:
-    """The key of the manifest that a loss or metric means without a word."""
+    """Return the key of the manifest that a loss or metric uses by default."""
     default = inspect.signature(kind).parameters['weights'].default
     return TRUNKS[section.get('net', 'vgg')] if default == 'auto' else str(default)
 
 
-def weights_table(lines: list[Line]) -> str:
-    """All files, and what mends those that cannot be used."""
-    rows = [('OPTION', 'FILE', 'STATE', 'MEND')]
+def weights_table(lines: list[CheckedPath]) -> str:
+    """Return a table of all files, with the commands that help where one cannot be used."""
+    rows = [('OPTION', 'FILE', 'STATE', 'FIX')]
     for line in lines:
-        first, *others = line.mend.split('\n')
+        first, *others = line.fix.split('\n')
         rows.append((line.option, line.name, line.problem or 'fits', first))
         rows += [('', '', '', other) for other in others]
     return '\n'.join(in_columns(rows))
 
 
-def missing_data(opt: Options) -> list[Line]:
-    """The images and labels that the data sets name and that are not there; models other than FREx's own find theirs themselves."""
+def missing_data(opt: Options) -> list[CheckedPath]:
+    """Return the images and labels of the data sets that do not exist; none for models other than FREx's, which find theirs themselves."""
     if opt['model_type'] != 'FRExModel':
         return []
     lines = []
@@ -117,34 +117,34 @@ def missing_data(opt: Options) -> list[Line]:
     return lines
 
 
-def _missing_faces(place: str, section: Options, labels_option: str, root_option: str) -> list[Line]:
-    """`labels_option` and `root_option` are the options whose `~` does without, if there are any."""
+def _missing_faces(place: str, section: Options, labels_option: str, root_option: str) -> list[CheckedPath]:
+    """Return what is missing of one data set; setting `labels_option` or `root_option`, where given, to `~` does without it."""
     lines, root, labels = [], str(section['dataroot_gt']), section.get('camera_labels')
     if not _is_there(root):
         lines.append(
-            Line(f'{place}.dataroot_gt', root, 'is not there', _or_without(_forced(f'{place}.dataroot_gt', 'FOLDER'), root_option))
+            CheckedPath(f'{place}.dataroot_gt', root, 'is not there', _or_without(_forced(f'{place}.dataroot_gt', 'FOLDER'), root_option))
         )
     if labels and not _is_there(labels):
         images, output = shlex.quote(root), shlex.quote(str(labels))
         ways = f'frex cameras import DATASET_JSON --images {images} -o {output}\nor frex cameras estimate {images} -o {output}'
-        lines.append(Line(f'{place}.camera_labels', str(labels), 'is not there', _or_without(ways, labels_option)))
+        lines.append(CheckedPath(f'{place}.camera_labels', str(labels), 'is not there', _or_without(ways, labels_option)))
     return lines
 
 
-def _missing_synthesis(place: str, root: Path) -> list[Line]:
+def _missing_synthesis(place: str, root: Path) -> list[CheckedPath]:
     problem = 'is not there' if not _is_there(root) else '' if _is_there(root / 'dataset.json') else 'is not whole, it has no dataset.json'
     command = f'frex synthesize -o {shlex.quote(str(root.parent))} -n 100000'
-    return [Line(place, str(root), problem, _or_without(command, place))] if problem else []
+    return [CheckedPath(place, str(root), problem, _or_without(command, place))] if problem else []
 
 
 def _is_synthesized(mix: Options) -> bool:
-    """Whether the images lie as `frex synthesize` writes them."""
+    """Return whether the paths are those that `frex synthesize` writes."""
     root = Path(mix['dataroot_gt'])
     return root.name == 'images' and mix.get('camera_labels') == str(root / 'dataset.json')
 
 
 def _is_there(name: str | Path) -> bool:
-    """A file or folder; what lies in a zip is looked for later."""
+    """Return whether a file or folder exists; of one within a zip, whether the zip does."""
     path = Path(name).expanduser()
     return any(each.exists() for each in (path, *(parent for parent in path.parents if parent.suffix.lower() == '.zip')))
 
@@ -157,18 +157,18 @@ def _is_first_process() -> bool:
     return all(os.environ.get(rank, '0') == '0' for rank in ('RANK', 'SLURM_PROCID'))
 
 
-def _check(option: str, name: str, opt: Options, found: dict[str, Path]) -> Line:
-    """One file; its path is put into `found`."""
+def _check(option: str, name: str, opt: Options, found: dict[str, Path]) -> CheckedPath:
+    """Check one file and put its path into `found`."""
     try:
         path = found[option] = require_file(name)
     except FRExError as error:
         problem, _, _ = str(error).partition(';')
-        return Line(option, name, problem, _how_to_get(option, name))
+        return CheckedPath(option, name, problem, _how_to_get(option, name))
     try:
         _check_content(option, path, opt)
     except FRExError as error:
-        return Line(option, name, str(error).removeprefix(f'{path}: '), suggest_fix(option, path, opt))
-    return Line(option, name)
+        return CheckedPath(option, name, str(error).removeprefix(f'{path}: '), suggest_fix(option, path, opt))
+    return CheckedPath(option, name)
 
 
 def _forced(option: str, value: str) -> str:
@@ -176,7 +176,7 @@ def _forced(option: str, value: str) -> str:
 
 
 def _how_to_get(option: str, name: str) -> str:
-    """For a file that is not there or damaged."""
+    """Return the command that gets a file which is missing or damaged."""
     keys = {file.file: file.key for file in manifest().values()}
     key = name if name in manifest() else keys.get(Path(name).name)
     if key is not None:
@@ -198,7 +198,7 @@ def _check_content(option: str, path: Path, opt: Options) -> None:
         read_torch_file(path)
         _check_networks_of(path, opt)
     elif opt['model_type'] != 'FRExModel':
-        # What other models do with their files is BasicSR's.
+        # BasicSR loads the files of other models, in its own ways.
         read_torch_file(path)
     elif part in PRIORS:
         with torch.device('meta'):
@@ -211,7 +211,7 @@ def _check_content(option: str, path: Path, opt: Options) -> None:
 
 
 def _check_networks_of(state: Path, opt: Options) -> None:
-    """A state goes with the networks of its iteration, in the folder of the run."""
+    """Raise FRExError unless the networks of the state's iteration are in the folder of the run."""
     ignored = opt['path'].get('ignore_resume_networks') or []
     critics = [f'network_d_{name}' for name in critic_names(opt)]
     for network in (key for key in ('network_g', *critics) if key not in ignored):
@@ -228,7 +228,7 @@ def _build(opt: Options, network: str) -> Any:
 
 
 def suggest_fix(option: str, path: Path, opt: Options) -> str:
-    """For a file that is whole, or of which nobody knows a sum, and cannot be used."""
+    """Return the command that helps with a file which can be read but does not fit."""
     place, _, key = option.rpartition('.')
     part = key.removeprefix(PREFIX)
     if place in terms_with_frozen_network(opt):
@@ -239,7 +239,7 @@ def suggest_fix(option: str, path: Path, opt: Options) -> str:
 
 
 def _other_arguments(part: str, path: Path, opt: Options) -> str:
-    """The network that the file is of."""
+    """Return the options with which the network fits the file; empty where they already do, or where the file is of another network."""
     try:
         settings = other_settings(read_prior(part, path), opt['network_g'])
     except FRExError:
@@ -252,10 +252,10 @@ def _other_arguments(part: str, path: Path, opt: Options) -> str:
 
 
 def _other_weights(part: str, path: Path, opt: Options) -> str:
-    """The weights that the file has instead of the ones asked for."""
-    asked = opt['path'].get(f'param_key_{part}', 'params')
-    other = [key for key in ('params', 'params_ema') if key != asked and _holds(path, key)]
-    return _forced(f'path.param_key_{part}', other[0]) if other and not _holds(path, asked) else ''
+    """Return the option that selects weights which the file has, where it lacks the requested ones."""
+    requested = opt['path'].get(f'param_key_{part}', 'params')
+    other = [key for key in ('params', 'params_ema') if key != requested and _holds(path, key)]
+    return _forced(f'path.param_key_{part}', other[0]) if other and not _holds(path, requested) else ''
 
 
 def _holds(path: Path, param_key: str) -> bool:

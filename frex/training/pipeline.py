@@ -8,83 +8,82 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
+import basicsr.test
+import basicsr.train
 import torch
 import torch.distributed as dist
 import yaml
+from basicsr.utils import check_resume
+from basicsr.utils.dist_util import master_only
+from basicsr.utils.misc import mkdir_and_rename
 
 from frex import compat
 from frex.data.sampler import VisitSampler
 from frex.errors import FRExError
+from frex.models.scalars import forget_scalars_after, scalars_path
+from frex.models.training_state import gather
 from frex.options import Options, RunOptions, complete, requested_options
+from frex.registry import register
+from frex.training.check_options import check, check_data
+from frex.training.check_weights import preflight
+from frex.training.train_log import CallbackTrainLog, TrainLog, quiet
+from frex.utils.signals import StopSignal
 from frex.weights.torch_file import read_torch_file
-
-compat.install()
-
-import basicsr.test  # noqa: E402 (compat comes first)
-import basicsr.train  # noqa: E402
-from basicsr.utils import check_resume  # noqa: E402
-from basicsr.utils.dist_util import master_only  # noqa: E402
-from basicsr.utils.misc import mkdir_and_rename  # noqa: E402
-
-from frex.models.scalars import forget_scalars_after, scalars_path  # noqa: E402
-from frex.models.training_state import gathered  # noqa: E402
-from frex.registry import register  # noqa: E402
-from frex.training.check_options import check, check_data  # noqa: E402
-from frex.training.check_weights import preflight  # noqa: E402
-from frex.training.train_log import CallbackTrainLog, TrainLog, quiet  # noqa: E402
-from frex.utils.signals import StopSignal  # noqa: E402
 
 
 def train(run: RunOptions, on_log: Callable[[Options], None] | None = None) -> None:
-    """BasicSR's `train_pipeline` on the options that `run` names; outputs go below the working directory.
+    """Run BasicSR's `train_pipeline` on the options that `run` names; outputs go below the working directory.
 
     `on_log` is called with each logged iteration, and keeps BasicSR's own log off the screen.
     """
-    asked, opt = _prepare(run, is_train=True)
+    requested, opt = _prepare(run, is_train=True)
     pipeline: Any = basicsr.train
     stop = StopSignal()
-    mends: dict[str, Any] = {
+    replacements: dict[str, Any] = {
         'parse_options': lambda root_path, is_train: (compat.start_process(opt, run.launcher), run),
         'load_resume_state': load_resume_state,
         'make_exp_dirs': make_folders,
-        'copy_opt_file': lambda opt_file, folder: write_options(asked, Path(folder) / Path(opt_file).name),
+        'copy_opt_file': lambda opt_file, folder: write_options(requested, Path(folder) / Path(opt_file).name),
         'MessageLogger': TrainLog,
         'build_model': _with_stop(pipeline.build_model, stop),
         'create_train_val_dataloader': _with_true_epochs(pipeline.create_train_val_dataloader),
     }
     if on_log is not None:
-        mends['get_root_logger'] = quiet(pipeline.get_root_logger)
-        mends['MessageLogger'] = partial(CallbackTrainLog, on_log)
-    with mock.patch.multiple(pipeline, **mends), _process_group(), stop.heard():
+        replacements['get_root_logger'] = quiet(pipeline.get_root_logger)
+        replacements['MessageLogger'] = partial(CallbackTrainLog, on_log)
+    with compat.replaced(pipeline, replacements), _process_group(), stop.heard():
         pipeline.train_pipeline(opt['root_path'])
 
 
 def test(run: RunOptions) -> None:
-    """BasicSR's `test_pipeline` on the options that `run` names; outputs go below the working directory."""
+    """Run BasicSR's `test_pipeline` on the options that `run` names; outputs go below the working directory."""
     _, opt = _prepare(run, is_train=False)
     pipeline: Any = basicsr.test
-    mends = {'parse_options': lambda root_path, is_train: (compat.start_process(opt, run.launcher), run), 'make_exp_dirs': make_folders}
-    with mock.patch.multiple(pipeline, **mends), _process_group():
+    replacements = {
+        'parse_options': lambda root_path, is_train: (compat.start_process(opt, run.launcher), run),
+        'make_exp_dirs': make_folders,
+    }
+    with compat.replaced(pipeline, replacements), _process_group():
         pipeline.test_pipeline(opt['root_path'])
 
 
 def _prepare(run: RunOptions, is_train: bool) -> tuple[Options, Options]:
+    """Return the options as requested and as completed, after all checks; raise FRExError, before anything is created, where one fails."""
     register()
-    asked = requested_options(run)
-    opt = complete(asked, run, Path.cwd(), is_train, torch.cuda.device_count())
+    requested = requested_options(run)
+    opt = complete(requested, run, Path.cwd(), is_train, torch.cuda.device_count())
     check(opt, run.opt)
     if is_train and run.auto_resume:
         opt['path']['resume_state'] = newest_state(Path(opt['path']['training_states'])) or opt['path'].get('resume_state')
     preflight(opt, run.opt)
     check_data(opt, run.opt)
-    return asked, opt
+    return requested, opt
 
 
 @contextmanager
 def _process_group() -> Iterator[None]:
-    """Left in order at the end, which basicsr does not do."""
+    """Leave the process group at the end of the block, which basicsr does not do."""
     try:
         yield
     finally:
@@ -92,12 +91,12 @@ def _process_group() -> Iterator[None]:
             dist.destroy_process_group()
 
 
-# --- What takes the place of BasicSR's functions
+# --- Replacements of BasicSR's functions
 
 
 @master_only
 def make_folders(opt: Options) -> None:
-    """The folders of a run; BasicSR's takes every other entry of `path` for a folder, too. An older run is renamed."""
+    """Make the folders of a run, after renaming those of an older run; BasicSR would make a folder of every other entry of `path`, too."""
     root = opt['path']['experiments_root' if opt['is_train'] else 'results_root']
     mkdir_and_rename(root)
     for key in ('models', 'training_states', 'visualization'):
@@ -106,15 +105,15 @@ def make_folders(opt: Options) -> None:
 
 
 @master_only
-def write_options(asked: Options, path: Path) -> None:
-    """The options as asked for, with `_base_` and `--force_yml` worked in, so that the run can be started again from them."""
+def write_options(requested: Options, path: Path) -> None:
+    """Write the requested options, with `_base_` and `--force_yml` worked in, so that the run can be started again from the file."""
     header = f'# GENERATE TIME: {time.asctime()}\n# CMD:\n# {shlex.join(sys.argv)}\n\n'
-    path.write_text(header + yaml.safe_dump(asked, sort_keys=False, allow_unicode=True), encoding='utf-8')
+    path.write_text(header + yaml.safe_dump(requested, sort_keys=False, allow_unicode=True), encoding='utf-8')
 
 
 def load_resume_state(opt: Options) -> dict[str, Any] | None:
-    """As BasicSR's, but on a machine without a GPU as well; all processes take the state of the first."""
-    path = opt['path']['resume_state'] = gathered(opt['path'].get('resume_state'))[0]
+    """Load the state to resume from, the one that the first process names; None for a new run. BasicSR's needs a GPU."""
+    path = opt['path']['resume_state'] = gather(opt['path'].get('resume_state'))[0]
     if path is None:
         return None
     state = _read_state(Path(path))
@@ -126,17 +125,17 @@ def load_resume_state(opt: Options) -> dict[str, Any] | None:
 
 
 def newest_state(folder: Path) -> str | None:
-    """What `--auto_resume` goes on from, in the folder that the run writes to.
+    """Return the newest readable state in `folder`, from which `--auto_resume` continues; None where there is no state.
 
-    Half-written states, of a run that was killed, are not there; one that a disk has damaged is passed over. Raises
-    FRExError where none of those that are there can be read, since to start anew would put the old run away.
+    States are renamed when whole, so that a killed run leaves no half of one; a damaged one is skipped with a message. Raises
+    FRExError where there are states but none can be read, since a new run would rename the old one's folder.
     """
     states = sorted((state for state in folder.glob('*.state') if state.stem.isdecimal()), key=lambda state: -int(state.stem))
     for state in states:
         try:
             _read_state(state)
         except FRExError as error:
-            print(f'passed over: {error}', file=sys.stderr)
+            print(f'skipped: {error}', file=sys.stderr)
         else:
             return str(state)
     if states:
@@ -145,6 +144,7 @@ def newest_state(folder: Path) -> str | None:
 
 
 def _read_state(path: Path) -> dict[str, Any]:
+    """Read a training state; raise FRExError where the file is damaged or holds something else."""
     state: Any = read_torch_file(path)
     if not isinstance(state, dict) or not all(isinstance(state.get(key), int) for key in ('epoch', 'iter')):
         raise FRExError(f'{path}: not a training state')
@@ -152,7 +152,7 @@ def _read_state(path: Path) -> dict[str, Any]:
 
 
 def _with_stop(build_model: Callable[..., Any], stop: StopSignal) -> Callable[..., Any]:
-    """A model of FREx saves and ends when it is asked to."""
+    """Make `build_model` give its model the signal at which FREx saves and ends."""
 
     def build_stoppable(opt: Options) -> Any:
         model = build_model(opt)
@@ -163,19 +163,22 @@ def _with_stop(build_model: Callable[..., Any], stop: StopSignal) -> Callable[..
 
 
 def _with_true_epochs(create: Callable[..., Any]) -> Callable[..., Any]:
-    """BasicSR counts the last, dropped batch of an epoch, so that a small set stops too early, and resumes at an epoch's start."""
+    """Make `create_train_val_dataloader` count epochs in batches that are really made, and resume within an epoch.
+
+    BasicSR counts the last, dropped batch of an epoch, so that a small set stops too early, and resumes at an epoch's start.
+    """
 
     def create_with_true_epochs(opt: Options, logger: Any) -> Any:
         loader, sampler, val_loaders, _, total_iters = create(opt, logger)
         if not len(loader):
             raise FRExError('datasets.train: not one batch in it; add images or raise dataset_enlarge_ratio')
         for each in (loader, *val_loaders):
-            # Else they draw from the numbers of training each time that they are gone through.
+            # With a generator of their own they do not draw from training's random numbers in each pass.
             each.generator = torch.Generator().manual_seed(opt['manual_seed'])
         if isinstance(sampler, VisitSampler) and 'resumed' in opt:
             epoch, iteration = opt['resumed']['epoch'], opt['resumed']['iter']
             done = iteration - epoch * len(loader)
-            # With other processes or another batch size, epochs have another length: then this one starts anew.
+            # With other processes or another batch size epochs have another length, and this one starts from its beginning.
             sampler.skipped = {epoch: done * opt['datasets']['train']['batch_size_per_gpu']} if 0 <= done <= len(loader) else {}
             return loader, sampler, val_loaders, epoch - (iteration - total_iters) // len(loader) + 1, total_iters
         return loader, sampler, val_loaders, -(-total_iters // len(loader)), total_iters

@@ -1,4 +1,4 @@
-"""What is seen of a run while it trains: a line on the console, TensorBoard's scalars, `scalars.jsonl`."""
+"""The log of a training run: a line on the console, scalars in TensorBoard and in `scalars.jsonl`."""
 
 import logging
 import sys
@@ -28,7 +28,7 @@ class TrainLog:
         self.reset_start_time()
 
     def reset_start_time(self) -> None:
-        """The first step is slower than the others."""
+        """Start the clock anew; BasicSR does so after the first step, which is slower than the others."""
         self.start_time = time.monotonic()
 
     @master_only
@@ -44,7 +44,7 @@ class TrainLog:
                 self.tb_logger.add_scalar(f'lr_{place}' if place else 'lr', rate, log['iter'])
 
     def line(self, log: Mapping[str, Any], losses: Mapping[str, float]) -> str:
-        """BasicSR's line; times in seconds, memory the most that this process has had."""
+        """Return BasicSR's line, with images a second and peak memory; times are in seconds."""
         rates = ''.join(f'{rate:.3e},' for rate in log['lrs'])
         done = log['iter'] - self.start_iter
         left = (self.opt['train']['total_iter'] - log['iter']) * (time.monotonic() - self.start_time) / max(done, 1)
@@ -57,7 +57,7 @@ class TrainLog:
 
 
 def memory_gb() -> float:
-    """The most memory in 10^9 bytes: of the GPU by tensors where there is one, else of this process."""
+    """Return the peak memory in 10^9 bytes: of tensors on the GPU where there is one, else of this process."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / 1e9
     if sys.platform == 'win32':
@@ -69,7 +69,7 @@ def memory_gb() -> float:
 
 
 class CallbackTrainLog(TrainLog):
-    """Tells a function instead of the console."""
+    """Also calls a function with each logged iteration."""
 
     def __init__(self, on_log: Callable[[Options], None], opt: Options, start_iter: int = 0, tb_logger: Any = None) -> None:
         super().__init__(opt, start_iter, tb_logger)
@@ -81,7 +81,7 @@ class CallbackTrainLog(TrainLog):
 
 
 def quiet(get_logger: Callable[..., logging.Logger]) -> Callable[..., logging.Logger]:
-    """Only warnings on the screen; the log file keeps everything."""
+    """Make `get_logger` show warnings only on the screen; the log file keeps everything."""
 
     def get_quiet_logger(*args: Any, **kwargs: Any) -> logging.Logger:
         logger = get_logger(*args, **kwargs)

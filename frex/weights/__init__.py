@@ -1,1 +1,1 @@
-"""Files of weights: read without running code, loaded strictly."""
+"""Files of weights: found, downloaded, read without running code, and loaded strictly."""

@@ -1,4 +1,4 @@
-"""Fetching files of weights: resumed where they were cut, verified, and under their names only when whole."""
+"""Download of files of weights: resumed where it was cut, verified, and under their names only when whole."""
 
 import os
 import time
@@ -15,16 +15,16 @@ from frex.weights.locate import FileStatus, download_dir, find_file, verify_file
 from frex.weights.manifest import WeightFile
 
 CONNECT_SECONDS, READ_SECONDS = 10, 30
-# Attempts at one address that bring nothing; one that brings bytes is not counted.
+# Attempts in a row at one address that bring no new bytes.
 MOST_IDLE_ATTEMPTS = 3
-# Where the manifest has no size.
+# The limit where the manifest has no size.
 MOST_BYTES = 2 << 30
-# Of a block that a cut connection leaves unfinished, nothing is kept: blocks are small.
+# Blocks are small, since a block that a cut connection leaves unfinished is lost.
 BLOCK = 1 << 14
 
 
 class Unreachable(Exception):
-    """No address gave the file; `answers` are the addresses, and what each of them said."""
+    """No address gave the file; `answers` says for each address why."""
 
     def __init__(self, answers: dict[str, str]) -> None:
         super().__init__('; '.join(f'{url}: {answer}' for url, answer in answers.items()))
@@ -34,16 +34,16 @@ class Unreachable(Exception):
 def fetch(
     file: WeightFile, folder: Path | None = None, mirrors: Sequence[str] = (), *, offline: bool = False, pause: float = 1.0
 ) -> tuple[Path, str]:
-    """The file, from where it lies or else downloaded into `home(folder)`; with it, how it came there, for people.
+    """Find a file, or download it into `download_dir(folder)`; return its path, and how it came there, for people.
 
-    `mirrors` are addresses of folders, tried before the manifest's. Several processes fetch a file once: the others wait.
-    `pause` is the time in seconds before an address is asked again. Raises Unreachable.
+    `mirrors` are addresses of folders, tried before the manifest's. Of several processes one downloads and the others wait.
+    `pause` is the time in seconds before an address is tried again. Raises Unreachable where no address gives the file.
     """
-    finding = find_file(file, folder)
-    if finding.state is FileStatus.THERE and finding.path is not None:
-        return finding.path, 'there already'
+    status = find_file(file, folder)
+    if status.state is FileStatus.THERE and status.path is not None:
+        return status.path, 'there already'
     if offline:
-        raise Unreachable(dict.fromkeys(file.urls, 'not asked'))
+        raise Unreachable(dict.fromkeys(file.urls, 'not tried'))
     target = download_dir(folder) / file.file
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -56,14 +56,14 @@ def fetch(
 
 
 def _download(file: WeightFile, target: Path, urls: Sequence[str], pause: float) -> str:
-    """Bring and verify the file; tells where it came from."""
+    """Download and verify the file; return where it came from."""
     part = target.with_name(f'{file.file}.part')
     if not file.sha256:
-        # Nothing would tell that what was there before is another file's beginning.
+        # Without a sum nothing would show that the part on disk is of another file.
         part.unlink(missing_ok=True)
     answers = {}
     for url in urls:
-        # Once with what was there before; if that made a wrong file, once more from the beginning.
+        # Once from the part on disk; if that gives a wrong file, once more from the beginning.
         for _ in range(1 + part.exists()):
             try:
                 download_part(file, url, part, pause)
@@ -80,7 +80,7 @@ def _download(file: WeightFile, target: Path, urls: Sequence[str], pause: float)
 
 
 def _looks_like_weights(path: Path) -> bool:
-    """Not a web page: pickles (a `.pkl` to its end), zips, and JSON after the eight bytes of its length."""
+    """Return whether a file is a pickle (a `.pkl` to its end), a zip, or a `.safetensors`, and not e.g. a web page."""
     with path.open('rb') as stream:
         content = stream.read(9)
         stream.seek(max(0, path.stat().st_size - 1))
@@ -89,18 +89,18 @@ def _looks_like_weights(path: Path) -> bool:
 
 
 def download_part(file: WeightFile, url: str, part: Path, pause: float) -> None:
-    """Bring `part` to its full length from one address; raises RequestException when the address gives no more."""
+    """Download what `part` lacks from one address; raise RequestException when the address gives no more."""
     idle = longest = 0
     while True:
         start = part.stat().st_size if part.exists() else 0
         if start == file.size:
             return
         try:
-            _bring_once(file, url, part, start)
+            _request_part(file, url, part, start)
             return
         except requests.RequestException as error:
             there = part.stat().st_size if part.exists() else 0
-            # An answer that brings the same bytes again and again is idle, too.
+            # A response that brings the same bytes again and again counts as idle, too.
             idle, longest = (0, there) if there > max(longest, start) else (idle + 1, longest)
             if _is_final(error) or idle >= MOST_IDLE_ATTEMPTS:
                 raise
@@ -108,19 +108,20 @@ def download_part(file: WeightFile, url: str, part: Path, pause: float) -> None:
 
 
 def _is_final(error: requests.RequestException) -> bool:
-    """Whether asking again is of no use: the server refuses, or the answer is too long or too short."""
+    """Return whether trying again is of no use: the server refuses, or the response is too long or too short."""
     if isinstance(error, requests.HTTPError) and error.response is not None:
         return error.response.status_code < 500
     return isinstance(error, requests.exceptions.InvalidHeader | requests.exceptions.InvalidURL)
 
 
-def _bring_once(file: WeightFile, url: str, part: Path, start: int) -> None:
+def _request_part(file: WeightFile, url: str, part: Path, start: int) -> None:
+    """Request the bytes from `start` on and append them to `part`; raise RequestException where the response is not all of them."""
     headers = {'Accept-Encoding': 'identity', 'User-Agent': 'frex'} | ({'Range': f'bytes={start}-'} if start else {})
     with requests.get(url, headers=headers, stream=True, timeout=(CONNECT_SECONDS, READ_SECONDS)) as response:
         continued = response.status_code == requests.codes.partial_content and _continues(response, start)
         refused = start and response.status_code == requests.codes.partial_content and not continued
         if refused or response.status_code == requests.codes.requested_range_not_satisfiable:
-            # What is there cannot be continued here: the next attempt begins anew.
+            # The part on disk cannot be continued here: the next attempt starts from the beginning.
             part.unlink(missing_ok=True)
             raise requests.ConnectionError('the range was refused')
         response.raise_for_status()
@@ -128,30 +129,31 @@ def _bring_once(file: WeightFile, url: str, part: Path, start: int) -> None:
 
 
 def _continues(response: requests.Response, start: int) -> bool:
-    """Whether the bytes of a partial answer are those from `start` on."""
+    """Return whether the bytes of a partial response are those from `start` on."""
     return response.headers.get('Content-Range', '').startswith(f'bytes {start}-') and not _is_encoded(response)
 
 
 def _is_encoded(response: requests.Response) -> bool:
-    """Whether the bytes on the way are others than the file's: some servers compress what was asked for as it is."""
+    """Return whether the response is compressed, which some servers do although the request says no."""
     return response.headers.get('Content-Encoding', 'identity') != 'identity'
 
 
 def _stated_length(response: requests.Response, start: int) -> int | None:
-    """The whole file's length by the answer that brings it from `start` on; None where it does not say."""
+    """Return the length of the whole file by the response that brings it from `start` on; None where it does not say."""
     digits = response.headers.get('Content-Range' if start else 'Content-Length', '').rpartition('/')[2]
     return int(digits) if digits.isdecimal() and not _is_encoded(response) else None
 
 
 def _write(file: WeightFile, response: requests.Response, part: Path, start: int) -> None:
+    """Write the response to `part` from `start` on; raise RequestException where the file is too long or too short."""
     limit = file.size or MOST_BYTES
     stated = _stated_length(response, start)
     if file.size and stated not in (None, file.size):
-        # Another file, perhaps a page of the network's owner. What is there is kept for the next address.
+        # Another file, perhaps a login page of the network. The part on disk is kept for the next address.
         raise requests.exceptions.InvalidHeader(f'{stated:,} bytes instead of {file.size:,}')
     total = file.size or stated
     written = start
-    # A bar only on a terminal.
+    # A progress bar only on a terminal.
     with (
         part.open('r+b' if start else 'wb') as stream,
         tqdm(total=total, initial=start, desc=file.file, unit='B', unit_scale=True, unit_divisor=1024, disable=None) as bar,
@@ -173,6 +175,7 @@ def _write(file: WeightFile, response: requests.Response, part: Path, start: int
 
 
 def _reason(error: requests.RequestException) -> str:
+    """Return what went wrong in a few words."""
     if isinstance(error, requests.HTTPError) and error.response is not None:
         return f'status {error.response.status_code}'
     text = str(error)

@@ -1,4 +1,4 @@
-"""EG3D's official generators: constructor arguments from what a file says and from the shapes of its weights."""
+"""EG3D's official generators: constructor arguments by the attributes and the shapes of weights in a file."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -60,7 +60,7 @@ def without_camera(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def arguments_from_shapes(state: Mapping[str, Tensor]) -> dict[str, Any]:
-    """What the weights alone tell; rendering is left at the official FFHQ 512-128 settings. Raises KeyError for a missing weight."""
+    """Return the arguments that follow from the shapes of weights, and no rendering settings. Raises KeyError for a missing weight."""
     sizes = sorted(
         int(name.split('.')[2][1:]) for name in state if name.startswith('backbone.synthesis.b') and name.endswith('.torgb.bias')
     )
@@ -82,7 +82,7 @@ def arguments_from_shapes(state: Mapping[str, Tensor]) -> dict[str, Any]:
 
 
 def arguments_from_pickle(arguments: Mapping[str, Any], attributes: Mapping[str, Any], state: Mapping[str, Tensor]) -> dict[str, Any]:
-    """All arguments, from a network's `_init_kwargs` and `__dict__`.
+    """Return all arguments, from a network's `_init_kwargs` and `__dict__`.
 
     Rendering settings are those of `__dict__`: training changes them after construction. Raises ValueError for settings
     that FREx's EG3D does not have.

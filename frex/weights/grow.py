@@ -1,4 +1,4 @@
-"""`frex weights grow`: a trained FREx as the start of one of twice its size (progressive growing, Karras et al. 2018)."""
+"""`frex weights grow`: turns a trained FREx into the start of one of twice its size (progressive growing, Karras et al. 2018)."""
 
 import copy
 from typing import Any
@@ -14,14 +14,14 @@ from frex_arch.ops import SQRT_2, EqualConv2d
 
 # Channels that carry red, green and blue, each once as it is and once negated, past a leaky ReLU.
 CARRIERS = 6
-# Two leaky ReLUs of slope 0.2 make v of a value v above 0 and 0.04 v of one below, so that v and -v after them differ by 1.04 v.
+# Two leaky ReLUs of slope 0.2 keep a value above 0 and multiply one below 0 by 0.04, so that v and -v after them differ by 1.04 v.
 DOUBLE_LEAKY = 1.04
 
 
 def grow(file: NetworkFile, channels: int | None, where: str) -> NetworkFile:
-    """FREx with one more, finer level: `channels` at twice the size of the network in `file`.
+    """Return FREx with one more, finer level of `channels`, at twice the size of the network in `file`.
 
-    All coarser levels keep their weights. At first the finest level adds nothing: the image is the smaller network's, enlarged by
+    All coarser levels keep their weights. Before training the finest level adds nothing: the image is the smaller network's, enlarged by
     StyleGAN2's filter, and Enc_2D's coarser levels see the face as the smaller network does. `channels` is None for a network whose
     widths follow from `narrow`. Raises FRExError for another network than FREx, and where the channels do not fit.
     """
@@ -37,13 +37,13 @@ def grow(file: NetworkFile, channels: int | None, where: str) -> NetworkFile:
     with torch.no_grad():
         _copy_equal_shapes(small, large)
         _repeat_last_code(small, large)
-        _see_what_the_smaller_saw(small, large, where)
+        _hand_on_smaller_input(small, large, where)
         _add_nothing(large.stylegan2.to_rgbs[-1])
     return NetworkFile(FREx.__name__, arguments, large.state_dict())
 
 
 def grown_arguments(arguments: dict[str, Any], out_size: int, channels: int | None, where: str) -> dict[str, Any]:
-    """The constructor's arguments of the larger network."""
+    """Return the constructor's arguments of the larger network."""
     grown: dict[str, Any] = copy.deepcopy(arguments) | {'out_size': 2 * out_size}
     listed = (grown.get('stylegan2') or {}).get('channels')
     if (listed is None) != (channels is None):
@@ -57,7 +57,7 @@ def grown_arguments(arguments: dict[str, Any], out_size: int, channels: int | No
 
 
 def _copy_equal_shapes(small: nn.Module, large: nn.Module) -> None:
-    """What both networks have under one name and in one shape is the smaller one's."""
+    """Copy the weights that both networks have under one name and in one shape."""
     state = small.state_dict()
     for name, value in large.state_dict().items():
         if name in state and state[name].shape == value.shape:
@@ -65,7 +65,7 @@ def _copy_equal_shapes(small: nn.Module, large: nn.Module) -> None:
 
 
 def _repeat_last_code(small: FREx, large: FREx) -> None:
-    """The finest convolutions are driven by the code that drove the smaller network's last colours."""
+    """Drive the finest convolutions by the code that drives the smaller network's last toRGB."""
     missing = large.stylegan2.num_ws - small.stylegan2.num_ws
     old, new = small.encoder_2d.to_ws, large.encoder_2d.to_ws
     for parameter, trained in ((new.weight, old.weight), (new.bias, old.bias)):
@@ -73,8 +73,8 @@ def _repeat_last_code(small: FREx, large: FREx) -> None:
         parameter.copy_(torch.cat([codes, codes[-1:].expand(missing, *codes.shape[1:])]).flatten(0, 1))
 
 
-def _see_what_the_smaller_saw(small: FREx, large: FREx, where: str) -> None:
-    """Enc_2D's finest block hands on what the smaller network's first layer made of the face, which the block low-passes and halves.
+def _hand_on_smaller_input(small: FREx, large: FREx, where: str) -> None:
+    """Let Enc_2D's finest block hand on what the smaller network's first layer makes of the face, low-passed and halved by the block.
 
     The first layer makes pairs of a colour and its negative; the block's first convolution hands them on, and its second takes them
     apart again, with the weights and the bias of the smaller network's first layer. The other weights of that one start at 0.
@@ -89,7 +89,7 @@ def _see_what_the_smaller_saw(small: FREx, large: FREx, where: str) -> None:
     _set(first, torch.cat([colours, -colours]) / SQRT_2)
     nn.init.zeros_(first_bias.bias)
     _set(second, torch.eye(CARRIERS) / SQRT_2)
-    # The gain of this branch, sqrt(1/2), undoes that of its leaky ReLU, sqrt(2), which the smaller network's layer has alone.
+    # The gain of this branch, sqrt(1/2), cancels that of its leaky ReLU, sqrt(2), while the smaller network's layer has the second only.
     weight = old.weight[:, :, 0, 0] * (SQRT_2 * old.scale)
     nn.init.zeros_(third.weight)
     _set(third, weight @ torch.cat([colours, -colours], dim=1) / DOUBLE_LEAKY)
@@ -98,14 +98,14 @@ def _see_what_the_smaller_saw(small: FREx, large: FREx, where: str) -> None:
 
 
 def _layer(layer: nn.Module) -> tuple[EqualConv2d, Any]:
-    """The convolution of a `ConvLayer`, and the bias of its activation, where it has one."""
+    """Return the convolution of a `ConvLayer`, and its last layer, which is the bias where it has an activation."""
     parts: list[Any] = [*layer.children()]
     conv = next(part for part in parts if isinstance(part, EqualConv2d))
     return conv, parts[-1]
 
 
 def _set(conv: EqualConv2d, centre: Float[Tensor, 'out channel']) -> None:
-    """The first output channels see what `centre` says of the first input channels, at the pixel itself, and nothing else."""
+    """Make the first output channels `centre` times the first input channels of the same pixel, and nothing else."""
     rows, columns, middle = *centre.shape, conv.weight.shape[-1] // 2
     conv.weight[:rows] = 0
     conv.weight[:rows, :columns, middle, middle] = centre / conv.scale

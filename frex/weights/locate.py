@@ -1,4 +1,4 @@
-"""Where files of weights lie, and whether they are whole."""
+"""Search for files of weights, and the check that they are whole."""
 
 import os
 from enum import Enum
@@ -13,12 +13,12 @@ from frex.utils.files import sha256
 from frex.weights import small_model
 from frex.weights.manifest import WeightFile, entry, manifest
 
-# Folders in which the projects that FREx's users come from keep the same files. They are read, never written to.
+# Folders in which other restoration projects keep the same files. They are read, never written to.
 OLD_PLACES = ('experiments/pretrained_models', 'gfpgan/weights', 'weights/facelib', 'facexlib/weights')
 
 
 class FileStatus(Enum):
-    """What is known of a file after looking."""
+    """The result of a search for a file."""
 
     THERE = 'there'
     MISSING = 'missing'
@@ -26,7 +26,7 @@ class FileStatus(Enum):
 
 
 class WeightFileStatus(NamedTuple):
-    """`path` is where the file was found; `detail` says what is wrong with it."""
+    """The result of a search for `file`, with the path where it was found and, in `detail`, what is wrong with it."""
 
     file: WeightFile
     state: FileStatus
@@ -35,7 +35,7 @@ class WeightFileStatus(NamedTuple):
 
 
 def download_dir(folder: Path | None = None) -> Path:
-    """Where downloads go: `folder` (`--weights`), else `$FREX_HOME`, else `./weights` if it is there, else the user's cache."""
+    """Return the folder of downloads: `folder` (`--weights`), else `$FREX_HOME`, else `./weights` if it is there, else the user's cache."""
     if folder is not None:
         return Path(os.path.expanduser(folder))
     if os.environ.get('FREX_HOME'):
@@ -44,7 +44,7 @@ def download_dir(folder: Path | None = None) -> Path:
 
 
 def search_paths(folder: Path | None = None) -> list[Path]:
-    """All folders that are searched, in this order; a file that is found earlier hides later ones of its name."""
+    """Return all folders that are searched, in this order; a file that is found earlier hides later ones of its name."""
     own = [download_dir(folder), download_dir(), Path('weights'), user_cache_path('frex') / 'weights']
     old = [Path(place) for place in OLD_PLACES]
     facexlib = find_spec('facexlib')
@@ -53,7 +53,7 @@ def search_paths(folder: Path | None = None) -> list[Path]:
 
 
 def _torch_hub() -> Path:
-    # What torch.hub.get_dir answers, without importing torch to list a few files.
+    # The folder of torch.hub.get_dir, without importing torch to list a few files.
     cache = os.environ.get('XDG_CACHE_HOME', '~/.cache')
     return Path(os.environ.get('TORCH_HOME', f'{cache}/torch')).expanduser() / 'hub'
 
@@ -73,29 +73,29 @@ def verify_file(file: WeightFile, path: Path) -> WeightFileStatus:
 
 
 def find_file(file: WeightFile, folder: Path | None = None) -> WeightFileStatus:
-    """Search for `file`. A whole copy in a later place is taken before a damaged one in an earlier."""
+    """Search for `file`; a whole copy in a later folder wins over a damaged one in an earlier folder."""
     damaged = None
     for place in search_paths(folder):
-        # Unlike Path.is_file, this passes over folders that may not be looked into.
+        # Unlike Path.is_file, this skips folders without permission to read them.
         if os.path.isfile(place / file.file):
-            finding = verify_file(file, place / file.file)
-            if finding.state is FileStatus.THERE:
-                return finding
-            damaged = damaged or finding
+            status = verify_file(file, place / file.file)
+            if status.state is FileStatus.THERE:
+                return status
+            damaged = damaged or status
     return damaged or WeightFileStatus(file, FileStatus.MISSING)
 
 
 def require_file(name: str | Path, folder: Path | None = None) -> Path:
-    """The file that an option names, by the manifest's key or by its path.
+    """Return the file that an option names, by the manifest's key or by its path.
 
-    Raises FRExError, with the command that mends it, where it is not there or is damaged.
+    Raises FRExError, with the command that gets it, where it is missing or damaged.
     """
     if str(name) in manifest():
-        finding = find_file(entry(str(name)), folder)
-        if finding.state is FileStatus.THERE and finding.path is not None:
-            return finding.path
-        what = 'is missing' if finding.state is FileStatus.MISSING else f'is damaged ({finding.path}: {finding.detail})'
-        raise FRExError(f'{finding.file.file} {what}; get it with: frex weights download {name}')
+        status = find_file(entry(str(name)), folder)
+        if status.state is FileStatus.THERE and status.path is not None:
+            return status.path
+        what = 'is missing' if status.state is FileStatus.MISSING else f'is damaged ({status.path}: {status.detail})'
+        raise FRExError(f'{status.file.file} {what}; get it with: frex weights download {name}')
     if str(name) == small_model.KEY:
         return small_model.require_small_model()
     path = Path(os.path.expanduser(name))

@@ -1,4 +1,4 @@
-"""The manifest: which files from elsewhere FREx uses, for what, and how to know that they are the right ones."""
+"""The manifest of the files from other projects that FREx uses: what they are for, where they come from, their sizes and sums."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -17,7 +17,7 @@ TASKS: tuple[str, ...] = get_args(Task)
 
 @dataclass(frozen=True)
 class WeightFile:
-    """One file; `sha256` are whole sums or their first digits, `size` is in bytes, None where nobody states it."""
+    """One file; `sha256` are whole sums or their first digits, none where none is known; `size` is in bytes, or None."""
 
     key: str
     file: str
@@ -39,41 +39,41 @@ class WeightFile:
                 raise ValueError(f'url {url!r} must begin with https://')
 
     def has_sum(self, digest: str) -> bool:
-        """Whether `digest` is one of the sums that are known; True where none is."""
+        """Return whether `digest` is one of the known sums; True where none is known."""
         return not self.sha256 or any(digest.startswith(digits) for digits in self.sha256)
 
     @property
     def described_sum(self) -> str:
-        """The official sum for people, saying where only its beginning, or nothing, is known."""
+        """The official sum for people, which says where only its beginning, or nothing, is known."""
         if not self.sha256:
             return 'not known'
         return self.sha256[0] if len(self.sha256[0]) == 64 else f'{self.sha256[0]}... (the rest is not known)'
 
     @property
     def described_size(self) -> str:
-        """Bytes for people."""
+        """The size for people."""
         return 'size not known' if self.size is None else f'{self.size:,} bytes'
 
 
 def parse_manifest(text: str, where: str) -> dict[str, WeightFile]:
-    """Entries by their keys; raises FRExError naming the entry that is wrong."""
+    """Return the entries of a manifest by their keys; raise FRExError, which names it, for a wrong entry."""
     content: Any = yaml.safe_load(text)
     return {key: convert(WeightFile, {'key': key, **entry}, f'{where}: {key}') for key, entry in content.items()}
 
 
 @cache
 def manifest() -> dict[str, WeightFile]:
-    """FREx's own manifest, `manifest.yml`."""
+    """Return FREx's own manifest, `manifest.yml`."""
     return parse_manifest(resources.files('frex.weights').joinpath('manifest.yml').read_text(encoding='utf-8'), 'manifest.yml')
 
 
 def entry(key: str) -> WeightFile:
-    """The entry of `key`; raises FRExError with the nearest key."""
+    """Return the entry of `key`; raise FRExError, with the nearest key, where there is none."""
     if key not in manifest():
         raise FRExError(f'no weights are called {key!r}; {nearest(key, list(manifest()))}')
     return manifest()[key]
 
 
 def needed_for(task: str | None) -> list[WeightFile]:
-    """The files that a task needs, or all."""
+    """Return the files that a task needs, or all for None."""
     return [file for file in manifest().values() if task is None or task in file.tasks]

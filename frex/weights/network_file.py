@@ -1,4 +1,4 @@
-"""Networks in files: EG3D, StyleGAN2 and ArcFace as their projects wrote them, FREx as it is trained, and `.safetensors` of each."""
+"""Network files, read and written: EG3D, StyleGAN2 and ArcFace in their projects' formats, FREx's checkpoints, `.safetensors` of each."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -23,10 +23,10 @@ from frex_arch.encoder_3d import Encoder3D
 
 NETWORKS: dict[str, type[nn.Module]] = {network.__name__: network for network in (FREx, FREx3D, EG3D, StyleGAN2, ArcFace)}
 
-# Arguments of FREx that are themselves arguments of a part.
+# Arguments of FREx that hold the arguments of a part.
 PARTS = {'eg3d': EG3D, 'stylegan2': StyleGAN2, 'encoder_3d': Encoder3D}
 
-# Those of the manifest that are such networks.
+# Keys of the manifest whose files hold such networks.
 BUILT = ('ffhqrebalanced512-128', 'ffhq512-128', 'stylegan2-ffhq512', 'arcface_resnet18')
 
 # A header has about a hundred bytes for each tensor; FREx's has less than a megabyte.
@@ -34,7 +34,7 @@ MOST_HEADER = 4 << 20
 
 
 class NetworkFile(NamedTuple):
-    """A network as a file has it: its class, the constructor's arguments, and its weights in FREx's own layout."""
+    """The content of a network file: the name of the class, the constructor's arguments, and the weights in FREx's own layout."""
 
     kind: str
     arguments: dict[str, Any]
@@ -45,9 +45,9 @@ class NetworkFile(NamedTuple):
 
 
 def read_network(path: Path, param_key: str = 'params_ema') -> NetworkFile:
-    """A network of any format that FREx knows, told by the file's content; no code of the file is run.
+    """Read a network of any format that FREx knows, which the content of the file shows; no code of the file is run.
 
-    `param_key` says which weights of BasicSR's files are meant. Raises FRExError where the file is damaged, holds something
+    `param_key` says which weights of BasicSR's files to take. Raises FRExError where the file is damaged, holds something
     else, or has no `param_key`.
     """
     if not path.is_file():
@@ -79,7 +79,7 @@ def _from_pickle(path: Path) -> NetworkFile:
 
 
 def _from_dictionary(content: Any, param_key: str, path: Path) -> NetworkFile:
-    """What `torch.save` wrote: a checkpoint of FREx or of BasicSR, rosinality's, EG3D's re-saves, or weights alone."""
+    """Interpret what `torch.save` wrote: a checkpoint of FREx or of BasicSR, rosinality's, EG3D's re-saves, or weights alone."""
     if not isinstance(content, dict):
         raise FRExError(f'{path}: holds a {type(content).__name__}, not a dictionary of weights')
     if 'network_g' in content:
@@ -98,7 +98,7 @@ def _from_safetensors(path: Path) -> NetworkFile:
 
 
 def _named(network: Any, state: State, path: Path) -> NetworkFile:
-    """A network whose class and arguments stand in the file."""
+    """Return a network whose class and arguments the file names."""
     network = plain_value(network, iter(range(MOST_VALUES)))
     if not isinstance(network, dict) or network.get('type') not in NETWORKS:
         named = network.get('type') if isinstance(network, dict) else network
@@ -107,7 +107,7 @@ def _named(network: Any, state: State, path: Path) -> NetworkFile:
 
 
 def read_safetensors(path: Path) -> tuple[dict[str, str], State]:
-    """Metadata and weights of a `.safetensors`; raises FRExError for a damaged file."""
+    """Read metadata and weights of a `.safetensors`; raise FRExError for a damaged file."""
     with path.open('rb') as stream:
         length = int.from_bytes(stream.read(8), 'little')
     if length > MOST_HEADER:
@@ -121,7 +121,7 @@ def read_safetensors(path: Path) -> tuple[dict[str, str], State]:
 
 
 def read_state(path: Path, param_key: str | None = 'params') -> State:
-    """The weights of a file alone: `param_key` of what `torch.save` wrote, all of it if None; all of a `.safetensors`."""
+    """Read only the weights of a file: `param_key` of what `torch.save` wrote, all of it if None; all of a `.safetensors`."""
     if path.is_file() and is_safetensors(path):
         return read_safetensors(path)[1]
     content = read_torch_file(path)
@@ -131,7 +131,7 @@ def read_state(path: Path, param_key: str | None = 'params') -> State:
 
 
 def is_safetensors(path: Path) -> bool:
-    """Told by the content: a length in eight bytes, and the JSON that it is of."""
+    """Return whether a file starts as a `.safetensors` does: with a length in eight bytes, and JSON."""
     with path.open('rb') as stream:
         return stream.read(9)[8:] == b'{'
 
@@ -193,7 +193,7 @@ def check_network(file: NetworkFile, where: str) -> None:
 
 
 def build_network(file: NetworkFile, where: str) -> nn.Module:
-    """The network with its weights, in evaluation mode; raises FRExError where arguments or weights do not fit."""
+    """Build the network with its weights, in evaluation mode; raise FRExError where arguments or weights do not fit."""
     check_network(file, where)
     net = NETWORKS[file.kind](**file.arguments)
     net.load_state_dict(file.state)
@@ -201,12 +201,12 @@ def build_network(file: NetworkFile, where: str) -> nn.Module:
 
 
 def load_network(path: str | Path, param_key: str = 'params_ema') -> nn.Module:
-    """`build_network` of what `read_network` reads: FREx, EG3D, StyleGAN2 or ArcFace, as the file says."""
+    """Read and build a network, which is FREx, FREx3D, EG3D, StyleGAN2 or ArcFace, as the file says."""
     return build_network(read_network(Path(path), param_key), str(path))
 
 
 def build_frex(file: NetworkFile, where: str) -> FREx:
-    """As `build_network`; raises FRExError for another network than FREx."""
+    """Build FREx as `build_network` does; raise FRExError for another network."""
     net = build_network(file, where) if file.kind == FREx.__name__ else None
     if not isinstance(net, FREx):
         raise FRExError(f'{where}: not a FREx checkpoint but the weights of {file.kind}')
@@ -217,14 +217,14 @@ def build_frex(file: NetworkFile, where: str) -> FREx:
 
 
 def save_checkpoint(path: Path, states: Mapping[str, State], options: Mapping[str, Any]) -> None:
-    """A checkpoint of training: state dicts by their keys, and the options of the network that they belong to."""
+    """Write a checkpoint of training: state dicts by their keys, and the options of the network that they belong to."""
     content = {key: {name: value.detach().cpu() for name, value in state.items()} for key, state in states.items()}
     with replacing(path) as part:
         torch.save(content | dict(options), part)
 
 
 def save_safetensors(path: Path, file: NetworkFile, half: bool = False) -> None:
-    """One file from which `read_network` and `build_network` make the network again; raises FRExError where it cannot be written.
+    """Write a file from which `read_network` and `build_network` make the network again; raise FRExError where it cannot be written.
 
     With `half` its numbers are float16, half as many bytes. The network that is built from it has float32 parameters all the same.
     """

@@ -33,7 +33,7 @@ KNOWN = {PERSISTENT, BLOB, TENSOR, *PARAMETERS, *DICTIONARIES, *SETS, ENCODED, *
 # Classes of modules that are pickled as they are; nothing but their state is used.
 ORDINARY_MODULES = ('training.', 'torch.nn.modules.')
 
-# Deeper than any network, longer than any name, and so on: what is shared within a file could be walked without end.
+# Limits above those of any real network: a hostile file could share objects so that walking it would never end.
 MOST_LEVELS = 32
 MOST_CHARACTERS = 200
 MOST_HIDDEN = 100
@@ -41,7 +41,7 @@ MOST_VALUES = 10_000
 
 
 class PickledNetwork(NamedTuple):
-    """`arguments` are those of the constructor, `attributes` the plain ones that it had when it was written."""
+    """A network of a pickle; `arguments` are the constructor's, `attributes` those of its `__dict__` that are plain values."""
 
     class_name: str
     arguments: dict[str, Any]
@@ -50,7 +50,7 @@ class PickledNetwork(NamedTuple):
 
 
 def read_nvidia_pickle(path: Path, network: str = 'G_ema') -> PickledNetwork:
-    """One network of a pickle of EG3D or StyleGAN2-ADA.
+    """Read one network of a pickle of EG3D or StyleGAN2-ADA.
 
     Raises FRExError where the file is damaged, names anything that the format does not have, or has no `network`.
     """
@@ -97,7 +97,7 @@ def _meta(module: Call) -> dict[str, Any]:
 
 
 def _attributes(module: Any) -> dict[str, Any]:
-    """A module's `__dict__`."""
+    """Return a module's `__dict__`."""
     if not isinstance(module, Call):
         raise TypeError(f'a {type(module).__name__} in the place of a module')
     attributes = _meta(module)['state'] if module.function == PERSISTENT else module.state
@@ -111,7 +111,7 @@ def _walk(module: Any, prefix: str, tensors: 'TensorReader', state: dict[str, Te
     attributes = _attributes(module)
     groups = [_items(attributes[group]) for group in ('_parameters', '_buffers', '_modules')]
     hidden = _elements(attributes.get('_non_persistent_buffers_set', set()))
-    # What is met again would be walked once more for each way to it.
+    # An object that is met again would be walked once more for each path to it.
     if prefix.count('.') > MOST_LEVELS or seen & {id(module), id(attributes), *map(id, groups)}:
         raise ValueError('a module within itself, or shared')
     seen |= {id(module), id(attributes), *map(id, groups)}
@@ -125,7 +125,7 @@ def _walk(module: Any, prefix: str, tensors: 'TensorReader', state: dict[str, Te
 
 
 def _items(value: Any) -> dict[str, Any]:
-    """A dictionary, or the items of what stands for one, by names that can be part of a parameter's."""
+    """Return a dictionary, or the items of a call that would make one; raise TypeError unless its keys can be names of parameters."""
     items = _dictionary(value) if isinstance(value, Call) and value.function in DICTIONARIES else value
     if not isinstance(items, dict) or not all(isinstance(name, str) and len(name) <= MOST_CHARACTERS for name in items):
         raise TypeError('a dictionary by names is needed')
@@ -133,14 +133,14 @@ def _items(value: Any) -> dict[str, Any]:
 
 
 def _dictionary(call: Call) -> dict[Any, Any]:
-    """Return the items of what stands for a dictionary; Python 3 writes all of them after an empty call."""
+    """Return the items of a call that would make a dictionary; Python 3 writes all of them after a call without arguments."""
     if call.arguments != ():
         raise TypeError('a dictionary of a dictionary')
     return call.items
 
 
 def _elements(value: Any) -> set[str]:
-    """A set, or what stands for one; that of a module's buffers has few elements."""
+    """Return a set of names, or that of a call that would make one; raise TypeError for anything else, or too many names."""
     names = value.arguments[0] if isinstance(value, Call) and value.function in SETS else value
     if not isinstance(names, set | list) or len(names) > MOST_HIDDEN or not all(isinstance(name, str) for name in names):
         raise TypeError('a set of a few names is needed')
@@ -151,7 +151,7 @@ def _elements(value: Any) -> set[str]:
 
 
 def _plain_attributes(attributes: dict[Any, Any], budget: Iterator[int]) -> dict[str, Any]:
-    """Those that are plain; the rest is the class's own."""
+    """Return the public attributes that are plain values, without the others."""
     plain = {}
     for name, value in attributes.items():
         with suppress(*MALFORMED):
@@ -161,7 +161,7 @@ def _plain_attributes(attributes: dict[Any, Any], budget: Iterator[int]) -> dict
 
 
 def plain_value(value: Any, budget: Iterator[int], levels: int = 8) -> Any:
-    """Numbers, texts, and lists and dictionaries of them, out of what stands for them.
+    """Return numbers, texts, and lists and dictionaries of them, made of values and of calls that would make such.
 
     Raises ValueError for anything else, and for more values than `budget` has items.
     """
@@ -198,7 +198,7 @@ def _bytes(value: Any) -> bytes:
 def _numpy_scalar(dtype: Call, value: Any) -> float | int | bool:
     formats = {'f8': 'd', 'f4': 'f', 'i8': 'q', 'i4': 'i', 'b1': '?'}
     name, order = dtype.arguments[0], dtype.state[1] if dtype.state else '<'
-    # Looking up anything hashes it.
+    # Checked first, since the look-up hashes it.
     if not isinstance(name, str):
         raise TypeError('a number without a type')
     return struct.unpack(('>' if order == '>' else '<') + formats[name], _bytes(value))[0]
@@ -208,13 +208,13 @@ def _numpy_scalar(dtype: Call, value: Any) -> float | int | bool:
 
 
 class TensorReader:
-    """Tensors of one file; their storages together are never larger than it."""
+    """Makes the tensors of one file; raises ValueError once their storages together would be larger than it."""
 
     def __init__(self, file_size: int) -> None:
         self.left = file_size
 
     def tensor(self, value: Any) -> Tensor:
-        """A contiguous tensor; raises ValueError where its size does not lie in its storage."""
+        """Return a contiguous tensor; raise ValueError where it does not lie in its storage."""
         if isinstance(value, Call) and value.function in PARAMETERS:
             value = value.arguments[0]
         if not isinstance(value, Call) or value.function != TENSOR:
@@ -232,7 +232,7 @@ class TensorReader:
 
 
 def read_blob(blob: bytes) -> Tensor:
-    """A storage, which is a whole file in torch's format from before 1.6; raises ValueError for anything else than one storage."""
+    """Read a storage, which is a whole file in torch's format from before 1.6; raise ValueError for anything else than one storage."""
     stream = io.BytesIO(blob)
     magic, protocol, system = (InertUnpickler(stream, _nothing).load() for _ in range(3))
     reference = InertUnpickler(stream, _is_storage, lambda reference: reference).load()

@@ -1,4 +1,4 @@
-"""What FREx starts training from: its two frozen priors, its backbone and its encoders, from the files that the options name."""
+"""Loading of the parts that FREx starts training from, its two priors, its backbone and its encoders, from the files in the options."""
 
 import inspect
 from collections.abc import Mapping
@@ -28,12 +28,12 @@ OFFICIAL = {'eg3d': 'ffhqrebalanced512-128', 'stylegan2': 'stylegan2-ffhq512', '
 
 
 def prior_of(net: Net, name: str) -> nn.Module | None:
-    """The part of `net` that a file is for; None where the network does without it."""
+    """Return the part of `net` that the prior `name` is loaded into; None where the network does without it."""
     return net.encoder_3d.backbone.swin if name == 'backbone' else getattr(net, name, None)
 
 
 def read_prior(name: str, path: Path) -> NetworkFile:
-    """The file of one part, or a checkpoint of FREx that has it; raises FRExError where it holds something else."""
+    """Read one part from its own file or from a checkpoint of FREx; raise FRExError where the file holds something else."""
     if name == 'backbone':
         state = read_safetensors(path)[1] if is_safetensors(path) else torchvision_state(read_torch_file(path), str(path))
         # ImageNet's classifier is no part of Enc_3D.
@@ -48,7 +48,7 @@ def read_prior(name: str, path: Path) -> NetworkFile:
 
 
 def _for(net: Net, name: str, file: NetworkFile) -> NetworkFile:
-    """Without a 3D prior Enc_3D predicts the camera alone, and takes no more of its file."""
+    """Return what `net` loads of a file: without a 3D prior Enc_3D predicts the camera only, and takes no more than that."""
     if name != 'encoder_3d' or net.eg3d is not None:
         return file
     own = net.encoder_3d.state_dict()
@@ -63,7 +63,7 @@ def check_prior(net: Net, name: str, path: Path) -> None:
 
 
 def load_prior(net: Net, name: str, path: Path, network: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Load a file, as `check_prior` has checked it, into its part of `net`, whose options are `network`; `other_settings` of them."""
+    """Load a file into its part of `net`, whose options are `network`; return their `other_settings`."""
     part = prior_of(net, name)
     if part is None:
         return {}
@@ -73,13 +73,13 @@ def load_prior(net: Net, name: str, path: Path, network: Mapping[str, Any]) -> d
 
 
 def other_settings(file: NetworkFile, network: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Arguments of the part that differ between its file and the options of a FREx: file's value, options' value."""
+    """Return the arguments of a part that differ between its file and the options of FREx: the file's value, the options' value."""
     part = next((key for key, kind in PARTS.items() if kind.__name__ == file.kind), None)
     if part is None:
         return {}
-    asked = {'out_size': network.get('out_size', 512), **(network.get(part) or {})}
+    requested = {'out_size': network.get('out_size', 512), **(network.get(part) or {})}
     defaults = {name: parameter.default for name, parameter in inspect.signature(PARTS[part]).parameters.items()}
-    effective = defaults | asked
+    effective = defaults | requested
     return {name: (value, effective.get(name)) for name, value in file.arguments.items() if not _same(value, effective.get(name))}
 
 

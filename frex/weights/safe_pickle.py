@@ -1,4 +1,4 @@
-"""Reading pickles as data: what a pickle would call is written down, never looked up and never called.
+"""A reader of pickles as data: what a pickle would call is recorded, never looked up and never called.
 
 The opcodes are decoded by the standard library's `pickletools`; `pickle.Unpickler` is not used, since even with every
 global refused it calls methods of what it builds.
@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 # less than a fifth of it.
 MOST_OPCODES = 500_000
 
-# What reading a malformed stream raises.
+# The errors that reading a malformed stream raises.
 MALFORMED = (ValueError, IndexError, KeyError, TypeError, AttributeError, OverflowError, EOFError, RecursionError, struct.error)
 
 CONSTANTS = {'NONE': None, 'NEWTRUE': True, 'NEWFALSE': False}
@@ -34,7 +34,7 @@ class Global(NamedTuple):
 
 @dataclass(eq=False, slots=True)
 class Call:
-    """What an object would have been made of: `function(*arguments)`, then its state and its items."""
+    """The record of an object that was not made: the call `function(*arguments)`, then its state, items and elements."""
 
     function: Global
     arguments: tuple[Any, ...]
@@ -44,9 +44,9 @@ class Call:
 
 
 class InertUnpickler:
-    """One stream, which is anything with `read` and `readline`.
+    """Reads the pickles of a stream, which is anything with `read` and `readline`.
 
-    `allowed` is asked about each global. `persistent` turns a persistent id into a value; without it they are refused.
+    `allowed` says which globals a pickle may name. `persistent` turns a persistent id into a value; without it they are refused.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class InertUnpickler:
         self.memo: dict[int, Any] = {}
 
     def load(self) -> Any:
-        """The value of the stream's next pickle; raises one of MALFORMED where it is not well-formed or not allowed."""
+        """Return the value of the stream's next pickle; raise one of MALFORMED where it is not well-formed or not allowed."""
         for count, (opcode, argument, _) in enumerate(pickletools.genops(self.stream)):
             if count > MOST_OPCODES:
                 raise ValueError(f'more than {MOST_OPCODES:,} opcodes')
@@ -93,7 +93,7 @@ class InertUnpickler:
             raise ValueError(f'protocol {version}')
 
     def do_frame(self, length: int) -> None:
-        """Frames only speed reading up."""
+        """Do nothing: frames only make reading faster."""
 
     def do_mark(self, _: None) -> None:
         self.marked.append(self.stack)
@@ -199,7 +199,7 @@ class InertUnpickler:
         for key, value in zip(flat[::2], flat[1::2], strict=True):
             items[as_key(key)] = value
 
-    # --- What a pickle would run
+    # --- Calls that a pickle would make
 
     def do_global(self, names: str) -> None:
         module, _, name = names.partition(' ')
@@ -237,7 +237,7 @@ class InertUnpickler:
 
 
 def as_key(key: Any) -> Any:
-    """`key`, where it can be one of a dictionary that a file fills; raises TypeError."""
+    """Return `key` if it may be a key of a dictionary that a file fills; else raise TypeError."""
     # Hashing a deeply nested tuple would overflow the interpreter's own stack, hashing a long one again and again takes
     # forever, and so do keys whose hashes are all the same, which large integers can be chosen for.
     if isinstance(key, str | bytes | float | None) or (isinstance(key, int) and abs(key) < 1 << 60):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from frex.errors import FRExError
 
-# What commands call it. It is no key of the manifest: it is never downloaded.
+# The model's name in commands. It is no key of the manifest, since it is never downloaded.
 KEY = 'frex-small'
 PATH = Path(__file__).parent / 'files' / f'{KEY}.safetensors'
 PURPOSE = 'restoring without --model_path: small faces, for trying it out, not for identification'

@@ -1,4 +1,4 @@
-"""State dicts: checked, loaded strictly, and what does not fit told by prefix."""
+"""State dicts: checked, and loaded strictly; keys that do not fit are reported by prefix."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
@@ -61,7 +61,7 @@ def _is_old(module: str, metadata: Any) -> bool:
 
 
 def pick(content: Mapping[str, Any], param_key: str, where: str) -> State:
-    """The state dict under `param_key`; raises FRExError where there is none, and never takes another in its place."""
+    """Return the state dict under `param_key`; raise FRExError where there is none, and never take another in its place."""
     if param_key not in content:
         raise FRExError(f'{where}: has no {param_key}; it holds {", ".join(sorted(map(str, content))[:6])}')
     return as_state(content[param_key], f'{where}: {param_key}')
@@ -75,7 +75,7 @@ def torchvision_state(content: Any, where: str) -> State:
 
 
 def build_checked(constructor: Callable[..., T], arguments: Mapping[str, Any], where: str) -> T:
-    """`constructor(**arguments)`; whatever it raises for wrong values becomes a FRExError."""
+    """Return `constructor(**arguments)`; raise FRExError for whatever it raises for wrong values."""
     try:
         return constructor(**arguments)
     except (TypeError, ValueError, LookupError, ArithmeticError, AttributeError, AssertionError, RuntimeError) as error:
@@ -83,7 +83,7 @@ def build_checked(constructor: Callable[..., T], arguments: Mapping[str, Any], w
 
 
 def load_strict(net: nn.Module, state: State, where: str) -> None:
-    """Load every key or none; the FRExError lists missing, unexpected and misshapen keys by prefix."""
+    """Load every key or none; raise FRExError, which lists missing, unexpected and misshapen keys by prefix."""
     check_fits(net, state, where)
     net.load_state_dict(state)
 
@@ -96,7 +96,7 @@ def check_fits(net: nn.Module, state: State, where: str) -> None:
 
 
 def load_matching(net: nn.Module, state: State) -> str:
-    """Load the keys that fit and tell, by prefix, which did not."""
+    """Load the keys that fit, and return, by prefix, those that do not."""
     own = net.state_dict()
     shared = own.keys() & state.keys()
     fitting = [name for name in shared if _has_shape_of(own[name], state[name]) and _kind(own[name]) == _kind(state[name])]
@@ -105,7 +105,7 @@ def load_matching(net: nn.Module, state: State) -> str:
 
 
 def mismatch(net: nn.Module, state: State) -> str:
-    """Missing, unexpected and misshapen keys by prefix; empty where all fit."""
+    """Return missing, unexpected and misshapen keys by prefix; an empty text where all fit."""
     own = net.state_dict()
     problems = {
         'missing': own.keys() - state.keys(),

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-# rosinality's names -> BasicSR's, which descend from them; constants of the resampling are not kept.
+# rosinality's names -> BasicSR's, which are derived from them; the kernels of resampling are left out.
 ROSINALITY = [
     (re.compile(r'style\.(\d+)\.(weight|bias)'), r'style_mlp.\1.\2'),
     (re.compile(r'input\.input'), r'constant_input.weight'),
@@ -25,7 +25,7 @@ NVIDIA_CONSTANTS = re.compile(r'.*\.resample_filter|mapping\.w_avg')
 
 
 def arguments_from_shapes(state: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Constructor arguments of a state dict in BasicSR's layout. Raises KeyError for a missing weight."""
+    """Return the constructor's arguments of a state dict in BasicSR's layout. Raises KeyError for a missing weight."""
     out_size = max(value.shape[-1] for name, value in state.items() if name.startswith('noises.'))
     narrow = state['constant_input.weight'].shape[1] / 512
     finest = f'style_convs.{2 * int(math.log2(out_size)) - 5}.activate.bias'
@@ -40,7 +40,7 @@ def arguments_from_shapes(state: Mapping[str, Tensor]) -> dict[str, Any]:
 
 
 def from_rosinality(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """To BasicSR's layout: new names for the same values. Raises ValueError for a name that is not of the layout."""
+    """Convert rosinality's to BasicSR's layout: new names for the same values. Raises ValueError for a name that is not of that layout."""
     return {_renamed(name): value for name, value in state.items() if not ROSINALITY_CONSTANTS.fullmatch(name)}
 
 
@@ -53,10 +53,10 @@ def _renamed(name: str) -> str:
 
 
 def from_nvidia(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """To BasicSR's layout: new names and shapes, and weights multiplied by what BasicSR divides them by at run time.
+    """Convert NVIDIA's to BasicSR's layout: new names and shapes, weights multiplied by what BasicSR divides them by at run time.
 
-    The mean latent code `w_avg` has no place there. Raises ValueError for a name that is not of an unconditional
-    generator with skip connections.
+    The mean latent code `w_avg` is left out, which BasicSR's layout does not have. Raises ValueError for a name that is not of an
+    unconditional generator with skip connections.
     """
     converted: dict[str, Tensor] = {}
     for name, value in state.items():
@@ -70,6 +70,7 @@ def from_nvidia(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _nvidia_weight(name: str, value: Tensor) -> tuple[str, Tensor]:
+    """Return BasicSR's name and value of a weight in NVIDIA's layout."""
     mapping = re.fullmatch(r'mapping\.fc(\d+)\.(weight|bias)', name)
     layer = NVIDIA_LAYER.fullmatch(name)
     if mapping:
@@ -82,12 +83,13 @@ def _nvidia_weight(name: str, value: Tensor) -> tuple[str, Tensor]:
 
 
 def _nvidia_layer(size: int, layer: str, name: str, value: Tensor) -> tuple[str, Tensor]:
+    """Return BasicSR's name and value of the weight `name` of a synthesis layer at `size` x `size`."""
     level = size.bit_length() - 4
     own = _own_layer(level, layer)
     if name.startswith('affine.'):
         return f'{own}.modulated_conv.modulation.{name.removeprefix("affine.")}', value
     if name == 'weight':
-        # NVIDIA divides those of toRGB, too.
+        # NVIDIA divides the weights of toRGB at run time, too.
         return f'{own}.modulated_conv.weight', value[None] * (1 if layer == 'torgb' else math.sqrt(value[0].numel()))
     if name == 'bias':
         return (f'{own}.bias', value[None, :, None, None]) if layer == 'torgb' else (f'{own}.activate.bias', value)

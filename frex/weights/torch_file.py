@@ -1,6 +1,6 @@
 """Reads files that `torch.save` wrote, as data: no object of a class is made but tensors and dictionaries.
 
-torch's own reader is not used. With `weights_only` it does not run code, but it can be asked for more memory than the file
+torch's own reader is not used. With `weights_only` it does not run code, but a file can make it allocate more memory than the file
 has bytes, read half a file, crash the interpreter, and it refuses training checkpoints that hold an `argparse.Namespace`.
 """
 
@@ -46,7 +46,7 @@ STORAGES = {
     'BoolStorage': torch.bool,
     'UntypedStorage': torch.uint8,
 }
-# With the module's name as it is, or was while storages of GPUs had classes of their own.
+# The modules of storage classes, of now and of the time when storages of GPUs had classes of their own.
 STORAGE_MODULES = ('torch', 'torch.cuda', 'torch.storage')
 
 ORDERED_DICTIONARY = Global('collections', 'OrderedDict')
@@ -62,13 +62,13 @@ KNOWN = {ORDERED_DICTIONARY, COUNTER, REBUILT_PARAMETER, OLD_PARAMETER, NAMESPAC
 
 MOST_DIMENSIONS = 8
 
-# What reading raises for files that `torch.save` did not write, or that are damaged.
+# The errors that reading raises for files that `torch.save` did not write, or that are damaged.
 UNREADABLE = (*MALFORMED, OSError, RuntimeError, AssertionError, MemoryError, zipfile.BadZipFile, pickle.UnpicklingError)
 
 
 @dataclass
 class ScriptOptions:
-    """Stands for an `argparse.Namespace`, whose class is never looked up; `attributes` are the options' values by their names."""
+    """Takes the place of an `argparse.Namespace`, whose class is never looked up; `attributes` are the options' values by their names."""
 
     attributes: dict[str, Any]
 
@@ -76,7 +76,7 @@ class ScriptOptions:
 def read_torch_file(path: Path) -> Any:
     """Return what `torch.save` wrote, on the CPU, without unpickling code; raise FRExError for a damaged file and for anything else.
 
-    No tensor needs a gradient, and an `argparse.Namespace` comes as an ScriptOptions.
+    No tensor needs a gradient, and an `argparse.Namespace` comes as ScriptOptions.
     """
     if not path.is_file():
         raise FRExError(f'{path}: no such file')
@@ -94,7 +94,7 @@ def read_torch_file(path: Path) -> Any:
 
 
 def unreadable(path: Path, error: BaseException) -> FRExError:
-    """One line for whatever reading raised."""
+    """Return the FRExError, of one line, for what reading a file raised."""
     with path.open('rb') as stream:
         start = stream.read(512).lstrip().lower()
     if start.startswith((b'<!doctype', b'<html')):
@@ -135,7 +135,7 @@ def _read_zip(stream: BinaryIO) -> Any:
 
 
 def _directory_size(stream: BinaryIO, size: int) -> int:
-    """Length of a zip's directory, from the records that end the file; it must lie just before them, where every reader finds it."""
+    """Return the length of a zip's directory, from the records that end the file; it must end where they begin, as every reader expects."""
     stream.seek(max(0, size - END_64 - LOCATOR - END))
     records = stream.read()
     end, place = records[-END:], size - END

@@ -1,6 +1,6 @@
-"""Planes as one table of texels: what `rendering.sample_planes` reads, summed over two `merge_planes` planes, as sums of eight rows.
+"""Look-up in two `merge_planes` planes as one weighted sum of eight rows of a table, the four texels around the point in each plane.
 
-For processors, without gradient: a sum of table rows moves far less memory than look-ups and their sum do.
+It gives the sum over both planes of what `rendering.sample_planes` gives, and moves far less memory on a CPU.
 """
 
 import torch
@@ -12,14 +12,15 @@ from frex_arch.rendering import PLANE_COORDINATES
 
 # Texels of zeros beyond the planes: one before, and two behind, since a point on the far edge reads one further.
 BEFORE, BEHIND = 1, 2
-# Those of folded planes.
+# Column and row coordinate of each merged plane.
 AXES = PLANE_COORDINATES[:2]
 
 
 def texel_weights() -> tuple[Float[Tensor, '16 3'], Float[Tensor, ' 16']]:
-    """The dense layer from the fractions of x, y and z to the weights along the rows of each plane's four texels, then along their columns.
+    """Return weight and bias of a dense layer from the fractions of x, y and z to the bilinear weights of each plane's four texels.
 
-    Of the two texels around a point the first weighs 1 - fraction, the second fraction.
+    The first eight outputs are the weights along rows, the others those along columns. Of the two texels around a point the first weighs
+    1 - fraction, the second fraction.
     """
     slope, start = torch.zeros(2, 2, 2, 2, 3), torch.zeros(2, 2, 2, 2)
     for plane, (column, row) in enumerate(AXES):
@@ -30,9 +31,9 @@ def texel_weights() -> tuple[Float[Tensor, '16 3'], Float[Tensor, ' 16']]:
 
 
 def texel_rows(stride: int) -> tuple[Float[Tensor, '8 3'], Float[Tensor, ' 8']]:
-    """The dense layer from the texel before a point in x, y and z to the table's rows of each plane's four texels.
+    """Return weight and bias of a dense layer from the texel before a point in x, y and z to the table's rows of each plane's four texels.
 
-    In float64, since these must be exact even where products in float32 may be made in bfloat16.
+    They are float64, since row numbers must be exact even where torch may compute float32 products in bfloat16.
     """
     slope, start = torch.zeros(2, 2, 2, 3, dtype=torch.float64), torch.zeros(2, 2, 2, dtype=torch.float64)
     for plane, (column, row) in enumerate(AXES):
@@ -42,7 +43,7 @@ def texel_rows(stride: int) -> tuple[Float[Tensor, '8 3'], Float[Tensor, ' 8']]:
 
 
 class PlaneTable:
-    """The `merge_planes` planes of one head; points are in a cube of side `box_warp`."""
+    """The table of the `merge_planes` planes of one head; points are in a cube of side `box_warp`."""
 
     def __init__(self, planes: Float[Tensor, '2 channel size size'], box_warp: float) -> None:
         self.size = planes.shape[-1]
@@ -55,7 +56,7 @@ class PlaneTable:
         self.rows_of = [constant.to(planes.device) for constant in texel_rows(self.stride)]
 
     def look_up(self, points: Float[Tensor, '1 points 3']) -> Float[Tensor, '1 points channel']:
-        """Bilinear look-up, the sum of both planes; zero outside."""
+        """Return the sum of both planes at each point, bilinearly interpolated; zero outside."""
         position = points[0] * (self.size / self.box_warp) + ((self.size - 1) / 2 + BEFORE)
         position = position.clamp_(0, self.size + BEFORE)
         low = position.floor()

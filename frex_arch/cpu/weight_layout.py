@@ -1,4 +1,4 @@
-"""The order of weights in memory that inference is fastest with."""
+"""The memory layout of weights with which inference is fastest."""
 
 from typing import TypeVar
 
@@ -9,7 +9,7 @@ Network = TypeVar('Network', bound=nn.Module)
 
 
 def prepare_for_inference(net: Network, device: torch.device) -> Network:
-    """`net` itself on `device`, in evaluation mode; on a processor with weights as its convolutions take them without a copy."""
+    """Move `net` to `device` and into evaluation mode, and return it; on a CPU its convolutions then take their weights without a copy."""
     net = net.to(device).eval()
     if device.type == 'cpu':
         for module in net.modules():
@@ -20,7 +20,7 @@ def prepare_for_inference(net: Network, device: torch.device) -> Network:
 
 
 def channels_last(weight: torch.Tensor, transposed: bool = False) -> torch.Tensor:
-    """The same numbers, (..., out, in, k, k), in that memory format; `transposed` for convolutions that take (in, out, k, k)."""
+    """Return weights (..., out, in, k, k) in channels-last memory format; transposed convolutions take (in, out, k, k)."""
     if weight.ndim == 5:
         return channels_last(weight[0], transposed)[None]
     if transposed:
