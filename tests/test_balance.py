@@ -176,12 +176,12 @@ def test_a_record_without_sums_is_told(pool, balanced, tmp_path, capsys, images)
     assert 'balance.json: damaged, or of another program' in capsys.readouterr().err
 
 
-def test_a_camera_that_looks_nowhere_is_told(pool, tmp_path, capsys):
+def test_a_camera_without_a_rotation_is_refused(pool, tmp_path, capsys):
     labels = json.loads((pool / 'dataset.json').read_text())
     labels['labels'][7][1] = [0.0] * 25
     (tmp_path / 'labels.json').write_text(json.dumps(labels))
     assert run(pool, '-n', 5, '-o', tmp_path / 'set', '--cameras', tmp_path / 'labels.json') == 1
-    assert 'labels.json: the camera of 1/007.png has no rotation, so it looks nowhere (1 such)' in capsys.readouterr().err
+    assert 'labels.json: the camera of 1/007.png is not a rotation (1 such)' in capsys.readouterr().err
     assert not (tmp_path / 'set').exists()
 
 

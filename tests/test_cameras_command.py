@@ -1,7 +1,6 @@
 """`frex cameras`: importing, estimating, drawing and comparing labels."""
 
 import json
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -14,7 +13,7 @@ from frex.camera_labels.cropping_params import read_cropping_params
 from frex.camera_labels.draw import axes_in_picture
 from frex.camera_labels.estimate import LandmarkFinder
 from frex.cli.main import main
-from frex.data.labels import check_cameras, match, own_names, read_labels
+from frex.data.labels import check_rotations, match, own_names, read_labels
 from frex.data.landmarks import project
 from frex.errors import FRExError
 from frex.images import read_image
@@ -255,9 +254,39 @@ def test_a_mirrored_label_that_is_not_mirrored_is_told(tmp_path, capsys):
     assert 'labels of mirror images that are not the mirrored ones: 1 (00001_mirror.png)' in capsys.readouterr().out
 
 
-def test_a_label_that_is_no_camera_is_named():
-    with pytest.raises(FRExError, match=r'1 labels are no cameras .* b.png'):
-        check_cameras({'a.png': frontal_camera()[0].numpy(), 'b.png': np.zeros(25, np.float32)}, Path('labels.json'))
+# The first rotation of the dataset.json that EG3D publishes, in its float32 numbers.
+EG3D_ROTATION = np.array(
+    [
+        [0.9422833919525146, 0.034289587289094925, 0.3330560326576233],
+        [0.03984849900007248, -0.9991570711135864, -0.009871904738247395],
+        [0.33243677020072937, 0.022573914378881454, -0.9428553581237793],
+    ]
+)
+
+
+def camera_with(rotation):
+    camera = frontal_camera()[0].numpy().copy()
+    camera[:16].reshape(4, 4)[:3, :3] = rotation
+    return camera
+
+
+@pytest.mark.parametrize('rotation', [EG3D_ROTATION, EG3D_ROTATION.round(3)])
+def test_rotations_of_eg3d_and_rounded_ones_are_accepted(rotation):
+    check_rotations(camera_with(rotation)[None], ['a.png'], 'labels.json')
+
+
+@pytest.mark.parametrize('rotation', [np.zeros((3, 3)), np.eye(3) * (1, 1, -1), EG3D_ROTATION * 1.01, EG3D_ROTATION.round(1)])
+def test_a_camera_that_is_not_a_rotation_is_named(rotation):
+    cameras = np.stack([camera_with(EG3D_ROTATION), camera_with(rotation)])
+    with pytest.raises(FRExError, match=r'^labels.json: the camera of b.png is not a rotation \(1 such\)'):
+        check_rotations(cameras, ['a.png', 'b.png'], 'labels.json')
+
+
+def test_import_refuses_a_camera_that_is_not_a_rotation(tmp_path, capsys):
+    labels = write_json(tmp_path / 'dataset.json', named_labels() | {'00001.png': [0.0] * 25})
+    assert run('import', labels, '-o', tmp_path / 'out.json') == 1
+    assert 'dataset.json: the camera of 00001.png is not a rotation (1 such)' in capsys.readouterr().err
+    assert not (tmp_path / 'out.json').exists()
 
 
 # --- estimate

@@ -311,13 +311,13 @@ def test_every_picture_is_in_one_bin(degrees, most):
     assert members.sum(axis=0).tolist() == [1] * len(yaw)
 
 
-def test_a_camera_that_looks_nowhere_is_told(folders, capsys):
+def test_a_camera_without_a_rotation_is_refused(folders, capsys):
     path = labels(folders, {'a/one.png': 3.0, 'a/two.png': 29.0, 'b/one.png': 31.0, 'three.png': 14.0})
     content = json.loads(path.read_text())
     content['labels'][1][1][:16] = [0.0] * 16
     path.write_text(json.dumps(content))
     assert run(folders, '--cameras', path) == 1
-    assert f'--cameras: {path}: the camera of a/two has no rotation, so it looks nowhere (1 such)' in capsys.readouterr().err
+    assert f'--cameras: {path}: the camera of a/two is not a rotation (1 such)' in capsys.readouterr().err
 
 
 def test_bins_without_pictures_are_told_as_such():

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Bool
 
 from frex.camera_labels.cropping_params import read_cropping_params
-from frex.data.labels import CameraLabel, CropLabel, as_lists, check_cameras, match, own_names, read_labels, write_labels
+from frex.data.labels import CameraLabel, CropLabel, as_lists, check_rotations, match, own_names, read_labels, write_labels
 from frex.data.sources import pictures_below
 from frex.errors import FRExError
 from frex.utils.files import refuse_existing
@@ -46,7 +46,9 @@ def import_labels(options: ImportOptions) -> int:
     refuse_existing(options.output, options.overwrite)
     labels = read_labels(options.dataset_json)
     cameras, crops = own_names(labels.cameras), own_names(labels.crops)
-    check_cameras(cameras, options.dataset_json)
+    if not cameras:
+        raise FRExError(f'{options.dataset_json}: has no labels')
+    check_rotations(np.stack(list(cameras.values())), cameras, str(options.dataset_json))
     params = {} if options.cropping_params is None else read_cropping_params(options.cropping_params)
     images = [] if options.images is None else list(pictures_below(options.images))
     # Those of the crops are all that EG3D counted.

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 
-from frex.data.labels import CameraLabel, check_views, own_names, read_labels, rows
+from frex.data.labels import CameraLabel, check_rotations, own_names, read_labels, rows
 from frex.errors import FRExError
 from frex.evaluation.inputs import stem
 from frex_arch.camera import view_angles
@@ -36,7 +36,7 @@ class Bin:
 def read_yaw(path: Path, names: Sequence[str]) -> Degrees:
     """|yaw| of the images, from EG3D's `dataset.json`, by name without suffix; raises FRExError where one has no camera."""
     cameras = rows(_by_stem(read_labels(path).cameras, path), names, f'--cameras: {path} has no label')
-    check_views(cameras, names, f'--cameras: {path}')
+    check_rotations(cameras, names, f'--cameras: {path}')
     yaw, _, _ = view_angles(torch.from_numpy(cameras))
     return np.degrees(yaw.abs().numpy().astype(np.float64))
 

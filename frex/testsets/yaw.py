@@ -8,7 +8,7 @@ import torch
 from tqdm import tqdm
 
 from frex.camera_labels.estimate import LandmarkFinder, estimate
-from frex.data.labels import CameraLabel, CropLabel, angles_of, check_views, match, read_labels, rows
+from frex.data.labels import CameraLabel, CropLabel, angles_of, check_rotations, match, read_labels, rows
 from frex.device import choose_device
 from frex.errors import FRExError
 from frex.images import Image, read_aligned
@@ -82,7 +82,7 @@ def from_labels(path: Path, names: list[str]) -> Poses:
     """From EG3D's `dataset.json`; raises FRExError where an image has no camera, or one that is none."""
     labels = read_labels(path)
     vectors = rows(labels.cameras, names, f'{path}: no camera')
-    check_views(vectors, names, str(path))
+    check_rotations(vectors, names, str(path))
     cameras = dict(zip(names, vectors, strict=True))
     return Poses({name: angles_of(camera)[0] for name, camera in cameras.items()}, cameras, match(labels.crops, names))
 
