@@ -124,8 +124,8 @@ def test_a_training_is_frex_train_with_a_name_and_a_seed_and_is_not_done_twice(i
     assert len(in_this_process) == 1
     net = FaceRestorer.from_pretrained(path, 'cpu').net
     assert not any('attention' in name for name in net.state_dict() if name.startswith('fusion'))
-    asked = yaml.safe_load(next(path.parents[1].glob('*.yml')).read_text())
-    assert (asked['name'], asked['manual_seed'], asked['network_g']['use_cross_attention']) == (path.parts[1], 3, False)
+    requested = yaml.safe_load(next(path.parents[1].glob('*.yml')).read_text())
+    assert (requested['name'], requested['manual_seed'], requested['network_g']['use_cross_attention']) == (path.parts[1], 3, False)
 
 
 @pytest.mark.parametrize(
@@ -255,7 +255,7 @@ def gt(tmp_path, face_folder):
 
 def ablate(gt, *more, seeds=('0', '1'), output='out'):
     base = ['--base', str(TINY_OPTIONS), '--force_yml', f'datasets:train:dataroot_gt={gt}']
-    pictures = [
+    folders = [
         '--gt',
         str(gt),
         '--lq',
@@ -270,7 +270,7 @@ def ablate(gt, *more, seeds=('0', '1'), output='out'):
         'psnr',
         'ssim',
     ]
-    return main(['ablate', *base, *pictures, '--metrics', 'psnr', 'ssim', '--seeds', *seeds, *more])
+    return main(['ablate', *base, *folders, '--metrics', 'psnr', 'ssim', '--seeds', *seeds, *more])
 
 
 def rows(path='out/table.json'):
@@ -280,10 +280,10 @@ def rows(path='out/table.json'):
 def test_an_ablation_trains_restores_and_evaluates_and_goes_on(gt, trainer, capsys):
     few = ['--configurations', 'without_awb', 'full', 'without_structure_loss']
     assert ablate(gt, *few) == 0
-    told = capsys.readouterr()
+    output = capsys.readouterr()
     # A whole set of rows is there after the first seed.
     assert [name.split('_')[1:-2] for name in trainer] == [['full'], ['without', 'awb']] * 2
-    assert '2 of 4: without_awb, seed 0' in told.err
+    assert '2 of 4: without_awb, seed 0' in output.err
     assert [row for row in rows() if row not in ('bilinear', 'GT')] == ['full', 'without_awb']
     assert [len(rows()[name]['runs']) for name in ('full', 'without_awb')] == [2, 2]
 
@@ -295,7 +295,7 @@ def test_an_ablation_trains_restores_and_evaluates_and_goes_on(gt, trainer, caps
     assert rows()['full']['runs'][1]['scores']['psnr'][0] == pytest.approx(10 * math.log10(255**2 / error), rel=1e-6)
 
     table = Path('out/table.md').read_text()
-    assert table == told.out
+    assert table == output.out
     for sentence in (
         'trained for 2,500 iterations of 4 faces a GPU at 64 x 64, with the seeds 0, 1;',
         'without_structure_loss has no row: the base lacks what it takes away',
@@ -404,9 +404,9 @@ def wrong(gt, tmp_path, monkeypatch):
 )
 def test_what_is_asked_wrongly_is_told_before_anything_is_trained(more, message, gt, wrong, trainer, capsys):
     assert ablate(gt, *more) == 1
-    told = capsys.readouterr().err
-    assert message in told
-    assert '--partial' not in told
+    output = capsys.readouterr().err
+    assert message in output
+    assert '--partial' not in output
     assert trainer == []
-    # So that the same folder serves once it is asked rightly.
+    # So that the same folder serves once it is requested rightly.
     assert not Path('out/ablate.json').exists()

@@ -21,7 +21,7 @@ from frex.errors import FRExError
 from frex.images import read_image
 from frex.testsets.even_sampling import choose, water_fill
 from frex.testsets.hopenet import KEY, HeadPoseNetwork, as_input, build_hopenet
-from frex.testsets.yaw import PoseOptions, choose_way
+from frex.testsets.yaw import PoseOptions, choose_pose_source
 from frex.weights.manifest import WeightFile
 from frex_arch.camera import ffhq_intrinsics, look_at, pack_camera
 
@@ -222,15 +222,15 @@ def test_hopenet_is_asked_as_its_project_asks_it(hopenet):
 def test_hopenets_file_is_found_and_chosen_before_landmarks(hopenet, manifest_of, tmp_path):
     manifest_of(WeightFile(KEY, 'headpose_hopenet.pth', 'test', ['evaluate'], None, [], 'none', []))
     options = PoseOptions(pool=tmp_path, weights=tmp_path)
-    assert choose_way(options) == 'landmarks'
+    assert choose_pose_source(options) == 'landmarks'
     torch.save({'params': hopenet.state_dict()}, tmp_path / 'headpose_hopenet.pth')
-    assert choose_way(options) == 'hopenet'
+    assert choose_pose_source(options) == 'hopenet'
     image = np.random.default_rng(1).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     assert HeadPoseNetwork.from_weights(tmp_path).yaw(image) == HeadPoseNetwork(hopenet, 'cpu').yaw(image)
     (tmp_path / 'dataset.json').touch()
-    assert choose_way(options) == 'labels'
+    assert choose_pose_source(options) == 'labels'
     with pytest.raises(FRExError, match='--pose landmarks: does not look at --cameras'):
-        choose_way(PoseOptions(pool=tmp_path, pose='landmarks', cameras=tmp_path / 'dataset.json', weights=tmp_path))
+        choose_pose_source(PoseOptions(pool=tmp_path, pose='landmarks', cameras=tmp_path / 'dataset.json', weights=tmp_path))
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from PIL import Image as Pillow
 from test_head_pose import SYMMETRIC, camera, in_world
 
 from frex.camera_labels.cropping_params import read_cropping_params
-from frex.camera_labels.draw import axes_in_picture
+from frex.camera_labels.draw import project_axes
 from frex.camera_labels.estimate import LandmarkFinder
 from frex.cli.main import main
 from frex.data.labels import check_rotations, match, own_names, read_labels
@@ -402,13 +402,13 @@ def test_the_mirror_image_of_another_face_is_not_mixed_in():
 
 def test_the_axes_of_a_frontal_head_point_right_up_and_at_the_viewer():
     label = frontal_camera()[0].numpy()
-    origin, x, y, z = axes_in_picture(label, np.array([1, 0, 0], np.float32)) * 512
+    origin, x, y, z = project_axes(label, np.array([1, 0, 0], np.float32)) * 512
     # Between the standard places of the eyes, (187.7, 192.3) and (324.0, 192.4).
     np.testing.assert_allclose(origin, [255.9, 192.4], atol=6)
     assert x[0] - origin[0] > 60 > 1 > abs(x[1] - origin[1])
     assert origin[1] - y[1] > 60 > 1 > abs(y[0] - origin[0])
     assert np.abs(z - origin).max() < 6
-    in_ffhq = axes_in_picture(label, np.array(CROP, np.float32))
+    in_ffhq = project_axes(label, np.array(CROP, np.float32))
     np.testing.assert_allclose(in_ffhq[0] * 512, [(origin[0] + 22) / 1.083, (origin[1] + 66) / 1.083], atol=0.01)
 
 
@@ -418,7 +418,7 @@ def test_previews_are_drawn_in_the_colours_of_the_axes(tmp_path, truth, capsys):
         write_face(tmp_path / 'faces' / name, label)
     assert run('preview', tmp_path / 'faces', labels, '-o', tmp_path / 'drawn') == 0
     drawn = read_image(tmp_path / 'drawn/faces/a.png')
-    origin, *ends = axes_in_picture(cameras['a.png'].astype(np.float32), np.array([1, 0, 0], np.float32)) * 512
+    origin, *ends = project_axes(cameras['a.png'].astype(np.float32), np.array([1, 0, 0], np.float32)) * 512
     (x, y), (up_x, up_y) = (0.5 * (origin + end) for end in ends[:2])
     assert drawn[round(y), round(x)].tolist() == [0, 0, 255]
     assert drawn[round(up_y), round(up_x)].tolist() == [0, 200, 0]

@@ -16,10 +16,10 @@ from frex.errors import FRExError
 from frex.images import read_image
 from frex.restore.detection.align import TEMPLATE_512
 from frex.restore.detection.retinaface import DetectedFace, FaceDetector
-from frex.testsets.face_quality import face_hash, hash_distance, likeness, share_inside, sharpness, small_grey
-from frex.testsets.scan import FoundFace, FoundPicture, duplicate_features
+from frex.testsets.face_quality import aligned_correlation, face_hash, fraction_inside, hash_distance, sharpness, small_grey
+from frex.testsets.scan import FoundFace, ScannedImage, duplicate_features
 from frex.testsets.select_faces import Limits, select
-from frex.testsets.wider import WiderFace, lookup_by_path, matching, overlap, read_wider
+from frex.testsets.wider import WiderFace, lookup_by_path, match_annotation, overlap, read_wider
 
 SIDE, HEIGHT = 64, 150
 FACE = FoundFace(name='a_00', box=[0, 0, 50, 50], score=0.99, landmarks=[], size=50, side=80, inside=1, sharpness=10, hash='0' * 32)
@@ -105,7 +105,7 @@ def test_sharpness_is_the_variance_of_the_laplacian_of_the_middle():
 def test_the_share_inside_is_that_of_the_squares_area(left, top, share):
     scale = 256 / 100
     matrix = np.array([[scale, 0, -left * scale], [0, scale, -top * scale]])
-    assert share_inside(matrix, 256, width=200, height=150) == pytest.approx(share, rel=1e-6)
+    assert fraction_inside(matrix, 256, width=200, height=150) == pytest.approx(share, rel=1e-6)
 
 
 def test_a_hash_compares_each_cell_with_its_neighbours():
@@ -164,9 +164,9 @@ def test_a_detection_is_the_annotated_face_that_it_overlaps_most():
     assert overlap(box, np.array([5.0, 0, 15, 10])) == pytest.approx(50 / 150)
     assert overlap(box, np.array([20.0, 20, 30, 30])) == 0
     faces = [WiderFace(6, 0, 10, 10, 0, 0, 0, 0, 0, 0), WiderFace(1, 0, 10, 10, 2, 0, 0, 0, 0, 0)]
-    assert matching(box, faces) is faces[1]
-    assert matching(box, faces[:1]) is None
-    assert matching(box, []) is None
+    assert match_annotation(box, faces) is faces[1]
+    assert match_annotation(box, faces[:1]) is None
+    assert match_annotation(box, []) is None
 
 
 def test_pictures_are_annotated_by_the_end_of_their_path():
@@ -213,7 +213,7 @@ def found(name, *hashes, **changes):
         msgspec.structs.replace(FACE, name=f'{name}_{number:02d}', hash=digits, mirrored_hash=inverse(digits), small=bytes(1024))
         for number, digits in enumerate(hashes)
     ]
-    return msgspec.structs.replace(FoundPicture(name, sha256=name, faces=faces), **changes)
+    return msgspec.structs.replace(ScannedImage(name, sha256=name, faces=faces), **changes)
 
 
 def hashes(count):
@@ -245,7 +245,7 @@ def test_of_faces_within_the_distance_one_stays():
 
 def measured(name, face):
     """An image with one face that looks so."""
-    return FoundPicture(name, name, faces=[msgspec.structs.replace(FACE, name=f'{name}_00', **duplicate_features(face))])
+    return ScannedImage(name, name, faces=[msgspec.structs.replace(FACE, name=f'{name}_00', **duplicate_features(face))])
 
 
 def moved(face, *, turn=0.0, scale=1.0, shift=(0, 0)):
@@ -262,7 +262,7 @@ def test_a_copy_whose_landmarks_lie_elsewhere_is_known_by_its_looks(mirrored):
     told = other.faces[0].mirrored_hash if mirrored else other.faces[0].hash
     assert Limits().hash_distance < hash_distance(one.faces[0].hash, told) <= Limits().hash_distance + 20
     selected = select([one, other], 2, Limits(), seed=0)
-    assert len(selected.faces) == len(selected.twins) == 1
+    assert len(selected.faces) == len(selected.near_duplicates) == 1
     # Of another look, they are two.
     other.faces[0].small = small_grey(texture(2, 256))
     assert len(select([one, other], 2, Limits(), seed=0).faces) == 2
@@ -272,18 +272,18 @@ def test_a_mirror_image_is_a_near_duplicate():
     face = texture(1, 256)
     assert hash_distance(face_hash(face), face_hash(np.ascontiguousarray(face[:, ::-1]))) > 40
     selected = select([measured('a', face), measured('b', cv2.flip(face, 1))], 2, Limits(), seed=0)
-    assert len(selected.faces) == len(selected.twins) == 1
+    assert len(selected.faces) == len(selected.near_duplicates) == 1
     assert len(select([measured('a', face), measured('b', cv2.flip(face, 1))], 2, Limits(hash_distance=-1), seed=0).faces) == 2
 
 
 def test_likeness_is_the_correlation_of_what_lies_on_each_other():
     face = texture(1, 256)
     dimmed = cv2.convertScaleAbs(face, alpha=0.6, beta=20)
-    assert likeness(small_grey(face), small_grey(dimmed), mirrored=False) == pytest.approx(1, abs=1e-3)
-    assert likeness(small_grey(cv2.flip(face, 1)), small_grey(face), mirrored=True) == pytest.approx(1, abs=1e-3)
-    assert likeness(small_grey(moved(face, turn=3, scale=0.95)), small_grey(face), mirrored=False) > 0.97
-    assert likeness(small_grey(texture(2, 256)), small_grey(face), mirrored=False) < 0.8
-    assert likeness(bytes(1024), small_grey(face), mirrored=False) == 0
+    assert aligned_correlation(small_grey(face), small_grey(dimmed), mirrored=False) == pytest.approx(1, abs=1e-3)
+    assert aligned_correlation(small_grey(cv2.flip(face, 1)), small_grey(face), mirrored=True) == pytest.approx(1, abs=1e-3)
+    assert aligned_correlation(small_grey(moved(face, turn=3, scale=0.95)), small_grey(face), mirrored=False) > 0.97
+    assert aligned_correlation(small_grey(texture(2, 256)), small_grey(face), mirrored=False) < 0.8
+    assert aligned_correlation(bytes(1024), small_grey(face), mirrored=False) == 0
 
 
 def test_what_is_not_taken_is_counted():
@@ -296,7 +296,7 @@ def test_what_is_not_taken_is_counted():
         found('e', four, sha256='e'),
     ]
     selected = select(pictures, 1, Limits(per_picture=1), seed=0)
-    assert selected.twins == {'b': 'a'}
+    assert selected.near_duplicates == {'b': 'a'}
     assert {reason: count for reason, count in selected.reasons.items() if count} == {
         'images with the bytes of another': 1,
         'images without a face': 1,

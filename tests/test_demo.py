@@ -30,7 +30,7 @@ def faces(tmp_path_factory):
 @pytest.fixture(scope='module')
 def trials(checkpoint, faces):
     restorer = FaceRestorer.from_pretrained(checkpoint, 'cpu')
-    return [train.attempt(restorer, face, [0, number]) for number, face in enumerate(faces)]
+    return [train.degrade_and_restore(restorer, face, [0, number]) for number, face in enumerate(faces)]
 
 
 def test_two_portraits_are_cut_to_the_alignment(faces):
@@ -195,7 +195,7 @@ def test_the_table_has_gains_by_row_and_their_mean(portraits, tmp_path, capsys):
 def test_too_little_gain_is_an_error(portraits, tmp_path):
     with pytest.raises(FRExError, match=r'restoring gained 0\.00 dB on average, less than 1'):
         restore.demonstrate(blind(0.0, portraits), tmp_path)
-    restore.demonstrate(blind(0.0, portraits), tmp_path, least_gain=0.0)
+    restore.demonstrate(blind(0.0, portraits), tmp_path, min_gain=0.0)
 
 
 @pytest.mark.usefixtures('no_small_model')

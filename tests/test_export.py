@@ -47,8 +47,8 @@ weights, folder, *flags = sys.argv[1:]
 graphs = []
 trace = commands.trace
 
-def drawn_once(restoration):
-    graphs[:] = graphs or [trace(restoration)]
+def drawn_once(wrapper):
+    graphs[:] = graphs or [trace(wrapper)]
     return graphs[0]
 
 commands.trace = drawn_once
@@ -186,7 +186,7 @@ def test_an_opset_that_cannot_be_written_is_refused(capsys, tmp_path, name, opse
 
 
 def test_weights_that_do_not_fit_into_one_onnx_file_are_refused(weights, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr('frex.export.onnx_file.MOST_BYTES', 10)
+    monkeypatch.setattr('frex.export.onnx_file.MAX_BYTES', 10)
     monkeypatch.setattr(commands, 'trace', lambda _: torch.export.export(torch.nn.Linear(3, 3), (torch.zeros(1, 3),)))
     assert main(['export', '--model_path', str(weights), '-o', str(tmp_path / 'frex.onnx')]) == 1
     assert 'export to .pt2' in capsys.readouterr().err

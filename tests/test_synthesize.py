@@ -21,7 +21,7 @@ from frex.images import read_image
 from frex.synthesis.samples import SamplingRecipe, draw_labels, draw_poses, draw_z, synthesize
 from frex.synthesis.synthesize import check_finite
 from frex.tensors import to_images
-from frex.utils.sharding import choose_share, local_device
+from frex.utils.sharding import choose_shard, local_device
 from frex.weights.network_file import NetworkFile, load_network, save_safetensors
 from frex_arch import EG3D, StyleGAN2
 from frex_arch.camera import FFHQ_RADIUS, frontal_camera, recrop_camera, unpack_camera, yaw_pitch
@@ -258,9 +258,9 @@ def test_a_whole_set_needs_no_network_to_be_finished(whole, make, monkeypatch):
 
 
 def test_the_share_is_that_of_the_job_and_of_the_rank_in_it():
-    everything = [choose_share(f'{job}/2', {'RANK': str(rank), 'WORLD_SIZE': '3'}).of(20) for job in range(2) for rank in range(3)]
+    everything = [choose_shard(f'{job}/2', {'RANK': str(rank), 'WORLD_SIZE': '3'}).of(20) for job in range(2) for rank in range(3)]
     assert sorted(number for share in everything for number in share) == list(range(20))
-    assert list(choose_share('0/1', {}).of(3)) == [0, 1, 2]
+    assert list(choose_shard('0/1', {}).of(3)) == [0, 1, 2]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The restoration network as a graph, by `torch.export`."""
+"""Trace the restoration network into a graph by `torch.export`."""
 
 import torch
 from jaxtyping import Float
@@ -9,7 +9,7 @@ from frex_arch import FREx
 
 
 class ExportWrapper(nn.Module):
-    """`FREx` from `lq` to the restored image alone, in evaluation mode, its two weights fixed."""
+    """`FREx` as a function of `lq` that returns the restored image only, in evaluation mode, with fixed restoration weights."""
 
     def __init__(self, net: FREx, fidelity: float = 1.0, structure: float = 1.0) -> None:
         super().__init__()
@@ -19,17 +19,18 @@ class ExportWrapper(nn.Module):
         self.eval().requires_grad_(False)
 
     def forward(self, lq: Float[Tensor, 'batch 3 size size']) -> Float[Tensor, 'batch 3 size size']:
+        """Restore a batch, RGB in [-1, 1]."""
         return self.net(lq, fidelity=self.fidelity, structure=self.structure).image
 
 
-def trace(restoration: ExportWrapper) -> ExportedProgram:
-    """Its graph, `lq` (batch, 3, size, size) to `image`, for any number of faces."""
-    size = restoration.net.out_size
-    # Two faces: torch.export takes a size of one for a constant.
+def trace(wrapper: ExportWrapper) -> ExportedProgram:
+    """Return the graph from `lq` (batch, 3, size, size) to `image`, for any number of faces."""
+    size = wrapper.net.out_size
+    # Trace two faces: torch.export would treat a batch of one as a constant.
     lq = torch.zeros(2, 3, size, size)
     with torch.no_grad():
-        program = torch.export.export(restoration, (lq,), dynamic_shapes={'lq': {0: Dim('batch', min=1)}}, strict=False)
-    # They name files of this machine, and are longer than the graph.
+        program = torch.export.export(wrapper, (lq,), dynamic_shapes={'lq': {0: Dim('batch', min=1)}}, strict=False)
+    # Stack traces name files of this machine, and are longer than the graph.
     for graph in program.graph_module.modules():
         for node in graph.graph.nodes:
             node.meta.pop('stack_trace', None)

@@ -196,7 +196,7 @@ class FRExModel(CheckpointedModel):
 
     def _stop_if_asked(self, current_iter: int) -> None:
         """SIGTERM: save and end, as a process that the signal ends."""
-        if self.stop is not None and self.stop.came_to_any(self.device):
+        if self.stop is not None and self.stop.received_by_any(self.device):
             self.save(self.epoch, current_iter)
             get_root_logger().warning(f'Stopped by SIGTERM and saved at iteration {current_iter}; go on with --auto_resume.')
             raise SystemExit(128 + signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""How much: a ladder of five levels within a preset."""
+"""Choose a degradation by preset and severity, of which there are five levels."""
 
 from dataclasses import replace
 from typing import Any
@@ -10,7 +10,7 @@ LEVELS = 5
 
 
 def choose_degradation(preset: str, severity: int | None) -> Degradation:
-    """A preset, or one of its levels; raises FRExError for one that is not there."""
+    """Return a preset, or one of its levels; raise FRExError where there is no such preset or level."""
     if preset not in PRESETS:
         raise FRExError(f'--preset {preset}: no such preset; {nearest(preset, list(PRESETS))}')
     if severity is None:
@@ -21,15 +21,15 @@ def choose_degradation(preset: str, severity: int | None) -> Degradation:
 
 
 def at_severity(degradation: Degradation, level: int) -> Degradation:
-    """One pass of Eq. 19 in which every step happens, with numbers from the `level`-th fifth of their ranges.
+    """Return one pass of Eq. 19 in which every step happens, with parameters from the `level`-th fifth of their ranges.
 
-    An image has the same angles and the same seed of noise at each level, and its numbers lie at the same place of each fifth. Its
-    field of noise differs, since down-sampling leaves another size to fill.
+    An image has the same angles and the same noise seed at each level, and its parameters lie at the same position of each fifth. The
+    noise itself differs, since downsampling leaves another size to fill.
     """
     d = degradation
     sizes = (min(d.motion_sizes), max(d.motion_sizes))
     low, high = _fifth(sizes, level)
-    # As many as before: then the draws that follow stay the same.
+    # Keep the number of sizes: then the random numbers that follow stay the same.
     last = max(1, len(d.motion_sizes) - 1)
     motion_sizes = tuple(low + (high - low) * number / last for number in range(len(d.motion_sizes)))
     best, worst = _fifth(d.jpeg_range[::-1], level)
@@ -47,7 +47,7 @@ def at_severity(degradation: Degradation, level: int) -> Degradation:
 
 
 def _fifth(ends: tuple[float, float], level: int) -> tuple[float, float]:
-    """The `level`-th of five equal parts of the way from the first end to the second."""
+    """Return the `level`-th of five equal parts of the range from the first to the second of `ends`."""
     first, second = ends
     step = (second - first) / LEVELS
     return first + step * (level - 1), first + step * level

@@ -57,7 +57,7 @@ def train(run: RunOptions, on_log: Callable[[Options], None] | None = None) -> N
     if on_log is not None:
         mends['get_root_logger'] = quiet(pipeline.get_root_logger)
         mends['MessageLogger'] = partial(CallbackTrainLog, on_log)
-    with mock.patch.multiple(pipeline, **mends), _process_group(), stop.heard():
+    with mock.patch.multiple(pipeline, **mends), _process_group(), stop.listen():
         pipeline.train_pipeline(opt['root_path'])
 
 
