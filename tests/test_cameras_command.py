@@ -458,7 +458,7 @@ def test_angle_errors_are_those_by_which_cameras_were_turned(tmp_path, capsys):
     assert run('compare', write_json(tmp_path / 'a.json', ours), write_json(tmp_path / 'b.json', theirs)) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split() for line in lines[1:]] == [
-        ['PICTURE', 'YAW', 'PITCH', 'ROLL', 'ROTATION'],
+        ['IMAGE', 'YAW', 'PITCH', 'ROLL', 'ROTATION'],
         ['a.png', '+10.0', '+0.0', '+0.0', '10.0'],
         ['b.png', '+0.0', '-20.0', '+0.0', '20.0'],
         ['c.png', '+0.0', '+0.0', '+6.0', '6.0'],

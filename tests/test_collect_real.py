@@ -64,7 +64,7 @@ def squares(tmp_path, monkeypatch):
     detector = Squares()
     (tmp_path / 'squares.pth').touch()
     monkeypatch.setattr(FaceDetector, 'from_weights', lambda weights, device: detector)
-    monkeypatch.setattr('frex.testsets.collect.locate', lambda key, weights: tmp_path / 'squares.pth')
+    monkeypatch.setattr('frex.testsets.collect.require_file', lambda key, weights: tmp_path / 'squares.pth')
     return detector
 
 
@@ -238,7 +238,7 @@ def test_of_faces_within_the_distance_one_stays():
     near, far = f'{base ^ (2**10 - 1):032x}', f'{base ^ (2**11 - 1):032x}'
     alike = select([found('a', f'{base:032x}'), found('b', near)], 2, Limits(), seed=0)
     assert len(alike.faces) == 1
-    assert alike.twins == {'a_00': 'b_00'} or alike.twins == {'b_00': 'a_00'}
+    assert alike.near_duplicates == {'a_00': 'b_00'} or alike.near_duplicates == {'b_00': 'a_00'}
     assert len(select([found('a', f'{base:032x}'), found('b', far)], 2, Limits(), seed=0).faces) == 2
     assert len(select([found('a', f'{base:032x}'), found('b', f'{base:032x}')], 2, Limits(hash_distance=-1), seed=0).faces) == 2
 

@@ -67,7 +67,7 @@ def test_no_byte_depends_on_the_number_of_processes(faces, degraded, tmp_path, n
 def test_no_byte_depends_on_how_the_work_is_shared_out(faces, degraded, tmp_path, capsys):
     for part in (1, 2, 0):
         assert run(faces, '-o', tmp_path / 'set', '--seed', 3, '--num_workers', 0, '--shard', f'{part}/3') == 0
-    assert 'part 1 of 3 is whole; 3 of 5 images are still to come' in capsys.readouterr().out
+    assert 'shard 1 of 3 is complete; 3 of 5 images are still missing' in capsys.readouterr().out
     assert contents(tmp_path / 'set') == contents(degraded)
 
 

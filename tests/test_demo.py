@@ -162,7 +162,7 @@ class Blind(FaceRestorer):
 def without_files(tmp_path, monkeypatch):
     """No file of weights anywhere, and no time for figures."""
     monkeypatch.setattr(restore, 'write_comparison', lambda samples, path, title: None)
-    monkeypatch.setattr('frex.weights.locate.places', lambda folder=None: [tmp_path / 'no_weights'])
+    monkeypatch.setattr('frex.weights.locate.search_paths', lambda folder=None: [tmp_path / 'no_weights'])
 
 
 def blind(share, portraits):

@@ -68,7 +68,7 @@ def folders(tmp_path):
 
 @pytest.fixture(autouse=True)
 def _no_weights(monkeypatch, tmp_path):
-    monkeypatch.setattr('frex.weights.locate.places', lambda folder=None: [folder or tmp_path / 'nowhere'])
+    monkeypatch.setattr('frex.weights.locate.search_paths', lambda folder=None: [folder or tmp_path / 'nowhere'])
 
 
 def run(folder, *arguments, methods=('A', 'B')):
@@ -229,16 +229,16 @@ def test_scores_do_not_depend_on_batches_and_processes(tmp_path):
     assert np.isfinite(alone['GT'].runs[0].scores['niqe']).all()
 
 
-@pytest.mark.parametrize(('device', 'in_workers'), [('cpu', ['psnr', 'ssim', 'niqe']), ('cuda', ['niqe'])])
-def test_what_needs_no_network_is_done_by_many_processes_where_there_is_no_gpu(tmp_path, device, in_workers):
-    judge = Scorer([METRICS[key] for key in ('psnr', 'ssim', 'niqe')], ComputeOptions(None, torch.device(device), 1, 0), None)
-    assert judge.in_workers == in_workers
-    assert sorted([*judge.scorers, *judge.in_workers]) == ['niqe', 'psnr', 'ssim']
+@pytest.mark.parametrize(('device', 'worker_metrics'), [('cpu', ['psnr', 'ssim', 'niqe']), ('cuda', ['niqe'])])
+def test_what_needs_no_network_is_done_by_many_processes_where_there_is_no_gpu(tmp_path, device, worker_metrics):
+    scorer = Scorer([METRICS[key] for key in ('psnr', 'ssim', 'niqe')], ComputeOptions(None, torch.device(device), 1, 0), None)
+    assert scorer.worker_metrics == worker_metrics
+    assert sorted([*scorer.functions, *scorer.worker_metrics]) == ['niqe', 'psnr', 'ssim']
 
 
 def test_a_few_pictures_are_in_memory_at_a_time(tmp_path, monkeypatch):
     read = []
-    monkeypatch.setattr(loading, 'read_image', lambda path: read.append(path) or clean(0))
+    monkeypatch.setattr('frex.evaluation.scoring.read_image', lambda path: read.append(path) or clean(0))
     files, clean_files = ([tmp_path / kind / f'{number}.png' for number in range(3000)] for kind in ('A', 'gt'))
     batches = iterate_batches(Pairs(files, clean_files, False, (), None), batch_size=4, num_workers=0)
     for number in range(1, 4):
@@ -589,7 +589,7 @@ def test_what_is_there_is_kept_unless_asked(folders, capsys):
     [
         (('--metrics', 'lpip'), "--metrics lpip: unknown; did you mean 'lpips'?"),
         (('--restored', 'folder'), '--restored folder: NAME=FOLDER is needed'),
-        (('--restored', 'gt=x'), '--restored gt: gt is a row of its own'),
+        (('--restored', 'gt=x'), '--restored gt: gt is the name of another row'),
         (('--restored', 'a/b=x'), "--restored 'a/b': a name is needed"),
         (('--batch_size', '0'), '--batch_size 0: at least 1 is needed'),
         (('--bin_degrees', 'nan'), '--bin_degrees nan: from 1 to 180 is needed'),

@@ -314,9 +314,9 @@ def test_saved_statistics_are_what_basicsr_and_pytorch_fid_read(tmp_path):
     statistics = compute_statistics(features(9))
     statistics.save(tmp_path / 'own.pth')
     statistics.save(tmp_path / 'own.npz')
-    statistics = torch.load(tmp_path / 'own.pth', weights_only=False)
+    stored = torch.load(tmp_path / 'own.pth', weights_only=False)
     mean, covariance = fid_score.compute_statistics_of_path(str(tmp_path / 'own.npz'), None, 1, 2048, 'cpu')
-    for own, values in ((statistics.mean, (statistics['mean'], mean)), (statistics.covariance, (statistics['cov'], covariance))):
+    for own, values in ((statistics.mean, (stored['mean'], mean)), (statistics.covariance, (stored['cov'], covariance))):
         for value in values:
             np.testing.assert_array_equal(value, own)
 
@@ -487,7 +487,7 @@ def test_a_registered_metric_loads_its_network_once(monkeypatch, function, kind,
         built.append((weights, others))
         return lambda restored, gt: (restored - gt).mean(dim=(1, 2, 3)) * 127.5
 
-    monkeypatch.setattr(registered, kind, build)
+    monkeypatch.setattr(basicsr_functions, kind, build)
     first, second = np.full((2, 8, 8, 3), [[[[9]]], [[[4]]]], dtype=np.uint8)
     assert [function(first, second, weights='some', **arguments) for _ in range(2)] == pytest.approx([5, 5])
     assert built == [('some', arguments)]

@@ -370,7 +370,7 @@ def test_methods_run_one_after_the_other_and_one_that_fails_stops_no_other(lq, t
 
 
 def test_results_that_are_gone_are_made_again_and_no_others(lq, tmp_path, inverting, monkeypatch):
-    monkeypatch.setattr(comparing, '_run_in_new_process', lambda function, *arguments: function(*arguments))
+    monkeypatch.setattr(compare, '_run_in_new_process', lambda function, *arguments: function(*arguments))
     output = tmp_path / 'results'
     copy = f'copy=ls {{input}} > {tmp_path}/seen; cp {{input}}/* {{output}}'
     asked = ['--method', f'ours=frex:{inverting[0].model}', '--command', copy]
@@ -390,7 +390,7 @@ def test_results_that_are_gone_are_made_again_and_no_others(lq, tmp_path, invert
 
 def test_a_network_whose_process_is_killed_is_told(lq, tmp_path, checkpoint, monkeypatch, capfd):
     apart = compare._run_in_new_process
-    monkeypatch.setattr(comparing, '_run_in_new_process', lambda *_: apart(os._exit, 9))
+    monkeypatch.setattr(compare, '_run_in_new_process', lambda *_: apart(os._exit, 9))
     assert peers(lq, tmp_path / 'results', '--method', f'ours=frex:{checkpoint}', '--command', 'copy=cp {input}/* {output}') == 1
     assert 'ours: its process was killed' in capfd.readouterr().err
     assert (tmp_path / 'results/copy/run.json').exists()
@@ -403,7 +403,7 @@ def test_pictures_of_a_run_that_was_broken_off_are_not_taken_for_those_of_anothe
         function(*arguments)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(comparing, '_run_in_new_process', killed)
+    monkeypatch.setattr(compare, '_run_in_new_process', killed)
     assert peers(lq, tmp_path / 'results', '--method', f'ours=frex:{method.model}') == 130
     assert (tmp_path / 'results/ours/images/a.png').exists()
     method.model.write_bytes(b'other weights')

@@ -189,8 +189,8 @@ def test_shares_make_the_very_set(whole, make, tmp_path, capsys):
     for shard in ('2/3', '0/3', '1/3'):
         assert make(tmp_path / 'set', '--ws', '--shard', shard) == 0
     assert capsys.readouterr().out.splitlines()[:2] == [
-        'part 2 of 3 is whole; 5 of 7 samples are still to come from others',
-        'part 0 of 3 is whole; 2 of 7 samples are still to come from others',
+        'shard 2 of 3 is complete; 5 of 7 samples are still missing from other shards',
+        'shard 0 of 3 is complete; 2 of 7 samples are still missing from other shards',
     ]
     assert content(tmp_path / 'set') == content(whole)
 
@@ -312,13 +312,13 @@ def test_a_sheet_has_rows_of_pictures_with_captions():
 @pytest.mark.parametrize(
     ('changes', 'message'),
     [
-        (['--psi', 0.5], 'was begun with psi 0.7, not 0.5; ask for the same, or give a new folder'),
+        (['--psi', 0.5], 'was begun with psi 0.7, not 0.5; use the same value, or give a new folder'),
         (['--seed', 1], 'was begun with seed 0, not 1'),
         (['--frame', 'eg3d'], 'was begun with frame ffhq, not eg3d'),
         (['--yaw', 0.8, 1.3], 'was begun with yaw [0.8, 1.2], not [0.8, 1.3]'),
         (['--pitch', 0.2], 'was begun with pitch 0.3, not 0.2'),
         (['--ext', 'jpg'], 'was begun with ext png, not jpg'),
-        (['-n', 3], 'was begun with 7 samples, not 3; ask for no fewer'),
+        (['-n', 3], 'was begun with 7 samples, not 3; give at least as many'),
     ],
 )
 def test_a_set_is_not_resumed_with_other_settings(whole, make, capsys, changes, message):

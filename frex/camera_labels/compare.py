@@ -31,7 +31,7 @@ def compare_labels(options: CompareOptions) -> int:
     if not both:
         raise FRExError(f'{options.a} and {options.b} share no name ({abbreviate(list(first))} against {abbreviate(list(second))})')
     errors = np.stack(list(both.values()))
-    rows = [('PICTURE', *(name.upper() for name in COLUMNS))]
+    rows = [('IMAGE', *(name.upper() for name in COLUMNS))]
     rows += [(name, *(f'{degrees:+.1f}' for degrees in error[:3]), f'{error[3]:.1f}') for name, error in both.items()]
     rows += [(name, *(f'{degrees:.1f}' for degrees in summary(np.abs(errors), axis=0))) for name, summary in SUMMARIES.items()]
     print('degrees, second file less first; mean, median and max are of their sizes')

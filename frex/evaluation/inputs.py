@@ -58,7 +58,7 @@ def list_image_folder(role: str, folder: Path) -> ImageFolder:
     twice = [name for name, count in Counter(stems).items() if count > 1]
     if twice:
         files = ', '.join(name for name in names if stem(name) == twice[0])
-        raise FRExError(f'{role}: {folder} holds {files}, which have one name; keep one of them ({len(twice)} such names)')
+        raise FRExError(f'{role}: {folder} holds {files}, which have one name without suffix; keep one of them ({len(twice)} such names)')
     return ImageFolder(role, folder, {name: folder / file for name, file in zip(stems, names, strict=True)})
 
 
@@ -203,7 +203,7 @@ def _check_names(methods: Mapping[str, Sequence[Path]]) -> None:
     """Raise FRExError for a method name that is reserved, too long, or not usable in file names and tables."""
     for name, folders in methods.items():
         if name.lower() in (BILINEAR.lower(), GT.lower(), 'lq'):
-            raise FRExError(f'--restored {name}: {name} is a row of its own; give the method another name')
+            raise FRExError(f'--restored {name}: {name} is the name of another row; give the method another name')
         if not name.strip() or not name.isprintable() or not {'/', '\\', '|'}.isdisjoint(name):
             raise FRExError(f'--restored {name!r}: a name is needed, of printable characters without / \\ |')
         if len(name.encode()) > MAX_NAME_BYTES:

@@ -135,7 +135,7 @@ def footnotes(evaluation: Evaluation) -> list[str]:
     for metric in evaluation.metrics:
         notes += _score_notes(evaluation, metric)
     if any(metric.compares_sets for metric in metrics_with_scores(evaluation)) and len(evaluation.names) < FID_FEATURES:
-        notes.append(f'FID: of fewer than {FID_FEATURES} images it is far above that of many; compare it with that of as many images only')
+        notes.append(f'FID: far higher for fewer than {FID_FEATURES} images than for many; compare it only between equally many images')
     notes += _run_notes(evaluation)
     notes += _cost_notes(evaluation)
     return list(map(escape_markdown, [*notes, *(f'left out: {difference}' for difference in evaluation.differences)]))
@@ -146,7 +146,7 @@ def _score_notes(evaluation: Evaluation, metric: Metric) -> Iterator[str]:
     rows = [row for row in evaluation.rows if metric.key in row.summaries]
     lacking = ', '.join(f'{count} of {row.name}' for row in rows if (count := row.summaries[metric.key][0].unscored))
     if lacking:
-        yield f'{metric.title}: cannot be told of some images, which are not in its means: {lacking}'
+        yield f'{metric.title}: undefined for some images, which its means leave out: {lacking}'
     same = ', '.join(f'{count} of {row.name}' for row in rows if row.name != GT and (count := _infinite(row, metric)))
     if same:
         yield f'{metric.title}: ∞ of images that are the same as the clean ones, so its mean is ∞, without interval and plot: {same}'

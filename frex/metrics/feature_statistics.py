@@ -34,7 +34,9 @@ class FeatureStatistics:
         """
         statistics = cls(*read_stored(path))
         if network is not None and statistics.network not in (None, network):
-            raise FRExError(f'{path}: made with a network whose sha256 begins with {statistics.network:.8}, not {network:.8}; make it anew')
+            raise FRExError(
+                f'{path}: made with a network whose sha256 begins with {statistics.network:.8}, not {network:.8}; create it again'
+            )
         return statistics
 
     def save(self, path: Path) -> None:

@@ -110,7 +110,7 @@ def finish_entry(method: Method, faces: FaceFolder, folder: Path, entry: Entry, 
             run = keep_best_timing(run, _run(method, faces, folder, device))
         write_record(folder / RUN, run)
     except BrokenProcessPool:
-        return msgspec.structs.replace(entry, problem='its process was killed, as systems do that are out of memory')
+        return msgspec.structs.replace(entry, problem='its process was killed, probably because memory ran out')
     except (FRExError, RuntimeError) as error:
         return msgspec.structs.replace(entry, problem=one_line(str(error)) or type(error).__name__)
     return msgspec.structs.replace(entry, run=run)

@@ -101,7 +101,7 @@ def _network(name: str, value: str, weights: Path | None) -> NetworkMethod | Una
     for path in candidates:
         if os.path.isfile(path):
             return NetworkMethod(name, kind, path)
-    return UnavailableMethod(name, f'no file {file}' if file else f'{usual} is not there; name the file, as in {name}={kind}:FILE')
+    return UnavailableMethod(name, f'no file {file}' if file else f'{usual} was not found; name the file, as in {name}={kind}:FILE')
 
 
 def _read_commands(commands: Sequence[str], results: Sequence[str]) -> list[CommandMethod]:

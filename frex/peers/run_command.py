@@ -37,7 +37,7 @@ def run_command(method: CommandMethod, faces: FaceFolder, images: Path) -> RunRe
         seconds = watch()
         images_written = list_outputs(outputs)
         if not images_written:
-            raise FRExError('the command ended well, but there is no image in {output}')
+            raise FRExError('the command succeeded, but wrote no image to {output}')
         results, pattern = find_results(stems.values(), images_written, method.results)
         missing = copy_results(stems, results, outputs, images)
     timed = len(names) - len(missing)

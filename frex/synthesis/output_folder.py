@@ -65,7 +65,7 @@ class SynthesisFolder:
         if not isinstance(begun, int):
             raise FRExError(f'{self.root / RECORD}: damaged, it has no number of samples; give a new folder')
         if num < begun:
-            raise FRExError(f'{self.root}: was begun with {begun} samples, not {num}; ask for no fewer, or give a new folder')
+            raise FRExError(f'{self.root}: was begun with {begun} samples, not {num}; give at least as many, or give a new folder')
         return record | {'num': num}
 
     def begin(self, settings: Mapping[str, Any], num: int, notes: Mapping[str, str]) -> None:

@@ -119,7 +119,7 @@ def finish(folder: SynthesisFolder, recipe: SamplingRecipe, num: int, shard: Sha
     """Finish the set where it is complete, and print what is there."""
     missing = sum(not folder.has(number) for number in range(num))
     if missing:
-        print(f'part {shard.index} of {shard.count} is whole; {missing} of {num} samples are still to come from others')
+        print(f'shard {shard.index} of {shard.count} is complete; {missing} of {num} samples are still missing from other shards')
         return
     folder.finish(recipe, num)
     print(f'{num} samples in {folder.images}, labels in its dataset.json; look at {folder.root / "contact_sheet.jpg"}')

@@ -127,7 +127,7 @@ def _collect(options: CollectOptions, limits: Limits, folder: SetFolder, sources
         total = sum(len(scanned.faces) for scanned in found)
         raise FRExError(
             f'--num {options.num}: of {total} faces {len(selected.faces)} are left; loosen a limit that is counted above, or add images '
-            f'(what was found is kept in {folder.root / SCAN}, so the next try is quick)'
+            f'(the scan is kept in {folder.root / SCAN}, so the next run is quick)'
         )
     record = folder.begin_set(settings) | {'scan': scan_settings}
     write_faces(folder, record, found, selected, sources, options.size)

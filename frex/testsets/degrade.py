@@ -75,7 +75,8 @@ def degrade_folder(
         work = Work(set_folder, folder, recipe, num_workers, Journal(out, f'.{RECORD}', f'{own_shard.index}-of-{own_shard.count}'))
         work.fill(work.missing([tasks[number] for number in own_shard.of(len(tasks))]))
         if left := sum(not task.is_there for task in tasks):
-            print(f'part {own_shard.index} of {own_shard.count} is whole; {left} of {len(tasks)} images are still to come from others')
+            others = f'{left} of {len(tasks)} images are still missing from other shards'
+            print(f'shard {own_shard.index} of {own_shard.count} is complete; {others}')
         else:
             work.finish(tasks)
     except OSError as error:

@@ -43,7 +43,7 @@ class ResumableFolder:
             for key in requested:
                 if begun[name].get(key) != requested[key]:
                     was = f'{key} {begun[name].get(key)}, not {requested[key]}'
-                    raise FRExError(f'{self.root}: was begun with {was}; ask for the same, or give a new folder')
+                    raise FRExError(f'{self.root}: was begun with {was}; use the same value, or give a new folder')
         return record
 
     def refuse_other_files(self) -> None:
