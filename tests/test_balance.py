@@ -20,8 +20,7 @@ from frex.data.labels import angles_of, read_labels
 from frex.errors import FRExError
 from frex.images import read_image
 from frex.testsets.even_sampling import choose, water_fill
-from frex.testsets.hopenet import KEY, HeadPoseNetwork, as_input, build_hopenet
-from frex.testsets.yaw import PoseOptions, choose_pose_source
+from frex.testsets.yaw import HOPENET_KEY, HeadPoseNetwork, PoseOptions, as_input, build_hopenet, choose_pose_source
 from frex.weights.manifest import WeightFile
 from frex_arch.camera import ffhq_intrinsics, look_at, pack_camera
 
@@ -220,7 +219,7 @@ def test_hopenet_is_asked_as_its_project_asks_it(hopenet):
 
 
 def test_hopenets_file_is_found_and_chosen_before_landmarks(hopenet, manifest_of, tmp_path):
-    manifest_of(WeightFile(KEY, 'headpose_hopenet.pth', 'test', ['evaluate'], None, [], 'none', []))
+    manifest_of(WeightFile(HOPENET_KEY, 'headpose_hopenet.pth', 'test', ['evaluate'], None, [], 'none', []))
     options = PoseOptions(pool=tmp_path, weights=tmp_path)
     assert choose_pose_source(options) == 'landmarks'
     torch.save({'params': hopenet.state_dict()}, tmp_path / 'headpose_hopenet.pth')

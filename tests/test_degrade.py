@@ -14,7 +14,7 @@ from frex.data.degradation import PRESETS, DegradationParams, degrade, draw
 from frex.data.labels import read_labels
 from frex.images import read_image
 from frex.testsets import degrade_folder
-from frex.testsets.severity import at_severity
+from frex.testsets.degrade import at_severity
 from frex_arch.camera import frontal_camera
 
 NAMES = ['deep/er/face4', 'deep/face3', 'face0', 'face1', 'face2']

@@ -16,8 +16,8 @@ from torch.export import Dim
 
 from frex.cli.main import main
 from frex.export import commands
+from frex.export.graph import load_pt2
 from frex.export.onnx_file import load_onnx, write_onnx
-from frex.export.pt2_file import load_pt2
 from frex.weights.network_file import save_checkpoint
 
 ROOT = Path(__file__).parent.parent

@@ -12,16 +12,17 @@ from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from tqdm import tqdm
 
+from frex.data.degradation import PRESETS, Degradation
 from frex.data.sources import pictures_below
 from frex.data.workers import prepare_process
-from frex.errors import FRExError
+from frex.errors import FRExError, nearest
 from frex.images import write_image
 from frex.testsets.degraded_set import (
     DegradationRecipe,
@@ -36,11 +37,12 @@ from frex.testsets.degraded_set import (
     sheet,
 )
 from frex.testsets.set_folder import SHEET, SetFolder, check_output_outside
-from frex.testsets.severity import choose_degradation
 from frex.utils.seeding import check_seed
 from frex.utils.sharding import choose_shard
 
 RECORD = 'degradations.json'
+# The number of severities of a preset.
+LEVELS = 5
 
 
 def degrade_folder(
@@ -163,3 +165,47 @@ class Work:
     def _images(self) -> dict[str, Any] | None:
         """Return the entries of the images in the record; None before the set is complete."""
         return (self.set_folder.read_set() or {}).get('images')
+
+
+def choose_degradation(preset: str, severity: int | None) -> Degradation:
+    """Return a preset, or one of its levels; raise FRExError where there is no such preset or level."""
+    if preset not in PRESETS:
+        raise FRExError(f'--preset {preset}: no such preset; {nearest(preset, list(PRESETS))}')
+    if severity is None:
+        return PRESETS[preset]
+    if not 1 <= severity <= LEVELS:
+        raise FRExError(f'--severity {severity}: a whole number from 1 to {LEVELS} is needed')
+    return at_severity(PRESETS[preset], severity)
+
+
+def at_severity(degradation: Degradation, level: int) -> Degradation:
+    """Return one pass of Eq. 19 in which every step happens, with parameters from the `level`-th fifth of their ranges.
+
+    An image has the same angles and the same noise seed at each level, and its parameters lie at the same position of each fifth. The
+    noise itself differs, since downsampling leaves another size to fill.
+    """
+    d = degradation
+    sizes = (min(d.motion_sizes), max(d.motion_sizes))
+    low, high = _fifth(sizes, level)
+    # Keep the number of sizes: then the random numbers that follow stay the same.
+    last = max(1, len(d.motion_sizes) - 1)
+    motion_sizes = tuple(low + (high - low) * number / last for number in range(len(d.motion_sizes)))
+    best, worst = _fifth(d.jpeg_range[::-1], level)
+    certain: dict[str, Any] = dict.fromkeys(('motion_prob', 'blur_prob', 'downsample_prob', 'noise_prob', 'jpeg_prob'), 1.0)
+    return replace(
+        d,
+        **certain,
+        motion_sizes=motion_sizes,
+        blur_sigma=_fifth(d.blur_sigma, level),
+        downsample_range=_fifth(d.downsample_range, level),
+        noise_range=_fifth(d.noise_range, level),
+        jpeg_range=(round(worst), round(best)),
+        second_prob=0.0,
+    )
+
+
+def _fifth(ends: tuple[float, float], level: int) -> tuple[float, float]:
+    """Return the `level`-th of five equal parts of the range from the first to the second of `ends`."""
+    first, second = ends
+    step = (second - first) / LEVELS
+    return first + step * (level - 1), first + step * level

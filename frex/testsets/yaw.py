@@ -4,7 +4,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import cv2
+import numpy as np
 import torch
+from jaxtyping import Float
+from torch import Tensor
 from tqdm import tqdm
 
 from frex.camera_labels.estimate import LandmarkFinder, estimate
@@ -12,11 +16,17 @@ from frex.data.labels import CameraLabel, CropLabel, angles_of, check_rotations,
 from frex.device import choose_device
 from frex.errors import FRExError
 from frex.images import Image, read_aligned
-from frex.testsets import hopenet
-from frex.weights.locate import FileStatus, find_file
+from frex.weights.locate import FileStatus, find_file, require_file
 from frex.weights.manifest import entry
+from frex.weights.state_dict import load_strict, pick
+from frex.weights.torch_file import read_torch_file
 
 LABELS = 'dataset.json'
+# The key of Hopenet's weights in the manifest, and the size of its input.
+HOPENET_KEY = 'hopenet'
+INPUT_SIZE = 224
+# Mean and standard deviation of ImageNet, RGB in [0, 1].
+MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +65,7 @@ def choose_pose_source(options: PoseOptions) -> str:
         return pose_source
     if options.cameras is not None or labels_file(options).exists():
         return 'labels'
-    return 'landmarks' if find_file(entry(hopenet.KEY), options.weights).state is FileStatus.MISSING else 'hopenet'
+    return 'landmarks' if find_file(entry(HOPENET_KEY), options.weights).state is FileStatus.MISSING else 'hopenet'
 
 
 def labels_file(options: PoseOptions) -> Path:
@@ -73,7 +83,7 @@ def find_poses(pose_source: str, images: Mapping[str, Path], options: PoseOption
     device = choose_device(options.device)
     poses = Poses()
     if pose_source == 'hopenet':
-        network = hopenet.HeadPoseNetwork.from_weights(options.weights, device)
+        network = HeadPoseNetwork.from_weights(options.weights, device)
         _estimate(images, poses, lambda name, image: _by_network(name, image, network, poses))
     else:
         finder = LandmarkFinder.from_weights(options.weights, device, options.det_threshold)
@@ -101,7 +111,7 @@ def _estimate(images: Mapping[str, Path], poses: Poses, process: Callable[[str, 
             poses.unknown[name] = str(error).removeprefix(f'{path}: ')
 
 
-def _by_network(name: str, image: Image, network: hopenet.HeadPoseNetwork, poses: Poses) -> None:
+def _by_network(name: str, image: Image, network: 'HeadPoseNetwork', poses: Poses) -> None:
     """Store the yaw that Hopenet estimates."""
     poses.yaw[name] = network.yaw(image)
 
@@ -110,3 +120,42 @@ def _by_landmarks(name: str, image: Image, finder: LandmarkFinder, frame: str, p
     """Store camera, crop and yaw that landmarks give."""
     poses.cameras[name], poses.crops[name] = estimate(finder.find(image), frame)
     poses.yaw[name] = angles_of(poses.cameras[name])[0]
+
+
+class HeadPoseNetwork:
+    """Hopenet on a device. Aligned faces have about the margins of its training images, so they are not cropped."""
+
+    def __init__(self, net: torch.nn.Module, device: torch.device | str) -> None:
+        self.net, self.device = net.eval(), torch.device(device)
+
+    @classmethod
+    def from_weights(cls, weights: Path | None = None, device: torch.device | str = 'cpu') -> 'HeadPoseNetwork':
+        """Load the weights; raise FRExError, with the command that downloads them, where they are missing or damaged."""
+        path = require_file(HOPENET_KEY, weights)
+        net = build_hopenet()
+        load_strict(net, pick(read_torch_file(path), 'params', str(path)), str(path))
+        return cls(net.to(device), device)
+
+    @torch.inference_mode()
+    def yaw(self, image: Image) -> float:
+        """Return the yaw in degrees, with the network's own sign: half the difference between image and mirror image."""
+        seen = torch.stack([as_input(image), as_input(np.ascontiguousarray(image[:, ::-1]))])
+        yaw, _, _ = self.net(seen.to(self.device))
+        return float(yaw[0] - yaw[1]) / 2
+
+
+def build_hopenet() -> torch.nn.Module:
+    """Build facexlib's network, a ResNet-50 with 66 bins of 3 degrees, with random weights."""
+    # Importing facexlib takes seconds.
+    from facexlib.headpose.hopenet_arch import HopeNet
+
+    return HopeNet('resnet', [3, 4, 6, 3], 66)
+
+
+def as_input(image: Image) -> Float[Tensor, '3 224 224']:
+    """Return an image as the network's input: RGB, 224 x 224, normalized as for ImageNet."""
+    shrinks = min(image.shape[:2]) > INPUT_SIZE
+    small = cv2.resize(image, (INPUT_SIZE, INPUT_SIZE), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    rgb = small[:, :, ::-1].astype(np.float32) / 255
+    normalised = (rgb - np.array(MEAN, np.float32)) / np.array(DEVIATION, np.float32)
+    return torch.from_numpy(np.ascontiguousarray(normalised.transpose(2, 0, 1)))

@@ -1,4 +1,8 @@
-"""Trace the restoration network into a graph by `torch.export`."""
+"""Trace the restoration network into a graph by `torch.export`; write and run `.pt2`, PyTorch's own file of a graph."""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import torch
 from jaxtyping import Float
@@ -6,6 +10,9 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from frex_arch import FREx
+
+# The extra file of a .pt2 that holds the metadata.
+METADATA = 'frex.json'
 
 
 class ExportWrapper(nn.Module):
@@ -35,3 +42,15 @@ def trace(wrapper: ExportWrapper) -> ExportedProgram:
         for node in graph.graph.nodes:
             node.meta.pop('stack_trace', None)
     return program
+
+
+def write_pt2(path: Path, program: ExportedProgram, metadata: Mapping[str, str]) -> None:
+    """Write one file that includes the weights; `metadata` is its extra file `frex.json`."""
+    with path.open('wb') as stream:
+        torch.export.save(program, stream, extra_files={METADATA: json.dumps(metadata)})
+
+
+def load_pt2(path: Path) -> Callable[[Tensor], Tensor]:
+    """Return the network in the file as a function."""
+    with path.open('rb') as stream:
+        return torch.export.load(stream).module()
