@@ -1,4 +1,4 @@
-"""Table 2: differences that lie over any base, trainings that go on, and sentences that follow from how a table came about."""
+"""`frex ablate`: differences fit any base, trainings are resumed, and caveats follow from how the table was made."""
 
 import json
 import math
@@ -97,13 +97,13 @@ def test_a_difference_of_ones_own_is_a_configuration():
 
 
 def replace_processes(monkeypatch, run):
-    """Trainings alone; others may still start processes."""
+    """Intercept trainings only; other processes may still be started."""
     monkeypatch.setattr(training, 'subprocess', SimpleNamespace(run=run, STDOUT=None))
 
 
 @pytest.fixture
 def in_this_process(monkeypatch):
-    """Trainings run here instead of in processes of their own; their command lines."""
+    """Run trainings in this process instead of a new one; return their command lines."""
     lines = []
 
     def run(line, **given):
@@ -178,7 +178,7 @@ def run_of(psnr, fid):
 
 
 def evaluation_of(psnr, fid):
-    """Of two images: the scores of each run by configuration, every image's alike."""
+    """Return an evaluation of two images with the given scores of each run by configuration; both images have the same score."""
     nothing = (Summary(math.nan, math.nan, math.nan, math.nan, 0),)
     rows = tuple(
         Row(
@@ -220,7 +220,7 @@ def test_without_the_full_configuration_no_difference_is_told():
 
 @pytest.fixture
 def trainer(monkeypatch, tmp_path):
-    """In the place of training: a network with random weights that follow from its name. Restoring stays in this process.
+    """Replace training by writing random weights that depend on the run's name, and restore in this process.
 
     The answer are the names that were trained.
     """
@@ -245,7 +245,7 @@ def trainer(monkeypatch, tmp_path):
 
 @pytest.fixture
 def gt(tmp_path, face_folder):
-    """Two clean faces, larger than the network's, and the same degraded beside them."""
+    """Write two clean faces, larger than the network's, and the same faces degraded."""
     for name in ('face0.png', 'face2.jpg'):
         image = read_image(face_folder / name)
         write_image(tmp_path / 'gt' / name, image)
@@ -355,7 +355,7 @@ def test_networks_of_several_sizes_are_refused(gt, trainer, checkpoint, capsys):
 
 @pytest.fixture
 def wrong(gt, tmp_path, monkeypatch):
-    """Inputs that cannot be used, in the current folder."""
+    """Write invalid inputs in the current folder."""
     for name, content in [
         ('full_folder/notes.txt', 'mine'),
         ('begun/ablate.json', '{"settings": {"gt_sha256": "other"}}'),

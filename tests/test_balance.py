@@ -1,4 +1,4 @@
-"""`frex balance`: faces in poses as even as a pool allows."""
+"""`frex balance`: faces with |yaw| as evenly distributed as a pool allows."""
 
 import hashlib
 import json
@@ -29,7 +29,7 @@ NUM = 40
 
 @pytest.fixture(scope='module')
 def pool(tmp_path_factory):
-    """120 tiny images in two folders with labels whose yaw is mostly small."""
+    """Write 120 tiny images in two folders, with labels whose yaw is mostly small."""
     folder = tmp_path_factory.mktemp('pool') / 'faces'
     rng = np.random.default_rng(0)
     yaw = torch.from_numpy(rng.normal(0, 0.25, 120)).float()
@@ -75,7 +75,7 @@ def test_water_filling_is_the_most_even_of_all_choices(pool):
 
 
 def test_the_papers_numbers_by_hand():
-    """1200 + 900 + 500 + 200 + 50: the last three whole, 1250 more, 625 of each of the first two."""
+    """Bins of 1200, 900, 500, 200 and 50: the last three are taken whole, and 625 of each of the first two."""
     chosen, level = water_fill(np.array([1200, 900, 500, 200, 50]), 2000, range(5))
     assert chosen.tolist() == [625, 625, 500, 200, 50]
     assert level == 625

@@ -1,4 +1,4 @@
-"""`frex cameras`: importing, estimating, drawing and comparing labels."""
+"""`frex cameras`: import, estimate, draw and compare labels."""
 
 import json
 
@@ -28,7 +28,7 @@ CROP = (1.083, -22 / 512, -66 / 512)
 
 
 class DotDetector:
-    """Finds landmarks that are drawn as dots, if all are there."""
+    """Replaces the detector: it finds landmarks that are drawn as dots, if all are there."""
 
     key = 'dots'
 
@@ -48,7 +48,7 @@ def run(*arguments):
 
 
 def write_face(path, label, crop=(1.0, 0.0, 0.0)):
-    """Dots where the head's landmarks lie; `crop` leads from the image to EG3D's."""
+    """Draw dots where the head's landmarks lie; `crop` leads from the image to EG3D's."""
     path.parent.mkdir(parents=True, exist_ok=True)
     image = np.zeros((512, 512, 3), np.uint8)
     for (x, y), grey in zip((project(in_world(), label) - crop[1:]) / crop[0] * 512 - 0.5, DOTS, strict=True):
@@ -69,13 +69,13 @@ def with_dots(monkeypatch):
 
 @pytest.fixture
 def truth(tmp_path):
-    """Cameras by name, and the file of their labels."""
+    """Return cameras by name, and the file of their labels."""
     cameras = {'a.png': camera(0, 3), 'deep/er/b.png': camera(35, -5, 4), 'deep/c.png': camera(-20, 8)}
     return cameras, write_json(tmp_path / 'truth.json', cameras)
 
 
 def entry(landmarks, unit=300):
-    """As EG3D writes them."""
+    """Return an entry of `cropping_params.json` as EG3D writes it."""
     return {
         'lm': np.asarray(landmarks).tolist(),
         'lm3d_std': SYMMETRIC.tolist(),
@@ -161,12 +161,12 @@ def mirrored(label):
 
 
 def named_labels():
-    """As in the file that EG3D's script downloads."""
+    """Return labels by the names in the file that EG3D's script downloads."""
     return FFHQ | {name.replace('.png', '_mirror.png'): mirrored(label) for name, label in FFHQ.items()}
 
 
 def counted_labels(labels=None):
-    """As in EG3D's zip."""
+    """Return labels by the numbered names in EG3D's zip."""
     labels = labels or named_labels()
     return {f'00000/img{number:08d}.png': labels[name] for number, name in enumerate(sorted(labels))}
 
@@ -226,7 +226,7 @@ def test_cropping_params_name_the_images_that_were_counted(tmp_path, capsys):
 
 
 def test_counted_labels_that_are_no_pairs_do_not_fit(tmp_path, capsys):
-    """As in EG3D's rebalanced set, which repeats images."""
+    """EG3D's rebalanced set repeats images."""
     labels = dict(zip(counted_labels(), [FFHQ['00000.png'], FFHQ['00001.png']] * 3, strict=True))
     images = write_images(tmp_path / 'faces', FFHQ)
     assert run('import', write_json(tmp_path / 'dataset.json', labels), '--images', images, '-o', tmp_path / 'out.json') == 1
@@ -240,7 +240,7 @@ def test_counted_labels_that_are_no_pairs_do_not_fit(tmp_path, capsys):
 
 
 def test_labels_of_an_images_own_counted_name_stay(tmp_path, capsys):
-    """As `frex synthesize` writes them, or for EG3D's zip itself."""
+    """Images may have numbered names themselves, as those of `frex synthesize` and of EG3D's zip have."""
     images = write_images(tmp_path / 'faces', counted_labels())
     labels = write_json(tmp_path / 'dataset.json', counted_labels())
     assert run('import', labels, '--images', images, '-o', tmp_path / 'out.json') == 0
@@ -374,7 +374,7 @@ def test_the_landmark_network_is_believed_before_the_detector():
 
 
 class LeaningDetector:
-    """Sees a face in the middle of each image three pixels too far to the right, and others where they are told to be."""
+    """Replaces the detector: it sees a face in the middle of each image, three pixels too far to the right, and others where given."""
 
     def __init__(self, *others):
         self.others = others

@@ -1,4 +1,4 @@
-"""`frex collect-real`: real faces found, measured, filtered, and kept at random."""
+"""`frex collect-real`: faces of photographs are detected, measured, filtered and selected at random."""
 
 import hashlib
 import json
@@ -33,7 +33,7 @@ def texture(seed, size=SIDE):
 
 
 class Squares:
-    """Knows images by their width, and where in them faces lie whose aligned squares have SIDE pixels."""
+    """Replaces the detector: it knows images by their width and the faces in them, whose aligned squares have SIDE pixels."""
 
     key = 'squares'
 
@@ -41,7 +41,7 @@ class Squares:
         self.faces, self.calls = {}, 0
 
     def draw(self, path, *faces):
-        """An image with a face at each (left, top), which looks as its seed says."""
+        """Return an image with a face at each (left, top), whose texture depends on its seed."""
         width = 200 + len(self.faces)
         image = np.full((HEIGHT, width, 3), 90, np.uint8)
         for left, top, seed in faces:
@@ -70,7 +70,7 @@ def squares(tmp_path, monkeypatch):
 
 @pytest.fixture
 def photos(squares, tmp_path):
-    """Six faces, of which the last two look alike, in four images, two of them of the same bytes."""
+    """Write four images with six faces; the last two faces look alike, and two images have the same bytes."""
     folder = tmp_path / 'photos'
     squares.draw(folder / 'a.png', (5, 7, 1), (100, 60, 2))
     squares.draw(folder / 'deep/b.png', (20, 20, 3))
@@ -204,7 +204,7 @@ def test_in_annotated_pictures_other_faces_are_not_taken():
 
 
 def inverse(digits):
-    """As far from a hash as one can be."""
+    """Return the hash that differs in all bits."""
     return f'{int(digits, 16) ^ (2**128 - 1):032x}'
 
 
@@ -217,7 +217,7 @@ def found(name, *hashes, **changes):
 
 
 def hashes(count):
-    """Far from each other."""
+    """Return random hashes, which are far from one another."""
     return [np.random.default_rng(number).bytes(16).hex() for number in range(count)]
 
 
@@ -244,12 +244,12 @@ def test_of_faces_within_the_distance_one_stays():
 
 
 def measured(name, face):
-    """An image with one face that looks so."""
+    """Return a scanned image with one face of this texture."""
     return ScannedImage(name, name, faces=[msgspec.structs.replace(FACE, name=f'{name}_00', **duplicate_features(face))])
 
 
 def moved(face, *, turn=0.0, scale=1.0, shift=(0, 0)):
-    """As the aligned square of a copy is whose landmarks were found a little elsewhere."""
+    """Return the aligned face of a copy whose landmarks differ a little."""
     matrix = cv2.getRotationMatrix2D((128, 128), turn, scale) + np.array([[0, 0, shift[0]], [0, 0, shift[1]]])
     return cv2.warpAffine(face, matrix, (256, 256), borderMode=cv2.BORDER_REFLECT)
 

@@ -1,4 +1,4 @@
-"""`frex degrade`: a set of degraded images that follows from seed and names alone."""
+"""`frex degrade`: a set of degraded images that depends on seed and names only."""
 
 import hashlib
 import json
@@ -22,7 +22,7 @@ NAMES = ['deep/er/face4', 'deep/face3', 'face0', 'face1', 'face2']
 
 @pytest.fixture(scope='module')
 def faces(face_folder, tmp_path_factory):
-    """Five images in three folders."""
+    """Write five images in three folders."""
     folder = tmp_path_factory.mktemp('clean') / 'faces'
     shutil.copytree(face_folder, folder)
     (folder / 'deep/er').mkdir(parents=True)

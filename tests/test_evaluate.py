@@ -1,4 +1,4 @@
-"""`frex evaluate`: which images are compared, what their scores come to, and how it is told."""
+"""`frex evaluate`: which images are compared, their scores, and the report."""
 
 import csv
 import hashlib
@@ -47,7 +47,7 @@ def clean(number, size=SIZE):
 
 
 def off_by(image, step):
-    """Every value too great by `step`, so that the PSNR is 20 log10(255 / step)."""
+    """Return the image with every value increased by `step`, so that the PSNR is 20 log10(255 / step)."""
     return (image + np.uint8(step)).astype(np.uint8)
 
 
@@ -57,7 +57,7 @@ def decibels(*steps):
 
 @pytest.fixture
 def folders(tmp_path):
-    """Clean images of different formats and folders, and two methods: A is off by 2, 4, 6, 8, B by 3, 4, 5, 6."""
+    """Write clean images of several formats and folders, and two methods: errors of A are 2, 4, 6, 8, of B 3, 4, 5, 6."""
     names = ('a/one.png', 'a/two.bmp', 'b/one.png', 'three.png')
     for number, name in enumerate(names):
         write(tmp_path / 'gt' / name, clean(number))
@@ -78,7 +78,7 @@ def run(folder, *arguments, methods=('A', 'B')):
 
 
 def labels(folder, yaw):
-    """A file of cameras that look at the middle from so many degrees, by name."""
+    """Write a file of cameras that look at the origin from the given yaw in degrees, by name."""
     angles = torch.tensor(list(yaw.values())).deg2rad()
     cameras = pack_camera(look_at(angles, torch.zeros_like(angles), pivot=(0.0, 0.0, 0.0)), ffhq_intrinsics()[None]).tolist()
     write_labels(folder / 'dataset.json', dict(zip(yaw, cameras, strict=True)), {})
@@ -275,7 +275,7 @@ def test_what_cannot_be_said_is_nan():
     ],
 )
 def test_mean_and_interval_are_of_the_same_numbers(scores, pictures):
-    """Of each image the mean over the runs that have a score of it."""
+    """The score of an image is its mean over the runs that have one."""
     summary = summarize_scores(np.array(scores, dtype=float), seed=3)
     assert summary.mean == pytest.approx(np.mean(pictures))
     assert (summary.low, summary.high) == pytest.approx(bootstrap_interval(np.array(pictures, dtype=float), seed=3))
@@ -335,7 +335,7 @@ def test_faces_without_a_camera_are_refused(folders, capsys):
 
 
 class MeanColour:
-    """In Inception's place: 4 features an image."""
+    """Replaces Inception: four features per image."""
 
     features = 4
     sha256 = None
@@ -350,7 +350,7 @@ class MeanColour:
 
 @pytest.fixture
 def fid_set(tmp_path, monkeypatch):
-    """Twelve pairs, the first seven frontal; their features by folder."""
+    """Write twelve pairs, the first seven frontal; return their features by folder."""
     monkeypatch.setattr(evaluation_fid, 'Inception', MeanColour)
     monkeypatch.setattr('frex.metrics.metric.Metric.missing', lambda metric, weights: None)
     monkeypatch.setattr('frex.evaluation.evaluator.describe_metrics', lambda *_: {})
@@ -366,7 +366,7 @@ def fid_set(tmp_path, monkeypatch):
 
 
 def frechet(first, second):
-    """As the paper of FID writes it, by scipy's root of a matrix."""
+    """Compute FID by the formula of its paper, with scipy's matrix root."""
     covariances = [np.cov(features, rowvar=False) for features in (first, second)]
     root = scipy.linalg.sqrtm(covariances[0] @ covariances[1]).real
     between = np.sum((first.mean(axis=0) - second.mean(axis=0)) ** 2)
@@ -419,7 +419,7 @@ def test_the_best_is_bold_and_the_second_underlined(folders):
 
 
 def row_of(name, *means, key='lpips'):
-    """A method with a mean in each bin."""
+    """Return a row with a mean in each bin."""
     return Row(name, False, (), {key: tuple(Summary(each, NAN, NAN, NAN, 0) for each in means)})
 
 
@@ -482,7 +482,7 @@ def test_the_cost_of_a_run_is_a_column(folders):
 
 
 def cost_of(folder, **runs):
-    """Of runs in folders, with what `run.json` says of each."""
+    """Write one folder per run with its `run.json`, and read their cost."""
     for name, record in runs.items():
         (folder / name).mkdir()
         (folder / name / 'run.json').write_text(json.dumps(record))

@@ -1,4 +1,4 @@
-"""The network in files that need no FREx: they answer as it does."""
+"""Exported networks, which run without FREx, give the same images as FREx."""
 
 import json
 import subprocess
@@ -69,13 +69,13 @@ for value, other in zip(output, expected, strict=True):
 
 
 def run(script, *arguments):
-    """What a process prints that does not check shapes, as the tests' own does: graphs are not drawn through the checks."""
+    """Run Python code in a process without the shape checks of the tests, which cannot be traced; return its output."""
     return subprocess.run([sys.executable, '-c', script, *map(str, arguments)], capture_output=True, text=True, check=True, cwd=ROOT).stdout
 
 
 @pytest.fixture(scope='module')
 def exported(weights, tmp_path_factory):
-    """What `frex export` writes."""
+    """Export once and return the folder of the files."""
     folder = tmp_path_factory.mktemp('exported')
     printed = run(EXPORT, weights, folder, *FLAGS)
     assert printed.count('checked in') == 2, printed
@@ -156,7 +156,7 @@ def test_a_file_that_answers_otherwise_is_not_kept(weights, tmp_path, monkeypatc
 
 
 def refusal(capsys, *flags):
-    """The one line that `frex export` gives up with."""
+    """Return the one line of the error of `frex export`."""
     assert main(['export', '--model_path', 'net_g.pth', *map(str, flags)]) == 1
     (line,) = capsys.readouterr().err.splitlines()
     return line

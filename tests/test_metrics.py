@@ -1,4 +1,4 @@
-"""Metrics against other implementations of them, on the same images and with the same random weights."""
+"""Metrics agree with other implementations, on the same images and with the same random weights."""
 
 import pickle
 import re
@@ -36,7 +36,7 @@ CPU = torch.device('cpu')
 
 
 def pictures(count=3, size=(48, 40), seed=0):
-    """Smooth images and noisy copies of them."""
+    """Return smooth images and noisy copies of them."""
     rng = np.random.default_rng(seed)
     coarse = rng.integers(0, 256, (count, 6, 5, 3), dtype=np.uint8)
     clean = [cv2.resize(one, size[::-1], interpolation=cv2.INTER_CUBIC) for one in coarse]
@@ -167,7 +167,7 @@ def test_deg_is_the_angle_of_the_embeddings_of_a_network_in_evaluation():
 
 
 class Corner(torch.nn.Module):
-    """In the place of AWing: each landmark is the brightest of 64 x 64 fields."""
+    """Replaces AWing: each landmark is the brightest of 64 x 64 cells."""
 
     def forward(self, x):
         fields = torch.nn.functional.max_pool2d(x.mean(dim=1, keepdim=True), 4)
@@ -203,7 +203,7 @@ def test_landmarks_are_those_that_the_camera_estimation_finds():
 
 @pytest.fixture(scope='module')
 def inception_file(tmp_path_factory):
-    """pytorch-fid's network with random weights, and its file."""
+    """Return pytorch-fid's network with random weights, and its file."""
     path = tmp_path_factory.mktemp('inception') / 'inception_fid.pth'
     torch.manual_seed(0)
     net = pytorch_inception.fid_inception_v3
@@ -379,7 +379,7 @@ def test_an_archive_that_would_fill_the_memory_is_refused(tmp_path, monkeypatch)
 
 
 class Means(Inception):
-    """In its place: eight features."""
+    """Replaces Inception: eight features per image."""
 
     features, sha256 = 8, 'ab' * 32
 

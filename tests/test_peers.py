@@ -1,4 +1,4 @@
-"""Other methods beside FREx: adapters that do what their own project does, records of every run, and failures that stop no other."""
+"""Other methods beside FREx: adapters give the results of their own projects, runs are recorded, a failure does not stop others."""
 
 import importlib
 import json
@@ -33,7 +33,7 @@ CPU = torch.device('cpu')
 
 @pytest.fixture
 def lq(tmp_path):
-    """Three faces, one in a sub-folder."""
+    """Write three faces, one of them in a sub-folder."""
     folder = tmp_path / 'lq'
     for name, image in zip(('b.png', 'a.jpg', 'sub/a.png'), to_images(random_faces(3)), strict=True):
         write_image(folder / name, cv2.resize(image[:8, :8], (64, 64), interpolation=cv2.INTER_CUBIC))
@@ -52,7 +52,7 @@ def record(path):
 
 
 class Helper:
-    """What GFPGANer asks of facexlib's FaceRestoreHelper for an aligned face; the real one downloads a detector."""
+    """Replaces facexlib's FaceRestoreHelper, which downloads a detector, as far as GFPGANer uses it for an aligned face."""
 
     def __init__(self, *args, **kwargs):
         self.clean_all()
@@ -65,14 +65,14 @@ class Helper:
 
 
 def make_small(monkeypatch, network, **small):
-    """`network` keeps its class and has other sizes than it is asked for."""
+    """Override arguments of `network` by the small ones given here."""
     build = network.__init__
     monkeypatch.setattr(network, '__init__', lambda self, **given: build(self, **given | small))
 
 
 @pytest.fixture
 def small_gfpgan(monkeypatch, tmp_path):
-    """GFPGAN's package with few channels, and random weights of both networks."""
+    """Make GFPGAN's networks small and write random weights of both."""
     compat.install()
     utils = importlib.import_module('gfpgan.utils')
     clean = importlib.import_module('gfpgan.archs.gfpganv1_clean_arch').GFPGANv1Clean
@@ -123,7 +123,7 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it(monkeypatc
 
 @pytest.fixture
 def inverting(monkeypatch, tmp_path):
-    """A network that inverts a face, as a method; it keeps the seeds that it was given."""
+    """Return a method whose network inverts a face, and the list of seeds that it was given."""
     seeds = []
 
     def load(model, device):
@@ -211,7 +211,7 @@ def test_folders_with_blanks_and_quotes_in_their_names_reach_a_command_whole(lq,
 
 @pytest.fixture
 def gpen(lq):
-    """What GPEN's demo.py makes, as a line: of each face the result, inverted here, and it beside the input."""
+    """A shell command that writes files like GPEN's demo.py: each face's result, inverted here, and result beside input."""
     invert = f"{sys.executable} -c 'import cv2, sys; cv2.imwrite(sys.argv[2], 255 - cv2.imread(sys.argv[1]))'"
     return (
         f'cd {{input}} && for file in *; do cp "$file" {{output}}/"${{file%.*}}"_COMP.jpg && '

@@ -1,4 +1,4 @@
-"""The EG3D augmentation set: its poses, its labels, and a folder that is the same however it came about."""
+"""The EG3D augmentation set: its poses, its labels, and a folder that does not depend on how the work was divided."""
 
 import signal
 import time
@@ -31,7 +31,7 @@ NUM = 7
 
 
 def tiny_eg3d(**changes):
-    """Random weights whose images show shape, and few saturated colours."""
+    """Return an EG3D with random weights whose images show shape and few saturated colors."""
     options = tiny_network_options()
     arguments = {'out_size': options['out_size'], **options['eg3d'], **changes}
     torch.manual_seed(0)
@@ -53,7 +53,7 @@ def eg3d_file(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def make(eg3d_file):
-    """Runs the command; its status."""
+    """Run the command and return its status."""
 
     def run(output, *more, num=NUM):
         return main(['synthesize', '--eg3d', str(eg3d_file), '-o', str(output), '-n', str(num), '--device', 'cpu', *map(str, more)])
@@ -63,14 +63,14 @@ def make(eg3d_file):
 
 @pytest.fixture(scope='module')
 def whole(make, tmp_path_factory):
-    """A set with all that can be asked for, made in one go."""
+    """Write a set with all options in one run."""
     folder = tmp_path_factory.mktemp('whole') / 'set'
     assert make(folder, '--ws') == 0
     return folder
 
 
 def content(folder):
-    """Every visible file by name, byte for byte."""
+    """Return the bytes of every visible file by name."""
     files = (path for path in folder.rglob('*') if path.is_file() and not path.name.startswith('.'))
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
@@ -132,7 +132,7 @@ def test_in_the_ffhq_frame_eyes_and_mouth_lie_where_the_alignment_has_them():
 
 
 def test_a_set_is_what_its_labels_say(whole, eg3d_file):
-    """Rendered again from what is written, with nothing else that made it."""
+    """Render the images again from the written labels and latent codes only."""
     net = load_network(eg3d_file)
     labels = read_labels(whole / 'images/dataset.json')
     assert len(content(whole)) == 2 * NUM + 3
