@@ -61,8 +61,8 @@ def forms_of_frex(device: torch.device, batch: int, compiled: bool, onnx: bool) 
 
 def in_onnxruntime(frex: FREx) -> Callable[[Tensor], Tensor]:
     """What `frex export` makes of it, on the processor."""
+    from frex.export.graph import ExportWrapper, trace
     from frex.export.onnx_file import load_onnx, write_onnx
-    from frex.export.tracing import ExportWrapper, trace
 
     with TemporaryDirectory() as folder:
         path = Path(folder) / 'frex.onnx'

@@ -1,4 +1,4 @@
-"""Table 2: differences that lie over any base, trainings that go on, and sentences that follow from how a table came about."""
+"""`frex ablate`: differences fit any base, trainings are resumed, and caveats follow from how the table was made."""
 
 import json
 import math
@@ -98,13 +98,13 @@ def test_a_difference_of_ones_own_is_a_configuration():
 
 
 def replace_processes(monkeypatch, run):
-    """Trainings alone; others may still start processes."""
+    """Intercept trainings only; other processes may still be started."""
     monkeypatch.setattr(training, 'subprocess', SimpleNamespace(run=run, STDOUT=None))
 
 
 @pytest.fixture
 def in_this_process(monkeypatch):
-    """Trainings run here instead of in processes of their own; their command lines."""
+    """Run trainings in this process instead of a new one; return their command lines."""
     lines = []
 
     def run(line, **given):
@@ -125,8 +125,8 @@ def test_a_training_is_frex_train_with_a_name_and_a_seed_and_is_not_done_twice(i
     assert len(in_this_process) == 1
     net = FaceRestorer.from_pretrained(path, 'cpu').net
     assert not any('attention' in name for name in net.state_dict() if name.startswith('fusion'))
-    asked = yaml.safe_load(next(path.parents[1].glob('*.yml')).read_text())
-    assert (asked['name'], asked['manual_seed'], asked['network_g']['use_cross_attention']) == (path.parts[1], 3, False)
+    requested = yaml.safe_load(next(path.parents[1].glob('*.yml')).read_text())
+    assert (requested['name'], requested['manual_seed'], requested['network_g']['use_cross_attention']) == (path.parts[1], 3, False)
 
 
 @pytest.mark.parametrize(
@@ -179,7 +179,7 @@ def run_of(psnr, fid):
 
 
 def evaluation_of(psnr, fid):
-    """Of two images: the scores of each run by configuration, every image's alike."""
+    """Return an evaluation of two images with the given scores of each run by configuration; both images have the same score."""
     nothing = (Summary(math.nan, math.nan, math.nan, math.nan, 0),)
     rows = tuple(
         Row(
@@ -221,7 +221,7 @@ def test_without_the_full_configuration_no_difference_is_told():
 
 @pytest.fixture
 def trainer(monkeypatch, tmp_path):
-    """In the place of training: a network with random weights that follow from its name. Restoring stays in this process.
+    """Replace training by writing random weights that depend on the run's name, and restore in this process.
 
     The answer are the names that were trained.
     """
@@ -246,7 +246,7 @@ def trainer(monkeypatch, tmp_path):
 
 @pytest.fixture
 def gt(tmp_path, face_folder):
-    """Two clean faces, larger than the network's, and the same degraded beside them."""
+    """Write two clean faces, larger than the network's, and the same faces degraded."""
     for name in ('face0.png', 'face2.jpg'):
         image = read_image(face_folder / name)
         write_image(tmp_path / 'gt' / name, image)
@@ -256,7 +256,7 @@ def gt(tmp_path, face_folder):
 
 def ablate(gt, *more, seeds=('0', '1'), output='out'):
     base = ['--base', str(TINY_OPTIONS), '--force_yml', f'datasets:train:dataroot_gt={gt}']
-    pictures = [
+    folders = [
         '--gt',
         str(gt),
         '--lq',
@@ -271,7 +271,7 @@ def ablate(gt, *more, seeds=('0', '1'), output='out'):
         'psnr',
         'ssim',
     ]
-    return main(['ablate', *base, *pictures, '--metrics', 'psnr', 'ssim', '--seeds', *seeds, *more])
+    return main(['ablate', *base, *folders, '--metrics', 'psnr', 'ssim', '--seeds', *seeds, *more])
 
 
 def rows(path='out/table.json'):
@@ -281,10 +281,10 @@ def rows(path='out/table.json'):
 def test_an_ablation_trains_restores_and_evaluates_and_goes_on(gt, trainer, capsys):
     few = ['--configurations', 'without_awb', 'full', 'without_structure_loss']
     assert ablate(gt, *few) == 0
-    told = capsys.readouterr()
+    output = capsys.readouterr()
     # A whole set of rows is there after the first seed.
     assert [name.split('_')[1:-2] for name in trainer] == [['full'], ['without', 'awb']] * 2
-    assert '2 of 4: without_awb, seed 0' in told.err
+    assert '2 of 4: without_awb, seed 0' in output.err
     assert [row for row in rows() if row not in ('bilinear', 'GT')] == ['full', 'without_awb']
     assert [len(rows()[name]['runs']) for name in ('full', 'without_awb')] == [2, 2]
 
@@ -296,7 +296,7 @@ def test_an_ablation_trains_restores_and_evaluates_and_goes_on(gt, trainer, caps
     assert rows()['full']['runs'][1]['scores']['psnr'][0] == pytest.approx(10 * math.log10(255**2 / error), rel=1e-6)
 
     table = Path('out/table.md').read_text()
-    assert table == told.out
+    assert table == output.out
     for sentence in (
         'trained for 2,500 iterations of 4 faces a GPU at 64 x 64, with the seeds 0, 1;',
         'without_structure_loss has no row: the base lacks what it takes away',
@@ -356,7 +356,7 @@ def test_networks_of_several_sizes_are_refused(gt, trainer, checkpoint, capsys):
 
 @pytest.fixture
 def wrong(gt, tmp_path, monkeypatch):
-    """Inputs that cannot be used, in the current folder."""
+    """Write invalid inputs in the current folder."""
     for name, content in [
         ('full_folder/notes.txt', 'mine'),
         ('begun/ablate.json', '{"settings": {"gt_sha256": "other"}}'),
@@ -405,9 +405,9 @@ def wrong(gt, tmp_path, monkeypatch):
 )
 def test_what_is_asked_wrongly_is_told_before_anything_is_trained(more, message, gt, wrong, trainer, capsys):
     assert ablate(gt, *more) == 1
-    told = capsys.readouterr().err
-    assert message in told
-    assert '--partial' not in told
+    output = capsys.readouterr().err
+    assert message in output
+    assert '--partial' not in output
     assert trainer == []
-    # So that the same folder serves once it is asked rightly.
+    # So that the same folder serves once it is requested rightly.
     assert not Path('out/ablate.json').exists()

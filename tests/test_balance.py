@@ -1,4 +1,4 @@
-"""`frex balance`: faces in poses as even as a pool allows."""
+"""`frex balance`: faces with |yaw| as evenly distributed as a pool allows."""
 
 import hashlib
 import json
@@ -20,8 +20,7 @@ from frex.data.labels import angles_of, read_labels
 from frex.errors import FRExError
 from frex.images import read_image
 from frex.testsets.even_sampling import choose, water_fill
-from frex.testsets.hopenet import KEY, HeadPoseNetwork, as_input, build_hopenet
-from frex.testsets.yaw import PoseOptions, choose_way
+from frex.testsets.yaw import HOPENET_KEY, HeadPoseNetwork, PoseOptions, as_input, build_hopenet, choose_pose_source
 from frex.weights.manifest import WeightFile
 from frex_arch.camera import ffhq_intrinsics, look_at, pack_camera
 
@@ -30,7 +29,7 @@ NUM = 40
 
 @pytest.fixture(scope='module')
 def pool(tmp_path_factory):
-    """120 tiny images in two folders with labels whose yaw is mostly small."""
+    """Write 120 tiny images in two folders, with labels whose yaw is mostly small."""
     folder = tmp_path_factory.mktemp('pool') / 'faces'
     rng = np.random.default_rng(0)
     yaw = torch.from_numpy(rng.normal(0, 0.25, 120)).float()
@@ -76,7 +75,7 @@ def test_water_filling_is_the_most_even_of_all_choices(pool):
 
 
 def test_the_papers_numbers_by_hand():
-    """1200 + 900 + 500 + 200 + 50: the last three whole, 1250 more, 625 of each of the first two."""
+    """Bins of 1200, 900, 500, 200 and 50: the last three are taken whole, and 625 of each of the first two."""
     chosen, level = water_fill(np.array([1200, 900, 500, 200, 50]), 2000, range(5))
     assert chosen.tolist() == [625, 625, 500, 200, 50]
     assert level == 625
@@ -176,12 +175,12 @@ def test_a_record_without_sums_is_told(pool, balanced, tmp_path, capsys, images)
     assert 'balance.json: damaged, or of another program' in capsys.readouterr().err
 
 
-def test_a_camera_that_looks_nowhere_is_told(pool, tmp_path, capsys):
+def test_a_camera_without_a_rotation_is_refused(pool, tmp_path, capsys):
     labels = json.loads((pool / 'dataset.json').read_text())
     labels['labels'][7][1] = [0.0] * 25
     (tmp_path / 'labels.json').write_text(json.dumps(labels))
     assert run(pool, '-n', 5, '-o', tmp_path / 'set', '--cameras', tmp_path / 'labels.json') == 1
-    assert 'labels.json: the camera of 1/007.png has no rotation, so it looks nowhere (1 such)' in capsys.readouterr().err
+    assert 'labels.json: the camera of 1/007.png is not a rotation (1 such)' in capsys.readouterr().err
     assert not (tmp_path / 'set').exists()
 
 
@@ -220,17 +219,17 @@ def test_hopenet_is_asked_as_its_project_asks_it(hopenet):
 
 
 def test_hopenets_file_is_found_and_chosen_before_landmarks(hopenet, manifest_of, tmp_path):
-    manifest_of(WeightFile(KEY, 'headpose_hopenet.pth', 'test', ['evaluate'], None, [], 'none', []))
+    manifest_of(WeightFile(HOPENET_KEY, 'headpose_hopenet.pth', 'test', ['evaluate'], None, [], 'none', []))
     options = PoseOptions(pool=tmp_path, weights=tmp_path)
-    assert choose_way(options) == 'landmarks'
+    assert choose_pose_source(options) == 'landmarks'
     torch.save({'params': hopenet.state_dict()}, tmp_path / 'headpose_hopenet.pth')
-    assert choose_way(options) == 'hopenet'
+    assert choose_pose_source(options) == 'hopenet'
     image = np.random.default_rng(1).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     assert HeadPoseNetwork.from_weights(tmp_path).yaw(image) == HeadPoseNetwork(hopenet, 'cpu').yaw(image)
     (tmp_path / 'dataset.json').touch()
-    assert choose_way(options) == 'labels'
+    assert choose_pose_source(options) == 'labels'
     with pytest.raises(FRExError, match='--pose landmarks: does not look at --cameras'):
-        choose_way(PoseOptions(pool=tmp_path, pose='landmarks', cameras=tmp_path / 'dataset.json', weights=tmp_path))
+        choose_pose_source(PoseOptions(pool=tmp_path, pose='landmarks', cameras=tmp_path / 'dataset.json', weights=tmp_path))
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,6 @@
-"""`frex cameras`: importing, estimating, drawing and comparing labels."""
+"""`frex cameras`: import, estimate, draw and compare labels."""
 
 import json
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -11,10 +10,10 @@ from PIL import Image as Pillow
 from test_head_pose import SYMMETRIC, camera, in_world
 
 from frex.camera_labels.cropping_params import read_cropping_params
-from frex.camera_labels.draw import axes_in_picture
+from frex.camera_labels.draw import project_axes
 from frex.camera_labels.estimate import LandmarkFinder
 from frex.cli.main import main
-from frex.data.labels import check_cameras, match, own_names, read_labels
+from frex.data.labels import check_rotations, match, own_names, read_labels
 from frex.data.landmarks import project
 from frex.errors import FRExError
 from frex.images import read_image
@@ -29,7 +28,7 @@ CROP = (1.083, -22 / 512, -66 / 512)
 
 
 class DotDetector:
-    """Finds landmarks that are drawn as dots, if all are there."""
+    """Replaces the detector: it finds landmarks that are drawn as dots, if all are there."""
 
     key = 'dots'
 
@@ -49,7 +48,7 @@ def run(*arguments):
 
 
 def write_face(path, label, crop=(1.0, 0.0, 0.0)):
-    """Dots where the head's landmarks lie; `crop` leads from the image to EG3D's."""
+    """Draw dots where the head's landmarks lie; `crop` leads from the image to EG3D's."""
     path.parent.mkdir(parents=True, exist_ok=True)
     image = np.zeros((512, 512, 3), np.uint8)
     for (x, y), grey in zip((project(in_world(), label) - crop[1:]) / crop[0] * 512 - 0.5, DOTS, strict=True):
@@ -70,13 +69,13 @@ def with_dots(monkeypatch):
 
 @pytest.fixture
 def truth(tmp_path):
-    """Cameras by name, and the file of their labels."""
+    """Return cameras by name, and the file of their labels."""
     cameras = {'a.png': camera(0, 3), 'deep/er/b.png': camera(35, -5, 4), 'deep/c.png': camera(-20, 8)}
     return cameras, write_json(tmp_path / 'truth.json', cameras)
 
 
 def entry(landmarks, unit=300):
-    """As EG3D writes them."""
+    """Return an entry of `cropping_params.json` as EG3D writes it."""
     return {
         'lm': np.asarray(landmarks).tolist(),
         'lm3d_std': SYMMETRIC.tolist(),
@@ -162,12 +161,12 @@ def mirrored(label):
 
 
 def named_labels():
-    """As in the file that EG3D's script downloads."""
+    """Return labels by the names in the file that EG3D's script downloads."""
     return FFHQ | {name.replace('.png', '_mirror.png'): mirrored(label) for name, label in FFHQ.items()}
 
 
 def counted_labels(labels=None):
-    """As in EG3D's zip."""
+    """Return labels by the numbered names in EG3D's zip."""
     labels = labels or named_labels()
     return {f'00000/img{number:08d}.png': labels[name] for number, name in enumerate(sorted(labels))}
 
@@ -227,7 +226,7 @@ def test_cropping_params_name_the_images_that_were_counted(tmp_path, capsys):
 
 
 def test_counted_labels_that_are_no_pairs_do_not_fit(tmp_path, capsys):
-    """As in EG3D's rebalanced set, which repeats images."""
+    """EG3D's rebalanced set repeats images."""
     labels = dict(zip(counted_labels(), [FFHQ['00000.png'], FFHQ['00001.png']] * 3, strict=True))
     images = write_images(tmp_path / 'faces', FFHQ)
     assert run('import', write_json(tmp_path / 'dataset.json', labels), '--images', images, '-o', tmp_path / 'out.json') == 1
@@ -241,7 +240,7 @@ def test_counted_labels_that_are_no_pairs_do_not_fit(tmp_path, capsys):
 
 
 def test_labels_of_an_images_own_counted_name_stay(tmp_path, capsys):
-    """As `frex synthesize` writes them, or for EG3D's zip itself."""
+    """Images may have numbered names themselves, as those of `frex synthesize` and of EG3D's zip have."""
     images = write_images(tmp_path / 'faces', counted_labels())
     labels = write_json(tmp_path / 'dataset.json', counted_labels())
     assert run('import', labels, '--images', images, '-o', tmp_path / 'out.json') == 0
@@ -255,9 +254,39 @@ def test_a_mirrored_label_that_is_not_mirrored_is_told(tmp_path, capsys):
     assert 'labels of mirror images that are not the mirrored ones: 1 (00001_mirror.png)' in capsys.readouterr().out
 
 
-def test_a_label_that_is_no_camera_is_named():
-    with pytest.raises(FRExError, match=r'1 labels are no cameras .* b.png'):
-        check_cameras({'a.png': frontal_camera()[0].numpy(), 'b.png': np.zeros(25, np.float32)}, Path('labels.json'))
+# The first rotation of the dataset.json that EG3D publishes, in its float32 numbers.
+EG3D_ROTATION = np.array(
+    [
+        [0.9422833919525146, 0.034289587289094925, 0.3330560326576233],
+        [0.03984849900007248, -0.9991570711135864, -0.009871904738247395],
+        [0.33243677020072937, 0.022573914378881454, -0.9428553581237793],
+    ]
+)
+
+
+def camera_with(rotation):
+    camera = frontal_camera()[0].numpy().copy()
+    camera[:16].reshape(4, 4)[:3, :3] = rotation
+    return camera
+
+
+@pytest.mark.parametrize('rotation', [EG3D_ROTATION, EG3D_ROTATION.round(3)])
+def test_rotations_of_eg3d_and_rounded_ones_are_accepted(rotation):
+    check_rotations(camera_with(rotation)[None], ['a.png'], 'labels.json')
+
+
+@pytest.mark.parametrize('rotation', [np.zeros((3, 3)), np.eye(3) * (1, 1, -1), EG3D_ROTATION * 1.01, EG3D_ROTATION.round(1)])
+def test_a_camera_that_is_not_a_rotation_is_named(rotation):
+    cameras = np.stack([camera_with(EG3D_ROTATION), camera_with(rotation)])
+    with pytest.raises(FRExError, match=r'^labels.json: the camera of b.png is not a rotation \(1 such\)'):
+        check_rotations(cameras, ['a.png', 'b.png'], 'labels.json')
+
+
+def test_import_refuses_a_camera_that_is_not_a_rotation(tmp_path, capsys):
+    labels = write_json(tmp_path / 'dataset.json', named_labels() | {'00001.png': [0.0] * 25})
+    assert run('import', labels, '-o', tmp_path / 'out.json') == 1
+    assert 'dataset.json: the camera of 00001.png is not a rotation (1 such)' in capsys.readouterr().err
+    assert not (tmp_path / 'out.json').exists()
 
 
 # --- estimate
@@ -345,7 +374,7 @@ def test_the_landmark_network_is_believed_before_the_detector():
 
 
 class LeaningDetector:
-    """Sees a face in the middle of each image three pixels too far to the right, and others where they are told to be."""
+    """Replaces the detector: it sees a face in the middle of each image, three pixels too far to the right, and others where given."""
 
     def __init__(self, *others):
         self.others = others
@@ -373,13 +402,13 @@ def test_the_mirror_image_of_another_face_is_not_mixed_in():
 
 def test_the_axes_of_a_frontal_head_point_right_up_and_at_the_viewer():
     label = frontal_camera()[0].numpy()
-    origin, x, y, z = axes_in_picture(label, np.array([1, 0, 0], np.float32)) * 512
+    origin, x, y, z = project_axes(label, np.array([1, 0, 0], np.float32)) * 512
     # Between the standard places of the eyes, (187.7, 192.3) and (324.0, 192.4).
     np.testing.assert_allclose(origin, [255.9, 192.4], atol=6)
     assert x[0] - origin[0] > 60 > 1 > abs(x[1] - origin[1])
     assert origin[1] - y[1] > 60 > 1 > abs(y[0] - origin[0])
     assert np.abs(z - origin).max() < 6
-    in_ffhq = axes_in_picture(label, np.array(CROP, np.float32))
+    in_ffhq = project_axes(label, np.array(CROP, np.float32))
     np.testing.assert_allclose(in_ffhq[0] * 512, [(origin[0] + 22) / 1.083, (origin[1] + 66) / 1.083], atol=0.01)
 
 
@@ -389,7 +418,7 @@ def test_previews_are_drawn_in_the_colours_of_the_axes(tmp_path, truth, capsys):
         write_face(tmp_path / 'faces' / name, label)
     assert run('preview', tmp_path / 'faces', labels, '-o', tmp_path / 'drawn') == 0
     drawn = read_image(tmp_path / 'drawn/faces/a.png')
-    origin, *ends = axes_in_picture(cameras['a.png'].astype(np.float32), np.array([1, 0, 0], np.float32)) * 512
+    origin, *ends = project_axes(cameras['a.png'].astype(np.float32), np.array([1, 0, 0], np.float32)) * 512
     (x, y), (up_x, up_y) = (0.5 * (origin + end) for end in ends[:2])
     assert drawn[round(y), round(x)].tolist() == [0, 0, 255]
     assert drawn[round(up_y), round(up_x)].tolist() == [0, 200, 0]
@@ -429,7 +458,7 @@ def test_angle_errors_are_those_by_which_cameras_were_turned(tmp_path, capsys):
     assert run('compare', write_json(tmp_path / 'a.json', ours), write_json(tmp_path / 'b.json', theirs)) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split() for line in lines[1:]] == [
-        ['PICTURE', 'YAW', 'PITCH', 'ROLL', 'ROTATION'],
+        ['IMAGE', 'YAW', 'PITCH', 'ROLL', 'ROTATION'],
         ['a.png', '+10.0', '+0.0', '+0.0', '10.0'],
         ['b.png', '+0.0', '-20.0', '+0.0', '20.0'],
         ['c.png', '+0.0', '+0.0', '+6.0', '6.0'],

@@ -1,4 +1,4 @@
-"""`frex collect-real`: real faces found, measured, filtered, and kept at random."""
+"""`frex collect-real`: faces of photographs are detected, measured, filtered and selected at random."""
 
 import hashlib
 import json
@@ -16,10 +16,10 @@ from frex.errors import FRExError
 from frex.images import read_image
 from frex.restore.detection.align import TEMPLATE_512
 from frex.restore.detection.retinaface import DetectedFace, FaceDetector
-from frex.testsets.face_quality import face_hash, hash_distance, likeness, share_inside, sharpness, small_grey
-from frex.testsets.scan import FoundFace, FoundPicture, duplicate_features
+from frex.testsets.face_quality import aligned_correlation, face_hash, fraction_inside, hash_distance, sharpness, small_grey
+from frex.testsets.scan import FoundFace, ScannedImage, duplicate_features
 from frex.testsets.select_faces import Limits, select
-from frex.testsets.wider import WiderFace, lookup_by_path, matching, overlap, read_wider
+from frex.testsets.wider import WiderFace, lookup_by_path, match_annotation, overlap, read_wider
 
 SIDE, HEIGHT = 64, 150
 FACE = FoundFace(name='a_00', box=[0, 0, 50, 50], score=0.99, landmarks=[], size=50, side=80, inside=1, sharpness=10, hash='0' * 32)
@@ -33,7 +33,7 @@ def texture(seed, size=SIDE):
 
 
 class Squares:
-    """Knows images by their width, and where in them faces lie whose aligned squares have SIDE pixels."""
+    """Replaces the detector: it knows images by their width and the faces in them, whose aligned squares have SIDE pixels."""
 
     key = 'squares'
 
@@ -41,7 +41,7 @@ class Squares:
         self.faces, self.calls = {}, 0
 
     def draw(self, path, *faces):
-        """An image with a face at each (left, top), which looks as its seed says."""
+        """Return an image with a face at each (left, top), whose texture depends on its seed."""
         width = 200 + len(self.faces)
         image = np.full((HEIGHT, width, 3), 90, np.uint8)
         for left, top, seed in faces:
@@ -70,7 +70,7 @@ def squares(tmp_path, monkeypatch):
 
 @pytest.fixture
 def photos(squares, tmp_path):
-    """Six faces, of which the last two look alike, in four images, two of them of the same bytes."""
+    """Write four images with six faces; the last two faces look alike, and two images have the same bytes."""
     folder = tmp_path / 'photos'
     squares.draw(folder / 'a.png', (5, 7, 1), (100, 60, 2))
     squares.draw(folder / 'deep/b.png', (20, 20, 3))
@@ -105,7 +105,7 @@ def test_sharpness_is_the_variance_of_the_laplacian_of_the_middle():
 def test_the_share_inside_is_that_of_the_squares_area(left, top, share):
     scale = 256 / 100
     matrix = np.array([[scale, 0, -left * scale], [0, scale, -top * scale]])
-    assert share_inside(matrix, 256, width=200, height=150) == pytest.approx(share, rel=1e-6)
+    assert fraction_inside(matrix, 256, width=200, height=150) == pytest.approx(share, rel=1e-6)
 
 
 def test_a_hash_compares_each_cell_with_its_neighbours():
@@ -164,9 +164,9 @@ def test_a_detection_is_the_annotated_face_that_it_overlaps_most():
     assert overlap(box, np.array([5.0, 0, 15, 10])) == pytest.approx(50 / 150)
     assert overlap(box, np.array([20.0, 20, 30, 30])) == 0
     faces = [WiderFace(6, 0, 10, 10, 0, 0, 0, 0, 0, 0), WiderFace(1, 0, 10, 10, 2, 0, 0, 0, 0, 0)]
-    assert matching(box, faces) is faces[1]
-    assert matching(box, faces[:1]) is None
-    assert matching(box, []) is None
+    assert match_annotation(box, faces) is faces[1]
+    assert match_annotation(box, faces[:1]) is None
+    assert match_annotation(box, []) is None
 
 
 def test_pictures_are_annotated_by_the_end_of_their_path():
@@ -204,7 +204,7 @@ def test_in_annotated_pictures_other_faces_are_not_taken():
 
 
 def inverse(digits):
-    """As far from a hash as one can be."""
+    """Return the hash that differs in all bits."""
     return f'{int(digits, 16) ^ (2**128 - 1):032x}'
 
 
@@ -213,11 +213,11 @@ def found(name, *hashes, **changes):
         msgspec.structs.replace(FACE, name=f'{name}_{number:02d}', hash=digits, mirrored_hash=inverse(digits), small=bytes(1024))
         for number, digits in enumerate(hashes)
     ]
-    return msgspec.structs.replace(FoundPicture(name, sha256=name, faces=faces), **changes)
+    return msgspec.structs.replace(ScannedImage(name, sha256=name, faces=faces), **changes)
 
 
 def hashes(count):
-    """Far from each other."""
+    """Return random hashes, which are far from one another."""
     return [np.random.default_rng(number).bytes(16).hex() for number in range(count)]
 
 
@@ -238,18 +238,18 @@ def test_of_faces_within_the_distance_one_stays():
     near, far = f'{base ^ (2**10 - 1):032x}', f'{base ^ (2**11 - 1):032x}'
     alike = select([found('a', f'{base:032x}'), found('b', near)], 2, Limits(), seed=0)
     assert len(alike.faces) == 1
-    assert alike.twins == {'a_00': 'b_00'} or alike.twins == {'b_00': 'a_00'}
+    assert alike.near_duplicates == {'a_00': 'b_00'} or alike.near_duplicates == {'b_00': 'a_00'}
     assert len(select([found('a', f'{base:032x}'), found('b', far)], 2, Limits(), seed=0).faces) == 2
     assert len(select([found('a', f'{base:032x}'), found('b', f'{base:032x}')], 2, Limits(hash_distance=-1), seed=0).faces) == 2
 
 
 def measured(name, face):
-    """An image with one face that looks so."""
-    return FoundPicture(name, name, faces=[msgspec.structs.replace(FACE, name=f'{name}_00', **duplicate_features(face))])
+    """Return a scanned image with one face of this texture."""
+    return ScannedImage(name, name, faces=[msgspec.structs.replace(FACE, name=f'{name}_00', **duplicate_features(face))])
 
 
 def moved(face, *, turn=0.0, scale=1.0, shift=(0, 0)):
-    """As the aligned square of a copy is whose landmarks were found a little elsewhere."""
+    """Return the aligned face of a copy whose landmarks differ a little."""
     matrix = cv2.getRotationMatrix2D((128, 128), turn, scale) + np.array([[0, 0, shift[0]], [0, 0, shift[1]]])
     return cv2.warpAffine(face, matrix, (256, 256), borderMode=cv2.BORDER_REFLECT)
 
@@ -262,7 +262,7 @@ def test_a_copy_whose_landmarks_lie_elsewhere_is_known_by_its_looks(mirrored):
     told = other.faces[0].mirrored_hash if mirrored else other.faces[0].hash
     assert Limits().hash_distance < hash_distance(one.faces[0].hash, told) <= Limits().hash_distance + 20
     selected = select([one, other], 2, Limits(), seed=0)
-    assert len(selected.faces) == len(selected.twins) == 1
+    assert len(selected.faces) == len(selected.near_duplicates) == 1
     # Of another look, they are two.
     other.faces[0].small = small_grey(texture(2, 256))
     assert len(select([one, other], 2, Limits(), seed=0).faces) == 2
@@ -272,18 +272,18 @@ def test_a_mirror_image_is_a_near_duplicate():
     face = texture(1, 256)
     assert hash_distance(face_hash(face), face_hash(np.ascontiguousarray(face[:, ::-1]))) > 40
     selected = select([measured('a', face), measured('b', cv2.flip(face, 1))], 2, Limits(), seed=0)
-    assert len(selected.faces) == len(selected.twins) == 1
+    assert len(selected.faces) == len(selected.near_duplicates) == 1
     assert len(select([measured('a', face), measured('b', cv2.flip(face, 1))], 2, Limits(hash_distance=-1), seed=0).faces) == 2
 
 
 def test_likeness_is_the_correlation_of_what_lies_on_each_other():
     face = texture(1, 256)
     dimmed = cv2.convertScaleAbs(face, alpha=0.6, beta=20)
-    assert likeness(small_grey(face), small_grey(dimmed), mirrored=False) == pytest.approx(1, abs=1e-3)
-    assert likeness(small_grey(cv2.flip(face, 1)), small_grey(face), mirrored=True) == pytest.approx(1, abs=1e-3)
-    assert likeness(small_grey(moved(face, turn=3, scale=0.95)), small_grey(face), mirrored=False) > 0.97
-    assert likeness(small_grey(texture(2, 256)), small_grey(face), mirrored=False) < 0.8
-    assert likeness(bytes(1024), small_grey(face), mirrored=False) == 0
+    assert aligned_correlation(small_grey(face), small_grey(dimmed), mirrored=False) == pytest.approx(1, abs=1e-3)
+    assert aligned_correlation(small_grey(cv2.flip(face, 1)), small_grey(face), mirrored=True) == pytest.approx(1, abs=1e-3)
+    assert aligned_correlation(small_grey(moved(face, turn=3, scale=0.95)), small_grey(face), mirrored=False) > 0.97
+    assert aligned_correlation(small_grey(texture(2, 256)), small_grey(face), mirrored=False) < 0.8
+    assert aligned_correlation(bytes(1024), small_grey(face), mirrored=False) == 0
 
 
 def test_what_is_not_taken_is_counted():
@@ -296,7 +296,7 @@ def test_what_is_not_taken_is_counted():
         found('e', four, sha256='e'),
     ]
     selected = select(pictures, 1, Limits(per_picture=1), seed=0)
-    assert selected.twins == {'b': 'a'}
+    assert selected.near_duplicates == {'b': 'a'}
     assert {reason: count for reason, count in selected.reasons.items() if count} == {
         'images with the bytes of another': 1,
         'images without a face': 1,

@@ -1,4 +1,4 @@
-"""`frex degrade`: a set of degraded images that follows from seed and names alone."""
+"""`frex degrade`: a set of degraded images that depends on seed and names only."""
 
 import hashlib
 import json
@@ -14,7 +14,7 @@ from frex.data.degradation import PRESETS, DegradationParams, degrade, draw
 from frex.data.labels import read_labels
 from frex.images import read_image
 from frex.testsets import degrade_folder
-from frex.testsets.severity import at_severity
+from frex.testsets.degrade import at_severity
 from frex_arch.camera import frontal_camera
 
 NAMES = ['deep/er/face4', 'deep/face3', 'face0', 'face1', 'face2']
@@ -22,7 +22,7 @@ NAMES = ['deep/er/face4', 'deep/face3', 'face0', 'face1', 'face2']
 
 @pytest.fixture(scope='module')
 def faces(face_folder, tmp_path_factory):
-    """Five images in three folders."""
+    """Write five images in three folders."""
     folder = tmp_path_factory.mktemp('clean') / 'faces'
     shutil.copytree(face_folder, folder)
     (folder / 'deep/er').mkdir(parents=True)
@@ -67,7 +67,7 @@ def test_no_byte_depends_on_the_number_of_processes(faces, degraded, tmp_path, n
 def test_no_byte_depends_on_how_the_work_is_shared_out(faces, degraded, tmp_path, capsys):
     for part in (1, 2, 0):
         assert run(faces, '-o', tmp_path / 'set', '--seed', 3, '--num_workers', 0, '--shard', f'{part}/3') == 0
-    assert 'part 1 of 3 is whole; 3 of 5 images are still to come' in capsys.readouterr().out
+    assert 'shard 1 of 3 is complete; 3 of 5 images are still missing' in capsys.readouterr().out
     assert contents(tmp_path / 'set') == contents(degraded)
 
 

@@ -30,7 +30,7 @@ def faces(tmp_path_factory):
 @pytest.fixture(scope='module')
 def trials(checkpoint, faces):
     restorer = FaceRestorer.from_pretrained(checkpoint, 'cpu')
-    return [train.attempt(restorer, face, [0, number]) for number, face in enumerate(faces)]
+    return [train.degrade_and_restore(restorer, face, [0, number]) for number, face in enumerate(faces)]
 
 
 def test_two_portraits_are_cut_to_the_alignment(faces):
@@ -79,7 +79,7 @@ def test_it_is_reached_by_its_flag(monkeypatch):
 
 @pytest.fixture(scope='module')
 def demonstrated(half_checkpoint, tmp_path_factory):
-    """What `frex demo` makes with a tiny network of random weights in place of the shipped one: folder, status, what it prints."""
+    """Run `frex demo` with a tiny network of random weights; return folder, status and output."""
     folder = tmp_path_factory.mktemp('demo')
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(StringIO()) as out, redirect_stderr(StringIO()) as err:
         patch.setattr('frex.weights.small_model.PATH', half_checkpoint)
@@ -144,7 +144,7 @@ def test_a_sample_is_measured_against_the_truth():
 
 
 class Blind(FaceRestorer):
-    """Gives every face back as it came, or better by `share` of the way to the clean faces that it is shown first."""
+    """Returns every face as it is, or moved by the fraction `share` towards the clean faces that it was given first."""
 
     def __init__(self, share=0.0):
         super().__init__(Fake(64, change=self._change), 'cpu')
@@ -160,13 +160,13 @@ class Blind(FaceRestorer):
 
 @pytest.fixture
 def without_files(tmp_path, monkeypatch):
-    """No file of weights anywhere, and no time for figures."""
+    """Hide all weight files, and skip the figures."""
     monkeypatch.setattr(restore, 'write_comparison', lambda samples, path, title: None)
     monkeypatch.setattr('frex.weights.locate.search_paths', lambda folder=None: [tmp_path / 'no_weights'])
 
 
 def blind(share, portraits):
-    """A restorer that knows the truth."""
+    """Return a restorer that knows the clean faces."""
     restorer = Blind(share)
     restorer.truths = [to_tensor(align_face(portrait.image, portrait.landmarks, 64)) for portrait in portraits.values()]
     return restorer
@@ -195,7 +195,7 @@ def test_the_table_has_gains_by_row_and_their_mean(portraits, tmp_path, capsys):
 def test_too_little_gain_is_an_error(portraits, tmp_path):
     with pytest.raises(FRExError, match=r'restoring gained 0\.00 dB on average, less than 1'):
         restore.demonstrate(blind(0.0, portraits), tmp_path)
-    restore.demonstrate(blind(0.0, portraits), tmp_path, least_gain=0.0)
+    restore.demonstrate(blind(0.0, portraits), tmp_path, min_gain=0.0)
 
 
 @pytest.mark.usefixtures('no_small_model')

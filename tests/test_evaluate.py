@@ -1,4 +1,4 @@
-"""`frex evaluate`: which images are compared, what their scores come to, and how it is told."""
+"""`frex evaluate`: which images are compared, their scores, and the report."""
 
 import csv
 import hashlib
@@ -16,17 +16,17 @@ import torch
 from frex.cli.main import main
 from frex.data.labels import write_labels
 from frex.errors import FRExError
-from frex.evaluation import Settings, evaluate, scoring, to_csv, to_json, to_markdown
+from frex.evaluation import Settings, evaluate, to_csv, to_json, to_markdown
 from frex.evaluation import fid as evaluation_fid
-from frex.evaluation.best_and_worst import cases_of
+from frex.evaluation.best_and_worst import select_cases
 from frex.evaluation.costs import read_cost
-from frex.evaluation.inputs import examine, list_pictures
-from frex.evaluation.markdown import cell, marks_of
+from frex.evaluation.inputs import compute_image_stats, list_image_folder
+from frex.evaluation.markdown import format_cell, rank_marks
 from frex.evaluation.plots import draw_plots
 from frex.evaluation.results import Row, Summary
-from frex.evaluation.scoring import ComputeOptions, Pairs, Scorer, batches_of
-from frex.evaluation.summaries import interval, summary_of
-from frex.evaluation.yaw_bins import bins_of
+from frex.evaluation.scoring import ComputeOptions, Pairs, Scorer, iterate_batches
+from frex.evaluation.summaries import bootstrap_interval, summarize_scores
+from frex.evaluation.yaw_bins import make_bins
 from frex.images import read_image
 from frex.metrics.catalogue import METRICS
 from frex.metrics.feature_statistics import FeatureStatistics
@@ -47,7 +47,7 @@ def clean(number, size=SIZE):
 
 
 def off_by(image, step):
-    """Every value too great by `step`, so that the PSNR is 20 log10(255 / step)."""
+    """Return the image with every value increased by `step`, so that the PSNR is 20 log10(255 / step)."""
     return (image + np.uint8(step)).astype(np.uint8)
 
 
@@ -57,7 +57,7 @@ def decibels(*steps):
 
 @pytest.fixture
 def folders(tmp_path):
-    """Clean images of different formats and folders, and two methods: A is off by 2, 4, 6, 8, B by 3, 4, 5, 6."""
+    """Write clean images of several formats and folders, and two methods: errors of A are 2, 4, 6, 8, of B 3, 4, 5, 6."""
     names = ('a/one.png', 'a/two.bmp', 'b/one.png', 'three.png')
     for number, name in enumerate(names):
         write(tmp_path / 'gt' / name, clean(number))
@@ -78,7 +78,7 @@ def run(folder, *arguments, methods=('A', 'B')):
 
 
 def labels(folder, yaw):
-    """A file of cameras that look at the middle from so many degrees, by name."""
+    """Write a file of cameras that look at the origin from the given yaw in degrees, by name."""
     angles = torch.tensor(list(yaw.values())).deg2rad()
     cameras = pack_camera(look_at(angles, torch.zeros_like(angles), pivot=(0.0, 0.0, 0.0)), ffhq_intrinsics()[None]).tolist()
     write_labels(folder / 'dataset.json', dict(zip(yaw, cameras, strict=True)), {})
@@ -156,8 +156,8 @@ def test_a_picture_that_lies_on_its_side_is_measured_upright(tmp_path):
     # An APP1 segment whose only entry is orientation 6.
     exif = b'Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0'
     (tmp_path / 'turned.jpg').write_bytes(upright[:2] + b'\xff\xe1' + (len(exif) + 2).to_bytes(2, 'big') + exif + upright[2:])
-    facts = examine(list_pictures('GT', tmp_path), ['turned'])
-    assert facts.sizes == (read_image(tmp_path / 'turned.jpg').shape[1::-1],) == ((20, 30),)
+    stats = compute_image_stats(list_image_folder('GT', tmp_path), ['turned'])
+    assert stats.sizes == (read_image(tmp_path / 'turned.jpg').shape[1::-1],) == ((20, 30),)
 
 
 def test_a_kind_that_pillow_does_not_know_is_named_by_its_file(folders, capsys):
@@ -180,7 +180,7 @@ def test_a_worker_names_a_picture_that_it_cannot_read(folders):
     (folders / 'A/three.png').write_bytes(b'no image')
     pairs = Pairs([folders / 'A/three.png'], [folders / 'gt/three.png'], False, (), None)
     with pytest.raises(FRExError, match=r'^\S*A/three\.png: not an image, or a damaged one$'):
-        list(batches_of(pairs, batch_size=1, num_workers=1))
+        list(iterate_batches(pairs, batch_size=1, num_workers=1))
 
 
 # --- Scores
@@ -229,18 +229,18 @@ def test_scores_do_not_depend_on_batches_and_processes(tmp_path):
     assert np.isfinite(alone['GT'].runs[0].scores['niqe']).all()
 
 
-@pytest.mark.parametrize(('device', 'in_workers'), [('cpu', ['psnr', 'ssim', 'niqe']), ('cuda', ['niqe'])])
-def test_what_needs_no_network_is_done_by_many_processes_where_there_is_no_gpu(tmp_path, device, in_workers):
-    judge = Scorer([METRICS[key] for key in ('psnr', 'ssim', 'niqe')], ComputeOptions(None, torch.device(device), 1, 0), None)
-    assert judge.in_workers == in_workers
-    assert sorted([*judge.scorers, *judge.in_workers]) == ['niqe', 'psnr', 'ssim']
+@pytest.mark.parametrize(('device', 'worker_metrics'), [('cpu', ['psnr', 'ssim', 'niqe']), ('cuda', ['niqe'])])
+def test_what_needs_no_network_is_done_by_many_processes_where_there_is_no_gpu(tmp_path, device, worker_metrics):
+    scorer = Scorer([METRICS[key] for key in ('psnr', 'ssim', 'niqe')], ComputeOptions(None, torch.device(device), 1, 0), None)
+    assert scorer.worker_metrics == worker_metrics
+    assert sorted([*scorer.functions, *scorer.worker_metrics]) == ['niqe', 'psnr', 'ssim']
 
 
 def test_a_few_pictures_are_in_memory_at_a_time(tmp_path, monkeypatch):
     read = []
-    monkeypatch.setattr(scoring, 'read_image', lambda path: read.append(path) or clean(0))
+    monkeypatch.setattr('frex.evaluation.scoring.read_image', lambda path: read.append(path) or clean(0))
     files, clean_files = ([tmp_path / kind / f'{number}.png' for number in range(3000)] for kind in ('A', 'gt'))
-    batches = batches_of(Pairs(files, clean_files, False, (), None), batch_size=4, num_workers=0)
+    batches = iterate_batches(Pairs(files, clean_files, False, (), None), batch_size=4, num_workers=0)
     for number in range(1, 4):
         assert len(next(batches)) == 4
         assert len(read) == 8 * number
@@ -248,20 +248,20 @@ def test_a_few_pictures_are_in_memory_at_a_time(tmp_path, monkeypatch):
 
 def test_the_interval_of_a_mean_is_that_of_statistics():
     scores = np.random.default_rng(1).normal(20, 3, 2000)
-    low, high = interval(scores, seed=0)
+    low, high = bootstrap_interval(scores, seed=0)
     reach = 1.96 * scores.std(ddof=1) / np.sqrt(len(scores))
     assert (low, high) == pytest.approx((scores.mean() - reach, scores.mean() + reach), abs=0.15 * reach)
-    assert interval(scores, seed=0) == (low, high)
-    assert interval(scores, seed=1) != (low, high)
+    assert bootstrap_interval(scores, seed=0) == (low, high)
+    assert bootstrap_interval(scores, seed=1) != (low, high)
 
 
 def test_what_cannot_be_said_is_nan():
-    assert np.isnan(interval(np.array([1.0]), 0)).all()
-    assert np.isnan(interval(np.array([1.0, np.inf]), 0)).all()
-    summary = summary_of(np.array([[1.0, np.nan, 3.0], [2.0, np.nan, np.nan]]), 0)
+    assert np.isnan(bootstrap_interval(np.array([1.0]), 0)).all()
+    assert np.isnan(bootstrap_interval(np.array([1.0, np.inf]), 0)).all()
+    summary = summarize_scores(np.array([[1.0, np.nan, 3.0], [2.0, np.nan, np.nan]]), 0)
     assert (summary.mean, summary.unscored) == (2.25, 2)
     assert summary.spread == 0
-    nothing = summary_of(np.array([[np.nan, np.nan]]), 0)
+    nothing = summarize_scores(np.array([[np.nan, np.nan]]), 0)
     assert np.isnan([nothing.mean, nothing.low, nothing.high, nothing.spread]).all()
 
 
@@ -275,10 +275,10 @@ def test_what_cannot_be_said_is_nan():
     ],
 )
 def test_mean_and_interval_are_of_the_same_numbers(scores, pictures):
-    """Of each image the mean over the runs that have a score of it."""
-    summary = summary_of(np.array(scores, dtype=float), seed=3)
+    """The score of an image is its mean over the runs that have one."""
+    summary = summarize_scores(np.array(scores, dtype=float), seed=3)
     assert summary.mean == pytest.approx(np.mean(pictures))
-    assert (summary.low, summary.high) == pytest.approx(interval(np.array(pictures, dtype=float), seed=3))
+    assert (summary.low, summary.high) == pytest.approx(bootstrap_interval(np.array(pictures, dtype=float), seed=3))
     assert summary.low <= summary.mean <= summary.high
 
 
@@ -307,21 +307,21 @@ def test_bins_of_yaw_hold_the_faces_that_are_turned_so_far(folders):
 def test_every_picture_is_in_one_bin(degrees, most):
     # 5 x 1.1 is 5.5, yet 5.5 // 1.1 is 4.
     yaw = np.array([0.0, degrees, np.nextafter(most, 0), most])
-    members = np.stack([each.members for each in bins_of(yaw, len(yaw), degrees)[1:]])
+    members = np.stack([each.members for each in make_bins(yaw, len(yaw), degrees)[1:]])
     assert members.sum(axis=0).tolist() == [1] * len(yaw)
 
 
-def test_a_camera_that_looks_nowhere_is_told(folders, capsys):
+def test_a_camera_without_a_rotation_is_refused(folders, capsys):
     path = labels(folders, {'a/one.png': 3.0, 'a/two.png': 29.0, 'b/one.png': 31.0, 'three.png': 14.0})
     content = json.loads(path.read_text())
     content['labels'][1][1][:16] = [0.0] * 16
     path.write_text(json.dumps(content))
     assert run(folders, '--cameras', path) == 1
-    assert f'--cameras: {path}: the camera of a/two has no rotation, so it looks nowhere (1 such)' in capsys.readouterr().err
+    assert f'--cameras: {path}: the camera of a/two is not a rotation (1 such)' in capsys.readouterr().err
 
 
 def test_bins_without_pictures_are_told_as_such():
-    bins = bins_of(np.array([5.0, 45.0]), 2, 15)
+    bins = make_bins(np.array([5.0, 45.0]), 2, 15)
     assert [(each.title, each.count) for each in bins] == [('all', 2), ('0-15', 1), ('15-30', 0), ('30-45', 0), ('45-60', 1)]
 
 
@@ -335,7 +335,7 @@ def test_faces_without_a_camera_are_refused(folders, capsys):
 
 
 class MeanColour:
-    """In Inception's place: 4 features an image."""
+    """Replaces Inception: four features per image."""
 
     features = 4
     sha256 = None
@@ -350,7 +350,7 @@ class MeanColour:
 
 @pytest.fixture
 def fid_set(tmp_path, monkeypatch):
-    """Twelve pairs, the first seven frontal; their features by folder."""
+    """Write twelve pairs, the first seven frontal; return their features by folder."""
     monkeypatch.setattr(evaluation_fid, 'Inception', MeanColour)
     monkeypatch.setattr('frex.metrics.metric.Metric.missing', lambda metric, weights: None)
     monkeypatch.setattr('frex.evaluation.evaluator.describe_metrics', lambda *_: {})
@@ -366,7 +366,7 @@ def fid_set(tmp_path, monkeypatch):
 
 
 def frechet(first, second):
-    """As the paper of FID writes it, by scipy's root of a matrix."""
+    """Compute FID by the formula of its paper, with scipy's matrix root."""
     covariances = [np.cov(features, rowvar=False) for features in (first, second)]
     root = scipy.linalg.sqrtm(covariances[0] @ covariances[1]).real
     between = np.sum((first.mean(axis=0) - second.mean(axis=0)) ** 2)
@@ -419,7 +419,7 @@ def test_the_best_is_bold_and_the_second_underlined(folders):
 
 
 def row_of(name, *means, key='lpips'):
-    """A method with a mean in each bin."""
+    """Return a row with a mean in each bin."""
     return Row(name, False, (), {key: tuple(Summary(each, NAN, NAN, NAN, 0) for each in means)})
 
 
@@ -431,12 +431,12 @@ def test_marks_know_which_way_is_better_and_what_is_alike_as_written():
         row_of('d', NAN, NAN),
         row_of('e', 1, 2, key='fid'),
     ]
-    first, second = (marks_of(rows, METRICS['lpips'], number) for number in (0, 1))
-    cells = [[cell(row, METRICS['lpips'], number, marks) for row in rows] for number, marks in ((0, first), (1, second))]
+    first, second = (rank_marks(rows, METRICS['lpips'], number) for number in (0, 1))
+    cells = [[format_cell(row, METRICS['lpips'], number, marks) for row in rows] for number, marks in ((0, first), (1, second))]
     assert cells[0] == ['<u>0.3100</u>', '**0.2000**', '**0.2000**', '-', '-']
     assert cells[1] == ['-', '<u>0.5000</u>', '**0.4000**', '-', '-']
     higher = [row_of(name, mean, key='ssim') for name, mean in (('a', 0.9), ('b', 0.95), ('c', 0.1))]
-    assert marks_of(higher, METRICS['ssim'], 0) == {0.95: '**{}**', 0.9: '<u>{}</u>'}
+    assert rank_marks(higher, METRICS['ssim'], 0) == {0.95: '**{}**', 0.9: '<u>{}</u>'}
 
 
 def test_a_method_alone_is_not_the_best(folders):
@@ -482,7 +482,7 @@ def test_the_cost_of_a_run_is_a_column(folders):
 
 
 def cost_of(folder, **runs):
-    """Of runs in folders, with what `run.json` says of each."""
+    """Write one folder per run with its `run.json`, and read their cost."""
     for name, record in runs.items():
         (folder / name).mkdir()
         (folder / name / 'run.json').write_text(json.dumps(record))
@@ -558,9 +558,9 @@ def test_a_damaged_record_is_named_before_anything_is_calculated(folders, capsys
 
 def test_cases_are_the_worst_and_the_best():
     scores = np.array([5.0, 1.0, np.nan, 4.0, 2.0, 3.0])
-    assert cases_of(scores, METRICS['psnr']) == ([1, 4], [0, 3])
-    assert cases_of(scores, METRICS['lpips']) == ([0, 3], [1, 4])
-    assert cases_of(np.array([7.0]), METRICS['psnr']) == ([0], [])
+    assert select_cases(scores, METRICS['psnr']) == ([1, 4], [0, 3])
+    assert select_cases(scores, METRICS['lpips']) == ([0, 3], [1, 4])
+    assert select_cases(np.array([7.0]), METRICS['psnr']) == ([0], [])
 
 
 def test_everything_is_written_where_it_is_asked_for(folders, capsys):
@@ -589,7 +589,7 @@ def test_what_is_there_is_kept_unless_asked(folders, capsys):
     [
         (('--metrics', 'lpip'), "--metrics lpip: unknown; did you mean 'lpips'?"),
         (('--restored', 'folder'), '--restored folder: NAME=FOLDER is needed'),
-        (('--restored', 'gt=x'), '--restored gt: gt is a row of its own'),
+        (('--restored', 'gt=x'), '--restored gt: gt is the name of another row'),
         (('--restored', 'a/b=x'), "--restored 'a/b': a name is needed"),
         (('--batch_size', '0'), '--batch_size 0: at least 1 is needed'),
         (('--bin_degrees', 'nan'), '--bin_degrees nan: from 1 to 180 is needed'),

@@ -1,4 +1,4 @@
-"""The network in files that need no FREx: they answer as it does."""
+"""Exported networks, which run without FREx, give the same images as FREx."""
 
 import json
 import subprocess
@@ -16,8 +16,8 @@ from torch.export import Dim
 
 from frex.cli.main import main
 from frex.export import commands
+from frex.export.graph import load_pt2
 from frex.export.onnx_file import load_onnx, write_onnx
-from frex.export.pt2_file import load_pt2
 from frex.weights.network_file import save_checkpoint
 
 ROOT = Path(__file__).parent.parent
@@ -47,8 +47,8 @@ weights, folder, *flags = sys.argv[1:]
 graphs = []
 trace = commands.trace
 
-def drawn_once(restoration):
-    graphs[:] = graphs or [trace(restoration)]
+def drawn_once(wrapper):
+    graphs[:] = graphs or [trace(wrapper)]
     return graphs[0]
 
 commands.trace = drawn_once
@@ -69,13 +69,13 @@ for value, other in zip(output, expected, strict=True):
 
 
 def run(script, *arguments):
-    """What a process prints that does not check shapes, as the tests' own does: graphs are not drawn through the checks."""
+    """Run Python code in a process without the shape checks of the tests, which cannot be traced; return its output."""
     return subprocess.run([sys.executable, '-c', script, *map(str, arguments)], capture_output=True, text=True, check=True, cwd=ROOT).stdout
 
 
 @pytest.fixture(scope='module')
 def exported(weights, tmp_path_factory):
-    """What `frex export` writes."""
+    """Export once and return the folder of the files."""
     folder = tmp_path_factory.mktemp('exported')
     printed = run(EXPORT, weights, folder, *FLAGS)
     assert printed.count('checked in') == 2, printed
@@ -156,7 +156,7 @@ def test_a_file_that_answers_otherwise_is_not_kept(weights, tmp_path, monkeypatc
 
 
 def refusal(capsys, *flags):
-    """The one line that `frex export` gives up with."""
+    """Return the one line of the error of `frex export`."""
     assert main(['export', '--model_path', 'net_g.pth', *map(str, flags)]) == 1
     (line,) = capsys.readouterr().err.splitlines()
     return line
@@ -186,7 +186,7 @@ def test_an_opset_that_cannot_be_written_is_refused(capsys, tmp_path, name, opse
 
 
 def test_weights_that_do_not_fit_into_one_onnx_file_are_refused(weights, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr('frex.export.onnx_file.MOST_BYTES', 10)
+    monkeypatch.setattr('frex.export.onnx_file.MAX_BYTES', 10)
     monkeypatch.setattr(commands, 'trace', lambda _: torch.export.export(torch.nn.Linear(3, 3), (torch.zeros(1, 3),)))
     assert main(['export', '--model_path', str(weights), '-o', str(tmp_path / 'frex.onnx')]) == 1
     assert 'export to .pt2' in capsys.readouterr().err

@@ -109,6 +109,12 @@ def test_restoring_a_face_never_imports_basicsr(checkpoint, tmp_path):
     assert 'basicsr' not in loaded
 
 
+def test_exporting_needs_no_camera_labels():
+    loaded = modules_after('import frex.export.commands')
+    assert 'frex.export.graph' in loaded
+    assert not [name for name in loaded if name.startswith(('frex.camera_labels', 'frex.data.labels'))]
+
+
 @pytest.mark.parametrize('code', ['import frex', 'import frex.cli.main', 'import frex.cli.restore', 'import frex.weights.commands'])
 def test_the_command_line_starts_without_torch(code):
     assert not {'torch', 'cv2', 'numpy', 'basicsr'} & set(modules_after(code))

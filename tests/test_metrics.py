@@ -1,4 +1,4 @@
-"""Metrics against other implementations of them, on the same images and with the same random weights."""
+"""Metrics agree with other implementations, on the same images and with the same random weights."""
 
 import pickle
 import re
@@ -36,7 +36,7 @@ CPU = torch.device('cpu')
 
 
 def pictures(count=3, size=(48, 40), seed=0):
-    """Smooth images and noisy copies of them."""
+    """Return smooth images and noisy copies of them."""
     rng = np.random.default_rng(seed)
     coarse = rng.integers(0, 256, (count, 6, 5, 3), dtype=np.uint8)
     clean = [cv2.resize(one, size[::-1], interpolation=cv2.INTER_CUBIC) for one in coarse]
@@ -54,7 +54,7 @@ def batch(images):
 def test_the_catalogue_has_the_papers_metrics_in_its_order():
     assert list(METRICS) == ['psnr', 'ssim', 'lpips', 'fid', 'niqe', 'deg', 'lpips_alex', 'lmd', 'stlpips', 'stlpips_alex']
     assert [key for key, metric in METRICS.items() if metric.better == 'higher'] == ['psnr', 'ssim']
-    assert [key for key, metric in METRICS.items() if metric.of_sets] == ['fid']
+    assert [key for key, metric in METRICS.items() if metric.compares_sets] == ['fid']
     assert [key for key, metric in METRICS.items() if not metric.needs_gt or metric.on_cpu] == ['niqe']
 
 
@@ -167,7 +167,7 @@ def test_deg_is_the_angle_of_the_embeddings_of_a_network_in_evaluation():
 
 
 class Corner(torch.nn.Module):
-    """In the place of AWing: each landmark is the brightest of 64 x 64 fields."""
+    """Replaces AWing: each landmark is the brightest of 64 x 64 cells."""
 
     def forward(self, x):
         fields = torch.nn.functional.max_pool2d(x.mean(dim=1, keepdim=True), 4)
@@ -203,7 +203,7 @@ def test_landmarks_are_those_that_the_camera_estimation_finds():
 
 @pytest.fixture(scope='module')
 def inception_file(tmp_path_factory):
-    """pytorch-fid's network with random weights, and its file."""
+    """Return pytorch-fid's network with random weights, and its file."""
     path = tmp_path_factory.mktemp('inception') / 'inception_fid.pth'
     torch.manual_seed(0)
     net = pytorch_inception.fid_inception_v3
@@ -251,23 +251,23 @@ def features(count, width=24, seed=0, shift=0.0):
     return torch.randn(count, width, generator=generator) @ torch.randn(width, width, generator=generator) + 3 + shift
 
 
-def gaussian_of(values):
+def compute_statistics(values):
     sums = FeatureSums(features=values.shape[1])
     for part in values.split(7):
         sums.add(part)
-    return sums.gaussian('ab' * 32)
+    return sums.statistics('ab' * 32)
 
 
 def test_a_gaussian_has_the_moments_of_its_features():
     values = features(50)
-    gaussian = gaussian_of(values)
-    np.testing.assert_allclose(gaussian.mean, values.double().mean(dim=0), rtol=1e-9)
-    np.testing.assert_allclose(gaussian.covariance, np.cov(values.double().numpy(), rowvar=False), rtol=1e-7, atol=1e-7)
-    assert gaussian.count == 50
+    statistics = compute_statistics(values)
+    np.testing.assert_allclose(statistics.mean, values.double().mean(dim=0), rtol=1e-9)
+    np.testing.assert_allclose(statistics.covariance, np.cov(values.double().numpy(), rowvar=False), rtol=1e-7, atol=1e-7)
+    assert statistics.count == 50
 
 
 def test_the_frechet_distance_is_basicsrs_and_pytorch_fids():
-    first, second = gaussian_of(features(60)), gaussian_of(features(80, seed=1, shift=0.5))
+    first, second = compute_statistics(features(60)), compute_statistics(features(80, seed=1, shift=0.5))
     own = frechet_distance(first, second)
     arguments = (first.mean, first.covariance, second.mean, second.covariance)
     assert own == pytest.approx(calculate_fid(*arguments), rel=1e-6)
@@ -276,7 +276,7 @@ def test_the_frechet_distance_is_basicsrs_and_pytorch_fids():
 
 
 def test_the_distance_of_a_set_from_itself_is_zero_also_with_fewer_pictures_than_features():
-    few = gaussian_of(features(10))
+    few = compute_statistics(features(10))
     assert frechet_distance(few, few) == pytest.approx(0, abs=1e-5)
 
 
@@ -287,12 +287,12 @@ def test_the_distance_of_sets_on_two_axes_is_that_of_pencil_and_paper():
 
 
 def test_of_one_picture_there_is_no_distance():
-    assert np.isnan(frechet_distance(gaussian_of(features(1)), gaussian_of(features(9))))
+    assert np.isnan(frechet_distance(compute_statistics(features(1)), compute_statistics(features(9))))
 
 
 def test_statistics_of_other_features_are_refused():
     with pytest.raises(FRExError, match='24 and of 8 features'):
-        frechet_distance(gaussian_of(features(9)), gaussian_of(features(9, 8)))
+        frechet_distance(compute_statistics(features(9)), compute_statistics(features(9, 8)))
 
 
 # --- Files of statistics
@@ -300,23 +300,23 @@ def test_statistics_of_other_features_are_refused():
 
 @pytest.mark.parametrize('name', ['statistics.pth', 'statistics.npz'])
 def test_saved_statistics_come_back(tmp_path, name):
-    gaussian = gaussian_of(features(9))
-    gaussian.save(tmp_path / name)
+    statistics = compute_statistics(features(9))
+    statistics.save(tmp_path / name)
     loaded = FeatureStatistics.load(tmp_path / name, 'ab' * 32)
-    np.testing.assert_array_equal(loaded.mean, gaussian.mean)
-    np.testing.assert_array_equal(loaded.covariance, gaussian.covariance)
+    np.testing.assert_array_equal(loaded.mean, statistics.mean)
+    np.testing.assert_array_equal(loaded.covariance, statistics.covariance)
     assert (loaded.count, loaded.network) == (9, 'ab' * 32)
     with pytest.raises(FRExError, match='a network whose sha256 begins with abababab, not cdcdcdcd'):
         FeatureStatistics.load(tmp_path / name, 'cd' * 32)
 
 
 def test_saved_statistics_are_what_basicsr_and_pytorch_fid_read(tmp_path):
-    gaussian = gaussian_of(features(9))
-    gaussian.save(tmp_path / 'own.pth')
-    gaussian.save(tmp_path / 'own.npz')
+    statistics = compute_statistics(features(9))
+    statistics.save(tmp_path / 'own.pth')
+    statistics.save(tmp_path / 'own.npz')
     stored = torch.load(tmp_path / 'own.pth', weights_only=False)
     mean, covariance = fid_score.compute_statistics_of_path(str(tmp_path / 'own.npz'), None, 1, 2048, 'cpu')
-    for own, values in ((gaussian.mean, (stored['mean'], mean)), (gaussian.covariance, (stored['cov'], covariance))):
+    for own, values in ((statistics.mean, (stored['mean'], mean)), (statistics.covariance, (stored['cov'], covariance))):
         for value in values:
             np.testing.assert_array_equal(value, own)
 
@@ -324,12 +324,12 @@ def test_saved_statistics_are_what_basicsr_and_pytorch_fid_read(tmp_path):
 @pytest.mark.parametrize('new', [False, True])
 @pytest.mark.parametrize('order', ['C', 'F'])
 def test_statistics_as_basicsrs_script_saves_them_are_read(tmp_path, new, order):
-    gaussian, path = gaussian_of(features(9)), tmp_path / 'inception_FFHQ_512.pth'
-    content = {'name': 'FFHQ', 'size': 512, 'mean': gaussian.mean.astype('f4'), 'cov': np.asarray(gaussian.covariance, order=order)}
+    statistics, path = compute_statistics(features(9)), tmp_path / 'inception_FFHQ_512.pth'
+    content = {'name': 'FFHQ', 'size': 512, 'mean': statistics.mean.astype('f4'), 'cov': np.asarray(statistics.covariance, order=order)}
     torch.save(content, path, _use_new_zipfile_serialization=new)
     loaded = FeatureStatistics.load(path, 'any network')
-    np.testing.assert_allclose(loaded.mean, gaussian.mean, rtol=1e-6)
-    np.testing.assert_array_equal(loaded.covariance, gaussian.covariance)
+    np.testing.assert_allclose(loaded.mean, statistics.mean, rtol=1e-6)
+    np.testing.assert_array_equal(loaded.covariance, statistics.covariance)
     assert loaded.count is loaded.network is None
 
 
@@ -361,7 +361,7 @@ def test_other_files_are_refused_and_nothing_in_them_is_run(tmp_path, capsys, ne
 @pytest.mark.parametrize('name', ['bad.pth', 'bad.npz'])
 @pytest.mark.parametrize('cut', [0, 10, 400])
 def test_half_a_file_is_refused(tmp_path, name, cut):
-    gaussian_of(features(9)).save(tmp_path / name)
+    compute_statistics(features(9)).save(tmp_path / name)
     data = (tmp_path / name).read_bytes()
     (tmp_path / name).write_bytes(data[:cut])
     with pytest.raises(FRExError, match='not a file of FID statistics'):
@@ -369,7 +369,7 @@ def test_half_a_file_is_refused(tmp_path, name, cut):
 
 
 def test_an_archive_that_would_fill_the_memory_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr('frex.metrics.statistics_file.MOST_BYTES', 10_000)
+    monkeypatch.setattr('frex.metrics.statistics_file.MAX_BYTES', 10_000)
     np.savez_compressed(tmp_path / 'large.npz', mu=np.zeros(2), sigma=np.zeros((200, 200)))
     with pytest.raises(FRExError, match='would unpack to more than statistics have'):
         FeatureStatistics.load(tmp_path / 'large.npz')
@@ -379,7 +379,7 @@ def test_an_archive_that_would_fill_the_memory_is_refused(tmp_path, monkeypatch)
 
 
 class Means(Inception):
-    """In its place: eight features."""
+    """Replaces Inception: eight features per image."""
 
     features, sha256 = 8, 'ab' * 32
 
@@ -464,7 +464,7 @@ def test_fid_can_be_against_stored_statistics(tmp_path, monkeypatch):
     with torch.inference_mode():
         sums = FeatureSums(features=8)
         sums.add(Means()(batch(clean)))
-    sums.gaussian(Means.sha256).save(tmp_path / 'clean.pth')
+    sums.statistics(Means.sha256).save(tmp_path / 'clean.pth')
     against_statistics = FID(None, str(tmp_path / 'clean.pth'))
     for img in noisy:
         against_statistics.add(img)

@@ -1,4 +1,4 @@
-"""Other methods beside FREx: adapters that do what their own project does, records of every run, and failures that stop no other."""
+"""Other methods beside FREx: adapters give the results of their own projects, runs are recorded, a failure does not stop others."""
 
 import importlib
 import json
@@ -19,12 +19,12 @@ from frex.errors import FRExError
 from frex.images import read_image, write_image
 from frex.peers import compare
 from frex.peers import run_network as network_runs
-from frex.peers.command_results import chosen, find_results
+from frex.peers.command_results import choose_result, find_results
 from frex.peers.face_folder import FaceFolder, result_name
 from frex.peers.methods import CommandMethod, NetworkMethod, UnavailableMethod, read_methods
 from frex.peers.networks import CLEAN, load_gfpgan, load_restoreformer
 from frex.peers.run_command import run_command
-from frex.peers.run_network import run_network, seed_of
+from frex.peers.run_network import run_network, seed_for
 from frex.restore import FaceRestorer
 from frex.tensors import to_images
 
@@ -33,7 +33,7 @@ CPU = torch.device('cpu')
 
 @pytest.fixture
 def lq(tmp_path):
-    """Three faces, one in a sub-folder."""
+    """Write three faces, one of them in a sub-folder."""
     folder = tmp_path / 'lq'
     for name, image in zip(('b.png', 'a.jpg', 'sub/a.png'), to_images(random_faces(3)), strict=True):
         write_image(folder / name, cv2.resize(image[:8, :8], (64, 64), interpolation=cv2.INTER_CUBIC))
@@ -52,7 +52,7 @@ def record(path):
 
 
 class Helper:
-    """What GFPGANer asks of facexlib's FaceRestoreHelper for an aligned face; the real one downloads a detector."""
+    """Replaces facexlib's FaceRestoreHelper, which downloads a detector, as far as GFPGANer uses it for an aligned face."""
 
     def __init__(self, *args, **kwargs):
         self.clean_all()
@@ -65,14 +65,14 @@ class Helper:
 
 
 def make_small(monkeypatch, network, **small):
-    """`network` keeps its class and has other sizes than it is asked for."""
+    """Override arguments of `network` by the small ones given here."""
     build = network.__init__
     monkeypatch.setattr(network, '__init__', lambda self, **given: build(self, **given | small))
 
 
 @pytest.fixture
 def small_gfpgan(monkeypatch, tmp_path):
-    """GFPGAN's package with few channels, and random weights of both networks."""
+    """Make GFPGAN's networks small and write random weights of both."""
     compat.install()
     utils = importlib.import_module('gfpgan.utils')
     clean = importlib.import_module('gfpgan.archs.gfpganv1_clean_arch').GFPGANv1Clean
@@ -123,7 +123,7 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it(monkeypatc
 
 @pytest.fixture
 def inverting(monkeypatch, tmp_path):
-    """A network that inverts a face, as a method; it keeps the seeds that it was given."""
+    """Return a method whose network inverts a face, and the list of seeds that it was given."""
     seeds = []
 
     def load(model, device):
@@ -151,13 +151,13 @@ def test_a_broken_off_run_goes_on_and_tells_how_many_faces_it_timed(lq, tmp_path
     run = run_network(method, FaceFolder.open(lq, '-i'), tmp_path / 'images', 'cpu')
     assert (run.faces, run.timed) == (3, 2)
     # The first goes through twice, to warm up, and each has the seed of its name whatever came before.
-    assert seeds == [seed_of('b.png'), seed_of('b.png'), seed_of('sub/a.png')]
+    assert seeds == [seed_for('b.png'), seed_for('b.png'), seed_for('sub/a.png')]
     assert not read_image(tmp_path / 'images/a.png').any()
     assert run.seconds_a_face == pytest.approx(run.seconds.restoring / 2)
 
 
 def test_peak_memory_is_that_of_the_process_alone():
-    code = "from frex.peers.measuring import own_peak_memory\nheld = b'1' * 200_000_000\ndel held\nprint(own_peak_memory()['host'])"
+    code = "from frex.peers.measuring import read_peak_memory\nheld = b'1' * 200_000_000\ndel held\nprint(read_peak_memory()['host'])"
     peak = int(subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True).stdout)
     # This process holds torch.
     assert 200_000_000 < peak < 300_000_000
@@ -211,7 +211,7 @@ def test_folders_with_blanks_and_quotes_in_their_names_reach_a_command_whole(lq,
 
 @pytest.fixture
 def gpen(lq):
-    """What GPEN's demo.py makes, as a line: of each face the result, inverted here, and it beside the input."""
+    """A shell command that writes files like GPEN's demo.py: each face's result, inverted here, and result beside input."""
     invert = f"{sys.executable} -c 'import cv2, sys; cv2.imwrite(sys.argv[2], 255 - cv2.imread(sys.argv[1]))'"
     return (
         f'cd {{input}} && for file in *; do cp "$file" {{output}}/"${{file%.*}}"_COMP.jpg && '
@@ -262,18 +262,18 @@ def test_a_command_that_fails_is_told(line, message, lq, tmp_path):
 )
 def test_the_result_of_a_face_is_found_by_its_name(made, pattern, taken):
     found, _ = find_results(['face'], [PurePosixPath(path) for path in made], pattern)
-    assert str(chosen('face', found)) == taken
+    assert str(choose_result('face', found)) == taken
 
 
 def test_a_word_after_the_name_is_taken_where_it_is_the_only_one_that_all_have():
     made = [PurePosixPath(name) for name in ('a_out.png', 'a_1_out.png', 'b_out.png', 'b_debug.png', 'a_1_debug.png')]
     found, pattern = find_results(['a', 'a_1', 'b'], made, None)
     assert pattern == '{name}_out'
-    assert [str(chosen(stem, found)) for stem in ('a', 'a_1', 'b')] == ['a_out.png', 'a_1_out.png', 'b_out.png']
+    assert [str(choose_result(stem, found)) for stem in ('a', 'a_1', 'b')] == ['a_out.png', 'a_1_out.png', 'b_out.png']
     # The only one may lack a face, which is told.
     found, _ = find_results(['a', 'b'], made[:1], None)
     with pytest.raises(FRExError, match='the command made no image b'):
-        chosen('b', found)
+        choose_result('b', found)
 
 
 @pytest.mark.parametrize(
@@ -288,7 +288,7 @@ def test_a_word_after_the_name_is_taken_where_it_is_the_only_one_that_all_have()
 )
 def test_pictures_that_cannot_be_told_are_listed(made, pattern, message):
     with pytest.raises(FRExError, match=message):
-        chosen('face', find_results(['face'], [PurePosixPath(path) for path in made], pattern)[0])
+        choose_result('face', find_results(['face'], [PurePosixPath(path) for path in made], pattern)[0])
 
 
 # --- What is asked for
@@ -304,7 +304,7 @@ def test_pictures_that_cannot_be_told_are_listed(made, pattern, message):
         (['f=frex'], [], 'f=frex:FILE'),
         (['a=gfpgan'], ['A=cp {input} {output}'], 'a: given twice'),
         ([], ['c=cp {input} there'], r'\{output\} is missing'),
-        ([], ['c=cp "{input}" {output}'], r'c: \{input\} stands in quotes; take them away'),
+        ([], ['c=cp "{input}" {output}'], r'c: \{input\} stands in quotes; remove them'),
         ([], ["c=cp {input} '{output}'"], r'\{output\} stands in quotes'),
         ([], ["c=cp {input} {output} && sh -c 'ls {output}'"], r'\{output\} stands in quotes'),
         ([], ['c=cp \\{input} {output}'], r'\{input\} stands in quotes'),
@@ -370,7 +370,7 @@ def test_methods_run_one_after_the_other_and_one_that_fails_stops_no_other(lq, t
 
 
 def test_results_that_are_gone_are_made_again_and_no_others(lq, tmp_path, inverting, monkeypatch):
-    monkeypatch.setattr(compare, '_in_its_own_process', lambda function, *arguments: function(*arguments))
+    monkeypatch.setattr(compare, '_run_in_new_process', lambda function, *arguments: function(*arguments))
     output = tmp_path / 'results'
     copy = f'copy=ls {{input}} > {tmp_path}/seen; cp {{input}}/* {{output}}'
     asked = ['--method', f'ours=frex:{inverting[0].model}', '--command', copy]
@@ -389,8 +389,8 @@ def test_results_that_are_gone_are_made_again_and_no_others(lq, tmp_path, invert
 
 
 def test_a_network_whose_process_is_killed_is_told(lq, tmp_path, checkpoint, monkeypatch, capfd):
-    apart = compare._in_its_own_process
-    monkeypatch.setattr(compare, '_in_its_own_process', lambda *_: apart(os._exit, 9))
+    apart = compare._run_in_new_process
+    monkeypatch.setattr(compare, '_run_in_new_process', lambda *_: apart(os._exit, 9))
     assert peers(lq, tmp_path / 'results', '--method', f'ours=frex:{checkpoint}', '--command', 'copy=cp {input}/* {output}') == 1
     assert 'ours: its process was killed' in capfd.readouterr().err
     assert (tmp_path / 'results/copy/run.json').exists()
@@ -403,7 +403,7 @@ def test_pictures_of_a_run_that_was_broken_off_are_not_taken_for_those_of_anothe
         function(*arguments)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(compare, '_in_its_own_process', killed)
+    monkeypatch.setattr(compare, '_run_in_new_process', killed)
     assert peers(lq, tmp_path / 'results', '--method', f'ours=frex:{method.model}') == 130
     assert (tmp_path / 'results/ours/images/a.png').exists()
     method.model.write_bytes(b'other weights')

@@ -18,8 +18,8 @@ from frex.restore.folder.distributed import agree
 from frex.restore.folder.inputs import Input, Inputs
 from frex.restore.folder.restore_folder import unsupported_flags
 from frex.restore.folder.threaded_pipeline import PipelineStages, ThreadedPipeline
-from frex.utils.sharding import Shard, choose_share, local_device
-from frex.utils.signals import stopped_by_signals
+from frex.utils.sharding import Shard, choose_shard, local_device
+from frex.utils.signals import stop_on_signals
 
 
 @dataclass(eq=False)
@@ -211,7 +211,7 @@ def test_a_stop_finishes_what_is_being_written_and_begins_nothing():
 @pytest.mark.parametrize(('number', 'status'), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_asks_to_stop_and_is_then_the_programs_own_again(number, status, capfd):
     before = signal.getsignal(number)
-    with stopped_by_signals() as stop:
+    with stop_on_signals() as stop:
         assert not stop()
         signal.raise_signal(number)
         # The terminal's and then torchrun's.
@@ -223,7 +223,7 @@ def test_a_signal_asks_to_stop_and_is_then_the_programs_own_again(number, status
 
 
 def test_the_first_reason_to_stop_counts():
-    with stopped_by_signals() as stop:
+    with stop_on_signals() as stop:
         stop.ask(1, 'the disk is full')
         stop.ask(130, 'stopped')
     assert (stop.status, stop.reason) == (1, 'the disk is full')
@@ -233,7 +233,7 @@ def test_signals_are_left_alone_outside_of_the_main_thread():
     heard = []
 
     def work():
-        with stopped_by_signals() as stop:
+        with stop_on_signals() as stop:
             heard.append(stop())
 
     thread = threading.Thread(target=work)
@@ -300,7 +300,7 @@ def test_processes_without_a_meeting_place_are_told(monkeypatch):
 @pytest.mark.parametrize('changes', [{'RANK': '3'}, {'RANK': 'x'}, {'WORLD_SIZE': '0'}, {'RANK': '-1'}])
 def test_an_environment_that_is_not_torchruns_is_told(changes):
     with pytest.raises(FRExError, match='not as torchrun sets them'):
-        choose_share('0/1', {'RANK': '1', 'WORLD_SIZE': '3'} | changes)
+        choose_shard('0/1', {'RANK': '1', 'WORLD_SIZE': '3'} | changes)
 
 
 def test_a_local_rank_that_is_no_number_is_told():

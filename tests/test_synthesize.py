@@ -1,4 +1,4 @@
-"""The EG3D augmentation set: its poses, its labels, and a folder that is the same however it came about."""
+"""The EG3D augmentation set: its poses, its labels, and a folder that does not depend on how the work was divided."""
 
 import signal
 import time
@@ -21,7 +21,7 @@ from frex.images import read_image
 from frex.synthesis.samples import SamplingRecipe, draw_labels, draw_poses, draw_z, synthesize
 from frex.synthesis.synthesize import check_finite
 from frex.tensors import to_images
-from frex.utils.sharding import choose_share, local_device
+from frex.utils.sharding import choose_shard, local_device
 from frex.weights.network_file import NetworkFile, load_network, save_safetensors
 from frex_arch import EG3D, StyleGAN2
 from frex_arch.camera import FFHQ_RADIUS, frontal_camera, recrop_camera, unpack_camera, yaw_pitch
@@ -31,7 +31,7 @@ NUM = 7
 
 
 def tiny_eg3d(**changes):
-    """Random weights whose images show shape, and few saturated colours."""
+    """Return an EG3D with random weights whose images show shape and few saturated colors."""
     options = tiny_network_options()
     arguments = {'out_size': options['out_size'], **options['eg3d'], **changes}
     torch.manual_seed(0)
@@ -53,7 +53,7 @@ def eg3d_file(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def make(eg3d_file):
-    """Runs the command; its status."""
+    """Run the command and return its status."""
 
     def run(output, *more, num=NUM):
         return main(['synthesize', '--eg3d', str(eg3d_file), '-o', str(output), '-n', str(num), '--device', 'cpu', *map(str, more)])
@@ -63,14 +63,14 @@ def make(eg3d_file):
 
 @pytest.fixture(scope='module')
 def whole(make, tmp_path_factory):
-    """A set with all that can be asked for, made in one go."""
+    """Write a set with all options in one run."""
     folder = tmp_path_factory.mktemp('whole') / 'set'
     assert make(folder, '--ws') == 0
     return folder
 
 
 def content(folder):
-    """Every visible file by name, byte for byte."""
+    """Return the bytes of every visible file by name."""
     files = (path for path in folder.rglob('*') if path.is_file() and not path.name.startswith('.'))
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
@@ -132,7 +132,7 @@ def test_in_the_ffhq_frame_eyes_and_mouth_lie_where_the_alignment_has_them():
 
 
 def test_a_set_is_what_its_labels_say(whole, eg3d_file):
-    """Rendered again from what is written, with nothing else that made it."""
+    """Render the images again from the written labels and latent codes only."""
     net = load_network(eg3d_file)
     labels = read_labels(whole / 'images/dataset.json')
     assert len(content(whole)) == 2 * NUM + 3
@@ -189,8 +189,8 @@ def test_shares_make_the_very_set(whole, make, tmp_path, capsys):
     for shard in ('2/3', '0/3', '1/3'):
         assert make(tmp_path / 'set', '--ws', '--shard', shard) == 0
     assert capsys.readouterr().out.splitlines()[:2] == [
-        'part 2 of 3 is whole; 5 of 7 samples are still to come from others',
-        'part 0 of 3 is whole; 2 of 7 samples are still to come from others',
+        'shard 2 of 3 is complete; 5 of 7 samples are still missing from other shards',
+        'shard 0 of 3 is complete; 2 of 7 samples are still missing from other shards',
     ]
     assert content(tmp_path / 'set') == content(whole)
 
@@ -258,9 +258,9 @@ def test_a_whole_set_needs_no_network_to_be_finished(whole, make, monkeypatch):
 
 
 def test_the_share_is_that_of_the_job_and_of_the_rank_in_it():
-    everything = [choose_share(f'{job}/2', {'RANK': str(rank), 'WORLD_SIZE': '3'}).of(20) for job in range(2) for rank in range(3)]
+    everything = [choose_shard(f'{job}/2', {'RANK': str(rank), 'WORLD_SIZE': '3'}).of(20) for job in range(2) for rank in range(3)]
     assert sorted(number for share in everything for number in share) == list(range(20))
-    assert list(choose_share('0/1', {}).of(3)) == [0, 1, 2]
+    assert list(choose_shard('0/1', {}).of(3)) == [0, 1, 2]
 
 
 @pytest.mark.parametrize(
@@ -312,13 +312,13 @@ def test_a_sheet_has_rows_of_pictures_with_captions():
 @pytest.mark.parametrize(
     ('changes', 'message'),
     [
-        (['--psi', 0.5], 'was begun with psi 0.7, not 0.5; ask for the same, or give a new folder'),
+        (['--psi', 0.5], 'was begun with psi 0.7, not 0.5; use the same value, or give a new folder'),
         (['--seed', 1], 'was begun with seed 0, not 1'),
         (['--frame', 'eg3d'], 'was begun with frame ffhq, not eg3d'),
         (['--yaw', 0.8, 1.3], 'was begun with yaw [0.8, 1.2], not [0.8, 1.3]'),
         (['--pitch', 0.2], 'was begun with pitch 0.3, not 0.2'),
         (['--ext', 'jpg'], 'was begun with ext png, not jpg'),
-        (['-n', 3], 'was begun with 7 samples, not 3; ask for no fewer'),
+        (['-n', 3], 'was begun with 7 samples, not 3; give at least as many'),
     ],
 )
 def test_a_set_is_not_resumed_with_other_settings(whole, make, capsys, changes, message):

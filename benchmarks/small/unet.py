@@ -27,7 +27,7 @@ from frex.data.sampler import VisitSampler
 from frex.errors import FRExError
 from frex.options import RunOptions, requested_options
 from frex.utils.files import replacing
-from frex.utils.signals import stopped_by_signals
+from frex.utils.signals import stop_on_signals
 from frex.weights.state_dict import load_strict, pick
 from frex.weights.torch_file import read_torch_file
 
@@ -169,7 +169,7 @@ def run(args: Namespace) -> int:
     print(json.dumps(asdict(options) | describe_cost(options) | {'steps': steps}), flush=True)
     losses: list[float] = []
     start = time.process_time()
-    with stopped_by_signals() as stop:
+    with stop_on_signals() as stop:
         for lq, gt in batches(dataset, section['batch_size_per_gpu'], seed, training.step):
             if training.step >= steps or stop():
                 break

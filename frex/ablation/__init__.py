@@ -1,1 +1,1 @@
-"""Table 2 of the paper: FREx with one part taken away at a time, each trained with several seeds."""
+"""Table 2 of the paper: FREx with one part removed at a time, each variant trained with several seeds."""

@@ -1,4 +1,4 @@
-"""`frex ablate`: configurations trained or taken, restored, evaluated, and put into one table."""
+"""`frex ablate`: train configurations or take their checkpoints, restore the test images, evaluate, and write one table."""
 
 import dataclasses
 import shlex
@@ -14,13 +14,13 @@ from frex.ablation import caveats
 from frex.ablation.caveats import AblationSetup
 from frex.ablation.configurations import digest
 from frex.ablation.plan import Plan, make_plan
-from frex.ablation.test_images import OPTIONS, Pictures, prepare, refuse_others
+from frex.ablation.test_images import OPTIONS, TestFolders, check_folder_is_ours, prepare_folders
 from frex.ablation.training import Training
 from frex.device import choose_device
 from frex.errors import FRExError
 from frex.evaluation import Evaluation, Settings, evaluate, to_csv, to_json, to_markdown
 from frex.evaluation.evaluator import PAPER
-from frex.evaluation.inputs import list_pictures, named_as, pair
+from frex.evaluation.inputs import list_image_folder, match_first_faces, pair
 from frex.evaluation.scoring import ComputeOptions, Scorer
 from frex.evaluation.yaw_bins import read_yaw
 from frex.metrics.catalogue import METRICS
@@ -39,10 +39,10 @@ Runs = dict[str, list[tuple[str, Path]]]
 class AblateOptions:
     """What to train, to restore and to compare.
 
-    `configurations` are names or option files (none: the paper's six), laid over the option file `base` with the changes
-    `force_yml`; `take` holds NAME=CHECKPOINT of those that are trained. `gt` and `lq` are folders of clean and of degraded faces;
-    without `lq` they are degraded from `degrade_seed`. `metrics`, `fid_statistics`, `weights` and `num_workers` are those of an
-    evaluation.
+    `configurations` are names or option files (empty for the paper's six), which are laid over the option file `base` together with the
+    changes `force_yml`; `take` holds NAME=CHECKPOINT for configurations that are trained already. `gt` and `lq` are folders of clean
+    and of degraded faces; without `lq` the clean faces are degraded with `degrade_seed`. `metrics`, `fid_statistics`, `weights` and
+    `num_workers` are options of the evaluation.
     """
 
     gt: Path
@@ -64,7 +64,7 @@ class AblateOptions:
 
 
 def ablate(options: AblateOptions) -> None:
-    """Write `table.md`, `table.csv` and `table.json` in the output folder; what is trained or restored already is kept.
+    """Write `table.md`, `table.csv` and `table.json` in the output folder; checkpoints and images that exist are reused.
 
     Raises FRExError where a training fails or a face is not restored.
     """
@@ -78,20 +78,23 @@ def ablate(options: AblateOptions) -> None:
         num_workers=options.num_workers,
     )
     try:
-        refuse_others(options.output)
+        check_folder_is_ours(options.output)
         plan = make_plan(options.configurations, options.take, options.base, options.force_yml, options.output / OPTIONS)
         size = plan.size()
         check_inputs(options.gt, options.lq, options.cameras, settings)
-        pictures = prepare(options.gt, options.lq, options.degrade_seed, size, options.output, options.num_workers)
-        restored = restore(collect(plan, options), pictures, options.output / 'restored', options.device)
-        evaluation = evaluate(restored, pictures.gt, pictures.lq, options.cameras, settings)
-        print(write_tables(evaluation, circumstances_of(plan, size, options), options.output), end='')
+        folders = prepare_folders(options.gt, options.lq, options.degrade_seed, size, options.output, options.num_workers)
+        restored = restore(collect(plan, options), folders, options.output / 'restored', options.device)
+        evaluation = evaluate(restored, folders.gt, folders.lq, options.cameras, settings)
+        print(write_tables(evaluation, describe_setup(plan, size, options), options.output), end='')
     except OSError as error:
         raise FRExError(f'a file cannot be read or written: {error}') from None
 
 
 def collect(plan: Plan, options: AblateOptions) -> Runs:
-    """The checkpoints of each row, with a name for each run; what is missing is trained, all rows with a seed before the next seed."""
+    """Return the checkpoints of each row, each with a name for its run; train what is missing.
+
+    All configurations are trained with one seed before the next seed begins.
+    """
     command = FREX_TRAIN if options.train_command is None else shlex.split(options.train_command)
     training = Training(command, options.force_yml, options.output / 'logs')
     runs: Runs = {each.name: [] for each in plan.trained}
@@ -103,23 +106,23 @@ def collect(plan: Plan, options: AblateOptions) -> Runs:
     return runs | taken
 
 
-def restore(runs: Runs, pictures: Pictures, folder: Path, device: str) -> dict[str, list[Path]]:
-    """Have each checkpoint restore the degraded images; the folders of the results by configuration, one a run."""
+def restore(runs: Runs, folders: TestFolders, folder: Path, device: str) -> dict[str, list[Path]]:
+    """Restore the degraded images with each checkpoint; return the folders of results by row, one per run."""
     methods = {row: [_method(name, path, device) for name, path in named] for row, named in runs.items()}
-    entries = compare(FaceFolder.open(pictures.lq, '--lq'), chain.from_iterable(methods.values()), folder, device)
-    if not all(entry.is_whole for entry in entries.values()):
-        raise FRExError(f'{folder}: not all faces are restored, as told above; nothing is evaluated')
+    entries = compare(FaceFolder.open(folders.lq, '--lq'), chain.from_iterable(methods.values()), folder, device)
+    if not all(entry.is_complete for entry in entries.values()):
+        raise FRExError(f'{folder}: not all faces are restored, as reported above; nothing is evaluated')
     return {row: [folder / method.name / 'images' for method in each] for row, each in methods.items()}
 
 
 def _method(name: str, checkpoint: Path, device: str) -> NetworkMethod:
-    """By a name that no other checkpoint has, as there is after a training with other options."""
+    """Return the network of a checkpoint under a name that contains a checksum, so that other checkpoints have other names."""
     method = NetworkMethod(name, 'frex', checkpoint)
     return dataclasses.replace(method, name=f'{name}_{digest([method.settings(), device])}')
 
 
-def circumstances_of(plan: Plan, size: int, options: AblateOptions) -> AblationSetup:
-    """What the sentences below the table follow from."""
+def describe_setup(plan: Plan, size: int, options: AblateOptions) -> AblationSetup:
+    """Return how the table was made, from which its caveats follow."""
     return AblationSetup(
         options=plan.trained[0].options if plan.trained else None,
         size=size,
@@ -130,9 +133,9 @@ def circumstances_of(plan: Plan, size: int, options: AblateOptions) -> AblationS
     )
 
 
-def write_tables(evaluation: Evaluation, circumstances: AblationSetup, folder: Path) -> str:
-    """The table as Markdown with its sentences, which is the answer, as CSV and as JSON."""
-    markdown = f'{to_markdown(evaluation)}\n{caveats.to_markdown(evaluation, circumstances)}'
+def write_tables(evaluation: Evaluation, setup: AblationSetup, folder: Path) -> str:
+    """Write the table as Markdown with its caveats, as CSV and as JSON; return the Markdown."""
+    markdown = f'{to_markdown(evaluation)}\n{caveats.to_markdown(evaluation, setup)}'
     texts: Mapping[str, str] = {'table.md': markdown, 'table.csv': to_csv(evaluation), 'table.json': to_json(evaluation)}
     for name, text in texts.items():
         with replacing(folder / name) as part:
@@ -141,15 +144,15 @@ def write_tables(evaluation: Evaluation, circumstances: AblationSetup, folder: P
 
 
 def check_inputs(gt: Path, lq: Path | None, cameras: Path | None, settings: Settings) -> None:
-    """Raise FRExError for what `evaluate` would refuse.
+    """Raise FRExError for input that `evaluate` would refuse, before anything is trained.
 
-    That is faces that only one of `gt` and `lq` has, or that have no label in `cameras`, and statistics, weights or a device
-    that cannot be used.
+    This covers faces that are in `gt` or `lq` only, faces without a label in `cameras`, and statistics, weights or a device that cannot
+    be used.
     """
     choose_device(settings.device)
-    clean = list_pictures('--gt', gt)
+    clean = list_image_folder('--gt', gt)
     if lq is not None:
-        _, differences = pair(clean, [named_as(clean, list_pictures('--lq', lq))], partial=True)
+        _, differences = pair(clean, [match_first_faces(clean, list_image_folder('--lq', lq))], partial=True)
         if differences:
             raise FRExError(f'{differences[0]}; both folders must hold the same faces')
     if cameras is not None:
@@ -158,7 +161,7 @@ def check_inputs(gt: Path, lq: Path | None, cameras: Path | None, settings: Sett
 
 
 def _check_metrics(settings: Settings) -> None:
-    """Load them all once, on the CPU: the GPU is for the trainings."""
+    """Load all metrics once, on the CPU, since the GPU is needed for training."""
     if settings.fid_statistics is not None:
         FeatureStatistics.load(settings.fid_statistics)
     usable = [METRICS[key] for key in settings.metrics if METRICS[key].missing(settings.weights) is None]

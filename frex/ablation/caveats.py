@@ -1,4 +1,4 @@
-"""What a table of ablations can show, and what it cannot, in sentences that follow from how it was made."""
+"""State in sentences what a table of ablations can and cannot show, given how it was made."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -6,25 +6,26 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from frex.ablation.configurations import FULL
-from frex.ablation.significance import Difference, differences, run_means
+from frex.ablation.significance import Difference, differences, mean_of_each_run
 from frex.evaluation import Evaluation
 from frex.evaluation.inputs import BILINEAR
-from frex.evaluation.markdown import as_table, number_of
+from frex.evaluation.markdown import format_table, format_value
 from frex.metrics.metric import Metric
 from frex.options import Options
 
-PAPERS_ITERATIONS, PAPERS_SIZE = 250_000, 512
-# Of the Inception network: a covariance of fewer images has no full rank.
+PAPER_ITERATIONS, PAPER_SIZE = 250_000, 512
+# The number of features of FID: with fewer images their covariance is singular.
 FID_FEATURES = 2048
-# With fewer, the quantile of Student's t is beyond 2.3.
+# With fewer runs the quantile of Student's t is beyond 2.3.
 FEW_RUNS = 5
 
 
 @dataclass(frozen=True)
 class AblationSetup:
-    """How the table came about. `options` are those of a configuration that was trained, None where there is none.
+    """How the table was made.
 
-    `left_out` are configurations without a row, and why.
+    `options` are those of a configuration that was trained, None where all are taken. `left_out` are configurations without a row, with
+    the reason.
     """
 
     options: Options | None
@@ -35,9 +36,9 @@ class AblationSetup:
     gt: Path
 
 
-def to_markdown(evaluation: Evaluation, circumstances: AblationSetup) -> str:
-    """The sentences, and the table of differences to the full configuration where there is one."""
-    parts = ['### What this table can and cannot show', '\n'.join(f'- {each}' for each in caveats(evaluation, circumstances))]
+def to_markdown(evaluation: Evaluation, setup: AblationSetup) -> str:
+    """Return the caveats and, where there is a full configuration, the table of differences from it."""
+    parts = ['### What this table can and cannot show', '\n'.join(f'- {each}' for each in caveats(evaluation, setup))]
     table = difference_table(evaluation)
     if table:
         parts += ['### Differences to the full configuration, with 95 % intervals over runs', table]
@@ -45,16 +46,17 @@ def to_markdown(evaluation: Evaluation, circumstances: AblationSetup) -> str:
 
 
 def difference_table(evaluation: Evaluation) -> str:
-    """A row a configuration; bold where the interval leaves out 0."""
+    """Return a table with one row per configuration; a difference is bold where its interval excludes 0."""
     found = differences(evaluation)
     metrics = [metric for metric in evaluation.metrics if any(metric.key in row for row in found.values())]
     if not metrics:
         return ''
     rows = [[name, *(_cell(row.get(metric.key), metric) for metric in metrics)] for name, row in found.items()]
-    return as_table(['Configuration', *(f'{metric.title} ({metric.better} is better)' for metric in metrics)], rows)
+    return format_table(['Configuration', *(f'{metric.title} ({metric.better} is better)' for metric in metrics)], rows)
 
 
 def _cell(found: Difference | None, metric: Metric) -> str:
+    """Return a difference with its interval."""
     if found is None:
         return '-'
     mean, low, high = (_signed(value, metric) for value in found)
@@ -64,64 +66,71 @@ def _cell(found: Difference | None, metric: Metric) -> str:
 
 
 def _signed(value: float, metric: Metric) -> str:
-    text = number_of(value, metric)
+    """Return a value with its sign."""
+    text = format_value(value, metric)
     return text if text.startswith(('-', '∞')) else f'+{text}'
 
 
-def caveats(evaluation: Evaluation, circumstances: AblationSetup) -> list[str]:
-    """How it was made first, then what follows from it."""
+def caveats(evaluation: Evaluation, setup: AblationSetup) -> list[str]:
+    """Return the sentences: first how the table was made, then what follows from it."""
     return [
-        *_how_it_was_made(circumstances),
-        *(f'{name} has no row: {reason}.' for name, reason in circumstances.left_out.items()),
-        *_limits(evaluation, circumstances),
-        *_chance(evaluation),
+        *_setup_notes(setup),
+        *(f'{name} has no row: {reason}.' for name, reason in setup.left_out.items()),
+        *_limit_notes(evaluation, setup),
+        *_significance_notes(evaluation),
     ]
 
 
-def _how_it_was_made(circumstances: AblationSetup) -> list[str]:
+def _setup_notes(setup: AblationSetup) -> list[str]:
+    """Return sentences on training, taken checkpoints and test images."""
     lines = []
-    if circumstances.options is not None:
-        train, loader = circumstances.options.get('train') or {}, circumstances.options['datasets']['train']
-        seeds = ', '.join(map(str, circumstances.seeds))
+    if setup.options is not None:
+        train, loader = setup.options.get('train') or {}, setup.options['datasets']['train']
+        seeds = ', '.join(map(str, setup.seeds))
         lines.append(
             f'Each configuration was trained for {train.get("total_iter"):,} iterations of {loader.get("batch_size_per_gpu")} faces a GPU '
-            f'at {circumstances.size} x {circumstances.size}, with the seeds {seeds}; a seed decides the first weights and all draws.'
+            f'at {setup.size} x {setup.size}, with the seeds {seeds}; a seed decides the first weights and all draws.'
         )
-    if circumstances.taken:
-        lines.append(f'Taken from checkpoints as they are, however they were trained: {", ".join(circumstances.taken)}.')
+    if setup.taken:
+        lines.append(f'Taken from checkpoints as they are, however they were trained: {", ".join(setup.taken)}.')
     lines.append('All configurations restored the same degraded images.')
     return lines
 
 
-def _limits(evaluation: Evaluation, circumstances: AblationSetup) -> list[str]:
-    lines, options, count = [], circumstances.options, len(evaluation.names)
+def _limit_notes(evaluation: Evaluation, setup: AblationSetup) -> list[str]:
+    """Return sentences on short training, random priors, test images seen in training, and few images."""
+    lines, options, count = [], setup.options, len(evaluation.names)
     if options is not None:
         iterations = (options.get('train') or {}).get('total_iter', 0)
-        if iterations < PAPERS_ITERATIONS or circumstances.size < PAPERS_SIZE:
+        if iterations < PAPER_ITERATIONS or setup.size < PAPER_SIZE:
             lines.append(
-                f'The paper trains {PAPERS_ITERATIONS:,} iterations at {PAPERS_SIZE} x {PAPERS_SIZE}. A shorter or smaller training shows '
+                f'The paper trains {PAPER_ITERATIONS:,} iterations at {PAPER_SIZE} x {PAPER_SIZE}. A shorter or smaller training shows '
                 'that each part can be taken away and that all is measured; it does not show what a part is worth at the end.'
             )
         path = options.get('path') or {}
         if not any(path.get(f'pretrain_network_{prior}') for prior in ('g', 'eg3d', 'stylegan2')):
             lines.append('The priors have random weights: what a trained 3D or 2D prior brings cannot show here.')
-        if _is_within(circumstances.gt, options['datasets']['train'].get('dataroot_gt')):
+        if _is_within(setup.gt, options['datasets']['train'].get('dataroot_gt')):
             lines.append('It was trained on the images it is tested on: nothing here tells of other faces.')
-    if any(metric.of_sets and metric.key not in evaluation.gaps for metric in evaluation.metrics) and count < FID_FEATURES:
+    if any(metric.compares_sets and metric.key not in evaluation.gaps for metric in evaluation.metrics) and count < FID_FEATURES:
         lines.append(f'FID is of {count} images, fewer than its {FID_FEATURES:,} features: not to be compared with that of other sets.')
-    return lines + _beside_bilinear(evaluation)
+    return lines + _bilinear_notes(evaluation)
 
 
-def _beside_bilinear(evaluation: Evaluation) -> list[str]:
-    """A network that has learned to restore is nearer to the clean image than its input is."""
+def _bilinear_notes(evaluation: Evaluation) -> list[str]:
+    """Return a sentence on the metrics in which no run is nearer to the clean images than its input is."""
     input_row = next((row for row in evaluation.rows if row.name == BILINEAR), None)
     if input_row is None:
         return []
-    means = {metric: run_means(input_row, metric) for metric in evaluation.metrics if metric.needs_gt and metric.key in input_row.summaries}
+    means = {
+        metric: mean_of_each_run(input_row, metric)
+        for metric in evaluation.metrics
+        if metric.needs_gt and metric.key in input_row.summaries
+    }
     worse = [
         metric.title
         for metric, own in means.items()
-        if own and not any(_is_better(mean, own[0], metric) for row in evaluation.methods for mean in run_means(row, metric))
+        if own and not any(_is_better(mean, own[0], metric) for row in evaluation.methods for mean in mean_of_each_run(row, metric))
     ]
     return [f'No run comes nearer to the clean images than its input does by {", ".join(worse)}: too little training to compare.'] * bool(
         worse
@@ -129,15 +138,17 @@ def _beside_bilinear(evaluation: Evaluation) -> list[str]:
 
 
 def _is_better(one: float, other: float, metric: Metric) -> bool:
+    """Return whether `one` is a better value of the metric than `other`."""
     return one > other if metric.better == 'higher' else one < other
 
 
 def _is_within(gt: Path, trained: object) -> bool:
-    """Whether the test images are among the training images, as far as their folders tell."""
+    """Return whether the test images lie in the folder of the training images."""
     return isinstance(trained, str) and gt.resolve().is_relative_to(Path(trained).expanduser().resolve())
 
 
-def _chance(evaluation: Evaluation) -> list[str]:
+def _significance_notes(evaluation: Evaluation) -> list[str]:
+    """Return sentences on which differences exceed the random variation between runs."""
     found = [(name, key, each) for name, row in differences(evaluation).items() for key, each in row.items()]
     if not any(row.name == FULL for row in evaluation.methods):
         return ['The full configuration is not among the rows, so no difference to it can be told.']
@@ -155,4 +166,5 @@ def _chance(evaluation: Evaluation) -> list[str]:
 
 
 def _verdict(found: Difference, metric: Metric) -> str:
+    """Return whether a clear difference is better or worse than full."""
     return 'better than full' if _is_better(found.mean, 0, metric) else 'worse than full'

@@ -1,4 +1,4 @@
-"""The configurations: a base, and differences from it that can be laid over any base."""
+"""Configurations of an ablation: a base, and differences that can be laid over any base."""
 
 import hashlib
 import json
@@ -21,24 +21,27 @@ BASE_LINE = re.compile(r'^_base_:.*$', re.MULTILINE)
 
 @dataclass(frozen=True)
 class Configuration:
-    """`file` is its option file, `options` are what it says with `--force_yml` laid over it."""
+    """A configuration: its option file `file`, and `options`, the content of the file with `--force_yml` laid over it."""
 
     name: str
     file: Path
     options: Options
 
     def run_name(self, seed: int) -> str:
-        """Of a training: other options, another name, so that no run goes on from one that was asked otherwise."""
+        """Return the name of a training run; it contains a checksum of the options, so that no run continues one with others."""
         return f'ablation_{self.name}_{digest(training_options(self.options))}_seed{seed}'
 
 
 def known_configurations() -> dict[str, Path | None]:
-    """The six of the paper's table, by name; the full one has no file of differences."""
+    """Return the six configurations of the paper's table by name, with their files of differences; full has none."""
     return {FULL: None} | {path.stem: path for path in sorted(FOLDER.glob('*.yml'))}
 
 
 def difference_file(name: str) -> Path | None:
-    """That of a configuration of the paper, or a file of one's own that `name` ends in `.yml`; raises FRExError for neither."""
+    """Return the file of differences of a known configuration, or the user's own file where `name` ends in `.yml`.
+
+    Raises FRExError where it is neither.
+    """
     known = known_configurations()
     if name in known:
         return known[name]
@@ -48,13 +51,17 @@ def difference_file(name: str) -> Path | None:
 
 
 def write_configurations(names: Sequence[str], base: str, force_yml: Sequence[str], folder: Path) -> list[Configuration]:
-    """An option file in `folder` for each of `names`, which lays its difference over `base`; raises FRExError for wrong ones."""
+    """Write an option file in `folder` for each of `names`, which lays its difference over `base`; return them.
+
+    Raises FRExError for an unknown name or an invalid file.
+    """
     base_file = find_option_file(base).resolve()
     folder.mkdir(parents=True, exist_ok=True)
     return [_write(name, base_file, force_yml, folder) for name in names]
 
 
 def _write(name: str, base: Path, force_yml: Sequence[str], folder: Path) -> Configuration:
+    """Write the option file of one configuration and return it with its options."""
     difference = difference_file(name)
     text = '# The whole of the base.\n_base_:\n' if difference is None else difference.read_text(encoding='utf-8')
     if len(BASE_LINE.findall(text)) != 1:
@@ -70,21 +77,22 @@ def _write(name: str, base: Path, force_yml: Sequence[str], folder: Path) -> Con
 
 
 def equals_full(configuration: Configuration, full: Options) -> bool:
-    """Whether it is the full one under this base, which may lack what it is to take away."""
+    """Return whether a configuration equals the full one, since the base lacks the part that it would remove."""
     return training_options(configuration.options) == training_options(full)
 
 
 def training_options(options: Options) -> Any:
-    """What decides about a training but its seed: neither the name nor what is switched off."""
+    """Return the options that affect a training, without its name, its seed and what is switched off."""
     return _without_nothing({key: value for key, value in options.items() if key not in ('name', 'manual_seed')})
 
 
 def _without_nothing(value: Any) -> Any:
+    """Return `value` without dictionary entries that are None."""
     if isinstance(value, Mapping):
         return {key: _without_nothing(each) for key, each in value.items() if each is not None}
     return [_without_nothing(each) for each in value] if isinstance(value, list) else value
 
 
 def digest(value: Any) -> str:
-    """Eight letters that tell options apart."""
+    """Return a checksum of eight hexadecimal digits."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:8]

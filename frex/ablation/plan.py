@@ -1,4 +1,4 @@
-"""What an ablation consists of: configurations to train, and checkpoints to take."""
+"""Plan an ablation: which configurations are trained, and which checkpoints are taken."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -7,40 +7,46 @@ from pathlib import Path
 
 from frex.ablation.configurations import FULL, Configuration, equals_full, known_configurations, write_configurations
 from frex.errors import FRExError
-from frex.evaluation.inputs import BILINEAR, GT, LONGEST_NAME
+from frex.evaluation.inputs import BILINEAR, GT, MAX_NAME_BYTES
 from frex.peers.methods import NAME
 from frex.weights.locate import require_file
 from frex.weights.network_file import read_network
 
 LEFT_OUT = 'the base lacks what it takes away, so that it would be the full configuration again'
 DEFAULT_SIZE = 512
-# Rows and roles of `frex.evaluation`.
+# Names of rows and roles in `frex.evaluation`.
 RESERVED = (BILINEAR.lower(), GT.lower(), 'lq')
 
 
 @dataclass(frozen=True)
 class Plan:
-    """`trained` and `taken` are rows of the table, in this order; `left_out` are others that were asked for, and why they are none."""
+    """`trained` and `taken` are the rows of the table, in this order.
+
+    `left_out` are requested configurations without a row, with the reason.
+    """
 
     trained: tuple[Configuration, ...]
     taken: Mapping[str, Sequence[Path]]
     left_out: Mapping[str, str]
 
     def size(self) -> int:
-        """That of the images which all networks make; raises FRExError where it is not one, and for a damaged checkpoint."""
+        """Return the size of the images that all networks produce.
+
+        Raises FRExError where the networks have different sizes, and for a damaged checkpoint.
+        """
         sizes = {each.name: each.options['network_g'] for each in self.trained}
         sizes |= {str(path): read_network(path).arguments for paths in self.taken.values() for path in paths}
         by_size = {int(options.get('out_size', DEFAULT_SIZE)): name for name, options in sizes.items()}
         if len(by_size) != 1:
-            told = ', '.join(f'{name} {size}' for size, name in sorted(by_size.items()))
-            raise FRExError(f'the networks make images of several sizes ({told}), which cannot be compared')
+            sizes_by_name = ', '.join(f'{name} {size}' for size, name in sorted(by_size.items()))
+            raise FRExError(f'the networks make images of several sizes ({sizes_by_name}), which cannot be compared')
         return next(iter(by_size))
 
 
 def make_plan(configurations: Sequence[str], takes: Sequence[str], base: str, force_yml: Sequence[str], folder: Path) -> Plan:
-    """All six of the paper unless `configurations` are named; those of `takes`, NAME=CHECKPOINT, are not trained.
+    """Plan the configurations, all six of the paper where none is named; those in `takes`, NAME=CHECKPOINT, are not trained.
 
-    Option files of the others are written to `folder`. Raises FRExError for what is not known or not there.
+    Option files of the configurations to train are written to `folder`. Raises FRExError for what is unknown or missing.
     """
     taken = _read_takes(takes)
     names = [name for name in dict.fromkeys(configurations or known_configurations()) if Path(name).stem not in taken]
@@ -48,14 +54,15 @@ def make_plan(configurations: Sequence[str], takes: Sequence[str], base: str, fo
     _check_files([FULL, *(name for name in names if name != FULL)])
     if not names:
         return Plan((), taken, {})
-    # What a configuration takes away shows beside the full one, though that may not be asked for.
-    full, *asked = write_configurations([FULL, *(name for name in names if name != FULL)], base, force_yml, folder)
-    idle = {each.name: LEFT_OUT for each in asked if equals_full(each, full.options)}
-    trained = ([full] if FULL in names else []) + [each for each in asked if each.name not in idle]
+    # The full configuration is written even where it is not requested: others are compared with it.
+    full, *requested = write_configurations([FULL, *(name for name in names if name != FULL)], base, force_yml, folder)
+    idle = {each.name: LEFT_OUT for each in requested if equals_full(each, full.options)}
+    trained = ([full] if FULL in names else []) + [each for each in requested if each.name not in idle]
     return Plan(tuple(trained), taken, idle)
 
 
 def _read_takes(takes: Sequence[str]) -> dict[str, list[Path]]:
+    """Return the checkpoints by row; raise FRExError for an entry of another form or a missing file."""
     taken = defaultdict(list)
     for entry in takes:
         name, equals, file = entry.partition('=')
@@ -69,16 +76,16 @@ def _read_takes(takes: Sequence[str]) -> dict[str, list[Path]]:
 
 
 def _check_rows(names: Sequence[str]) -> None:
-    """Folders and rows of the table are called so."""
+    """Raise FRExError for names that cannot be used for folders and rows of the table."""
     for name in names:
-        if not NAME.fullmatch(name) or len(name.encode()) > LONGEST_NAME:
-            raise FRExError(f'{name}: the name of a row has letters, digits and any of _ . + -, in at most {LONGEST_NAME} bytes')
+        if not NAME.fullmatch(name) or len(name.encode()) > MAX_NAME_BYTES:
+            raise FRExError(f'{name}: the name of a row has letters, digits and any of _ . + -, in at most {MAX_NAME_BYTES} bytes')
         if name.lower() in RESERVED:
             raise FRExError(f'{name}: the table has a row of that name; take another')
 
 
 def _check_files(names: Sequence[str]) -> None:
-    """Option files are written by these names."""
+    """Raise FRExError where two configurations would have the same option file."""
     stems = [Path(name).stem for name in names]
     for stem in stems:
         if stems.count(stem) > 1:

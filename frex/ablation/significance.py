@@ -1,4 +1,4 @@
-"""How far a configuration is from the full one, beside what chance alone does."""
+"""Compare each configuration with the full one, relative to the random variation between training runs."""
 
 import math
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from frex.metrics.metric import Metric
 
 
 class Difference(NamedTuple):
-    """Of means over runs; `low` and `high` bound its 95 % interval, nan with fewer than two runs on a side."""
+    """The difference of two means over runs; `low` and `high` bound its 95 % interval, NaN with fewer than two runs on a side."""
 
     mean: float
     low: float
@@ -22,13 +22,13 @@ class Difference(NamedTuple):
 
     @property
     def is_clear(self) -> bool:
-        """Whether the interval leaves out 0."""
+        """Return whether the interval excludes 0."""
         return self.low > 0 or self.high < 0
 
 
-def run_means(row: Row, metric: Metric) -> list[float]:
-    """The score of each run over all images that have one; a run without any is left out."""
-    if metric.of_sets:
+def mean_of_each_run(row: Row, metric: Metric) -> list[float]:
+    """Return the score of each run, over all images that have one; a run without any is left out."""
+    if metric.compares_sets:
         means = [run.set_scores[metric.key][0] for run in row.runs]
     else:
         scores = [run.scores[metric.key] for run in row.runs]
@@ -37,7 +37,7 @@ def run_means(row: Row, metric: Metric) -> list[float]:
 
 
 def difference(ours: Sequence[float], full: Sequence[float]) -> Difference:
-    """Welch's interval: runs of both sides are draws with spreads of their own."""
+    """Return the difference of the means with Welch's interval, which allows the two sides different variances."""
     mean = float(np.mean(ours) - np.mean(full))
     if min(len(ours), len(full)) < 2 or not (np.ptp(ours) or np.ptp(full)):
         return Difference(mean, math.nan, math.nan)
@@ -46,9 +46,9 @@ def difference(ours: Sequence[float], full: Sequence[float]) -> Difference:
 
 
 def differences(evaluation: Evaluation) -> dict[str, dict[str, Difference]]:
-    """By configuration and metric, where both sides have a score; empty where the full one is not among the rows."""
+    """Return the differences by configuration and metric, where both sides have a score; empty without a full configuration."""
     means = {
-        row.name: {metric.key: run_means(row, metric) for metric in evaluation.metrics if metric.key in row.summaries}
+        row.name: {metric.key: mean_of_each_run(row, metric) for metric in evaluation.metrics if metric.key in row.summaries}
         for row in evaluation.methods
     }
     full = means.pop(FULL, {})

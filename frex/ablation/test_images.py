@@ -1,4 +1,4 @@
-"""The images that all configurations are tested on: clean at the network's size, and degraded."""
+"""The images on which all configurations are tested: clean ones at the network's size, and degraded ones."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,17 +14,17 @@ RECORD, OPTIONS = 'ablate.json', 'options'
 
 
 @dataclass(frozen=True)
-class Pictures:
-    """Two folders with the same relative names, but for suffixes."""
+class TestFolders:
+    """The folders of clean and of degraded images, which have the same relative names but for suffixes."""
 
     gt: Path
     lq: Path
 
 
-def prepare(gt: Path, lq: Path | None, degrade_seed: int, size: int, folder: Path, num_workers: int) -> Pictures:
-    """Clean images at `size` in `folder`, and degraded ones, made by `degrade_seed` unless `lq` has them.
+def prepare_folders(gt: Path, lq: Path | None, degrade_seed: int, size: int, folder: Path, num_workers: int) -> TestFolders:
+    """Write clean images at `size` in `folder`, and degrade them with `degrade_seed` unless `lq` has degraded images.
 
-    Raises FRExError where `folder` was begun with other images, and before it is begun for one that cannot be read or is not
+    Raises FRExError where `folder` was begun with other images, and, before it is begun, for an image that cannot be read or is not
     square.
     """
     clean = FaceFolder.open(gt, '--gt')
@@ -32,25 +32,27 @@ def prepare(gt: Path, lq: Path | None, degrade_seed: int, size: int, folder: Pat
     made_by = {'degrade_seed': degrade_seed} if degraded is None else {'lq_sha256': degraded.digest()}
     sections = {'settings': {'gt_sha256': clean.digest(), 'size': size, **made_by}}
     if _record(folder).read(sections) is None:
-        _look_at(clean, *([] if degraded is None else [degraded]))
+        _check_readable(clean, *([] if degraded is None else [degraded]))
         _record(folder).begin(sections)
     images = folder / 'gt' / 'images'
-    for name in clean.without_result(images):
-        write_image(images / result_name(name), resize(read_aligned(clean.picture(name)), size))
-    return Pictures(images, lq or degrade_folder(images, folder / 'lq', seed=degrade_seed, num_workers=num_workers))
+    for name in clean.missing_results(images):
+        write_image(images / result_name(name), resize(read_aligned(clean.path(name)), size))
+    return TestFolders(images, lq or degrade_folder(images, folder / 'lq', seed=degrade_seed, num_workers=num_workers))
 
 
-def refuse_others(folder: Path) -> None:
-    """Raise FRExError where `folder` holds what no ablation wrote."""
+def check_folder_is_ours(folder: Path) -> None:
+    """Raise FRExError where `folder` holds files that no ablation wrote."""
     _record(folder).read({})
 
 
 def _record(folder: Path) -> ResumableFolder:
-    # Option files are written before it is known whether they are sound.
+    # Option files are written before they are checked, so they may be there before the record.
+    """Return the resumable folder of an ablation."""
     return ResumableFolder(folder, RECORD, kept=(OPTIONS,))
 
 
-def _look_at(*folders: FaceFolder) -> None:
-    faces = [each.picture(name) for each in folders for name in each.names]
-    for path in tqdm(faces, desc='looking at images', unit='face', disable=None):
+def _check_readable(*folders: FaceFolder) -> None:
+    """Raise FRExError for an image that cannot be read or is not square."""
+    faces = [folder.path(name) for folder in folders for name in folder.names]
+    for path in tqdm(faces, desc='checking images', unit='face', disable=None):
         read_aligned(path)

@@ -1,4 +1,4 @@
-"""Training a configuration with a seed, by `frex train` in a process of its own."""
+"""Train a configuration with a seed, by running `frex train` in a process of its own."""
 
 import subprocess
 from collections.abc import Sequence
@@ -11,19 +11,19 @@ from frex.errors import FRExError
 
 @dataclass(frozen=True)
 class Training:
-    """How all are trained: `command` is `frex train` and whatever launches it, `logs` a folder for what it prints."""
+    """How configurations are trained: `command` is `frex train` with what launches it, `logs` the folder of its output."""
 
     command: Sequence[str]
     force_yml: Sequence[str]
     logs: Path
 
     def checkpoint(self, configuration: Configuration, seed: int) -> Path:
-        """That of the end of a training, which goes on from where it was broken off; what is done is not trained again.
+        """Return the final checkpoint of a configuration; train it, or continue its training, where there is none.
 
-        Outputs go below `experiments`, as all of `frex train`. Raises FRExError where the training fails.
+        Outputs go below `experiments`, as with `frex train`. Raises FRExError where the training fails.
         """
         name = configuration.run_name(seed)
-        # Written last.
+        # This file is written last.
         path = Path('experiments', name, 'models', 'net_g_latest.pth')
         if not path.is_file():
             self._train(configuration.file, name, seed)
@@ -32,6 +32,7 @@ class Training:
         return path
 
     def _train(self, options: Path, name: str, seed: int) -> None:
+        """Run the training command; raise FRExError where it cannot be run or ends with an error."""
         own = [f'name={name}', f'manual_seed={seed}']
         line = [*self.command, '-opt', str(options), '--auto_resume', '--force_yml', *self.force_yml, *own]
         self.logs.mkdir(parents=True, exist_ok=True)
@@ -45,4 +46,5 @@ class Training:
             raise FRExError(f'{name}: the training ended with status {status}: {lines[-1]}; all of it is in {self._log(name)}')
 
     def _log(self, name: str) -> Path:
+        """Return the file that holds the output of a training."""
         return self.logs / f'{name}.log'

@@ -1,1 +1,1 @@
-"""Preparing camera labels: `frex cameras`."""
+"""`frex cameras`: import, estimate, compare and preview the camera labels that training and evaluation use."""

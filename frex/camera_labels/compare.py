@@ -1,4 +1,4 @@
-"""`frex cameras compare`: by how many degrees the cameras of two files of labels differ."""
+"""`frex cameras compare`: report by how many degrees the cameras in two files of labels differ."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 from frex.data.labels import CameraLabel, angles_of, match, own_names, read_labels
 from frex.errors import FRExError
-from frex.utils.text import first_of, in_columns
+from frex.utils.text import abbreviate, in_columns
 
 COLUMNS = ('yaw', 'pitch', 'roll', 'rotation')
 SUMMARIES: dict[str, Callable[..., np.ndarray]] = {'mean': np.mean, 'median': np.median, 'max': np.max}
@@ -17,39 +17,39 @@ SUMMARIES: dict[str, Callable[..., np.ndarray]] = {'mean': np.mean, 'median': np
 
 @dataclass(frozen=True)
 class CompareOptions:
-    """The two files of labels that are compared."""
+    """The two files of labels to compare."""
 
     a: Path
     b: Path
 
 
 def compare_labels(options: CompareOptions) -> int:
-    """Print a table of the images that both files have, and what they do not share."""
-    ours, theirs = (read_labels(path).cameras for path in (options.a, options.b))
-    names = own_names(ours)
-    both = {name: angle_errors(ours[name], other) for name, other in match(theirs, names).items()}
+    """Print a table of the images that both files label, and the names that only one of them has; return 0."""
+    first, second = (read_labels(path).cameras for path in (options.a, options.b))
+    names = own_names(first)
+    both = {name: angle_errors(first[name], other) for name, other in match(second, names).items()}
     if not both:
-        raise FRExError(f'{options.a} and {options.b} share no name ({first_of(list(ours))} against {first_of(list(theirs))})')
+        raise FRExError(f'{options.a} and {options.b} share no name ({abbreviate(list(first))} against {abbreviate(list(second))})')
     errors = np.stack(list(both.values()))
-    rows = [('PICTURE', *(name.upper() for name in COLUMNS))]
+    rows = [('IMAGE', *(name.upper() for name in COLUMNS))]
     rows += [(name, *(f'{degrees:+.1f}' for degrees in error[:3]), f'{error[3]:.1f}') for name, error in both.items()]
     rows += [(name, *(f'{degrees:.1f}' for degrees in summary(np.abs(errors), axis=0))) for name, summary in SUMMARIES.items()]
     print('degrees, second file less first; mean, median and max are of their sizes')
     print('\n'.join(in_columns(rows)))
     for path, alone in (
         (options.a, names.keys() - both.keys()),
-        (options.b, own_names(theirs).keys() - match(ours, own_names(theirs)).keys()),
+        (options.b, own_names(second).keys() - match(first, own_names(second)).keys()),
     ):
         if alone:
-            print(f'only in {path}: {len(alone)} ({first_of(sorted(alone))})')
+            print(f'only in {path}: {len(alone)} ({abbreviate(sorted(alone))})')
     return 0
 
 
 def angle_errors(one: CameraLabel, other: CameraLabel) -> Float[np.ndarray, '4']:
-    """Differences in yaw, pitch and roll of view, and the angle of the rotation between them, in degrees."""
+    """Return the differences in yaw, pitch and roll of view, and the angle of the rotation between two cameras, in degrees."""
     first, second = (np.array(angles_of(camera)) for camera in (one, other))
-    turned = [camera[:16].reshape(4, 4)[:3, :3].astype(np.float64) for camera in (one, other)]
-    # Of the chord between the rotations: unlike the arc cosine of their product's trace, it is exact for small angles.
-    chord = np.linalg.norm(turned[0] - turned[1]) / np.sqrt(8)
+    rotations = [camera[:16].reshape(4, 4)[:3, :3].astype(np.float64) for camera in (one, other)]
+    # The angle comes from the chord between the rotations: unlike the arc cosine of a trace, it is exact for small angles.
+    chord = np.linalg.norm(rotations[0] - rotations[1]) / np.sqrt(8)
     differences = (second - first + 180) % 360 - 180
     return np.array([*differences, np.degrees(2 * np.arcsin(min(1.0, chord)))])

@@ -1,7 +1,7 @@
-"""The camera of a face from its five landmarks.
+"""Compute the camera of a face from its five landmarks, by fitting the mean head of `frex.data.landmarks`.
 
-They are compared with the mean head of `frex.data.landmarks`. Where five points leave the pose open, what is known of heads
-decides: a smile moves the corners of the mouth much further than a few degrees of pitch do.
+Five points do not determine the pose well: a smile moves the corners of the mouth much further than a few degrees of pitch do.
+Therefore the fit includes what is known of heads, as Gaussian priors on pitch, place, size and mouth.
 """
 
 from typing import NamedTuple
@@ -17,30 +17,34 @@ from frex_arch.camera import FFHQ_FOCAL, FFHQ_RADIUS
 Rotation = Float[np.ndarray, '3 3']
 
 INTRINSICS = np.array([[FFHQ_FOCAL, 0, 0.5], [0, FFHQ_FOCAL, 0.5], [0, 0, 1]])
-# From the mean head, upright and seen from the front, to camera axes.
+# The rotation from world to camera axes when the head is upright and seen from the front.
 FRONTAL = np.diag([1.0, -1.0, -1.0])
 DISTANCE = FFHQ_RADIUS - WORLD_ORIGIN[2]
-# Left and right alike, so that a mirrored face has the mirrored camera.
+# The mean head is made symmetric, so that a mirrored face has the mirrored camera.
 _MIRRORED = MEAN_HEAD[[1, 0, 2, 4, 3]] * (-1, 1, 1)
 HEAD = WORLD_UNIT * (MEAN_HEAD + _MIRRORED) / 2
 
-# Standard deviations. Of a landmark, in image widths: two pixels of 512.
+# Standard deviation of a landmark, in image widths: two pixels of 512.
 LANDMARK = 2 / 512
-# Of FFHQ's pitch, in radians, as pi-GAN and EG3D take it.
+# Standard deviation of the pitch in FFHQ, in radians, as in pi-GAN and EG3D.
 PITCH = 0.155
-# Of the head's place in EG3D's crop, in image widths, and of its size; that crop centres and scales what it shows.
+# Standard deviations of the head's place in EG3D's crop, in image widths, and of the logarithm of its size; the crop centres and scales it.
 SHIFT = 0.03
 SIZE = 0.05
-# By which the corners of the mouth rise, and each moves outwards; in the world.
+# Standard deviations of how far the corners of the mouth rise and move outwards, in world units.
 RISE = 0.04
 WIDENING = 0.025
 
-# A fit whose squared deviations sum to more than this is none: all ten coordinates off by five deviations each.
-MOST_DEVIATION = 250.0
+# A fit fails where the sum of the squared deviations is larger: all ten coordinates are off by five standard deviations each.
+MAX_DEVIATION = 250.0
 
 
 class HeadPose(NamedTuple):
-    """A head before EG3D's camera: `turn` is a rotation vector, `shift` moves it in the image, `size` is the logarithm of its scale."""
+    """The parameters of the fit: a head in front of EG3D's camera.
+
+    `turn` is a rotation vector, `shift` moves the head in the image, `size` is the logarithm of its scale. The corners of the mouth
+    rise by `rise` and move outwards by `widening`.
+    """
 
     turn: Float[np.ndarray, '3']
     shift: Float[np.ndarray, '2']
@@ -50,11 +54,11 @@ class HeadPose(NamedTuple):
 
 
 def solve_camera(landmarks: Landmarks) -> Float[np.ndarray, '25']:
-    """The camera, as FFHQ's labels have it, of a face in EG3D's crop with `landmarks` in image widths.
+    """Return the camera of a face in EG3D's crop, in the layout of FFHQ's labels; `landmarks` are in image widths.
 
-    The intrinsics are FFHQ's and the position lies FFHQ_RADIUS from the origin. Minimises the squared deviations of
-    landmarks, pitch, place, size and mouth from the mean head's, each over its variance, from the pose of OpenCV's SQPnP on.
-    Raises ValueError where the landmarks fit no face that looks towards the camera.
+    The intrinsics are FFHQ's, and the camera lies FFHQ_RADIUS from the origin. The fit minimises the squared deviations of landmarks,
+    pitch, place, size and mouth from those of the mean head, each divided by its variance. It starts at the pose of OpenCV's SQPnP and
+    at the frontal pose. Raises ValueError where the landmarks fit no face that looks towards the camera.
     """
     if not np.isfinite(landmarks).all() or np.ptp(landmarks, axis=0).min() < 10 * LANDMARK:
         raise ValueError('the five landmarks lie in one place, or in one line')
@@ -62,13 +66,13 @@ def solve_camera(landmarks: Landmarks) -> Float[np.ndarray, '25']:
     best = min(fits, key=lambda fit: fit.cost)
     pose = _unpack(best.x)
     rotation = _rotation(pose.turn)
-    if not 2 * best.cost < MOST_DEVIATION or rotation[2, 2] > 0:
+    if not 2 * best.cost < MAX_DEVIATION or rotation[2, 2] > 0:
         raise ValueError("the five landmarks fit no face in EG3D's crop")
     return _camera(rotation, pose.shift)
 
 
 def _start(landmarks: Landmarks) -> Float[np.ndarray, '8']:
-    """OpenCV's pose of the mean head; zeros where it finds none before the camera."""
+    """Return OpenCV's pose of the mean head as parameters; zeros where it finds none in front of the camera."""
     found, turn, place = cv2.solvePnP(HEAD, np.ascontiguousarray(landmarks), INTRINSICS, None, flags=cv2.SOLVEPNP_SQPNP)
     if not found or not np.isfinite(place).all() or place[2, 0] <= 0:
         return np.zeros(8)
@@ -78,16 +82,18 @@ def _start(landmarks: Landmarks) -> Float[np.ndarray, '8']:
 
 
 def _unpack(vector: Float[np.ndarray, '8']) -> HeadPose:
+    """Return the parameters by name."""
     return HeadPose(vector[:3], vector[3:5], *vector[5:])
 
 
 def _rotation(turn: Float[np.ndarray, '3']) -> Rotation:
-    """World to camera."""
+    """Return the rotation from world to camera of a rotation vector."""
     matrix, _ = cv2.Rodrigues(turn)
     return matrix @ FRONTAL
 
 
-def _seen(pose: HeadPose) -> Landmarks:
+def _project_head(pose: HeadPose) -> Landmarks:
+    """Return the landmarks of the mean head with this pose, in image widths."""
     head = HEAD.copy()
     head[3:, 1] += pose.rise
     head[3:, 0] += (-pose.widening, pose.widening)
@@ -97,15 +103,15 @@ def _seen(pose: HeadPose) -> Landmarks:
 
 
 def _deviations(vector: Float[np.ndarray, '8'], landmarks: Landmarks) -> Float[np.ndarray, '16']:
-    """Of all that is known, each in its standard deviation."""
+    """Return all deviations from the mean head, each divided by its standard deviation."""
     pose = _unpack(vector)
     pitch = np.arcsin(np.clip(-_rotation(pose.turn)[2, 1], -1, 1))
-    missed = (_seen(pose) - landmarks).ravel() / LANDMARK
+    missed = (_project_head(pose) - landmarks).ravel() / LANDMARK
     return np.array([*missed, pitch / PITCH, *(pose.shift / SHIFT), pose.size / SIZE, pose.rise / RISE, pose.widening / WIDENING])
 
 
 def _camera(rotation: Rotation, shift: Float[np.ndarray, '2']) -> Float[np.ndarray, '25']:
-    """With `shift` of the head in the image, at FFHQ_RADIUS from the origin."""
+    """Return the camera that sees the head at `shift` in the image, at FFHQ_RADIUS from the origin."""
     towards = np.array([*(shift / FFHQ_FOCAL), 1.0]) @ rotation
     towards /= np.linalg.norm(towards)
     # |WORLD_ORIGIN - distance * towards| = FFHQ_RADIUS, the larger root.

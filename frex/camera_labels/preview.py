@@ -1,4 +1,4 @@
-"""`frex cameras preview`: what labels say, drawn on the images."""
+"""`frex cameras preview`: draw the camera labels on their images."""
 
 import sys
 from dataclasses import dataclass
@@ -12,19 +12,22 @@ from frex.data.labels import CameraLabel, CropLabel, match, read_labels
 from frex.data.sources import images_below
 from frex.errors import FRExError
 from frex.images import Image, read_aligned, resize, write_image
-from frex.utils.text import first_of
+from frex.utils.text import abbreviate
 from frex_arch.crop import MEAN_CROP
 
 SHEET = 'sheet.png'
-SHEET_COLUMNS, TILE, MOST_ON_SHEET = 6, 256, 60
-# Letters that fit below a tile.
-LONGEST_CAPTION = 32
-# Of an image whose label has no crop.
+SHEET_COLUMNS, TILE, MAX_ON_SHEET = 6, 256, 60
+# The number of characters that fit below a tile.
+CAPTION_LENGTH = 32
+# The crop of an image whose label has none, by its alignment.
 FRAME_CROPS = {'eg3d': (1.0, 0.0, 0.0), 'ffhq': MEAN_CROP}
 
 
 class Previews:
-    """A folder of drawn images, in `faces`, and `sheet.png` with the first of them."""
+    """A folder of drawn images, in `faces`, and `sheet.png` with the first of them.
+
+    Raises FRExError where it has previews that may not be overwritten, or cannot be made.
+    """
 
     def __init__(self, folder: Path, overwrite: bool) -> None:
         if (folder / SHEET).exists() and not overwrite:
@@ -39,16 +42,16 @@ class Previews:
         self.count = 0
 
     def add(self, name: str, image: Image, camera: CameraLabel, crop: CropLabel) -> None:
-        """Draw one and write it."""
+        """Draw the camera of one image and write the drawing."""
         drawn = draw_camera(image, camera, crop)
         write_image(self.folder / 'faces' / (name if name.endswith('.png') else f'{name}.png'), drawn)
         self.count += 1
-        if len(self.tiles) < MOST_ON_SHEET:
+        if len(self.tiles) < MAX_ON_SHEET:
             self.tiles.append(resize(drawn, TILE))
-            self.captions.append(name[-LONGEST_CAPTION:])
+            self.captions.append(name[-CAPTION_LENGTH:])
 
     def finish(self) -> None:
-        """Write the sheet and say where."""
+        """Write the contact sheet and print where the previews are."""
         if self.tiles:
             columns = min(SHEET_COLUMNS, len(self.tiles))
             write_image(self.folder / SHEET, contact_sheet(self.tiles, self.captions, columns, TILE))
@@ -58,7 +61,7 @@ class Previews:
 
 @dataclass(frozen=True)
 class PreviewOptions:
-    """The images of `folder`, at most `num` of them, and their `labels`; the drawings go to the folder `output`."""
+    """The images of `folder`, at most `num` of them, and their `labels`; the drawings are written to the folder `output`."""
 
     folder: Path
     labels: Path
@@ -69,9 +72,9 @@ class PreviewOptions:
 
 
 def preview_labels(options: PreviewOptions) -> int:
-    """Draw the images of a folder that have a label; the status is 1 where one cannot be read or is not in the file, else 0.
+    """Draw the labels of a folder's images; return 1 where an image cannot be read or is not in the file, else 0.
 
-    An image that the file itself names as one without a label is left out.
+    An image that the file names as one without a label is left out.
     """
     if options.num is not None and options.num < 1:
         raise FRExError(f'--num {options.num}: at least 1 is needed')
@@ -83,7 +86,7 @@ def preview_labels(options: PreviewOptions) -> int:
         pictures = {name: pictures[name] for name in np.array(list(pictures))[chosen].tolist()}
     cameras, crops = match(labels.cameras, pictures), match(labels.crops, pictures)
     if not cameras:
-        raise FRExError(f'{options.labels}: no label for any image of {options.folder} ({first_of(list(pictures))})')
+        raise FRExError(f'{options.labels}: no label for any image of {options.folder} ({abbreviate(list(pictures))})')
     previews = Previews(options.output, options.overwrite)
     failures = [f'{name}: no label' for name in pictures if name not in cameras]
     for name, camera in cameras.items():
@@ -93,11 +96,11 @@ def preview_labels(options: PreviewOptions) -> int:
         except FRExError as error:
             failures.append(str(error))
     previews.finish()
-    return report(failures)
+    return report_failures(failures)
 
 
-def report(failures: list[str]) -> int:
-    """Name each on standard error; the status."""
+def report_failures(failures: list[str]) -> int:
+    """Print each failure on standard error; return 1 where there is one, else 0."""
     for failure in failures:
         print(f'failed: {failure}', file=sys.stderr)
     return 1 if failures else 0

@@ -1,4 +1,4 @@
-"""The degradations of the demo: Eq. 19 with fixed numbers, for faces of any size in images of any size."""
+"""The degradations of the demo: Eq. 19 with fixed parameters, for images in which the face has any size."""
 
 from dataclasses import dataclass
 
@@ -14,10 +14,10 @@ SEED = 2024
 
 @dataclass(frozen=True)
 class Recipe:
-    """One degradation. Lengths are stated for a face of 512 pixels; None leaves a step out.
+    """One degradation. Lengths are for a face of 512 pixels; None leaves a step out.
 
-    `blur` is the standard deviation of a Gaussian, `across` the number of pixels that are left across the face, `noise` the
-    standard deviation of the noise in grey levels, `jpeg` a quality.
+    `blur` is the standard deviation of a Gaussian, `across` the number of pixels that remain across the face, `noise` the standard
+    deviation of the noise in grey levels, `jpeg` a quality.
     """
 
     name: str
@@ -34,12 +34,12 @@ RECIPES = (
     Recipe('low resolution', across=32, jpeg=90),
     Recipe('all together', blur=7, across=64, noise=20, jpeg=60),
 )
-# Those that are also shown in the whole photograph.
+# The degradations that are also applied to the whole photograph.
 IN_PHOTOGRAPH = ('noise', 'all together')
 
 
 def apply_recipe(image: Image, recipe: Recipe, side: float, seed: list[int]) -> Image:
-    """Return `image` degraded at its own size; the aligned square of its face spans `side` pixels."""
+    """Return `image` degraded at its own size; `side` is the width in pixels of its face's aligned square."""
     height, width = image.shape[:2]
     values: FloatImage = image.astype(np.float32) / 255
     if recipe.blur is not None:

@@ -1,4 +1,4 @@
-"""`frex demo`: restore two portraits, which no model of this package was trained on, and measure what is gained."""
+"""`frex demo`: restore two portraits that no model of this package was trained on, and measure the gain."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -26,16 +26,16 @@ from frex.weights import small_model
 from frex_arch.crop import MEAN_CROP
 
 FOLDER = Path('results/demo')
-LEAST_GAIN_DB = 1.0
-# The degradation whose heads turn.
+MIN_GAIN_DB = 1.0
+# The degradation whose recovered heads are shown from all sides.
 TURNED = 'all together'
 HEAD = ('degradation', 'PSNR input', 'restored', 'gain', 'SSIM input', 'restored', 'gain')
 
 
 def run(model: Path | None = None, folder: Path = FOLDER, device: str = 'auto') -> None:
-    """Restore the portraits with a FREx checkpoint, by default the small FREx of the package, and write what it looks like.
+    """Restore the portraits with a checkpoint, by default the package's small FREx, and write and print the results.
 
-    Raises FRExError where there is no checkpoint, and where the mean gain is less than LEAST_GAIN_DB.
+    Raises FRExError where there is no checkpoint, and where the mean gain is less than MIN_GAIN_DB.
     """
     if model is None and not small_model.PATH.is_file():
         raise FRExError(
@@ -48,8 +48,11 @@ def run(model: Path | None = None, folder: Path = FOLDER, device: str = 'auto') 
     demonstrate(restorer, folder)
 
 
-def demonstrate(restorer: FaceRestorer, folder: Path, least_gain: float = LEAST_GAIN_DB) -> None:
-    """Restore, write the images into `folder` and print the table; raise FRExError where the mean gain is less than `least_gain`."""
+def demonstrate(restorer: FaceRestorer, folder: Path, min_gain: float = MIN_GAIN_DB) -> None:
+    """Restore the portraits, write figures to `folder` and print the table.
+
+    Raises FRExError where the mean gain in PSNR is less than `min_gain` dB.
+    """
     portraits = read_portraits()
     faces = restore_aligned(restorer, portraits)
     photographs = restore_photographs(restorer, portraits)
@@ -63,11 +66,11 @@ def demonstrate(restorer: FaceRestorer, folder: Path, least_gain: float = LEAST_
     if heads:
         write_turntable(heads, folder)
         print(f'the recovered heads from all sides: {folder / "turntable.gif"}, {folder / "turntable_strip.png"}')
-    check_gain(faces, least_gain)
+    check_gain(faces, min_gain)
 
 
 def restore_aligned(restorer: FaceRestorer, portraits: Sequence[Portrait]) -> list[Sample]:
-    """Return all degradations of the aligned faces. The network is not told where the landmarks of the clean face lie."""
+    """Restore all degradations of the aligned faces; the network does not get the landmarks of the clean face."""
     truths = [align_face(portrait.image, portrait.landmarks, restorer.size) for portrait in portraits]
     inputs = [
         (recipe, truth, apply_recipe(truth, recipe, restorer.size, [number, person]))
@@ -84,7 +87,7 @@ def restore_aligned(restorer: FaceRestorer, portraits: Sequence[Portrait]) -> li
 
 
 def restore_photographs(restorer: FaceRestorer, portraits: Sequence[Portrait]) -> list[Sample]:
-    """Return degraded photographs with the restored faces in their places; their landmarks are given, not found."""
+    """Restore the faces in degraded photographs, where their landmarks are given, and paste them."""
     recipes = [(number, recipe) for number, recipe in enumerate(RECIPES) if recipe.name in IN_PHOTOGRAPH]
     return [
         restore_photograph(restorer, portrait, recipe, [number, person, 1])
@@ -94,20 +97,20 @@ def restore_photographs(restorer: FaceRestorer, portraits: Sequence[Portrait]) -
 
 
 def restore_photograph(restorer: FaceRestorer, portrait: Portrait, recipe: Recipe, seed: list[int]) -> Sample:
-    """Return a photograph, scaled so that its face has at most the network's size, degraded, with its face restored."""
+    """Degrade a photograph, scaled so that its face is not larger than the network's, restore its face and paste it."""
     scale = min(1.0, scale_of(face_matrix(portrait.landmarks, restorer.size)))
     truth = cv2.resize(portrait.image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     landmarks = portrait.landmarks * (truth.shape[1] / portrait.image.shape[1], truth.shape[0] / portrait.image.shape[0])
     matrix = face_matrix(landmarks, restorer.size)
     degraded = apply_recipe(truth, recipe, restorer.size / scale_of(matrix), seed)
     box = np.concatenate([landmarks.min(axis=0), landmarks.max(axis=0)])
-    picture = from_array(degraded)
-    # Only the place of the face is known; the clean face's own crop would tell more of it.
-    face = replace(cut_out(picture, DetectedFace(box, 1.0, landmarks), restorer.size), crop=np.array(MEAN_CROP))
+    photo = from_array(degraded)
+    # Use the mean crop: the crop of the clean face would reveal more than the place of the face.
+    face = replace(cut_out(photo, DetectedFace(box, 1.0, landmarks), restorer.size), crop=np.array(MEAN_CROP))
     restorations = restorer.restore_found([face])
     if restorations[0].image is None:
         raise FRExError(f'{recipe.name}: not restored: {restorations[0].problem}')
-    pasted = restorer.paste(picture, [face], restorations).image
+    pasted = restorer.paste(photo, [face], restorations).image
     faces = (degraded, pasted, truth)
     measured = measure(
         f'{recipe.name}, in the photograph',
@@ -121,7 +124,7 @@ def restore_photograph(restorer: FaceRestorer, portrait: Portrait, recipe: Recip
 
 
 def table(faces: Sequence[Sample], photographs: Sequence[Sample]) -> list[str]:
-    """Return lines of means over the portraits: a row for each degradation, the mean of the aligned faces, and the photographs."""
+    """Return the table as lines: means over the portraits for each degradation, for all aligned faces, and for the photographs."""
     rows = [_row(name, [sample for sample in faces if sample.row == name]) for name in dict.fromkeys(sample.row for sample in faces)]
     rows.append(_row('mean of the aligned faces', faces))
     for name in dict.fromkeys(sample.row for sample in photographs):
@@ -130,19 +133,20 @@ def table(faces: Sequence[Sample], photographs: Sequence[Sample]) -> list[str]:
 
 
 def _row(name: str, samples: Sequence[Sample]) -> tuple[str, ...]:
+    """Return the cells of one row."""
     decibels = np.mean([sample.psnr for sample in samples], axis=0)
-    likeness = np.mean([sample.ssim for sample in samples], axis=0)
+    ssim_mean = np.mean([sample.ssim for sample in samples], axis=0)
     return (
         name,
         *(f'{value:.2f}' for value in decibels),
         f'{decibels[1] - decibels[0]:+.2f}',
-        *(f'{value:.3f}' for value in likeness),
-        f'{likeness[1] - likeness[0]:+.3f}',
+        *(f'{value:.3f}' for value in ssim_mean),
+        f'{ssim_mean[1] - ssim_mean[0]:+.3f}',
     )
 
 
 def turn_heads(restorer: FaceRestorer, samples: Sequence[Sample]) -> list[list[Image]]:
-    """Return the views of each sample's head, from one side to the other; nothing where the network has no 3D prior."""
+    """Return the views of each sample's head from one side to the other; empty where the network has no 3D prior."""
     if restorer.net.eg3d is None:
         return []
     with torch.inference_mode():
@@ -150,8 +154,8 @@ def turn_heads(restorer: FaceRestorer, samples: Sequence[Sample]) -> list[list[I
         return [list(to_images(turntable(restorer.net, ws))) for ws in codes]
 
 
-def check_gain(samples: Sequence[Sample], least_gain: float) -> None:
-    """Raise FRExError where the mean gain in PSNR is less than `least_gain` dB."""
+def check_gain(samples: Sequence[Sample], min_gain: float) -> None:
+    """Raise FRExError where the mean gain in PSNR is less than `min_gain` dB."""
     gain = float(np.mean([after - before for before, after in (sample.psnr for sample in samples)]))
-    if not gain >= least_gain:
-        raise FRExError(f'restoring gained {gain:.2f} dB on average, less than {least_gain:g}')
+    if not gain >= min_gain:
+        raise FRExError(f'restoring gained {gain:.2f} dB on average, less than {min_gain:g}')

@@ -1,4 +1,4 @@
-"""A restored portrait, and how near it is to the truth."""
+"""A restored portrait of the demo and its metrics."""
 
 from typing import NamedTuple
 
@@ -11,9 +11,9 @@ from frex_arch import FRExOutput
 
 
 class Sample(NamedTuple):
-    """One degradation of one portrait: input, restored and true, BGR, with PSNR and SSIM of the first two against the third.
+    """One degradation of one portrait: input, restored and true image, BGR, and PSNR and SSIM of the first two against the third.
 
-    `output` is the network's, where the image is the face alone.
+    `output` is the network's output, where the images show the aligned face only.
     """
 
     row: str
@@ -24,7 +24,7 @@ class Sample(NamedTuple):
 
 
 def measure(row: str, images: tuple[Image, Image, Image]) -> Sample:
-    """Compare input and restored with the truth."""
+    """Return a sample with PSNR and SSIM of input and restored image against the true one."""
     first, restored, truth = (to_tensor(image)[None] for image in images)
     pairs = (torch.cat([first, restored]), torch.cat([truth, truth]))
     before, after = psnr(*pairs).tolist()

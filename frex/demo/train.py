@@ -1,6 +1,6 @@
-"""`frex demo --train`: train the tiny FREx on two public-domain portraits, restore unseen degradations of them, show the image.
+"""`frex demo --train`: train a tiny FREx on two public-domain portraits and restore unseen degradations of them.
 
-A proof that the whole system runs. A network that has seen two faces is no model for use.
+It shows that the whole system runs. A network that has seen two faces is no model for use.
 """
 
 from pathlib import Path
@@ -24,13 +24,13 @@ CHECKPOINT = Path('experiments/demo_frex/models/net_g_latest.pth')
 TITLE = 'tiny FREx (64 x 64), trained on these two faces alone'
 DRAWS = 16
 SHOWN = 3
-# Training draws from the seed of the option file.
+# Another seed than that of the option file, so that the degradations are unseen.
 UNSEEN_SEED = 2024
-LEAST_GAIN_DB = 2.0
+MIN_GAIN_DB = 2.0
 
 
 class DemoSample:
-    """One degradation of one face: as it is, restored, and original, (64, 64, 3) BGR uint8."""
+    """One degradation of one face: degraded, restored and original, (64, 64, 3) BGR uint8, with PSNR and SSIM."""
 
     def __init__(self, degraded: Image, restored: Image, original: Image) -> None:
         compat.install()
@@ -42,13 +42,13 @@ class DemoSample:
 
 
 def run() -> None:
-    """Faces, training, restoration, image, figures; raises FRExError where restoring did not help."""
+    """Train, restore, and show the results; raise FRExError where the mean gain is less than MIN_GAIN_DB."""
     faces = write_faces(FOLDER / 'faces')
     train()
     restorer = FaceRestorer.from_pretrained(CHECKPOINT, device='auto')
-    trials = [attempt(restorer, face, [seed, number]) for seed in range(DRAWS) for number, face in enumerate(faces)]
-    show(trials[: SHOWN * len(faces)], FOLDER / 'comparison.png', TITLE)
-    report(trials)
+    samples = [degrade_and_restore(restorer, face, [seed, number]) for seed in range(DRAWS) for number, face in enumerate(faces)]
+    write_grid(samples[: SHOWN * len(faces)], FOLDER / 'comparison.png', TITLE)
+    report(samples)
 
 
 def write_faces(folder: Path) -> list[Path]:
@@ -59,7 +59,7 @@ def write_faces(folder: Path) -> list[Path]:
 
 
 def train() -> None:
-    """BasicSR's trainer on `options/demo_frex.yml`, with a progress bar instead of its log on the screen."""
+    """Run BasicSR's trainer with `options/demo_frex.yml`, with a progress bar instead of its log on the screen."""
     from frex.training import pipeline
 
     options = RunOptions(OPTIONS)
@@ -68,28 +68,29 @@ def train() -> None:
 
 
 def _advance(bar: Any, log: dict[str, Any]) -> None:
+    """Update the progress bar from a log entry."""
     bar.total = log['total_iter']
     bar.set_postfix({name: f'{log[f"l_g_{name}"]:.3f}' for name in ('pix', 'pyramid')}, refresh=False)
     bar.update(log['iter'] - bar.n)
 
 
-def attempt(restorer: FaceRestorer, face: Path, seed: list[int]) -> DemoSample:
-    """Degrade `face` in a way not seen in training, and restore it."""
+def degrade_and_restore(restorer: FaceRestorer, face: Path, seed: list[int]) -> DemoSample:
+    """Degrade `face` with parameters not seen in training, and restore it."""
     original = resize(read_image(face), restorer.size)
     draws = draw(PRESETS['paper'], np.random.default_rng([UNSEEN_SEED, *seed]))
     degraded = (degrade(original.astype(np.float32) / 255, draws) * 255).round().astype(np.uint8)
     return DemoSample(degraded, restorer.restore_aligned(degraded), original)
 
 
-def show(trials: list[DemoSample], path: Path, title: str) -> None:
+def write_grid(samples: list[DemoSample], path: Path, title: str) -> None:
     """Write a labelled grid: degraded, restored, original."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(6, 2.05 * len(trials) + 0.5), layout='constrained')
-    for row, item in enumerate(trials):
+    figure = Figure(figsize=(6, 2.05 * len(samples) + 0.5), layout='constrained')
+    for row, item in enumerate(samples):
         labels = (f'degraded, {item.psnr[0]:.1f} dB', f'restored, {item.psnr[1]:.1f} dB', 'original')
         for column, (image, label) in enumerate(zip(item.images, labels, strict=True)):
-            axes = figure.add_subplot(len(trials), 3, 3 * row + column + 1)
+            axes = figure.add_subplot(len(samples), 3, 3 * row + column + 1)
             axes.imshow(image[:, :, ::-1], interpolation='bilinear')
             axes.set_title(label, fontsize=9)
             axes.set_axis_off()
@@ -98,14 +99,17 @@ def show(trials: list[DemoSample], path: Path, title: str) -> None:
     figure.savefig(path, dpi=100)
 
 
-def report(trials: list[DemoSample]) -> None:
-    """Print PSNR and SSIM of degraded and restored faces."""
-    psnr = np.mean([item.psnr for item in trials], axis=0)
-    ssim = np.mean([item.ssim for item in trials], axis=0)
-    print(f'{len(trials)} unseen degradations of the two training faces at 64 x 64, means:')
+def report(samples: list[DemoSample]) -> None:
+    """Print PSNR and SSIM of degraded and restored faces.
+
+    Raises FRExError where the mean gain in PSNR is less than MIN_GAIN_DB.
+    """
+    psnr = np.mean([item.psnr for item in samples], axis=0)
+    ssim = np.mean([item.ssim for item in samples], axis=0)
+    print(f'{len(samples)} unseen degradations of the two training faces at 64 x 64, means:')
     for column, name in enumerate(('degraded', 'restored')):
         print(f'  {name}  PSNR {psnr[column]:5.2f} dB   SSIM {ssim[column]:.3f}')
     print(f'image: {FOLDER / "comparison.png"}')
     print('This shows that the whole system runs. A network that has seen two faces is no model for use.')
-    if psnr[1] - psnr[0] < LEAST_GAIN_DB:
-        raise FRExError(f'restoring gained only {psnr[1] - psnr[0]:.2f} dB, less than {LEAST_GAIN_DB}')
+    if psnr[1] - psnr[0] < MIN_GAIN_DB:
+        raise FRExError(f'restoring gained only {psnr[1] - psnr[0]:.2f} dB, less than {MIN_GAIN_DB}')

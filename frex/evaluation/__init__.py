@@ -1,4 +1,4 @@
-"""Restored images compared with clean ones: the tables of the paper, how they came about, and how sure they are."""
+"""Score restored images against clean ones: the paper's tables with confidence intervals and the protocol that was followed."""
 
 from frex.evaluation.evaluator import Settings, evaluate
 from frex.evaluation.markdown import results_table, to_markdown

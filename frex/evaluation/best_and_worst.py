@@ -6,56 +6,65 @@ import numpy as np
 
 from frex.data.contact_sheet import contact_sheet
 from frex.evaluation.inputs import BILINEAR, GT
-from frex.evaluation.markdown import number_of
-from frex.evaluation.results import Evaluation, PictureScores, Row
+from frex.evaluation.markdown import format_value
+from frex.evaluation.results import Evaluation, ImageScores, Row
 from frex.images import Image, read_image, write_image
 from frex.metrics.metric import Metric
 
-# By what cases are chosen, where it is known.
-PREFERRED = ('lpips', 'psnr')
+# The metrics that order the images, in order of preference.
+PREFERRED_METRICS = ('lpips', 'psnr')
 SHOWN = 4
-# What a caption has place for.
-LETTERS = 22
+# The number of characters that fit below a tile.
+CAPTION_LENGTH = 22
 
 
 def draw_cases(evaluation: Evaluation, folder: Path) -> list[Path]:
-    """Write `cases_NAME_by_METRIC.jpg` of each method: rows with its worst images, then its best, beside all methods and GT."""
-    drawn = []
+    """Write `cases_NAME_by_METRIC.jpg` for each method and return the files.
+
+    Each row of a sheet is one image, restored by all methods and beside GT: first the worst images of method NAME, then its best.
+    """
+    written = []
     for row in evaluation.methods:
-        metric = _metric_of(evaluation, row)
+        metric = _choose_metric(evaluation, row)
         if metric is not None:
             path = folder / f'cases_{row.name}_by_{metric.key}.jpg'
             write_image(path, _sheet(evaluation, row, metric))
-            drawn.append(path)
-    return drawn
+            written.append(path)
+    return written
 
 
-def cases_of(scores: PictureScores, metric: Metric) -> tuple[list[int], list[int]]:
-    """The worst images, from the worst on, and the best, from the best on; none is both."""
-    there = np.flatnonzero(~np.isnan(scores))
-    ranked = there[np.argsort(scores[there], kind='stable')].tolist()
+def select_cases(scores: ImageScores, metric: Metric) -> tuple[list[int], list[int]]:
+    """Return the indices of the worst images, worst first, and of the best images, best first; no index is in both."""
+    scored = np.flatnonzero(~np.isnan(scores))
+    ranked = scored[np.argsort(scores[scored], kind='stable')].tolist()
     best_first = ranked if metric.better == 'lower' else ranked[::-1]
     shown = min(SHOWN, len(ranked) // 2)
     return best_first[::-1][: max(shown, 1)], best_first[:shown]
 
 
-def _metric_of(evaluation: Evaluation, row: Row) -> Metric | None:
-    """By which cases are chosen: one that the first run has of any image."""
+def _choose_metric(evaluation: Evaluation, row: Row) -> Metric | None:
+    """Return the metric that orders the images, a preferred one where the first run has scores of it; None without scores."""
     scored = [metric for metric in evaluation.metrics if not np.isnan(row.runs[0].scores.get(metric.key, np.array([np.nan]))).all()]
-    return min(scored, key=lambda metric: [*PREFERRED, metric.key].index(metric.key), default=None)
+    return min(scored, key=lambda metric: [*PREFERRED_METRICS, metric.key].index(metric.key), default=None)
 
 
 def _sheet(evaluation: Evaluation, chosen: Row, metric: Metric) -> Image:
-    worst, best = cases_of(chosen.runs[0].scores[metric.key], metric)
+    """Return the contact sheet of the method `chosen`, ordered by `metric`."""
+    worst, best = select_cases(chosen.runs[0].scores[metric.key], metric)
     cases = [('worst', index) for index in worst] + [('best', index) for index in best]
-    pictures = [read_image(row.runs[0].files[index]) for _, index in cases for row in evaluation.rows]
+    images = [read_image(row.runs[0].files[index]) for _, index in cases for row in evaluation.rows]
     captions = [_caption(row, kind, evaluation.names[index], index, metric) for kind, index in cases for row in evaluation.rows]
-    return contact_sheet(pictures, captions, columns=len(evaluation.rows))
+    return contact_sheet(images, captions, columns=len(evaluation.rows))
 
 
 def _caption(row: Row, kind: str, name: str, index: int, metric: Metric) -> str:
+    """Return the text below one tile: the image's name below GT, the method and its score below the others."""
     if row.name == GT and row.is_reference:
-        return f'{kind}: {name}'[:LETTERS] if len(name) + len(kind) + 2 <= LETTERS else f'{kind}: ..{name[len(kind) + 4 - LETTERS :]}'
-    score = number_of(row.runs[0].scores[metric.key][index], metric) if metric.key in row.runs[0].scores else ''
+        return (
+            f'{kind}: {name}'[:CAPTION_LENGTH]
+            if len(name) + len(kind) + 2 <= CAPTION_LENGTH
+            else f'{kind}: ..{name[len(kind) + 4 - CAPTION_LENGTH :]}'
+        )
+    score = format_value(row.runs[0].scores[metric.key][index], metric) if metric.key in row.runs[0].scores else ''
     title = 'LQ' if row.name == BILINEAR and row.is_reference else row.name
-    return f'{title[: LETTERS - len(score) - 1]} {score}'
+    return f'{title[: CAPTION_LENGTH - len(score) - 1]} {score}'

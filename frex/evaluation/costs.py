@@ -1,4 +1,4 @@
-"""What a method's run cost, as `frex peers` records it in `run.json` beside or above its images."""
+"""Read the time and memory of a method's runs from `run.json`, which `frex peers` writes in the folder of the images or its parent."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,15 +9,17 @@ from typing import Any
 from frex.errors import FRExError
 
 RECORD = 'run.json'
-# What was timed.
+# What was timed, in words.
 TIMED = {'network': 'the network alone', 'command': 'the whole command, starting and loading included'}
 
 
 @dataclass(frozen=True)
 class Cost:
-    """No time where it is of different things. `peak_memory` is in bytes, by where it lies: host, GPU.
+    """Time and memory of a method.
 
-    `timings` say what was timed, `network` or `command`; `measured` in words what, where and with what; of several runs all that differ.
+    `seconds_a_face` is None where it is unknown or where the runs timed different things. `peak_memory` is in bytes, by kind (host,
+    GPU). `timings` holds what was timed, `network` or `command`, and `measured` describes what was measured, where and with which
+    versions; both list the distinct values of all runs.
     """
 
     seconds_a_face: float | None
@@ -27,36 +29,42 @@ class Cost:
 
 
 def read_cost(folders: Sequence[Path]) -> Cost | None:
-    """Of a method's runs: mean time, greatest memory; None where none is recorded. Raises FRExError for a damaged record."""
+    """Return the mean time and greatest memory of the runs in `folders`, None where no run has a record.
+
+    Raises FRExError for a damaged record.
+    """
     costs = [cost for cost in map(_read, folders) if cost is not None]
     if not costs:
         return None
     seconds = [cost.seconds_a_face for cost in costs if cost.seconds_a_face is not None]
-    places = dict.fromkeys(place for cost in costs for place in cost.peak_memory)
-    most = {place: max(cost.peak_memory.get(place, 0) for cost in costs) for place in places}
-    timings = _all_that_differ(cost.timings for cost in costs)
+    memories = dict.fromkeys(memory for cost in costs for memory in cost.peak_memory)
+    peak = {memory: max(cost.peak_memory.get(memory, 0) for cost in costs) for memory in memories}
+    timings = _unique(cost.timings for cost in costs)
     mean = sum(seconds) / len(seconds) if seconds and len(timings) == 1 else None
-    return Cost(mean, most, timings, _all_that_differ(cost.measured for cost in costs))
+    return Cost(mean, peak, timings, _unique(cost.measured for cost in costs))
 
 
 def _read(folder: Path) -> Cost | None:
+    """Return the cost of the run in `folder`, None where it has no record."""
     path = next((path for path in (folder / RECORD, folder.absolute().parent / RECORD) if path.is_file()), None)
     if path is None:
         return None
     try:
         record = json.loads(path.read_text(encoding='utf-8'))
         seconds = record.get('seconds_a_face')
-        peak = {str(place): int(size) for place, size in (record.get('peak_memory_bytes') or {}).items()}
+        peak = {str(memory): int(size) for memory, size in (record.get('peak_memory_bytes') or {}).items()}
         timing = str(record.get('timing', 'network'))
-        return Cost(None if seconds is None else float(seconds), peak, (timing,), (_measured(timing, record),))
+        return Cost(None if seconds is None else float(seconds), peak, (timing,), (_describe_measurement(timing, record),))
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise FRExError(f'{path}: not the record of a run ({error!r}); move it away') from None
 
 
-def _measured(timing: str, record: Mapping[str, Any]) -> str:
+def _describe_measurement(timing: str, record: Mapping[str, Any]) -> str:
+    """Return what was timed, the device and the package versions in one line."""
     versions = ', '.join(f'{package} {version}' for package, version in (record.get('versions') or {}).items())
     return '; '.join(filter(None, (TIMED.get(timing, timing), record.get('device') or 'on a device that is not recorded', versions)))
 
 
-def _all_that_differ(kinds: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(each for kind in kinds for each in kind))
+def _unique(kinds: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
+    """Return the distinct entries of all tuples, in order of first appearance."""
+    return tuple(dict.fromkeys(entry for kind in kinds for entry in kind))

@@ -1,4 +1,4 @@
-"""From folders to scores."""
+"""Evaluate folders of restored images: check the input, run the metrics, collect the results."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,23 +7,24 @@ from pathlib import Path
 from frex.device import choose_device
 from frex.errors import FRExError, nearest
 from frex.evaluation.inputs import read_inputs
-from frex.evaluation.protocol import describe_cameras, describe_inputs, describe_machine, describe_means, describe_metrics
+from frex.evaluation.protocol import describe_averages, describe_cameras, describe_inputs, describe_machine, describe_metrics
 from frex.evaluation.results import Evaluation
 from frex.evaluation.scoring import ComputeOptions, Scorer, score_rows
-from frex.evaluation.yaw_bins import bins_of, read_yaw
+from frex.evaluation.yaw_bins import make_bins, read_yaw
 from frex.metrics.catalogue import METRICS
 from frex.metrics.feature_statistics import FeatureStatistics
 from frex.metrics.metric import Metric
 
+# The metrics of the paper's tables.
 PAPER = ('psnr', 'ssim', 'lpips', 'fid', 'niqe', 'deg')
 
 
 @dataclass(frozen=True)
 class Settings:
-    """`metrics` are keys of the catalogue; without `fid_statistics` FID is against the clean images.
+    """How to evaluate. `metrics` are keys of the catalogue; FID is against `fid_statistics`, or the clean images where that is None.
 
-    `weights` is the folder of weights. `seed` is that of the bootstrap. `bin_degrees` is the width of the bins of |yaw|.
-    With `partial` images that are not in all folders are left out, else they are an error.
+    `weights` is the folder of weights, `seed` the seed of the bootstrap, `bin_degrees` the width of a bin of |yaw|. With `partial`,
+    images that are missing in some folder are left out; without it they are an error.
     """
 
     metrics: tuple[str, ...] = PAPER
@@ -45,7 +46,7 @@ class Settings:
         for key in self.metrics:
             if key not in METRICS:
                 raise FRExError(f'--metrics {key}: unknown; {nearest(key, list(METRICS))}')
-        if self.fid_statistics is not None and not any(METRICS[key].of_sets for key in self.metrics):
+        if self.fid_statistics is not None and not any(METRICS[key].compares_sets for key in self.metrics):
             raise FRExError('--fid_statistics: FID is not among the --metrics')
 
 
@@ -56,11 +57,11 @@ def evaluate(
     cameras: Path | None = None,
     settings: Settings | None = None,
 ) -> Evaluation:
-    """Score the folders of restored images of each method, one a run, against the clean images `gt`.
+    """Score each method's folders of restored images, one folder per run, against the clean images in `gt`.
 
-    `lq`, the degraded images, adds the row bilinear; `cameras`, EG3D's `dataset.json`, adds bins of |yaw|. Images are
-    matched by relative name without suffix. Metrics whose weights are not there become gaps. Raises FRExError for folders
-    that differ, for images that cannot be read or are not of their clean image's size, and for wrong settings.
+    `lq`, the degraded images, adds the row bilinear; `cameras`, a `dataset.json` in EG3D's layout, adds results by |yaw|. Images are
+    matched by relative path without suffix. A metric whose weights are missing has no results. Raises FRExError where the folders hold
+    different images, where an image cannot be read or has another size than its clean image, and for invalid settings.
     """
     settings = settings or Settings()
     device = choose_device(settings.device)
@@ -68,23 +69,26 @@ def evaluate(
     gaps = _gaps(metrics, settings)
     inputs = read_inputs(methods, gt, lq, settings.partial)
     yaw = None if cameras is None else read_yaw(cameras, inputs.names)
-    bins = bins_of(yaw, len(inputs.names), settings.bin_degrees)
+    bins = make_bins(yaw, len(inputs.names), settings.bin_degrees)
     usable = [metric for metric in metrics if metric.key not in gaps]
-    judge = Scorer(usable, ComputeOptions(settings.weights, device, settings.batch_size, settings.num_workers), settings.fid_statistics)
+    scorer = Scorer(usable, ComputeOptions(settings.weights, device, settings.batch_size, settings.num_workers), settings.fid_statistics)
     protocol = (
         describe_inputs(inputs)
         | ({} if cameras is None else describe_cameras(cameras, settings.bin_degrees))
         | describe_metrics(metrics, usable, settings.weights)
-        | judge.notes
-        | describe_means(settings.seed)
+        | scorer.notes
+        | describe_averages(settings.seed)
         | describe_machine(device)
     )
-    rows = score_rows(inputs, judge, usable, bins, settings.seed)
-    return Evaluation(inputs.names, metrics, gaps, rows, bins, yaw, inputs.differences, protocol, inputs.alike)
+    rows = score_rows(inputs, scorer, usable, bins, settings.seed)
+    return Evaluation(inputs.names, metrics, gaps, rows, bins, yaw, inputs.differences, protocol, inputs.identical)
 
 
 def _gaps(metrics: Sequence[Metric], settings: Settings) -> dict[str, str]:
-    """Which metrics cannot be calculated, and why; raises FRExError for statistics that cannot be read, also where FID is one of these."""
+    """Return the metrics that cannot be computed, with the reason.
+
+    Raises FRExError for FID statistics that cannot be read, even where FID cannot be computed for another reason.
+    """
     if settings.fid_statistics is not None:
         FeatureStatistics.load(settings.fid_statistics)
     return {metric.key: reason for metric in metrics if (reason := metric.missing(settings.weights)) is not None}

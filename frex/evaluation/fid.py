@@ -1,4 +1,4 @@
-"""FID of a folder: against the clean images, also by bin, or against stored statistics."""
+"""FID of a folder, against the clean images (of all images and of each bin) or against stored statistics (of all images)."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,19 +18,22 @@ NAN = float('nan')
 
 
 class SampleGaussian(FeatureStatistics):
-    """Of the features of some images, fewer of which make it quicker to compare."""
+    """Mean and covariance of the features of some images, with a fast factor where there are fewer images than features."""
 
     def __init__(self, features: Features) -> None:
         mean = features.mean(axis=0, dtype=np.float64)
         centred = (features - mean) / np.sqrt(len(features) - 1)
         super().__init__(mean, centred.T @ centred, len(features))
         if len(features) < features.shape[1]:
-            # The cached property's place: F F^T is the covariance for this one, too, and it is small.
+            # This fills the cached property `factor`: F F^T is the covariance for this F, too, and F is small.
             self.__dict__['factor'] = centred.T
 
 
 class SetScorer:
-    """`statistics` is a file that `frex statistics` or pytorch-fid wrote; raises FRExError where it or the network is none."""
+    """Computes FID. `statistics` is a file of `frex statistics` or pytorch-fid, None for FID against the clean images.
+
+    Raises FRExError where the statistics or the weights of the network are missing or invalid.
+    """
 
     def __init__(self, metric: Metric, weights: Path | None, device: torch.device, statistics: Path | None) -> None:
         self.key = metric.key
@@ -41,24 +44,29 @@ class SetScorer:
 
     @property
     def notes(self) -> dict[str, str]:
-        """For the protocol: what sets are compared with."""
+        """Return the line of the protocol that says what FID is computed against."""
         if self.path is None or self.statistics is None:
             return {'FID against': 'GT, in each bin against GT of that bin; it falls with the number of images, so compare no bins'}
         count = 'an unknown number of' if self.statistics.count is None else self.statistics.count
         return {'FID against': f'{self.path.name}, {count} images, sha256 {sha256(self.path)}; not by bin'}
 
     def features(self, faces: Faces) -> Features:
-        """Of a batch, for `scores`."""
+        """Return the Inception features of a batch of faces, which `scores` takes."""
         return self.inception(faces).cpu().numpy()
 
     def scores(self, features: Features, gt: Features, bins: Sequence[Bin]) -> tuple[float, ...]:
-        """Of each bin; against stored statistics of all images only, whose faces are not those of a bin. nan of less than two."""
+        """Return the FID of each bin, NaN for a bin of fewer than two images.
+
+        Against stored statistics only the first bin, which holds all images, has a score: the faces of other bins are a different
+        population.
+        """
         if self.statistics is not None:
             return (_distance(features, self.statistics), *[NAN] * (len(bins) - 1))
-        return tuple(_distance(features[each.members], gt[each.members]) for each in bins)
+        return tuple(_distance(features[yaw_bin.members], gt[yaw_bin.members]) for yaw_bin in bins)
 
 
 def _distance(features: Features, other: Features | FeatureStatistics) -> float:
+    """Return the Frechet distance of some features to other features or statistics, NaN for fewer than two images."""
     if len(features) < 2:
         return NAN
     return frechet_distance(SampleGaussian(features), other if isinstance(other, FeatureStatistics) else SampleGaussian(other))

@@ -1,4 +1,4 @@
-"""The folders of an evaluation, matched and checked before anything is calculated."""
+"""Find, match and check the images of an evaluation before anything is computed."""
 
 import hashlib
 import io
@@ -15,37 +15,35 @@ from tqdm import tqdm
 from frex.data.sources import FolderSource
 from frex.errors import FRExError
 from frex.evaluation.costs import Cost, read_cost
-from frex.utils.text import first_of
+from frex.utils.text import abbreviate
 
-# Of a method; file systems take 255 bytes for `cases_NAME_by_METRIC.jpg` and its temporary name.
-LONGEST_NAME = 100
+# The longest name of a method: file systems allow 255 bytes for `cases_NAME_by_METRIC.jpg` with its temporary suffix.
+MAX_NAME_BYTES = 100
 
-
+# The names of the reference rows.
 BILINEAR, GT = 'bilinear', 'GT'
-
-
 # What `frex restore --aligned` and GFPGAN add to the name of the first face of an image.
 FIRST_FACE = '_00'
-# EXIF's tag, and the first of its values that exchange width and height.
+# The EXIF tag of the orientation, and the first of its values that exchange width and height.
 ORIENTATION, QUARTER_TURNS = 0x0112, 5
 
 
 @dataclass(frozen=True)
 class ImageFolder:
-    """`role` is what messages call it: GT, LQ, or a method's name; `files` are by name."""
+    """The images of a folder. `role` is its name in messages: GT, LQ or a method; `files` are its images by path without suffix."""
 
     role: str
     folder: Path
     files: Mapping[str, Path]
 
     def of(self, names: Iterable[str]) -> tuple[Path, ...]:
-        """The files of some images, in their order."""
+        """Return the files of the images called `names`, in that order."""
         return tuple(self.files[name] for name in names)
 
 
 @dataclass(frozen=True)
 class ImageStats:
-    """Of a list of images: sizes and formats with how many have them, and one sha256 over the sorted lines `NAME SHA256`."""
+    """Sizes, formats and one checksum of a list of images; `sha256` is over the sorted lines `NAME SHA256`."""
 
     sizes: tuple[tuple[int, int], ...]
     """Width and height of each image, upright."""
@@ -53,52 +51,56 @@ class ImageStats:
     sha256: str
 
 
-def list_pictures(role: str, folder: Path) -> ImageFolder:
-    """All images below `folder`; raises FRExError where there is none, or where two differ in their suffix alone."""
+def list_image_folder(role: str, folder: Path) -> ImageFolder:
+    """Find all images below `folder`; raise FRExError where there is none, or where two names differ in their suffix only."""
     names = FolderSource(folder, role).names
     stems = [stem(name) for name in names]
     twice = [name for name, count in Counter(stems).items() if count > 1]
     if twice:
         files = ', '.join(name for name in names if stem(name) == twice[0])
-        raise FRExError(f'{role}: {folder} holds {files}, which have one name; keep one of them ({len(twice)} such names)')
+        raise FRExError(f'{role}: {folder} holds {files}, which have one name without suffix; keep one of them ({len(twice)} such names)')
     return ImageFolder(role, folder, {name: folder / file for name, file in zip(stems, names, strict=True)})
 
 
 def stem(name: str) -> str:
-    """A path without suffix."""
+    """Return a path without its suffix."""
     return PurePosixPath(name).with_suffix('').as_posix()
 
 
-def named_as(gt: ImageFolder, listing: ImageFolder) -> ImageFolder:
-    """`listing` with NAME_00, the first face of an image, called NAME where GT has NAME and neither is there twice."""
+def match_first_faces(gt: ImageFolder, image_folder: ImageFolder) -> ImageFolder:
+    """Return `image_folder` with NAME_00, the first face of an image, renamed NAME where GT has NAME but not NAME_00.
+
+    A name stays as it is where the folder has NAME as well.
+    """
 
     def name_in_gt(name: str) -> str:
         bare = name.removesuffix(FIRST_FACE)
-        return bare if name not in gt.files and bare in gt.files and bare not in listing.files else name
+        return bare if name not in gt.files and bare in gt.files and bare not in image_folder.files else name
 
-    return ImageFolder(listing.role, listing.folder, {name_in_gt(name): path for name, path in listing.files.items()})
+    return ImageFolder(image_folder.role, image_folder.folder, {name_in_gt(name): path for name, path in image_folder.files.items()})
 
 
-def examine(listing: ImageFolder, names: Sequence[str]) -> ImageStats:
-    """Read every file; raises FRExError for one that is no image, or a damaged one."""
+def compute_image_stats(image_folder: ImageFolder, names: Sequence[str]) -> ImageStats:
+    """Decode every file; raise FRExError for one that is not an image or is damaged."""
     with ThreadPoolExecutor() as readers:
-        looks = list(readers.map(_look, listing.of(names)))
-    lines = sorted(f'{name} {digest}\n' for name, (digest, _) in zip(names, looks, strict=True))
-    formats = Counter(path.suffix.lower().lstrip('.') for path in listing.of(names))
-    return ImageStats(tuple(size for _, size in looks), dict(formats), hashlib.sha256(''.join(lines).encode()).hexdigest())
+        examined = list(readers.map(_digest_and_size, image_folder.of(names)))
+    lines = sorted(f'{name} {digest}\n' for name, (digest, _) in zip(names, examined, strict=True))
+    formats = Counter(path.suffix.lower().lstrip('.') for path in image_folder.of(names))
+    return ImageStats(tuple(size for _, size in examined), dict(formats), hashlib.sha256(''.join(lines).encode()).hexdigest())
 
 
-def _look(path: Path) -> tuple[str, tuple[int, int]]:
+def _digest_and_size(path: Path) -> tuple[str, tuple[int, int]]:
+    """Return the SHA-256 of a file and its (width, height) after the rotation that EXIF asks for."""
     try:
         data = path.read_bytes()
-        with PillowImage.open(io.BytesIO(data)) as picture:
-            # A damaged one shall not end hours of work.
-            picture.load()
-            # OpenCV, which will read it, turns images upright.
-            turned = picture.getexif().get(ORIENTATION, 1) >= QUARTER_TURNS
-            size = picture.size[::-1] if turned else picture.size
+        with PillowImage.open(io.BytesIO(data)) as image:
+            # Decode it now, so that a damaged image does not end hours of work later.
+            image.load()
+            # OpenCV, which reads it for the metrics, rotates images upright.
+            is_rotated = image.getexif().get(ORIENTATION, 1) >= QUARTER_TURNS
+            size = image.size[::-1] if is_rotated else image.size
     except UnidentifiedImageError:
-        # Its own words name a buffer in memory.
+        # Pillow's own message names a buffer in memory.
         raise FRExError(f'{path}: cannot be read as an image (damaged, or of a kind that Pillow does not know)') from None
     except (OSError, EOFError, SyntaxError, ValueError, PillowImage.DecompressionBombError) as error:
         raise FRExError(f'{path}: cannot be read as an image ({error})') from None
@@ -107,7 +109,7 @@ def _look(path: Path) -> tuple[str, tuple[int, int]]:
 
 @dataclass(frozen=True)
 class Difference:
-    """Names that `role` lacks, and those that it has beside GT's."""
+    """The names of GT that a folder lacks, and the names that it has and GT does not."""
 
     role: str
     folder: Path
@@ -115,24 +117,24 @@ class Difference:
     extra: tuple[str, ...]
 
     def __str__(self) -> str:
-        lacks = f'lacks {len(self.missing)} of GT ({first_of(self.missing)})' if self.missing else ''
-        has = f'has {len(self.extra)} that GT lacks ({first_of(self.extra)})' if self.extra else ''
+        lacks = f'lacks {len(self.missing)} of GT ({abbreviate(self.missing)})' if self.missing else ''
+        has = f'has {len(self.extra)} that GT lacks ({abbreviate(self.extra)})' if self.extra else ''
         return f'{self.role} ({self.folder}) {" and ".join(filter(None, (lacks, has)))}'
 
 
 def pair(gt: ImageFolder, others: Sequence[ImageFolder], partial: bool) -> tuple[tuple[str, ...], tuple[Difference, ...]]:
-    """The names that all have, sorted, and how each of the others differs from GT.
+    """Return the sorted names that all folders have, and how each of the others differs from GT.
 
-    Raises FRExError, which says both, where some differ and `partial` is not asked for, or where no name is left.
+    Raises FRExError, which lists the differences, where there are any and `partial` is false, or where no name is common to all.
     """
     differences = tuple(filter(None, (_difference(gt, other) for other in others)))
     common = set(gt.files).intersection(*(other.files for other in others))
-    told = '; '.join(map(str, differences))
+    summary = '; '.join(map(str, differences))
     if not common:
         hint = next((f'; give {folder}?' for folder in (other.folder / 'images' for other in others) if folder.is_dir()), '')
-        raise FRExError(f'no image of GT ({gt.folder}) is in all folders by its name without suffix: {told}{hint}')
+        raise FRExError(f'no image of GT ({gt.folder}) is in all folders by its name without suffix: {summary}{hint}')
     if differences and not partial:
-        raise FRExError(f'{told}; mend the folders, or compare the {len(common)} that all have with --partial')
+        raise FRExError(f'{summary}; correct the folders, or compare the {len(common)} that all have with --partial')
     return tuple(sorted(common)), differences
 
 
@@ -141,12 +143,12 @@ def _difference(gt: ImageFolder, other: ImageFolder) -> Difference | None:
     return Difference(other.role, other.folder, tuple(missing), tuple(extra)) if missing or extra else None
 
 
-def check_sizes(gt: ImageFolder, gt_facts: ImageStats, other: ImageFolder, facts: ImageStats, names: Sequence[str]) -> None:
-    """Raise FRExError, naming the first, for images that are not of their clean image's size."""
-    wrong = [index for index, sizes in enumerate(zip(gt_facts.sizes, facts.sizes, strict=True)) if sizes[0] != sizes[1]]
+def check_sizes(gt: ImageFolder, gt_stats: ImageStats, other: ImageFolder, stats: ImageStats, names: Sequence[str]) -> None:
+    """Raise FRExError, naming the first, for images whose size is not that of their clean image."""
+    wrong = [index for index, sizes in enumerate(zip(gt_stats.sizes, stats.sizes, strict=True)) if sizes[0] != sizes[1]]
     if wrong:
         index = wrong[0]
-        own, wanted = (f'{width} x {height}' for width, height in (facts.sizes[index], gt_facts.sizes[index]))
+        own, wanted = (f'{width} x {height}' for width, height in (stats.sizes[index], gt_stats.sizes[index]))
         raise FRExError(
             f'{other.files[names[index]]}: is {own}, its clean image {gt.files[names[index]]} {wanted} '
             f'({len(wrong)} of {len(names)} images of {other.role}); bring both to one size, nothing is resized here'
@@ -155,53 +157,62 @@ def check_sizes(gt: ImageFolder, gt_facts: ImageStats, other: ImageFolder, facts
 
 @dataclass(frozen=True)
 class Inputs:
-    """`names` are those that all folders have; `facts` are by role. A method has a listing for each run, and what they cost, if known."""
+    """All images of an evaluation. `names` are common to all folders; `stats` are by role.
+
+    A method has one ImageFolder per run, and a cost where its runs recorded one.
+    """
 
     names: tuple[str, ...]
     gt: ImageFolder
     lq: ImageFolder | None
     methods: Mapping[str, tuple[ImageFolder, ...]]
     costs: Mapping[str, Cost | None]
-    facts: Mapping[str, ImageStats]
+    stats: Mapping[str, ImageStats]
     differences: tuple[Difference, ...]
 
     @property
-    def alike(self) -> tuple[tuple[str, ...], ...]:
-        """Roles whose images are the same, byte for byte."""
+    def identical(self) -> tuple[tuple[str, ...], ...]:
+        """Return the groups of roles whose images are identical, byte for byte."""
         roles: dict[str, list[str]] = {}
-        for role, facts in self.facts.items():
-            roles.setdefault(facts.sha256, []).append(role)
+        for role, stats in self.stats.items():
+            roles.setdefault(stats.sha256, []).append(role)
         return tuple(tuple(same) for same in roles.values() if len(same) > 1)
 
 
 def read_inputs(methods: Mapping[str, Sequence[Path]], gt: Path, lq: Path | None, partial: bool) -> Inputs:
-    """Raises FRExError for names and folders that cannot be used, and as `pair` and `check_sizes` do."""
+    """Find and check the images of all folders.
+
+    Raises FRExError for method names that cannot be used, and as `list_image_folder`, `pair` and `check_sizes` do.
+    """
     _check_names(methods)
-    clean = list_pictures(GT, gt)
-    degraded = None if lq is None else named_as(clean, list_pictures('LQ', lq))
-    restored = {name: tuple(named_as(clean, each) for each in _list_runs(name, folders)) for name, folders in methods.items()}
-    runs = [listing for listings in restored.values() for listing in listings]
+    clean = list_image_folder(GT, gt)
+    degraded = None if lq is None else match_first_faces(clean, list_image_folder('LQ', lq))
+    restored = {name: tuple(match_first_faces(clean, run) for run in _list_runs(name, folders)) for name, folders in methods.items()}
+    runs = [image_folder for image_folders in restored.values() for image_folder in image_folders]
     others = [*runs, *([] if degraded is None else [degraded])]
     costs = {name: read_cost(folders) for name, folders in methods.items()}
     names, differences = pair(clean, others, partial)
-    facts = {each.role: examine(each, names) for each in tqdm([clean, *others], desc='looking at files', unit='folder', disable=None)}
+    folders = tqdm([clean, *others], desc='reading images', unit='folder', disable=None)
+    stats = {folder.role: compute_image_stats(folder, names) for folder in folders}
     for run in runs:
-        check_sizes(clean, facts[GT], run, facts[run.role], names)
-    return Inputs(names, clean, degraded, restored, costs, facts, differences)
+        check_sizes(clean, stats[GT], run, stats[run.role], names)
+    return Inputs(names, clean, degraded, restored, costs, stats, differences)
 
 
 def _check_names(methods: Mapping[str, Sequence[Path]]) -> None:
+    """Raise FRExError for a method name that is reserved, too long, or not usable in file names and tables."""
     for name, folders in methods.items():
         if name.lower() in (BILINEAR.lower(), GT.lower(), 'lq'):
-            raise FRExError(f'--restored {name}: {name} is a row of its own; give the method another name')
+            raise FRExError(f'--restored {name}: {name} is the name of another row; give the method another name')
         if not name.strip() or not name.isprintable() or not {'/', '\\', '|'}.isdisjoint(name):
             raise FRExError(f'--restored {name!r}: a name is needed, of printable characters without / \\ |')
-        if len(name.encode()) > LONGEST_NAME:
-            raise FRExError(f'--restored {name}: at most {LONGEST_NAME} bytes of name are needed, since files are named after it')
+        if len(name.encode()) > MAX_NAME_BYTES:
+            raise FRExError(f'--restored {name}: at most {MAX_NAME_BYTES} bytes of name are needed, since files are named after it')
         if not folders:
             raise FRExError(f'--restored {name}: no folder')
 
 
 def _list_runs(name: str, folders: Sequence[Path]) -> list[ImageFolder]:
+    """Return the ImageFolder of each run of a method."""
     roles = [name] if len(folders) == 1 else [f'{name}, run {number}' for number in range(1, len(folders) + 1)]
-    return [list_pictures(role, folder) for role, folder in zip(roles, folders, strict=True)]
+    return [list_image_folder(role, folder) for role, folder in zip(roles, folders, strict=True)]

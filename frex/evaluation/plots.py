@@ -1,4 +1,4 @@
-"""Plots of an evaluation: means with intervals, and their course over |yaw|."""
+"""Plot an evaluation: means with confidence intervals, and means by |yaw|."""
 
 import math
 from collections.abc import Sequence
@@ -11,28 +11,29 @@ from frex.evaluation.inputs import BILINEAR
 from frex.evaluation.markdown import ARROWS
 from frex.evaluation.results import Evaluation, Row
 from frex.metrics.metric import Metric
-from frex.utils.extras import need_matplotlib
+from frex.utils.extras import require_matplotlib
 from frex.utils.files import replacing
 
 SCORES, YAW = 'scores.png', 'yaw.png'
 COLUMNS = 3
-# Colour and line of the rows that do not compete.
-BILINEAR_LOOK, GT_LOOK = ('0.55', '--'), ('0.1', ':')
+# Color and line style of the reference rows.
+BILINEAR_STYLE, GT_STYLE = ('0.55', '--'), ('0.1', ':')
 
 
 def draw_plots(evaluation: Evaluation, folder: Path) -> list[Path]:
-    """Write `scores.png` and, where cameras are known, `yaw.png`; raises FRExError without matplotlib."""
-    metrics = [metric for metric in evaluation.metrics if _rows_with(evaluation, metric)]
+    """Write `scores.png` and, where cameras are known, `yaw.png`; return the files. Raises FRExError without matplotlib."""
+    metrics = [metric for metric in evaluation.metrics if _rows_to_draw(evaluation, metric)]
     if not metrics:
         return []
-    drawn = [_save(_figure(evaluation, metrics, _draw_scores, 0.3 * len(evaluation.rows) + 1.2), folder / SCORES)]
+    written = [_save(_figure(evaluation, metrics, _draw_scores, 0.3 * len(evaluation.rows) + 1.2), folder / SCORES)]
     if evaluation.yaw is not None:
-        drawn.append(_save(_figure(evaluation, metrics, _draw_yaw, 3.0), folder / YAW))
-    return drawn
+        written.append(_save(_figure(evaluation, metrics, _draw_yaw, 3.0), folder / YAW))
+    return written
 
 
 def _figure(evaluation: Evaluation, metrics: Sequence[Metric], draw: Any, height: float) -> Any:
-    need_matplotlib('--plots')
+    """Return a figure with one panel per metric, drawn by `draw(axes, evaluation, metric)` and `height` inches high."""
+    require_matplotlib('--plots')
     from matplotlib.figure import Figure
 
     columns = min(COLUMNS, len(metrics))
@@ -41,7 +42,7 @@ def _figure(evaluation: Evaluation, metrics: Sequence[Metric], draw: Any, height
     figure.suptitle(f'{len(evaluation.names)} images; bars: 95 % intervals over images, where there are any', fontsize=9)
     for number, metric in enumerate(metrics, 1):
         axes = figure.add_subplot(rows, columns, number)
-        axes.set_title(f'{metric.title} {ARROWS[metric.better]}{_left_out(evaluation, metric)}', fontsize=10)
+        axes.set_title(f'{metric.title} {ARROWS[metric.better]}{_infinite_note(evaluation, metric)}', fontsize=10)
         axes.tick_params(labelsize=8)
         axes.grid(alpha=0.3)
         draw(axes, evaluation, metric)
@@ -51,53 +52,59 @@ def _figure(evaluation: Evaluation, metrics: Sequence[Metric], draw: Any, height
     return figure
 
 
-def _rows_with(evaluation: Evaluation, metric: Metric) -> list[Row]:
-    return [row for row in _comparisons(evaluation, metric) if math.isfinite(row.summaries[metric.key][0].mean)]
+def _rows_to_draw(evaluation: Evaluation, metric: Metric) -> list[Row]:
+    """Return the rows with a finite mean of `metric`."""
+    return [row for row in _comparable_rows(evaluation, metric) if math.isfinite(row.summaries[metric.key][0].mean)]
 
 
-def _left_out(evaluation: Evaluation, metric: Metric) -> str:
-    endless = [row.name for row in _comparisons(evaluation, metric) if math.isinf(row.summaries[metric.key][0].mean)]
-    return f'\n∞, not drawn: {", ".join(endless)}' if endless else ''
+def _infinite_note(evaluation: Evaluation, metric: Metric) -> str:
+    """Return a line for the title that names the rows with an infinite mean, which cannot be drawn."""
+    infinite = [row.name for row in _comparable_rows(evaluation, metric) if math.isinf(row.summaries[metric.key][0].mean)]
+    return f'\n∞, not drawn: {", ".join(infinite)}' if infinite else ''
 
 
-def _comparisons(evaluation: Evaluation, metric: Metric) -> list[Row]:
-    """Of GT only what is no comparison with itself."""
+def _comparable_rows(evaluation: Evaluation, metric: Metric) -> list[Row]:
+    """Return the rows with results of `metric`, without GT where it would be compared with itself."""
     rows = [row for row in evaluation.rows if not row.is_reference or row.name == BILINEAR or not metric.needs_gt]
     return [row for row in rows if metric.key in row.summaries]
 
 
-def _look(evaluation: Evaluation, row: Row) -> tuple[str, str]:
+def _line_style(evaluation: Evaluation, row: Row) -> tuple[str, str]:
+    """Return color and line style of a row."""
     if row.is_reference:
-        return BILINEAR_LOOK if row.name == BILINEAR else GT_LOOK
+        return BILINEAR_STYLE if row.name == BILINEAR else GT_STYLE
     return f'C{evaluation.methods.index(row) % 10}', '-'
 
 
 def _draw_scores(axes: Any, evaluation: Evaluation, metric: Metric) -> None:
-    rows = _rows_with(evaluation, metric)
-    for place, row in enumerate(rows):
+    """Draw one mean per row, with its interval."""
+    rows = _rows_to_draw(evaluation, metric)
+    for position, row in enumerate(rows):
         summary = row.summaries[metric.key][0]
         margins = [[summary.mean - summary.low], [summary.high - summary.mean]]
-        axes.errorbar([summary.mean], [place], xerr=np.clip(margins, 0, None), fmt='o', capsize=3, color=_look(evaluation, row)[0])
+        axes.errorbar([summary.mean], [position], xerr=np.clip(margins, 0, None), fmt='o', capsize=3, color=_line_style(evaluation, row)[0])
     axes.set_yticks(range(len(rows)), [row.name for row in rows])
     axes.set_ylim(len(rows) - 0.5, -0.5)
 
 
 def _draw_yaw(axes: Any, evaluation: Evaluation, metric: Metric) -> None:
-    bins, rows = evaluation.bins[1:], _rows_with(evaluation, metric)
+    """Draw one line per row over the bins of |yaw|, with the interval of each mean."""
+    bins, rows = evaluation.bins[1:], _rows_to_draw(evaluation, metric)
     for number, row in enumerate(rows):
-        # Side by side, so that their bars can be told apart; a bin without images breaks the line.
-        places = np.arange(len(bins)) + 0.4 * ((number + 0.5) / len(rows) - 0.5)
+        # The rows stand side by side, so that their bars do not overlap; a bin without images breaks the line.
+        positions = np.arange(len(bins)) + 0.4 * ((number + 0.5) / len(rows) - 0.5)
         summaries = row.summaries[metric.key][1:]
-        means = np.array([each.mean if math.isfinite(each.mean) else math.nan for each in summaries])
-        margins = np.clip([[each.mean - each.low for each in summaries], [each.high - each.mean for each in summaries]], 0, None)
-        colour, line = _look(evaluation, row)
-        axes.errorbar(places, means, yerr=margins, fmt=f'o{line}', capsize=3, markersize=4, color=colour, label=row.name)
-    axes.set_xticks(range(len(bins)), [f'{each.title}°\n{each.count}' for each in bins])
+        means = np.array([summary.mean if math.isfinite(summary.mean) else math.nan for summary in summaries])
+        margins = np.clip([[s.mean - s.low for s in summaries], [s.high - s.mean for s in summaries]], 0, None)
+        color, line = _line_style(evaluation, row)
+        axes.errorbar(positions, means, yerr=margins, fmt=f'o{line}', capsize=3, markersize=4, color=color, label=row.name)
+    axes.set_xticks(range(len(bins)), [f'{yaw_bin.title}°\n{yaw_bin.count}' for yaw_bin in bins])
     axes.set_xlim(-0.5, len(bins) - 0.5)
     axes.set_xlabel('|yaw|, number of images', fontsize=8)
 
 
 def _save(figure: Any, path: Path) -> Path:
+    """Write a figure as PNG and return its path."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as part:
         figure.savefig(part, dpi=120, format='png')

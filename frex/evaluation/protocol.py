@@ -1,4 +1,4 @@
-"""How an evaluation was done: enough to do it again, and to see whether two are of the same images and networks."""
+"""Describe how an evaluation was done, in enough detail to repeat it and to see whether two evaluations used the same images."""
 
 import platform
 from collections import Counter
@@ -20,8 +20,8 @@ PAIRING = 'by relative name without suffix; NAME_00, the first face of an image,
 
 
 def describe_inputs(inputs: Inputs) -> dict[str, str]:
-    """Images and how they were matched."""
-    files = {f'files of {role}': _files(facts) for role, facts in inputs.facts.items()}
+    """Describe the images and how they were matched."""
+    files = {f'files of {role}': _describe_files(stats) for role, stats in inputs.stats.items()}
     left_out = {f'left out of {difference.role}': str(difference) for difference in inputs.differences}
     bilinear = {} if inputs.lq is None else {BILINEAR: 'LQ resized to the size of GT, OpenCV INTER_LINEAR'}
     costs = {f'cost of {name}': ' / '.join(cost.measured) for name, cost in inputs.costs.items() if cost is not None}
@@ -29,20 +29,20 @@ def describe_inputs(inputs: Inputs) -> dict[str, str]:
 
 
 def describe_cameras(path: Path, bin_degrees: float) -> dict[str, str]:
-    """Where |yaw| comes from."""
+    """Describe the file that |yaw| comes from."""
     return {'cameras': f'{path.name}, sha256 {sha256(path)}; |yaw| of view in bins of {bin_degrees:g} degrees'}
 
 
 def describe_metrics(metrics: Sequence[Metric], usable: Sequence[Metric], weights: Path | None) -> dict[str, str]:
-    """What each metric is, with the sums of the files that are used."""
+    """Describe each metric, and the weight files of the `usable` ones with their checksums."""
     described = {metric.title: f'{metric.protocol}; {metric.better} is better' for metric in metrics}
     keys = dict.fromkeys(key for metric in usable for key in metric.weights)
     paths = {key: require_file(key, weights) for key in keys}
     return described | {f'weights {key}': f'{path.name}, sha256 {sha256(path)}' for key, path in paths.items()}
 
 
-def describe_means(seed: int) -> dict[str, str]:
-    """Where means and intervals come from."""
+def describe_averages(seed: int) -> dict[str, str]:
+    """Describe how means, spreads and confidence intervals are computed."""
     return {
         'means': 'over images, of each over the runs that have a score of it; FID: over runs',
         'spread': 'standard deviation of the means of runs (n - 1), each over the images that it has a score of',
@@ -51,22 +51,25 @@ def describe_means(seed: int) -> dict[str, str]:
 
 
 def describe_machine(device: torch.device) -> dict[str, str]:
-    """Versions and device."""
+    """Describe the versions of the packages and the device."""
     name = torch.cuda.get_device_name(device) if device.type == 'cuda' else platform.processor() or platform.machine()
-    return {'versions': f'Python {platform.python_version()}, {", ".join(map(_version, PACKAGES))}', 'device': f'{device} ({name})'}
+    return {'versions': f'Python {platform.python_version()}, {", ".join(map(_package_version, PACKAGES))}', 'device': f'{device} ({name})'}
 
 
-def _version(package: str) -> str:
+def _package_version(package: str) -> str:
+    """Return a package with its installed version."""
     try:
         return f'{package} {version(package)}'
     except PackageNotFoundError:
         return f'{package} of unknown version'
 
 
-def _files(facts: ImageStats) -> str:
-    sizes = Counter(f'of {width} x {height}' for width, height in facts.sizes)
-    return f'{_counted(facts.formats)}; {_counted(sizes)}; sha256 of the sorted lines "NAME SHA256" {facts.sha256}'
+def _describe_files(stats: ImageStats) -> str:
+    """Return formats, sizes and checksum of a folder's images in one line."""
+    sizes = Counter(f'of {width} x {height}' for width, height in stats.sizes)
+    return f'{_format_counts(stats.formats)}; {_format_counts(sizes)}; sha256 of the sorted lines "NAME SHA256" {stats.sha256}'
 
 
-def _counted(counts: Mapping[str, int]) -> str:
+def _format_counts(counts: Mapping[str, int]) -> str:
+    """Return counts as text, such as `3 png, 1 jpg`."""
     return ', '.join(f'{count} {what}' for what, count in sorted(counts.items()))

@@ -1,4 +1,4 @@
-"""What an evaluation finds."""
+"""The data of a finished evaluation: scores of each run, summaries of each row, and how they came about."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,27 +12,29 @@ from frex.evaluation.inputs import Difference
 from frex.evaluation.yaw_bins import Bin, Degrees
 from frex.metrics.metric import Metric
 
-PictureScores = Float[np.ndarray, ' picture']
+ImageScores = Float[np.ndarray, ' image']
 
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """The scores of one folder of restored images; `files` are in the order of the names."""
+    """The scores of one folder of restored images; `files` are in the order of the evaluation's names."""
 
     folder: Path
     files: tuple[Path, ...]
-    scores: Mapping[str, PictureScores]
-    """Of each image, by metric; nan where the metric has nothing to tell of it."""
+    scores: Mapping[str, ImageScores]
+    """By metric, the score of each image; NaN where the metric is undefined."""
     set_scores: Mapping[str, tuple[float, ...]]
-    """Of the images of each bin as a set, by metric; nan where that has no meaning."""
+    """By set metric, the score of the images of each bin; NaN where it is undefined."""
 
 
 @dataclass(frozen=True)
 class Summary:
-    """`mean` is over images, of each over the runs that have a score of it; `low` and `high` bound its 95 % interval, by bootstrap.
+    """The summary of one metric over the images of one bin.
 
-    `spread` is the standard deviation of the runs' means. What cannot be said is nan: the interval of a set's score, of a
-    single image or of an infinite mean, the spread of one run. `unscored` counts images, of any run, without a score.
+    `mean` is over images; the score of an image is its mean over the runs that have one. `low` and `high` bound the 95 % bootstrap
+    interval of the mean. `spread` is the standard deviation of the runs' means. NaN stands for what is undefined: the interval of a set
+    metric, of a single image or of an infinite mean, and the spread of a single run. `unscored` counts images without a score in some
+    run.
     """
 
     mean: float
@@ -44,37 +46,37 @@ class Summary:
 
 @dataclass(frozen=True, eq=False)
 class Row:
-    """A method with its runs, or a reference (the bilinear row, GT)."""
+    """One row of the table: a method with its runs, or a reference (bilinear or GT)."""
 
     name: str
     is_reference: bool
     runs: tuple[Run, ...]
     summaries: Mapping[str, tuple[Summary, ...]]
-    """By metric, of each bin; a metric that is a gap, or that does not apply, is not there."""
+    """By metric, one summary per bin; metrics that could not be computed or do not apply are missing."""
     cost: Cost | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """Rows in the table's order; `names` are those of the images, in the order of all scores."""
+    """The whole result. `rows` are in the order of the table; `names` are the images, in the order of all scores."""
 
     names: tuple[str, ...]
     metrics: tuple[Metric, ...]
     gaps: Mapping[str, str]
-    """Metrics that could not be calculated, and why."""
+    """The keys of metrics that could not be computed, with the reason."""
     rows: tuple[Row, ...]
     bins: tuple[Bin, ...]
-    """The first holds all images."""
+    """The first bin holds all images."""
     yaw: Degrees | None
-    """|yaw| of each face."""
+    """|yaw| of each face; None without cameras."""
     differences: tuple[Difference, ...]
-    """What was left out."""
+    """The images that were left out, by folder."""
     protocol: Mapping[str, str]
-    """How it was done, by topic."""
-    alike: tuple[tuple[str, ...], ...] = ()
-    """Roles whose images are the same, byte for byte."""
+    """How the evaluation was done, by topic."""
+    identical: tuple[tuple[str, ...], ...] = ()
+    """Groups of roles whose images are identical, byte for byte."""
 
     @property
     def methods(self) -> tuple[Row, ...]:
-        """The rows that compete."""
+        """Return the rows that are compared, without the references."""
         return tuple(row for row in self.rows if not row.is_reference)

@@ -1,4 +1,4 @@
-"""An evaluation as JSON, whole, and as CSV, its means."""
+"""Write an evaluation as JSON, with all scores, and as CSV, with the means."""
 
 import csv
 import io
@@ -15,7 +15,7 @@ COLUMNS = ('method', 'is_reference', 'runs', 'metric', 'yaw', 'pictures', 'mean'
 
 
 def to_json(evaluation: Evaluation) -> str:
-    """With the scores of each image, in the order of `pictures`; what is nan is null, what is infinite the text inf."""
+    """Return everything as JSON, the scores in the order of `pictures`; NaN becomes null and infinity the text inf."""
     content = {
         'version': 1,
         'protocol': evaluation.protocol,
@@ -23,10 +23,10 @@ def to_json(evaluation: Evaluation) -> str:
             {'key': metric.key, 'title': metric.title, 'better': metric.better, 'missing': evaluation.gaps.get(metric.key)}
             for metric in evaluation.metrics
         ],
-        'bins': [{'title': each.title, 'low': each.low, 'high': each.high, 'count': each.count} for each in evaluation.bins],
+        'bins': [{'title': b.title, 'low': b.low, 'high': b.high, 'count': b.count} for b in evaluation.bins],
         'rows': [_row(row) for row in evaluation.rows],
-        'same_pictures': evaluation.alike,
-        'left_out': [{'role': each.role, 'missing': each.missing, 'extra': each.extra} for each in evaluation.differences],
+        'same_pictures': evaluation.identical,
+        'left_out': [{'role': d.role, 'missing': d.missing, 'extra': d.extra} for d in evaluation.differences],
         'pictures': evaluation.names,
         'yaw': evaluation.yaw,
     }
@@ -34,20 +34,23 @@ def to_json(evaluation: Evaluation) -> str:
 
 
 def to_csv(evaluation: Evaluation) -> str:
-    """A line for each method, metric and bin, `all` first; `low` to `high` is the 95 % interval. What is nan is empty."""
+    """Return one line per method, metric and bin, where bin `all` is first; `low` and `high` bound the 95 % interval, NaN is empty."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator='\n')
     writer.writerow(COLUMNS)
     for row in evaluation.rows:
         for key, summaries in row.summaries.items():
-            for each, summary in zip(evaluation.bins, summaries, strict=True):
+            for yaw_bin, summary in zip(evaluation.bins, summaries, strict=True):
                 numbers = (summary.mean, summary.low, summary.high, summary.spread)
                 shown = ['' if math.isnan(number) else repr(number) for number in numbers]
-                writer.writerow([row.name, int(row.is_reference), len(row.runs), key, each.title, each.count, *shown, summary.unscored])
+                writer.writerow(
+                    [row.name, int(row.is_reference), len(row.runs), key, yaw_bin.title, yaw_bin.count, *shown, summary.unscored]
+                )
     return text.getvalue()
 
 
 def _row(row: Row) -> dict[str, Any]:
+    """Return a row as a dictionary."""
     return {
         'name': row.name,
         'is_reference': row.is_reference,
@@ -58,12 +61,12 @@ def _row(row: Row) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """What JSON can hold."""
+    """Replace arrays and tuples by lists, and floats by what JSON can hold."""
     if isinstance(value, dict):
-        return {key: _plain(each) for key, each in value.items()}
+        return {key: _plain(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple | np.ndarray):
-        return [_plain(each) for each in value]
+        return [_plain(entry) for entry in value]
     if isinstance(value, float):
-        # numpy's numbers are floats, too.
+        # float64 of numpy is a subclass of float.
         return None if math.isnan(value) else float(value) if math.isfinite(value) else repr(float(value))
     return value

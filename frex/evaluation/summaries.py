@@ -1,4 +1,4 @@
-"""From scores of images to means, their uncertainty and the spread over runs."""
+"""Summarize scores: means, bootstrap intervals over images and spread over runs."""
 
 from collections.abc import Mapping, Sequence
 
@@ -6,63 +6,67 @@ import numpy as np
 from jaxtyping import Float
 from scipy.stats import bootstrap  # type: ignore[import-untyped]
 
-from frex.evaluation.results import PictureScores, Run, Summary
+from frex.evaluation.results import ImageScores, Run, Summary
 from frex.evaluation.yaw_bins import Bin
 from frex.metrics.metric import Metric
 
 CONFIDENCE = 0.95
 RESAMPLES = 1000
 NAN = float('nan')
-# Numbers that are held at a time while resampling.
-MOST_NUMBERS = 1 << 22
+# The most numbers in memory at a time while resampling.
+MAX_NUMBERS = 1 << 22
 
 
 def summarize(metrics: Sequence[Metric], runs: Sequence[Run], bins: Sequence[Bin], seed: int) -> Mapping[str, tuple[Summary, ...]]:
-    """The summaries of a row, by metric, of each bin."""
-    found: dict[str, tuple[Summary, ...]] = {}
+    """Return the summaries of a row by metric, one per bin; a metric without scores in some run is left out."""
+    summaries: dict[str, tuple[Summary, ...]] = {}
     for metric in metrics:
         if all(metric.key in run.set_scores for run in runs):
-            found[metric.key] = tuple(_of_sets([run.set_scores[metric.key][index] for run in runs]) for index in range(len(bins)))
+            summaries[metric.key] = tuple(
+                _summarize_sets([run.set_scores[metric.key][index] for run in runs]) for index in range(len(bins))
+            )
         elif all(metric.key in run.scores for run in runs):
             scores = np.stack([run.scores[metric.key] for run in runs])
-            found[metric.key] = tuple(summary_of(scores[:, each.members], seed) for each in bins)
-    return found
+            summaries[metric.key] = tuple(summarize_scores(scores[:, yaw_bin.members], seed) for yaw_bin in bins)
+    return summaries
 
 
-def summary_of(scores: Float[np.ndarray, 'run image'], seed: int) -> Summary:
-    """Of the scores of some images: mean and interval are over images, each with the mean of the runs that have a score of it."""
-    pictures = np.array([mean_of(picture) for picture in scores.T])
-    low, high = interval(pictures[~np.isnan(pictures)], seed)
-    spread = _spread([mean_of(run) for run in scores])
-    return Summary(mean_of(pictures), low, high, spread, int(np.isnan(scores).any(axis=0).sum()))
+def summarize_scores(scores: Float[np.ndarray, 'run image'], seed: int) -> Summary:
+    """Summarize the scores of some images: mean and interval are over images, each with its mean over the runs that scored it."""
+    image_scores = np.array([mean_without_nan(image) for image in scores.T])
+    low, high = bootstrap_interval(image_scores[~np.isnan(image_scores)], seed)
+    spread = _spread([mean_without_nan(run) for run in scores])
+    return Summary(mean_without_nan(image_scores), low, high, spread, int(np.isnan(scores).any(axis=0).sum()))
 
 
-def mean_of(scores: PictureScores) -> float:
-    """Over those that are there; nan of none."""
-    there = scores[~np.isnan(scores)]
-    return float(there.mean()) if len(there) else NAN
+def mean_without_nan(scores: ImageScores) -> float:
+    """Return the mean of the scores that are not NaN, NaN where there is none."""
+    known = scores[~np.isnan(scores)]
+    return float(known.mean()) if len(known) else NAN
 
 
-def interval(scores: PictureScores, seed: int) -> tuple[float, float]:
-    """The 95 % percentile bootstrap interval of the mean; nan of less than two scores, or of infinite ones."""
+def bootstrap_interval(scores: ImageScores, seed: int) -> tuple[float, float]:
+    """Return the 95 % percentile bootstrap interval of the mean; NaN for fewer than two scores, or infinite ones."""
     if len(scores) < 2 or not np.isfinite(scores).all():
         return NAN, NAN
     found = bootstrap(
         (scores,),
         np.mean,
         n_resamples=RESAMPLES,
-        batch=max(1, MOST_NUMBERS // len(scores)),
+        batch=max(1, MAX_NUMBERS // len(scores)),
         confidence_level=CONFIDENCE,
         method='percentile',
-        # All metrics and rows draw the same images.
+        # All metrics and rows resample the same images.
         random_state=np.random.default_rng(seed),
     ).confidence_interval
     return float(found.low), float(found.high)
 
 
-def _of_sets(values: Sequence[float]) -> Summary:
+def _summarize_sets(values: Sequence[float]) -> Summary:
+    """Summarize one score per run of a set metric, which has no interval over images."""
     return Summary(float(np.mean(values)), NAN, NAN, _spread(values), 0)
 
 
 def _spread(values: Sequence[float]) -> float:
+    """Return the sample standard deviation of the runs' values, NaN for a single or an infinite one."""
     return float(np.std(values, ddof=1)) if len(values) > 1 and np.isfinite(values).all() else NAN

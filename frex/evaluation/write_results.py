@@ -1,4 +1,4 @@
-"""`frex evaluate`: an evaluation printed and written."""
+"""`frex evaluate`: print an evaluation and write it to files."""
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -12,15 +12,15 @@ from frex.evaluation.markdown import to_markdown
 from frex.evaluation.plots import draw_plots
 from frex.evaluation.results import Evaluation
 from frex.evaluation.serialize import to_csv, to_json
-from frex.utils.extras import need_matplotlib
-from frex.utils.files import refuse_existing, replacing
+from frex.utils.extras import require_matplotlib
+from frex.utils.files import check_output_path, replacing
 
 TEXTS: dict[str, Callable[[Evaluation], str]] = {'json': to_json, 'csv': to_csv, 'markdown': to_markdown}
 
 
 @dataclass(frozen=True)
 class EvaluateOptions:
-    """What to compare, as `evaluate` takes it, and the files and the folder of plots to write; `restored` holds NAME=FOLDER."""
+    """What to compare, as `evaluate` takes it, and the files to write; `restored` holds NAME=FOLDER, `plots` is a folder."""
 
     restored: Sequence[str]
     gt: Path
@@ -34,40 +34,44 @@ class EvaluateOptions:
 
 
 def write_evaluation(options: EvaluateOptions, settings: Settings) -> None:
-    """Evaluate, print the tables, write what is asked for; raises FRExError for what is there already before anything is calculated."""
+    """Evaluate, write the requested files and print the tables.
+
+    Raises FRExError for files that exist already, before anything is computed.
+    """
     texts: dict[str, Path] = {kind: getattr(options, kind) for kind in TEXTS if getattr(options, kind) is not None}
-    _refuse_one_for_two(texts)
+    _check_distinct_files(texts)
     for path in texts.values():
-        refuse_existing(path, options.overwrite)
+        check_output_path(path, options.overwrite)
     if options.plots is not None:
-        need_matplotlib('--plots')
-        _refuse_filled(options.plots, options.overwrite)
+        require_matplotlib('--plots')
+        _check_plot_folder(options.plots, options.overwrite)
     try:
         evaluation = evaluate(read_methods(options.restored), options.gt, options.lq, options.cameras, settings)
         for kind, path in texts.items():
             with replacing(path) as part:
                 part.write_text(TEXTS[kind](evaluation), encoding='utf-8')
-        drawn = [] if options.plots is None else [*draw_plots(evaluation, options.plots), *draw_cases(evaluation, options.plots)]
+        written = [] if options.plots is None else [*draw_plots(evaluation, options.plots), *draw_cases(evaluation, options.plots)]
     except OSError as error:
         raise FRExError(f'a file cannot be read or written: {error}') from None
-    # Last, since who reads it may not read to its end.
+    # Print last, since the reader of a pipe may stop reading before the end.
     print(to_markdown(evaluation), end='')
-    for path in [*texts.values(), *drawn]:
+    for path in [*texts.values(), *written]:
         print(f'written: {path}')
 
 
-def read_methods(given: Sequence[str]) -> dict[str, list[Path]]:
-    """Of `NAME=FOLDER`, as often as a method has runs."""
+def read_methods(texts: Sequence[str]) -> dict[str, list[Path]]:
+    """Return the folders of each method from the texts NAME=FOLDER; a method with several runs is given several times."""
     methods = defaultdict(list)
-    for each in given:
-        name, _, folder = each.partition('=')
+    for text in texts:
+        name, _, folder = text.partition('=')
         if not name or not folder:
-            raise FRExError(f'--restored {each}: NAME=FOLDER is needed')
+            raise FRExError(f'--restored {text}: NAME=FOLDER is needed')
         methods[name].append(Path(folder).expanduser())
     return dict(methods)
 
 
-def _refuse_one_for_two(texts: Mapping[str, Path]) -> None:
+def _check_distinct_files(texts: Mapping[str, Path]) -> None:
+    """Raise FRExError where two of the files to write are the same."""
     kinds: dict[Path, str] = {}
     for kind, path in texts.items():
         other = kinds.setdefault(path.resolve(), kind)
@@ -75,7 +79,8 @@ def _refuse_one_for_two(texts: Mapping[str, Path]) -> None:
             raise FRExError(f'--{other} and --{kind} are one file, {path}; give two')
 
 
-def _refuse_filled(folder: Path, overwrite: bool) -> None:
+def _check_plot_folder(folder: Path, overwrite: bool) -> None:
+    """Raise FRExError where the folder of plots is a file, or is not empty and may not be overwritten."""
     if folder.exists() and not folder.is_dir():
         raise FRExError(f'--plots {folder}: is not a folder')
     if folder.is_dir() and any(folder.iterdir()) and not overwrite:

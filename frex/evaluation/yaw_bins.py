@@ -1,4 +1,4 @@
-"""How far each face is turned, and the bins by which results are shown."""
+"""Read the yaw of each face from camera labels, and divide the images into bins of |yaw|."""
 
 import math
 from collections import Counter
@@ -10,53 +10,58 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 
-from frex.data.labels import CameraLabel, check_views, own_names, read_labels, rows
+from frex.data.labels import CameraLabel, check_rotations, own_names, read_labels, rows
 from frex.errors import FRExError
 from frex.evaluation.inputs import stem
 from frex_arch.camera import view_angles
 
-Degrees = Float[np.ndarray, ' picture']
+Degrees = Float[np.ndarray, ' image']
 
 
 @dataclass(frozen=True, eq=False)
 class Bin:
-    """Some of the images: all, or those whose |yaw| is from `low` up to but not `high` degrees, which are nan for all."""
+    """Some of the images: all of them, or those with `low` <= |yaw| < `high` in degrees (both NaN for all images)."""
 
     title: str
-    members: Bool[np.ndarray, ' picture']
+    members: Bool[np.ndarray, ' image']
     low: float = math.nan
     high: float = math.nan
 
     @property
     def count(self) -> int:
-        """How many images."""
+        """Return the number of images in the bin."""
         return int(self.members.sum())
 
 
 def read_yaw(path: Path, names: Sequence[str]) -> Degrees:
-    """|yaw| of the images, from EG3D's `dataset.json`, by name without suffix; raises FRExError where one has no camera."""
+    """Return |yaw| of the images in degrees, from a `dataset.json` in EG3D's layout, matched by name without suffix.
+
+    Raises FRExError where an image has no camera, or one that is not a rotation.
+    """
     cameras = rows(_by_stem(read_labels(path).cameras, path), names, f'--cameras: {path} has no label')
-    check_views(cameras, names, f'--cameras: {path}')
+    check_rotations(cameras, names, f'--cameras: {path}')
     yaw, _, _ = view_angles(torch.from_numpy(cameras))
     return np.degrees(yaw.abs().numpy().astype(np.float64))
 
 
 def _by_stem(cameras: Mapping[str, CameraLabel], path: Path) -> dict[str, CameraLabel]:
+    """Return the labels by name without suffix; raise FRExError where two names differ in their suffix only."""
     twice = [name for name, count in Counter(map(stem, own_names(cameras))).items() if count > 1]
     if twice:
         raise FRExError(f'--cameras: {path} has two labels for {twice[0]}, which differ in their suffix alone')
     return {stem(name): camera for name, camera in cameras.items()}
 
 
-def bins_of(yaw: Degrees | None, count: int, degrees: float) -> tuple[Bin, ...]:
-    """All `count` images, then bins of |yaw|, `degrees` wide, as far as there are images."""
-    everything = Bin('all', np.ones(count, dtype=bool))
+def make_bins(yaw: Degrees | None, count: int, degrees: float) -> tuple[Bin, ...]:
+    """Return a bin of all `count` images, then bins of |yaw|, `degrees` wide, up to the largest |yaw|."""
+    all_images = Bin('all', np.ones(count, dtype=bool))
     if yaw is None:
-        return (everything,)
-    # Not by comparing with edges, whose products are rounded: an image could lie beyond the last.
-    places = (yaw // degrees).astype(int)
-    return (everything, *(_bin(places == place, degrees * place, degrees * (place + 1)) for place in range(int(places.max()) + 1)))
+        return (all_images,)
+    # Integer division, not comparison with the edges: their products are rounded, so an image could lie beyond the last edge.
+    indices = (yaw // degrees).astype(int)
+    return (all_images, *(_bin(indices == index, degrees * index, degrees * (index + 1)) for index in range(int(indices.max()) + 1)))
 
 
-def _bin(members: Bool[np.ndarray, ' picture'], low: float, high: float) -> Bin:
+def _bin(members: Bool[np.ndarray, ' image'], low: float, high: float) -> Bin:
+    """Return the bin of the images in `members`."""
     return Bin(f'{low:g}-{high:g}', members, low, high)

@@ -1,1 +1,1 @@
-"""FREx for programs that do not have FREx: the whole restoration network as one `.onnx` or `.pt2` file."""
+"""`frex export`: write the restoration network as one `.onnx` or `.pt2` file, for programs that do not have FREx."""

@@ -1,4 +1,4 @@
-"""`frex export`: the restoration network in a file of its own."""
+"""`frex export`: write the restoration network to a file of its own, and check that the file gives the same images."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,22 +7,25 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 from torch.export import ExportedProgram
 
 from frex.errors import FRExError
-from frex.export.onnx_file import LEAST_OPSET, MOST_OPSET, load_onnx, need_onnx, write_onnx
-from frex.export.pt2_file import load_pt2, write_pt2
-from frex.export.tracing import ExportWrapper, trace
-from frex.export.verify import BATCHES, TOLERANCE, check
-from frex.utils.files import refuse_existing, replacing
+from frex.export.graph import ExportWrapper, load_pt2, trace, write_pt2
+from frex.export.onnx_file import MAX_OPSET, MIN_OPSET, load_onnx, require_onnx, write_onnx
+from frex.utils.files import check_output_path, replacing
 from frex.weights.network_file import build_frex, read_network
 
 Metadata = dict[str, str]
 
+# The tolerance relative to the largest value: an eighth of the step between two of an image's 256 levels.
+TOLERANCE = 1e-3
+BATCHES = (1, 2)
+
 
 class Format(NamedTuple):
-    """How a kind of file is written and run."""
+    """How a kind of file is written and loaded, and the name of the program that runs it."""
 
     write: Callable[[Path, ExportedProgram, Metadata], None]
     load: Callable[[Path], Callable[[Tensor], Tensor]]
@@ -31,7 +34,10 @@ class Format(NamedTuple):
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """The checkpoint `model_path`, the file `output` to write, and the weights that are fixed in it; `opset` is that of a .onnx."""
+    """The checkpoint `model_path`, the file `output` to write, and the two restoration weights that are fixed in it.
+
+    `opset` is the ONNX opset; None means the lowest that is supported.
+    """
 
     model_path: Path
     output: Path
@@ -44,15 +50,18 @@ class ExportOptions:
 
 
 def export(options: ExportOptions) -> None:
-    """Write the file, whole and checked, or nothing; raises FRExError for what cannot be done before the network is read."""
+    """Write the file, checked unless options say otherwise.
+
+    Raises FRExError where options, files or packages are invalid, and where the check fails; then nothing is written.
+    """
     form = choose_format(options.output, options.opset)
-    refuse_existing(options.output, options.overwrite)
+    check_output_path(options.output, options.overwrite)
     net = build_frex(read_network(options.model_path, options.param_key), str(options.model_path))
-    restoration = ExportWrapper(net, options.fidelity_weight, options.structure_weight)
+    wrapper = ExportWrapper(net, options.fidelity_weight, options.structure_weight)
     try:
         with replacing(options.output) as part:
-            form.write(part, trace(restoration), metadata_of(restoration))
-            difference = check(form.load(part), restoration) if options.check else None
+            form.write(part, trace(wrapper), make_metadata(wrapper))
+            difference = check(form.load(part), wrapper) if options.check else None
     except OSError as error:
         raise FRExError(f'{options.output}: cannot be written ({error})') from None
     size, megabytes = net.out_size, options.output.stat().st_size / 1e6
@@ -65,27 +74,55 @@ def export(options: ExportOptions) -> None:
 
 
 def choose_format(path: Path, opset: int | None) -> Format:
-    """By the suffix of `path`; raises FRExError for another one, an opset that is not for it, and missing packages."""
+    """Choose the format by the suffix of `path`.
+
+    Raises FRExError for another suffix, an opset that does not fit it, and missing packages.
+    """
     if path.suffix == '.pt2':
         if opset is not None:
             raise FRExError(f'--opset {opset}: is for .onnx; a .pt2 has none')
         return Format(write_pt2, load_pt2, 'torch.export')
     if path.suffix != '.onnx':
         raise FRExError(f'-o {path}: the name must end in .onnx or .pt2')
-    opset = LEAST_OPSET if opset is None else opset
-    if not LEAST_OPSET <= opset <= MOST_OPSET:
-        raise FRExError(f'--opset {opset}: {LEAST_OPSET} to {MOST_OPSET} can be written')
-    need_onnx()
+    opset = MIN_OPSET if opset is None else opset
+    if not MIN_OPSET <= opset <= MAX_OPSET:
+        raise FRExError(f'--opset {opset}: {MIN_OPSET} to {MAX_OPSET} can be written')
+    require_onnx()
     return Format(partial(write_onnx, opset=opset), load_onnx, 'onnxruntime')
 
 
-def metadata_of(restoration: ExportWrapper) -> Metadata:
-    """What a program must know to use the file."""
+def make_metadata(wrapper: ExportWrapper) -> Metadata:
+    """Return what a program must know to use the file."""
     return {
         'frex_version': version('frex'),
-        'size': str(restoration.net.out_size),
+        'size': str(wrapper.net.out_size),
         'colours': 'RGB',
         'range': '-1 1',
-        'fidelity_weight': str(restoration.fidelity),
-        'structure_weight': str(restoration.structure),
+        'fidelity_weight': str(wrapper.fidelity),
+        'structure_weight': str(wrapper.structure),
     }
+
+
+@torch.inference_mode()
+def largest_difference(exported: Callable[[Tensor], Tensor], wrapper: ExportWrapper) -> float:
+    """Return the largest difference on random faces, relative to the largest value or to 1 where that is greater.
+
+    As many faces are given at once as `BATCHES` says.
+    """
+    size = wrapper.net.out_size
+    generator = torch.Generator().manual_seed(0)
+    differences = []
+    for batch in BATCHES:
+        lq = torch.rand(batch, 3, size, size, generator=generator) * 2 - 1
+        image = wrapper(lq)
+        difference = (exported(lq) - image).abs().max() / image.abs().max().clamp(min=1)
+        differences.append(difference.item())
+    return max(differences)
+
+
+def check(exported: Callable[[Tensor], Tensor], wrapper: ExportWrapper) -> float:
+    """Return `largest_difference`; raise FRExError unless it is within `TOLERANCE`."""
+    difference = largest_difference(exported, wrapper)
+    if not difference <= TOLERANCE:
+        raise FRExError(f'the exported network differs by {difference:.1e} from FREx, more than {TOLERANCE:g}: nothing written')
+    return difference

@@ -1,4 +1,4 @@
-"""`.onnx`: written from a graph, and run."""
+"""Write a graph as `.onnx`, and run such a file."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -12,14 +12,14 @@ from torch.export import ExportedProgram
 
 from frex.errors import FRExError
 
-# The least that PyTorch's exporter writes, and the most that is offered.
-LEAST_OPSET, MOST_OPSET = 18, 23
+# The lowest opset that PyTorch's exporter writes, and the highest that FREx supports.
+MIN_OPSET, MAX_OPSET = 18, 23
 
-# What protobuf holds in one file, less room for the graph.
-MOST_BYTES = 2**31 - 2**26
+# The most bytes of weights: the limit of a protobuf file, less room for the graph.
+MAX_BYTES = 2**31 - 2**26
 
 
-def need_onnx() -> None:
+def require_onnx() -> None:
     """Raise FRExError where a package is missing."""
     for package in ('onnx', 'onnxscript', 'onnxruntime'):
         try:
@@ -29,11 +29,11 @@ def need_onnx() -> None:
 
 
 def write_onnx(path: Path, program: ExportedProgram, metadata: Mapping[str, str], opset: int) -> None:
-    """One file, weights and all; raises FRExError where they are more than such a file holds."""
+    """Write one file that includes the weights; raise FRExError where they are larger than such a file can be."""
     from frex.export.translations import TRANSLATIONS
 
     size = sum(value.nbytes for value in program.state_dict.values())
-    if size > MOST_BYTES:
+    if size > MAX_BYTES:
         raise FRExError(f'{size / 1e9:.1f} GB of weights do not go into one .onnx, which holds 2 GB: export to .pt2')
     onnx_program = torch.onnx.export(
         program,
@@ -42,21 +42,21 @@ def write_onnx(path: Path, program: ExportedProgram, metadata: Mapping[str, str]
         dynamic_shapes={'lq': {0: 'batch'}},
         opset_version=opset,
         custom_translation_table=TRANSLATIONS,
-        # Patterns are left to onnxruntime, which knows more of them.
+        # onnxruntime optimizes more patterns when it loads the file.
         optimize=False,
         verbose=False,
     )
     assert onnx_program is not None
-    _tidy(onnx_program.model)
+    _simplify(onnx_program.model)
     onnx_program.model.metadata_props.update(metadata)
     onnx_program.save(str(path), external_data=False)
 
 
-def _tidy(model: Any) -> None:
-    """Calculate what does not depend on the input; forget where in whose files each node was traced."""
+def _simplify(model: Any) -> None:
+    """Compute what does not depend on the input, and remove the source locations from the nodes."""
     from onnxscript import optimizer
 
-    # It tells of every operator that it leaves as it is.
+    # Without this, onnxscript logs every operator that it does not fold.
     logging.getLogger('onnxscript').setLevel(logging.ERROR)
     optimizer.fold_constants(model)
     optimizer.remove_unused_nodes(model)
@@ -65,7 +65,7 @@ def _tidy(model: Any) -> None:
 
 
 def load_onnx(path: Path) -> Callable[[Tensor], Tensor]:
-    """The network of the file in onnxruntime, on the processor."""
+    """Return the network in the file as a function, run by onnxruntime on the CPU."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(path), providers=['CPUExecutionProvider'])

@@ -1,6 +1,6 @@
-"""Metrics as functions of images, and those that need a whole set; all are registered with BasicSR as well.
+"""Metrics of restored images, for evaluations and for BasicSR's validation during training.
 
-Importing any of them makes basicsr importable first.
+Importing any of these modules makes basicsr importable first.
 """
 
 from frex import compat

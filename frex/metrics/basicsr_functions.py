@@ -1,6 +1,7 @@
-"""Metrics of two images for BasicSR's validation, BGR uint8. Their networks are loaded once a process, on its GPU where it has one.
+"""Metrics as functions of two BGR uint8 images, for BasicSR's validation.
 
-BasicSR hands over all keys of a metric's section, `better` among them.
+Each network is loaded once per process, on its GPU where it has one. BasicSR passes all keys of a metric's section of the option file,
+`better` among them, so each function ignores further keys.
 """
 
 from collections.abc import Callable
@@ -15,26 +16,26 @@ from frex.tensors import to_tensor
 
 
 def calculate_lpips(img: Image, img2: Image, net: str = 'vgg', weights: str | None = 'auto', **_: Any) -> float:
-    """LPIPS 0.1; `weights` as for LPIPSLoss."""
+    """Return LPIPS 0.1 with the trunk `net`; `weights` is as for LPIPSLoss."""
     return _score(LPIPSDistance, img, img2, net=net, weights=weights)
 
 
 def calculate_stlpips(img: Image, img2: Image, net: str = 'vgg', **_: Any) -> float:
-    """ST-LPIPS with the trunk `net`, `vgg` or `alex`; train with the other one."""
+    """Return ST-LPIPS with the trunk `net`, `vgg` or `alex`; use the trunk that is not used in training."""
     return _score(STLPIPSDistance, img, img2, net=net)
 
 
 def calculate_deg(img: Image, img2: Image, weights: str | None = 'arcface_resnet18', **_: Any) -> float:
-    """Angle of the identities in degrees; `weights` is a key of the manifest or a file."""
+    """Return the angle between the identity embeddings in degrees; `weights` is a key of the manifest or a file."""
     return _score(IdentityAngle, img, img2, weights=weights)
 
 
 def calculate_landmark_distance(img: Image, img2: Image, weights: str | None = 'awing_fan', **_: Any) -> float:
-    """Mean distance of 98 landmarks in pixels; `weights` is a key of the manifest or a file."""
+    """Return the mean distance of 98 landmarks in pixels; `weights` is a key of the manifest or a file."""
     return _score(LandmarkDistance, img, img2, weights=weights)
 
 
-# What a function looks through, made of its other arguments; to be built where a run is checked.
+# The class of each function's network, which takes the function's arguments; the check before a training builds it.
 NETWORKS: dict[Callable[..., Any], Callable[..., MetricFunction]] = {
     calculate_lpips: LPIPSDistance,
     calculate_stlpips: STLPIPSDistance,
@@ -45,10 +46,12 @@ NETWORKS: dict[Callable[..., Any], Callable[..., MetricFunction]] = {
 
 @cache
 def _network(kind: Callable[..., MetricFunction], **arguments: str | None) -> MetricFunction:
+    """Return the metric `kind` with these arguments, loaded once."""
     return kind(**arguments, device=choose_device('auto'))
 
 
 def _score(kind: Callable[..., MetricFunction], img: Image, img2: Image, **arguments: str | None) -> float:
+    """Return the score of one pair of images."""
     device = choose_device('auto')
     first, second = (to_tensor(image)[None].to(device) for image in (img, img2))
     return float(_network(kind, **arguments)(first, second))

@@ -1,4 +1,4 @@
-"""The metrics of the paper's tables, in their order, and four more."""
+"""The catalogue of metrics: those of the paper's tables, in their order, and four more."""
 
 from collections.abc import Callable
 from functools import partial
@@ -20,10 +20,12 @@ from frex.metrics.pixelwise import niqe, psnr, ssim
 
 
 def _without_weights(scorer: MetricFunction) -> Callable[[Path | None, torch.device], MetricFunction]:
+    """Return a loader for a metric that has no weights."""
     return lambda weights, device: scorer
 
 
-def _of_sets(weights: Path | None, device: torch.device) -> MetricFunction:
+def _refuse_single_images(weights: Path | None, device: torch.device) -> MetricFunction:
+    """Raise TypeError: FID is a metric of sets of images."""
     raise TypeError('FID has no score of an image; see frex.metrics.inception and frex.metrics.feature_statistics')
 
 
@@ -57,10 +59,10 @@ FID = Metric(
     'FID',
     'lower',
     2,
-    of_sets=True,
+    compares_sets=True,
     weights=('inception_fid',),
     protocol="2048 features of pytorch-fid's Inception, RGB in [-1, 1], resized bilinearly to 299 x 299 as in BasicSR; of all images",
-    load=_of_sets,
+    load=_refuse_single_images,
 )
 NIQE = Metric(
     'niqe',

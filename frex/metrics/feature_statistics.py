@@ -1,4 +1,4 @@
-"""The Gaussian that FID sees in a set of images, and the distance of two."""
+"""Mean and covariance of a set's features, and the Frechet distance between two of them."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,9 +16,9 @@ from frex.metrics.statistics_file import read_stored, write_stored
 
 @dataclass(frozen=True, eq=False)
 class FeatureStatistics:
-    """Mean and covariance, as of a sample, of the features of `count` images; `network` is the sha256 of the file that made them.
+    """Mean and unbiased covariance of the features of `count` images, by the network whose file has the SHA-256 `network`.
 
-    Both are None where a file does not say.
+    `count` and `network` are None where a file does not contain them.
     """
 
     mean: Float[np.ndarray, ' feature']
@@ -28,28 +28,30 @@ class FeatureStatistics:
 
     @classmethod
     def load(cls, path: Path, network: str | None = None) -> 'FeatureStatistics':
-        """Of a file of BasicSR (`.pth`) or pytorch-fid (`.npz`), without running code.
+        """Read a file of BasicSR (`.pth`) or pytorch-fid (`.npz`) without running code in it.
 
-        Raises FRExError for anything else, and where the file says that it is of another network than `network`.
+        Raises FRExError for any other file, and where the file says that it was made by another network than `network`.
         """
-        gaussian = cls(*read_stored(path))
-        if network is not None and gaussian.network not in (None, network):
-            raise FRExError(f'{path}: made with a network whose sha256 begins with {gaussian.network:.8}, not {network:.8}; make it anew')
-        return gaussian
+        statistics = cls(*read_stored(path))
+        if network is not None and statistics.network not in (None, network):
+            raise FRExError(
+                f'{path}: made with a network whose sha256 begins with {statistics.network:.8}, not {network:.8}; create it again'
+            )
+        return statistics
 
     def save(self, path: Path) -> None:
-        """In BasicSR's format or, where the name ends in `.npz`, in pytorch-fid's."""
+        """Write the file in pytorch-fid's format where its name ends in `.npz`, else in BasicSR's."""
         write_stored(path, (self.mean, self.covariance, self.count, self.network))
 
     @cached_property
     def factor(self) -> Float[np.ndarray, 'feature rank']:
-        """F with F F^T = covariance."""
+        """Return F with F F^T = covariance."""
         values, vectors = np.linalg.eigh(self.covariance)
         return vectors * np.sqrt(values.clip(min=0))
 
 
 class FeatureSums:
-    """Sums from which the Gaussian of a set follows, so that no feature is kept."""
+    """Sums from which mean and covariance of a set follow, so that no features have to be stored."""
 
     def __init__(self, device: torch.device | str = 'cpu', features: int = 2048) -> None:
         self.count = torch.zeros([], dtype=torch.float64, device=device)
@@ -57,34 +59,34 @@ class FeatureSums:
         self.products = torch.zeros(features, features, dtype=torch.float64, device=device)
 
     def add(self, features: Float[Tensor, 'batch feature']) -> None:
-        """Some more."""
+        """Add the features of a batch."""
         features = features.to(self.sum)
         self.count += len(features)
         self.sum += features.sum(dim=0)
         self.products.addmm_(features.T, features)
 
     def merge(self, other: 'FeatureSums') -> None:
-        """Those of `other` as well."""
-        for value, more in zip((self.count, self.sum, self.products), (other.count, other.sum, other.products), strict=True):
-            value += more
+        """Add the sums of `other`."""
+        for own, added in zip((self.count, self.sum, self.products), (other.count, other.sum, other.products), strict=True):
+            own += added
 
     def gather(self) -> None:
-        """Those of all processes."""
+        """Add the sums of all processes of the distributed group."""
         for value in (self.count, self.sum, self.products):
             dist.all_reduce(value)
 
-    def gaussian(self, network: str | None = None) -> FeatureStatistics:
-        """Not a number of less than two images."""
+    def statistics(self, network: str | None = None) -> FeatureStatistics:
+        """Return mean and covariance of what was added; the covariance of fewer than two images is NaN."""
         mean = self.sum / self.count
         covariance = (self.products - self.count * torch.outer(mean, mean)) / (self.count - 1)
         return FeatureStatistics(mean.cpu().numpy(), covariance.cpu().numpy(), int(self.count), network)
 
 
 def frechet_distance(first: FeatureStatistics, second: FeatureStatistics) -> float:
-    """|m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)); nan where one is of less than two images.
+    """Return |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)), NaN where one covariance is not finite.
 
-    The trace of the root is the sum of the singular values of F1^T F2, which unlike a root of C1 C2 is always real and exact
-    to rounding, also for fewer images than features.
+    The trace of the root is the sum of the singular values of F1^T F2. Unlike a root of C1 C2 it is always real and exact to rounding,
+    even for fewer images than features. Raises FRExError where the numbers of features differ.
     """
     if first.mean.shape != second.mean.shape:
         raise FRExError(f'statistics of {len(first.mean)} and of {len(second.mean)} features cannot be compared')
@@ -92,5 +94,5 @@ def frechet_distance(first: FeatureStatistics, second: FeatureStatistics) -> flo
         return float('nan')
     root = np.linalg.svd(first.factor.T @ second.factor, compute_uv=False).sum()
     between = np.square(first.mean - second.mean).sum()
-    # Of a set from itself rounding makes a little less than 0.
+    # For two equal sets rounding gives a little less than 0.
     return max(0.0, float(between + np.trace(first.covariance) + np.trace(second.covariance) - 2 * root))

@@ -1,4 +1,4 @@
-"""FID (Heusel et al. 2017) as BasicSR's validation takes it: between the results and the clean images, or stored statistics."""
+"""FID (Heusel et al. 2017) for BasicSR's validation: of the results, against the clean images or stored statistics."""
 
 from functools import cache, cached_property
 from pathlib import Path
@@ -16,13 +16,13 @@ from frex.weights.locate import require_file
 
 
 class FID:
-    """`weights` is a key of the manifest or a file; random if None, which is for tests only.
+    """The sums from which FID is computed. `weights` is a key of the manifest or a file; None means random weights, for tests only.
 
-    `statistics` is a file as `frex statistics` makes it, and takes the place of the clean images.
+    `statistics` is a file that `frex statistics` wrote; it replaces the clean images.
 
-    BasicSR's `calculate_metric` gives one result and its clean image, or a list of each, as `img` and `img2`. As its models add
-    up what a metric returns and divide by the number of images, so FIDs can be added, and their sum divided by that number is
-    the distance; `float` of a sum is the same.
+    BasicSR's `calculate_metric` passes a result and its clean image, or a list of each, as `img` and `img2`. BasicSR's models add what
+    a metric returns for each image and divide by the number of images. Therefore FIDs can be added, and their sum divided by the number
+    of images is the distance, as `float` of the sum is.
     """
 
     def __init__(
@@ -42,30 +42,30 @@ class FID:
 
     @cached_property
     def device(self) -> torch.device:
-        """Chosen late: the options are checked by building this, before a process knows its GPU."""
+        """Return the device. It is chosen late: options are checked by creating an FID before a process knows its GPU."""
         return choose_device('auto')
 
     @cached_property
     def sums(self) -> list[FeatureSums]:
-        """Of the results and, unless statistics take their place, of the clean images."""
+        """Return the sums of the results and, without statistics, of the clean images."""
         self.inception.to(self.device)
         return [FeatureSums(self.device, self.inception.features) for _ in range(1 if self.statistics else 2)]
 
     @property
     def count(self) -> int:
-        """How many results there are."""
+        """Return the number of results."""
         return int(self.sums[0].count)
 
     @torch.inference_mode()
     def add(self, img: Image, img2: Image | None = None) -> None:
-        """A result and its clean image, BGR."""
+        """Add a result and its clean image, BGR; raise TypeError where the clean image is needed and missing."""
         for sums, image in zip(self.sums, (img, img2), strict=False):
             if image is None:
                 raise TypeError('FID needs a clean image for each result, or statistics')
             sums.add(self.inception(to_tensor(image)[None]))
 
     def value(self) -> float:
-        """Over the images of all processes; nan of less than two."""
+        """Return the FID over the images of all processes, NaN for fewer than two."""
         if dist.is_available() and dist.is_initialized():
             for sums in self.sums:
                 sums.gather()
@@ -73,7 +73,7 @@ class FID:
 
     @torch.inference_mode()
     def __add__(self, other: 'FID') -> 'FID':
-        """This one, with the images of `other` as well."""
+        """Add the images of `other` to this FID."""
         for sums, more in zip(self.sums, other.sums, strict=True):
             sums.merge(more)
         return self
@@ -87,8 +87,8 @@ class FID:
         return float(self)
 
     def __float__(self) -> float:
-        """Over the images of this process; nan of less than two."""
-        results, *gts = (sums.gaussian() for sums in self.sums)
+        """Return the FID over the images of this process, NaN for fewer than two."""
+        results, *gts = (sums.statistics() for sums in self.sums)
         return frechet_distance(results, self.statistics or gts[0])
 
     def __repr__(self) -> str:
@@ -96,14 +96,16 @@ class FID:
 
 
 def _read_inception(weights: str | None) -> Any:
+    """Load the Inception network."""
     return Inception(None if weights is None else require_file(weights))
 
 
 @cache
 def _shared_inception(weights: str | None) -> Any:
-    """The same network each time: `calculate_metric` builds the metric anew for each pair."""
+    """Load the network once: `calculate_metric` creates the metric anew for each pair."""
     return _read_inception(weights)
 
 
 def _as_list(images: Any) -> list[Image]:
+    """Return one image, a list or a batch as a list."""
     return list(images) if isinstance(images, list | tuple) or images.ndim == 4 else [images]

@@ -1,4 +1,4 @@
-"""The network of FID: pytorch-fid's Inception, as BasicSR has it."""
+"""The network of FID: pytorch-fid's Inception, as BasicSR implements it."""
 
 import warnings
 from pathlib import Path
@@ -22,42 +22,47 @@ INPUT_SIZE = 299
 
 
 class Inception(nn.Module):
-    """RGB in [-1, 1] to 2048 features, in evaluation mode; random if `path` is None, which is for tests only.
+    """Maps RGB in [-1, 1] to 2048 features, in evaluation mode; `path` None means random weights, for tests only.
 
-    `sha256` is that of the file. Raises FRExError where it is missing, damaged or of another network.
+    `sha256` is the checksum of the file. Raises FRExError where the file is missing, damaged or of another network.
     """
 
     features = FEATURES
 
     def __init__(self, path: Path | None) -> None:
         super().__init__()
-        self.net = _random() if path is None else _loaded(path)
+        self.net = _build_random() if path is None else _build_with_weights(path)
         self.sha256 = None if path is None else sha256(path)
         self.requires_grad_(False).eval()
 
     @classmethod
     def from_weights(cls, weights: Path | None = None, device: torch.device | str = 'cpu') -> 'Inception':
-        """`weights` is the folder of the files (`--weights`); raises FRExError, with the command that mends it, without the file."""
+        """Load the network from `weights`, the folder of `--weights`.
+
+        Raises FRExError, with the command that downloads the file, where it is missing.
+        """
         return cls(require_file(KEY, weights)).to(device)
 
     def forward(self, faces: Float[Tensor, 'batch 3 height width']) -> Float[Tensor, 'batch 2048']:
-        """On the device of the network, to which the images are brought."""
+        """Return the features of a batch, which is moved to the device of the network."""
         device = next(self.net.parameters()).device
         return self.net(inception_input(faces.to(device)))[0].flatten(1)
 
 
 def inception_input(faces: Float[Tensor, 'batch 3 height width']) -> Float[Tensor, 'batch 3 299 299']:
-    """What BasicSR's network does first, bilinear without antialiasing; done before, images of all sizes can be in one batch."""
+    """Resize a batch as BasicSR's network does first, bilinearly without antialiasing; then all sizes fit into one batch."""
     return F.interpolate(faces, size=(INPUT_SIZE, INPUT_SIZE), mode='bilinear', align_corners=False)
 
 
-def _random() -> nn.Module:
+def _build_random() -> nn.Module:
+    """Build the network with random weights, without downloading any."""
     with mock.patch.object(nn.Module, 'load_state_dict'), mock.patch.object(inception, 'load_url'):
         return _build()
 
 
-def _loaded(path: Path) -> nn.Module:
-    # BasicSR would fetch it, and read it with more than weights in it.
+def _build_with_weights(path: Path) -> nn.Module:
+    # BasicSR would download the file, and unpickle it without restrictions.
+    """Build the network with the weights in a file."""
     state = as_state(read_torch_file(path), str(path))
     try:
         with mock.patch.multiple(inception, LOCAL_FID_WEIGHTS='', load_url=lambda *_, **__: state):
@@ -67,7 +72,8 @@ def _loaded(path: Path) -> nn.Module:
 
 
 def _build() -> nn.Module:
+    """Build BasicSR's network."""
     with warnings.catch_warnings():
-        # BasicSR says in torchvision's old way that it wants no weights of ImageNet.
+        # BasicSR uses a deprecated argument of torchvision to ask for no ImageNet weights.
         warnings.simplefilter('ignore', UserWarning)
         return inception.InceptionV3([inception.InceptionV3.DEFAULT_BLOCK_INDEX], normalize_input=False)

@@ -1,4 +1,4 @@
-"""What a metric is."""
+"""Define a metric: what the tables and the evaluation need to know of it."""
 
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
@@ -20,43 +20,43 @@ Scores = Float[Tensor, ' batch']
 
 @runtime_checkable
 class MetricFunction(Protocol):
-    """A metric, ready to use; `gt` are the clean images, which a metric without reference does not look at."""
+    """A metric that is ready to use; `gt` are the clean images, which a metric without reference ignores."""
 
     def __call__(self, restored: Faces, gt: Faces | None) -> Scores:
-        """One number an image, nan where there is none to tell."""
+        """Return one score per image, NaN where it is undefined."""
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric as tables have it."""
+    """A metric of the catalogue, with its key, its title in tables and how to load it."""
 
     key: str
     title: str
     better: Literal['higher', 'lower']
     digits: int
-    """After the point."""
+    """Decimals in tables."""
     _: KW_ONLY
     needs_gt: bool = True
-    of_sets: bool = False
-    """Of two sets of images, as FID is, which has no `MetricFunction`."""
+    compares_sets: bool = False
+    """Whether it compares two sets of images, as FID does, which has no `MetricFunction`."""
     on_cpu: bool = False
-    """Numpy's work, for many processes; others take batches on a device."""
+    """Whether numpy computes it, in several processes; other metrics take batches on a device."""
     weights: tuple[str, ...] = ()
-    """Keys of the manifest of weights."""
+    """The weights that it needs, keys of the manifest."""
     check: Callable[[], object] | None = None
-    """Raises FRExError where something else than files of the manifest is missing."""
+    """A function that raises FRExError where something else than files of the manifest is missing."""
     protocol: str
-    """What it is of, in a line: network, range, size, what is averaged."""
+    """How it is computed, in a line: network, range of values, size, what is averaged."""
     load: Callable[[Path | None, torch.device], MetricFunction]
-    """Of the folder of weights (`--weights`) and a device; raises FRExError, with the command that mends it, without its files."""
+    """Takes the folder of weights (`--weights`) and a device; raises FRExError, with the command that corrects it, without its files."""
 
     @property
     def has_network(self) -> bool:
-        """Whether it looks through a network, which a GPU runs best and of which one in memory is enough."""
+        """Return whether the metric uses a network, which runs best on a GPU and should be in memory only once."""
         return bool(self.weights) or self.check is not None
 
     def missing(self, weights: Path | None) -> str | None:
-        """A line on what is not there or damaged, with the command that mends it; None where all is whole."""
+        """Return a line on files that are missing or damaged, with the command that corrects it; None where there is no problem."""
         problems = []
         checks: list[Callable[[], object]] = [partial(require_file, key, weights) for key in self.weights]
         for check in checks if self.check is None else [*checks, self.check]:
@@ -67,8 +67,8 @@ class Metric:
         return '; '.join(problems) or None
 
 
-def given(gt: Faces | None) -> Faces:
-    """The clean images of a metric that needs them."""
+def require_gt(gt: Faces | None) -> Faces:
+    """Return the clean images; raise TypeError where a metric needs them and there are none."""
     if gt is None:
         raise TypeError('this metric needs clean images')
     return gt

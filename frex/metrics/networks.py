@@ -1,4 +1,4 @@
-"""Metrics that look through a network: LPIPS, ST-LPIPS, Deg, landmark distance."""
+"""Metrics that use a network: LPIPS, ST-LPIPS, the identity angle Deg, and landmark distance."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from frex.images import resize
 from frex.losses.frozen_arcface import frozen_arcface
 from frex.losses.lpips_loss import LPIPSLoss
 from frex.losses.stlpips_loss import ShiftTolerantLPIPS
-from frex.metrics.metric import Faces, Scores, given
+from frex.metrics.metric import Faces, Scores, require_gt
 from frex.restore.detection.dense_landmarks import INPUT_SIZE, build_fan, peaks
 from frex.tensors import to_images
 from frex.weights.locate import require_file
@@ -20,22 +20,22 @@ from frex.weights.torch_file import read_torch_file
 from frex_arch.arcface import arcface_input
 
 Device = torch.device | str
-# LPIPS's networks halve an image four or five times.
+# The networks of LPIPS halve an image four or five times.
 SMALLEST = 32
 
 
 class LPIPSDistance:
-    """LPIPS 0.1 (Zhang et al. 2018). `weights` as for LPIPSLoss."""
+    """LPIPS 0.1 (Zhang et al. 2018); `net` and `weights` are as for LPIPSLoss."""
 
     def __init__(self, net: str = 'vgg', weights: str | None = 'auto', device: Device = 'cpu') -> None:
         self.lpips = LPIPSLoss(net=net, weights=weights).lpips.to(device).eval()
 
     @torch.inference_mode()
     def __call__(self, restored: Faces, gt: Faces | None) -> Scores:
-        """Nan of images below 32 x 32."""
+        """Return one distance per pair, NaN for images smaller than 32 x 32."""
         if min(restored.shape[2:]) < SMALLEST:
             return restored.new_full((len(restored),), torch.nan)
-        return self.lpips(restored, given(gt))[:, 0, 0, 0]
+        return self.lpips(restored, require_gt(gt))[:, 0, 0, 0]
 
 
 class STLPIPSDistance:
@@ -46,16 +46,16 @@ class STLPIPSDistance:
 
     @torch.inference_mode()
     def __call__(self, restored: Faces, gt: Faces | None) -> Scores:
-        """Return one distance a pair, nan of images below 32 x 32."""
+        """Return one distance per pair, NaN for images smaller than 32 x 32."""
         if min(restored.shape[2:]) < SMALLEST:
             return restored.new_full((len(restored),), torch.nan)
-        return self.stlpips(restored, given(gt))
+        return self.stlpips(restored, require_gt(gt))
 
 
 class IdentityAngle:
-    """Deg: the angle between ArcFace's embeddings in degrees, 0 for the same image; the network is in `eval()` and no pair is left out.
+    """Deg: the angle between ArcFace embeddings in degrees, 0 for identical images; the mean is over all pairs.
 
-    `weights` is a key of the manifest or a file; random if None, which is for tests only.
+    `weights` is a key of the manifest or a file; None means random weights, for tests only.
     """
 
     def __init__(self, weights: str | None = 'arcface_resnet18', device: Device = 'cpu') -> None:
@@ -63,15 +63,16 @@ class IdentityAngle:
 
     @torch.inference_mode()
     def __call__(self, restored: Faces, gt: Faces | None) -> Scores:
-        # Near 1 the arc cosine of a float32 is wrong by hundredths of a degree.
-        first, second = (self.arcface(arcface_input(faces)).double() for faces in (restored, given(gt)))
+        # Near 1 the arc cosine of a float32 has errors of hundredths of a degree.
+        """Return one angle per pair, in degrees."""
+        first, second = (self.arcface(arcface_input(faces)).double() for faces in (restored, require_gt(gt)))
         return F.cosine_similarity(first, second).clamp(-1, 1).arccos().rad2deg()
 
 
 class LandmarkDistance:
-    """LMD: mean distance of the 98 landmarks of AWing, in pixels of the images.
+    """LMD: the mean distance of the 98 landmarks of AWing, in pixels of the images.
 
-    `weights` is a key of the manifest or a file; random if None, which is for tests only.
+    `weights` is a key of the manifest or a file; None means random weights, for tests only.
     """
 
     def __init__(self, weights: str | None = 'awing_fan', device: Device = 'cpu') -> None:
@@ -84,42 +85,43 @@ class LandmarkDistance:
 
     @torch.inference_mode()
     def __call__(self, restored: Faces, gt: Faces | None) -> Scores:
-        first, second = (self.landmarks(faces) for faces in (restored, given(gt)))
+        """Return one distance per pair, in pixels."""
+        first, second = (self.landmarks(faces) for faces in (restored, require_gt(gt)))
         return (first - second).norm(dim=2).mean(dim=1).to(restored.device)
 
     def landmarks(self, faces: Faces) -> Tensor:
-        """(batch, 98, 2) in pixels, on the CPU; the same as `frex.restore.detection.dense_landmarks` finds in each image."""
+        """Return the landmarks, (batch, 98, 2) in pixels, on the CPU, as `frex.restore.detection.dense_landmarks` does."""
         inputs = np.stack([resize(image, INPUT_SIZE)[:, :, ::-1].transpose(2, 0, 1) for image in to_images(faces)])
         heatmaps, _ = self.net(torch.from_numpy(inputs).float().to(faces.device) / 255)
-        points = np.stack([peaks(one) for one in heatmaps[-1][:, :-1].float().cpu()])
+        points = np.stack([peaks(maps) for maps in heatmaps[-1][:, :-1].float().cpu()])
         return torch.from_numpy(points) * torch.tensor([faces.shape[3], faces.shape[2]])
 
 
 def load_lpips(weights: Path | None, device: torch.device) -> LPIPSDistance:
-    """With VGG16."""
+    """Load LPIPS with VGG16 from the folder `weights`."""
     return LPIPSDistance('vgg', str(require_file('vgg16', weights)), device)
 
 
 def load_lpips_alex(weights: Path | None, device: torch.device) -> LPIPSDistance:
-    """With AlexNet."""
+    """Load LPIPS with AlexNet from the folder `weights`."""
     return LPIPSDistance('alex', str(require_file('alexnet', weights)), device)
 
 
 def load_stlpips(weights: Path | None, device: torch.device) -> STLPIPSDistance:
-    """With VGG16; the weights come with a package, so the folder `weights` is not looked at."""
+    """Load ST-LPIPS with VGG16; its weights come with a package, so the folder `weights` is ignored."""
     return STLPIPSDistance('vgg', device)
 
 
 def load_stlpips_alex(weights: Path | None, device: torch.device) -> STLPIPSDistance:
-    """With AlexNet."""
+    """Load ST-LPIPS with AlexNet; the folder `weights` is ignored."""
     return STLPIPSDistance('alex', device)
 
 
 def load_identity_angle(weights: Path | None, device: torch.device) -> IdentityAngle:
-    """With ArcFace-18."""
+    """Load Deg with ArcFace-18 from the folder `weights`."""
     return IdentityAngle(str(require_file('arcface_resnet18', weights)), device)
 
 
 def load_landmark_distance(weights: Path | None, device: torch.device) -> LandmarkDistance:
-    """With AWing's network."""
+    """Load LMD with the AWing network from the folder `weights`."""
     return LandmarkDistance(str(require_file('awing_fan', weights)), device)

@@ -1,4 +1,4 @@
-"""PSNR and SSIM (Wang et al. 2004) of batches, and NIQE (Mittal et al. 2013): on values 0 to 255 of RGB, nothing cropped."""
+"""PSNR, SSIM (Wang et al. 2004) and NIQE (Mittal et al. 2013) of batches, on RGB values from 0 to 255, without cropping."""
 
 import warnings
 
@@ -9,7 +9,7 @@ from basicsr.metrics.niqe import calculate_niqe
 from jaxtyping import Float
 from torch import Tensor
 
-from frex.metrics.metric import Faces, Scores, given
+from frex.metrics.metric import Faces, Scores, require_gt
 from frex.tensors import to_images
 
 C1, C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
@@ -18,34 +18,41 @@ LINE = cv2.getGaussianKernel(WINDOW, 1.5).ravel().tolist()
 
 
 def psnr(restored: Faces, gt: Faces | None) -> Scores:
-    """10 log10(255^2 / mse) in dB over all pixels and channels; inf for the same image."""
-    mse = (_values(restored) - _values(given(gt))).square().mean(dim=(1, 2, 3))
+    """Return 10 log10(255^2 / mse) in dB for each pair, over all pixels and channels; inf for identical images."""
+    mse = (_values(restored) - _values(require_gt(gt))).square().mean(dim=(1, 2, 3))
     return 10 * torch.log10(255**2 / mse)
 
 
 def ssim(restored: Faces, gt: Faces | None) -> Scores:
-    """Mean of the three channels' maps, in a Gaussian window of 11 x 11 that lies within the image; nan of smaller ones."""
-    x, y = _values(restored), _values(given(gt))
+    """Return the mean SSIM of the three channels for each pair; NaN for images smaller than the window.
+
+    The window is Gaussian, 11 x 11, and lies within the image.
+    """
+    x, y = _values(restored), _values(require_gt(gt))
     if min(x.shape[2:]) < WINDOW:
         return x.new_full((len(x),), torch.nan)
     mean_x, mean_y = _blurred(x), _blurred(y)
     variance_x, variance_y = _blurred(x * x) - mean_x**2, _blurred(y * y) - mean_y**2
     covariance = _blurred(x * y) - mean_x * mean_y
-    likeness = (2 * mean_x * mean_y + C1) * (2 * covariance + C2)
-    return (likeness / ((mean_x**2 + mean_y**2 + C1) * (variance_x + variance_y + C2))).mean(dim=(1, 2, 3))
+    similarity = (2 * mean_x * mean_y + C1) * (2 * covariance + C2)
+    return (similarity / ((mean_x**2 + mean_y**2 + C1) * (variance_x + variance_y + C2))).mean(dim=(1, 2, 3))
 
 
 def niqe(restored: Faces, gt: Faces | None) -> Scores:
-    """BasicSR's, on the Y channel in blocks of 96 x 96; nan of an image with less than two, or without any texture."""
+    """Return BasicSR's NIQE of each image, on the Y channel in blocks of 96 x 96.
+
+    It is NaN for an image with fewer than two blocks, and for one without texture.
+    """
     return torch.tensor([_niqe(image) for image in to_images(restored)], dtype=torch.float64, device=restored.device)
 
 
 def _niqe(image: np.ndarray) -> float:
+    """Return the NIQE of one BGR uint8 image."""
     height, width, _ = image.shape
     if (height // 96) * (width // 96) < 2:
         return float('nan')
     with warnings.catch_warnings(), np.errstate(all='ignore'):
-        # numpy warns of the mean of nothing, where a block is flat.
+        # numpy warns of an empty mean where a block is flat.
         warnings.simplefilter('ignore', RuntimeWarning)
         try:
             return float(calculate_niqe(image, crop_border=0))
@@ -54,14 +61,17 @@ def _niqe(image: np.ndarray) -> float:
 
 
 def _values(faces: Faces) -> Float[Tensor, 'batch 3 height width']:
-    """0 to 255, as they are in a file."""
+    """Return the images as values from 0 to 255, rounded as in a file."""
     return ((faces.double().clamp(-1, 1) + 1) * 127.5).round()
 
 
 def _blurred(x: Float[Tensor, 'batch 3 height width']) -> Float[Tensor, 'batch 3 inner_height inner_width']:
-    """By rows, then by columns, in sums of shifted images: in double precision torch's convolutions take ten times as long."""
+    """Apply the Gaussian window by rows, then by columns, where it lies within the image.
+
+    In double precision these sums of shifted images take a tenth of the time of torch's convolutions.
+    """
     for axis in (2, 3):
-        shifted = [x.narrow(axis, place, x.shape[axis] - WINDOW + 1) for place in range(WINDOW)]
+        shifted = [x.narrow(axis, offset, x.shape[axis] - WINDOW + 1) for offset in range(WINDOW)]
         x = torch.zeros_like(shifted[0])
         for weight, part in zip(LINE, shifted, strict=True):
             x.add_(part, alpha=weight)

@@ -1,4 +1,4 @@
-"""`frex statistics`: the Gaussian of a folder, to which FID compares others."""
+"""`frex statistics`: write the feature statistics of a folder, against which FID is computed."""
 
 import os
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ SUFFIXES = ('.pth', '.npz')
 
 @dataclass(frozen=True)
 class StatisticsOptions:
-    """The folder of images, of whatever sizes, and the file `output` to write."""
+    """The folder of images, of any sizes, and the file `output` to write."""
 
     folder: Path
     output: Path
@@ -36,7 +36,10 @@ class StatisticsOptions:
 
 
 def write_statistics(options: StatisticsOptions) -> None:
-    """Write the statistics of a folder's images; raises FRExError for what cannot be done, before the work where it can be known."""
+    """Write the feature statistics of a folder's images.
+
+    Raises FRExError for invalid options and files, before the work where they can be checked then.
+    """
     check_output(options.output, options.overwrite)
     for flag, least in (('batch_size', 1), ('num_workers', 0)):
         if getattr(options, flag) < least:
@@ -45,15 +48,15 @@ def write_statistics(options: StatisticsOptions) -> None:
     if len(source.names) < 2:
         raise FRExError(f'FOLDER: one image in {options.folder} has no covariance; at least 2 are needed')
     inception = Inception.from_weights(options.weights, choose_device(options.device))
-    gaussian = gaussian_of(source, inception, options.batch_size, options.num_workers)
-    gaussian.save(options.output)
-    print(f'{options.output}: {gaussian.count} images, network of sha256 {gaussian.network}')
+    statistics = compute_statistics(source, inception, options.batch_size, options.num_workers)
+    statistics.save(options.output)
+    print(f'{options.output}: {statistics.count} images, network of sha256 {statistics.network}')
     if len(source.names) < inception.features:
         print(f'fewer images than the {inception.features} features: FID against them is far too large, and compares with no other')
 
 
 def check_output(path: Path, overwrite: bool) -> None:
-    """Raise FRExError where the file cannot be written, or would replace another unasked, before the work is done."""
+    """Raise FRExError where the file has another suffix, exists and may not be overwritten, or has no folder."""
     if path.suffix not in SUFFIXES:
         raise FRExError(f"-o {path}: the name must end in .pth (BasicSR's format) or .npz (pytorch-fid's)")
     if os.path.lexists(path) and not overwrite:
@@ -63,18 +66,20 @@ def check_output(path: Path, overwrite: bool) -> None:
 
 
 @torch.inference_mode()
-def gaussian_of(source: Source, inception: Inception, batch_size: int, num_workers: int) -> FeatureStatistics:
-    """Of all images; a few batches are in memory at a time."""
+def compute_statistics(source: Source, inception: Inception, batch_size: int, num_workers: int) -> FeatureStatistics:
+    """Return the feature statistics of all images of `source`; only a few batches are in memory at a time."""
     sums = FeatureSums(next(inception.parameters()).device, inception.features)
     loader = DataLoader(_Inputs(source), batch_size, num_workers=num_workers)
     with tqdm(total=len(source.names), unit='image', disable=None) as progress:
         for faces in loader:
             sums.add(inception(faces))
             progress.update(len(faces))
-    return sums.gaussian(inception.sha256)
+    return sums.statistics(inception.sha256)
 
 
 class _Inputs(Dataset[Tensor]):
+    """The images of a source, resized for Inception."""
+
     def __init__(self, source: Source) -> None:
         self.source = source
         self.names: Sequence[str] = source.names

@@ -1,4 +1,4 @@
-"""Files of FID statistics: BasicSR's, which are pickled numpy arrays, and pytorch-fid's. Read as data; nothing in them is run."""
+"""Read and write files of FID statistics: BasicSR's (pickled numpy arrays) and pytorch-fid's. Nothing in a file is executed."""
 
 import io
 import mmap
@@ -19,30 +19,30 @@ ARRAYS = [Global(f'numpy.{core}.multiarray', '_reconstruct') for core in ('core'
 BYTES = Global('_codecs', 'encode')
 KNOWN = {*ARRAYS, BYTES, Global('numpy', 'ndarray'), Global('numpy', 'dtype')}
 
-# Of one array; those of Inception have 2048 x 2048 numbers.
-MOST_BYTES = 1 << 28
-# Of an archive.
-MOST_MEMBERS = 100
+# The largest array that is read; the covariance of Inception has 2048 x 2048 numbers.
+MAX_BYTES = 1 << 28
+# The most files in an archive that is read.
+MAX_MEMBERS = 100
 
-# Mean and covariance; count of images and sha256 of the network only where FREx wrote them.
-Stored = tuple[np.ndarray, np.ndarray, int | None, str | None]
+# Mean, covariance, number of images and SHA-256 of the network; the last two are None unless FREx wrote the file.
+StoredStatistics = tuple[np.ndarray, np.ndarray, int | None, str | None]
 
 
-def read_stored(path: Path) -> Stored:
-    """Raises FRExError for a file that is missing, damaged or holds something else."""
+def read_stored(path: Path) -> StoredStatistics:
+    """Read the statistics in a file; raise FRExError where it is missing, damaged or holds something else."""
     if not path.is_file():
         raise FRExError(f'{path}: no such file')
     try:
-        stored = _from_npz(path) if path.suffix == '.npz' else _from_pickle(path)
-        _check(stored)
+        statistics = _from_npz(path) if path.suffix == '.npz' else _from_pickle(path)
+        _check(statistics)
     except (*MALFORMED, *UNREADABLE, zlib.error) as error:
         raise FRExError(str(unreadable(path, error)).replace('of weights', 'of FID statistics')) from None
-    return stored
+    return statistics
 
 
-def write_stored(path: Path, stored: Stored) -> None:
-    """Whole or not at all; `.npz` is pytorch-fid's format, any other name is BasicSR's, in which old torch reads it as well."""
-    mean, covariance, count, network = stored
+def write_stored(path: Path, statistics: StoredStatistics) -> None:
+    """Write the statistics atomically, as pytorch-fid where the name ends in `.npz`, else as BasicSR, readable by old torch."""
+    mean, covariance, count, network = statistics
     known = {name: value for name, value in (('count', count), ('network', network)) if value is not None}
     with replacing(path) as part, part.open('wb') as stream:
         if path.suffix == '.npz':
@@ -51,8 +51,9 @@ def write_stored(path: Path, stored: Stored) -> None:
             torch.save({'mean': mean, 'cov': covariance, **known}, stream, _use_new_zipfile_serialization=False)
 
 
-def _check(stored: Stored) -> None:
-    mean, covariance, count, network = stored
+def _check(statistics: StoredStatistics) -> None:
+    """Raise ValueError or TypeError for statistics of inconsistent shape, of numbers that are not finite, or of other types."""
+    mean, covariance, count, network = statistics
     if mean.ndim != 1 or covariance.shape != (len(mean), len(mean)):
         raise ValueError(f'a mean of shape {mean.shape} and a covariance of {covariance.shape} do not go together')
     if not (np.isfinite(mean).all() and np.isfinite(covariance).all()):
@@ -61,10 +62,11 @@ def _check(stored: Stored) -> None:
         raise TypeError('a count that is no number, or a network that is no text')
 
 
-def _from_npz(path: Path) -> Stored:
+def _from_npz(path: Path) -> StoredStatistics:
+    """Read pytorch-fid's format."""
     with zipfile.ZipFile(path) as archive:
         members = archive.infolist()
-    if len(members) > MOST_MEMBERS or any(member.file_size > MOST_BYTES for member in members):
+    if len(members) > MAX_MEMBERS or any(member.file_size > MAX_BYTES for member in members):
         raise ValueError('it would unpack to more than statistics have')
     with np.load(path, allow_pickle=False) as arrays:
         count = int(arrays['count']) if 'count' in arrays else None
@@ -72,7 +74,8 @@ def _from_npz(path: Path) -> Stored:
         return arrays['mu'].astype(np.float64), arrays['sigma'].astype(np.float64), count, network
 
 
-def _from_pickle(path: Path) -> Stored:
+def _from_pickle(path: Path) -> StoredStatistics:
+    """Read BasicSR's format."""
     content = _content(path)
     if not isinstance(content, dict) or not {'mean', 'cov'} <= content.keys():
         raise ValueError('it has no mean and cov')
@@ -80,7 +83,7 @@ def _from_pickle(path: Path) -> Stored:
 
 
 def _content(path: Path) -> Any:
-    """What `torch.save` was given, in its old format or in that of today."""
+    """Return the object that `torch.save` was given, in its old or its present format, with calls left unexecuted."""
     with path.open('rb') as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
         start = content[: len(LEGACY_START)]
         if start == LEGACY_START:
@@ -91,13 +94,13 @@ def _content(path: Path) -> Any:
             raise ValueError('torch.save did not write it')
         with zipfile.ZipFile(stream) as archive:
             pickles = [member for member in archive.infolist() if member.filename.endswith('/data.pkl')]
-            if len(pickles) != 1 or pickles[0].file_size > 2 * MOST_BYTES:
+            if len(pickles) != 1 or pickles[0].file_size > 2 * MAX_BYTES:
                 raise ValueError('not one pickle of statistics')
             return InertUnpickler(io.BytesIO(archive.read(pickles[0])), KNOWN.__contains__).load()
 
 
 def _array(value: Any) -> np.ndarray:
-    """The array that numpy would make of a pickle's call."""
+    """Return the array that numpy would create from a pickled call."""
     if not isinstance(value, Call) or value.function not in ARRAYS:
         raise TypeError('something else in the place of an array')
     _, shape, dtype, is_fortran, data = value.state
@@ -105,7 +108,7 @@ def _array(value: Any) -> np.ndarray:
     if kind not in ('f4', 'f8') or order not in ('<', '>'):
         raise ValueError('an array of something else than real numbers')
     if isinstance(data, Call):
-        # Bytes in the pickles of Python 2.
+        # This is how Python 2 pickles bytes.
         text, encoding = data.arguments
         data = text.encode({'latin1': 'latin1'}[encoding])
     return np.frombuffer(data, dtype=order + kind).reshape(shape, order='F' if is_fortran else 'C').astype(np.float64)

@@ -202,7 +202,7 @@ class FRExModel(CheckpointedModel):
 
     def _stop_at_sigterm(self, current_iter: int) -> None:
         """Where SIGTERM came to any process, save, and exit with the status of a process that the signal ended."""
-        if self.stop is not None and self.stop.came_to_any(self.device):
+        if self.stop is not None and self.stop.received_by_any(self.device):
             self.save(self.epoch, current_iter)
             get_root_logger().warning(f'Stopped by SIGTERM and saved at iteration {current_iter}; continue with --auto_resume.')
             raise SystemExit(128 + signal.SIGTERM)

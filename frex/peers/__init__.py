@@ -1,1 +1,1 @@
-"""Other methods beside FREx: run on the same faces, on the same machine, one after the other."""
+"""Compare other restoration methods with FREx: run them on the same faces, on the same machine, one after the other."""

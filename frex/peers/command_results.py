@@ -1,4 +1,4 @@
-"""What a command made of each face, told by the names of its images."""
+"""Find the result of each face among the images that a command has written, by their file names."""
 
 import re
 from collections import defaultdict
@@ -7,44 +7,45 @@ from pathlib import Path, PurePosixPath
 
 from frex.data.sources import is_image
 from frex.errors import FRExError
-from frex.utils.text import first_of
+from frex.utils.text import abbreviate
 
-# Stands for the name of a face, without suffix, in what the user says of the names of results.
-PLACE = '{name}'
-# Where GFPGAN and CodeFormer put the faces alone, and what GFPGAN adds to their names.
+# The placeholder of a face's name, without suffix, in a pattern for the names of results.
+NAME_PLACEHOLDER = '{name}'
+# The folder in which GFPGAN and CodeFormer write single faces, and what GFPGAN adds to their names.
 FACES_FOLDER, FACE_SUFFIX = 'restored_faces', '_00'
 
 Results = Mapping[str, Sequence[PurePosixPath]]
 
 
-def pictures_in(folder: Path) -> list[PurePosixPath]:
-    """Relative to `folder`."""
+def list_outputs(folder: Path) -> list[PurePosixPath]:
+    """Return the images below `folder`, as paths relative to it."""
     names = (path.relative_to(folder).as_posix() for path in sorted(folder.rglob('*')) if path.is_file())
     return [PurePosixPath(name) for name in names if is_image(name)]
 
 
-def find_results(stems: Iterable[str], made: Sequence[PurePosixPath], pattern: str | None) -> tuple[Results, str | None]:
-    """The images that could be the result of each of `stems`, faces' names without suffix, and the pattern they are called by.
+def find_results(stems: Iterable[str], outputs: Sequence[PurePosixPath], pattern: str | None) -> tuple[Results, str | None]:
+    """Return the images that may be the result of each of `stems`, names of faces without suffix, and the pattern of their names.
 
-    Without a `pattern` it is None where some are called as their face, else `{name}_WORD`, where there is one such. Raises
-    FRExError, which says what there is, where no image is called after a face, and where they are after several patterns.
+    Without a `pattern`, the result is None where images have the names of their faces, else `{name}_WORD` where the images have one
+    such ending. Raises FRExError, which lists what was written, where no image has the name of a face, or several patterns are
+    possible.
     """
     faces = set(stems)
     if pattern is not None:
-        found = _called(pattern, faces, made)
+        found = _match_pattern(pattern, faces, outputs)
         if not found:
-            raise FRExError(f'the command made no image that is called as --results says, {pattern}; {describe_outputs(made)}')
+            raise FRExError(f'the command made no image that is called as --results says, {pattern}; {describe_outputs(outputs)}')
         return found, pattern
-    usual = _called_as_usual(faces, made)
-    if usual:
-        return usual, None
-    words = _by_word(faces, made)
-    word = _only_word(words, len(faces), made)
-    return words[word], f'{PLACE}{word}'
+    with_usual_name = _match_usual_names(faces, outputs)
+    if with_usual_name:
+        return with_usual_name, None
+    by_word = _group_by_suffix(faces, outputs)
+    word = _choose_suffix(by_word, len(faces), outputs)
+    return by_word[word], f'{NAME_PLACEHOLDER}{word}'
 
 
-def chosen(stem: str, results: Results) -> PurePosixPath:
-    """The one image that was made of a face; raises FRExError where there is none, or several."""
+def choose_result(stem: str, results: Results) -> PurePosixPath:
+    """Return the one image that is the result of a face; raise FRExError where there is none, or several."""
     found = results.get(stem, ())
     if not found:
         raise FRExError(f'the command made no image {stem}')
@@ -53,12 +54,12 @@ def chosen(stem: str, results: Results) -> PurePosixPath:
     return found[0]
 
 
-def _called(pattern: str, faces: set[str], made: Iterable[PurePosixPath]) -> Results:
-    """`pattern` may have folders before it, and lack the suffix of the file."""
-    before, _, after = pattern.partition(PLACE)
+def _match_pattern(pattern: str, faces: set[str], outputs: Iterable[PurePosixPath]) -> Results:
+    """Return the images whose names match `pattern`; it may stand after folders, and without the suffix of the file."""
+    before, _, after = pattern.partition(NAME_PLACEHOLDER)
     form = re.compile(rf'(?:.*/)?{re.escape(before)}(?P<name>[^/]+){re.escape(after)}')
     found = defaultdict(list)
-    for path in made:
+    for path in outputs:
         matches = (form.fullmatch(text) for text in (path.with_suffix('').as_posix(), path.as_posix()))
         name = next((match['name'] for match in matches if match and match['name'] in faces), None)
         if name is not None:
@@ -66,10 +67,11 @@ def _called(pattern: str, faces: set[str], made: Iterable[PurePosixPath]) -> Res
     return found
 
 
-def _called_as_usual(faces: set[str], made: Sequence[PurePosixPath]) -> Results:
-    """By the name of the face; in `restored_faces`, where GFPGAN numbers it, rather than elsewhere."""
-    alone = [path for path in made if FACES_FOLDER in path.parts]
-    numbered, same = _called(f'{PLACE}{FACE_SUFFIX}', faces, alone), _called(PLACE, faces, made)
+def _match_usual_names(faces: set[str], outputs: Sequence[PurePosixPath]) -> Results:
+    """Return the images that have the name of their face, with those in `restored_faces`, where GFPGAN numbers them, first."""
+    single_faces = [path for path in outputs if FACES_FOLDER in path.parts]
+    numbered = _match_pattern(f'{NAME_PLACEHOLDER}{FACE_SUFFIX}', faces, single_faces)
+    same = _match_pattern(NAME_PLACEHOLDER, faces, outputs)
     found = {}
     for stem in faces:
         in_folder = [path for path in same.get(stem, ()) if FACES_FOLDER in path.parts] + list(numbered.get(stem, ()))
@@ -78,10 +80,10 @@ def _called_as_usual(faces: set[str], made: Sequence[PurePosixPath]) -> Results:
     return found
 
 
-def _by_word(faces: set[str], made: Iterable[PurePosixPath]) -> dict[str, Results]:
-    """By the `_WORD` that follows the name of a face; of two faces that it could be of, the one with the longer name."""
+def _group_by_suffix(faces: set[str], outputs: Iterable[PurePosixPath]) -> dict[str, Results]:
+    """Return the images by the `_WORD` that follows the name of a face; where two names fit, the longer one counts."""
     found: dict[str, dict[str, list[PurePosixPath]]] = defaultdict(lambda: defaultdict(list))
-    for path in made:
+    for path in outputs:
         cuts = [match.start() for match in re.finditer('_', path.stem)]
         cut = next((cut for cut in reversed(cuts) if path.stem[:cut] in faces), None)
         if cut is not None:
@@ -89,16 +91,17 @@ def _by_word(faces: set[str], made: Iterable[PurePosixPath]) -> dict[str, Result
     return dict(found)
 
 
-def _only_word(words: Mapping[str, Results], faces: int, made: Sequence[PurePosixPath]) -> str:
-    """The only one, or the only one that every face has."""
+def _choose_suffix(words: Mapping[str, Results], faces: int, outputs: Sequence[PurePosixPath]) -> str:
+    """Return the only word, or the only one that every face has; raise FRExError where there is none, or several."""
     if not words:
-        raise FRExError(f'no image that the command made is called after a face; {describe_outputs(made)}')
+        raise FRExError(f'no image that the command made is called after a face; {describe_outputs(outputs)}')
     candidates = list(words) if len(words) == 1 else [word for word, found in words.items() if len(found) == faces]
     if len(candidates) != 1:
-        kinds = ', '.join(f'{PLACE}{word} ({len(words[word])} of {faces})' for word in words)
-        raise FRExError(f'the command made several kinds of images: {kinds}; say which by --results NAME={PLACE}_WORD')
+        kinds = ', '.join(f'{NAME_PLACEHOLDER}{word} ({len(words[word])} of {faces})' for word in words)
+        raise FRExError(f'the command made several kinds of images: {kinds}; say which by --results NAME={NAME_PLACEHOLDER}_WORD')
     return candidates[0]
 
 
-def describe_outputs(made: Sequence[PurePosixPath]) -> str:
-    return f'it made {first_of([str(path) for path in made])}; see --results'
+def describe_outputs(outputs: Sequence[PurePosixPath]) -> str:
+    """Return the names of some images that the command wrote, for an error message."""
+    return f'it made {abbreviate([str(path) for path in outputs])}; see --results'

@@ -1,4 +1,4 @@
-"""`frex peers`: each method over the same faces, in a process of its own, one after the other."""
+"""`frex peers`: run each method on the same faces, in its own process, one after the other."""
 
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -26,7 +26,7 @@ T = TypeVar('T')
 
 @dataclass(frozen=True)
 class PeersOptions:
-    """Degraded faces `input`, the folder `output` of the results, and the methods, as `read_methods` takes them."""
+    """The degraded faces `input`, the folder `output` of the results, and the methods, as `read_methods` takes them."""
 
     input: Path
     output: Path
@@ -38,29 +38,29 @@ class PeersOptions:
 
 
 def run_methods(options: PeersOptions) -> int:
-    """Run what the flags name and print a table; 1 where a method could not be run or a face is without a result."""
+    """Run the methods and print a table; return 1 where a method could not be run or a face has no result, else 0."""
     methods = read_methods(options.method, options.command, options.weights, options.results)
     faces = FaceFolder.open(options.input, '--input')
     entries = compare(faces, methods, options.output, options.device)
     print('\n'.join(in_columns(summary_rows(entries))))
-    return int(not all(entry.is_whole for entry in entries.values()))
+    return int(not all(entry.is_complete for entry in entries.values()))
 
 
 def compare(faces: FaceFolder, methods: Iterable[Method | UnavailableMethod], folder: Path, device: str = 'auto') -> dict[str, Entry]:
-    """Write `NAME/images` and `NAME/run.json` below `folder` for each method, and `peers.json` for all; how each went.
+    """Write `NAME/images` and `NAME/run.json` below `folder` for each method, and `peers.json` for all; return the entry of each.
 
-    A method that is done, with the same settings, is not run again; of one that is not, what is missing is made. Raises FRExError
-    where `folder` holds something else, the results for other faces, or the work of another process that still runs.
+    A method that is complete, with the same settings, is not run again; where results are missing, only those are computed. Raises
+    FRExError where `folder` holds something else, results of other faces, or another process at work.
     """
     if folder.absolute().is_relative_to(faces.root.absolute()):
         raise FRExError(f'--output: {folder} lies in {faces.root}, whose images are restored; give another folder')
     record = _begin(folder, faces)
-    asked = {method.name: method for method in methods}
+    by_name = {method.name: method for method in methods}
     try:
         with FileLock(folder / f'.{PEERS}.lock', timeout=0):
-            for name, method in asked.items():
+            for name, method in by_name.items():
                 entry = record.methods[name] = prepare_entry(method, folder / name, record.methods.get(name), device)
-                # Before its first image, so that those of a run that is broken off are known.
+                # Write the record before the first image, so that the images of an interrupted run are known.
                 write_record(folder / PEERS, record)
                 if not (isinstance(method, UnavailableMethod) or entry.problem):
                     record.methods[name] = finish_entry(method, faces, folder / name, entry, device)
@@ -70,79 +70,86 @@ def compare(faces: FaceFolder, methods: Iterable[Method | UnavailableMethod], fo
         raise FRExError(f'{folder}: another process is at work there') from None
     except OSError as error:
         raise FRExError(f'{folder}: cannot be written ({error})') from None
-    return {name: record.methods[name] for name in asked}
+    return {name: record.methods[name] for name in by_name}
 
 
 def _begin(folder: Path, faces: FaceFolder) -> PeersRecord:
-    asked = PeersRecord(pictures=len(faces.names), input_sha256=faces.digest())
+    """Return the record of the folder, a new one where there is none; raise FRExError where it is of other faces."""
+    new = PeersRecord(pictures=len(faces.names), input_sha256=faces.digest())
     record = read_peers(folder)
     if record is None:
         ResumableFolder(folder, PEERS).refuse_other_files()
-        write_record(folder / PEERS, asked)
-        return asked
-    if record.input_sha256 != asked.input_sha256:
+        write_record(folder / PEERS, new)
+        return new
+    if record.input_sha256 != new.input_sha256:
         raise FRExError(f'--output: {folder} has results for other faces ({record.pictures} images); give a new folder')
     return record
 
 
-def prepare_entry(method: Method | UnavailableMethod, folder: Path, before: Entry | None, device: str) -> Entry:
-    """Of a method before it is run: with a problem where it cannot be, whole where it is done."""
+def prepare_entry(method: Method | UnavailableMethod, folder: Path, previous: Entry | None, device: str) -> Entry:
+    """Return the entry of a method before it runs: with a problem where it cannot run, complete where it is done.
+
+    `previous` is its entry in the record, None where it has none.
+    """
     if isinstance(method, UnavailableMethod):
-        return msgspec.structs.replace(before or Entry(), problem=method.reason)
+        return msgspec.structs.replace(previous or Entry(), problem=method.reason)
     settings = {**method.settings(), **({} if isinstance(method, CommandMethod) else {'device': device})}
-    # Of one that failed at once nothing is there that could be mixed up.
-    if before is None or not (folder / 'images').exists():
+    # A method that failed before its first image left nothing that could be mixed up with new results.
+    if previous is None or not (folder / 'images').exists():
         return Entry(settings=settings)
-    changed = [key for key in before.settings | settings if before.settings.get(key) != settings.get(key)]
+    changed = [key for key in previous.settings | settings if previous.settings.get(key) != settings.get(key)]
     problem = f'was begun with another {", ".join(changed)}; give it a new name' if changed else None
-    return msgspec.structs.replace(before, problem=problem)
+    return msgspec.structs.replace(previous, problem=problem)
 
 
 def finish_entry(method: Method, faces: FaceFolder, folder: Path, entry: Entry, device: str) -> Entry:
-    """Of a method after it was run, unless all is there, whatever the record tells."""
+    """Run a method unless all its results exist, whatever the record says, and return its entry."""
     try:
         run = entry.run
-        if run is None or run.missing or faces.without_result(folder / 'images'):
+        if run is None or run.missing or faces.missing_results(folder / 'images'):
             run = keep_best_timing(run, _run(method, faces, folder, device))
         write_record(folder / RUN, run)
     except BrokenProcessPool:
-        return msgspec.structs.replace(entry, problem='its process was killed, as systems do that are out of memory')
+        return msgspec.structs.replace(entry, problem='its process was killed, probably because memory ran out')
     except (FRExError, RuntimeError) as error:
         return msgspec.structs.replace(entry, problem=one_line(str(error)) or type(error).__name__)
     return msgspec.structs.replace(entry, run=run)
 
 
-def keep_best_timing(before: RunRecord | None, run: RunRecord) -> RunRecord:
-    """A run that made what an earlier one had to leave out has fewer faces to take its time from."""
-    return run if before is None or run.timed >= before.timed else msgspec.structs.replace(before, missing=run.missing)
+def keep_best_timing(previous: RunRecord | None, run: RunRecord) -> RunRecord:
+    """Return the run to record: its timing is that of the run with more timed faces, its missing faces are the latest ones."""
+    return run if previous is None or run.timed >= previous.timed else msgspec.structs.replace(previous, missing=run.missing)
 
 
 def _run(method: Method, faces: FaceFolder, folder: Path, device: str) -> RunRecord:
+    """Run a method on the faces that have no result."""
     images = folder / 'images'
     if isinstance(method, CommandMethod):
         return run_command(method, faces, images)
-    # Imports torch, which would count as the memory of commands.
-    return _in_its_own_process(_run_network, method, faces, images, device)
+    # The network runs in a new process: torch, imported here, would count as memory of the commands.
+    return _run_in_new_process(_run_network, method, faces, images, device)
 
 
 def _run_network(*arguments: Any) -> RunRecord:
+    """Call `run_network`; this is a function of this module, so that only the new process imports torch."""
     from frex.peers.run_network import run_network
 
     return run_network(*arguments)
 
 
-def _in_its_own_process(function: Callable[..., T], *arguments: Any) -> T:
-    # A spawned process does not have what this one's allocator was told.
+def _run_in_new_process(function: Callable[..., T], *arguments: Any) -> T:
+    # A spawned process does not inherit the settings of the allocator.
+    """Return the result of `function`, called in a new process."""
     with ProcessPoolExecutor(1, mp_context=get_context('spawn'), initializer=keep_freed_memory) as pool:
         return pool.submit(function, *arguments).result()
 
 
-PLACES = ('host', 'GPU')
-OF_COMMANDS = 'time with its start; memory of its largest process, GPU not measured'
+MEMORY_KINDS = ('host', 'GPU')
+COMMAND_NOTE = 'time with its start; memory of its largest process, GPU not measured'
 
 
 def print_failures(name: str, entry: Entry) -> None:
-    """On standard error: why a method was not run, and the faces that it made nothing of."""
+    """Print on standard error why a method did not run, and which faces have no result."""
     if entry.problem:
         print(f'{name}: {entry.problem}', file=sys.stderr)
     for face, reason in (entry.run.missing if entry.run else {}).items():
@@ -150,19 +157,20 @@ def print_failures(name: str, entry: Entry) -> None:
 
 
 def summary_rows(entries: Mapping[str, Entry]) -> list[list[str]]:
-    """A row a method, after that of titles."""
-    rows = [['method', 'faces', 'seconds a face', *(f'{place} memory' for place in PLACES), '']]
+    """Return the cells of the table: a row of titles, then one row per method."""
+    rows = [['method', 'faces', 'seconds a face', *(f'{kind} memory' for kind in MEMORY_KINDS), '']]
     for name, entry in entries.items():
         run = entry.run
         if run is None:
             rows.append([name, '-', '-', '-', '-', 'not run'])
             continue
-        note = OF_COMMANDS if run.timing == 'command' else ''
+        note = COMMAND_NOTE if run.timing == 'command' else ''
         seconds = '-' if run.seconds_a_face is None else f'{run.seconds_a_face:.3f}'
-        made = f'{run.faces - len(run.missing)} of {run.faces}'
-        rows.append([name, made, seconds, *(_gigabytes(run.peak_memory_bytes.get(place)) for place in PLACES), note])
+        restored = f'{run.faces - len(run.missing)} of {run.faces}'
+        rows.append([name, restored, seconds, *(_gigabytes(run.peak_memory_bytes.get(kind)) for kind in MEMORY_KINDS), note])
     return rows
 
 
 def _gigabytes(number: int | None) -> str:
+    """Return a number of bytes as text in GB, `-` for None."""
     return '-' if number is None else f'{number / 1e9:.2f} GB'

@@ -1,4 +1,4 @@
-"""The folder of aligned faces that every method gets."""
+"""The folder of aligned faces that every method restores."""
 
 import hashlib
 from collections import Counter
@@ -12,34 +12,37 @@ from frex.utils.files import sha256
 
 @dataclass(frozen=True)
 class FaceFolder:
-    """Images below `root`; `names` are their paths relative to it, in order."""
+    """The images below `root`; `names` are their sorted paths relative to it."""
 
     root: Path
     names: tuple[str, ...]
 
     @classmethod
     def open(cls, root: Path, where: str) -> 'FaceFolder':
-        """Raises FRExError, naming the folder as `where`, where it holds no image, or two that would have one result."""
+        """Find the images below `root`, which error messages call `where`.
+
+        Raises FRExError where there is none, or where two images would have the same result.
+        """
         names = FolderSource(root, where).names
         twice = [result for result, count in Counter(map(result_name, names)).items() if count > 1]
         if twice:
             raise FRExError(f'{where}: two images in {root} would both be restored to {twice[0]}; rename one')
         return cls(root, tuple(names))
 
-    def picture(self, name: str) -> Path:
-        """The file of a face."""
+    def path(self, name: str) -> Path:
+        """Return the file of a face."""
         return self.root / name
 
-    def without_result(self, images: Path) -> tuple[str, ...]:
-        """Names of the faces that have none in `images`."""
+    def missing_results(self, images: Path) -> tuple[str, ...]:
+        """Return the names of the faces that have no result in `images`."""
         return tuple(name for name in self.names if not (images / result_name(name)).is_file())
 
     def digest(self) -> str:
-        """One sha256 for names and contents of all images."""
-        lines = ''.join(f'{sha256(self.picture(name))} {name}\n' for name in self.names)
+        """Return one SHA-256 over the names and contents of all images."""
+        lines = ''.join(f'{sha256(self.path(name))} {name}\n' for name in self.names)
         return hashlib.sha256(lines.encode(errors='surrogateescape')).hexdigest()
 
 
 def result_name(name: str) -> str:
-    """Of a face's result, whatever the format of its image."""
+    """Return the path of a face's result, which is always a PNG."""
     return PurePosixPath(name).with_suffix('.png').as_posix()

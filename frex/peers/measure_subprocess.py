@@ -1,7 +1,8 @@
-"""A line for the shell in a process that holds next to nothing, and the most memory that one of its processes held.
+"""Run a shell command in a small process, and report the most memory that one of the command's processes held.
 
-Linux counts to a new program what the process that started it has held, so FREx's own memory would be told for a small command's.
-Run as a file, alone; its standard output gets exit status and `ru_maxrss`, the line's goes where errors go.
+Linux counts the memory of the parent as memory of a new program, so a command that FREx itself started would seem to need the memory of
+FREx. This file is therefore run as a program of its own. Its standard output is the exit status and `ru_maxrss` of the command; the
+command's own standard output goes to standard error.
 """
 
 import os
@@ -11,8 +12,8 @@ import sys
 
 
 def main(line: str) -> None:
-    """Run `line`; Ctrl-C is for the line alone."""
-    # Unlike SIG_IGN, this is not handed on to the line.
+    """Run the shell command `line`; Ctrl-C reaches the command only."""
+    # Unlike SIG_IGN, a handler is not inherited by the command.
     signal.signal(signal.SIGINT, lambda *_: None)
     answer = os.dup(1)
     os.dup2(2, 1)
@@ -21,7 +22,7 @@ def main(line: str) -> None:
 
 
 def _most_memory() -> int:
-    """0 where the system does not tell."""
+    """Return `ru_maxrss` of the finished child processes, 0 where the system does not report it."""
     if sys.platform == 'win32':
         return 0
     import resource

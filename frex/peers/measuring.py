@@ -1,4 +1,4 @@
-"""Time and memory of what is run."""
+"""Measure time and memory of a run."""
 
 import platform
 import sys
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 class Stopwatch:
-    """Seconds since it was made."""
+    """Calling it returns the seconds since it was created."""
 
     def __init__(self) -> None:
         self.start = time.perf_counter()
@@ -18,10 +18,10 @@ class Stopwatch:
         return time.perf_counter() - self.start
 
 
-def own_peak_memory() -> dict[str, int]:
-    """The most bytes of memory that this process has held, as `host`; empty where the system does not tell."""
+def read_peak_memory() -> dict[str, int]:
+    """Return the most memory that this process has held, {'host': bytes}; empty where the system does not report it."""
     try:
-        # Unlike getrusage's, this does not count what the parent held when it started this process.
+        # Unlike the value of getrusage, this does not count what the parent held when it started this process.
         lines = Path('/proc/self/status').read_text(encoding='ascii').splitlines()
         return {'host': 1024 * next(int(line.split()[1]) for line in lines if line.startswith('VmHWM:'))}
     except (OSError, StopIteration):
@@ -30,16 +30,16 @@ def own_peak_memory() -> dict[str, int]:
         return {}
     import resource
 
-    return host_memory(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    return maxrss_to_bytes(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
 
-def host_memory(maxrss: int) -> dict[str, int]:
-    """From getrusage's number, which is in bytes on macOS and in units of 1024 elsewhere."""
+def maxrss_to_bytes(maxrss: int) -> dict[str, int]:
+    """Convert `ru_maxrss`, which is in bytes on macOS and in KiB elsewhere, to {'host': bytes}."""
     return {'host': maxrss * (1 if sys.platform == 'darwin' else 1024)}
 
 
-def versions_of(packages: Sequence[str]) -> dict[str, str]:
-    """Python's and those of `packages` that are installed."""
+def installed_versions(packages: Sequence[str]) -> dict[str, str]:
+    """Return the versions of Python and of those `packages` that are installed."""
     found = {'python': platform.python_version()}
     for package in packages:
         try:

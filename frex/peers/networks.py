@@ -1,4 +1,4 @@
-"""Networks as their own projects run them on an aligned face."""
+"""Load networks and run them on an aligned face exactly as their own projects do."""
 
 import importlib
 from collections.abc import Callable
@@ -19,12 +19,12 @@ from frex.tensors import to_images
 from frex.weights.state_dict import load_strict, pick
 from frex.weights.torch_file import read_torch_file
 
-# A face, BGR, of any size, and the seed of what the network draws -> the restored face, BGR.
+# A function of a face, BGR, of any size, and a random seed that returns the restored face, BGR.
 Restore = Callable[[Image, int], Image]
 
-# That of GFPGAN's and RestoreFormer's published weights.
+# The input size of GFPGAN's and RestoreFormer's published weights.
 SIZE = 512
-# GFPGAN 1.2, 1.3 and 1.4.
+# The arguments of GFPGAN 1.2, 1.3 and 1.4.
 CLEAN = {
     'out_size': SIZE,
     'num_style_feat': 512,
@@ -40,19 +40,19 @@ CLEAN = {
 
 
 def load_frex(model: Path, device: torch.device) -> Restore:
-    """In fp32, as the others, so that times compare."""
+    """Load FREx; it runs in fp32 like the other networks, so that times are comparable."""
     restorer = FaceRestorer.from_pretrained(model, str(device), precision='fp32', face_batch=1)
     return lambda image, seed: restorer.restore_aligned(image)
 
 
 def load_gfpgan(model: Path, device: torch.device) -> Restore:
-    """GFPGANv1Clean. It draws noise for each face."""
-    return _of_gfpgans_package('gfpgan.archs.gfpganv1_clean_arch', 'GFPGANv1Clean', CLEAN, model, device)
+    """Load GFPGANv1Clean, which adds random noise for each face."""
+    return _load_from_gfpgan('gfpgan.archs.gfpganv1_clean_arch', 'GFPGANv1Clean', CLEAN, model, device)
 
 
 def load_restoreformer(model: Path, device: torch.device) -> Restore:
-    """RestoreFormer as GFPGAN's package has it."""
-    return _of_gfpgans_package('gfpgan.archs.restoreformer_arch', 'RestoreFormer', {}, model, device)
+    """Load RestoreFormer as the GFPGAN package implements it."""
+    return _load_from_gfpgan('gfpgan.archs.restoreformer_arch', 'RestoreFormer', {}, model, device)
 
 
 LOADERS: dict[str, Callable[[Path, torch.device], Restore]] = {
@@ -62,8 +62,11 @@ LOADERS: dict[str, Callable[[Path, torch.device], Restore]] = {
 }
 
 
-def _of_gfpgans_package(module: str, name: str, arguments: dict[str, Any], model: Path, device: torch.device) -> Restore:
-    """Raises FRExError where the package is not installed, and where the weights are not this network's."""
+def _load_from_gfpgan(module: str, name: str, arguments: dict[str, Any], model: Path, device: torch.device) -> Restore:
+    """Load the network `name` of a module of the GFPGAN package.
+
+    Raises FRExError where the package is missing, and where the weights belong to another network.
+    """
     compat.install()
     try:
         constructor = getattr(importlib.import_module(module), name)
@@ -80,7 +83,10 @@ def _of_gfpgans_package(module: str, name: str, arguments: dict[str, Any], model
 
 @torch.inference_mode()
 def _restore(net: nn.Module, image: Image, seed: int, device: torch.device) -> UInt8[np.ndarray, 'size size 3']:
-    """As GFPGANer.enhance does with `has_aligned`, but for the seed, and for an error where it would give the input back."""
+    """Restore a face as GFPGANer.enhance does with `has_aligned`.
+
+    Unlike it, this sets the random seed, and raises FRExError where it would return the input because the output is not finite.
+    """
     torch.manual_seed(seed)
     output = net(_to_input(image)[None].to(device), return_rgb=False)[0].squeeze(0)
     if not torch.isfinite(output).all():
@@ -89,6 +95,6 @@ def _restore(net: nn.Module, image: Image, seed: int, device: torch.device) -> U
 
 
 def _to_input(image: Image) -> Float[Tensor, '3 size size']:
-    """RGB in [-1, 1]; to the last bit as GFPGANer makes it, whatever the size of the face."""
+    """Return a face as RGB in [-1, 1], 512 x 512, bit for bit as GFPGANer prepares it."""
     resized = cv2.resize(image, (SIZE, SIZE)) / 255.0
     return torch.from_numpy(np.ascontiguousarray(resized[:, :, ::-1].transpose(2, 0, 1))).float().sub_(0.5).div_(0.5)

@@ -1,4 +1,4 @@
-"""What is written down of a run: `run.json` of a method, `peers.json` of all."""
+"""The records of a comparison: `run.json` describes the run of one method, `peers.json` lists all methods."""
 
 from pathlib import Path
 from typing import Literal
@@ -13,7 +13,10 @@ RUN, PEERS = 'run.json', 'peers.json'
 
 
 class Seconds(Struct, kw_only=True):
-    """`loading` is of the network; `restoring` has a face's image in memory at both ends. A command tells of its `total` alone."""
+    """Wall-clock times of a run.
+
+    `loading` is the time to load the network. `restoring` starts and ends with a face's image in memory. A command has only `total`.
+    """
 
     loading: float | None = None
     restoring: float | None = None
@@ -21,13 +24,13 @@ class Seconds(Struct, kw_only=True):
 
 
 class RunRecord(Struct, kw_only=True):
-    """One method on one folder.
+    """The run of one method on one folder.
 
-    `faces` are there; `timed` of them were made in this run, the others in one that was broken off. `seconds_a_face` is the
-    mean over these of restoring alone where `timing` is `network`, and of all that a command does, starting included, where it
-    is `command`. `missing` has the faces without a result, by name, with the reason. Memory is the most that was held at once:
-    of the `host` by the process, or by the largest of a command; of the `GPU` by tensors, which is not told for a command.
-    `results` is the pattern of the names of a command's images, where they are not those of the faces.
+    `faces` is the number of faces; `timed` of them were restored in this run, the others in an earlier one. `seconds_a_face` is the
+    mean over the timed faces: of restoring alone where `timing` is `network`, of the whole command with its start where it is
+    `command`. `missing` holds the faces without a result, by name, with the reason. `peak_memory_bytes` is the most memory held at
+    once: `host` of the process, or of the largest process of a command; `GPU` of tensors, unknown for a command. `results` is the
+    pattern of the names of a command's images, None where they have the names of the faces.
     """
 
     method: str
@@ -48,20 +51,20 @@ class RunRecord(Struct, kw_only=True):
 
 
 class Entry(Struct, kw_only=True):
-    """A method as `peers.json` has it: what it was asked with, and its `run`, or why there is none."""
+    """A method in `peers.json`: its settings, and its run or the problem that prevented it."""
 
     settings: dict[str, str] = {}
     run: RunRecord | None = None
     problem: str | None = None
 
     @property
-    def is_whole(self) -> bool:
-        """Whether every face has its result."""
+    def is_complete(self) -> bool:
+        """Return whether every face has a result."""
         return self.problem is None and self.run is not None and not self.run.missing
 
 
 class PeersRecord(Struct, kw_only=True):
-    """The whole file. `input_sha256` is one sum over the names and contents of the input's images."""
+    """The content of `peers.json`. `input_sha256` is one checksum over the names and contents of the input images."""
 
     version: Literal[1] = 1
     pictures: int
@@ -70,7 +73,7 @@ class PeersRecord(Struct, kw_only=True):
 
 
 def read_peers(folder: Path) -> PeersRecord | None:
-    """None where there is none; raises FRExError for a file that is none of this program's."""
+    """Read `peers.json` in `folder`; return None where it does not exist, raise FRExError where it is damaged."""
     path = folder / PEERS
     try:
         return msgspec.json.decode(path.read_bytes(), type=PeersRecord)
@@ -81,7 +84,7 @@ def read_peers(folder: Path) -> PeersRecord | None:
 
 
 def write_record(path: Path, record: Struct) -> None:
-    """As JSON to be read by people, whole or not at all."""
+    """Write a record as indented JSON, atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as part:
         part.write_bytes(msgspec.json.format(msgspec.json.encode(record), indent=2) + b'\n')

@@ -1,4 +1,4 @@
-"""Another project's command over a folder of faces, and its results found again."""
+"""Run another project's command on a folder of faces and collect its results."""
 
 import os
 import shlex
@@ -13,33 +13,33 @@ from pathlib import Path, PurePosixPath
 from frex.errors import FRExError
 from frex.images import read_image, write_image
 from frex.peers import measure_subprocess
-from frex.peers.command_results import Results, chosen, find_results, pictures_in
+from frex.peers.command_results import Results, choose_result, find_results, list_outputs
 from frex.peers.face_folder import FaceFolder, result_name
-from frex.peers.measuring import Stopwatch, host_memory
+from frex.peers.measuring import Stopwatch, maxrss_to_bytes
 from frex.peers.methods import CommandMethod
 from frex.peers.records import RunRecord, Seconds
 
 
 def run_command(method: CommandMethod, faces: FaceFolder, images: Path) -> RunRecord:
-    """Run it on a folder that holds the faces without a result and nothing else, and copy what it made of each to `images`.
+    """Run a command on a folder with the faces that have no result, and copy its results to `images`.
 
-    Where all have one, on all. Times and memory are of all that the command did. Raises FRExError where it fails, or makes no
-    image of a face.
+    Where all faces have a result, it is run on all. Times and memory cover the whole command. Raises FRExError where the command fails,
+    or writes no image that belongs to a face.
     """
     images.parent.mkdir(parents=True, exist_ok=True)
-    names = faces.without_result(images) or faces.names
+    names = faces.missing_results(images) or faces.names
     with tempfile.TemporaryDirectory(dir=images.parent, prefix='.command') as folder:
-        given, made = Path(folder, 'input').absolute(), Path(folder, 'output').absolute()
-        made.mkdir()
+        given, outputs = Path(folder, 'input').absolute(), Path(folder, 'output').absolute()
+        outputs.mkdir()
         stems = link_inputs(faces, names, given)
         watch = Stopwatch()
-        memory = execute(filled_in(method.command, given, made))
+        memory = execute(fill_command(method.command, given, outputs))
         seconds = watch()
-        pictures = pictures_in(made)
-        if not pictures:
-            raise FRExError('the command ended well, but there is no image in {output}')
-        results, pattern = find_results(stems.values(), pictures, method.results)
-        missing = copy_results(stems, results, made, images)
+        images_written = list_outputs(outputs)
+        if not images_written:
+            raise FRExError('the command succeeded, but wrote no image to {output}')
+        results, pattern = find_results(stems.values(), images_written, method.results)
+        missing = copy_results(stems, results, outputs, images)
     timed = len(names) - len(missing)
     return RunRecord(
         method=method.name,
@@ -57,7 +57,7 @@ def run_command(method: CommandMethod, faces: FaceFolder, images: Path) -> RunRe
 
 
 def link_inputs(faces: FaceFolder, names: Iterable[str], folder: Path) -> dict[str, str]:
-    """Links to some of the faces in one flat folder, as most commands need it; name of a face -> that of its link, without suffix."""
+    """Link faces into a new flat folder, as most commands expect; return each face's name with its link's name without suffix."""
     folder.mkdir()
     stems = {name: PurePosixPath(name).with_suffix('').as_posix().replace('/', '--') for name in faces.names}
     twice = [stem for stem, count in Counter(stems.values()).items() if count > 1]
@@ -65,43 +65,43 @@ def link_inputs(faces: FaceFolder, names: Iterable[str], folder: Path) -> dict[s
         raise FRExError(f'two faces would both be {twice[0]} in one folder; rename one')
     given = {name: stems[name] for name in names}
     for name, stem in given.items():
-        place = folder / f'{stem}{PurePosixPath(name).suffix}'
+        link = folder / f'{stem}{PurePosixPath(name).suffix}'
         try:
-            place.symlink_to(faces.picture(name).absolute())
+            link.symlink_to(faces.path(name).absolute())
         except OSError:
-            # Some systems and disks have no links.
-            shutil.copyfile(faces.picture(name), place)
+            # Some systems and disks do not support links.
+            shutil.copyfile(faces.path(name), link)
     return given
 
 
-def filled_in(command: str, given: Path, made: Path) -> str:
-    """The line with both folders in their places; all else stays as it is, other braces too."""
-    return command.replace('{input}', shlex.quote(str(given))).replace('{output}', shlex.quote(str(made)))
+def fill_command(command: str, given: Path, outputs: Path) -> str:
+    """Replace `{input}` and `{output}` by two quoted folders; everything else stays as it is, including other braces."""
+    return command.replace('{input}', shlex.quote(str(given))).replace('{output}', shlex.quote(str(outputs)))
 
 
 def execute(line: str) -> dict[str, int]:
-    """Have the shell run a line of the user's own; the most bytes that one of its processes held.
+    """Run a shell command of the user; return the most memory that one of its processes held, {'host': bytes}.
 
-    It is at least the 10 MB or so of the process that starts it, and empty where the system does not tell. Raises FRExError for
-    another exit status than 0.
+    This is at least the 10 MB or so of the process that starts it, and empty where the system does not report it. Raises FRExError
+    where the exit status is not 0.
     """
-    # Standard output is for what `frex` says.
-    starter = [sys.executable, '-I', '-S', measure_subprocess.__file__, line]
-    answer = subprocess.run(starter, stdout=subprocess.PIPE, check=False).stdout.split()
+    # Standard output is reserved for the output of `frex`.
+    command = [sys.executable, '-I', '-S', measure_subprocess.__file__, line]
+    answer = subprocess.run(command, stdout=subprocess.PIPE, check=False).stdout.split()
     if not answer:
         raise FRExError(f'the process that runs the command was killed: {line}')
     status, most = map(int, answer)
     if status:
         raise FRExError(f'the command ended with status {status}: {line}')
-    return host_memory(most) if most else {}
+    return maxrss_to_bytes(most) if most else {}
 
 
-def copy_results(stems: Mapping[str, str], results: Results, made: Path, images: Path) -> dict[str, str]:
-    """Copy the result of each face, as png; the faces without one, with the reason."""
+def copy_results(stems: Mapping[str, str], results: Results, outputs: Path, images: Path) -> dict[str, str]:
+    """Copy the result of each face to `images`, as PNG; return the faces without one, with the reason."""
     missing = {}
     for name, stem in stems.items():
         try:
-            write_image(images / result_name(name), read_image(made / chosen(stem, results)))
+            write_image(images / result_name(name), read_image(outputs / choose_result(stem, results)))
         except FRExError as error:
-            missing[name] = str(error).replace(f'{made}{os.sep}', '')
+            missing[name] = str(error).replace(f'{outputs}{os.sep}', '')
     return missing

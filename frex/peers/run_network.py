@@ -1,4 +1,4 @@
-"""A network over a folder of faces, in a process that does nothing else."""
+"""Run a network on a folder of faces, in a process that does nothing else."""
 
 import platform
 import zlib
@@ -14,7 +14,7 @@ from frex.device import choose_device
 from frex.errors import FRExError
 from frex.images import Image, read_image, write_image
 from frex.peers.face_folder import FaceFolder, result_name
-from frex.peers.measuring import Stopwatch, own_peak_memory, versions_of
+from frex.peers.measuring import Stopwatch, installed_versions, read_peak_memory
 from frex.peers.methods import NetworkMethod
 from frex.peers.networks import LOADERS, Restore
 from frex.peers.records import RunRecord, Seconds
@@ -24,33 +24,34 @@ VERSIONS = ('frex', 'torch', 'gfpgan', 'basicsr', 'facexlib')
 
 
 def run_network(method: NetworkMethod, faces: FaceFolder, images: Path, device: str) -> RunRecord:
-    """Restore the faces whose results are not in `images`, one at a time; a bad image is told in the record and stops no other.
+    """Restore the faces that have no result in `images`, one at a time; a bad image is recorded and does not stop the others.
 
-    Raises FRExError where the network cannot be had, and RuntimeError where the device is too small for it.
+    Raises FRExError where the network cannot be loaded, and RuntimeError where the device has too little memory.
     """
-    whole, chosen = Stopwatch(), choose_device(device)
-    restore = LOADERS[method.kind](method.model, chosen)
-    loading, restoring = whole(), Restoring(restore, faces, images)
-    restoring.run(faces.without_result(images), method.name)
+    total, torch_device = Stopwatch(), choose_device(device)
+    restore = LOADERS[method.kind](method.model, torch_device)
+    loading, folder_run = total(), FolderRun(restore, faces, images)
+    folder_run.run(faces.missing_results(images), method.name)
     return RunRecord(
         method=method.name,
         kind=method.kind,
         model=method.model.name,
         model_sha256=sha256(method.model),
         faces=len(faces.names),
-        timed=restoring.timed,
+        timed=folder_run.timed,
         timing='network',
-        seconds=Seconds(loading=loading, restoring=restoring.seconds, total=whole()),
-        seconds_a_face=restoring.seconds / restoring.timed if restoring.timed else None,
-        peak_memory_bytes=own_peak_memory() | ({'GPU': torch.cuda.max_memory_allocated(chosen)} if chosen.type == 'cuda' else {}),
-        device=describe(chosen),
-        versions=versions_of(VERSIONS),
-        missing=restoring.missing,
+        seconds=Seconds(loading=loading, restoring=folder_run.seconds, total=total()),
+        seconds_a_face=folder_run.seconds / folder_run.timed if folder_run.timed else None,
+        peak_memory_bytes=read_peak_memory()
+        | ({'GPU': torch.cuda.max_memory_allocated(torch_device)} if torch_device.type == 'cuda' else {}),
+        device=describe_device(torch_device),
+        versions=installed_versions(VERSIONS),
+        missing=folder_run.missing,
     )
 
 
-class Restoring:
-    """Goes through faces; `seconds` are those of `timed` faces."""
+class FolderRun:
+    """Restores faces and measures the time; `seconds` is the total for the `timed` faces, `missing` are faces that failed."""
 
     def __init__(self, restore: Restore, faces: FaceFolder, images: Path) -> None:
         self.restore, self.faces, self.images = restore, faces, images
@@ -59,23 +60,25 @@ class Restoring:
         self._is_warm = False
 
     def run(self, names: Sequence[str], title: str) -> None:
-        """Write the results of `names`."""
+        """Restore the faces called `names` and write the results; `title` is the label of the progress bar."""
         for name in tqdm(names, desc=title, unit='face', disable=None):
             try:
-                write_image(self.images / result_name(name), self._timed(self._aligned(name), seed_of(name)))
+                write_image(self.images / result_name(name), self._timed(self._aligned(name), seed_for(name)))
             except FRExError as error:
                 self.missing[name] = str(error)
 
     def _aligned(self, name: str) -> Image:
-        image = read_image(self.faces.picture(name))
+        """Read a face; raise FRExError where it is not square."""
+        image = read_image(self.faces.path(name))
         height, width, _ = image.shape
         if height != width:
             raise FRExError(f'{width} x {height} is not square: not a face in FFHQ alignment')
         return image
 
     def _timed(self, image: Image, seed: int) -> UInt8[np.ndarray, 'size size 3']:
+        """Restore a face and add its time; the first face is restored once before, since the first call is slower."""
         if not self._is_warm:
-            # The first call is slower: libraries choose their ways then.
+            # The first call is slower, since libraries choose their algorithms then.
             self.restore(image, seed)
             self._is_warm = True
         watch = Stopwatch()
@@ -85,13 +88,13 @@ class Restoring:
         return restored
 
 
-def seed_of(name: str) -> int:
-    """By the name of a face, so that a result is the same in any company."""
+def seed_for(name: str) -> int:
+    """Return a seed that depends on the name of a face only, so that its result does not depend on the other faces."""
     return zlib.crc32(name.encode(errors='surrogateescape'))
 
 
-def describe(device: torch.device) -> str:
-    """What times are compared on."""
+def describe_device(device: torch.device) -> str:
+    """Return the device, with its model or number of threads, on which times were measured."""
     if device.type == 'cuda':
         return f'{device}: {torch.cuda.get_device_name(device)}'
     return f'{device}: {platform.machine()}, {torch.get_num_threads()} threads'

@@ -1,1 +1,1 @@
-"""Samples of the 3D prior, to train on."""
+"""`frex synthesize`: render images of EG3D, the 3D prior, as additional training data with known cameras."""

@@ -1,8 +1,8 @@
-"""A folder with an EG3D augmentation set: what lies where, what it was begun with, and what is written when it is whole.
+"""The folder of an EG3D augmentation set: where its files are, which settings it was begun with, and what is written when it is complete.
 
 images/00000/img00000000.png, ...   the images, a thousand a folder
 images/dataset.json                 their labels
-ws/00000/img00000000.npy, ...       (num_ws, w) float32, where asked for
+ws/00000/img00000000.npy, ...       (num_ws, w) float32, where requested for
 contact_sheet.jpg, synthesis.json   some images by yaw; the settings
 """
 
@@ -28,7 +28,7 @@ SHOWN = 48
 
 @dataclass(frozen=True)
 class SynthesisFolder:
-    """`ext` is the images' format; `with_ws` says whether a sample has its ws, too."""
+    """The folder of a set. `ext` is the suffix of its images; `with_ws` says whether the latent codes ws are stored, too."""
 
     root: Path
     ext: str
@@ -36,57 +36,58 @@ class SynthesisFolder:
 
     @property
     def images(self) -> Path:
-        """What a data set names as `dataroot_gt`."""
+        """Return the folder of the images, which a data set names as `dataroot_gt`."""
         return self.root / 'images'
 
     def name(self, number: int) -> str:
-        """Of a sample's image, as `dataset.json` has it."""
+        """Return the name of a sample's image in `dataset.json`."""
         return f'{number // 1000:05d}/img{number:08d}.{self.ext}'
 
-    def picture(self, number: int) -> Path:
-        """A sample's image."""
+    def image(self, number: int) -> Path:
+        """Return the file of a sample's image."""
         return self.images / self.name(number)
 
     def ws(self, number: int) -> Path:
-        """A sample's ws."""
+        """Return the file of a sample's latent codes."""
         return (self.root / 'ws' / self.name(number)).with_suffix('.npy')
 
     def has(self, number: int) -> bool:
-        """Whether a sample is there; what is there is whole."""
-        return self.picture(number).exists() and (not self.with_ws or self.ws(number).exists())
+        """Return whether a sample exists; files are written atomically, so an existing sample is complete."""
+        return self.image(number).exists() and (not self.with_ws or self.ws(number).exists())
 
     def check(self, settings: Mapping[str, Any], num: int) -> dict[str, Any]:
-        """The set's record, or a new one, with its number of samples raised to `num`.
+        """Return the set's record, a new one where there is none, with its number of samples raised to `num`.
 
-        Raises FRExError for other `settings` than it was begun with, for fewer samples, and where the folder holds something else.
+        Raises FRExError where the set was begun with other `settings` or more samples, and where the folder holds something else.
         """
         record = self._folder.read({'settings': settings}) or {'settings': dict(settings), 'num': num}
         begun = record.get('num')
         if not isinstance(begun, int):
             raise FRExError(f'{self.root / RECORD}: damaged, it has no number of samples; give a new folder')
         if num < begun:
-            raise FRExError(f'{self.root}: was begun with {begun} samples, not {num}; ask for no fewer, or give a new folder')
+            raise FRExError(f'{self.root}: was begun with {begun} samples, not {num}; give at least as many, or give a new folder')
         return record | {'num': num}
 
     def begin(self, settings: Mapping[str, Any], num: int, notes: Mapping[str, str]) -> None:
-        """`check`, and write the record, with `notes` when it is new; safe where several processes begin."""
+        """Check the folder and write its record, with `notes` where it is new; several processes may begin at the same time."""
         with self._folder.locked():
             self._folder.write(dict(notes) | self.check(settings, num))
 
     @property
     def _folder(self) -> ResumableFolder:
+        """Return the resumable folder."""
         return ResumableFolder(self.root, RECORD)
 
-    def write(self, number: int, picture: Image, ws: Float32[np.ndarray, 'num_ws w']) -> None:
-        """Write a sample; one that is killed meanwhile is not there."""
+    def write(self, number: int, image: Image, ws: Float32[np.ndarray, 'num_ws w']) -> None:
+        """Write a sample; the image is written last, so that an interrupted sample counts as missing."""
         if self.with_ws:
             self.ws(number).parent.mkdir(parents=True, exist_ok=True)
             with replacing(self.ws(number)) as part, part.open('wb') as stream:
                 np.save(stream, ws)
-        write_image(self.picture(number), picture)
+        write_image(self.image(number), image)
 
     def finish(self, recipe: SamplingRecipe, num: int) -> None:
-        """Labels and contact sheet of a set whose samples are all there; every process that writes them writes the same."""
+        """Write labels and contact sheet of a complete set; every process that does so writes the same content."""
         numbers = range(num)
         cameras, crops = (labels.tolist() for labels in draw_labels(recipe, numbers))
         names = [self.name(number) for number in numbers]
@@ -94,8 +95,9 @@ class SynthesisFolder:
         write_labels(self.images / 'dataset.json', dict(zip(names, cameras, strict=True)), dict(zip(names, crops, strict=True)))
 
     def _write_contact_sheet(self, recipe: SamplingRecipe, num: int) -> None:
+        """Write evenly chosen samples, ordered by yaw."""
         yaw, pitch = draw_poses(recipe, range(num))
         shown = np.argsort(yaw)[np.linspace(0, num - 1, min(num, SHOWN)).round().astype(int)]
         captions = [f'yaw {yaw[number]:+.2f} pitch {pitch[number]:+.2f}' for number in shown]
-        sheet = contact_sheet([read_image(self.picture(int(number))) for number in shown], captions)
+        sheet = contact_sheet([read_image(self.image(int(number))) for number in shown], captions)
         write_image(self.root / 'contact_sheet.jpg', sheet)

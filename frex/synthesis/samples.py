@@ -1,6 +1,7 @@
-"""The EG3D augmentation set: poses, labels and images of its samples, from (recipe, number of the sample) alone.
+"""Compute the samples of an EG3D augmentation set: their poses, labels and images.
 
-So a set is the same however its making is shared out, and asking for more samples adds to it.
+A sample depends on the recipe and its number only. So a set does not depend on how the work is divided, and a larger number of samples
+adds to it.
 """
 
 from collections.abc import Sequence
@@ -18,23 +19,23 @@ from frex_arch import EG3D
 from frex_arch.camera import Camera, ffhq_intrinsics, frontal_camera, look_at, pack_camera, recrop_camera
 from frex_arch.crop import Crop
 
-NEAR_SHARE = 0.8
-# Steps of the golden ratio's sequence in two dimensions (Roberts 2018): every run of it is spread evenly.
+NEAR_FRACTION = 0.8
+# The steps of Roberts' R2 sequence (2018), whose consecutive points are always spread evenly over the unit square.
 STEPS = (0.7548776662466927, 0.5698402909980532)
 
 
 @dataclass(frozen=True)
 class SamplingRecipe:
-    """What the images follow from, beside the network. Angles are `look_at`'s, in radians."""
+    """What the samples depend on, beside the network. Angles are those of `look_at`, in radians."""
 
     seed: int = 0
     psi: float = 0.7
-    """Truncation of w."""
+    """The truncation of w, from 0 to 1."""
     frame: Literal['ffhq', 'eg3d'] = 'ffhq'
     yaw: tuple[float, float] = (0.8, 1.2)
-    """Four of five views lie evenly within the first to both sides, the others between it and the second."""
+    """Four of five views are uniform up to the first angle on both sides, the others between it and the second angle."""
     pitch: float = 0.3
-    """All views lie evenly within it, up and down."""
+    """All views are uniform between minus this angle and this angle."""
 
     def __post_init__(self) -> None:
         near, far = self.yaw
@@ -49,33 +50,33 @@ class SamplingRecipe:
                 raise FRExError(message)
 
 
-class Pictures(NamedTuple):
-    """`images` are RGB, about [-1, 1]."""
+class RenderedSamples(NamedTuple):
+    """`images` are RGB, about [-1, 1]; `ws` are their latent codes."""
 
     images: Float[Tensor, 'batch 3 out_size out_size']
     ws: Float[Tensor, 'batch num_ws w']
 
 
 def draw_poses(recipe: SamplingRecipe, numbers: Sequence[int]) -> tuple[Float[np.ndarray, ' batch'], Float[np.ndarray, ' batch']]:
-    """Yaw and pitch, which `look_at` takes."""
+    """Return yaw and pitch of the samples, as `look_at` takes them."""
     start = np.random.default_rng([recipe.seed, 0]).random(2)
     spread = (start + np.asarray(numbers)[:, None] * STEPS) % 1
     near, far = recipe.yaw
-    tail = (1 - NEAR_SHARE) / 2
+    tail = (1 - NEAR_FRACTION) / 2
     yaw = np.interp(spread[:, 0], [0, tail, 1 - tail, 1], [-far, -near, near, far])
     return yaw, recipe.pitch * (2 * spread[:, 1] - 1)
 
 
 def draw_z(recipe: SamplingRecipe, number: int, z_dim: int) -> Float[Tensor, ' z']:
-    """Normal draws, on the CPU."""
+    """Return the latent code z of a sample, standard normal, on the CPU."""
     rng = np.random.default_rng([recipe.seed, 1 + number])
     return torch.from_numpy(rng.standard_normal(z_dim, dtype=np.float32))
 
 
 def draw_labels(recipe: SamplingRecipe, numbers: Sequence[int]) -> tuple[Camera, Crop]:
-    """The cameras of EG3D's crop, and the crops that lead to it from the images."""
+    """Return the cameras of EG3D's crop, and the crops that lead to it from the images."""
     yaw, pitch = (torch.from_numpy(angles) for angles in draw_poses(recipe, numbers))
-    # In double precision: rounding to single hides how the processor computes a sine.
+    # Double precision: after rounding to single, differences of the sine between processors disappear.
     camera = pack_camera(look_at(yaw, pitch), ffhq_intrinsics().double()[None])
     crop = torch.tensor([[1.0, 0.0, 0.0]]).repeat(len(camera), 1)
     if recipe.frame == 'ffhq':
@@ -84,14 +85,14 @@ def draw_labels(recipe: SamplingRecipe, numbers: Sequence[int]) -> tuple[Camera,
 
 
 @torch.inference_mode()
-def synthesize(eg3d: EG3D, recipe: SamplingRecipe, numbers: Sequence[int]) -> Pictures:
-    """Render samples where `eg3d` is, straight into their frame, so that nothing is resampled.
+def synthesize(eg3d: EG3D, recipe: SamplingRecipe, numbers: Sequence[int]) -> RenderedSamples:
+    """Render samples on the device of `eg3d`, directly in their frame, so that nothing is resampled.
 
-    Without random numbers but z. Kernels may round otherwise for another number of samples at a time.
+    The only random numbers are those of z. Rounding may differ with the number of samples in a batch.
     """
     device = eg3d.w_avg.device
     camera, crop = draw_labels(recipe, numbers)
     z = torch.stack([draw_z(recipe, number, eg3d.z_dim) for number in numbers])
     ws = eg3d.mapping(z.to(device), frontal_camera(len(z)).to(device), recipe.psi)
     rendered = eg3d.render(eg3d.planes(ws), recrop_camera(camera, crop).to(device))
-    return Pictures(eg3d.super_resolve(rendered.feature_image, ws), ws)
+    return RenderedSamples(eg3d.super_resolve(rendered.feature_image, ws), ws)

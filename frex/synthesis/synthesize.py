@@ -1,4 +1,4 @@
-"""`frex synthesize`: write the EG3D augmentation set, or one process's part of it."""
+"""`frex synthesize`: write an EG3D augmentation set, or one process's shard of it."""
 
 import os
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from frex.synthesis.output_folder import SynthesisFolder
 from frex.synthesis.samples import SamplingRecipe, synthesize
 from frex.tensors import to_images
 from frex.utils.files import sha256
-from frex.utils.sharding import Shard, choose_share, local_device
+from frex.utils.sharding import Shard, choose_shard, local_device
 from frex.weights.locate import require_file
 from frex.weights.network_file import load_network
 from frex_arch import EG3D
@@ -25,10 +25,10 @@ from frex_arch import EG3D
 
 @dataclass(frozen=True)
 class SynthesizeOptions:
-    """What to make: `num` samples of the network `eg3d`, a key of the manifest or a file, in the folder `output`.
+    """Write `num` samples of the network `eg3d`, a key of the manifest or a file, to the folder `output`.
 
-    `seed`, `psi`, `yaw`, `pitch` and `frame` are those of a `SamplingRecipe`. `ext` is the suffix of the images; with `ws` latent codes
-    are written, too. `shard` is I/N, part I of N.
+    `seed`, `psi`, `yaw`, `pitch` and `frame` are those of a `SamplingRecipe`. `ext` is the suffix of the images; with `ws` the latent
+    codes are written, too. `shard` is I/N, shard I of N.
     """
 
     output: Path
@@ -47,24 +47,24 @@ class SynthesizeOptions:
 
 
 def write_samples(options: SynthesizeOptions) -> None:
-    """Make what is missing of this process's share; the process that finds the set whole writes labels and contact sheet."""
+    """Render the missing samples of this process's shard; the process that finds the set complete writes labels and contact sheet."""
     for flag in ('num', 'batch_size'):
         if getattr(options, flag) < 1:
             raise FRExError(f'--{flag} {getattr(options, flag)}: at least 1 is needed')
-    share = choose_share(options.shard, os.environ)
+    shard = choose_shard(options.shard, os.environ)
     recipe = SamplingRecipe(options.seed, options.psi, options.frame, options.yaw, options.pitch)
     path = require_file(options.eg3d)
     folder = SynthesisFolder(options.output, options.ext, options.ws)
     try:
-        asked = settings(recipe, options.ext, path)
-        folder.check(asked, options.num)
-        missing = [number for number in share.of(options.num) if not folder.has(number)]
+        requested = settings(recipe, options.ext, path)
+        folder.check(requested, options.num)
+        missing = [number for number in shard.of(options.num) if not folder.has(number)]
         if missing:
             device = choose_device(local_device(options.device, os.environ, torch.cuda.device_count()))
             eg3d = load_eg3d(path).to(device)
-            folder.begin(asked, options.num, {'eg3d': path.name, 'frex': version('frex'), 'torch': torch.__version__})
+            folder.begin(requested, options.num, {'eg3d': path.name, 'frex': version('frex'), 'torch': torch.__version__})
             fill(folder, eg3d, recipe, missing, options.batch_size)
-        finish(folder, recipe, options.num, share)
+        finish(folder, recipe, options.num, shard)
     except OSError as error:
         raise FRExError(f'a file cannot be read or written: {error}') from None
     except torch.cuda.OutOfMemoryError:
@@ -72,12 +72,12 @@ def write_samples(options: SynthesizeOptions) -> None:
 
 
 def settings(recipe: SamplingRecipe, ext: str, path: Path) -> dict[str, object]:
-    """What must be the same when a set is resumed, as JSON gives it back."""
+    """Return the settings that must be the same when a set is resumed."""
     return {**asdict(recipe), 'yaw': list(recipe.yaw), 'ext': ext, 'eg3d_sha256': sha256(path)}
 
 
 def load_eg3d(path: Path) -> EG3D:
-    """Raises FRExError where the file holds another network."""
+    """Load EG3D; raise FRExError where the file holds another network."""
     net = load_network(path)
     if not isinstance(net, EG3D):
         raise FRExError(f'--eg3d {path}: holds {type(net).__name__}, not EG3D')
@@ -85,40 +85,41 @@ def load_eg3d(path: Path) -> EG3D:
 
 
 def fill(folder: SynthesisFolder, eg3d: EG3D, recipe: SamplingRecipe, numbers: Sequence[int], batch_size: int) -> None:
-    """Make samples; while a batch is rendered, the one before is written."""
+    """Render samples; while one batch is rendered, the previous one is written."""
     written: list[Future[None]] = []
-    # One bar a machine, and none in a file.
+    # Show one progress bar per machine, and none where the output is a file.
     silent = True if int(os.environ.get('LOCAL_RANK', 0)) else None
     with ThreadPoolExecutor() as writers, tqdm(total=len(numbers), unit='image', disable=silent) as progress:
         for first in range(0, len(numbers), batch_size):
             batch = numbers[first : first + batch_size]
-            pictures = synthesize(eg3d, recipe, batch)
-            check_finite(pictures.images, batch)
-            _finished(written)
-            samples = zip(batch, to_images(pictures.images), pictures.ws.cpu().numpy(), strict=True)
+            rendered = synthesize(eg3d, recipe, batch)
+            check_finite(rendered.images, batch)
+            _wait_for(written)
+            samples = zip(batch, to_images(rendered.images), rendered.ws.cpu().numpy(), strict=True)
             written = [writers.submit(folder.write, *sample) for sample in samples]
             progress.update(len(batch))
-        _finished(written)
+        _wait_for(written)
 
 
 def check_finite(images: torch.Tensor, numbers: Sequence[int]) -> None:
-    """Raise FRExError, naming the sample, for an image that is none."""
+    """Raise FRExError, which names the sample, for an image that is not finite."""
     for number, image in zip(numbers, images, strict=True):
         if not torch.isfinite(image).all():
             raise FRExError(f'sample {number}: its image is not finite; check the file with: frex weights check')
 
 
-def _finished(futures: Sequence[Future[None]]) -> None:
+def _wait_for(futures: Sequence[Future[None]]) -> None:
+    """Wait for all futures and raise the error of a failed one."""
     wait(futures)
     for future in futures:
         future.result()
 
 
-def finish(folder: SynthesisFolder, recipe: SamplingRecipe, num: int, share: Shard) -> None:
-    """Finish the set if it is whole, and say what is there."""
+def finish(folder: SynthesisFolder, recipe: SamplingRecipe, num: int, shard: Shard) -> None:
+    """Finish the set where it is complete, and print what is there."""
     missing = sum(not folder.has(number) for number in range(num))
     if missing:
-        print(f'part {share.index} of {share.count} is whole; {missing} of {num} samples are still to come from others')
+        print(f'shard {shard.index} of {shard.count} is complete; {missing} of {num} samples are still missing from other shards')
         return
     folder.finish(recipe, num)
     print(f'{num} samples in {folder.images}, labels in its dataset.json; look at {folder.root / "contact_sheet.jpg"}')

@@ -1,4 +1,4 @@
-"""Making test sets: degraded images, faces in even poses, real photographs."""
+"""Make test sets: degraded faces, faces with evenly distributed yaw, and real photographs."""
 
 from frex.testsets.degrade import degrade_folder
 

@@ -1,8 +1,9 @@
-"""`frex collect-real`: real faces, as they were photographed, in FFHQ's alignment.
+"""`frex collect-real`: collect faces from photographs, in FFHQ's alignment.
 
-images/NAME_NN.png    the faces; with dataset.json, their cameras and crops by landmarks
-manifest.json         settings, where each face comes from, what was measured of it, its sum; how many were not taken, and why
-scan.jsonl            all faces that were found, so that another try with other limits is quick
+It writes:
+images/NAME_NN.png    the faces; with dataset.json, their cameras and crops, estimated from landmarks
+manifest.json         settings; each face's source, measurements and SHA-256; how many faces were not taken for which reason
+scan.jsonl            all faces that were found, so that another run with other limits is quick
 contact_sheet.jpg     some of the faces
 """
 
@@ -27,9 +28,9 @@ from frex.restore.detection.retinaface import FaceDetector
 from frex.restore.detection.selection import Selection
 from frex.restore.folder.result_names import unique_names
 from frex.restore.image_io.photo_file import read_picture, to_eight_bit
-from frex.testsets.scan import SCAN, FoundFace, FoundPicture, scan
+from frex.testsets.scan import SCAN, FoundFace, ScannedImage, scan
 from frex.testsets.select_faces import Limits, Selected, select
-from frex.testsets.set_folder import SHEET, SetFolder, check_apart
+from frex.testsets.set_folder import SHEET, SetFolder, check_output_outside
 from frex.testsets.wider import WiderFace, lookup_by_path, read_wider
 from frex.utils.files import sha256
 from frex.utils.seeding import check_seed
@@ -40,9 +41,9 @@ RECORD = 'manifest.json'
 
 @dataclass(frozen=True)
 class CollectOptions:
-    """What to collect: `num` faces of `size` pixels, found in the photographs below `folders`, written to `output`.
+    """Collect `num` faces of `size` pixels, found in the photographs below `folders`, and write them to `output`.
 
-    `det_threshold` is the least score of a face; `wider` is WIDER FACE's file of annotations, where there is one.
+    `det_threshold` is the lowest score of a detected face; `wider` is a file of WIDER FACE annotations, if any.
     """
 
     folders: Sequence[Path]
@@ -57,100 +58,106 @@ class CollectOptions:
 
 
 def collect(options: CollectOptions, limits: Limits) -> None:
-    """Collect faces, write them and print what is there; raises FRExError for what cannot be done."""
+    """Collect faces, write them and print where they are; raise FRExError for invalid options or input.
+
+    A set that is complete is checked and left as it is.
+    """
     _check(options)
     folder = SetFolder(options.output, RECORD, kept=(SCAN,))
     try:
-        pictures = _pictures(options.folders)
-        settings = _settings(options, limits, pictures)
-        record = folder.record_of_set()
+        sources = _find_sources(options.folders)
+        settings = _settings(options, limits, sources)
+        record = folder.read_set()
         if record is not None and 'images' in record:
             folder.begin_set(settings)
             folder.check_whole(record)
         else:
-            _collect(options, limits, folder, pictures, settings)
+            _collect(options, limits, folder, sources, settings)
     except OSError as error:
         raise FRExError(f'a file cannot be read or written: {error}') from None
     print(f'{options.num} faces in {folder.images}, described in {folder.root / RECORD}; look at {folder.root / SHEET}')
 
 
 def _check(options: CollectOptions) -> None:
+    """Raise FRExError for options out of their ranges."""
     check_seed(options.seed)
     Selection(options.det_threshold)
     for flag, least in (('num', 1), ('size', 16)):
         if getattr(options, flag) < least:
             raise FRExError(f'--{flag} {getattr(options, flag)}: at least {least} is needed')
     for folder in options.folders:
-        check_apart(folder, options.output, 'FOLDER')
+        check_output_outside(folder, options.output, 'FOLDER')
 
 
-def _pictures(folders: Sequence[Path]) -> dict[str, Path]:
-    """All images of all folders by the names of their results, paths without suffix."""
+def _find_sources(folders: Sequence[Path]) -> dict[str, Path]:
+    """Return all photographs of all folders, by the names of their results, which are paths without suffix."""
     files = [(folder.absolute() / name, PurePosixPath(name)) for folder in folders for name in FolderSource(folder, 'FOLDER').names]
-    # A folder may lie in another.
+    # One folder may lie in another, so a file may be listed twice.
     files = list(dict(files).items())
     return {name.as_posix(): path for name, (path, _) in zip(unique_names(files), files, strict=True)}
 
 
-def _settings(options: CollectOptions, limits: Limits, pictures: Mapping[str, Path]) -> dict[str, Any]:
-    names = hashlib.sha256('\n'.join(pictures).encode(errors='surrogateescape')).hexdigest()
+def _settings(options: CollectOptions, limits: Limits, sources: Mapping[str, Path]) -> dict[str, Any]:
+    """Return the settings on which the set depends, for its record."""
+    names = hashlib.sha256('\n'.join(sources).encode(errors='surrogateescape')).hexdigest()
     settings = {'num': options.num, 'seed': options.seed, 'size': options.size, 'det_threshold': options.det_threshold, **asdict(limits)}
     wider = None if options.wider is None else read_sum(options.wider)
-    return settings | {'wider_sha256': wider, 'pictures': len(pictures), 'pictures_names_sha256': names}
+    return settings | {'wider_sha256': wider, 'pictures': len(sources), 'pictures_names_sha256': names}
 
 
 def read_sum(path: Path) -> str:
-    """sha256 of the annotations; raises FRExError where they cannot be read."""
+    """Return the SHA-256 of the annotation file; raise FRExError where it cannot be read."""
     try:
         return sha256(path)
     except OSError as error:
         raise FRExError(f'--wider: {path} cannot be read ({error.strerror})') from None
 
 
-def _collect(options: CollectOptions, limits: Limits, folder: SetFolder, pictures: Mapping[str, Path], settings: dict[str, Any]) -> None:
-    annotations = {} if options.wider is None else _annotations(options.wider, pictures)
+def _collect(options: CollectOptions, limits: Limits, folder: SetFolder, sources: Mapping[str, Path], settings: dict[str, Any]) -> None:
+    """Find faces in all photographs, select some, and write the set."""
+    annotations = {} if options.wider is None else _annotations(options.wider, sources)
     detector = FaceDetector.from_weights(options.weights, choose_device(options.device))
     folder.root.mkdir(parents=True, exist_ok=True)
-    looked = {'det_threshold': options.det_threshold, 'wider_sha256': settings['wider_sha256']}
-    looked |= {'detector': detector.key, 'detector_sha256': sha256(require_file(detector.key, options.weights))}
-    found = scan(pictures, annotations, detector, options.det_threshold, folder.root / SCAN, looked)
+    scan_settings = {'det_threshold': options.det_threshold, 'wider_sha256': settings['wider_sha256']}
+    scan_settings |= {'detector': detector.key, 'detector_sha256': sha256(require_file(detector.key, options.weights))}
+    found = scan(sources, annotations, detector, options.det_threshold, folder.root / SCAN, scan_settings)
     selected = select(found, options.num, limits, options.seed)
     report(found, selected)
     if len(selected.faces) < options.num:
-        total = sum(len(picture.faces) for picture in found)
+        total = sum(len(scanned.faces) for scanned in found)
         raise FRExError(
             f'--num {options.num}: of {total} faces {len(selected.faces)} are left; loosen a limit that is counted above, or add images '
-            f'(what was found is kept in {folder.root / SCAN}, so the next try is quick)'
+            f'(the scan is kept in {folder.root / SCAN}, so the next run is quick)'
         )
-    record = folder.begin_set(settings) | {'scan': looked}
-    write_faces(folder, record, found, selected, pictures, options.size)
+    record = folder.begin_set(settings) | {'scan': scan_settings}
+    write_faces(folder, record, found, selected, sources, options.size)
 
 
-def _annotations(path: Path, pictures: Mapping[str, Path]) -> dict[str, list[WiderFace]]:
-    """By the names of results; raises FRExError where none of the images is annotated."""
+def _annotations(path: Path, sources: Mapping[str, Path]) -> dict[str, list[WiderFace]]:
+    """Return the annotated faces of each photograph; raise FRExError where no photograph is annotated."""
     annotated = read_wider(path)
-    found = {name: lookup_by_path(annotated, file.as_posix()) for name, file in pictures.items()}
+    found = {name: lookup_by_path(annotated, file.as_posix()) for name, file in sources.items()}
     known = {name: faces for name, faces in found.items() if faces is not None}
     if not known:
         raise FRExError(
-            f'--wider: {path}: names {next(iter(annotated))} and others, but none of the images, as {next(iter(pictures.values()))}'
+            f'--wider: {path}: names {next(iter(annotated))} and others, but none of the images, as {next(iter(sources.values()))}'
         )
-    print(f'annotated by {path}: {len(known)} of {len(pictures)} images; it names {len(annotated)}')
+    print(f'annotated by {path}: {len(known)} of {len(sources)} images; it names {len(annotated)}')
     return known
 
 
 LABELS = 'dataset.json'
-# Of a face in the manifest: known otherwise, or nothing to read.
-NOT_TOLD = ('name', 'problem', 'camera', 'crop', 'mirrored_hash', 'small')
+# The fields of a face that the manifest omits: they stand elsewhere, or are not meant to be read.
+OMITTED_FIELDS = ('name', 'problem', 'camera', 'crop', 'mirrored_hash', 'small')
 SHOWN, TILE = 48, 160
 
 
-def report(found: Sequence[FoundPicture], selected: Selected) -> None:
-    """How many faces were found, and why how many are not taken; images that cannot be read by name."""
-    for picture in found:
-        if picture.problem is not None:
-            print(f'left out: {picture.problem}', file=sys.stderr)
-    print(f'{sum(len(picture.faces) for picture in found)} faces found in {len(found)} images')
+def report(found: Sequence[ScannedImage], selected: Selected) -> None:
+    """Print how many faces were found and how many were not taken for which reason; name photographs that cannot be read."""
+    for scanned in found:
+        if scanned.problem is not None:
+            print(f'left out: {scanned.problem}', file=sys.stderr)
+    print(f'{sum(len(scanned.faces) for scanned in found)} faces found in {len(found)} images')
     for reason, count in selected.reasons.items():
         if count:
             print(f'not taken: {count} {reason}')
@@ -159,38 +166,39 @@ def report(found: Sequence[FoundPicture], selected: Selected) -> None:
 def write_faces(
     folder: SetFolder,
     record: dict[str, Any],
-    found: Sequence[FoundPicture],
+    found: Sequence[ScannedImage],
     selected: Selected,
-    pictures: Mapping[str, Path],
+    sources: Mapping[str, Path],
     size: int,
 ) -> None:
-    """Cut the faces out at `size` x `size` and write them, their labels, the contact sheet and, last, the manifest."""
-    folder.check_pictures([f'{name}.png' for name in selected.faces])
+    """Crop the selected faces at `size` x `size` and write them, their labels, the contact sheet and, at last, the manifest."""
+    folder.check_images([f'{name}.png' for name in selected.faces])
     images: dict[str, Any] = {}
-    for picture in found:
-        faces = [face for face in picture.faces if face.name in selected.faces]
+    for scanned in found:
+        faces = [face for face in scanned.faces if face.name in selected.faces]
         if not faces:
             continue
-        image = to_eight_bit(read_picture(pictures[picture.name]).image)
+        image = to_eight_bit(read_picture(sources[scanned.name]).image)
         for face in faces:
             path = folder.images / f'{face.name}.png'
             write_image(path, align_face(image, np.array(face.landmarks), size))
-            images[f'{face.name}.png'] = _entry(face, picture, pictures[picture.name], path)
+            images[f'{face.name}.png'] = _entry(face, scanned, sources[scanned.name], path)
     cameras, crops = ({f'{name}.png': getattr(face, what) for name, face in selected.faces.items()} for what in ('camera', 'crop'))
     write_labels(folder.images / LABELS, cameras, crops)
     write_image(folder.root / SHEET, _sheet(folder, selected))
     not_taken = {reason: count for reason, count in selected.reasons.items() if count}
-    folder.write(record | {'images': images, 'not_taken': not_taken, 'near_duplicates': selected.twins})
+    folder.write(record | {'images': images, 'not_taken': not_taken, 'near_duplicates': selected.near_duplicates})
 
 
-def _entry(face: FoundFace, picture: FoundPicture, source: Path, path: Path) -> dict[str, Any]:
-    known = {key: value for key, value in msgspec.to_builtins(face).items() if key not in NOT_TOLD}
-    return {'source': str(source), 'source_sha256': picture.sha256, **known, 'sha256': sha256(path)}
+def _entry(face: FoundFace, scanned: ScannedImage, source: Path, path: Path) -> dict[str, Any]:
+    """Return a face's entry of the manifest."""
+    known = {key: value for key, value in msgspec.to_builtins(face).items() if key not in OMITTED_FIELDS}
+    return {'source': str(source), 'source_sha256': scanned.sha256, **known, 'sha256': sha256(path)}
 
 
 def _sheet(folder: SetFolder, selected: Selected) -> Image:
-    """From the blurred to the sharp."""
+    """Return a contact sheet of the faces, ordered from blurred to sharp."""
     faces = sorted(selected.faces.values(), key=lambda face: face.sharpness)
-    shown = [faces[place] for place in np.linspace(0, len(faces) - 1, min(len(faces), SHOWN)).round().astype(int).tolist()]
+    shown = [faces[index] for index in np.linspace(0, len(faces) - 1, min(len(faces), SHOWN)).round().astype(int).tolist()]
     tiles = [resize(read_image(folder.images / f'{face.name}.png'), TILE) for face in shown]
     return contact_sheet(tiles, [f'{face.size:.0f} px, sharp {face.sharpness:.0f}' for face in shown], size=TILE)

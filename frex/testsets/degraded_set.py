@@ -1,4 +1,4 @@
-"""A clean image becomes a degraded one on disk; what it looks like follows from (seed, name) alone."""
+"""Degrade single images reproducibly, and write what a degraded set needs beside its images: journal, record, labels, contact sheet."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -23,30 +23,36 @@ PURPOSE = 'degrade'
 
 @dataclass(frozen=True)
 class DegradationRecipe:
-    """What images are degraded by; `size` is that of the results, None for that of each image."""
+    """How images are degraded; `size` is the size of the results, None for the size of each image."""
 
     degradation: Degradation
     seed: int
     size: int | None = None
 
     def draws(self, name: str) -> list[DegradationParams]:
-        """Those of the image called `name`, a path without suffix."""
+        """Return the random parameters of the image `name`, a path without suffix; they depend on seed and name only."""
         return draw(self.degradation, generator(self.seed, PURPOSE, name))
 
     def gt(self, path: Path) -> Image:
-        """The clean image at the size of the results; raises FRExError where it is not square or cannot be read."""
+        """Read a clean image and resize it to the size of the results.
+
+        Raises FRExError where it is not square or cannot be read.
+        """
         image = read_aligned(path)
         return image if self.size is None else resize(image, self.size)
 
     def lq(self, gt: Image, name: str) -> Image:
-        """The degraded image."""
+        """Return the degraded image of `gt`, BGR uint8."""
         lq = degrade(gt.astype(np.float32) / 255, self.draws(name))
         return (lq * 255).round().astype(np.uint8)
 
 
 @dataclass(frozen=True)
 class Task:
-    """One image: its name, a path without suffix, the file it is made of, those it becomes; `gt` is None where it stays as it is."""
+    """One image: its `name`, a path without suffix, the file `source`, and the files `lq` and `gt` to write.
+
+    `gt` is None where the clean image is not resized.
+    """
 
     name: str
     source: Path
@@ -55,12 +61,12 @@ class Task:
 
     @property
     def is_there(self) -> bool:
-        """Something is there; of which clean image it was made the journal tells."""
+        """Return whether the files exist; the journal tells which clean image they were made of."""
         return self.lq.exists() and (self.gt is None or self.gt.exists())
 
 
 def write(task: Task, recipe: DegradationRecipe) -> None:
-    """Do a task: whole files, or none."""
+    """Write the files of a task, each atomically."""
     gt = recipe.gt(task.source)
     if task.gt is not None:
         write_image(task.gt, gt)
@@ -68,7 +74,7 @@ def write(task: Task, recipe: DegradationRecipe) -> None:
 
 
 class WrittenPair(Struct, frozen=True):
-    """Sums of a clean image's file, of what was made of it, and of its copy at the size of the results where there is one."""
+    """SHA-256 of a clean image's file, of its degraded image and, where there is one, of its resized copy."""
 
     name: str
     gt_sha256: str
@@ -77,45 +83,45 @@ class WrittenPair(Struct, frozen=True):
 
     @property
     def sums(self) -> dict[str, Any]:
-        """As the record has them."""
+        """Return the checksums as entries of the record."""
         resized = {} if self.resized_sha256 is None else {'resized_sha256': self.resized_sha256}
         return {'gt_sha256': self.gt_sha256, 'sha256': self.sha256, **resized}
 
 
 def make(task: Task, recipe: DegradationRecipe) -> WrittenPair:
-    """Do a task."""
-    # Before it is read: of one that is replaced meanwhile the sum does not hold, so it will be done again.
+    """Run a task and return the checksums."""
+    # Hash the clean image before it is read: where it is replaced meanwhile, the checksum differs and the task is run again.
     gt_sha256 = sha256(task.source)
     write(task, recipe)
-    return msgspec.structs.replace(made_of(task), gt_sha256=gt_sha256)
+    return msgspec.structs.replace(hash_outputs(task), gt_sha256=gt_sha256)
 
 
-def made_of(task: Task) -> WrittenPair:
-    """As the files are now."""
+def hash_outputs(task: Task) -> WrittenPair:
+    """Return the checksums of a task's files as they are now."""
     return WrittenPair(task.name, sha256(task.source), sha256(task.lq), None if task.gt is None else sha256(task.gt))
 
 
 class Journal:
-    """Lines of `WrittenPair`, in one file for each shard of the work, so that several processes can write.
+    """Lines of `WrittenPair`, in one file per shard, so that several processes can write; they are removed once the set is complete.
 
-    They are removed once the set is whole.
+    `start` is the beginning of the files' names, `shard` names the shard of this process.
     """
 
-    def __init__(self, root: Path, start: str, share: str) -> None:
+    def __init__(self, root: Path, start: str, shard: str) -> None:
         self.root, self.start = root, start
-        self.path = root / f'{start}.{share}.jsonl'
+        self.path = root / f'{start}.{shard}.jsonl'
 
     def add(self, made: WrittenPair) -> WrittenPair:
-        """Write it down at once: a process may be killed."""
+        """Append the checksums at once, since the process may be killed."""
         append_line(self.path, made)
         return made
 
     def read(self) -> set[WrittenPair]:
-        """Those of all shares; what is damaged is as if it were not there."""
+        """Return the entries of all shards; damaged lines are skipped."""
         return {made for path in self._files() for made in read_lines(path, WrittenPair)}
 
     def remove(self) -> None:
-        """Those of all shares."""
+        """Remove the files of all shards."""
         for path in self._files():
             path.unlink(missing_ok=True)
 
@@ -125,17 +131,17 @@ class Journal:
 
 LABELS = 'dataset.json'
 SHOWN, TILE = 24, 160
-LONGEST_CAPTION = 22
+CAPTION_LENGTH = 22
 
 
 def entry(task: Task, made: WrittenPair, recipe: DegradationRecipe, folder: Path) -> dict[str, Any]:
-    """An image's part of the record; `gt` is its file below `folder`."""
-    draws = [asdict(once) for once in recipe.draws(task.name)]
+    """Return an image's entry of the record; `gt` is its clean image's path below `folder`."""
+    draws = [asdict(params) for params in recipe.draws(task.name)]
     return {'gt': task.source.relative_to(folder).as_posix(), **made.sums, 'draws': draws}
 
 
 def check_unchanged(before: Mapping[str, Any], now: Mapping[str, Any], images: Path) -> None:
-    """Raise FRExError where an image is not the one that the record of before tells of."""
+    """Raise FRExError where an image's checksum in `before` differs from that in `now`; both are entries of records."""
     for name in before.keys() & now.keys():
         clean = f'the clean image {now[name]["gt"]}'
         for key, what in (('gt_sha256', clean), ('sha256', 'this image'), ('resized_sha256', f'the copy of {clean}')):
@@ -144,7 +150,7 @@ def check_unchanged(before: Mapping[str, Any], now: Mapping[str, Any], images: P
 
 
 def copy_labels(folder: Path, tasks: Sequence[Task], roots: Sequence[Path]) -> None:
-    """Write the cameras and crops in `folder`, where there are any, for the new names, into each of `roots`."""
+    """Write the cameras and crops in `folder`, if there are any, under the names of the results into each of `roots`."""
     if not (folder / LABELS).exists():
         return
     labels = read_labels(folder / LABELS)
@@ -157,16 +163,19 @@ def copy_labels(folder: Path, tasks: Sequence[Task], roots: Sequence[Path]) -> N
 
 
 def sheet(tasks: Sequence[Task], recipe: DegradationRecipe) -> Image:
-    """Pairs of a clean image with its name and the degraded one with its draws, evenly from among all."""
+    """Return a contact sheet of evenly chosen pairs: a clean image with its name, a degraded one with its parameters."""
     chosen = np.linspace(0, len(tasks) - 1, min(len(tasks), SHOWN)).round().astype(int)
     shown = [tasks[number] for number in chosen.tolist()]
-    pictures = [resize(image, TILE) for task in shown for image in (recipe.gt(task.source), read_image(task.lq))]
-    captions = [text for task in shown for text in (task.name[-LONGEST_CAPTION:], caption(recipe.draws(task.name)))]
-    return contact_sheet(pictures, captions, size=TILE)
+    tiles = [resize(image, TILE) for task in shown for image in (recipe.gt(task.source), read_image(task.lq))]
+    captions = [text for task in shown for text in (task.name[-CAPTION_LENGTH:], caption(recipe.draws(task.name)))]
+    return contact_sheet(tiles, captions, size=TILE)
 
 
 def caption(draws: Sequence[DegradationParams]) -> str:
-    """The first pass in short: motion blur, Gaussian blur, factor of size, noise, quality; + where there is a second."""
+    """Return the parameters of the first pass in short; `+` marks a second pass.
+
+    The letters are m motion blur, b Gaussian blur, r downsampling factor, n noise, q JPEG quality.
+    """
     first = draws[0]
     steps = {
         'm': first.motion and first.motion[0],
@@ -175,5 +184,5 @@ def caption(draws: Sequence[DegradationParams]) -> str:
         'n': first.noise,
         'q': first.jpeg,
     }
-    told = ' '.join(f'{letter}{value:.0f}' for letter, value in steps.items() if value is not None)
-    return f'{told or "as it was"}{" +" * (len(draws) - 1)}'
+    text = ' '.join(f'{letter}{value:.0f}' for letter, value in steps.items() if value is not None)
+    return f'{text or "as it was"}{" +" * (len(draws) - 1)}'

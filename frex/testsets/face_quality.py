@@ -1,4 +1,4 @@
-"""What is measured of a face that was found: plain numbers, no network's opinion."""
+"""Measure a detected face: sharpness, completeness, and features by which near-duplicates are found; no network is used."""
 
 import cv2
 import numpy as np
@@ -6,36 +6,37 @@ import numpy as np
 from frex.images import Image
 from frex.restore.detection.align import Matrix, apply_affine, inverse
 
-# Faces of all sizes are compared at this one.
+# All faces are measured at this size in pixels.
 MEASURED_SIZE = 256
-# Of the aligned square, around its middle: eyes, nose and mouth.
+# The fraction of the aligned square, around its centre, that shows eyes, nose and mouth.
 INNER = 0.5
 HASH_SIDE, HASH_BLUR = 8, 8.0
 SMALL_SIDE, SMALL_BLUR = 32, 4.0
-# More does not bring small faces nearer.
+# The iterations of the alignment of two faces; more do not improve it.
 STEPS = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 20, 1e-3)
 
 
 def sharpness(aligned: Image) -> float:
-    """Variance of the Laplacian of the inner half of an aligned face of MEASURED_SIZE, in grey levels."""
+    """Return the variance of the Laplacian in the inner half of an aligned face of MEASURED_SIZE, in grey levels."""
     grey = cv2.cvtColor(aligned, cv2.COLOR_BGR2GRAY).astype(np.float64)
     margin = round(len(grey) * (1 - INNER) / 2)
     return float(cv2.Laplacian(grey, cv2.CV_64F)[margin:-margin, margin:-margin].var())
 
 
-def share_inside(matrix: Matrix, size: int, width: int, height: int) -> float:
-    """How much of the square of `size` that `matrix` aligns lies in the image."""
+def fraction_inside(matrix: Matrix, size: int, width: int, height: int) -> float:
+    """Return the fraction of the aligned square of `size` pixels, by `matrix`, that lies in the `width` x `height` image."""
     corners = np.array([[0, 0], [size, 0], [size, size], [0, size]], float)
     square = apply_affine(corners, inverse(matrix)).astype(np.float32)
-    picture = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32)
-    shared, _ = cv2.intersectConvexConvex(square, picture)
+    image = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32)
+    shared, _ = cv2.intersectConvexConvex(square, image)
     return float(shared / cv2.contourArea(square))
 
 
 def face_hash(aligned: Image) -> str:
-    """128 bits in hexadecimal, of an aligned face of MEASURED_SIZE: whether each of 8 x 8 grey cells is brighter than its neighbours.
+    """Return a hash of an aligned face of MEASURED_SIZE, 128 bits in hexadecimal.
 
-    They are the one to the right and the one below; blurred before, since landmarks of a small face are a few pixels off.
+    The bits say whether each of 8 x 8 grey cells is brighter than its right and than its lower neighbour. The face is blurred before,
+    since landmarks of a small face are a few pixels off.
     """
     grey = cv2.GaussianBlur(cv2.cvtColor(aligned, cv2.COLOR_BGR2GRAY), (0, 0), HASH_BLUR)
     cells = cv2.resize(grey, (HASH_SIDE + 1, HASH_SIDE + 1), interpolation=cv2.INTER_AREA)
@@ -44,20 +45,21 @@ def face_hash(aligned: Image) -> str:
 
 
 def hash_distance(one: str, other: str) -> int:
-    """In how many bits two hashes differ (Hamming)."""
+    """Return the Hamming distance of two hashes."""
     return (int(one, 16) ^ int(other, 16)).bit_count()
 
 
 def small_grey(aligned: Image) -> bytes:
-    """32 x 32 grey levels, row by row, of an aligned face of MEASURED_SIZE."""
+    """Return 32 x 32 grey levels, row by row, of an aligned face of MEASURED_SIZE."""
     grey = cv2.GaussianBlur(cv2.cvtColor(aligned, cv2.COLOR_BGR2GRAY), (0, 0), SMALL_BLUR)
     return cv2.resize(grey, (SMALL_SIDE, SMALL_SIDE), interpolation=cv2.INTER_AREA).tobytes()
 
 
-def likeness(one: bytes, other: bytes, mirrored: bool) -> float:
-    """Correlation of two small greys, up to 1, once the first, or its mirror image, is laid on the other; 0 where it cannot be.
+def aligned_correlation(one: bytes, other: bytes, mirrored: bool) -> float:
+    """Return the correlation of two small greys after the first, or its mirror image, is aligned to the other.
 
-    That is by the affine map of greatest correlation (Evangelidis and Psarakis 2008), since landmarks of a copy lie a little elsewhere.
+    The affine map with the greatest correlation is used (Evangelidis and Psarakis 2008), since the landmarks of a copy differ a little.
+    The result is at most 1, and 0 where the alignment fails.
     """
     moved, still = (np.frombuffer(grey, np.uint8).reshape(SMALL_SIDE, SMALL_SIDE).astype(np.float32) for grey in (one, other))
     moved = np.ascontiguousarray(moved[:, ::-1]) if mirrored else moved

@@ -1,4 +1,4 @@
-"""The faces of photographs with what is measured of each, kept in a file so that a scan can go on where it stopped."""
+"""Detect and measure the faces of photographs; the results are kept in a file, so that a scan can be continued."""
 
 import hashlib
 from collections.abc import Mapping
@@ -17,20 +17,21 @@ from frex.restore.detection.retinaface import Detector
 from frex.restore.detection.selection import Selection
 from frex.restore.faces.photo import Face, find_faces
 from frex.restore.image_io.photo_file import Picture, read_picture
-from frex.testsets.face_quality import MEASURED_SIZE, face_hash, share_inside, sharpness, small_grey
-from frex.testsets.wider import WiderFace, matching
+from frex.testsets.face_quality import MEASURED_SIZE, face_hash, fraction_inside, sharpness, small_grey
+from frex.testsets.wider import WiderFace, match_annotation
 from frex.utils.jsonl import decode_lines, encode_line
 
 SCAN = 'scan.jsonl'
-# Of what is measured: another number, and faces that were found before are looked at again.
-MEASURES = 2
+# The version of the measurements: raise it to have all faces measured again.
+MEASURES_VERSION = 2
 
 
 class FoundFace(Struct):
-    """`name` is that of its result; `size` is the longer side of its box, `side` that of its aligned square, in pixels of the image.
+    """A detected face and its measurements.
 
-    `small` is a small grey version, by which near-duplicates are told. `problem` says why it cannot be aligned or has no camera; then
-    what follows is not known. `wider` is its annotation.
+    `name` is the name of its result; `size` is the longer side of its box, `side` that of its aligned square, in pixels of the
+    photograph. `small` is a small grey version, by which near-duplicates are found. `problem` says why the face cannot be aligned or
+    has no camera; the fields after it are then not set. `wider` is its annotation.
     """
 
     name: str
@@ -50,8 +51,8 @@ class FoundFace(Struct):
     wider: WiderFace | None = None
 
 
-class FoundPicture(Struct):
-    """A photograph: `sha256` of its bytes, `problem` where it cannot be read, `annotated` where WIDER FACE names it."""
+class ScannedImage(Struct):
+    """A photograph: `sha256` of its file, `problem` where it cannot be read, `annotated` whether WIDER FACE names it."""
 
     name: str
     sha256: str
@@ -61,62 +62,70 @@ class FoundPicture(Struct):
 
 
 def scan(
-    pictures: Mapping[str, Path],
+    sources: Mapping[str, Path],
     annotations: Mapping[str, list[WiderFace]],
     detector: Detector,
     threshold: float,
     path: Path,
     settings: dict[str, Any],
-) -> list[FoundPicture]:
-    """Look at each image once; what `path` holds of a scan with the same `settings` is not looked at again."""
+) -> list[ScannedImage]:
+    """Detect and measure the faces of each photograph once.
+
+    `sources` are the photographs by name. Results that `path` holds from a scan with the same `settings` are reused.
+    """
     known = _begin(path, settings)
     found = []
     with path.open('ab') as journal:
-        for name, file in tqdm(pictures.items(), unit='picture', disable=None):
+        for name, file in tqdm(sources.items(), unit='image', disable=None):
             digest = _digest(file)
-            picture = known.get((name, digest))
-            if picture is None:
-                picture = _look(name, file, digest, annotations.get(name), detector, threshold)
-                journal.write(encode_line(picture) + b'\n')
+            scanned = known.get((name, digest))
+            if scanned is None:
+                scanned = _scan_image(name, file, digest, annotations.get(name), detector, threshold)
+                journal.write(encode_line(scanned) + b'\n')
                 journal.flush()
-            found.append(picture)
+            found.append(scanned)
     return found
 
 
-def _begin(path: Path, settings: dict[str, Any]) -> dict[tuple[str, str], FoundPicture]:
-    """What is known already; begins the file anew where it is of another scan."""
-    header = encode_line({'measures': MEASURES, **settings})
+def _begin(path: Path, settings: dict[str, Any]) -> dict[tuple[str, str], ScannedImage]:
+    """Return the results of earlier scans; start the file anew where its settings or measurements differ."""
+    header = encode_line({'measures': MEASURES_VERSION, **settings})
     if path.exists():
         first, *lines = path.read_bytes().split(b'\n')
         if first == header:
-            pictures = decode_lines(lines, FoundPicture)
-            # What a kill cut off must not run into what follows.
-            path.write_bytes(b''.join(line + b'\n' for line in (header, *map(encode_line, pictures))))
-            return {(picture.name, picture.sha256): picture for picture in pictures}
+            scanned_images = decode_lines(lines, ScannedImage)
+            # Rewrite the file, so that the next line does not run into one that was cut off.
+            path.write_bytes(b''.join(line + b'\n' for line in (header, *map(encode_line, scanned_images))))
+            return {(scanned.name, scanned.sha256): scanned for scanned in scanned_images}
     path.write_bytes(header + b'\n')
     return {}
 
 
 def _digest(file: Path) -> str:
+    """Return the SHA-256 of a file; raise FRExError where it cannot be read."""
     try:
         return hashlib.sha256(file.read_bytes()).hexdigest()
     except OSError as error:
         raise FRExError(f'{file}: cannot be read ({error.strerror})') from None
 
 
-def _look(name: str, file: Path, digest: str, faces: list[WiderFace] | None, detector: Detector, threshold: float) -> FoundPicture:
+def _scan_image(name: str, file: Path, digest: str, faces: list[WiderFace] | None, detector: Detector, threshold: float) -> ScannedImage:
+    """Detect and measure the faces of one photograph."""
     try:
-        picture = read_picture(file)
+        photo = read_picture(file)
     except FRExError as error:
-        return FoundPicture(name, digest, str(error))
-    found = find_faces(picture, detector, MEASURED_SIZE, Selection(threshold))
-    measured = [_measured(f'{name}_{number:02d}', face, picture, faces or []) for number, face in enumerate(found)]
-    return FoundPicture(name, digest, None, faces is not None, measured)
+        return ScannedImage(name, digest, str(error))
+    found = find_faces(photo, detector, MEASURED_SIZE, Selection(threshold))
+    measured = [_measure(f'{name}_{number:02d}', face, photo, faces or []) for number, face in enumerate(found)]
+    return ScannedImage(name, digest, None, faces is not None, measured)
 
 
-def _measured(name: str, face: Face, picture: Picture, faces: list[WiderFace]) -> FoundFace:
+def _measure(name: str, face: Face, photo: Picture, faces: list[WiderFace]) -> FoundFace:
+    """Measure one detected face."""
     size = float((face.box[2:] - face.box[:2]).max())
-    found = FoundFace(name, face.box.tolist(), face.score, face.landmarks.tolist(), size, face.problem, wider=matching(face.box, faces))
+    found = FoundFace(
+        name, face.box.tolist(), face.score, face.landmarks.tolist(), size, face.problem, wider=match_annotation(face.box, faces)
+    )
     if face.problem is not None:
         return found
     try:
@@ -124,9 +133,9 @@ def _measured(name: str, face: Face, picture: Picture, faces: list[WiderFace]) -
     except ValueError as error:
         found.problem = str(error)
         return found
-    height, width = picture.image.shape[:2]
+    height, width = photo.image.shape[:2]
     found.side = MEASURED_SIZE / float(np.hypot(*face.matrix[:, 0]))
-    found.inside = share_inside(face.matrix, MEASURED_SIZE, width, height)
+    found.inside = fraction_inside(face.matrix, MEASURED_SIZE, width, height)
     found.sharpness = sharpness(face.aligned)
     for field, value in duplicate_features(face.aligned).items():
         setattr(found, field, value)
@@ -135,6 +144,6 @@ def _measured(name: str, face: Face, picture: Picture, faces: list[WiderFace]) -
 
 
 def duplicate_features(aligned: Image) -> dict[str, Any]:
-    """The fields by which near-duplicates are told, of an aligned face of MEASURED_SIZE."""
+    """Return the fields by which near-duplicates are found, of an aligned face of MEASURED_SIZE."""
     mirrored = np.ascontiguousarray(aligned[:, ::-1])
     return {'hash': face_hash(aligned), 'mirrored_hash': face_hash(mirrored), 'small': small_grey(aligned)}

@@ -1,20 +1,20 @@
-"""Which of the faces that were found make the set."""
+"""Select the faces of a set from those that were found: within limits, at random, without near-duplicates."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from frex.errors import FRExError
-from frex.testsets.face_quality import hash_distance, likeness
-from frex.testsets.scan import FoundFace, FoundPicture
+from frex.testsets.face_quality import aligned_correlation, hash_distance
+from frex.testsets.scan import FoundFace, ScannedImage
 from frex.utils.seeding import random_order
 
-LOTS = 'collect'
+PURPOSE = 'collect'
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What a face must keep to; see `frex collect-real --help`. `occlusion` and `blur` are WIDER FACE's and bind annotated faces only."""
+    """Limits on the faces to take, see `frex collect-real --help`; `occlusion` and `blur` apply to WIDER FACE's annotated faces only."""
 
     min_face: float = 24.0
     max_face: float | None = None
@@ -38,7 +38,7 @@ class Limits:
                 raise FRExError(message)
 
     def rejection_reason(self, face: FoundFace, annotated: bool) -> str | None:
-        """The first reason why a face is not taken, in the words of the flag that would take it."""
+        """Return the first reason why a face is not taken, in terms of the flag that would accept it, else None."""
         wider = face.wider
         if wider is None and annotated:
             return 'not annotated by --wider'
@@ -58,81 +58,87 @@ class Limits:
 
 @dataclass
 class Selected:
-    """`faces` by their names; `reasons` count what was not taken and why, `twins` name what a dropped face or image is like."""
+    """`faces` by name; `reasons` count what was not taken and why.
+
+    `near_duplicates` names, for each face or image that was dropped as a duplicate, the one that it resembles.
+    """
 
     faces: dict[str, FoundFace] = field(default_factory=dict)
     reasons: Counter[str] = field(default_factory=Counter)
-    twins: dict[str, str] = field(default_factory=dict)
+    near_duplicates: dict[str, str] = field(default_factory=dict)
 
 
-def select(pictures: Iterable[FoundPicture], num: int, limits: Limits, seed: int) -> Selected:
-    """`num` faces at random from those within the limits, no two nearly alike; fewer where there are no more.
+def select(scanned_images: Iterable[ScannedImage], num: int, limits: Limits, seed: int) -> Selected:
+    """Select `num` faces at random from those within the limits, no two near-duplicates; fewer where there are no more.
 
-    A lot follows from seed and name. Of faces that are the same image the first at random stays.
+    The random order depends on seed and name. Of near-duplicates the first in random order is taken.
     """
     selected = Selected()
-    within = _within(_unlike(pictures, selected), limits, selected)
+    within = _faces_within_limits(_drop_identical_images(scanned_images, selected), limits, selected)
     per_picture: Counter[str] = Counter()
-    for name in random_order(within, seed, LOTS):
-        face, picture = within[name]
+    for name in random_order(within, seed, PURPOSE):
+        face, image_name = within[name]
         if len(selected.faces) == num:
             selected.reasons['not drawn'] += 1
-        elif limits.per_picture is not None and per_picture[picture] >= limits.per_picture:
+        elif limits.per_picture is not None and per_picture[image_name] >= limits.per_picture:
             selected.reasons['above --per_picture'] += 1
-        elif twin := find_near_duplicate(face, selected.faces, limits.hash_distance):
+        elif near_duplicate := find_near_duplicate(face, selected.faces, limits.hash_distance):
             selected.reasons['near-duplicate of another face'] += 1
-            selected.twins[name] = twin
+            selected.near_duplicates[name] = near_duplicate
         else:
             selected.faces[name] = face
-            per_picture[picture] += 1
+            per_picture[image_name] += 1
     return selected
 
 
-def _unlike(pictures: Iterable[FoundPicture], selected: Selected) -> list[FoundPicture]:
-    """Images that can be read, each once: of those with the same bytes the first by name."""
-    first: dict[str, FoundPicture] = {}
-    for picture in sorted(pictures, key=lambda picture: picture.name):
-        if picture.problem is not None:
+def _drop_identical_images(scanned_images: Iterable[ScannedImage], selected: Selected) -> list[ScannedImage]:
+    """Return the images that can be read, each once: of those with equal bytes the first by name."""
+    first: dict[str, ScannedImage] = {}
+    for scanned in sorted(scanned_images, key=lambda scanned: scanned.name):
+        if scanned.problem is not None:
             selected.reasons['images that cannot be read'] += 1
-        elif picture.sha256 in first:
+        elif scanned.sha256 in first:
             selected.reasons['images with the bytes of another'] += 1
-            selected.twins[picture.name] = first[picture.sha256].name
+            selected.near_duplicates[scanned.name] = first[scanned.sha256].name
         else:
-            first[picture.sha256] = picture
-            selected.reasons['images without a face'] += not picture.faces
+            first[scanned.sha256] = scanned
+            selected.reasons['images without a face'] += not scanned.faces
     return list(first.values())
 
 
-def _within(pictures: Iterable[FoundPicture], limits: Limits, selected: Selected) -> dict[str, tuple[FoundFace, str]]:
+def _faces_within_limits(scanned_images: Iterable[ScannedImage], limits: Limits, selected: Selected) -> dict[str, tuple[FoundFace, str]]:
+    """Return the faces within the limits by name, each with the name of its image."""
     faces: dict[str, tuple[FoundFace, str]] = {}
-    for picture in pictures:
-        for face in picture.faces:
-            reason = limits.rejection_reason(face, picture.annotated)
+    for scanned in scanned_images:
+        for face in scanned.faces:
+            reason = limits.rejection_reason(face, scanned.annotated)
             if reason is None:
-                faces[face.name] = (face, picture.name)
+                faces[face.name] = (face, scanned.name)
             else:
                 selected.reasons[reason] += 1
     return faces
 
 
-# Bits above the limit up to which faces are laid on each other, and how alike they must be then. Of 56 people, each found in 11
-# versions, no two reached it, and 97 % of the versions did.
-DOUBT = 20
-ALIKE = 0.94
+# Up to this many bits above the limit faces are aligned to each other; they are near-duplicates if they correlate this much. Among 56
+# people, each in 11 versions, no two people reached it, and 97 % of the versions of one person did.
+UNCERTAIN_BITS = 20
+MIN_CORRELATION = 0.94
 
 
 def find_near_duplicate(face: FoundFace, others: Mapping[str, FoundFace], distance: int) -> str | None:
-    """The name of one that `face` or its mirror image is like, if any; None where `distance` is below 0.
+    """Return the name of a near-duplicate of `face` among `others`, if any; None where `distance` is below 0."""
+    return next((name for name, other in others.items() if is_near_duplicate(face, other, distance)), None) if distance >= 0 else None
 
-    Alike are those whose hashes differ in at most `distance` bits, or in a few more if they are also alike laid on each other.
+
+def is_near_duplicate(face: FoundFace, other: FoundFace, distance: int) -> bool:
+    """Return whether `face`, or its mirror image, is a near-duplicate of `other`.
+
+    Their hashes differ in at most `distance` bits, or in a few more and the aligned faces correlate.
     """
-    return next((name for name, other in others.items() if is_twin(face, other, distance)), None) if distance >= 0 else None
-
-
-def is_twin(face: FoundFace, other: FoundFace, distance: int) -> bool:
-    """See `find_near_duplicate`."""
     for mirrored in (False, True):
         bits = hash_distance(face.mirrored_hash if mirrored else face.hash, other.hash)
-        if bits <= distance or (bits <= distance + DOUBT and likeness(face.small, other.small, mirrored) >= ALIKE):
+        if bits <= distance or (
+            bits <= distance + UNCERTAIN_BITS and aligned_correlation(face.small, other.small, mirrored) >= MIN_CORRELATION
+        ):
             return True
     return False

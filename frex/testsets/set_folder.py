@@ -17,23 +17,29 @@ SHEET = 'contact_sheet.jpg'
 
 
 class SetFolder(ResumableFolder):
-    """The folder of a test set, whose record also names the libraries that made it."""
+    """The folder of a test set, whose record also names the versions of the libraries that made it."""
 
     @property
     def images(self) -> Path:
-        """The images, and nothing but them and their labels."""
+        """Return the folder of the images, which holds nothing but them and their labels."""
         return self.root / 'images'
 
     def begin_set(self, settings: Mapping[str, Any]) -> Record:
-        """The record, new where there is none; raises FRExError where the set was begun with other `settings` or libraries."""
+        """Return the record, a new one where there is none.
+
+        Raises FRExError where the set was begun with other `settings` or versions.
+        """
         return self.begin({'settings': settings, 'versions': versions()})
 
-    def record_of_set(self) -> Record | None:
-        """The record, whatever the settings; None where the folder is new. Raises FRExError for a folder that holds something else."""
+    def read_set(self) -> Record | None:
+        """Return the record, whatever its settings; None where the folder is new.
+
+        Raises FRExError for a folder that holds something else.
+        """
         return self.read({'settings': {}, 'versions': {}})
 
-    def check_pictures(self, names: Collection[str]) -> None:
-        """Raise FRExError where `images` holds an image that is none of the set's `names`."""
+    def check_images(self, names: Collection[str]) -> None:
+        """Raise FRExError where `images` holds an image that is not one of `names`."""
         there = (path.relative_to(self.images).as_posix() for path in self.images.rglob('*'))
         others = sorted(set(filter(is_image, there)) - set(names))
         if others:
@@ -42,7 +48,7 @@ class SetFolder(ResumableFolder):
             )
 
     def check_whole(self, record: Record) -> None:
-        """Raise FRExError where an image of a finished set's record is gone, or is not the one that was written."""
+        """Raise FRExError where an image in the record of a complete set is missing or was changed."""
         try:
             sums = {name: str(entry['sha256']) for name, entry in record['images'].items()}
         except (KeyError, TypeError, AttributeError) as error:
@@ -55,12 +61,12 @@ class SetFolder(ResumableFolder):
 
 
 def versions() -> dict[str, str]:
-    """Of what the bytes of a written image depend on."""
+    """Return the versions of the libraries on which the bytes of a written image depend."""
     return {'frex': version('frex'), 'numpy': np.__version__, 'opencv': cv2.__version__}
 
 
-def check_apart(folder: Path, out: Path, flag: str) -> None:
-    """Raise FRExError where results would lie among what they are made of, and be taken for it the next time."""
+def check_output_outside(folder: Path, out: Path, flag: str) -> None:
+    """Raise FRExError where the output would lie in the input folder, and be taken for input the next time."""
     inner, outer = out.resolve(), folder.resolve()
     if inner == outer or outer in inner.parents:
         raise FRExError(f'-o {out}: lies in {flag} {folder}; give a folder outside of it')

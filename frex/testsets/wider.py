@@ -1,4 +1,8 @@
-"""WIDER FACE's annotations: a name, a count, and a line for each face, `x y w h blur expression illumination invalid occlusion pose`."""
+"""Read WIDER FACE's annotations.
+
+For each image the file has a line with its name, one with the count of faces, and one for each face: `x y w h blur expression
+illumination invalid occlusion pose`.
+"""
 
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
@@ -10,13 +14,17 @@ from msgspec import Struct
 from frex.errors import FRExError
 
 T = TypeVar('T')
+# The numbers in the line of a face.
 NUMBERS = 10
-# Of the union of two boxes, from which on both show one face.
-LEAST_OVERLAP = 0.4
+# The least intersection over union of two boxes that show one face.
+MIN_OVERLAP = 0.4
 
 
 class WiderFace(Struct, frozen=True):
-    """`x`, `y`, `w`, `h` in pixels. `blur` and `occlusion` are 0 none, 1 some, 2 heavy; the others 0 or 1, 1 for not typical."""
+    """An annotated face; `x`, `y`, `w`, `h` are in pixels.
+
+    `blur` and `occlusion` are 0 none, 1 some, 2 heavy; the other fields are 0 or 1, where 1 means not typical.
+    """
 
     x: float
     y: float
@@ -31,46 +39,48 @@ class WiderFace(Struct, frozen=True):
 
     @property
     def box(self) -> Float[np.ndarray, '4']:
-        """Left, top, right, bottom."""
+        """Return left, top, right and bottom."""
         return np.array([self.x, self.y, self.x + self.w, self.y + self.h], dtype=float)
 
 
 def read_wider(path: Path) -> dict[str, list[WiderFace]]:
-    """The faces of each image by its name; raises FRExError, with the line, where the file is not in this layout."""
+    """Return the faces of each image by its name; raise FRExError, which names the line, where the file has another layout."""
     try:
         lines = [line.strip() for line in path.read_text(encoding='utf-8-sig').splitlines()]
     except (OSError, UnicodeDecodeError) as error:
         raise FRExError(f'--wider: {path} cannot be read ({error})') from None
-    pictures: dict[str, list[WiderFace]] = {}
-    place = 0
-    while place < len(lines):
-        if not lines[place]:
-            place += 1
+    images: dict[str, list[WiderFace]] = {}
+    index = 0
+    while index < len(lines):
+        if not lines[index]:
+            index += 1
             continue
-        name = lines[place].replace('\\', '/')
-        count = _count(path, lines, place + 1)
+        name = lines[index].replace('\\', '/')
+        count = _count(path, lines, index + 1)
         # An image without faces has one line of zeros.
-        rows = lines[place + 2 : place + 2 + max(count, 1)]
+        rows = lines[index + 2 : index + 2 + max(count, 1)]
         if count == 0 and (not rows or rows[0].split() != ['0'] * NUMBERS):
             rows = []
-        faces = [_face(path, row, place + 3 + number) for number, row in enumerate(rows)]
+        faces = [_face(path, row, index + 3 + number) for number, row in enumerate(rows)]
         if len(faces) < count:
             raise FRExError(f'--wider: {path}: ends within the {count} faces of {name}')
-        pictures[name] = faces[:count]
-        place += 2 + len(rows)
-    if not pictures:
+        images[name] = faces[:count]
+        index += 2 + len(rows)
+    if not images:
         raise FRExError(f'--wider: {path}: names no image')
-    return pictures
+    return images
 
 
-def _count(path: Path, lines: list[str], place: int) -> int:
-    text = lines[place] if place < len(lines) else ''
+def _count(path: Path, lines: list[str], index: int) -> int:
+    """Return the count of faces at a line."""
+    text = lines[index] if index < len(lines) else ''
     if not text.isdecimal():
-        raise FRExError(f'--wider: {path}, line {place + 1}: {text[:40]!r} is not the count of faces of {lines[place - 1][:80]}')
+        raise FRExError(f'--wider: {path}, line {index + 1}: {text[:40]!r} is not the count of faces of {lines[index - 1][:80]}')
     return int(text)
 
 
 def _face(path: Path, row: str, line: int) -> WiderFace:
+    """Return the face at a line."""
     try:
         numbers = [int(number) for number in row.split()]
         if len(numbers) != NUMBERS:
@@ -81,20 +91,20 @@ def _face(path: Path, row: str, line: int) -> WiderFace:
 
 
 def lookup_by_path(annotations: dict[str, T], relative: str) -> T | None:
-    """What is annotated of an image: by the end of its path that the annotations name."""
+    """Return the annotation of an image: that of the longest end of its path that is annotated, None where there is none."""
     parts = PurePosixPath(relative).parts
     ends = ('/'.join(parts[start:]) for start in range(len(parts)))
     return next((annotations[end] for end in ends if end in annotations), None)
 
 
-def matching(box: Float[np.ndarray, '4'], faces: list[WiderFace]) -> WiderFace | None:
-    """The annotated face that a detected `box` shows, if any."""
+def match_annotation(box: Float[np.ndarray, '4'], faces: list[WiderFace]) -> WiderFace | None:
+    """Return the annotated face that a detected `box` shows, if any."""
     best = max(faces, key=lambda face: overlap(box, face.box), default=None)
-    return best if best is not None and overlap(box, best.box) >= LEAST_OVERLAP else None
+    return best if best is not None and overlap(box, best.box) >= MIN_OVERLAP else None
 
 
 def overlap(one: Float[np.ndarray, '4'], other: Float[np.ndarray, '4']) -> float:
-    """Intersection over union of two boxes."""
+    """Return the intersection over union of two boxes."""
     sides = np.minimum(one[2:], other[2:]) - np.maximum(one[:2], other[:2])
     shared = float(np.prod(np.maximum(sides, 0)))
     areas = sum(float(np.prod(np.maximum(box[2:] - box[:2], 0))) for box in (one, other))

@@ -52,7 +52,7 @@ def train(run: RunOptions, on_log: Callable[[Options], None] | None = None) -> N
     if on_log is not None:
         replacements['get_root_logger'] = quiet(pipeline.get_root_logger)
         replacements['MessageLogger'] = partial(CallbackTrainLog, on_log)
-    with compat.replaced(pipeline, replacements), _process_group(), stop.heard():
+    with compat.replaced(pipeline, replacements), _process_group(), stop.listen():
         pipeline.train_pipeline(opt['root_path'])
 
 

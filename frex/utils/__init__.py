@@ -1,1 +1,1 @@
-"""What several rooms of FREx use and that knows nothing of faces: files, text, random order, signals."""
+"""Helpers that know nothing of faces: atomic files, JSON lines, resumable folders, random order, shards, signals, text."""

@@ -1,10 +1,10 @@
-"""Packages that only some installations have."""
+"""Checks for optional packages, which only some installations have."""
 
 from frex.errors import FRExError
 
 
-def need_matplotlib(purpose: str) -> None:
-    """Raise FRExError where matplotlib is missing; `purpose` says what it is needed for."""
+def require_matplotlib(purpose: str) -> None:
+    """Raise FRExError where matplotlib is missing; the message starts with `purpose`, what it is needed for."""
     try:
         import matplotlib  # noqa: F401
     except ImportError:

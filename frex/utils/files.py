@@ -1,4 +1,4 @@
-"""Writing files that are whole or not there."""
+"""Write files atomically, so that a file under its final name is always complete, and hash them."""
 
 import hashlib
 import os
@@ -12,15 +12,15 @@ from frex.errors import FRExError
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary name beside `path` to write to; renamed to it at the end, removed where writing failed.
+    """Yield a temporary path beside `path` to write to; rename it to `path` at the end, remove it where writing failed.
 
-    A file is on its disk before it is renamed, so that a power failure leaves no empty one under its final name.
+    The data are flushed to the disk before the rename, so that a power failure leaves no empty file under the final name.
     """
-    # Unique, so that two processes writing one file do not rename each other's half.
+    # The name is unique, so that two processes that write one file do not rename each other's unfinished file.
     part = path.with_name(f'{path.name}.{uuid4().hex[:8]}.part')
     try:
         yield part
-        # Of a link the file is another's.
+        # A link points to another file, which is not flushed here.
         if part.is_file() and not part.is_symlink():
             with part.open('rb+') as file:
                 os.fsync(file.fileno())
@@ -29,8 +29,8 @@ def replacing(path: Path) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
-def refuse_existing(path: Path, overwrite: bool) -> None:
-    """Raise FRExError where a result would replace what is there, unasked, or where its folder is missing."""
+def check_output_path(path: Path, overwrite: bool) -> None:
+    """Raise FRExError where `path` exists and `overwrite` is false, or where its folder is missing."""
     if path.exists() and not overwrite:
         raise FRExError(f'{path}: is there already; --overwrite replaces it')
     if not path.parent.is_dir():
@@ -38,7 +38,7 @@ def refuse_existing(path: Path, overwrite: bool) -> None:
 
 
 def sha256(path: Path) -> str:
-    """Hexadecimal sum of a file."""
+    """Return the SHA-256 of a file's content as 64 hexadecimal digits."""
     digest = hashlib.sha256()
     with path.open('rb') as stream:
         while block := stream.read(1 << 20):

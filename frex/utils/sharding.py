@@ -1,4 +1,4 @@
-"""Which part of the work is this process's: of `--shard I/N`, and as torchrun tells it."""
+"""Divide work among processes, by `--shard I/N` and by the environment variables that torchrun sets."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,18 +8,21 @@ from frex.errors import FRExError
 
 @dataclass(frozen=True)
 class Shard:
-    """Part `index` of `count` equal ones: every `count`-th item."""
+    """Shard `index` of `count`: every `count`-th item, starting with item `index`."""
 
     index: int = 0
     count: int = 1
 
     def of(self, num: int) -> range:
-        """The numbers of its items."""
+        """Return the indices of the shard's items among `num` items."""
         return range(self.index, num, self.count)
 
 
-def choose_share(shard: str, environment: Mapping[str, str]) -> Shard:
-    """The share of this process: of `shard`, I/N, that of its rank under torchrun. Raises FRExError for what makes no sense."""
+def choose_shard(shard: str, environment: Mapping[str, str]) -> Shard:
+    """Return this process's shard: shard I of N for `shard` = 'I/N', divided further by rank under torchrun.
+
+    Raises FRExError for another form of `shard`, and for variables that torchrun would not set.
+    """
     index, _, count = shard.partition('/')
     if not (index.isdecimal() and count.isdecimal() and int(index) < int(count)):
         raise FRExError(f'--shard {shard}: I/N is needed, with I from 0 to N - 1')
@@ -30,13 +33,17 @@ def choose_share(shard: str, environment: Mapping[str, str]) -> Shard:
 
 
 def local_device(name: str, environment: Mapping[str, str], gpus: int) -> str:
-    """Under torchrun each process of a machine takes a GPU of its own, as long as there are enough."""
+    """Return the device for this process: under torchrun each process of a machine takes its own GPU, in turn if there are too few.
+
+    `name` is the value of --device, `gpus` the number of GPUs of this machine.
+    """
     if name not in ('auto', 'cuda') or 'LOCAL_RANK' not in environment or not gpus:
         return name
     return f'cuda:{_number(environment, "LOCAL_RANK", 0) % gpus}'
 
 
 def _number(environment: Mapping[str, str], name: str, default: int) -> int:
+    """Return the variable `name` as an integer; raise FRExError where it is not a number."""
     text = environment.get(name, str(default))
     if not text.isdecimal():
         raise _not_torchruns()

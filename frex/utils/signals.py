@@ -1,4 +1,4 @@
-"""Stopping in good order when a signal asks for it."""
+"""Stop in an orderly way when SIGINT or SIGTERM arrives."""
 
 import os
 import signal
@@ -11,14 +11,14 @@ from types import FrameType
 import torch
 import torch.distributed as dist
 
-# Of a shell's: 128 and the number of the signal.
+# The exit status that shells report for a signal: 128 plus its number.
 STATUS = {signal.SIGINT: 130, signal.SIGTERM: 143}
-# torchrun sends a signal on that the terminal has sent to all already.
-SECONDS_OF_ONE_WISH = 2.0
+# torchrun forwards a signal that the terminal has already sent to all processes; within this time it counts as the same one.
+REPEAT_SECONDS = 2.0
 
 
 class Stop:
-    """Whether to stop, and the exit status that tells why; 0 while there is no reason to."""
+    """A request to stop: calling it tells whether there is one; `status` is then the exit status (0 before), `reason` a word for it."""
 
     def __init__(self) -> None:
         self.status, self.reason = 0, ''
@@ -27,30 +27,33 @@ class Stop:
         return self.status != 0
 
     def ask(self, status: int, reason: str) -> None:
-        """Only the first reason counts."""
+        """Request to stop with exit status `status`; only the first request counts."""
         if not self.status:
             self.status, self.reason = status, reason
 
 
 @contextmanager
-def stopped_by_signals() -> Iterator[Stop]:
-    """The first SIGINT or SIGTERM asks to stop, a later one stops at once. Outside of the main thread signals are left alone."""
-    stop, asked = Stop(), [0.0]
+def stop_on_signals() -> Iterator[Stop]:
+    """Yield a Stop that the first SIGINT or SIGTERM sets; a later signal ends the process at once.
 
-    def hear(number: int, frame: FrameType | None) -> None:
+    Only the main thread can handle signals; in other threads they are left as they are.
+    """
+    stop, first_signal = Stop(), [0.0]
+
+    def handle(number: int, frame: FrameType | None) -> None:
         if not stop():
-            asked[0] = time.monotonic()
+            first_signal[0] = time.monotonic()
             stop.ask(STATUS[signal.Signals(number)], 'stopped')
-            # Not print: the signal may have come in the middle of one.
+            # Not print(): the signal may have interrupted a print.
             os.write(2, b'stopping: what is being written is finished; once more stops at once\n')
-        elif time.monotonic() - asked[0] > SECONDS_OF_ONE_WISH:
+        elif time.monotonic() - first_signal[0] > REPEAT_SECONDS:
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
 
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
-    before = {number: signal.signal(number, hear) for number in STATUS}
+    before = {number: signal.signal(number, handle) for number in STATUS}
     try:
         yield stop
     finally:
@@ -59,27 +62,27 @@ def stopped_by_signals() -> Iterator[Stop]:
 
 
 class StopSignal:
-    """Whether SIGTERM has come, as schedulers of clusters send it before they kill a job."""
+    """Remembers whether SIGTERM has arrived, which cluster schedulers send before they kill a job."""
 
     def __init__(self) -> None:
-        self.came = False
+        self.received = False
 
     @contextmanager
-    def heard(self) -> Iterator[None]:
-        """Within, SIGTERM is noted and ends nothing; where signals cannot be heard, outside of the main thread, nothing changes."""
+    def listen(self) -> Iterator[None]:
+        """Within this context SIGTERM is recorded and does not end the process; outside of the main thread nothing changes."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = signal.signal(signal.SIGTERM, lambda *_: setattr(self, 'came', True))
+        before = signal.signal(signal.SIGTERM, lambda *_: setattr(self, 'received', True))
         try:
             yield
         finally:
             signal.signal(signal.SIGTERM, before)
 
-    def came_to_any(self, device: torch.device) -> bool:
-        """Whether it has come to any process: they stop together."""
+    def received_by_any(self, device: torch.device) -> bool:
+        """Return whether any process of the distributed group has received SIGTERM, so that all stop together."""
         if not (dist.is_available() and dist.is_initialized()):
-            return self.came
-        came = torch.tensor(self.came, dtype=torch.uint8, device=device)
-        dist.all_reduce(came, dist.ReduceOp.MAX)
-        return bool(came)
+            return self.received
+        received = torch.tensor(self.received, dtype=torch.uint8, device=device)
+        dist.all_reduce(received, dist.ReduceOp.MAX)
+        return bool(received)

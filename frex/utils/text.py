@@ -1,10 +1,10 @@
-"""Text for the screen."""
+"""Format text for the terminal."""
 
 from collections.abc import Sequence
 
 
 def in_columns(rows: Sequence[Sequence[str]]) -> list[str]:
-    """A line for each row, its cells below each other, two blanks between them."""
+    """Return one line per row, with the cells of each column left-aligned and two blanks between columns."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return ['  '.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
@@ -12,6 +12,6 @@ def in_columns(rows: Sequence[Sequence[str]]) -> list[str]:
 SHOWN = 3
 
 
-def first_of(names: Sequence[str]) -> str:
-    """Some names for a line of text."""
+def abbreviate(names: Sequence[str]) -> str:
+    """Return the first names, separated by commas, and `...` where there are more."""
     return ', '.join(names[:SHOWN]) + (', ...' if len(names) > SHOWN else '')

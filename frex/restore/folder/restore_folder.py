@@ -26,8 +26,8 @@ from frex.restore.folder.planning import Plan, PreviousResults
 from frex.restore.folder.report import REPORT, PictureRecord, Run, absolute, as_text, is_complete, read_report
 from frex.restore.folder.summary import summary
 from frex.restore.folder.threaded_pipeline import ThreadedPipeline
-from frex.utils.sharding import Shard, choose_share, local_device
-from frex.utils.signals import Stop, stopped_by_signals
+from frex.utils.sharding import Shard, choose_shard, local_device
+from frex.utils.signals import Stop, stop_on_signals
 from frex.weights.small_model import notice, require_small_model
 from frex_arch import FREx
 from frex_arch.fusion import AdaptiveWeighting
@@ -41,7 +41,7 @@ def restore_folder(args: Namespace) -> int:
 
     Of several processes the last to finish tells how it went, in its status too: torchrun ends all when one fails.
     """
-    share = choose_share('0/1', os.environ)
+    share = choose_shard('0/1', os.environ)
     outputs = Outputs(args.output, args.suffix, args.ext, args.exist)
     run, found = agree(share, lambda: collect_inputs(args, outputs))
     outputs.word = f'{run}-{share.index}'
@@ -52,7 +52,7 @@ def restore_folder(args: Namespace) -> int:
     settings = settings_of(args, model)
     plan = Plan(outputs, PreviousResults(report_of_all(args.output), settings), args.aligned, found)
     items = [found[number] for number in share.of(len(found))]
-    with stopped_by_signals() as stop, Journal(args.output, share, run, settings, len(items)) as journal:
+    with stop_on_signals() as stop, Journal(args.output, share, run, settings, len(items)) as journal:
         for record in unreadable(found) if share.index == 0 else ():
             journal.add(record)
         tasks: RestoreJobs[Any] = (AlignedFaces if args.aligned else Photographs)(restorer, journal, wishes_of(args), stop)
