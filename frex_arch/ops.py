@@ -11,12 +11,16 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from frex_arch.cpu import winograd
+from frex_arch.cpu.rules import cpu_fast_path
 from frex_arch.resampling import LowPass, upsampling_filter
 
 Noise = Literal['const', 'random', 'none']
 
 # The gain with which a leaky ReLU keeps a signal's variance.
 SQRT_2 = math.sqrt(2)
+
+# How many numbers the input and the weights of an upsampling convolution have, at least, where a row more makes it faster.
+PADDED_INPUT, PADDED_WEIGHTS = 1 << 22, 1 << 16
 
 
 def check_int(name: str, value: int, least: int, most: int) -> int:
@@ -40,6 +44,10 @@ def upsampling_conv2d(
     bias: Float[Tensor, ' out'] | None = None,
 ) -> Float[Tensor, 'batch out out_height out_width']:
     """Convolve and double height and width; `low_pass` as `upsampling_filter` makes it."""
+    if cpu_fast_path(x) and len(x) == 1 and x.numel() >= PADDED_INPUT and weight.numel() >= PADDED_WEIGHTS:
+        # At some sizes that are powers of 2 oneDNN leaves its fast code for AVX2; a row of zeros more costs next to nothing.
+        padded = F.conv_transpose2d(F.pad(x, (0, 0, 0, 1)), weight.transpose(0, 1), stride=2)
+        return low_pass(padded, bias)[:, :, : 2 * x.shape[2]]
     return low_pass(F.conv_transpose2d(x, weight.transpose(0, 1), stride=2), bias)
 
 

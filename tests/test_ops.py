@@ -267,6 +267,25 @@ def explicit_modulated_conv2d(
     return torch.cat([convolve(x[sample : sample + 1], weights[sample]) for sample in range(len(x))])
 
 
+@pytest.mark.parametrize(('channels', 'size', 'padded'), [(256, 128, True), (64, 256, False)])
+@torch.no_grad()
+def test_a_large_upsampling_convolution_is_the_same_with_a_row_more(monkeypatch, channels, size, padded):
+    generator = torch.Generator().manual_seed(0)
+    low_pass, sizes = upsampling_filter(32), []
+    x = torch.randn(1, size, size, channels, generator=generator).permute(0, 3, 1, 2)
+    weight, bias = torch.randn(32, channels, 3, 3, generator=generator), torch.randn(32, generator=generator)
+    expected = low_pass(F.conv_transpose2d(x, weight.transpose(0, 1), stride=2), bias)
+    plain = F.conv_transpose2d
+    monkeypatch.setattr(F, 'conv_transpose2d', lambda *given, **options: sizes.append(given[0].shape[2]) or plain(*given, **options))
+    found = ops.upsampling_conv2d(x, weight, low_pass, bias)
+    assert (found - expected).abs().max() < 1e-5 * expected.std()
+    assert found.is_contiguous(memory_format=torch.channels_last)
+    assert sizes == [size + padded]
+    with torch.enable_grad():
+        ops.upsampling_conv2d(x, weight, low_pass, bias)
+    assert sizes[1] == size
+
+
 @pytest.mark.parametrize('demodulate', [True, False])
 @pytest.mark.parametrize(
     ('size', 'low_pass', 'convolve'),

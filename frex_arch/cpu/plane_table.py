@@ -30,18 +30,6 @@ def texel_weights() -> tuple[Float[Tensor, '16 3'], Float[Tensor, ' 16']]:
     return slope.flatten(0, 3), start.flatten()
 
 
-def texel_rows(stride: int) -> tuple[Float[Tensor, '8 3'], Float[Tensor, ' 8']]:
-    """Return weight and bias of a dense layer from the texel before a point in x, y and z to the table's rows of each plane's four texels.
-
-    They are float64, since row numbers must be exact even where torch may compute float32 products in bfloat16.
-    """
-    slope, start = torch.zeros(2, 2, 2, 3, dtype=torch.float64), torch.zeros(2, 2, 2, dtype=torch.float64)
-    for plane, (column, row) in enumerate(AXES):
-        slope[plane, :, :, row], slope[plane, :, :, column] = stride, 1.0
-        start[plane] = plane * stride**2 + torch.tensor([[0, 1], [stride, stride + 1]])
-    return slope.flatten(0, 2), start.flatten()
-
-
 class PlaneTable:
     """The table of the `merge_planes` planes of one head; points are in a cube of side `box_warp`."""
 
@@ -53,7 +41,8 @@ class PlaneTable:
         padded[:, BEFORE:-BEHIND, BEFORE:-BEHIND] = planes.permute(0, 2, 3, 1)
         self.texels = padded.flatten(0, 2)
         self.weights_of = [constant.to(planes) for constant in texel_weights()]
-        self.rows_of = [constant.to(planes.device) for constant in texel_rows(self.stride)]
+        # From the row of the table that holds a plane's first texel around a point to those of all four.
+        self.corners = torch.tensor([0, 1, self.stride, self.stride + 1], dtype=torch.int32, device=planes.device)
 
     def look_up(self, points: Float[Tensor, '1 points 3']) -> Float[Tensor, '1 points channel']:
         """Return the sum of both planes at each point, bilinearly interpolated; zero outside."""
@@ -62,5 +51,7 @@ class PlaneTable:
         low = position.floor()
         fraction = position.sub_(low)
         along_rows, along_columns = F.linear(fraction, *self.weights_of).chunk(2, dim=1)
-        rows = F.linear(low.double(), *self.rows_of).int()
-        return F.embedding_bag(rows, self.texels, mode='sum', per_sample_weights=along_rows * along_columns)[None]
+        low = low.int()
+        first = [low[:, row] * self.stride + low[:, column] + plane * self.stride**2 for plane, (column, row) in enumerate(AXES)]
+        rows = torch.stack(first, dim=1)[:, :, None] + self.corners
+        return F.embedding_bag(rows.flatten(1), self.texels, mode='sum', per_sample_weights=along_rows * along_columns)[None]
