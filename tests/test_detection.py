@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from frex.errors import FRExError
-from frex.restore.detection.dense_landmarks import LandmarkNetwork, five_of, peaks
+from frex.restore.detection.dense_landmarks import LandmarkNetwork, five_landmarks, peaks
 from frex.restore.detection.retinaface import DETECTORS, FaceDetector, build_retinaface
 from frex.weights.manifest import WeightFile
 
@@ -32,7 +32,7 @@ def weight_file(key, name):
 def folder(tmp_path, manifest_of, monkeypatch):
     """A folder of weights that alone is searched."""
     manifest_of(weight_file('retinaface_resnet50', 'resnet.pth'), weight_file('retinaface_mobile0.25', 'mobile.pth'))
-    monkeypatch.setattr('frex.weights.locate.places', lambda folder=None: [folder or tmp_path])
+    monkeypatch.setattr('frex.weights.locate.search_paths', lambda folder=None: [folder or tmp_path])
     return tmp_path
 
 
@@ -126,7 +126,7 @@ def test_a_peak_leans_towards_its_larger_neighbour():
 
 def test_the_five_landmarks_of_98():
     points = np.stack([np.arange(98.0), np.zeros(98)], axis=1)
-    assert five_of(points)[:, 0].tolist() == [62, 70, 54, 76, 82]
+    assert five_landmarks(points)[:, 0].tolist() == [62, 70, 54, 76, 82]
 
 
 def test_the_last_maps_without_the_outlines_are_the_landmarks():
@@ -150,7 +150,7 @@ def test_facexlibs_landmark_network_runs_from_its_file(tmp_path, manifest_of, mo
     from frex.restore.detection.dense_landmarks import KEY, build_fan
 
     manifest_of(weight_file(KEY, 'fan.pth'))
-    monkeypatch.setattr('frex.weights.locate.places', lambda folder=None: [tmp_path])
+    monkeypatch.setattr('frex.weights.locate.search_paths', lambda folder=None: [tmp_path])
     torch.save({'state_dict': build_fan(torch.device('cpu')).state_dict()}, tmp_path / 'fan.pth')
     points = LandmarkNetwork.from_weights().landmarks(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8))
     assert points.shape == (98, 2)

@@ -34,7 +34,7 @@ def test_a_folder_gives_its_own_pictures_by_name(tree):
         (folder / 'a.JPG', PurePosixPath('a')),
         (folder / 'b.png', PurePosixPath('b')),
     ]
-    assert found.others == 2
+    assert found.non_images == 2
 
 
 def test_recursion_mirrors_the_tree_without_hidden_folders(tree):
@@ -97,11 +97,11 @@ def test_a_pipe_is_no_picture(tree):
 def test_results_in_the_input_folder_are_no_inputs(tree):
     folder = tree('a.png', 'restored_imgs/a.png', 'sub/b.png')
     left = [folder / 'restored_imgs']
-    assert names(folder, recursive=True, leave_out=left) == ['a', 'sub/b']
-    assert names(f'{folder}/**/*.png', leave_out=left) == ['a', 'sub/b']
+    assert names(folder, recursive=True, excluded=left) == ['a', 'sub/b']
+    assert names(f'{folder}/**/*.png', excluded=left) == ['a', 'sub/b']
     # Unless they are what is asked for.
-    assert names(folder / 'restored_imgs', leave_out=left) == ['a']
-    assert names(f'{folder}/restored_imgs/*.png', leave_out=left) == ['a']
+    assert names(folder / 'restored_imgs', excluded=left) == ['a']
+    assert names(f'{folder}/restored_imgs/*.png', excluded=left) == ['a']
 
 
 def test_patterns_mirror_the_tree_below_their_fixed_part(tree):
@@ -109,7 +109,7 @@ def test_patterns_mirror_the_tree_below_their_fixed_part(tree):
     assert names(folder / 'p/*/a.png') == ['x/a', 'y/a']
     found = find_inputs([str(folder / 'p/y/*')], recursive=False)
     assert [str(item.name) for item in found] == ['a', 'b']
-    assert found.others == 1
+    assert found.non_images == 1
 
 
 def test_brackets_in_real_names_are_no_pattern(tree):

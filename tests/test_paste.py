@@ -7,7 +7,7 @@ import torch
 from test_photo import landmarks_at, smooth
 
 from frex.restore.detection.align import apply_affine, compose_scale, cut_face, face_matrix, inverse
-from frex.restore.faces.parsing import TAKEN, FaceParser, build_parsenet
+from frex.restore.faces.helper_networks import PASTED_CLASSES, FaceParser, build_parsenet
 from frex.restore.faces.paste import OUTER, paste_face, soft_square
 from frex.weights.manifest import WeightFile
 
@@ -146,9 +146,9 @@ def test_only_face_and_hair_are_pasted_where_they_are_known():
 
 def test_facexlibs_parser_runs_from_its_file(tmp_path, manifest_of, monkeypatch):
     manifest_of(WeightFile('parsenet', 'parsenet.pth', 'parsing', [], None, [], 'any', []))
-    monkeypatch.setattr('frex.weights.locate.places', lambda folder=None: [tmp_path])
+    monkeypatch.setattr('frex.weights.locate.search_paths', lambda folder=None: [tmp_path])
     # At 512 it takes ten seconds.
-    monkeypatch.setattr('frex.restore.faces.parsing.SEEN_SIZE', 64)
+    monkeypatch.setattr('frex.restore.faces.helper_networks.PARSER_SIZE', 64)
     net = build_parsenet()
     torch.save(net.state_dict(), tmp_path / 'parsenet.pth')
     face = smooth(64, 64)
@@ -156,5 +156,5 @@ def test_facexlibs_parser_runs_from_its_file(tmp_path, manifest_of, monkeypatch)
     rgb = torch.from_numpy(face[:, :, ::-1].transpose(2, 0, 1).copy())[None].float() / 127.5 - 1
     with torch.no_grad():
         classes = net.eval()(rgb)[0][0].argmax(dim=0).numpy()
-    blurred = cv2.GaussianBlur(np.isin(classes, TAKEN).astype(np.float32), (0, 0), 15)
+    blurred = cv2.GaussianBlur(np.isin(classes, PASTED_CLASSES).astype(np.float32), (0, 0), 15)
     np.testing.assert_allclose(mask, blurred * soft_square(64), atol=1e-5)

@@ -11,14 +11,14 @@ from frex.data.landmarks import crop_to_eg3d
 from frex.errors import FRExError
 from frex.restore.detection.align import BORDER, TEMPLATE_512, apply_affine, cut_face, face_matrix
 from frex.restore.detection.retinaface import DetectedFace
-from frex.restore.detection.rotated import points_back, surely_upright, turn
+from frex.restore.detection.rotated import is_surely_upright, rotate_left, rotate_points_back
 from frex.restore.detection.selection import Selection
 from frex.restore.faces.photo import find_faces, paste_faces
-from frex.restore.image_io.photo_file import Metadata, Picture
+from frex.restore.image_io.photo_file import Metadata, Photo
 
 
 def picture_of(image, alpha=None, grey=False):
-    return Picture(image, alpha, grey, Metadata(None, None))
+    return Photo(image, alpha, grey, Metadata(None, None))
 
 
 def smooth(height, width, seed=0, cell=40):
@@ -49,7 +49,7 @@ class Known:
     def detect(self, image, threshold=0.8):
         self.asked.append(image.shape)
         seen, turns = getattr(self.last, 'shown', (None, 3))
-        if turns < 3 and np.array_equal(image, turn(seen, turns + 1)):
+        if turns < 3 and np.array_equal(image, rotate_left(seen, turns + 1)):
             self.last.shown = seen, turns + 1
             return []
         self.last.shown = image, 0
@@ -177,7 +177,7 @@ def test_a_picture_on_its_side_is_searched_in_every_turn(turns, degrees):
     np.testing.assert_allclose(face.landmarks, landmarks, atol=1e-9)
     np.testing.assert_allclose(face.box, detected(landmarks).box, atol=1e-9)
     # The aligned face is upright: that of the turned image.
-    expected = cut_face(turn(marker.image, turns), face_matrix(turned, 64), 64)
+    expected = cut_face(rotate_left(marker.image, turns), face_matrix(turned, 64), 64)
     assert np.abs(face.aligned.astype(int) - expected).max() <= 2
 
 
@@ -191,7 +191,7 @@ class Marked:
     """Finds a face only in one turn of its image."""
 
     def __init__(self, face, turns, image):
-        self.face, self.image, self.turned = face, image, turn(image, turns)
+        self.face, self.image, self.turned = face, image, rotate_left(image, turns)
 
     def detect(self, image, threshold=0.8):
         return [self.face] if np.array_equal(image, self.turned) else []
@@ -200,8 +200,8 @@ class Marked:
 def test_turned_pixels_are_found_again():
     image = np.arange(6 * 4 * 3, dtype=np.uint8).reshape(6, 4, 3)
     for turns in range(4):
-        turned = turn(image, turns)
-        (x, y) = points_back(np.array([[1.5, 2.5]]), turns, image)[0]
+        turned = rotate_left(image, turns)
+        (x, y) = rotate_points_back(np.array([[1.5, 2.5]]), turns, image)[0]
         assert np.array_equal(turned[2, 1], image[int(y), int(x)])
 
 
@@ -225,17 +225,17 @@ def test_a_face_that_is_in_doubt_gives_way_to_an_upright_one_in_another_turn():
 
     class Turned:
         def detect(self, seen, threshold=0.8):
-            return [detected(landmarks_at(60, 200, 90), 0.99)] if np.array_equal(seen, turn(image, 1)) else [doubted]
+            return [detected(landmarks_at(60, 200, 90), 0.99)] if np.array_equal(seen, rotate_left(image, 1)) else [doubted]
 
     (face,) = find_faces(picture_of(image), Turned(), 64)
-    np.testing.assert_allclose(face.landmarks, points_back(landmarks_at(60, 200, 90), 1, image))
+    np.testing.assert_allclose(face.landmarks, rotate_points_back(landmarks_at(60, 200, 90), 1, image))
 
 
 def test_faces_of_different_turns_are_each_taken_from_their_own():
     """An upright face beside two on their side: each turn sees the others badly, and surer of itself than of them."""
     image = smooth(200, 500)
     upright, aside = landmarks_at(80, 100, 90), [landmarks_at(x, 100, 90, 90) for x in (250, 400)]
-    sideways = turn(image, 1)
+    sideways = rotate_left(image, 1)
 
     class Mixed:
         def detect(self, seen, threshold=0.8):
@@ -256,15 +256,15 @@ def test_faces_of_different_turns_are_each_taken_from_their_own():
 def test_what_is_surely_upright():
     upright = landmarks_at(100, 100, 90)
     low, high = upright.min(axis=0), upright.max(axis=0)
-    assert surely_upright(detected(upright, 0.99))
-    assert surely_upright(detected(landmarks_at(100, 100, 90, 30), 0.99))
-    assert not surely_upright(detected(upright, 0.9))
-    assert not surely_upright(detected(landmarks_at(100, 100, 90, 60), 0.99))
-    assert not surely_upright(detected(landmarks_at(100, 100, 90, 180), 0.99))
+    assert is_surely_upright(detected(upright, 0.99))
+    assert is_surely_upright(detected(landmarks_at(100, 100, 90, 30), 0.99))
+    assert not is_surely_upright(detected(upright, 0.9))
+    assert not is_surely_upright(detected(landmarks_at(100, 100, 90, 60), 0.99))
+    assert not is_surely_upright(detected(landmarks_at(100, 100, 90, 180), 0.99))
     wide = np.array([low[0] - 60, low[1], high[0] + 60, high[1]])
-    assert not surely_upright(DetectedFace(wide, 0.99, upright))
+    assert not is_surely_upright(DetectedFace(wide, 0.99, upright))
     large = np.concatenate([low - 90, high + 90])
-    assert not surely_upright(DetectedFace(large, 0.99, upright))
+    assert not is_surely_upright(DetectedFace(large, 0.99, upright))
 
 
 # --- Selection

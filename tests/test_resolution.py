@@ -181,7 +181,7 @@ def run(portraits, small_model, tmp_path, monkeypatch):
     hopper = portraits['grace_hopper']
     alone = Known(detected(hopper.landmarks, 0.99), shape=hopper.image.shape[:2])
     both = type('Both', (), {'detect': lambda self, image, threshold=0.8: detector.detect(image) + alone.detect(image)})()
-    monkeypatch.setattr('frex.weights.locate.places', lambda folder=None: [tmp_path / 'no_weights'])
+    monkeypatch.setattr('frex.weights.locate.search_paths', lambda folder=None: [tmp_path / 'no_weights'])
     monkeypatch.setattr('frex.restore.faces.helper_networks.FaceDetector.from_weights', lambda *arguments: both)
     write_image(tmp_path / 'photos/alone.png', hopper.image)
     write_image(tmp_path / 'photos/both.png', image)

@@ -51,7 +51,7 @@ def statuses(folder):
 @pytest.fixture(autouse=True)
 def _no_files(request, tmp_path, monkeypatch):
     """No file of weights anywhere."""
-    monkeypatch.setattr('frex.weights.locate.places', lambda folder=None: [tmp_path / 'no_weights'])
+    monkeypatch.setattr('frex.weights.locate.search_paths', lambda folder=None: [tmp_path / 'no_weights'])
 
 
 @pytest.fixture
@@ -132,16 +132,16 @@ def test_details_of_the_3d_prior_are_written_when_asked_for(aligned, tmp_path):
 
 
 def test_a_face_whose_details_cannot_be_made_is_the_only_one_that_fails(aligned, tmp_path, monkeypatch):
-    made, make = [], jobs.structure_pictures
+    made, make = [], jobs.render_structure
 
-    def structure_pictures(*given):
+    def render_structure(*given):
         made.append(given)
         # The first attempt at the first face is made good, those at the second are not.
         if len(made) in (1, 3, 4):
             raise RuntimeError('CUDA error: out of memory')
         return make(*given)
 
-    monkeypatch.setattr(tasks, 'structure_pictures', structure_pictures)
+    monkeypatch.setattr(jobs, 'render_structure', render_structure)
     assert aligned('--save_3d', '--batch_size', '2') == 1
     pictures = report(tmp_path / 'out')['pictures']
     assert sorted(picture['status'] for picture in pictures) == ['failed', *['restored'] * 4]

@@ -16,7 +16,7 @@ from frex.device import choose_precision
 from frex.errors import FRExError
 from frex.images import resize
 from frex.restore import FaceRestorer, Selection
-from frex.restore.faces.batches import are_finite, with_memory
+from frex.restore.faces.batches import are_finite, retry_out_of_memory
 from frex.restore.faces.helper_networks import HelperNetworks
 from frex.tensors import to_images, to_tensor
 from frex.weights.manifest import WeightFile
@@ -52,7 +52,7 @@ def fake(*faces, precision='fp32', face_batch=8, **net):
 @pytest.fixture
 def no_files(tmp_path, monkeypatch):
     """No file of weights anywhere."""
-    monkeypatch.setattr('frex.weights.locate.places', lambda folder=None: [tmp_path])
+    monkeypatch.setattr('frex.weights.locate.search_paths', lambda folder=None: [tmp_path])
     return tmp_path
 
 
@@ -382,14 +382,14 @@ def short_of_memory(times, error):
     ],
 )
 def test_what_ran_out_of_memory_is_tried_once_more(error):
-    assert with_memory(short_of_memory(1, error)) == 'done'
+    assert retry_out_of_memory(short_of_memory(1, error)) == 'done'
     with pytest.raises(RuntimeError):
-        with_memory(short_of_memory(2, error))
+        retry_out_of_memory(short_of_memory(2, error))
 
 
 def test_other_errors_are_not_tried_again():
     with pytest.raises(RuntimeError, match='shapes'):
-        with_memory(short_of_memory(1, RuntimeError('shapes differ')))
+        retry_out_of_memory(short_of_memory(1, RuntimeError('shapes differ')))
 
 
 def test_a_detector_that_runs_out_of_memory_once_is_asked_again():
@@ -459,7 +459,7 @@ def test_enhance_gives_gfpganers_three_values():
 
 
 def test_enhance_of_one_face_without_pasting(monkeypatch):
-    monkeypatch.setattr('frex.restore.faces.photo.paste_faces', None)
+    monkeypatch.setattr('frex.restore.faces.restorer.paste_faces', None)
     cropped, restored, picture = fake(*FACES).enhance(smooth(200, 320), only_center_face=True, paste_back=False)
     assert (len(cropped), len(restored), picture) == (1, 1, None)
 

@@ -4,7 +4,6 @@ import random
 import signal
 import threading
 import time
-from argparse import Namespace
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -14,8 +13,9 @@ from processes import free_port
 from tiny import tiny_frex
 
 from frex.errors import FRExError
-from frex.restore.folder.distributed import agree
+from frex.restore.folder.distributed import share_inputs
 from frex.restore.folder.inputs import Input, Inputs
+from frex.restore.folder.options import RestoreOptions
 from frex.restore.folder.restore_folder import unsupported_flags
 from frex.restore.folder.threaded_pipeline import PipelineStages, ThreadedPipeline
 from frex.utils.sharding import Shard, choose_share, local_device
@@ -80,9 +80,9 @@ class Fake(PipelineStages):
         self.failures[job[0]] = str(error)
 
 
-def run(jobs, batch_size=4, stopped=lambda: False, room=1e9, **changes):
+def run(jobs, batch_size=4, stopped=lambda: False, memory=1e9, **changes):
     fake = Fake(**changes)
-    ThreadedPipeline(fake, batch_size, room).run(jobs, stopped)
+    ThreadedPipeline(fake, batch_size, memory).run(jobs, stopped)
     return fake
 
 
@@ -143,14 +143,14 @@ def test_few_pictures_are_alive_however_many_there_are():
     fake.done = lambda job, record: (original(job, record), ahead.append(taken - len(fake.records)))
     overlap.run(jobs())
     assert len(fake.records) == 300
-    assert fake.most_alive <= overlap.most == 8
+    assert fake.most_alive <= overlap.most_in_flight == 8
     # Nor is the list of what comes read far ahead.
-    assert max(ahead) <= overlap.most + 1
+    assert max(ahead) <= overlap.most_in_flight + 1
 
 
 def test_pictures_are_let_in_by_their_size():
     sizes = {f'{number}-': size for number, size in enumerate([30, 30, 30, 500, 60, 30, 30, 90])}
-    fake = run([(name, 1) for name in sizes], batch_size=50, sizes=sizes, room=100, pause=0.02)
+    fake = run([(name, 1) for name in sizes], batch_size=50, sizes=sizes, memory=100, pause=0.02)
     assert len(fake.records) == 8
     # One that is larger than the room is alone.
     assert fake.most_alive == 500
@@ -191,9 +191,9 @@ def test_pictures_wait_outside_while_many_faces_are_in_memory():
 
 @pytest.mark.parametrize(('switch', 'flag'), [('use_3d_prior', '--save_3d'), ('use_awb', '--save_weights_map')])
 def test_flags_for_what_a_network_has_not_are_told(switch, flag):
-    args = Namespace(save_3d=True, save_weights_map=True)
-    assert list(unsupported_flags(args, tiny_frex())) == []
-    (line,) = unsupported_flags(args, tiny_frex(**{switch: False}))
+    options = RestoreOptions(('a.png',), save_3d=True, save_weights_map=True)
+    assert list(unsupported_flags(options, tiny_frex())) == []
+    (line,) = unsupported_flags(options, tiny_frex(**{switch: False}))
     assert line.startswith(f'{flag} writes nothing')
 
 
@@ -246,7 +246,7 @@ def test_signals_are_left_alone_outside_of_the_main_thread():
 
 
 def test_a_process_alone_has_a_run_of_its_own():
-    runs = {agree(Shard(), Inputs).run for _ in range(2)}
+    runs = {share_inputs(Shard(), Inputs).run for _ in range(2)}
     assert len(runs) == 2
 
 
@@ -262,7 +262,7 @@ def together(monkeypatch):
 
     def attempt(number, finds):
         try:
-            return agree(Shard(number, len(finds)), finds[number])
+            return share_inputs(Shard(number, len(finds)), finds[number])
         except FRExError as error:
             return str(error)
 
@@ -294,7 +294,7 @@ def test_processes_without_a_meeting_place_are_told(monkeypatch):
     for name in ('MASTER_ADDR', 'MASTER_PORT'):
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(FRExError, match=r'cannot reach each other .*MASTER_ADDR'):
-        agree(Shard(1, 2), Inputs)
+        share_inputs(Shard(1, 2), Inputs)
 
 
 @pytest.mark.parametrize('changes', [{'RANK': '3'}, {'RANK': 'x'}, {'WORLD_SIZE': '0'}, {'RANK': '-1'}])

@@ -16,7 +16,7 @@ from frex.restore.detection.align import apply_affine
 from frex.restore.detection.retinaface import Detector
 from frex.restore.detection.selection import Selection
 from frex.restore.faces.photo import Face, find_faces
-from frex.restore.image_io.photo_file import Picture, read_picture
+from frex.restore.image_io.photo_file import Photo, read_photo
 from frex.testsets.face_quality import MEASURED_SIZE, face_hash, share_inside, sharpness, small_grey
 from frex.testsets.wider import WiderFace, matching
 from frex.utils.jsonl import decode_lines, encode_line
@@ -106,7 +106,7 @@ def _digest(file: Path) -> str:
 
 def _look(name: str, file: Path, digest: str, faces: list[WiderFace] | None, detector: Detector, threshold: float) -> FoundPicture:
     try:
-        picture = read_picture(file)
+        picture = read_photo(file)
     except FRExError as error:
         return FoundPicture(name, digest, str(error))
     found = find_faces(picture, detector, MEASURED_SIZE, Selection(threshold))
@@ -114,7 +114,7 @@ def _look(name: str, file: Path, digest: str, faces: list[WiderFace] | None, det
     return FoundPicture(name, digest, None, faces is not None, measured)
 
 
-def _measured(name: str, face: Face, picture: Picture, faces: list[WiderFace]) -> FoundFace:
+def _measured(name: str, face: Face, picture: Photo, faces: list[WiderFace]) -> FoundFace:
     size = float((face.box[2:] - face.box[:2]).max())
     found = FoundFace(name, face.box.tolist(), face.score, face.landmarks.tolist(), size, face.problem, wider=matching(face.box, faces))
     if face.problem is not None:
