@@ -89,7 +89,7 @@ def manifest_of(monkeypatch):
 
     def replace(*files):
         known = {file.key: file for file in files}
-        for module in ('manifest', 'places', 'commands'):
+        for module in ('manifest', 'locate', 'commands'):
             monkeypatch.setattr(f'frex.weights.{module}.manifest', lambda: known)
 
     return replace

@@ -476,9 +476,9 @@ def test_a_hundred_megapixels_are_read_in_bounded_memory(tmp_path):
     path = tmp_path / 'a.png'
     cv2.imwrite(str(path), np.full((10000, 10000, 3), (10, 20, 30), np.uint8))
     code = (
-        'import resource, sys\nfrom pathlib import Path\nfrom frex.restore.image_io.photo_file import read_picture\n'
+        'import resource, sys\nfrom pathlib import Path\nfrom frex.restore.image_io.photo_file import read_photo\n'
         'before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n'
-        'image = read_picture(Path(sys.argv[1])).image\n'
+        'image = read_photo(Path(sys.argv[1])).image\n'
         'assert image.shape == (10000, 10000, 3) and image[-1, -1].tolist() == [10, 20, 30]\n'
         'print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)'
     )

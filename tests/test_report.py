@@ -193,7 +193,7 @@ def test_two_runs_at_once_lose_nothing(tmp_path):
     assert not list(tmp_path.glob('*.part'))
 
 
-@pytest.mark.parametrize('content', [b'', b'{', b'[]', b'{"version": 2}', b'{"version": 1, "images": [{}]}', b'\xff'])
+@pytest.mark.parametrize('content', [b'', b'{', b'[]', b'{"version": 2}', b'{"version": 1, "pictures": [{}]}', b'\xff'])
 def test_a_file_that_is_no_report_is_told_and_kept(tmp_path, content):
     (tmp_path / 'report.json').write_bytes(content)
     with pytest.raises(FRExError, match=r'report.json: not a report of this program .*move it away'):

@@ -9,7 +9,7 @@ from frex.errors import FRExError
 from frex.restore.folder.inputs import Input
 from frex.restore.folder.jobs import Job, make_failure_record
 from frex.restore.folder.outputs import FACES, Outputs, Results
-from frex.restore.folder.report import ImageRecord, Report, list_results, to_text
+from frex.restore.folder.report import ImageRecord, Report, absolute_name, list_results, to_text
 
 # The settings that change a result, and those of them that apply to photographs only.
 ALWAYS_COMPARED = ('aligned', 'model_path', 'param_key', 'fidelity_weight', 'structure_weight', 'save_3d', 'save_weights_map')
@@ -29,7 +29,7 @@ class PreviousResults:
         """Raise FRExError where existing files among `results` belong to another input than `path`."""
         for file in (results.image, *(results.face(folder, 0) for folder in FACES)):
             owner = self._owners.get(_report_name(file, results))
-            if owner is not None and owner != absolute_report_name(path) and file.exists() and not _is_same_file(owner, path):
+            if owner is not None and owner != absolute_name(path) and file.exists() and not _is_same_file(owner, path):
                 raise FRExError(
                     f'{path}: {_report_name(file, results)} is the result of {owner}; give another --output or --suffix, or --exist rename'
                 )
@@ -94,7 +94,7 @@ class Plan:
         if results is not None:
             return results
         return ImageRecord(
-            input=absolute_report_name(item.path), status='skipped', reason=self.previous.describe_existing(expected, self.aligned)
+            input=absolute_name(item.path), status='skipped', reason=self.previous.describe_existing(expected, self.aligned)
         )
 
     def _check_no_input_overwritten(self, path: Path, results: Results) -> None:
