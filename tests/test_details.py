@@ -1,4 +1,4 @@
-"""The images of what the 3D prior saw, and of where it was trusted."""
+"""Tests of the images of the 3D prior, and of the AWB's alpha maps."""
 
 import numpy as np
 import pytest
@@ -29,7 +29,7 @@ def test_the_depth_is_dark_where_it_is_near(output, net):
     cell = 64 // output.depth.shape[-1]
     assert (depth[cell * near[0], cell * near[1]] == 0).all()
     assert (depth[cell * far[0], cell * far[1]] == 255).all()
-    # White where EG3D's crop does not reach.
+    # The depth is white outside of EG3D's crop.
     assert 0 < (output.mask == 0).sum() < output.mask.numel()
     assert (depth[::cell, ::cell][(output.mask[0, 0] == 0).numpy()] == 255).all()
 

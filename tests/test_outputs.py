@@ -1,4 +1,4 @@
-"""Where results go, and what is done about those that are there."""
+"""Tests of the names of result files, and of what happens where they exist already."""
 
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -58,7 +58,7 @@ def test_auto_keeps_the_inputs_kind_where_it_can_be_written(suffix, ext, tmp_pat
 
 
 def test_names_that_keep_their_suffix_get_another(tmp_path):
-    # So that a.jpg beside a.png, and a.jpg.jpg, never meet.
+    # So the results of a.jpg, beside a.png, and of a.jpg.jpg never get the same name.
     for name, suffix, expected in [('a.jpg', '.jpg', 'a.jpg.jpg'), ('a.png', '.png', 'a.png.png'), ('a.jpg.jpg', '.jpg', 'a.jpg.jpg.jpg')]:
         assert Outputs(tmp_path).plan(Input(Path(f'a{suffix}'), PurePosixPath(name))).image.name == expected
 
@@ -100,7 +100,7 @@ def test_renaming_counts_all_results_of_a_picture_together(tmp_path):
         results = outputs.plan(given('sub/a'))
         end = f'_{suffix}' if suffix else ''
         assert files_of(results, tmp_path)[:2] == [f'restored_imgs/sub/{expected}{end}.jpg', f'cropped_faces/sub/{expected}_00{end}.png']
-        # A face is enough to be in the way.
+        # A single face file is enough to block the name.
         make(results.face('restored_faces', 0))
         outputs.close()
     assert sorted(path.name for path in tmp_path.iterdir()) == ['restored_faces']

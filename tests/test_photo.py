@@ -1,4 +1,4 @@
-"""Faces found in photographs, cut out, and put back; the detector is told what to find."""
+"""Tests of finding faces in photographs, cutting them out, and pasting them back. The detector returns given faces."""
 
 import threading
 from dataclasses import replace
@@ -22,13 +22,13 @@ def picture_of(image, alpha=None, grey=False):
 
 
 def smooth(height, width, seed=0, cell=40):
-    """An image without detail finer than `cell` pixels."""
+    """Return a random image without detail finer than `cell` pixels."""
     coarse = np.random.default_rng(seed).integers(40, 216, (height // cell + 2, width // cell + 2, 3), dtype=np.uint8)
     return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
 
 
 def landmarks_at(x, y, side, degrees=0.0):
-    """Of a face whose aligned square has its middle at (x, y), `side` pixels wide, turned to the right."""
+    """Return the landmarks of a face whose aligned square is centred at (x, y), is `side` pixels wide, and is rotated to the right."""
     angle = np.radians(degrees)
     rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     return (TEMPLATE_512 / 512 - 0.5) * side @ rotation.T + (x, y)
@@ -41,7 +41,7 @@ def detected(landmarks, score=0.9):
 
 
 class Known:
-    """Finds the faces that it was told of, in images of one shape, and none in an image that it is shown again, turned."""
+    """A detector that returns the given faces in images of one shape, and none in rotated copies of an image it has seen."""
 
     def __init__(self, *faces, shape=None):
         self.faces, self.shape, self.asked, self.last = faces, shape, [], threading.local()
@@ -91,7 +91,7 @@ def test_landmarks_that_fit_no_face_are_refused(landmarks, reason):
 
 def test_a_profile_is_a_face():
     landmarks = landmarks_at(100, 100, 120)
-    # Eyes and corners of the mouth nearly above each other, the nose to the side.
+    # Eyes and corners of the mouth lie nearly above each other, the nose to the side.
     landmarks[:, 0] = 100 + 0.15 * (landmarks[:, 0] - 100) + [0, 0, 18, 0, 0]
     assert face_matrix(landmarks).shape == (2, 3)
 
@@ -100,13 +100,13 @@ def test_pixels_are_cut_out_without_a_shift():
     image = np.random.default_rng(0).integers(0, 256, (60, 70, 3), dtype=np.uint8)
     matrix = np.array([[1.0, 0, -20], [0, 1.0, -10]])
     assert np.array_equal(cut_face(image, matrix, 32), image[10:42, 20:52])
-    # A pixel twice as large covers two pixels, not one and two halves.
+    # A pixel enlarged twice covers exactly two pixels, not one and two halves.
     doubled = cut_face(image, 2 * matrix, 64)
     assert np.abs(doubled.reshape(32, 2, 32, 2, 3).mean(axis=(1, 3))[1:-1, 1:-1] - blurred(image)[11:41, 21:51]).max() < 1.5
 
 
 def blurred(image):
-    """The mean over each pixel of the linear interpolation at its quarters."""
+    """Each pixel becomes the mean of the linear interpolation at four points in it."""
     return cv2.sepFilter2D(image.astype(float), -1, np.array([0.125, 0.75, 0.125]), np.array([0.125, 0.75, 0.125]))
 
 
@@ -157,7 +157,7 @@ def test_a_face_that_fits_none_says_so_and_keeps_its_box():
     image = smooth(200, 300)
     (face,) = find_faces(picture_of(image), Known(DetectedFace(np.array([30.0, 30, 70, 70]), 0.9, landmarks)), 64)
     assert 'one place' in face.problem
-    # The square of 64 pixels around the box.
+    # The aligned square is that of 64 pixels around the box.
     assert np.array_equal(face.aligned, image[18:82, 18:82])
 
 
@@ -168,7 +168,7 @@ def test_a_face_outside_of_the_picture_is_a_problem():
 
 @pytest.mark.parametrize(('turns', 'degrees'), [(1, 90), (2, 180), (3, -90)])
 def test_a_picture_on_its_side_is_searched_in_every_turn(turns, degrees):
-    """A face that is upright when the image has been turned to the left lies to the right in it."""
+    """A face that is upright once the image is rotated to the left lies on its right side in the image."""
     landmarks = landmarks_at(120, 70, 90, degrees)
     height, width = 200, 300
     turned = turned_forth(landmarks, turns, height, width)
@@ -176,7 +176,7 @@ def test_a_picture_on_its_side_is_searched_in_every_turn(turns, degrees):
     (face,) = find_faces(picture_of(marker.image), marker, 64)
     np.testing.assert_allclose(face.landmarks, landmarks, atol=1e-9)
     np.testing.assert_allclose(face.box, detected(landmarks).box, atol=1e-9)
-    # The aligned face is upright: that of the turned image.
+    # The aligned face is upright, as in the rotated image.
     expected = cut_face(rotate_left(marker.image, turns), face_matrix(turned, 64), 64)
     assert np.abs(face.aligned.astype(int) - expected).max() <= 2
 
@@ -188,7 +188,7 @@ def turned_forth(points, turns, height, width):
 
 
 class Marked:
-    """Finds a face only in one turn of its image."""
+    """A detector that finds a face only in one rotation of its image."""
 
     def __init__(self, face, turns, image):
         self.face, self.image, self.turned = face, image, rotate_left(image, turns)
@@ -232,7 +232,7 @@ def test_a_face_that_is_in_doubt_gives_way_to_an_upright_one_in_another_turn():
 
 
 def test_faces_of_different_turns_are_each_taken_from_their_own():
-    """An upright face beside two on their side: each turn sees the others badly, and surer of itself than of them."""
+    """An upright face lies beside two on their side: in each rotation the upright faces get better scores than the others."""
     image = smooth(200, 500)
     upright, aside = landmarks_at(80, 100, 90), [landmarks_at(x, 100, 90, 90) for x in (250, 400)]
     sideways = rotate_left(image, 1)
@@ -288,7 +288,7 @@ def test_faces_are_selected():
     assert chosen(only='largest') == [0.95]
     assert chosen(only='center') == [0.95]
     assert chosen(threshold=0.97) == [0.99]
-    # The boxes are 0.52 of the squares: 31, 63 and 10 pixels.
+    # The boxes are 0.52 times the aligned squares: 31, 63 and 10 pixels.
     assert chosen(min_face=20) == [0.99, 0.95]
     assert chosen(min_face=200) == []
 

@@ -1,4 +1,4 @@
-"""Images as they come: read upright and whole, written back with what their files said."""
+"""Tests of reading images upright and complete, and of writing them with their metadata."""
 
 import io
 import itertools
@@ -48,13 +48,13 @@ def exif(orientation=1):
 
 
 def saved(path, pixels, **options):
-    """By Pillow, from RGB."""
+    """Write a file with Pillow, from RGB pixels."""
     PIL.Image.fromarray(pixels).save(path, **options)
     return path
 
 
 def png_16(path, pixels, chunk=b''):
-    """By the specification: colour type 0, 4, 2 or 6 of one to four channels."""
+    """Write a PNG by the specification: colour type 0, 4, 2 or 6 for one to four channels."""
 
     def packed(name, data):
         return struct.pack('>I', len(data)) + name + data + struct.pack('>I', zlib.crc32(name + data))
@@ -68,7 +68,7 @@ def png_16(path, pixels, chunk=b''):
 
 
 def tiff(path, pixels, **tags):
-    """Uncompressed; `tags` as t262=2."""
+    """Write an uncompressed TIFF; `tags` are given as t262=2."""
     height, width, channels = pixels.shape
     directory = ImageFileDirectory_v2()
     layout = {256: width, 257: height, 258: (pixels.itemsize * 8,) * channels, 259: 1, 262: 2 if channels == 3 else 1}
@@ -82,7 +82,7 @@ def tiff(path, pixels, **tags):
 
 
 def cmyk_profile(lab_of):
-    """A colour profile of version 2: a table of two steps an ink, `lab_of` four inks that are 0 or 1."""
+    """Return a colour profile of version 2: a table of two steps per ink, with the colours `lab_of` four inks that are 0 or 1."""
     steps = itertools.product((0, 1), repeat=4)
     grid = b''.join(bytes((round(2.55 * light), a + 128, b + 128)) for light, a, b in map(lab_of, steps))
     ramp = bytes(range(256))
@@ -121,7 +121,7 @@ def test_each_orientation_is_turned_upright_and_then_says_so(kind, orientation, 
 @pytest.mark.parametrize('orientation', range(1, 9))
 def test_sixteen_bits_are_turned_upright(orientation, tmp_path):
     pixels = noise(3, 5, 3, bits=16)
-    # Upright as Pillow has it, one channel's high byte at a time.
+    # Pillow turns the high byte of each channel upright.
     tags = PIL.Image.Exif()
     tags[ORIENTATION] = orientation
     plain = PIL.Image.fromarray((pixels >> 8).astype(np.uint8))
@@ -134,7 +134,7 @@ def test_sixteen_bits_are_turned_upright(orientation, tmp_path):
 
 
 def test_all_of_exif_but_the_orientation_is_kept_byte_for_byte(tmp_path):
-    # A maker's note holds offsets that writing the tags anew would break.
+    # A maker note holds offsets, which would be wrong if the tags were written again.
     block = exif(6).tobytes() + b'note' * 50
     path = saved(tmp_path / 'a.jpg', smooth(8, 8), exif=block)
     write_photo(tmp_path / 'b.jpg', read_photo(path))
@@ -328,7 +328,7 @@ def test_cmyk_with_a_profile_becomes_the_srgb_it_means(kind, tmp_path):
     icc = cmyk_profile(lambda inks: {(0, 0, 0, 0): (100, 0, 0), magenta: (60, 20, -15)}.get(inks, (0, 0, 0)))
     PIL.Image.new('CMYK', (8, 8), (0, 255, 0, 0)).save(tmp_path / f'a.{kind}', icc_profile=icc)
     read = read_photo(tmp_path / f'a.{kind}')
-    # Lab (60, 20, -15) in sRGB, by its definition.
+    # Lab (60, 20, -15) converted to sRGB by its definition.
     assert np.abs(read.image[0, 0, ::-1].astype(int) - (169, 132, 171)).max() <= 4
     assert (read.metadata.icc, read.notes) == (None, ('CMYK converted to sRGB by its profile',))
 
@@ -387,7 +387,7 @@ def test_what_a_format_cannot_hold_is_left_out_and_said(kind, notes, tmp_path):
     image = np.full((8, 8, 3), (1000, 30000, 65535), np.uint16)
     whole = picture(image, np.full((8, 8), 65535, np.uint16), metadata=Metadata(exif().tobytes()[6:], SRGB))
     assert write_photo(tmp_path / f'a.{kind}', whole, quality=100) == notes
-    # 1000 / 257 and so on.
+    # The expected values are 1000 / 257 and so on.
     assert np.abs(to_eight_bit(read_photo(tmp_path / f'a.{kind}').image).astype(int) - (4, 117, 255)).max() <= 3
 
 
@@ -398,7 +398,7 @@ def test_exif_that_is_too_long_for_a_jpeg_is_left_out_and_said(tmp_path):
 
 
 def test_a_tiffs_result_says_nothing_about_the_layout_of_the_file_it_came_from(tmp_path):
-    # Phones write width and height into EXIF.
+    # Phones write the width and height to EXIF.
     tags = exif()
     tags[256], tags[257] = 4000, 3000
     pixels = smooth(8, 12)
@@ -483,7 +483,7 @@ def test_a_hundred_megapixels_are_read_in_bounded_memory(tmp_path):
         'print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)'
     )
     grown = int(subprocess.run([sys.executable, '-W', 'error', '-c', code, path], capture_output=True, text=True, check=True).stdout)
-    # The pixels are 286 MiB, and Pillow's own copy of them 381.
+    # The pixels take 286 MiB, and Pillow's own copy of them 381 MiB.
     assert grown < 800
 
 
@@ -499,7 +499,7 @@ def test_pillows_own_limit_is_left_as_it_was(tmp_path):
 
 
 def test_names_of_any_script_and_of_greatest_length_work(tmp_path):
-    # 241 bytes: a temporary name beside it has 255.
+    # The name has 241 bytes, and the temporary name beside it 255.
     for name in ('фото 写真 😀.png', 'é' * 118 + 'x.png'):
         pixels = noise(4, 4, 3)
         write_photo(tmp_path / name, picture(pixels))
@@ -524,7 +524,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypat
 
 @pytest.mark.parametrize('kind', KINDS)
 def test_a_truly_full_disk_leaves_no_half_picture(kind, tmp_path):
-    # A limit on the size of files stands in for the disk's end; Python ignores its signal.
+    # A limit on the size of files simulates a full disk; Python ignores the signal that it sends.
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
     try:

@@ -1,4 +1,4 @@
-"""Whose results are there, and what is done about it. No image is read."""
+"""Tests of what happens to inputs whose results exist already. No image is read."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ NOW = Run(settings=SETTINGS, started=1, ended=2)
 
 @pytest.fixture
 def place(tmp_path):
-    """`file` makes one; `plan` says what becomes of folders, given what the report tells."""
+    """Helpers: `file` makes an empty file, and `plan` returns the jobs and records for inputs, given the records of the report."""
 
     class Place:
         folder = tmp_path
@@ -28,7 +28,7 @@ def place(tmp_path):
             return path
 
         def made(self, name, run='one', **more):
-            """The record of an image of whose results there is the restored one."""
+            """Make the restored image of an input, and return its record."""
             self.file(f'out/restored_imgs/{Path(name).name}')
             return ImageRecord(
                 input=absolute_name(tmp_path / name), status='restored', output=f'restored_imgs/{Path(name).name}', run=run, **more

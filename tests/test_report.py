@@ -1,4 +1,4 @@
-"""`report.json` and the table at the end."""
+"""Tests of `report.json`, of the journals that lead to it, and of the summary."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor
@@ -38,7 +38,7 @@ def add(folder, *records, run='one', index=0, count=1, finished=True):
 
 
 def left_by_a_killed_run(folder, *records, run='dead'):
-    """Its files, as a process leaves them that has no time to say so."""
+    """Write the journal and the lock of a process that was killed, and return the path of the journal."""
     own = journal(folder, run)
     for one in records:
         own.add(one)
@@ -122,7 +122,7 @@ def test_a_record_costs_the_same_however_many_there_are(tmp_path, monkeypatch):
 def test_what_a_killed_run_did_is_in_the_next_runs_report(tmp_path):
     add(tmp_path, record('a.png', 'failed'))
     journal_file = left_by_a_killed_run(tmp_path, record('a.png'), record('b.png'))
-    # Killed in the middle of a line.
+    # The process was killed in the middle of a line.
     journal_file.write_bytes(journal_file.read_bytes() + b'{"input": "/in/c')
     recover_crashed_runs(tmp_path, [])
     report = read_report(tmp_path)
@@ -167,7 +167,7 @@ def test_what_a_run_that_goes_on_needs_is_left_to_it(tmp_path):
         assert [one.input for one in read_report(tmp_path).pictures] == ['/in/a.png']
         assert [one.input for one in read_combined_report(tmp_path).pictures] == ['/in/a.png', '/in/b.png']
         own.merge_into_report(finished=True)
-    # The one that died is still known to have, so that its half files go when nobody can be writing them.
+    # The killed process is still remembered, so that its incomplete files are removed when no process can be writing them.
     recover_crashed_runs(tmp_path, [])
     assert hidden(tmp_path) == []
 

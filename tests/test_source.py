@@ -1,4 +1,4 @@
-"""Images as Python callers give them: arrays, Pillow's, and what is none."""
+"""Tests of the images that Python callers give: arrays, Pillow's images, and objects that are not images."""
 
 import numpy as np
 import pytest
@@ -59,7 +59,7 @@ def test_pillows_pictures_are_turned_upright_and_keep_their_profile():
     image.getexif()[0x0112] = 6
     image.info['icc_profile'], image.info['dpi'] = b'a profile', (300, 300)
     picture = to_photo(image)
-    # 6: the first row of the file is the right side of the image.
+    # Orientation 6: the first row of the file is the right side of the image.
     np.testing.assert_array_equal(picture.image, np.rot90(COLOURS, -1))
     assert (picture.metadata.icc, picture.metadata.dpi) == (b'a profile', (300, 300))
 

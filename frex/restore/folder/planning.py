@@ -93,9 +93,7 @@ class Plan:
             self.previous.check_owner(item.path, expected)
         if results is not None:
             return results
-        return ImageRecord(
-            input=absolute_name(item.path), status='skipped', reason=self.previous.describe_existing(expected, self.aligned)
-        )
+        return ImageRecord(input=absolute_name(item.path), status='skipped', reason=self.previous.describe_existing(expected, self.aligned))
 
     def _check_no_input_overwritten(self, path: Path, results: Results) -> None:
         """Raise FRExError where a result would be written over an input of the run."""
