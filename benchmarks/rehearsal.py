@@ -32,8 +32,7 @@ import frex_arch
 from frex.models.frex_model import FRExModel
 from frex.models.train_options import TrainOptions
 from frex.options import CHECKOUT, RunOptions
-from frex.restore.faces.batches import BatchRunner
-from frex.restore.faces.restore_options import ExtraOutputs
+from frex.restore.faces.batches import BatchRunner, NetworkOptions
 from frex.utils.text import in_columns
 from frex.weights.torch_file import read_torch_file
 from frex_arch import FREx
@@ -173,7 +172,7 @@ def rehearse_restoring(precision: str, args: Namespace, count: int = 16) -> Iter
         faces = torch.rand(count, 3, net.out_size, net.out_size)
         recorder.start()
         with patched(recorder, [('forward', net, 'forward'), *parts_of_network(net)]):
-            outputs = list(BatchRunner(net, torch.device('cuda'), precision, most=count).run(faces, None, ExtraOutputs()))
+            outputs = list(BatchRunner(net, torch.device('cuda'), precision, batch_size=count).run(faces, None, NetworkOptions()))
         failed = [output for output in outputs if isinstance(output, str)]
         if failed:
             raise MismatchError(f'{RESTORING}: {failed[0]}')

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from frex.cli.main import main
-from frex.demo.train import attempt, show
+from frex.demo.train import degrade_and_restore, write_grid
 from frex.images import list_images
 from frex.models.scalars import read_scalars
 from frex.restore import FaceRestorer
@@ -39,8 +39,8 @@ def run(args: Namespace) -> None:
     train('train_frex_tiny', args.iterations[1], [*data, *priors])
 
     restorer = FaceRestorer.from_pretrained('experiments/train_frex_tiny/models/net_g_latest.pth', device='auto')
-    trials = [attempt(restorer, face, [seed, number]) for seed in range(DRAWS) for number, face in enumerate(faces)]
-    show(trials[: SHOWN * len(faces)], output / 'contact_sheet.jpg', TITLE)
+    trials = [degrade_and_restore(restorer, face, [seed, number]) for seed in range(DRAWS) for number, face in enumerate(faces)]
+    write_grid(trials[: SHOWN * len(faces)], output / 'contact_sheet.jpg', TITLE)
     losses = {name: curves(name, output) for name in STAGES}
     summary = {
         'iterations': dict(zip(STAGES.values(), args.iterations, strict=True)),

@@ -1,4 +1,4 @@
-"""The commands as users type them: train on a folder, look at what is written, restore with it; and bad input."""
+"""Tests of the commands as users type them: train on a folder, check the files, restore with the checkpoint, and bad input."""
 
 import subprocess
 import sys
@@ -27,7 +27,7 @@ def overrides(folder, *more):
 
 @pytest.fixture(scope='module')
 def run_folder(face_folder, tmp_path_factory):
-    """A folder in which `basicsr train` has run four iterations, with BasicSR's own script and no other help."""
+    """Return a folder in which `basicsr train` has run for four iterations."""
     folder = tmp_path_factory.mktemp('elsewhere')
     short = ['train:total_iter=4', 'val:val_freq=2', 'val:save_img=true', 'logger:print_freq=1', 'logger:save_checkpoint_freq=2']
     command = [str(SCRIPTS / 'basicsr'), 'train', '-opt', TINY, *overrides(face_folder, *short, 'datasets:train:num_worker_per_gpu=2')]
@@ -266,7 +266,7 @@ val:
 
 @pytest.fixture
 def other_model(tmp_path, monkeypatch):
-    """A folder with options, pairs of images, and files of networks for a model that is not FREx's."""
+    """Return a folder with options, pairs of images, and network files for one of BasicSR's own models."""
     compat.install()
     from basicsr.archs.edsr_arch import EDSR
 
@@ -289,7 +289,7 @@ def test_a_model_of_basicsr_is_trained_with_its_own_options(other_model, caplog)
     started = torch.load('edsr.pth', weights_only=True)['params']
     trained = torch.load(other_model / 'models/net_g_latest.pth', weights_only=True)['params']
     assert trained.keys() == started.keys()
-    # One step of Adam moves each weight by the rate.
+    # One step of Adam moves each weight by the learning rate.
     assert max((value - started[name]).abs().max() for name, value in trained.items()) == pytest.approx(1e-4, rel=0.05)
     assert '# psnr: ' in caplog.text
 

@@ -52,7 +52,7 @@ def test_a_trial_measures_degraded_and_restored_against_the_original(trials):
 
 
 def test_the_picture_is_written(trials, tmp_path):
-    train.show(trials, tmp_path / 'demo/comparison.png', 'two faces')
+    train.write_grid(trials, tmp_path / 'demo/comparison.png', 'two faces')
     assert read_image(tmp_path / 'demo/comparison.png').std() > 20
 
 

@@ -1,11 +1,11 @@
-"""The images of what the 3D prior saw, and of where it was trusted."""
+"""Tests of the images of the 3D prior, and of the AWB's alpha maps."""
 
 import numpy as np
 import pytest
 import torch
 from tiny import faces, tiny_frex, trained
 
-from frex.restore.faces.details import TURNTABLE, structure_pictures, turntable, weights_map
+from frex.restore.faces.details import TURNTABLE, render_alpha_maps, render_structure, turntable
 from frex.tensors import to_images
 from frex_arch.camera import ffhq_intrinsics, look_at, pack_camera
 
@@ -22,20 +22,20 @@ def output(net):
 
 
 def test_the_depth_is_dark_where_it_is_near(output, net):
-    depth = structure_pictures(net, output)['depth']
+    depth = render_structure(net, output)['depth']
     assert depth.shape == (64, 64, 3)
     seen = output.depth.masked_fill(output.mask == 0, float('nan')).numpy()[0, 0]
     near, far = (np.unravel_index(index, seen.shape) for index in (np.nanargmin(seen), np.nanargmax(seen)))
     cell = 64 // output.depth.shape[-1]
     assert (depth[cell * near[0], cell * near[1]] == 0).all()
     assert (depth[cell * far[0], cell * far[1]] == 255).all()
-    # White where EG3D's crop does not reach.
+    # The depth is white outside of EG3D's crop.
     assert 0 < (output.mask == 0).sum() < output.mask.numel()
     assert (depth[::cell, ::cell][(output.mask[0, 0] == 0).numpy()] == 255).all()
 
 
 def test_the_picture_is_the_3d_priors(output, net):
-    assert np.array_equal(structure_pictures(net, output)['image_3d'], to_images(output.image_3d)[0])
+    assert np.array_equal(render_structure(net, output)['image_3d'], to_images(output.image_3d)[0])
 
 
 def test_the_turntable_turns_the_head_that_was_found(output, net):
@@ -47,14 +47,14 @@ def test_the_turntable_turns_the_head_that_was_found(output, net):
         rendered = net.eg3d.render(net.eg3d.planes(output.ws), camera)
         expected = net.eg3d.super_resolve(rendered.feature_image, output.ws)
     torch.testing.assert_close(views[2:3], expected)
-    strip = structure_pictures(net, output)['turntable']
+    strip = render_structure(net, output)['turntable']
     assert np.array_equal(strip[:, 128:192], to_images(expected)[0])
 
 
 def test_the_map_is_grey_where_alpha_is_one():
     net = tiny_frex().eval()
     with torch.no_grad():
-        strip = weights_map(net, net(faces(1), alphas=True))['weights_map']
+        strip = render_alpha_maps(net, net(faces(1), alphas=True))['weights_map']
     assert strip.shape == (64, 4 * 64, 3)
     assert (strip == 128).all()
 
@@ -64,5 +64,5 @@ def test_without_its_part_there_is_no_picture():
         net = tiny_frex(**{switch: False}).eval()
         with torch.no_grad():
             output = net(faces(1), image_3d=True, alphas=True)
-        assert (structure_pictures(net, output) == {}) == (switch == 'use_3d_prior')
-        assert (weights_map(net, output) == {}) == (switch == 'use_awb')
+        assert (render_structure(net, output) == {}) == (switch == 'use_3d_prior')
+        assert (render_alpha_maps(net, output) == {}) == (switch == 'use_awb')

@@ -1,4 +1,4 @@
-"""Finding faces and their landmarks with facexlib's networks, here without their weights."""
+"""Tests of detecting faces and landmarks with facexlib's networks, here with random weights."""
 
 import subprocess
 import sys
@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from frex.errors import FRExError
-from frex.restore.detection.dense_landmarks import LandmarkNetwork, five_of, peaks
+from frex.restore.detection.dense_landmarks import LandmarkNetwork, five_landmarks, peaks
 from frex.restore.detection.retinaface import DETECTORS, FaceDetector, build_retinaface
 from frex.weights.manifest import WeightFile
 
 
 class Finder:
-    """Finds one face a quarter into the image that it is shown, and remembers that one."""
+    """A network that finds one face a quarter into the image, and remembers the image."""
 
     def detect_faces(self, image, threshold):
         self.seen, self.threshold = image.shape, threshold
@@ -30,7 +30,7 @@ def weight_file(key, name):
 
 @pytest.fixture
 def folder(tmp_path, manifest_of, monkeypatch):
-    """A folder of weights that alone is searched."""
+    """A folder of weights, the only one that is searched."""
     manifest_of(weight_file('retinaface_resnet50', 'resnet.pth'), weight_file('retinaface_mobile0.25', 'mobile.pth'))
     monkeypatch.setattr('frex.weights.locate.search_paths', lambda folder=None: [folder or tmp_path])
     return tmp_path
@@ -83,7 +83,7 @@ def test_an_unknown_detector_is_refused_with_the_nearest():
 
 
 def test_threads_see_their_own_picture():
-    """facexlib's network keeps the size of what it looks at."""
+    """facexlib's network stores the size of the current image."""
     net = build_retinaface('mobile0.25', torch.device('cpu'))
     detector = FaceDetector(net, 'any')
     rng = np.random.default_rng(0)
@@ -126,14 +126,14 @@ def test_a_peak_leans_towards_its_larger_neighbour():
 
 def test_the_five_landmarks_of_98():
     points = np.stack([np.arange(98.0), np.zeros(98)], axis=1)
-    assert five_of(points)[:, 0].tolist() == [62, 70, 54, 76, 82]
+    assert five_landmarks(points)[:, 0].tolist() == [62, 70, 54, 76, 82]
 
 
 def test_the_last_maps_without_the_outlines_are_the_landmarks():
     class Net(torch.nn.Module):
         def forward(self, rgb):
             assert rgb.shape == (1, 3, 256, 256)
-            # Red comes first, in [0, 1].
+            # The channels are RGB, in [0, 1].
             assert rgb[0, :, 0, 0].tolist() == [1, 0, 0]
             maps = torch.zeros(1, 99, 64, 64)
             maps[0, torch.arange(99), 10, torch.arange(99) % 60 + 1] = 1

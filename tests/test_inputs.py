@@ -1,4 +1,4 @@
-"""Which images `--input` means, and what their results are called."""
+"""Tests of which images `--input` names, and of the names of their results."""
 
 import os
 from pathlib import Path, PurePosixPath
@@ -11,7 +11,7 @@ from frex.restore.folder.inputs import find_inputs
 
 @pytest.fixture
 def tree(tmp_path):
-    """Makes empty files: what is found goes by names."""
+    """Return a function that makes empty files: their contents do not matter here."""
 
     def make(*names):
         for name in names:
@@ -34,7 +34,7 @@ def test_a_folder_gives_its_own_pictures_by_name(tree):
         (folder / 'a.JPG', PurePosixPath('a')),
         (folder / 'b.png', PurePosixPath('b')),
     ]
-    assert found.others == 2
+    assert found.non_images == 2
 
 
 def test_recursion_mirrors_the_tree_without_hidden_folders(tree):
@@ -97,11 +97,11 @@ def test_a_pipe_is_no_picture(tree):
 def test_results_in_the_input_folder_are_no_inputs(tree):
     folder = tree('a.png', 'restored_imgs/a.png', 'sub/b.png')
     left = [folder / 'restored_imgs']
-    assert names(folder, recursive=True, leave_out=left) == ['a', 'sub/b']
-    assert names(f'{folder}/**/*.png', leave_out=left) == ['a', 'sub/b']
-    # Unless they are what is asked for.
-    assert names(folder / 'restored_imgs', leave_out=left) == ['a']
-    assert names(f'{folder}/restored_imgs/*.png', leave_out=left) == ['a']
+    assert names(folder, recursive=True, excluded=left) == ['a', 'sub/b']
+    assert names(f'{folder}/**/*.png', excluded=left) == ['a', 'sub/b']
+    # They are not excluded where the user names them.
+    assert names(folder / 'restored_imgs', excluded=left) == ['a']
+    assert names(f'{folder}/restored_imgs/*.png', excluded=left) == ['a']
 
 
 def test_patterns_mirror_the_tree_below_their_fixed_part(tree):
@@ -109,7 +109,7 @@ def test_patterns_mirror_the_tree_below_their_fixed_part(tree):
     assert names(folder / 'p/*/a.png') == ['x/a', 'y/a']
     found = find_inputs([str(folder / 'p/y/*')], recursive=False)
     assert [str(item.name) for item in found] == ['a', 'b']
-    assert found.others == 1
+    assert found.non_images == 1
 
 
 def test_brackets_in_real_names_are_no_pattern(tree):
@@ -137,7 +137,7 @@ def test_a_list_names_a_picture_a_line(tree, monkeypatch):
     text = f'\ufeffone.png\r\n\n  x/1.jpg\n\t\nx/2.jpg\n{folder}/absolute/1.jpg\n../lists/one.png\n'
     (folder / 'lists/all.TXT').write_text(text, encoding='utf-8')
     monkeypatch.chdir(folder)
-    # From the working folder, else from the list's; a relative line's folders are part of the name.
+    # A path is relative to the working folder, else to the list's folder; the folders of a relative path are part of the name.
     assert names('lists/all.TXT') == ['one', 'x/1', 'x/2', '1']
 
 

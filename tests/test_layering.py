@@ -88,6 +88,13 @@ def test_basicsr_is_met_in_few_places(path):
     assert part(module_name(path)) in MEETS_BASICSR or not any(name.split('.')[0] == 'basicsr' for name in imports(path))
 
 
+@pytest.mark.parametrize('path', FILES, ids=module_name)
+def test_only_the_command_line_imports_argparse(path):
+    """Functions outside of `frex.cli` take typed options. `frex.compat` serves BasicSR's own command line."""
+    allowed = module_name(path) == 'frex.compat' or part(module_name(path)) == 'frex.cli'
+    assert allowed or not any(name.split('.')[0] == 'argparse' for name in imports(path))
+
+
 def modules_after(code):
     script = f'import sys\n{code}\nprint(*sys.modules)'
     return subprocess.run([sys.executable, '-c', script], capture_output=True, text=True, check=True, cwd=ROOT).stdout.split()

@@ -11,8 +11,8 @@ from torch import nn
 from frex.errors import FRExError
 from frex.restore.detection.dense_landmarks import build_fan
 from frex.restore.detection.retinaface import build_retinaface
-from frex.restore.faces.parsing import build_parsenet
-from frex.testsets.hopenet import build_hopenet
+from frex.restore.faces.helper_networks import build_parsenet
+from frex.testsets.yaw import build_hopenet
 from frex.weights.network_file import load_network
 from frex.weights.state_dict import as_state, load_strict, mismatch
 from frex.weights.torch_file import read_torch_file

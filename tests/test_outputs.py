@@ -1,4 +1,4 @@
-"""Where results go, and what is done about those that are there."""
+"""Tests of the names of result files, and of what happens where they exist already."""
 
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -9,7 +9,7 @@ import pytest
 from frex.errors import FRExError
 from frex.restore.folder.inputs import Input
 from frex.restore.folder.outputs import Outputs, remove_stale_faces
-from frex.restore.folder.report import FaceRecord, PictureRecord
+from frex.restore.folder.report import FaceRecord, ImageRecord
 from frex.utils.files import replacing
 
 
@@ -19,7 +19,7 @@ def given(name, suffix='.jpg'):
 
 def files_of(results, folder):
     faces = [results.face(kind, number) for number, kind in enumerate(('cropped_faces', 'restored_faces', 'cmp'))]
-    return [path.relative_to(folder).as_posix() for path in (results.picture, *faces)]
+    return [path.relative_to(folder).as_posix() for path in (results.image, *faces)]
 
 
 def make(path):
@@ -54,13 +54,13 @@ def test_results_lie_in_gfpgans_folders_in_the_inputs_tree(options, files, tmp_p
     ('suffix', 'ext'), [('.JPG', '.jpg'), ('.jpeg', '.jpeg'), ('.tif', '.tif'), ('.bmp', '.bmp'), ('.dat', '.png'), ('', '.png')]
 )
 def test_auto_keeps_the_inputs_kind_where_it_can_be_written(suffix, ext, tmp_path):
-    assert Outputs(tmp_path).plan(given('a', suffix)).picture.name == f'a{ext}'
+    assert Outputs(tmp_path).plan(given('a', suffix)).image.name == f'a{ext}'
 
 
 def test_names_that_keep_their_suffix_get_another(tmp_path):
-    # So that a.jpg beside a.png, and a.jpg.jpg, never meet.
+    # So the results of a.jpg, beside a.png, and of a.jpg.jpg never get the same name.
     for name, suffix, expected in [('a.jpg', '.jpg', 'a.jpg.jpg'), ('a.png', '.png', 'a.png.png'), ('a.jpg.jpg', '.jpg', 'a.jpg.jpg.jpg')]:
-        assert Outputs(tmp_path).plan(Input(Path(f'a{suffix}'), PurePosixPath(name))).picture.name == expected
+        assert Outputs(tmp_path).plan(Input(Path(f'a{suffix}'), PurePosixPath(name))).image.name == expected
 
 
 def test_what_is_there_is_skipped_by_its_main_result(tmp_path):
@@ -71,7 +71,7 @@ def test_what_is_there_is_skipped_by_its_main_result(tmp_path):
     make(results.face('restored_faces', 0))
     assert outputs.plan(given('a'), aligned=True) is None
     assert outputs.plan(given('a')) == results
-    make(results.picture)
+    make(results.image)
     assert outputs.plan(given('a')) is None
     assert outputs.plan(given('b')) is not None
     assert Outputs(tmp_path, suffix='other').plan(given('a')) is not None
@@ -80,8 +80,8 @@ def test_what_is_there_is_skipped_by_its_main_result(tmp_path):
 def test_a_picture_being_written_is_not_there_yet(tmp_path):
     outputs = Outputs(tmp_path)
     results = outputs.plan(given('a'))
-    results.picture.parent.mkdir()
-    with replacing(results.picture) as part:
+    results.image.parent.mkdir()
+    with replacing(results.image) as part:
         part.touch()
         assert outputs.plan(given('a')) == results
     assert outputs.plan(given('a')) is None
@@ -90,7 +90,7 @@ def test_a_picture_being_written_is_not_there_yet(tmp_path):
 def test_overwriting_goes_to_the_same_files(tmp_path):
     outputs = Outputs(tmp_path, exist='overwrite')
     results = outputs.plan(given('a'))
-    make(results.picture)
+    make(results.image)
     assert outputs.plan(given('a')) == results
 
 
@@ -100,7 +100,7 @@ def test_renaming_counts_all_results_of_a_picture_together(tmp_path):
         results = outputs.plan(given('sub/a'))
         end = f'_{suffix}' if suffix else ''
         assert files_of(results, tmp_path)[:2] == [f'restored_imgs/sub/{expected}{end}.jpg', f'cropped_faces/sub/{expected}_00{end}.png']
-        # A face is enough to be in the way.
+        # A single face file is enough to block the name.
         make(results.face('restored_faces', 0))
         outputs.close()
     assert sorted(path.name for path in tmp_path.iterdir()) == ['restored_faces']
@@ -123,7 +123,7 @@ def test_overwriting_knows_the_faces_that_were_there(tmp_path):
     for path in (*files, tmp_path / 'cmp/sub/a_00.png', tmp_path / 'cmp/sub/a_01_s.jpg', tmp_path / 'cmp/a_00_s.png'):
         make(path)
     results = Outputs(tmp_path, suffix='s', exist='overwrite').plan(given('sub/a'))
-    assert sorted(results.former) == files
+    assert sorted(results.existing_faces) == files
 
 
 def test_former_faces_go_and_those_of_now_stay(tmp_path):
@@ -131,14 +131,14 @@ def test_former_faces_go_and_those_of_now_stay(tmp_path):
     files = [tmp_path / f'cmp/{name}_{number:02d}.png' for number in range(3)]
     for path in files:
         make(path)
-    record = PictureRecord(input='a', status='restored', faces=[FaceRecord(files={'cmp': 'cmp/\\udcff_01.png'})])
+    record = ImageRecord(input='a', status='restored', faces=[FaceRecord(files={'cmp': 'cmp/\\udcff_01.png'})])
     remove_stale_faces(files, tmp_path, record)
     assert [path.exists() for path in files] == [False, True, False]
 
 
 def test_no_two_runs_into_one_folder_have_one_name(tmp_path):
     def plan(number):
-        return outputs[number % 2].plan(given('a')).picture.name
+        return outputs[number % 2].plan(given('a')).image.name
 
     outputs = [Outputs(tmp_path, exist='rename') for _ in range(2)]
     with ThreadPoolExecutor(8) as pool:
@@ -150,7 +150,7 @@ def test_no_two_runs_into_one_folder_have_one_name(tmp_path):
 def test_long_names_are_shortened_to_what_can_be_written(name, tmp_path):
     for exist in ('skip', 'rename'):
         results = Outputs(tmp_path, suffix='restored', exist=exist).plan(given(name, '.jpeg'))
-        for path in (results.picture, results.face('restored_faces', 123), results.face('turntable', 0)):
+        for path in (results.image, results.face('restored_faces', 123), results.face('turntable', 0)):
             path.parent.mkdir(exist_ok=True)
             with replacing(path) as part:
                 part.write_bytes(b'whole')
@@ -161,7 +161,7 @@ def test_shortened_names_are_stable_and_stay_apart(tmp_path):
     one, other = 'x' * 250 + '1', 'x' * 250 + '2'
     first = Outputs(tmp_path).plan(given(one))
     assert first == Outputs(tmp_path).plan(given(one))
-    assert first.picture != Outputs(tmp_path).plan(given(other)).picture
+    assert first.image != Outputs(tmp_path).plan(given(other)).image
     assert first.name.name.startswith('x' * 150)
 
 

@@ -1,4 +1,4 @@
-"""A face goes back into its region, without a seam."""
+"""Tests of pasting a face into its region, without a seam."""
 
 import cv2
 import numpy as np
@@ -7,7 +7,7 @@ import torch
 from test_photo import landmarks_at, smooth
 
 from frex.restore.detection.align import apply_affine, compose_scale, cut_face, face_matrix, inverse
-from frex.restore.faces.parsing import TAKEN, FaceParser, build_parsenet
+from frex.restore.faces.helper_networks import PASTED_CLASSES, FaceParser, build_parsenet
 from frex.restore.faces.paste import OUTER, paste_face, soft_square
 from frex.weights.manifest import WeightFile
 
@@ -25,7 +25,7 @@ def test_the_mask_is_whole_on_the_face_and_nothing_at_the_border():
         border = np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]])
         assert (border == 0).all()
         places = (np.arange(size) + 0.5) * 512 / size
-        # From the brows to below the mouth, and beyond both eyes.
+        # This is the area from the brows to below the mouth, and beyond both eyes.
         face = mask[np.ix_((places > 190) & (places < 420), (places > 130) & (places < 380))]
         assert (face == 1).all()
         np.testing.assert_allclose(mask, mask[::-1, ::-1], atol=1e-6)
@@ -50,7 +50,7 @@ def test_a_brighter_face_leaves_no_edge(side):
     result = paste(image, np.full((512, 512, 3), 140, np.uint8), side)
     assert result.max() == 140
     steps = [np.abs(np.diff(result[:, :, 0].astype(int), axis=axis)).max() for axis in (0, 1)]
-    # 40 levels over the feather, a tenth of the side; a smooth step is half as steep again in its middle.
+    # The mask crosses 40 grey levels over the feather, a tenth of the side; a smoothstep is 1.5 times as steep in its middle.
     assert max(steps) <= 1.6 * 40 / (0.095 * side) + 1
 
 
@@ -65,7 +65,7 @@ def test_the_feather_grows_with_the_face():
 
 
 def test_a_small_face_is_averaged_not_sampled():
-    """A pattern finer than the image's pixels becomes its mean."""
+    """A pattern finer than the pixels of the image becomes its mean."""
     face = np.zeros((512, 512, 3), np.uint8)
     face[::2, ::2] = face[1::2, 1::2] = 200
     result = paste(np.full((200, 200, 3), 100, np.uint8), face, 40)
@@ -73,7 +73,7 @@ def test_a_small_face_is_averaged_not_sampled():
 
 
 def test_a_large_face_is_smooth():
-    """Cubic interpolation of a parabola is nearer to it than linear is."""
+    """Cubic interpolation of a parabola is closer to it than linear interpolation."""
     size, side = 64, 1024
     places = (np.arange(size) + 0.5) / size - 0.5
     face = np.dstack([np.broadcast_to(200 - 600 * places**2, (size, size))] * 3).round().astype(np.uint8)
@@ -95,7 +95,7 @@ def test_a_face_at_the_pictures_edge_is_pasted_as_far_as_it_shows():
     matrix = face_matrix(landmarks_at(5, 190, 120), 256)
     canvas = image.copy()
     paste_face(canvas, cut_face(image, matrix, 256), matrix)
-    # At the edge itself the degraded face was interpolated with the grey beyond it.
+    # At the edge of the image the degraded face was interpolated with the grey outside of it.
     assert np.abs(canvas.astype(int) - image)[:-2, 2:].max() <= 2
     paste_face(canvas, np.zeros((256, 256, 3), np.uint8), matrix)
     assert canvas[-1, 0].tolist() == [0, 0, 0]
@@ -128,7 +128,7 @@ def test_maps_are_inverted_and_scaled():
 
 def test_only_face_and_hair_are_pasted_where_they_are_known():
     class Halves(torch.nn.Module):
-        """Skin above, cloth below."""
+        """A parser that sees skin in the upper half and cloth in the lower half."""
 
         def forward(self, rgb):
             assert rgb.shape == (1, 3, 512, 512)
@@ -147,8 +147,8 @@ def test_only_face_and_hair_are_pasted_where_they_are_known():
 def test_facexlibs_parser_runs_from_its_file(tmp_path, manifest_of, monkeypatch):
     manifest_of(WeightFile('parsenet', 'parsenet.pth', 'parsing', [], None, [], 'any', []))
     monkeypatch.setattr('frex.weights.locate.search_paths', lambda folder=None: [tmp_path])
-    # At 512 it takes ten seconds.
-    monkeypatch.setattr('frex.restore.faces.parsing.SEEN_SIZE', 64)
+    # At 512 this takes ten seconds.
+    monkeypatch.setattr('frex.restore.faces.helper_networks.PARSER_SIZE', 64)
     net = build_parsenet()
     torch.save(net.state_dict(), tmp_path / 'parsenet.pth')
     face = smooth(64, 64)
@@ -156,5 +156,5 @@ def test_facexlibs_parser_runs_from_its_file(tmp_path, manifest_of, monkeypatch)
     rgb = torch.from_numpy(face[:, :, ::-1].transpose(2, 0, 1).copy())[None].float() / 127.5 - 1
     with torch.no_grad():
         classes = net.eval()(rgb)[0][0].argmax(dim=0).numpy()
-    blurred = cv2.GaussianBlur(np.isin(classes, TAKEN).astype(np.float32), (0, 0), 15)
+    blurred = cv2.GaussianBlur(np.isin(classes, PASTED_CLASSES).astype(np.float32), (0, 0), 15)
     np.testing.assert_allclose(mask, blurred * soft_square(64), atol=1e-5)

@@ -1,4 +1,4 @@
-"""Faces found in photographs, cut out, and put back; the detector is told what to find."""
+"""Tests of finding faces in photographs, cutting them out, and pasting them back. The detector returns given faces."""
 
 import threading
 from dataclasses import replace
@@ -11,24 +11,24 @@ from frex.data.landmarks import crop_to_eg3d
 from frex.errors import FRExError
 from frex.restore.detection.align import BORDER, TEMPLATE_512, apply_affine, cut_face, face_matrix
 from frex.restore.detection.retinaface import DetectedFace
-from frex.restore.detection.rotated import points_back, surely_upright, turn
+from frex.restore.detection.rotated import is_surely_upright, rotate_left, rotate_points_back
 from frex.restore.detection.selection import Selection
 from frex.restore.faces.photo import find_faces, paste_faces
-from frex.restore.image_io.photo_file import Metadata, Picture
+from frex.restore.image_io.photo_file import Metadata, Photo
 
 
 def picture_of(image, alpha=None, grey=False):
-    return Picture(image, alpha, grey, Metadata(None, None))
+    return Photo(image, alpha, grey, Metadata(None, None))
 
 
 def smooth(height, width, seed=0, cell=40):
-    """An image without detail finer than `cell` pixels."""
+    """Return a random image without detail finer than `cell` pixels."""
     coarse = np.random.default_rng(seed).integers(40, 216, (height // cell + 2, width // cell + 2, 3), dtype=np.uint8)
     return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
 
 
 def landmarks_at(x, y, side, degrees=0.0):
-    """Of a face whose aligned square has its middle at (x, y), `side` pixels wide, turned to the right."""
+    """Return the landmarks of a face whose aligned square is centred at (x, y), is `side` pixels wide, and is rotated to the right."""
     angle = np.radians(degrees)
     rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     return (TEMPLATE_512 / 512 - 0.5) * side @ rotation.T + (x, y)
@@ -41,7 +41,7 @@ def detected(landmarks, score=0.9):
 
 
 class Known:
-    """Finds the faces that it was told of, in images of one shape, and none in an image that it is shown again, turned."""
+    """A detector that returns the given faces in images of one shape, and none in rotated copies of an image it has seen."""
 
     def __init__(self, *faces, shape=None):
         self.faces, self.shape, self.asked, self.last = faces, shape, [], threading.local()
@@ -49,7 +49,7 @@ class Known:
     def detect(self, image, threshold=0.8):
         self.asked.append(image.shape)
         seen, turns = getattr(self.last, 'shown', (None, 3))
-        if turns < 3 and np.array_equal(image, turn(seen, turns + 1)):
+        if turns < 3 and np.array_equal(image, rotate_left(seen, turns + 1)):
             self.last.shown = seen, turns + 1
             return []
         self.last.shown = image, 0
@@ -91,7 +91,7 @@ def test_landmarks_that_fit_no_face_are_refused(landmarks, reason):
 
 def test_a_profile_is_a_face():
     landmarks = landmarks_at(100, 100, 120)
-    # Eyes and corners of the mouth nearly above each other, the nose to the side.
+    # Eyes and corners of the mouth lie nearly above each other, the nose to the side.
     landmarks[:, 0] = 100 + 0.15 * (landmarks[:, 0] - 100) + [0, 0, 18, 0, 0]
     assert face_matrix(landmarks).shape == (2, 3)
 
@@ -100,13 +100,13 @@ def test_pixels_are_cut_out_without_a_shift():
     image = np.random.default_rng(0).integers(0, 256, (60, 70, 3), dtype=np.uint8)
     matrix = np.array([[1.0, 0, -20], [0, 1.0, -10]])
     assert np.array_equal(cut_face(image, matrix, 32), image[10:42, 20:52])
-    # A pixel twice as large covers two pixels, not one and two halves.
+    # A pixel enlarged twice covers exactly two pixels, not one and two halves.
     doubled = cut_face(image, 2 * matrix, 64)
     assert np.abs(doubled.reshape(32, 2, 32, 2, 3).mean(axis=(1, 3))[1:-1, 1:-1] - blurred(image)[11:41, 21:51]).max() < 1.5
 
 
 def blurred(image):
-    """The mean over each pixel of the linear interpolation at its quarters."""
+    """Each pixel becomes the mean of the linear interpolation at four points in it."""
     return cv2.sepFilter2D(image.astype(float), -1, np.array([0.125, 0.75, 0.125]), np.array([0.125, 0.75, 0.125]))
 
 
@@ -157,7 +157,7 @@ def test_a_face_that_fits_none_says_so_and_keeps_its_box():
     image = smooth(200, 300)
     (face,) = find_faces(picture_of(image), Known(DetectedFace(np.array([30.0, 30, 70, 70]), 0.9, landmarks)), 64)
     assert 'one place' in face.problem
-    # The square of 64 pixels around the box.
+    # The aligned square is that of 64 pixels around the box.
     assert np.array_equal(face.aligned, image[18:82, 18:82])
 
 
@@ -168,7 +168,7 @@ def test_a_face_outside_of_the_picture_is_a_problem():
 
 @pytest.mark.parametrize(('turns', 'degrees'), [(1, 90), (2, 180), (3, -90)])
 def test_a_picture_on_its_side_is_searched_in_every_turn(turns, degrees):
-    """A face that is upright when the image has been turned to the left lies to the right in it."""
+    """A face that is upright once the image is rotated to the left lies on its right side in the image."""
     landmarks = landmarks_at(120, 70, 90, degrees)
     height, width = 200, 300
     turned = turned_forth(landmarks, turns, height, width)
@@ -176,8 +176,8 @@ def test_a_picture_on_its_side_is_searched_in_every_turn(turns, degrees):
     (face,) = find_faces(picture_of(marker.image), marker, 64)
     np.testing.assert_allclose(face.landmarks, landmarks, atol=1e-9)
     np.testing.assert_allclose(face.box, detected(landmarks).box, atol=1e-9)
-    # The aligned face is upright: that of the turned image.
-    expected = cut_face(turn(marker.image, turns), face_matrix(turned, 64), 64)
+    # The aligned face is upright, as in the rotated image.
+    expected = cut_face(rotate_left(marker.image, turns), face_matrix(turned, 64), 64)
     assert np.abs(face.aligned.astype(int) - expected).max() <= 2
 
 
@@ -188,10 +188,10 @@ def turned_forth(points, turns, height, width):
 
 
 class Marked:
-    """Finds a face only in one turn of its image."""
+    """A detector that finds a face only in one rotation of its image."""
 
     def __init__(self, face, turns, image):
-        self.face, self.image, self.turned = face, image, turn(image, turns)
+        self.face, self.image, self.turned = face, image, rotate_left(image, turns)
 
     def detect(self, image, threshold=0.8):
         return [self.face] if np.array_equal(image, self.turned) else []
@@ -200,8 +200,8 @@ class Marked:
 def test_turned_pixels_are_found_again():
     image = np.arange(6 * 4 * 3, dtype=np.uint8).reshape(6, 4, 3)
     for turns in range(4):
-        turned = turn(image, turns)
-        (x, y) = points_back(np.array([[1.5, 2.5]]), turns, image)[0]
+        turned = rotate_left(image, turns)
+        (x, y) = rotate_points_back(np.array([[1.5, 2.5]]), turns, image)[0]
         assert np.array_equal(turned[2, 1], image[int(y), int(x)])
 
 
@@ -225,17 +225,17 @@ def test_a_face_that_is_in_doubt_gives_way_to_an_upright_one_in_another_turn():
 
     class Turned:
         def detect(self, seen, threshold=0.8):
-            return [detected(landmarks_at(60, 200, 90), 0.99)] if np.array_equal(seen, turn(image, 1)) else [doubted]
+            return [detected(landmarks_at(60, 200, 90), 0.99)] if np.array_equal(seen, rotate_left(image, 1)) else [doubted]
 
     (face,) = find_faces(picture_of(image), Turned(), 64)
-    np.testing.assert_allclose(face.landmarks, points_back(landmarks_at(60, 200, 90), 1, image))
+    np.testing.assert_allclose(face.landmarks, rotate_points_back(landmarks_at(60, 200, 90), 1, image))
 
 
 def test_faces_of_different_turns_are_each_taken_from_their_own():
-    """An upright face beside two on their side: each turn sees the others badly, and surer of itself than of them."""
+    """An upright face lies beside two on their side: in each rotation the upright faces get better scores than the others."""
     image = smooth(200, 500)
     upright, aside = landmarks_at(80, 100, 90), [landmarks_at(x, 100, 90, 90) for x in (250, 400)]
-    sideways = turn(image, 1)
+    sideways = rotate_left(image, 1)
 
     class Mixed:
         def detect(self, seen, threshold=0.8):
@@ -256,15 +256,15 @@ def test_faces_of_different_turns_are_each_taken_from_their_own():
 def test_what_is_surely_upright():
     upright = landmarks_at(100, 100, 90)
     low, high = upright.min(axis=0), upright.max(axis=0)
-    assert surely_upright(detected(upright, 0.99))
-    assert surely_upright(detected(landmarks_at(100, 100, 90, 30), 0.99))
-    assert not surely_upright(detected(upright, 0.9))
-    assert not surely_upright(detected(landmarks_at(100, 100, 90, 60), 0.99))
-    assert not surely_upright(detected(landmarks_at(100, 100, 90, 180), 0.99))
+    assert is_surely_upright(detected(upright, 0.99))
+    assert is_surely_upright(detected(landmarks_at(100, 100, 90, 30), 0.99))
+    assert not is_surely_upright(detected(upright, 0.9))
+    assert not is_surely_upright(detected(landmarks_at(100, 100, 90, 60), 0.99))
+    assert not is_surely_upright(detected(landmarks_at(100, 100, 90, 180), 0.99))
     wide = np.array([low[0] - 60, low[1], high[0] + 60, high[1]])
-    assert not surely_upright(DetectedFace(wide, 0.99, upright))
+    assert not is_surely_upright(DetectedFace(wide, 0.99, upright))
     large = np.concatenate([low - 90, high + 90])
-    assert not surely_upright(DetectedFace(large, 0.99, upright))
+    assert not is_surely_upright(DetectedFace(large, 0.99, upright))
 
 
 # --- Selection
@@ -288,7 +288,7 @@ def test_faces_are_selected():
     assert chosen(only='largest') == [0.95]
     assert chosen(only='center') == [0.95]
     assert chosen(threshold=0.97) == [0.99]
-    # The boxes are 0.52 of the squares: 31, 63 and 10 pixels.
+    # The boxes are 0.52 times the aligned squares: 31, 63 and 10 pixels.
     assert chosen(min_face=20) == [0.99, 0.95]
     assert chosen(min_face=200) == []
 

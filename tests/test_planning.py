@@ -1,4 +1,4 @@
-"""Whose results are there, and what is done about it. No image is read."""
+"""Tests of what happens to inputs whose results exist already. No image is read."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import pytest
 from frex.restore.folder.inputs import find_inputs
 from frex.restore.folder.outputs import Outputs
 from frex.restore.folder.planning import Plan, PreviousResults
-from frex.restore.folder.report import FaceRecord, PictureRecord, Report, Run, absolute
+from frex.restore.folder.report import FaceRecord, ImageRecord, Report, Run, absolute_name
 
 SETTINGS = {'aligned': False, 'model_path': '/net.pth', 'fidelity_weight': 1.0, 'upscale': 1.0, 'batch_size': 4}
 NOW = Run(settings=SETTINGS, started=1, ended=2)
@@ -15,7 +15,7 @@ NOW = Run(settings=SETTINGS, started=1, ended=2)
 
 @pytest.fixture
 def place(tmp_path):
-    """`file` makes one; `plan` says what becomes of folders, given what the report tells."""
+    """Helpers: `file` makes an empty file, and `plan` returns the jobs and records for inputs, given the records of the report."""
 
     class Place:
         folder = tmp_path
@@ -28,17 +28,17 @@ def place(tmp_path):
             return path
 
         def made(self, name, run='one', **more):
-            """The record of an image of whose results there is the restored one."""
+            """Make the restored image of an input, and return its record."""
             self.file(f'out/restored_imgs/{Path(name).name}')
-            return PictureRecord(
-                input=absolute(tmp_path / name), status='restored', output=f'restored_imgs/{Path(name).name}', run=run, **more
+            return ImageRecord(
+                input=absolute_name(tmp_path / name), status='restored', output=f'restored_imgs/{Path(name).name}', run=run, **more
             )
 
         def plan(self, *given, records=(), runs=(('one', NOW),), exist='skip', aligned=False):
             found = find_inputs([str(tmp_path / name) for name in given], recursive=False)
             heard = []
-            earlier = PreviousResults(Report(version=1, runs=dict(runs), pictures=list(records)), SETTINGS | {'aligned': aligned})
-            jobs = list(Plan(Outputs(self.out, exist=exist), earlier, aligned, found).jobs(found, heard.append))
+            previous = PreviousResults(Report(version=1, runs=dict(runs), pictures=list(records)), SETTINGS | {'aligned': aligned})
+            jobs = list(Plan(Outputs(self.out, exist=exist), previous, aligned, found).jobs(found, heard.append))
             return [job.item.path.name for job in jobs], [(record.status, record.reason) for record in heard]
 
     return Place()
@@ -63,7 +63,7 @@ def test_another_pictures_faces_are_not_written_over(place):
     place.file('d2/a.png')
     place.file('out/restored_faces/a_00.png')
     face = FaceRecord(files={'restored_faces': 'restored_faces/a_00.png'})
-    record = PictureRecord(input='/d1/a.png', status='failed', faces=[face], run='one')
+    record = ImageRecord(input='/d1/a.png', status='failed', faces=[face], run='one')
     _, ((_, reason),) = place.plan('d2', records=[record])
     assert 'restored_faces/a_00.png is the result of /d1/a.png' in reason
 
@@ -97,8 +97,8 @@ def test_results_of_other_settings_are_told(place):
 def test_results_of_aligned_faces_know_no_upscale(place):
     place.file('in/a.png')
     place.file('out/restored_faces/a_00.png')
-    record = PictureRecord(
-        input=absolute(place.folder / 'in/a.png'),
+    record = ImageRecord(
+        input=absolute_name(place.folder / 'in/a.png'),
         status='restored',
         faces=[FaceRecord(files={'restored_faces': 'restored_faces/a_00.png'})],
         run='one',

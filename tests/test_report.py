@@ -1,4 +1,4 @@
-"""`report.json` and the table at the end."""
+"""Tests of `report.json`, of the journals that lead to it, and of the summary."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor
@@ -7,14 +7,23 @@ from pathlib import Path
 import pytest
 
 from frex.errors import FRExError
-from frex.restore.folder.journal import Journal, recover_crashed_runs, report_of_all
-from frex.restore.folder.report import FaceRecord, PictureRecord, Report, Run, absolute, is_complete, join, read_report
-from frex.restore.folder.summary import summary
+from frex.restore.folder.journal import Journal, read_combined_report, recover_crashed_runs
+from frex.restore.folder.report import (
+    FaceRecord,
+    ImageRecord,
+    Report,
+    Run,
+    absolute_name,
+    is_complete,
+    merge_records,
+    read_report,
+    summarize_run,
+)
 from frex.utils.sharding import Shard
 
 
 def record(name, status='restored', **more):
-    return PictureRecord(input=f'/in/{name}', status=status, **more)
+    return ImageRecord(input=f'/in/{name}', status=status, **more)
 
 
 def journal(folder, run='one', index=0, count=1):
@@ -29,12 +38,12 @@ def add(folder, *records, run='one', index=0, count=1, finished=True):
 
 
 def left_by_a_killed_run(folder, *records, run='dead'):
-    """Its files, as a process leaves them that has no time to say so."""
+    """Write the journal and the lock of a process that was killed, and return the path of the journal."""
     own = journal(folder, run)
     for one in records:
         own.add(one)
     own.file.close()
-    own.presence._lock.release()
+    own.lock._lock.release()
     (folder / f'.run-{run}-0.lock').touch()
     return folder / f'.run-{run}-0.jsonl'
 
@@ -86,14 +95,14 @@ def test_processes_add_up_to_one_run(tmp_path):
 
 def test_a_run_lasts_from_its_first_process_to_its_last():
     report = Report(version=1)
-    join(report, 'one', 0, Run(started=10, ended=20, processes=2), [], finished=True)
-    join(report, 'one', 1, Run(started=9, ended=19, processes=2), [], finished=True)
+    merge_records(report, 'one', 0, Run(started=10, ended=20, processes=2), [], finished=True)
+    merge_records(report, 'one', 1, Run(started=9, ended=19, processes=2), [], finished=True)
     assert (report.runs['one'].started, report.runs['one'].ended) == (9, 20)
 
 
 def test_a_process_is_counted_once(tmp_path):
     report = add(tmp_path, record('a.png'))
-    join(report, 'one', 0, Run(started=1, ended=2), [record('a.png')], finished=True)
+    merge_records(report, 'one', 0, Run(started=1, ended=2), [record('a.png')], finished=True)
     assert report.runs['one'].pictures['restored'] == 1
 
 
@@ -102,7 +111,7 @@ def test_a_record_costs_the_same_however_many_there_are(tmp_path, monkeypatch):
         monkeypatch.setattr('frex.restore.folder.journal.read_report', lambda folder: pytest.fail('the report was read'))
         for number in range(3):
             own.add(record(f'{number}.png'))
-        lines = own.presence.journal.read_bytes().splitlines()
+        lines = own.lock.journal.read_bytes().splitlines()
         assert [json.loads(line)['input'] for line in lines[1:]] == ['/in/0.png', '/in/1.png', '/in/2.png']
         assert not (tmp_path / 'report.json').exists()
         monkeypatch.undo()
@@ -113,7 +122,7 @@ def test_a_record_costs_the_same_however_many_there_are(tmp_path, monkeypatch):
 def test_what_a_killed_run_did_is_in_the_next_runs_report(tmp_path):
     add(tmp_path, record('a.png', 'failed'))
     journal_file = left_by_a_killed_run(tmp_path, record('a.png'), record('b.png'))
-    # Killed in the middle of a line.
+    # The process was killed in the middle of a line.
     journal_file.write_bytes(journal_file.read_bytes() + b'{"input": "/in/c')
     recover_crashed_runs(tmp_path, [])
     report = read_report(tmp_path)
@@ -156,9 +165,9 @@ def test_what_a_run_that_goes_on_needs_is_left_to_it(tmp_path):
         assert {'.claim-2', '.run-alive-0.jsonl', '.run-alive-0.lock', 'a.png.0123abcd.part'} <= set(hidden(tmp_path))
         assert not (tmp_path / '.claim-1').exists()
         assert [one.input for one in read_report(tmp_path).pictures] == ['/in/a.png']
-        assert [one.input for one in report_of_all(tmp_path).pictures] == ['/in/a.png', '/in/b.png']
+        assert [one.input for one in read_combined_report(tmp_path).pictures] == ['/in/a.png', '/in/b.png']
         own.merge_into_report(finished=True)
-    # The one that died is still known to have, so that its half files go when nobody can be writing them.
+    # The killed process is still remembered, so that its incomplete files are removed when no process can be writing them.
     recover_crashed_runs(tmp_path, [])
     assert hidden(tmp_path) == []
 
@@ -201,7 +210,7 @@ def test_a_report_that_cannot_be_written_is_told_and_the_old_one_kept(tmp_path, 
 
 
 def test_a_name_that_is_no_text_is_written(tmp_path):
-    add(tmp_path, PictureRecord(input=absolute(Path('/in/\udcff.png')), status='restored'))
+    add(tmp_path, ImageRecord(input=absolute_name(Path('/in/\udcff.png')), status='restored'))
     assert read_report(tmp_path).pictures[0].input == '/in/\\udcff.png'
 
 
@@ -212,7 +221,7 @@ def test_the_table_counts_and_names_what_went_wrong(tmp_path):
     failed = record('d.png', 'failed', reason='/in/d.png: not an image')
     faces = [FaceRecord(), FaceRecord(reason='the five landmarks are mirrored'), FaceRecord()]
     report = add(tmp_path, record('a.png', faces=faces), record('b.png', 'no face'), record('c.png', 'skipped'), failed)
-    assert summary(report, 'one') == [
+    assert summarize_run(report, 'one') == [
         'restored  1  2 faces',
         'no face   1',
         'skipped   1  results are there; --exist overwrite or rename restores again',
@@ -227,16 +236,16 @@ def test_the_table_tells_of_skipped_results_made_otherwise(tmp_path):
     reasons = ['were made with other settings (fidelity_weight 0.5)'] * 2 + [None, 'are not in the report']
     report = add(tmp_path, *(record(f'{number}.png', 'skipped', reason=reason) for number, reason in enumerate(reasons)))
     assert report.runs['one'].skipped == {reasons[0]: 2, reasons[3]: 1}
-    assert summary(report, 'one')[4:] == [f'skipped: 2 {reasons[0]}', 'skipped: 1 are not in the report']
+    assert summarize_run(report, 'one')[4:] == [f'skipped: 2 {reasons[0]}', 'skipped: 1 are not in the report']
 
 
 def test_a_long_list_is_cut(tmp_path):
     report = add(tmp_path, *(record(f'{number:02d}.png', 'failed', reason='no') for number in range(30)))
-    lines = summary(report, 'one')
+    lines = summarize_run(report, 'one')
     assert len(lines) == 4 + 20 + 1
     assert lines[-1] == 'failed: 10 more, see the report'
 
 
 def test_other_runs_are_not_in_the_table(tmp_path):
     add(tmp_path, record('a.png', 'failed', reason='no'))
-    assert not any('a.png' in line for line in summary(add(tmp_path, record('b.png'), run='two'), 'two'))
+    assert not any('a.png' in line for line in summarize_run(add(tmp_path, record('b.png'), run='two'), 'two'))

@@ -1,4 +1,4 @@
-"""Restoring one aligned face."""
+"""Tests of restoring one aligned face."""
 
 import cv2
 import numpy as np
@@ -26,7 +26,7 @@ def test_pictures_go_to_the_network_and_back_unchanged():
     image = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
     tensor = to_tensor(image)[None]
     assert tensor.shape == (1, 3, 8, 8)
-    # RGB in [-1, 1]: red is BGR's last.
+    # RGB in [-1, 1]: red is the last channel of BGR.
     assert tensor[0, 0, 0, 0].item() == pytest.approx(image[0, 0, 2] / 127.5 - 1)
     assert np.array_equal(to_images(tensor)[0], image)
 
@@ -64,7 +64,7 @@ def test_auto_is_a_device_that_works():
 
 def test_alignment_puts_the_landmarks_where_ffhq_has_them():
     rng = np.random.default_rng(0)
-    # The template turned by 90 degrees, halved and moved.
+    # The template rotated by 90 degrees, scaled by a half and shifted.
     landmarks = TEMPLATE_512[:, ::-1] * [0.5, -0.5] + [20, 300]
     photo = rng.integers(0, 256, (350, 350, 3), dtype=np.uint8)
     photo = cv2.GaussianBlur(photo, (0, 0), 4)

@@ -1,4 +1,4 @@
-"""`inference_frex.py` and `frex restore` from end to end, with a tiny network and a detector that is told what to find."""
+"""Tests of `inference_frex.py` and `frex restore` from end to end, with a tiny network and a detector that returns given faces."""
 
 import io
 import json
@@ -50,13 +50,13 @@ def statuses(folder):
 
 @pytest.fixture(autouse=True)
 def _no_files(request, tmp_path, monkeypatch):
-    """No file of weights anywhere."""
+    """Make sure that no weight file is found."""
     monkeypatch.setattr('frex.weights.locate.search_paths', lambda folder=None: [tmp_path / 'no_weights'])
 
 
 @pytest.fixture
 def detector(monkeypatch):
-    """Finds two faces in images of 200 x 300, and none in others."""
+    """Replace the detector by one that finds two faces in images of 200 x 300, and none in others."""
     known = Known(detected(landmarks_at(80, 90, 90), 0.99), detected(landmarks_at(220, 110, 110, 20), 0.95), shape=(200, 300))
     monkeypatch.setattr('frex.restore.faces.helper_networks.FaceDetector.from_weights', lambda *arguments: known)
     return known
@@ -64,7 +64,7 @@ def detector(monkeypatch):
 
 @pytest.fixture
 def photos(tmp_path):
-    """Three photographs: two with two faces, one in a folder, and one without a face."""
+    """A folder of three photographs: two with two faces, of which one lies in a subfolder, and one without a face."""
     folder = tmp_path / 'photos'
     write_image(folder / 'a.png', smooth(200, 300, seed=1))
     write_image(folder / 'below/b.jpg', smooth(200, 300, seed=2))
@@ -74,13 +74,13 @@ def photos(tmp_path):
 
 @pytest.fixture
 def whole(checkpoint, photos, tmp_path, detector):
-    """Runs on the photographs."""
+    """Return a function that runs the command on the photographs."""
     return lambda *more: run('-i', photos, '-r', '-o', tmp_path / 'out', '--model_path', checkpoint, '--device', 'cpu', *more)
 
 
 @pytest.fixture
 def aligned(checkpoint, face_folder, tmp_path):
-    """Runs on the aligned faces."""
+    """Return a function that runs the command on the aligned faces."""
     return lambda *more: run('-i', face_folder, '-o', tmp_path / 'out', '--model_path', checkpoint, '--aligned', '--device', 'cpu', *more)
 
 
@@ -94,7 +94,7 @@ def test_a_folder_is_restored_into_gfpgans_folders(aligned, checkpoint, face_fol
     assert [names(out / folder) for folder in FOLDERS] == [expected] * 3
     original = resize(read_image(face_folder / 'face2.jpg'), 64)
     restored = FaceRestorer.from_pretrained(checkpoint, 'cpu').restore_aligned(original)
-    # Faces of a batch are those of one alone, up to rounding.
+    # Faces restored in a batch equal those restored alone, up to rounding.
     assert np.abs(read_image(out / 'restored_faces/face2_00.png').astype(int) - restored).max() <= 1
     assert np.array_equal(read_image(out / 'cropped_faces/face2_00.png'), original)
     assert np.array_equal(read_image(out / 'cmp/face2_00.png')[:, :64], original)
@@ -132,16 +132,16 @@ def test_details_of_the_3d_prior_are_written_when_asked_for(aligned, tmp_path):
 
 
 def test_a_face_whose_details_cannot_be_made_is_the_only_one_that_fails(aligned, tmp_path, monkeypatch):
-    made, make = [], jobs.structure_pictures
+    made, make = [], jobs.render_structure
 
-    def structure_pictures(*given):
+    def render_structure(*given):
         made.append(given)
-        # The first attempt at the first face is made good, those at the second are not.
+        # The second attempt at the first face succeeds; both attempts at the second face fail.
         if len(made) in (1, 3, 4):
             raise RuntimeError('CUDA error: out of memory')
         return make(*given)
 
-    monkeypatch.setattr(jobs, 'structure_pictures', structure_pictures)
+    monkeypatch.setattr(jobs, 'render_structure', render_structure)
     assert aligned('--save_3d', '--batch_size', '2') == 1
     pictures = report(tmp_path / 'out')['pictures']
     assert sorted(picture['status'] for picture in pictures) == ['failed', *['restored'] * 4]
@@ -216,7 +216,7 @@ def test_the_report_tells_of_each_face(whole, tmp_path):
     np.testing.assert_allclose(face['landmarks'], landmarks_at(80, 90, 90), atol=0.006)
     assert -90 < face['yaw'] < 90
     assert -90 < face['pitch'] < 90
-    # There is no file of ArcFace.
+    # ArcFace's file is missing.
     assert face['identity_similarity'] is None
     assert face['files']['restored_faces'] == 'restored_faces/a_00.png'
     (settings,) = (one['settings'] for one in content['runs'].values())
@@ -289,7 +289,7 @@ def test_a_face_that_fails_makes_no_picture(whole, photos, tmp_path, monkeypatch
         'restored_imgs/empty.png',
     ]
     assert f'failed: {photos / "a.png"}: 1 of 2 faces not restored: not finite' in capsys.readouterr().out
-    # Nor is it skipped the next time.
+    # It is not skipped in the next run either.
     monkeypatch.setattr(FaceRestorer, 'restore_found', original)
     assert whole() == 0
     assert names(tmp_path / 'out/restored_imgs') == ['a.png', 'below', 'empty.png']
@@ -329,7 +329,7 @@ def test_a_full_disk_stops_the_run_and_leaves_no_half_pictures(aligned, tmp_path
     assert 'No space left on device' in printed.out
     assert len([path for path in files(tmp_path / 'out') if path.endswith('.png')]) == 3
     assert not list((tmp_path / 'out').rglob('*.part'))
-    # With space again, the same command ends what was begun.
+    # When there is space again, the same command finishes the work.
     monkeypatch.setattr('frex.utils.files.os.replace', replace)
     assert aligned() == 0
     assert len(names(tmp_path / 'out/restored_faces')) == 5
@@ -463,7 +463,7 @@ def test_results_are_not_overwritten_unless_asked(whole, tmp_path, capsys):
     assert kept.read_bytes() == b'mine'
     assert missing.exists()
     assert re.search(r'^restored +1 +2 faces\nno face +0\nskipped +2 +results are there', capsys.readouterr().out)
-    # The report still tells of all.
+    # The report still has all images.
     assert statuses(tmp_path / 'out') == {'a.png': 'restored', 'b.jpg': 'restored', 'empty.png': 'no face'}
     assert whole('--exist', 'overwrite') == 0
     assert kept.read_bytes() != b'mine'
@@ -510,7 +510,7 @@ def test_a_name_that_is_no_text_goes_through(checkpoint, face_folder, tmp_path):
     picture = tmp_path / os.fsdecode(b'f\xe9.png')
     shutil.copy(face_folder / 'face0.png', picture)
     out = tmp_path / os.fsdecode(b'o\xe9')
-    # Strict streams, as a pipe's may be.
+    # The streams raise on characters that they cannot encode, as those of a pipe may.
     done = Command(main, *command(checkpoint, picture, out, '--suffix', os.fsdecode(b'\xe8')), folder=tmp_path, PYTHONIOENCODING='utf-8')
     assert done.wait() == 0, done.stderr
     assert 'results in ' in done.stdout
@@ -549,7 +549,7 @@ def command(checkpoint, faces, out, *more):
 
 @pytest.fixture
 def many(face_folder, tmp_path):
-    """Forty aligned faces."""
+    """A folder of forty aligned faces."""
     folder = tmp_path / 'many'
     folder.mkdir()
     for number in range(40):
@@ -558,7 +558,7 @@ def many(face_folder, tmp_path):
 
 
 def slowly(arguments):
-    """The command, that writes half of each file, and the other half a while later."""
+    """Run the command so that it writes half of each file, and the other half a while later."""
 
     def encode(file, *arguments):
         whole = io.BytesIO()
@@ -574,7 +574,7 @@ def slowly(arguments):
 
 
 def started(checkpoint, many, out):
-    """A slow run that has restored its first face."""
+    """Start a slow run, and return it when it has restored its first face."""
     process = Command(slowly, *command(checkpoint, many, out, '--batch_size', '2'), folder=out.parent)
     deadline = time.monotonic() + 60
     while process.running and not list((out / 'restored_faces').glob('*_00.png')):
@@ -600,7 +600,7 @@ def test_a_killed_run_leaves_whole_pictures_and_goes_on(checkpoint, many, tmp_pa
     assert main(command(checkpoint, many, out)) == 0
     assert len(list((out / 'restored_faces').glob('*.png'))) == 40
     assert all(path.stat().st_mtime_ns == moment for path, moment in before.items())
-    # The report tells of what the killed run had done; nothing of it lies about.
+    # The report has what the killed run had done, and none of its files are left.
     assert len(report(out)['pictures']) == 40
     assert set(names(out)) == {*FOLDERS, 'report.json', '.report.json.lock'}
     assert not list(out.rglob('*.part'))

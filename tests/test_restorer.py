@@ -1,4 +1,4 @@
-"""`FaceRestorer`: photographs, batches, what goes wrong, and several threads."""
+"""Tests of `FaceRestorer`: photographs, batches, failures, and several threads."""
 
 import math
 import subprocess
@@ -16,7 +16,7 @@ from frex.device import choose_precision
 from frex.errors import FRExError
 from frex.images import resize
 from frex.restore import FaceRestorer, Selection
-from frex.restore.faces.batches import are_finite, with_memory
+from frex.restore.faces.batches import are_finite, retry_out_of_memory
 from frex.restore.faces.helper_networks import HelperNetworks
 from frex.tensors import to_images, to_tensor
 from frex.weights.manifest import WeightFile
@@ -29,7 +29,7 @@ FACES = (detected(landmarks_at(90, 100, 100), 0.99), detected(landmarks_at(230, 
 
 
 class Fake(FREx):
-    """In place of the network: gives each face back as `change` leaves it, and remembers what it was asked."""
+    """A fake network that returns each face as `change` leaves it, and remembers its arguments."""
 
     def __init__(self, size=64, change=lambda lq: lq, most=100):
         torch.nn.Module.__init__(self)
@@ -51,7 +51,7 @@ def fake(*faces, precision='fp32', face_batch=8, **net):
 
 @pytest.fixture
 def no_files(tmp_path, monkeypatch):
-    """No file of weights anywhere."""
+    """Make sure that no weight file is found."""
     monkeypatch.setattr('frex.weights.locate.search_paths', lambda folder=None: [tmp_path])
     return tmp_path
 
@@ -121,7 +121,7 @@ def test_a_batch_that_memory_does_not_hold_is_halved():
     restored = restorer.restore_faces(faces)
     assert [call[0] for call in restorer.net.calls] == [7, 3, 1, 1, 1, 1, 1, 1, 1]
     assert all(np.array_equal(face, restoration.image) for face, restoration in zip(faces, restored, strict=True))
-    # The size that was found is kept.
+    # The lowered batch size is kept.
     restorer.restore_faces(faces[:3])
     assert [call[0] for call in restorer.net.calls][9:] == [1, 1, 1]
 
@@ -141,7 +141,7 @@ def test_other_failures_of_the_network_are_not_taken_for_memory():
 
 
 def broken_where(condition):
-    """Faces whose first pixel is red become not finite, if `condition()` says so."""
+    """Make the output of faces whose first pixel is red not finite, if `condition()` is true."""
 
     def change(lq):
         broken = (lq[:, 0, 0, 0] > 0.99) & (lq[:, 1, 0, 0] < -0.99)
@@ -161,7 +161,7 @@ def test_numbers_that_half_precision_does_not_hold_are_calculated_again():
     restored = restorer.restore_faces(faces, [np.array([1.0 + i, 0, 0]) for i in range(4)])
     assert all(np.array_equal(face, restoration.image) for face, restoration in zip(faces, restored, strict=True))
     assert [call[0] for call in restorer.net.calls] == [4, 1]
-    # With its own crop.
+    # The retry uses the crop of that face.
     assert restorer.net.calls[1][1].tolist() == [[3, 0, 0]]
 
 
@@ -220,7 +220,7 @@ def test_the_networks_crop_is_that_of_the_landmarks():
     count, crop, *_ = restorer.net.calls[0]
     assert count == 2
     np.testing.assert_allclose(crop, [face.crop for face in faces], rtol=1e-6)
-    # Landmarks as in the template: near the mean face's crop.
+    # The landmarks are those of the template, so the crop is near that of the mean face.
     np.testing.assert_allclose(crop, [MEAN_CROP] * 2, atol=0.03)
 
 
@@ -326,7 +326,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
 
 def test_fifty_faces_on_fifty_megapixels_need_little_memory():
     printed = subprocess.run([sys.executable, '-c', MEASURE], capture_output=True, text=True, check=True, timeout=120).stdout
-    # Megabytes; the image itself has 143, its copy as much again.
+    # Peak memory in megabytes; the image itself has 143, and its copy as much again.
     assert float(printed) < 1000
 
 
@@ -362,7 +362,7 @@ def test_a_black_and_white_picture_keeps_its_channels_and_gets_no_colour(form):
 
 
 def short_of_memory(times, error):
-    """Fails so often, then answers."""
+    """Return a function that raises `error` for the first `times` calls, and then returns."""
     left = [error] * times
 
     def call():
@@ -382,14 +382,14 @@ def short_of_memory(times, error):
     ],
 )
 def test_what_ran_out_of_memory_is_tried_once_more(error):
-    assert with_memory(short_of_memory(1, error)) == 'done'
+    assert retry_out_of_memory(short_of_memory(1, error)) == 'done'
     with pytest.raises(RuntimeError):
-        with_memory(short_of_memory(2, error))
+        retry_out_of_memory(short_of_memory(2, error))
 
 
 def test_other_errors_are_not_tried_again():
     with pytest.raises(RuntimeError, match='shapes'):
-        with_memory(short_of_memory(1, RuntimeError('shapes differ')))
+        retry_out_of_memory(short_of_memory(1, RuntimeError('shapes differ')))
 
 
 def test_a_detector_that_runs_out_of_memory_once_is_asked_again():
@@ -459,7 +459,7 @@ def test_enhance_gives_gfpganers_three_values():
 
 
 def test_enhance_of_one_face_without_pasting(monkeypatch):
-    monkeypatch.setattr('frex.restore.faces.photo.paste_faces', None)
+    monkeypatch.setattr('frex.restore.faces.restorer.paste_faces', None)
     cropped, restored, picture = fake(*FACES).enhance(smooth(200, 320), only_center_face=True, paste_back=False)
     assert (len(cropped), len(restored), picture) == (1, 1, None)
 

@@ -1,10 +1,9 @@
-"""The machinery of a run: batches over images, bounded memory, faults, signals, shards. The network is a fake."""
+"""Tests of the pipeline of a run: batches over images, bounded memory, failures, signals and shards. The network is a fake."""
 
 import random
 import signal
 import threading
 import time
-from argparse import Namespace
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -14,8 +13,9 @@ from processes import free_port
 from tiny import tiny_frex
 
 from frex.errors import FRExError
-from frex.restore.folder.distributed import agree
+from frex.restore.folder.distributed import share_inputs
 from frex.restore.folder.inputs import Input, Inputs
+from frex.restore.folder.options import RestoreOptions
 from frex.restore.folder.restore_folder import unsupported_flags
 from frex.restore.folder.threaded_pipeline import PipelineStages, ThreadedPipeline
 from frex.utils.sharding import Shard, choose_shard, local_device
@@ -30,7 +30,7 @@ class Read:
 
 @dataclass
 class Fake(PipelineStages):
-    """An image is a name and its number of faces; a face is restored to upper case."""
+    """Stages for images that are a name and a number of faces; a face is a text, and is restored to upper case."""
 
     sizes: dict = field(default_factory=dict)
     broken: dict = field(default_factory=dict)
@@ -80,9 +80,9 @@ class Fake(PipelineStages):
         self.failures[job[0]] = str(error)
 
 
-def run(jobs, batch_size=4, stopped=lambda: False, room=1e9, **changes):
+def run(jobs, batch_size=4, stopped=lambda: False, memory=1e9, **changes):
     fake = Fake(**changes)
-    ThreadedPipeline(fake, batch_size, room).run(jobs, stopped)
+    ThreadedPipeline(fake, batch_size, memory).run(jobs, stopped)
     return fake
 
 
@@ -143,16 +143,16 @@ def test_few_pictures_are_alive_however_many_there_are():
     fake.done = lambda job, record: (original(job, record), ahead.append(taken - len(fake.records)))
     overlap.run(jobs())
     assert len(fake.records) == 300
-    assert fake.most_alive <= overlap.most == 8
-    # Nor is the list of what comes read far ahead.
-    assert max(ahead) <= overlap.most + 1
+    assert fake.most_alive <= overlap.most_in_flight == 8
+    # The list of jobs is not read far ahead either.
+    assert max(ahead) <= overlap.most_in_flight + 1
 
 
 def test_pictures_are_let_in_by_their_size():
     sizes = {f'{number}-': size for number, size in enumerate([30, 30, 30, 500, 60, 30, 30, 90])}
-    fake = run([(name, 1) for name in sizes], batch_size=50, sizes=sizes, room=100, pause=0.02)
+    fake = run([(name, 1) for name in sizes], batch_size=50, sizes=sizes, memory=100, pause=0.02)
     assert len(fake.records) == 8
-    # One that is larger than the room is alone.
+    # An image that is larger than the memory limit is handled alone.
     assert fake.most_alive == 500
 
 
@@ -171,7 +171,7 @@ def test_a_batch_that_breaks_fails_its_pictures_alone():
     fake = run([('a', 1), ('b', 5), ('c', 1)], batch_size=1, broken={'b': 'restore'})
     assert fake.failures == {'b': 'the network broke'}
     assert fake.records == {'a': ['A0'], 'c': ['C0']}
-    # Its other faces are not tried again.
+    # The other faces of the failed image are not restored again.
     assert sum(face.startswith('b') for batch in fake.batches for face in batch) == 1
 
 
@@ -184,16 +184,16 @@ def test_a_batch_that_breaks_is_tried_picture_by_picture():
 def test_pictures_wait_outside_while_many_faces_are_in_memory():
     jobs = [(str(number), 20) for number in range(12)]
     fake = run(jobs, batch_size=4, pause=0.02, sizes=dict.fromkeys((name for name, _ in jobs), 1))
-    # Four batches of four are less than one such image has; as many as two a thread may be on their way in by then.
+    # One such image has more faces than four batches of four; up to two images per thread may be admitted before that is known.
     assert fake.most_alive <= 4
     assert len(fake.records) == 12
 
 
 @pytest.mark.parametrize(('switch', 'flag'), [('use_3d_prior', '--save_3d'), ('use_awb', '--save_weights_map')])
 def test_flags_for_what_a_network_has_not_are_told(switch, flag):
-    args = Namespace(save_3d=True, save_weights_map=True)
-    assert list(unsupported_flags(args, tiny_frex())) == []
-    (line,) = unsupported_flags(args, tiny_frex(**{switch: False}))
+    options = RestoreOptions(('a.png',), save_3d=True, save_weights_map=True)
+    assert list(unsupported_flags(options, tiny_frex())) == []
+    (line,) = unsupported_flags(options, tiny_frex(**{switch: False}))
     assert line.startswith(f'{flag} writes nothing')
 
 
@@ -214,7 +214,7 @@ def test_a_signal_asks_to_stop_and_is_then_the_programs_own_again(number, status
     with stop_on_signals() as stop:
         assert not stop()
         signal.raise_signal(number)
-        # The terminal's and then torchrun's.
+        # The terminal's signal, and then torchrun's.
         signal.raise_signal(number)
         assert stop()
         assert stop.status == status
@@ -246,13 +246,13 @@ def test_signals_are_left_alone_outside_of_the_main_thread():
 
 
 def test_a_process_alone_has_a_run_of_its_own():
-    runs = {agree(Shard(), Inputs).run for _ in range(2)}
+    runs = {share_inputs(Shard(), Inputs).run for _ in range(2)}
     assert len(runs) == 2
 
 
 @pytest.fixture
 def together(monkeypatch):
-    """Calls `agree` as three processes do, each with what it would find itself."""
+    """Return a function that calls `share_inputs` as several processes do, each with the inputs it would find itself."""
     monkeypatch.setenv('MASTER_ADDR', '127.0.0.1')
     monkeypatch.setenv('MASTER_PORT', str(free_port()))
 
@@ -262,7 +262,7 @@ def together(monkeypatch):
 
     def attempt(number, finds):
         try:
-            return agree(Shard(number, len(finds)), finds[number])
+            return share_inputs(Shard(number, len(finds)), finds[number])
         except FRExError as error:
             return str(error)
 
@@ -294,7 +294,7 @@ def test_processes_without_a_meeting_place_are_told(monkeypatch):
     for name in ('MASTER_ADDR', 'MASTER_PORT'):
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(FRExError, match=r'cannot reach each other .*MASTER_ADDR'):
-        agree(Shard(1, 2), Inputs)
+        share_inputs(Shard(1, 2), Inputs)
 
 
 @pytest.mark.parametrize('changes', [{'RANK': '3'}, {'RANK': 'x'}, {'WORLD_SIZE': '0'}, {'RANK': '-1'}])

@@ -1,11 +1,11 @@
-"""Images as Python callers give them: arrays, Pillow's, and what is none."""
+"""Tests of the images that Python callers give: arrays, Pillow's images, and objects that are not images."""
 
 import numpy as np
 import pytest
 from PIL import Image as PillowImage
 
 from frex.errors import FRExError
-from frex.restore.image_io.convert import as_picture
+from frex.restore.image_io.convert import to_photo
 
 RNG = np.random.default_rng(0)
 COLOURS = RNG.integers(0, 256, (6, 9, 3), dtype=np.uint8)
@@ -24,24 +24,24 @@ GREY = RNG.integers(0, 256, (6, 9), dtype=np.uint8)
 )
 def test_what_is_no_picture_is_told(source, words):
     with pytest.raises(FRExError, match=words):
-        as_picture(source)
+        to_photo(source)
 
 
 @pytest.mark.parametrize('mode', ['I', 'F', 'LAB', 'HSV'])
 def test_pillows_modes_without_colours_are_refused(mode):
     with pytest.raises(FRExError, match=f'mode {mode} is not read'):
-        as_picture(PillowImage.new(mode, (4, 4)))
+        to_photo(PillowImage.new(mode, (4, 4)))
 
 
 def test_pillows_pictures_are_read_as_they_are():
-    rgb = as_picture(PillowImage.fromarray(COLOURS[:, :, ::-1].copy()))
+    rgb = to_photo(PillowImage.fromarray(COLOURS[:, :, ::-1].copy()))
     np.testing.assert_array_equal(rgb.image, COLOURS)
     assert (rgb.alpha, rgb.grey) == (None, False)
-    rgba = as_picture(PillowImage.fromarray(np.dstack([COLOURS[:, :, ::-1], GREY])))
+    rgba = to_photo(PillowImage.fromarray(np.dstack([COLOURS[:, :, ::-1], GREY])))
     np.testing.assert_array_equal(rgba.image, COLOURS)
     np.testing.assert_array_equal(rgba.alpha, GREY)
     for mode in ('L', 'LA'):
-        grey = as_picture(PillowImage.fromarray(GREY).convert(mode))
+        grey = to_photo(PillowImage.fromarray(GREY).convert(mode))
         np.testing.assert_array_equal(grey.image, np.dstack([GREY] * 3))
         assert grey.grey
         assert (grey.alpha is None) == (mode == 'L')
@@ -49,7 +49,7 @@ def test_pillows_pictures_are_read_as_they_are():
 
 def test_sixteen_bit_of_pillow_stay():
     deep = (GREY.astype(np.uint16) << 8) + 7
-    picture = as_picture(PillowImage.fromarray(deep))
+    picture = to_photo(PillowImage.fromarray(deep))
     assert picture.grey
     np.testing.assert_array_equal(picture.image[:, :, 0], deep)
 
@@ -58,14 +58,14 @@ def test_pillows_pictures_are_turned_upright_and_keep_their_profile():
     image = PillowImage.fromarray(COLOURS[:, :, ::-1].copy())
     image.getexif()[0x0112] = 6
     image.info['icc_profile'], image.info['dpi'] = b'a profile', (300, 300)
-    picture = as_picture(image)
-    # 6: the first row of the file is the right side of the image.
+    picture = to_photo(image)
+    # Orientation 6: the first row of the file is the right side of the image.
     np.testing.assert_array_equal(picture.image, np.rot90(COLOURS, -1))
     assert (picture.metadata.icc, picture.metadata.dpi) == (b'a profile', (300, 300))
 
 
 def test_an_array_without_colour_is_grey_however_many_channels_it_has():
     for array in (GREY, GREY[:, :, None], np.dstack([GREY] * 3), np.dstack([GREY] * 4)):
-        assert as_picture(array).grey
-    assert not as_picture(COLOURS).grey
-    assert as_picture(PillowImage.fromarray(np.dstack([GREY] * 3))).grey
+        assert to_photo(array).grey
+    assert not to_photo(COLOURS).grey
+    assert to_photo(PillowImage.fromarray(np.dstack([GREY] * 3))).grey

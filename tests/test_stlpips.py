@@ -11,7 +11,7 @@ from tiny import faces
 
 import frex.registry  # noqa: F401 (makes basicsr importable)
 from frex.errors import FRExError
-from frex.evaluation.scoring import _is_for_workers
+from frex.evaluation.scoring import _runs_in_workers
 from frex.losses import stlpips_loss
 from frex.losses.stlpips_loss import STLPIPSLoss, find_weights
 from frex.metrics.basicsr_functions import calculate_stlpips
@@ -116,7 +116,7 @@ def test_the_metric_is_the_distance_of_two_images(net, loss):
     scorer = METRICS[key].load(None, torch.device('cpu'))
     assert scorer(to_tensor(first)[None], to_tensor(second)[None]).item() == pytest.approx(expected, rel=1e-5)
     assert METRICS[key].missing(None) is None
-    assert not _is_for_workers(METRICS[key], torch.device('cpu'))
+    assert not _runs_in_workers(METRICS[key], torch.device('cpu'))
 
 
 def test_tiny_images_have_no_distance():

@@ -22,7 +22,7 @@ from tiny import tiny_frex
 
 from frex.cli.main import main
 from frex.errors import FRExError
-from frex.losses.vgg import FrozenVGG, _features
+from frex.losses.vgg import FrozenVGG, _vgg_features
 from frex.weights.network_file import load_network, read_network
 from frex.weights.nvidia_pickle import read_nvidia_pickle
 from frex.weights.priors import check_prior, load_prior
@@ -248,7 +248,7 @@ def test_the_backbone_of_torchvisions_training_is_loaded(tmp_path, legacy, form)
 
 
 def test_vgg_of_torchvisions_training_is_loaded(tmp_path):
-    net = _features(None)
+    net = _vgg_features(None)
     state = {f'features.{name}': value + 1 for name, value in net.state_dict().items()} | {'classifier.0.bias': torch.zeros(4096)}
     path = write_pth(tmp_path / 'vgg19.pth', {'model': state, 'epoch': 1, 'args': argparse.Namespace(model='vgg19')})
     assert torch.equal(FrozenVGG(['conv1_2'], str(path)).features[0].weight, net[0].weight + 1)

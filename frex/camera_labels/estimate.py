@@ -15,7 +15,7 @@ from frex.data.landmarks import crop_to_eg3d, flip_landmarks
 from frex.data.sources import images_below
 from frex.errors import FRExError
 from frex.images import Image, read_aligned, resize
-from frex.restore.detection.dense_landmarks import KEY, LandmarkNetwork, five_of
+from frex.restore.detection.dense_landmarks import KEY, LandmarkNetwork, five_landmarks
 from frex.restore.detection.retinaface import DetectedFace, Detector, FaceDetector
 from frex.restore.faces.restorer import choose_device
 from frex.utils.files import check_output_path
@@ -59,7 +59,7 @@ class LandmarkFinder:
         """Return the five landmarks of each face in image widths, the largest face first."""
         faces = sorted(self.detector.detect(resized, self.threshold), key=_area, reverse=True)
         if faces and self.network is not None:
-            return [five_of(self.network.landmarks(resized))]
+            return [five_landmarks(self.network.landmarks(resized))]
         return [face.landmarks / DETECTOR_SIZE for face in faces]
 
 

@@ -1,4 +1,4 @@
-"""`frex ablate`: table 2 of the paper."""
+"""`frex ablate`: train the network without one part at a time, and compare, as in table 2 of the paper."""
 
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ SEEDS = (0, 1, 2)
 METRICS = ('psnr', 'ssim', 'lpips', 'fid', 'niqe', 'deg')
 EXAMPLE = (
     'example, in minutes: frex ablate --base options/train_frex_tiny.yml --force_yml datasets:train:dataroot_gt=faces '
-    'train:total_iter=500 --gt test_faces --seeds 0 1 2 -o ablation; the same command again goes on'
+    'train:total_iter=500 --gt test_faces --seeds 0 1 2 -o ablation; the same command again resumes it'
 )
 
 
@@ -20,7 +20,7 @@ def add_command(commands: Any) -> None:
     what = 'train FREx without one part at a time, with several seeds, and compare'
     parser: ArgumentParser = commands.add_parser('ablate', help=what, description=what, epilog=EXAMPLE, allow_abbrev=False)
     _add_trainings(parser)
-    _add_pictures(parser)
+    _add_images(parser)
     _add_evaluation(parser)
     parser.set_defaults(run=_ablate)
 
@@ -28,7 +28,7 @@ def add_command(commands: Any) -> None:
 def _add_trainings(parser: ArgumentParser) -> None:
     group = parser.add_argument_group('trainings')
     group.add_argument(
-        '--base', default='options/train_frex.yml', metavar='FILE', help='option file that differences are laid over (default: %(default)s)'
+        '--base', default='options/train_frex.yml', metavar='FILE', help='option file that the configurations change (default: %(default)s)'
     )
     group.add_argument(
         '--configurations',
@@ -36,32 +36,38 @@ def _add_trainings(parser: ArgumentParser) -> None:
         nargs='+',
         action='extend',
         metavar='NAME',
-        help='full, those of options/ablations, or option files of differences of your own (default: the six of the paper)',
+        help='full, a name from options/ablations, or an option file with your own changes (default: the six of the paper)',
     )
-    group.add_argument('--seeds', nargs='+', action='extend', type=int, metavar='S', help=f'a training each (default: {_listed(SEEDS)})')
+    group.add_argument(
+        '--seeds', nargs='+', action='extend', type=int, metavar='S', help=f'train once with each seed (default: {_join(SEEDS)})'
+    )
     group.add_argument(
         '--take',
         default=[],
         nargs='+',
         action='extend',
         metavar='NAME=CHECKPOINT',
-        help='a trained configuration; NAME several times for several runs',
+        help='use a trained checkpoint for a configuration; give NAME several times for several runs',
     )
     group.add_argument(
-        '--force_yml', default=[], nargs='+', action='extend', metavar='KEY=VALUE', help='change options of all, as in frex train'
+        '--force_yml', default=[], nargs='+', action='extend', metavar='KEY=VALUE', help='change options of all trainings, as in frex train'
     )
     group.add_argument(
-        '--train_command', metavar='LINE', help='what trains, e.g. "torchrun --nproc_per_node=8 -m frex train" (default: frex train)'
+        '--train_command',
+        metavar='LINE',
+        help='command that trains, e.g. "torchrun --nproc_per_node=8 -m frex train" (default: frex train)',
     )
 
 
-def _add_pictures(parser: ArgumentParser) -> None:
-    group = parser.add_argument_group('pictures')
+def _add_images(parser: ArgumentParser) -> None:
+    group = parser.add_argument_group('images')
     group.add_argument('--gt', required=True, type=Path, metavar='DIR', help='clean faces in FFHQ alignment, of any size')
-    group.add_argument('--lq', type=Path, metavar='DIR', help='the same degraded (default: degraded as in the paper)')
-    group.add_argument('--degrade_seed', default=0, type=int, metavar='S', help='of the degradations, without --lq (default: 0)')
+    group.add_argument('--lq', type=Path, metavar='DIR', help='the same faces degraded (default: degrade --gt as in the paper)')
+    group.add_argument(
+        '--degrade_seed', default=0, type=int, metavar='S', help='seed of the degradations where --lq is not given (default: 0)'
+    )
     group.add_argument('--cameras', type=Path, metavar='FILE', help="EG3D's dataset.json of the clean faces: adds tables by |yaw|")
-    group.add_argument('-o', '--output', required=True, type=Path, metavar='DIR', help='a new folder, or one to go on with')
+    group.add_argument('-o', '--output', required=True, type=Path, metavar='DIR', help='a new folder, or one to resume')
 
 
 def _add_evaluation(parser: ArgumentParser) -> None:
@@ -71,22 +77,24 @@ def _add_evaluation(parser: ArgumentParser) -> None:
         nargs='+',
         action='extend',
         metavar='KEY',
-        help=f'also lpips_alex, lmd, stlpips, stlpips_alex (default: {_listed(METRICS)})',
+        help=f'also lpips_alex, lmd, stlpips, stlpips_alex (default: {_join(METRICS)})',
     )
-    group.add_argument('--fid_statistics', type=Path, metavar='FILE', help='what FID compares with (default: the clean faces)')
-    group.add_argument('--weights', type=Path, metavar='DIR', help="folder of the metrics' files (default: as frex evaluate)")
+    group.add_argument(
+        '--fid_statistics', type=Path, metavar='FILE', help='statistics that FID compares with (default: those of the clean faces)'
+    )
+    group.add_argument('--weights', type=Path, metavar='DIR', help="folder of the metrics' weight files (default: as frex evaluate)")
     group.add_argument('--num_workers', type=int, default=4, metavar='N', help='processes for reading and for NIQE (default: 4)')
-    group.add_argument('--device', default='auto', help='of restoring and metrics: auto, cpu, cuda or cuda:N (default: auto)')
+    group.add_argument('--device', default='auto', help='device for restoring and metrics: auto, cpu, cuda or cuda:N (default: auto)')
 
 
-def _listed(values: Iterable[object]) -> str:
+def _join(values: Iterable[object]) -> str:
     return ' '.join(map(str, values))
 
 
 def _ablate(args: Namespace) -> None:
     from frex.ablation.ablate import AblateOptions, ablate
 
-    # As defaults of flags that add to a list they would always be part of it.
+    # Not defaults of the flags: argparse would add what the user gives to them.
     args.seeds = args.seeds or SEEDS
     args.metrics = args.metrics or METRICS
     ablate(read_options(AblateOptions, args))

@@ -1,4 +1,4 @@
-"""`frex cameras`: camera labels, imported or estimated, and looked at."""
+"""`frex cameras`: import, estimate, preview and compare camera labels."""
 
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
@@ -14,46 +14,51 @@ def add_command(commands: Any) -> None:
     _add_import(actions)
     _add_estimate(actions)
     _add_preview(actions)
-    compare = _add(actions, 'compare', 'how far the cameras of two files of labels differ')
+    compare = _add(actions, 'compare', 'show how far the cameras in two label files differ')
     compare.add_argument('a', type=Path, metavar='A.json')
     compare.add_argument('b', type=Path, metavar='B.json')
 
 
 def _add_import(actions: Any) -> None:
-    what = "EG3D's dataset.json, with its crops, as one file of labels under the names of the images"
+    what = "convert EG3D's dataset.json, and its crops, to one label file under the names of the images"
     parser = _add(actions, 'import', what)
     parser.add_argument('dataset_json', type=Path, metavar='DATASET_JSON', help="EG3D's labels")
     parser.add_argument('--cropping_params', type=Path, metavar='FILE', help="EG3D's cropping_params.json: adds a crop to each label")
     parser.add_argument(
-        '--images', type=Path, metavar='FOLDER', help='the images; gives counted labels their names, and tells which have none'
+        '--images',
+        type=Path,
+        metavar='FOLDER',
+        help='folder of the images: names labels that have only numbers, and reports images without a label',
     )
     _add_output(parser)
 
 
 def _add_estimate(actions: Any) -> None:
-    parser = _add(actions, 'estimate', 'cameras and crops of aligned faces, from landmarks')
-    parser.add_argument('folder', type=Path, metavar='FOLDER', help='aligned faces; folders in it are searched too')
+    parser = _add(actions, 'estimate', 'estimate cameras and crops of aligned faces from landmarks')
+    parser.add_argument('folder', type=Path, metavar='FOLDER', help='folder of aligned faces; its subfolders are searched too')
     _add_output(parser)
-    add_frame(parser, 'ffhq', 'how the faces are aligned')
+    add_frame(parser, 'ffhq', 'alignment of the faces')
     add_weights(parser)
     add_det_threshold(parser, 0.5)
-    parser.add_argument('--preview', type=Path, metavar='DIR', help='draw the cameras on the faces, into this folder')
+    parser.add_argument(
+        '--preview', type=Path, metavar='DIR', help='also draw the cameras on the faces, and write the drawings to this folder'
+    )
     add_device(parser)
 
 
 def _add_preview(actions: Any) -> None:
     parser = _add(actions, 'preview', 'draw labels on their images')
-    parser.add_argument('folder', type=Path, metavar='FOLDER', help='the images; folders in it are searched too')
+    parser.add_argument('folder', type=Path, metavar='FOLDER', help='folder of the images; its subfolders are searched too')
     parser.add_argument('labels', type=Path, metavar='LABELS.json')
-    parser.add_argument('-o', '--output', required=True, type=Path, metavar='DIR', help='where the drawings go')
-    parser.add_argument('-n', '--num', type=int, metavar='N', help='draw so many, evenly from among all (default: all)')
-    add_frame(parser, 'eg3d', 'how images whose label has no crop are aligned')
-    parser.add_argument('--overwrite', action='store_true', help='replace drawings that are there')
+    parser.add_argument('-o', '--output', required=True, type=Path, metavar='DIR', help='folder for the drawings')
+    parser.add_argument('-n', '--num', type=int, metavar='N', help='draw N images, evenly spaced among all (default: all)')
+    add_frame(parser, 'eg3d', 'alignment of images whose label has no crop')
+    parser.add_argument('--overwrite', action='store_true', help='replace existing drawings')
 
 
 def _add_output(parser: ArgumentParser) -> None:
-    parser.add_argument('-o', '--output', required=True, type=Path, metavar='OUT.json', help='the labels to write')
-    parser.add_argument('--overwrite', action='store_true', help='replace what is there')
+    parser.add_argument('-o', '--output', required=True, type=Path, metavar='OUT.json', help='label file to write')
+    parser.add_argument('--overwrite', action='store_true', help='replace an existing file')
 
 
 def _add(actions: Any, name: str, what: str) -> ArgumentParser:

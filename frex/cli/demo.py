@@ -1,10 +1,10 @@
-"""`frex demo`: see FREx at work in a minute."""
+"""`frex demo`: restore two sample portraits and show the result."""
 
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import Any
 
-WHAT = 'Restore two portraits that the small FREx of the package has not seen, show them, and say what was gained.'
+WHAT = 'Restore two portraits that the small FREx of the package was not trained on, show them, and print how much better they are.'
 
 
 def add_command(commands: Any) -> None:

@@ -1,4 +1,4 @@
-"""What the flags of several commands share, and the way from parsed flags to the typed options of a function."""
+"""Flags that several commands share, types of flags, and the conversion of parsed flags to typed options."""
 
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Callable
@@ -10,7 +10,7 @@ T = TypeVar('T')
 
 
 def read_options(kind: type[T], args: Namespace) -> T:
-    """Make the dataclass `kind`, whose fields are named as flags, from the parsed flags; a list becomes a tuple."""
+    """Return an instance of the dataclass `kind`, whose fields have the names of flags, with the parsed values; a list becomes a tuple."""
     values = {field.name: getattr(args, field.name) for field in fields(kind)}  # type: ignore[arg-type]
     return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
 
@@ -26,19 +26,19 @@ def add_device(parser: Any) -> None:
 
 
 def add_frame(parser: ArgumentParser, default: str, what: str) -> None:
-    """Add `--frame`, the alignment of faces, to a parser."""
+    """Add `--frame`, the alignment of faces, to a parser; `what` begins its help text."""
     parser.add_argument('--frame', default=default, choices=['ffhq', 'eg3d'], help=f'{what} (default: {default})')
 
 
 def add_det_threshold(parser: Any, default: float) -> None:
-    """Add `--det_threshold`, of the face detector, to a parser or a group of flags."""
+    """Add `--det_threshold`, the least score of a detected face, to a parser or a group of flags."""
     parser.add_argument(
         '--det_threshold', default=default, type=float, metavar='SCORE', help=f'least score of a face, 0 to 1 (default: {default:g})'
     )
 
 
-def number(least: float, most: float = float('inf')) -> Callable[[str], float]:
-    """The type of a flag: a number in a range."""
+def number_between(least: float, most: float = float('inf')) -> Callable[[str], float]:
+    """Return the type of a flag that takes a number from `least` to `most`."""
 
     def parse(text: str) -> float:
         try:
@@ -52,8 +52,8 @@ def number(least: float, most: float = float('inf')) -> Callable[[str], float]:
     return parse
 
 
-def count(text: str) -> int:
-    """The type of a flag: a positive whole number."""
+def positive_int(text: str) -> int:
+    """Parse a whole number of at least 1; raise ArgumentTypeError for anything else."""
     if not text.isdecimal() or int(text) < 1:
         raise ArgumentTypeError(f'{text!r} is not a whole number of at least 1')
     return int(text)

@@ -1,4 +1,4 @@
-"""`frex` and `basicsr`: the commands. Nothing heavy is imported before a command is known."""
+"""The programs `frex` and `basicsr` with their commands. Heavy packages such as torch are imported only when a command runs."""
 
 from argparse import ArgumentParser
 from collections.abc import Sequence
@@ -21,16 +21,17 @@ from frex.cli import (
 )
 from frex.cli.run import run
 
+# The modules that each add one command.
 SINGLE = (restore, weights, cameras, synthesize, degrade, balance, collect_real, statistics, evaluate, peers, ablate, export, demo)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """`frex COMMAND ...`."""
+    """Run `frex COMMAND ...` and return the exit status."""
     return run(frex_parser(), argv)
 
 
 def frex_parser() -> ArgumentParser:
-    """All commands of `frex`."""
+    """Return the parser of `frex` with all its commands."""
     parser = ArgumentParser(prog='frex', description='Blind face restoration under extreme conditions.', allow_abbrev=False)
     commands = parser.add_subparsers(title='commands', required=True, metavar='COMMAND')
     train.add_commands(commands)
@@ -40,7 +41,7 @@ def frex_parser() -> ArgumentParser:
 
 
 def basicsr(argv: Sequence[str] | None = None) -> int:
-    """`basicsr train ...` and `basicsr test ...`, which upstream runs as `python basicsr/train.py ...`."""
+    """Run `basicsr train ...` or `basicsr test ...` (upstream: `python basicsr/train.py ...`), and return the exit status."""
     parser = ArgumentParser(prog='basicsr', description="BasicSR's pipelines with FREx registered.", allow_abbrev=False)
     train.add_commands(parser.add_subparsers(title='commands', required=True, metavar='COMMAND'))
     return run(parser, argv)

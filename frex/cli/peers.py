@@ -1,4 +1,4 @@
-"""`frex peers`: other methods on the same faces."""
+"""`frex peers`: restore the same faces with several methods, and measure time and memory."""
 
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
@@ -15,10 +15,12 @@ EXAMPLE = (
 
 def add_command(commands: Any) -> None:
     """Add `peers` to an argparse sub-command group."""
-    what = 'restore aligned faces with several methods, and take their time and memory'
+    what = 'restore aligned faces with several methods, and measure their time and memory'
     parser: ArgumentParser = commands.add_parser('peers', help=what, description=what, epilog=EXAMPLE, allow_abbrev=False)
     parser.add_argument('-i', '--input', required=True, type=Path, metavar='DIR', help='degraded faces in FFHQ alignment')
-    parser.add_argument('-o', '--output', required=True, type=Path, metavar='DIR', help='gets NAME/images and NAME/run.json')
+    parser.add_argument(
+        '-o', '--output', required=True, type=Path, metavar='DIR', help='folder for NAME/images and NAME/run.json of each method'
+    )
     parser.add_argument(
         '--method',
         default=[],
@@ -33,9 +35,9 @@ def add_command(commands: Any) -> None:
         nargs='+',
         action='extend',
         metavar='NAME=LINE',
-        help="any other method, a line for the shell with {input} and {output}, folders' paths that get the quotes they need: "
-        "write none around them; run as it stands, so use no stranger's. Its time is that of the whole line, its memory that of "
-        'its largest process; its GPU memory is not measured',
+        help='any other method: a shell command with {input} and {output}, which are replaced by quoted paths of folders, so write no '
+        'quotes around them. It is run as it is, so use only commands that you trust. Its time is that of the whole command, its memory '
+        'that of its largest process; its GPU memory is not measured',
     )
     parser.add_argument(
         '--results',
@@ -43,12 +45,12 @@ def add_command(commands: Any) -> None:
         nargs='+',
         action='extend',
         metavar='NAME=PATTERN',
-        help="how a command's images are called below {output}, where several could be meant: FOLDER/{name}_WORD or any part of it; "
-        '{name} is that of the face without suffix (default: {name}, in restored_faces/ also {name}_00, '
+        help='how a command names its images below {output}, where that is ambiguous: FOLDER/{name}_WORD, or a part of it; {name} is the '
+        "face's file name without suffix (default: {name}, in restored_faces/ also {name}_00, "
         'else {name}_WORD where one word fits all faces)',
     )
-    parser.add_argument('--weights', type=Path, metavar='DIR', help='where files that are not named are searched for first')
-    parser.add_argument('--device', default='auto', help='of networks: auto, cpu, cuda or cuda:N (default: auto)')
+    parser.add_argument('--weights', type=Path, metavar='DIR', help='folder that is searched first for files that are not given')
+    parser.add_argument('--device', default='auto', help='device of the networks: auto, cpu, cuda or cuda:N (default: auto)')
     parser.set_defaults(run=_peers)
 
 

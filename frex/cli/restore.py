@@ -1,4 +1,4 @@
-"""`frex restore` and `inference_frex.py`: restore photographs and aligned faces."""
+"""`frex restore` and `inference_frex.py`: restore the faces in photographs and aligned face images."""
 
 from argparse import SUPPRESS, Action, ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Sequence
@@ -6,55 +6,85 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NoReturn
 
-from frex.cli.flags import count, number
-from frex.cli.foreign_flags import refuse_foreign_flags
+from frex.cli.flags import number_between, positive_int, read_options
 
 WHAT = 'Restore the faces in photographs with FREx.'
 EXAMPLE = 'example: python inference_frex.py -i photos -o results --model_path experiments/train_frex/models/net_g_latest.pth'
+# Flags of GFPGAN and CodeFormer that FREx does not have, and what to do instead.
+FOREIGN_FLAGS = {
+    ('--face_upsample',): 'FREx runs no other network; enlarge the results with it afterwards',
+    ('--bg_tile',): 'FREx runs no other network over the background; leave it out',
+    ('--draw_box',): 'FREx draws no boxes; report.json has those of all faces',
+    ('--save_video_fps',): 'FREx reads no videos; give a folder of its frames',
+    ('--weight',): "GFPGAN's weight is --fidelity_weight here, 0 for quality and 1 for fidelity",
+    ('--arch', '--channel', '--channel_multiplier'): 'a FREx checkpoint names its own network; leave it out',
+    ('-v', '--version'): 'FREx has no versions of networks; give a checkpoint by --model_path',
+}
 
 
 def add_flags(parser: ArgumentParser) -> None:
-    """The flags that GFPGAN's and CodeFormer's users know, and refusals of those that they misspell."""
-    _add_places(parser)
+    """Add the flags of `frex restore`, named as in GFPGAN and CodeFormer; a flag of these that FREx lacks ends with an explanation."""
+    _add_input_and_output(parser)
     _add_network(parser)
     _add_faces(parser)
     _refuse_single_dashes(parser)
-    refuse_foreign_flags(parser)
+    _refuse_foreign_flags(parser)
 
 
-def _add_places(parser: ArgumentParser) -> None:
+def _add_input_and_output(parser: ArgumentParser) -> None:
     group = parser.add_argument_group('input and output')
     group.add_argument(
-        '-i', '--input', '--input_path', required=True, nargs='+', metavar='PATH', help='images, folders, patterns, lists of paths (.txt)'
+        '-i',
+        '--input',
+        '--input_path',
+        required=True,
+        nargs='+',
+        metavar='PATH',
+        help='images, folders, patterns, or lists of paths (.txt)',
     )
-    group.add_argument('-r', '--recursive', action='store_true', help='take the folders in a folder, too; results keep its tree')
+    group.add_argument('-r', '--recursive', action='store_true', help='also search subfolders; results keep their tree')
     group.add_argument(
-        '-o', '--output', '--output_path', default=Path('results'), type=folder, metavar='DIR', help='output folder (default: results)'
+        '-o',
+        '--output',
+        '--output_path',
+        default=Path('results'),
+        type=output_folder,
+        metavar='DIR',
+        help='output folder (default: results)',
     )
     group.add_argument(
-        '-s', '--upscale', type=number(0.01, 64), default=1.0, metavar='S', help='size of the results, times that of the input (default: 1)'
+        '-s',
+        '--upscale',
+        type=number_between(0.01, 64),
+        default=1.0,
+        metavar='S',
+        help='size of the results relative to the input (default: 1)',
     )
     group.add_argument('--suffix', default='', metavar='WORD', help='added to the name of each result')
     group.add_argument(
         '--ext', default='auto', metavar='EXT', help="png, jpg, webp, tiff ...; auto: the input's, and png for faces (default: auto)"
     )
     group.add_argument(
-        '--exist', default='skip', choices=['skip', 'overwrite', 'rename'], help='for results that are there (default: skip)'
+        '--exist', default='skip', choices=['skip', 'overwrite', 'rename'], help='what to do where results exist already (default: skip)'
     )
-    group.add_argument('--bg_upsampler', type=background, default='none', metavar='none', help='the image around the faces is interpolated')
-    group.add_argument('--save_3d', action='store_true', help='also write what the 3D prior saw of each face: depth, image, turntable')
-    group.add_argument('--save_weights_map', action='store_true', help="also write where each face took from the 2D prior: the AWB's alpha")
+    group.add_argument(
+        '--bg_upsampler', type=no_upsampler, default='none', metavar='none', help='only none: the image around the faces is interpolated'
+    )
+    group.add_argument('--save_3d', action='store_true', help="also write the 3D prior's depth, image and turntable of each face")
+    group.add_argument(
+        '--save_weights_map', action='store_true', help="also write the AWB's alpha maps: where each face relies on the 2D prior"
+    )
 
 
 def _add_network(parser: ArgumentParser) -> None:
-    group, weight = parser.add_argument_group('network'), number(0, 1)
+    group, weight = parser.add_argument_group('network'), number_between(0, 1)
     group.add_argument(
         '--model_path',
         type=Path,
         metavar='FILE',
-        help='FREx checkpoint; it names its own network (default: the small FREx that comes with the package)',
+        help='FREx checkpoint, which states its own architecture (default: the small FREx that comes with the package)',
     )
-    group.add_argument('--param_key', default='params_ema', choices=['params_ema', 'params'], help='which weights (default: params_ema)')
+    group.add_argument('--param_key', default='params_ema', choices=['params_ema', 'params'], help='weights to use (default: params_ema)')
     group.add_argument(
         '--weights', type=Path, metavar='DIR', help='folder of the other files (default: $FREX_HOME, ./weights, the user cache)'
     )
@@ -66,9 +96,14 @@ def _add_network(parser: ArgumentParser) -> None:
     )
     group.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N (default: auto)')
     group.add_argument(
-        '--precision', default='auto', choices=['auto', 'fp32', 'bf16'], help='auto is bf16 on GPUs that have it (default: auto)'
+        '--precision',
+        default='auto',
+        choices=['auto', 'fp32', 'bf16'],
+        help='auto is bf16 on GPUs that support it, else fp32 (default: auto)',
     )
-    group.add_argument('--batch_size', type=count, metavar='N', help='faces at once, of several images (default: 8 on a GPU, else 2)')
+    group.add_argument(
+        '--batch_size', type=positive_int, metavar='N', help='faces at a time, also of several images (default: 8 on a GPU, else 2)'
+    )
 
 
 def _add_faces(parser: ArgumentParser) -> None:
@@ -78,68 +113,85 @@ def _add_faces(parser: ArgumentParser) -> None:
     group.add_argument(
         '--detection_model',
         choices=['retinaface_resnet50', 'retinaface_mobile0.25'],
-        help='what finds the faces (default: the first whose file is there)',
+        help='face detector (default: the first whose file is there)',
     )
     group.add_argument(
-        '--det_threshold', type=number(0, 0.9999), default=0.8, metavar='SCORE', help='least score of a face, 0 to 1 (default: 0.8)'
+        '--det_threshold', type=number_between(0, 0.9999), default=0.8, metavar='SCORE', help='least score of a face, 0 to 1 (default: 0.8)'
     )
     group.add_argument(
-        '--min_face', type=number(0), default=0.0, metavar='PIXELS', help='leave out faces whose box is smaller (default: 0)'
+        '--min_face',
+        type=number_between(0),
+        default=0.0,
+        metavar='PIXELS',
+        help="least longer side of a face's box in pixels (default: 0)",
     )
     group.add_argument(
         '--force', action='store_true', help='also restore faces of photographs that hold more detail than the result of the network can'
     )
     group.add_argument(
-        '--no_face', default='copy', choices=['copy', 'skip'], help='an image without a face: write it as it is, or not (default: copy)'
+        '--no_face',
+        default='copy',
+        choices=['copy', 'skip'],
+        help='what to do with an image without a face: write it as it is, or skip it (default: copy)',
     )
 
 
-def background(text: str) -> str:
-    """The type of `--bg_upsampler`."""
+def no_upsampler(text: str) -> str:
+    """Parse `--bg_upsampler`, which can only be `none`; raise ArgumentTypeError for anything else."""
     if text.lower() != 'none':
         raise ArgumentTypeError(f'{text}: FREx runs no other network; enlarge the images with it first, then restore them without -s')
     return 'none'
 
 
-def folder(text: str) -> Path:
-    """The type of `-o`, which `-only_centre_face` would be, too."""
+def output_folder(text: str) -> Path:
+    """Parse `-o`; raise ArgumentTypeError for what is probably a misspelt `-only_center_face`, which argparse reads as `-o nly_...`."""
     if get_close_matches(f'o{text}', ['only_center_face'], cutoff=0.8):
         raise ArgumentTypeError(f'-o{text}: did you mean --only_center_face?')
     return Path(text)
 
 
-class _Refusal(Action):
-    """`-only_center_face`, as a known README has it, would otherwise be `-o nly_center_face`."""
+class _RefuseFlag(Action):
+    """A flag that ends the program with a usage error, whose text is the action's `const`."""
 
     def __call__(self, parser: ArgumentParser, namespace: Namespace, values: Any, option_string: str | None = None) -> NoReturn:
-        parser.error(f'{option_string}: write it with two dashes, -{option_string}')
+        parser.error(f'{option_string}: {self.const}')
 
 
 def _refuse_single_dashes(parser: ArgumentParser) -> None:
+    """Refuse each long flag with one dash: argparse would read `-only_center_face`, as in GFPGAN's README, as `-o nly_center_face`."""
     long = [name for action in list(parser._actions) for name in action.option_strings if name.startswith('--')]
     for name in long:
-        parser.add_argument(name[1:], dest='refused', action=_Refusal, nargs='?', help=SUPPRESS, default=SUPPRESS)
+        _add_refusal(parser, (name[1:],), f'write it with two dashes, {name}')
+
+
+def _refuse_foreign_flags(parser: ArgumentParser) -> None:
+    for names, explanation in FOREIGN_FLAGS.items():
+        _add_refusal(parser, names, explanation)
+
+
+def _add_refusal(parser: ArgumentParser, names: Sequence[str], explanation: str) -> None:
+    parser.add_argument(*names, dest='refused', action=_RefuseFlag, nargs='?', const=explanation, help=SUPPRESS, default=SUPPRESS)
 
 
 def add_command(commands: Any) -> None:
     """Add `restore` to an argparse sub-command group."""
     parser = commands.add_parser('restore', help='restore the faces in photographs', description=WHAT, epilog=EXAMPLE, allow_abbrev=False)
     add_flags(parser)
-    parser.set_defaults(run=restore)
+    parser.set_defaults(run=_restore)
 
 
-def restore(args: Namespace) -> int:
-    """Status 1 where an image could not be restored, 130 or 143 where a signal stopped it."""
-    from frex.restore.folder import restore_folder
+def _restore(args: Namespace) -> int:
+    from frex.restore.folder.options import RestoreOptions
+    from frex.restore.folder.restore_folder import restore_folder
 
-    return restore_folder.restore_folder(args)
+    return restore_folder(read_options(RestoreOptions, args))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """`inference_frex.py`."""
+    """Run `inference_frex.py`, which takes the flags of `frex restore`, and return the exit status."""
     from frex.cli.run import run
 
     parser = ArgumentParser(prog='inference_frex.py', description=WHAT, epilog=EXAMPLE, allow_abbrev=False)
     add_flags(parser)
-    parser.set_defaults(run=restore)
+    parser.set_defaults(run=_restore)
     return run(parser, argv)

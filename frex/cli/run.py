@@ -1,4 +1,4 @@
-"""A command run: its flags parsed, bad input turned into one line and an exit status."""
+"""Parse the flags of a command, run it, and turn its errors into one line and an exit status."""
 
 import sys
 from argparse import SUPPRESS, ArgumentParser, Namespace
@@ -11,9 +11,12 @@ from frex.utils.allocator import keep_freed_memory
 
 
 def run(parser: ArgumentParser, argv: Sequence[str] | None) -> int:
-    """Parse, run, and turn bad input into one line on standard error and status 1."""
+    """Parse the flags `argv` and run the command; return its exit status.
+
+    FRExError is printed as one line on standard error, with status 1. An interrupt by the keyboard gives status 130.
+    """
     for stream in (sys.stdout, sys.stderr):
-        # Names of files need not be text.
+        # File names need not be valid Unicode.
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors='backslashreplace')
     args = parse(parser, argv)
@@ -31,10 +34,10 @@ def run(parser: ArgumentParser, argv: Sequence[str] | None) -> int:
 
 
 def parse(parser: ArgumentParser, argv: Sequence[str] | None) -> Namespace:
-    """Where there is an unknown flag, end with its name and that of the command's nearest one."""
+    """Parse the flags `argv`; end with a usage error that suggests the nearest flag of the command where one is unknown."""
     args, unknown = parser.parse_known_args(argv)
     if unknown:
-        known = [name for own in _parsers(parser) if own.get_default('run') is args.run for name in _flags(own)]
+        known = [name for one in _parsers(parser) if one.get_default('run') is args.run for name in _flags(one)]
         hints = [nearest(word.partition('=')[0], known) for word in unknown if word.startswith('--')]
         helpful = [hint for hint in hints if hint.startswith('did you mean')]
         parser.error(f'unrecognized arguments: {" ".join(unknown)}{f" ({helpful[0]})" if helpful else ""}')
@@ -51,5 +54,5 @@ def _parsers(parser: ArgumentParser) -> Iterator[ArgumentParser]:
     yield parser
     for action in parser._actions:
         if isinstance(action.choices, dict):
-            for below in action.choices.values():
-                yield from _parsers(below)
+            for subparser in action.choices.values():
+                yield from _parsers(subparser)

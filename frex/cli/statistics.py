@@ -1,4 +1,4 @@
-"""`frex statistics`: what FID compares with."""
+"""`frex statistics`: compute the feature statistics of a folder of images, with which FID compares others."""
 
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
@@ -11,17 +11,17 @@ EXAMPLE = 'example: frex statistics datasets/celeba_hq -o celeba_hq.pth; then: f
 
 def add_command(commands: Any) -> None:
     """Add `statistics` to an argparse sub-command group."""
-    what = 'write the statistics of a folder of images, to which FID compares others'
+    what = 'write the feature statistics of a folder of images, with which FID compares others'
     parser: ArgumentParser = commands.add_parser('statistics', help=what, description=what, epilog=EXAMPLE, allow_abbrev=False)
-    parser.add_argument('folder', type=Path, metavar='FOLDER', help='images of any size, with all folders below')
+    parser.add_argument('folder', type=Path, metavar='FOLDER', help='folder of images of any size; its subfolders are searched too')
     parser.add_argument(
         '-o', '--output', required=True, type=Path, metavar='FILE', help="FILE.pth (BasicSR's format) or FILE.npz (pytorch-fid's)"
     )
-    parser.add_argument('--overwrite', action='store_true', help='replace FILE if it is there')
+    parser.add_argument('--overwrite', action='store_true', help='replace FILE if it exists')
     add_weights(parser)
     add_device(parser)
-    parser.add_argument('--batch_size', default=32, type=int, metavar='B', help='images at a time (default: 32)')
-    parser.add_argument('--num_workers', default=4, type=int, metavar='N', help='processes that read images (default: 4)')
+    parser.add_argument('--batch_size', default=32, type=int, metavar='B', help='number of images at a time (default: 32)')
+    parser.add_argument('--num_workers', default=4, type=int, metavar='N', help='number of processes that read images (default: 4)')
     parser.set_defaults(run=_statistics)
 
 

@@ -1,4 +1,4 @@
-"""`train` and `test`: BasicSR's flags, as its users type them."""
+"""`frex train` and `frex test`: run BasicSR's pipelines with the same flags as in BasicSR."""
 
 from argparse import ArgumentParser, Namespace
 from typing import Any
@@ -7,7 +7,7 @@ from frex.cli.flags import read_options
 
 
 def add_commands(commands: Any) -> None:
-    """Add both to an argparse sub-command group."""
+    """Add `train` and `test` to an argparse sub-command group."""
     train = commands.add_parser('train', help='train with an option file', allow_abbrev=False)
     train.set_defaults(run=_train)
     test = commands.add_parser('test', help='run a trained network over test sets', allow_abbrev=False)
@@ -20,8 +20,10 @@ def _add_flags(parser: ArgumentParser) -> None:
     parser.add_argument('-opt', required=True, metavar='FILE', help='option file, e.g. options/train_frex_tiny.yml')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm'], default='none', help='job launcher (default: none)')
     parser.add_argument('--auto_resume', action='store_true', help="continue from the run's newest training state")
-    parser.add_argument('--debug', action='store_true', help='log each iteration, validate and save each 8, under the name debug_NAME')
-    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help='given by torch.distributed.launch; not used')
+    parser.add_argument(
+        '--debug', action='store_true', help='log every iteration, and validate and save every 8, under the name debug_NAME'
+    )
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help='set by torch.distributed.launch; not used')
     parser.add_argument(
         '--force_yml', nargs='+', metavar='KEY=VALUE', help='change options, e.g. train:total_iter=1000 datasets:train:dataroot_gt=DIR'
     )

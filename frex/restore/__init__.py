@@ -1,4 +1,4 @@
-"""Image in, image out. Never imports BasicSR."""
+"""Restore faces in images: the Python interface, and the room of `frex restore`. BasicSR is never imported here."""
 
 from frex.restore.detection.selection import Selection
 from frex.restore.faces.restorer import FaceRestorer

@@ -27,7 +27,7 @@ from frex.restore.detection.align import align_face
 from frex.restore.detection.retinaface import FaceDetector
 from frex.restore.detection.selection import Selection
 from frex.restore.folder.result_names import unique_names
-from frex.restore.image_io.photo_file import read_picture, to_eight_bit
+from frex.restore.image_io.photo_file import read_photo, to_eight_bit
 from frex.testsets.scan import SCAN, FoundFace, ScannedImage, scan
 from frex.testsets.select_faces import Limits, Selected, select
 from frex.testsets.set_folder import SHEET, SetFolder, check_output_outside
@@ -178,7 +178,7 @@ def write_faces(
         faces = [face for face in scanned.faces if face.name in selected.faces]
         if not faces:
             continue
-        image = to_eight_bit(read_picture(sources[scanned.name]).image)
+        image = to_eight_bit(read_photo(sources[scanned.name]).image)
         for face in faces:
             path = folder.images / f'{face.name}.png'
             write_image(path, align_face(image, np.array(face.landmarks), size))

@@ -16,7 +16,7 @@ from frex.restore.detection.align import apply_affine
 from frex.restore.detection.retinaface import Detector
 from frex.restore.detection.selection import Selection
 from frex.restore.faces.photo import Face, find_faces
-from frex.restore.image_io.photo_file import Picture, read_picture
+from frex.restore.image_io.photo_file import Photo, read_photo
 from frex.testsets.face_quality import MEASURED_SIZE, face_hash, fraction_inside, sharpness, small_grey
 from frex.testsets.wider import WiderFace, match_annotation
 from frex.utils.jsonl import decode_lines, encode_line
@@ -112,7 +112,7 @@ def _digest(file: Path) -> str:
 def _scan_image(name: str, file: Path, digest: str, faces: list[WiderFace] | None, detector: Detector, threshold: float) -> ScannedImage:
     """Detect and measure the faces of one photograph."""
     try:
-        photo = read_picture(file)
+        photo = read_photo(file)
     except FRExError as error:
         return ScannedImage(name, digest, str(error))
     found = find_faces(photo, detector, MEASURED_SIZE, Selection(threshold))
@@ -120,7 +120,7 @@ def _scan_image(name: str, file: Path, digest: str, faces: list[WiderFace] | Non
     return ScannedImage(name, digest, None, faces is not None, measured)
 
 
-def _measure(name: str, face: Face, photo: Picture, faces: list[WiderFace]) -> FoundFace:
+def _measure(name: str, face: Face, photo: Photo, faces: list[WiderFace]) -> FoundFace:
     """Measure one detected face."""
     size = float((face.box[2:] - face.box[:2]).max())
     found = FoundFace(

@@ -1,10 +1,10 @@
-"""`frex weights`: what each sub-command does."""
+"""List, download, check and convert weight files: the sub-commands of `frex weights`. Each returns the exit status."""
 
 import os
 import shlex
 import sys
-from argparse import Namespace
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from frex.errors import FRExError
@@ -16,32 +16,88 @@ from frex.weights.locate import FileStatus, WeightFileStatus, download_dir, find
 from frex.weights.manifest import WeightFile, entry, manifest, needed_for
 
 
-def list_files(args: Namespace) -> int:
-    """A table of the files, what each is for, and whether it is there."""
-    listed = [listed_file(find_file(file, args.weights)) for file in needed_for(args.task)]
-    if args.task in (None, 'restore'):
-        listed.insert(0, listed_small_model())
+@dataclass(frozen=True)
+class ListOptions:
+    """List the files that `task` needs, by default all; the folder `weights` is searched first."""
+
+    task: str | None = None
+    weights: Path | None = None
+
+
+@dataclass(frozen=True)
+class DownloadOptions:
+    """Download the files with the keys `names` and those that `task` needs into the folder `weights`.
+
+    The addresses `mirror` are tried first; with `offline` nothing is downloaded.
+    """
+
+    names: tuple[str, ...] = ()
+    task: str | None = None
+    weights: Path | None = None
+    mirror: tuple[str, ...] = ()
+    offline: bool = False
+
+
+@dataclass(frozen=True)
+class CheckOptions:
+    """Check the files `names`, keys or paths, and those that `task` needs; without both, all that are there."""
+
+    names: tuple[str, ...] = ()
+    task: str | None = None
+    weights: Path | None = None
+    param_key: str = 'params_ema'
+
+
+@dataclass(frozen=True)
+class ConvertOptions:
+    """Convert the network `source`, a key or a path, to the file `target`, a `.safetensors`; with `half` in half precision."""
+
+    source: str
+    target: Path
+    weights: Path | None = None
+    param_key: str = 'params_ema'
+    overwrite: bool = False
+    half: bool = False
+
+
+@dataclass(frozen=True)
+class GrowOptions:
+    """Grow the FREx `source`, a path, to twice its size, with `channels` at the new size, and write the `.safetensors` file `target`."""
+
+    source: str
+    target: Path
+    weights: Path | None = None
+    param_key: str = 'params_ema'
+    overwrite: bool = False
+    channels: int | None = None
+
+
+def list_files(options: ListOptions) -> int:
+    """Print a table of the files, with what each is for and whether it is there."""
+    listed = [table_row(find_file(file, options.weights)) for file in needed_for(options.task)]
+    if options.task in (None, 'restore'):
+        listed.insert(0, small_model_row())
     head, *lines = in_columns([('KEY', 'STATE', 'BYTES', 'FOR', 'WHAT FOR', 'LICENCE'), *(row for row, _ in listed)])
     print(head)
     for line, (_, place) in zip(lines, listed, strict=True):
         print(line)
         if place:
             print(f'    {place}')
-    print(f'searched in this order: {", ".join(map(str, search_paths(args.weights)))}')
+    print(f'searched in this order: {", ".join(map(str, search_paths(options.weights)))}')
     print('get what is missing or damaged with: frex weights download KEY, or --for train, restore or evaluate')
     return 0
 
 
-def listed_file(finding: WeightFileStatus) -> tuple[tuple[str, ...], str]:
-    """Return the row of a file, and where it lies, with what is wrong with it."""
-    file, state, path, detail = finding
+def table_row(status: WeightFileStatus) -> tuple[tuple[str, ...], str]:
+    """Return the table's row for a file, and its path with what is wrong with it; the path is empty where the file is missing."""
+    file, state, path, detail = status
     size = f'{file.size:,}' if file.size else '?'
     row = (file.key, state.value, size, ', '.join(file.tasks) or '-', file.purpose, file.licence)
     return row, '' if path is None else f'{path}{f": {detail}" if detail else ""}'
 
 
-def listed_small_model() -> tuple[tuple[str, ...], str]:
-    """Return the row of the model that comes with the package, which the manifest does not have, and where it lies."""
+def small_model_row() -> tuple[tuple[str, ...], str]:
+    """Return the table's row for the model that comes with the package, which is not in the manifest, and its path."""
     path = small_model.PATH
     is_there = path.is_file()
     size = f'{path.stat().st_size:,}' if is_there else '?'
@@ -50,36 +106,43 @@ def listed_small_model() -> tuple[tuple[str, ...], str]:
     return row, str(path) if is_there else 'it comes with the package and cannot be downloaded; this installation lacks it'
 
 
-def download(args: Namespace) -> int:
-    """Fetch what is asked for and not there; what cannot be had is told, one line a file, with all that is needed to get it by hand."""
-    files = asked(args.names, args.task)
-    folder = download_dir(args.weights).absolute()
+def download(options: DownloadOptions) -> int:
+    """Download the chosen files that are not there, and print where each lies.
+
+    For a file that cannot be downloaded, print a line with all that is needed to get it by hand. Raises FRExError where one is missing at
+    the end.
+    """
+    files = select_files(options.names, options.task)
+    folder = download_dir(options.weights).absolute()
     print(f'into {folder}')
     if folder not in [place.absolute() for place in search_paths()]:
         print(f'training looks there after: export FREX_HOME={shlex.quote(str(folder))}')
     missing = []
     for file in files:
         try:
-            path, how = fetch(file, args.weights, args.mirror, offline=args.offline)
+            path, how = fetch(file, options.weights, options.mirror, offline=options.offline)
         except Unreachable as error:
             missing.append(file)
-            print(by_hand(file, error.answers, folder), file=sys.stderr)
+            print(describe_manual_download(file, error.answers, folder), file=sys.stderr)
         else:
             print(f'{file.key}: {path} ({how}; licence: {file.licence})')
     if missing:
-        reason = 'with --offline nothing is fetched' if args.offline else 'no address gave them; try --mirror URL'
+        reason = 'with --offline nothing is fetched' if options.offline else 'no address gave them; try --mirror URL'
         raise FRExError(f'{len(missing)} of {len(files)} files are not there: {reason}, or put them into {folder}')
     return 0
 
 
-def by_hand(file: WeightFile, answers: dict[str, str], folder: Path) -> str:
-    """All that one needs to get a file by other means, in one line."""
+def describe_manual_download(file: WeightFile, answers: dict[str, str], folder: Path) -> str:
+    """Return a line with all that is needed to get a file by hand; `answers` are the addresses with what each answered."""
     addresses = ', '.join(f'{url} ({answer})' for url, answer in answers.items())
     return f'{file.file}: {file.described_size}, sha256 {file.described_sum}, from {addresses}; put it into {folder}'
 
 
-def asked(names: Sequence[str], task: str | None) -> list[WeightFile]:
-    """Files by key and by task, each once; raises FRExError where nothing is asked for."""
+def select_files(names: Sequence[str], task: str | None) -> list[WeightFile]:
+    """Return the files with the keys `names` and those that `task` needs, each once.
+
+    Raises FRExError where neither is given, for an unknown key, and for the small model, which is not downloaded.
+    """
     if not names and task is None:
         raise FRExError(f'say which: --for train, restore or evaluate, or some of: {", ".join(manifest())}')
     if small_model.KEY in names:
@@ -88,21 +151,24 @@ def asked(names: Sequence[str], task: str | None) -> list[WeightFile]:
     return list({file.key: file for file in files}.values())
 
 
-def check(args: Namespace) -> int:
-    """Status 1 unless all that is asked for is there and whole; networks that FREx builds must also fit, key by key."""
-    wanted = [file.key for file in needed_for(args.task)] if args.task else []
-    names = [*args.names, *wanted] or [
-        file.key for file in needed_for(None) if find_file(file, args.weights).state is not FileStatus.MISSING
+def check(options: CheckOptions) -> int:
+    """Check that each chosen file is there and undamaged, and that the networks which FREx builds can be built from it.
+
+    Prints a line for each file. Raises FRExError where a file fails, or there is none.
+    """
+    needed = [file.key for file in needed_for(options.task)] if options.task else []
+    names = [*options.names, *needed] or [
+        file.key for file in needed_for(None) if find_file(file, options.weights).state is not FileStatus.MISSING
     ]
     if not names:
         raise FRExError(
-            f'no file of weights in {", ".join(map(str, search_paths(args.weights)))}; get them with: frex weights download --for train'
+            f'no file of weights in {", ".join(map(str, search_paths(options.weights)))}; get them with: frex weights download --for train'
         )
     bad = 0
     for name in names:
         try:
-            path = require_file(name, args.weights)
-            print(f'{"" if name == str(path) else f"{name}: "}{path}: {describe(name, path, args.param_key)}')
+            path = require_file(name, options.weights)
+            print(f'{"" if name == str(path) else f"{name}: "}{path}: {describe(name, path, options.param_key)}')
         except FRExError as error:
             bad += 1
             print(error, file=sys.stderr)
@@ -112,58 +178,61 @@ def check(args: Namespace) -> int:
 
 
 def describe(name: str, path: Path, param_key: str) -> str:
-    """What a whole file holds; raises FRExError where its network cannot be built."""
+    """Return what an undamaged file holds, for the user; raise FRExError where its network cannot be built.
+
+    `name` is the key or path by which it was found, and `param_key` names the weights in a checkpoint.
+    """
     from frex.weights.eg3d_layout import lacks_camera
     from frex.weights.network_file import BUILT, check_network, read_network
 
-    # `require_file` has verified what is named by its key.
-    known = name if name in manifest() else key_of(path)
+    # Where `name` is a key, `require_file` has verified the file.
+    known = name if name in manifest() else find_key(path)
     if known is not None and known not in BUILT:
         return 'whole' if known == name else f'whole, it is {known}'
     network = read_network(path, param_key)
     check_network(network, str(path))
-    weights = sum(value.numel() for value in network.state.values())
-    whose = f'it is {known}' if known else 'its sum is not in the manifest'
+    parameters = sum(value.numel() for value in network.state.values())
+    origin = f'it is {known}' if known else 'its sum is not in the manifest'
     note = '; its mapping ignores the camera' if network.kind == 'EG3D' and lacks_camera(network.state) else ''
-    return f'{network.kind} with {len(network.state)} tensors, {weights / 1e6:.1f} M weights; {whose}{note}'
+    return f'{network.kind} with {len(network.state)} tensors, {parameters / 1e6:.1f} M weights; {origin}{note}'
 
 
-def key_of(path: Path) -> str | None:
-    """The manifest's key of a file that is byte for byte what it lists."""
+def find_key(path: Path) -> str | None:
+    """Return the manifest's key of the file whose checksum is that of `path`; None where there is none."""
     digest = sha256(path)
     return next((file.key for file in manifest().values() if file.sha256 and file.has_sum(digest)), None)
 
 
-def _check_target(args: Namespace) -> None:
-    if args.target.suffix != '.safetensors':
-        raise FRExError(f'{args.target}: give a name that ends in .safetensors')
-    if os.path.lexists(args.target) and not args.overwrite:
-        raise FRExError(f'{args.target}: is there already; --overwrite replaces it')
+def _check_target(target: Path, overwrite: bool) -> None:
+    if target.suffix != '.safetensors':
+        raise FRExError(f'{target}: give a name that ends in .safetensors')
+    if os.path.lexists(target) and not overwrite:
+        raise FRExError(f'{target}: is there already; --overwrite replaces it')
 
 
-def convert(args: Namespace) -> int:
-    """Write a network as `.safetensors`, from which alone it can be built again; with `--half` in half precision."""
+def convert(options: ConvertOptions) -> int:
+    """Write a network as a `.safetensors` file that also holds its constructor arguments; raise FRExError where that fails."""
     from frex.weights.network_file import check_network, read_network, save_safetensors
 
-    _check_target(args)
-    source = require_file(args.source, args.weights)
-    network = read_network(source, args.param_key)
+    _check_target(options.target, options.overwrite)
+    source = require_file(options.source, options.weights)
+    network = read_network(source, options.param_key)
     check_network(network, str(source))
-    save_safetensors(args.target, network, half=args.half)
-    precision = f', in half precision, {args.target.stat().st_size:,} bytes' if args.half else ''
-    print(f'{args.target}: {network.kind} of {source}{precision}')
+    save_safetensors(options.target, network, half=options.half)
+    precision = f', in half precision, {options.target.stat().st_size:,} bytes' if options.half else ''
+    print(f'{options.target}: {network.kind} of {source}{precision}')
     return 0
 
 
-def grow_network(args: Namespace) -> int:
-    """Write a FREx of twice the size of a trained one, as `.safetensors`."""
+def grow_network(options: GrowOptions) -> int:
+    """Write a FREx of twice the size of a trained one as a `.safetensors` file; raise FRExError where that fails."""
     from frex.weights.grow import grow
     from frex.weights.network_file import read_network, save_safetensors
 
-    _check_target(args)
-    source = require_file(args.source, args.weights)
-    network = grow(read_network(source, args.param_key), args.channels, str(source))
-    save_safetensors(args.target, network)
+    _check_target(options.target, options.overwrite)
+    source = require_file(options.source, options.weights)
+    network = grow(read_network(source, options.param_key), options.channels, str(source))
+    save_safetensors(options.target, network)
     size = network.arguments['out_size']
-    print(f'{args.target}: FREx at {size} x {size}, grown from {source}')
+    print(f'{options.target}: FREx at {size} x {size}, grown from {source}')
     return 0

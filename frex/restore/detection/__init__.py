@@ -1,1 +1,1 @@
-"""Where the faces are, and how they lie."""
+"""Detect faces, choose among them, find their landmarks, and align them."""

@@ -1,4 +1,7 @@
-"""Finding faces in an image, with facexlib's RetinaFace. Its files are found by the manifest, read safely, and never fetched."""
+"""Detect faces in an image with facexlib's RetinaFace.
+
+Its weight files are located by the manifest, read without executing code, and never downloaded from here.
+"""
 
 import threading
 import warnings
@@ -17,15 +20,17 @@ from frex.weights.manifest import entry
 from frex.weights.state_dict import as_state, load_strict
 from frex.weights.torch_file import read_torch_file
 
-# Key of the manifest -> facexlib's name of the network; the first that is there is taken.
+# Key of the manifest -> facexlib's name of the network. By default the first whose file is there is used.
 DETECTORS = {'retinaface_resnet50': 'resnet50', 'retinaface_mobile0.25': 'mobile0.25'}
+# Images with a longer side are reduced to this many pixels before detection.
 LONGEST_SIDE = 1500
 
 
 class DetectedFace(NamedTuple):
-    """In pixels of the image, from its top left corner: `box` is left, top, right, bottom; `score` lies in 0..1.
+    """A detected face; coordinates are pixels of the image, from its top left corner.
 
-    `landmarks` are eyes, nose and corners of the mouth, those to the left in an upright image first.
+    `box` is (left, top, right, bottom), and `score` lies in 0..1. `landmarks` are eyes, nose and corners of the mouth; of each pair the
+    one that is on the left in an upright image comes first.
     """
 
     box: Float[np.ndarray, '4']
@@ -35,25 +40,26 @@ class DetectedFace(NamedTuple):
 
 @runtime_checkable
 class Detector(Protocol):
-    """What finds faces in an image."""
+    """An object that detects faces in an image."""
 
     def detect(self, image: Image, threshold: float = ...) -> list[DetectedFace]:
-        """The faces of a BGR image, the surest first."""
+        """Return the faces of a BGR image whose score is above `threshold`, in order of falling score."""
 
 
 class FaceDetector:
-    """A RetinaFace on a device, for several threads. `key` is the manifest's name of its weights."""
+    """A RetinaFace on a device; several threads may use it. `key` is the manifest's key of its weights."""
 
     def __init__(self, net: Any, key: str) -> None:
         self.net, self.key = net, key
-        # facexlib's network keeps the size of the image that it looks at.
+        # facexlib's network stores the size of the current image, so only one thread may run it at a time.
         self._lock = threading.Lock()
 
     @classmethod
     def from_weights(cls, weights: Path | None = None, device: torch.device | str = 'cpu', key: str | None = None) -> 'FaceDetector':
-        """The detector `key` of the manifest, or the first of DETECTORS that is there; `weights` is a folder that is searched first.
+        """Load the detector `key` of the manifest, by default the first of DETECTORS whose file is there.
 
-        Raises FRExError, with the command that mends it, where its file is missing or damaged.
+        The folder `weights` is searched first. Raises FRExError, with the command that downloads the file, where it is missing or
+        damaged.
         """
         key = key or next(
             (key for key in DETECTORS if find_file(entry(key), weights).state is not FileStatus.MISSING), next(iter(DETECTORS))
@@ -67,16 +73,16 @@ class FaceDetector:
 
     @torch.inference_mode()
     def detect(self, image: Image, threshold: float = 0.8, longest_side: int = LONGEST_SIDE) -> list[DetectedFace]:
-        """The faces of a BGR image whose score is above `threshold`, the surest first.
+        """Return the faces of a BGR image whose score is above `threshold`, in order of falling score.
 
-        They are looked for in a copy whose longer side is at most `longest_side`, which bounds time and memory.
+        The network runs on a copy whose longer side has at most `longest_side` pixels, which bounds time and memory.
         """
         height, width = image.shape[:2]
         shrink = min(1.0, longest_side / max(height, width))
         size = (max(1, round(width * shrink)), max(1, round(height * shrink)))
-        seen = cv2.resize(image, size, interpolation=cv2.INTER_AREA) if shrink < 1 else image
+        reduced = cv2.resize(image, size, interpolation=cv2.INTER_AREA) if shrink < 1 else image
         with self._lock:
-            found = self.net.detect_faces(seen, threshold).astype(np.float64)
+            found = self.net.detect_faces(reduced, threshold).astype(np.float64)
         back = np.array([width / size[0], height / size[1]])
         return [
             DetectedFace((row[:4].reshape(2, 2) * back).ravel(), float(row[4]), row[5:15].reshape(5, 2) * back)
@@ -86,11 +92,11 @@ class FaceDetector:
 
 
 def build_retinaface(name: str, device: torch.device) -> Any:
-    """facexlib's network with random weights."""
+    """Build facexlib's network with random weights."""
     # Importing facexlib takes seconds.
     from facexlib.detection.retinaface import RetinaFace
 
     with warnings.catch_warnings():
-        # It asks torchvision for a network in a manner of before 0.13.
+        # facexlib calls torchvision with an argument that is deprecated since 0.13.
         warnings.simplefilter('ignore', UserWarning)
         return RetinaFace(network_name=name, device=device)

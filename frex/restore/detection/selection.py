@@ -1,4 +1,4 @@
-"""Which of an image's faces are meant."""
+"""Choose which of the detected faces of an image are used."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -9,13 +9,17 @@ from jaxtyping import Float
 from frex.errors import FRExError
 from frex.restore.detection.retinaface import DetectedFace
 
-# Of the smaller of two boxes, from which on both show one face.
+# Two boxes show the same face where at least this part of the smaller one lies in the other.
 NESTED = 0.8
 
 
 @dataclass(frozen=True)
 class Selection:
-    """Faces whose score is above `threshold` and whose box's longer side has `min_face` pixels: all, or one of them."""
+    """The rule by which faces of an image are chosen.
+
+    A face is used where its score is above `threshold` (at least 0, less than 1) and the longer side of its box has at least `min_face`
+    pixels. `only` restricts these to the face nearest to the centre of the image, or to the largest one.
+    """
 
     threshold: float = 0.8
     min_face: float = 0
@@ -28,32 +32,32 @@ class Selection:
             raise FRExError(f'--min_face {self.min_face:g}: must be at least 0')
 
     def of(self, faces: list[DetectedFace], width: int, height: int) -> list[DetectedFace]:
-        """Those of an image's faces that are meant, the surest first."""
-        large = [face for face in faces if max(_extent(face)) >= self.min_face]
-        taken = without_nested(sorted(large, key=lambda face: -face.score))
+        """Return the chosen ones of the `faces` of an image of `width` x `height` pixels, in order of falling score."""
+        large = [face for face in faces if max(_box_size(face)) >= self.min_face]
+        taken = remove_nested(sorted(large, key=lambda face: -face.score))
         if self.only == 'largest':
-            return sorted(taken, key=lambda face: -np.prod(_extent(face)))[:1]
+            return sorted(taken, key=lambda face: -np.prod(_box_size(face)))[:1]
         if self.only == 'center':
             centre = np.array([width, height]) / 2
             return sorted(taken, key=lambda face: float(np.linalg.norm((face.box[:2] + face.box[2:]) / 2 - centre)))[:1]
         return taken
 
 
-def without_nested(faces: list[DetectedFace]) -> list[DetectedFace]:
-    """As they are ordered, without those that lie in an earlier one's box or around it."""
+def remove_nested(faces: list[DetectedFace]) -> list[DetectedFace]:
+    """Return the faces, in their order, without those whose box lies inside or around the box of an earlier one."""
     kept: list[DetectedFace] = []
     for face in faces:
-        if all(_shared(face, other) < NESTED for other in kept):
+        if all(_overlap_share(face, other) < NESTED for other in kept):
             kept.append(face)
     return kept
 
 
-def _extent(face: DetectedFace) -> Float[np.ndarray, '2']:
+def _box_size(face: DetectedFace) -> Float[np.ndarray, '2']:
     return np.maximum(face.box[2:] - face.box[:2], 0)
 
 
-def _shared(face: DetectedFace, other: DetectedFace) -> float:
-    """How much of the smaller box lies in the other."""
+def _overlap_share(face: DetectedFace, other: DetectedFace) -> float:
+    """Return which part, 0 to 1, of the smaller box lies in the other."""
     overlap = np.minimum(face.box[2:], other.box[2:]) - np.maximum(face.box[:2], other.box[:2])
-    smaller = min(np.prod(_extent(face)), np.prod(_extent(other)))
+    smaller = min(np.prod(_box_size(face)), np.prod(_box_size(other)))
     return float(np.prod(np.maximum(overlap, 0)) / max(smaller, 1e-6))

@@ -1,1 +1,1 @@
-"""From faces to restored faces, and back into their image."""
+"""Cut out faces, restore them with the network, and paste them back into their image."""

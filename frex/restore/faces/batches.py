@@ -1,78 +1,96 @@
-"""The network on many faces: in batches that fit the device, and again in float32 where its numbers did not hold."""
+"""Run the network on many faces: in batches that fit into memory, and again in float32 where bfloat16 overflows."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from frex.errors import FRExError
-from frex.restore.faces.restore_options import ExtraOutputs
 from frex_arch import FREx, FRExOutput
 
 NOT_FINITE = "the network's output is not finite"
 T = TypeVar('T')
 
+# Words in the messages of torch's errors that report too little memory.
 OUT_OF_MEMORY = ('DefaultCPUAllocator', 'out of memory', 'CUBLAS_STATUS_ALLOC_FAILED', 'CUDNN_STATUS_ALLOC_FAILED')
 NO_MEMORY = 'out of memory, even for one face alone'
 
 
-class BatchRunner:
-    """A FREx on its device. `most` faces go at once; it is lowered where the device is too small."""
+class NetworkOptions(NamedTuple):
+    """The weights `fidelity` and `structure`, 0 to 1, of `FREx.forward`; with `details` its 3D image and alphas are returned as well."""
 
-    def __init__(self, net: FREx, device: torch.device, precision: str, most: int) -> None:
-        if most < 1:
-            raise FRExError(f'faces at once: must be at least 1, not {most}')
-        self.net, self.device, self.precision, self.most = net, device, precision, most
+    fidelity: float = 1.0
+    structure: float = 1.0
+    details: bool = False
+
+
+class BatchRunner:
+    """A FREx on its device, which restores at most `batch_size` faces at a time.
+
+    `precision` is `fp32` or `bf16`. When a batch does not fit into memory, `batch_size` is halved, and it stays so for all later calls
+    of `run`: this is the only state that a call leaves behind. It never grows again, also where memory becomes free later.
+    """
+
+    def __init__(self, net: FREx, device: torch.device, precision: str, batch_size: int) -> None:
+        if batch_size < 1:
+            raise FRExError(f'the batch size must be at least 1, not {batch_size}')
+        self.net, self.device, self.precision, self.batch_size = net, device, precision, batch_size
 
     def run(
-        self, lq: Float[Tensor, 'batch 3 size size'], crop: Float[Tensor, 'batch 3'] | None, asked: ExtraOutputs
+        self, lq: Float[Tensor, 'batch 3 size size'], crop: Float[Tensor, 'batch 3'] | None, options: NetworkOptions
     ) -> Iterator[FRExOutput | str]:
-        """For each face its own output, on the device, or what went wrong with it."""
-        for name, weight in (('fidelity', asked.fidelity), ('structure', asked.structure)):
+        """Yield for each face of `lq`, RGB in [-1, 1], its own output (a batch of one, on the device), or the reason why it failed.
+
+        `crop` leads from each face to EG3D's crop; None is the crop of a frontal face. Raises FRExError for weights outside of 0..1.
+        """
+        for name, weight in (('fidelity', options.fidelity), ('structure', options.structure)):
             if not 0 <= weight <= 1:
                 raise FRExError(f'--{name}_weight {weight:g}: must lie in 0..1')
         start = 0
         while start < len(lq):
-            part = slice(start, start + self.most)
-            faces, crops = lq[part], None if crop is None else crop[part]
-            output = self._attempt(faces, crops, asked, self.precision)
+            batch = slice(start, start + self.batch_size)
+            faces, crops = lq[batch], None if crop is None else crop[batch]
+            output = self._attempt(faces, crops, options, self.precision)
             if output is not None:
                 for i, is_finite in enumerate(are_finite(output)):
-                    yield one_of(output, i) if is_finite else self._again(faces[i : i + 1], crops, i, asked)
+                    yield select_face(output, i) if is_finite else self._retry_in_fp32(faces[i : i + 1], crops, i, options)
             elif len(faces) > 1:
-                self.most = min(self.most, len(faces) // 2)
+                self.batch_size = min(self.batch_size, len(faces) // 2)
                 continue
             else:
                 yield NO_MEMORY
             start += len(faces)
 
-    def _again(
-        self, face: Float[Tensor, '1 3 size size'], crops: Float[Tensor, 'batch 3'] | None, place: int, asked: ExtraOutputs
+    def _retry_in_fp32(
+        self, face: Float[Tensor, '1 3 size size'], crops: Float[Tensor, 'batch 3'] | None, index: int, options: NetworkOptions
     ) -> FRExOutput | str:
-        """A face whose output is not finite in bfloat16, in float32."""
+        """Run one face in float32, after its output in bfloat16 was not finite. `index` is its place in `crops`.
+
+        Returns its output, or the reason why it failed.
+        """
         if self.precision == 'fp32':
             return NOT_FINITE
-        again = self._attempt(face, None if crops is None else crops[place : place + 1], asked, 'fp32')
-        if again is None:
+        output = self._attempt(face, None if crops is None else crops[index : index + 1], options, 'fp32')
+        if output is None:
             return NO_MEMORY
-        return again if all(are_finite(again)) else NOT_FINITE
+        return output if all(are_finite(output)) else NOT_FINITE
 
     def _attempt(
-        self, lq: Float[Tensor, 'batch 3 size size'], crop: Float[Tensor, 'batch 3'] | None, asked: ExtraOutputs, precision: str
+        self, lq: Float[Tensor, 'batch 3 size size'], crop: Float[Tensor, 'batch 3'] | None, options: NetworkOptions, precision: str
     ) -> FRExOutput | None:
-        """None where the device has too little memory. What had been calculated by then is given back first."""
+        """Run the network once on a batch; return None where memory does not suffice, after the memory of the attempt is freed."""
         try:
             with self._autocast(precision):
                 return self.net(
                     lq.to(self.device),
                     None if crop is None else crop.to(self.device),
-                    image_3d=asked.details,
-                    alphas=asked.details,
-                    fidelity=asked.fidelity,
-                    structure=asked.structure,
+                    image_3d=options.details,
+                    alphas=options.details,
+                    fidelity=options.fidelity,
+                    structure=options.structure,
                 )
         except RuntimeError as error:
             if not is_out_of_memory(error):
@@ -86,12 +104,12 @@ class BatchRunner:
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
-    """Of a GPU, or of the host; torch has a class of its own for some of them only."""
-    return isinstance(error, torch.cuda.OutOfMemoryError) or any(words in str(error) for words in OUT_OF_MEMORY)
+    """Return whether an error reports too little memory of a GPU or of the host; torch has an own class for some of these only."""
+    return isinstance(error, torch.cuda.OutOfMemoryError) or any(phrase in str(error) for phrase in OUT_OF_MEMORY)
 
 
-def with_memory(call: Callable[[], T]) -> T:
-    """What `call` makes, at a second attempt with all unused memory given back where the first found too little."""
+def retry_out_of_memory(call: Callable[[], T]) -> T:
+    """Return what `call` returns; where it runs out of memory, free torch's unused GPU memory and call it once more."""
     try:
         return call()
     except RuntimeError as error:
@@ -103,20 +121,20 @@ def with_memory(call: Callable[[], T]) -> T:
 
 
 def are_finite(output: FRExOutput) -> list[bool]:
-    """For each face of a batch, whether image and camera are finite, and all that is shown of the 3D prior and the AWBs."""
+    """Return for each face of a batch whether its image, camera and, where present, depth, 3D image and alphas are all finite."""
     shown = (output.image, output.camera, output.depth, output.image_3d, *(output.alphas or ()))
     finite = [torch.isfinite(value).flatten(1).all(dim=1) for value in shown if value is not None]
     # One transfer from the device for the whole batch.
     return torch.stack(finite).all(dim=0).tolist()
 
 
-def one_of(output: FRExOutput, place: int) -> FRExOutput:
-    """The output of one face of a batch."""
-    return each(output, lambda value: value[place : place + 1])
+def select_face(output: FRExOutput, index: int) -> FRExOutput:
+    """Return the output of face `index` of a batch, as a batch of one."""
+    return map_output(output, lambda value: value[index : index + 1])
 
 
-def each(output: FRExOutput, change: Callable[[Tensor], Tensor]) -> FRExOutput:
-    """`change` of every tensor of an output."""
+def map_output(output: FRExOutput, change: Callable[[Tensor], Tensor]) -> FRExOutput:
+    """Return an output with `change` applied to every tensor in it."""
     changed: dict[str, Any] = {
         name: tuple(map(change, value)) if isinstance(value, tuple) else value if value is None else change(value)
         for name, value in output._asdict().items()

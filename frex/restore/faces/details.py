@@ -1,4 +1,4 @@
-"""What the 3D prior saw of a face, and where it was trusted, as images."""
+"""Render what the network inferred about a face as images: depth, 3D image, views of the head, and the AWB's alpha maps."""
 
 import cv2
 import numpy as np
@@ -11,21 +11,22 @@ from frex.tensors import to_images
 from frex_arch import FREx, FRExOutput
 from frex_arch.camera import ffhq_intrinsics, look_at, pack_camera
 
-# Yaw in radians; EG3D's heads are good up to about 0.8.
+# Yaw angles of the views, in radians. EG3D's heads look right up to about 0.8.
 TURNTABLE = np.linspace(-0.7, 0.7, 9)
 
 
 @torch.inference_mode()
-def structure_pictures(net: FREx, output: FRExOutput) -> dict[str, Image]:
-    """Of an output for one face, made with `image_3d`: `depth`, `image_3d`, and `turntable`, its views side by side.
+def render_structure(net: FREx, output: FRExOutput) -> dict[str, Image]:
+    """Return images of the 3D prior by name: `depth`, `image_3d`, and `turntable`, which shows the views of TURNTABLE side by side.
 
-    In the depth near is dark, and white what is beyond EG3D's crop. Nothing where the 3D prior is switched off.
+    `output` is that of one face, computed with `image_3d=True`. In the depth image near is dark and far is bright; what lies outside of
+    EG3D's crop is white. The result is empty where the network has no 3D prior.
     """
     if net.eg3d is None or output.ws is None or output.depth is None or output.mask is None or output.image_3d is None:
         return {}
     views = turntable(net, output.ws)
     return {
-        'depth': _grey(_stretched(output.depth[0, 0], output.mask[0, 0]), net.out_size),
+        'depth': _to_grey_image(_normalize_depth(output.depth[0, 0], output.mask[0, 0]), net.out_size),
         'image_3d': to_images(output.image_3d)[0],
         'turntable': np.hstack(list(to_images(views))),
     }
@@ -33,7 +34,10 @@ def structure_pictures(net: FREx, output: FRExOutput) -> dict[str, Image]:
 
 @torch.inference_mode()
 def turntable(net: FREx, ws: Float[Tensor, '1 num_ws w']) -> Float[Tensor, 'views 3 out_size out_size']:
-    """The recovered head from TURNTABLE's directions, one after the other: a single view fills the memory that restoring needs."""
+    """Render the head of the latent codes `ws` from TURNTABLE's directions; the views are RGB in [-1, 1].
+
+    The views are rendered one at a time, because each takes as much memory as restoring a face.
+    """
     assert net.eg3d is not None
     ws = ws.to(net.eg3d.w_avg.device)
     planes = net.eg3d.planes(ws)
@@ -43,22 +47,22 @@ def turntable(net: FREx, ws: Float[Tensor, '1 num_ws w']) -> Float[Tensor, 'view
     return torch.cat([net.eg3d.super_resolve(feature, ws) for feature in rendered])
 
 
-def weights_map(net: FREx, output: FRExOutput) -> dict[str, Image]:
-    """Of an output for one face, made with `alphas`: the AWB's alphas side by side, coarse to fine, grey where they are 1.
+def render_alpha_maps(net: FREx, output: FRExOutput) -> dict[str, Image]:
+    """Return the alpha maps of the AWB side by side, coarse to fine, as the image `weights_map`: 0 is black, 1 grey, 2 white.
 
-    Nothing where the AWB is switched off.
+    `output` is that of one face, computed with `alphas=True`. The result is empty where the network has no AWB.
     """
-    maps = [_grey(alpha[0, 0] / 2, net.out_size) for alpha in output.alphas or ()]
+    maps = [_to_grey_image(alpha[0, 0] / 2, net.out_size) for alpha in output.alphas or ()]
     return {'weights_map': np.hstack(maps)} if maps else {}
 
 
-def _stretched(depth: Float[Tensor, 'size size'], mask: Float[Tensor, 'size size']) -> Float[Tensor, 'size size']:
-    """What is within the mask from 0 to 1; the rest, which is farther, is beyond."""
-    seen = depth[mask > 0] if mask.any() else depth
-    return (depth - seen.min()) / (seen.max() - seen.min()).clamp(min=1e-6)
+def _normalize_depth(depth: Float[Tensor, 'size size'], mask: Float[Tensor, 'size size']) -> Float[Tensor, 'size size']:
+    """Scale the depth inside of the mask to 0..1; the depth outside, which is farther, comes out above 1."""
+    inside = depth[mask > 0] if mask.any() else depth
+    return (depth - inside.min()) / (inside.max() - inside.min()).clamp(min=1e-6)
 
 
-def _grey(values: Float[Tensor, 'rows columns'], size: int) -> Image:
-    """A grey image of numbers from 0 to 1."""
+def _to_grey_image(values: Float[Tensor, 'rows columns'], size: int) -> Image:
+    """Return numbers from 0 to 1 as a grey BGR image of `size` x `size` pixels."""
     grey = (values.float().cpu().numpy().clip(0, 1) * 255).round().astype(np.uint8)
     return cv2.cvtColor(cv2.resize(grey, (size, size), interpolation=cv2.INTER_NEAREST), cv2.COLOR_GRAY2BGR)

@@ -1,42 +1,132 @@
-"""The networks beside FREx: read when they are first needed, and once."""
+"""The networks that FREx uses besides its own: face detector, face parser and ArcFace.
+
+Each is loaded once, when it is first needed. Their weight files are located by the manifest, read without executing code, and never
+downloaded from here.
+"""
 
 import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Generic, TypeVar
 
+import cv2
+import numpy as np
 import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Float32
+from torch import Tensor, nn
 
+from frex.errors import FRExError
+from frex.images import Image, resize
 from frex.restore.detection.retinaface import Detector, FaceDetector
-from frex.restore.faces import identity, parsing
-from frex.restore.faces.identity import Identity
-from frex.restore.faces.parsing import FaceParser
-from frex.weights.locate import FileStatus, find_file
+from frex.restore.faces.paste import soft_square
+from frex.tensors import to_tensor
+from frex.weights.locate import FileStatus, find_file, require_file
 from frex.weights.manifest import entry
+from frex.weights.network_file import build_network, read_network
+from frex.weights.state_dict import as_state, load_strict
+from frex.weights.torch_file import read_torch_file
+from frex_arch import ArcFace
+from frex_arch.arcface import arcface_input
 
 T = TypeVar('T')
 
+PARSER_KEY = 'parsenet'
+PARSER_SIZE = 512
+PARSER_CLASSES = 19
+# ParseNet's classes that are pasted: skin, nose, glasses, eyes, brows, ears, mouth, lips, hair and earrings. Background, hat, necklace,
+# neck and cloth are not.
+PASTED_CLASSES = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 15)
+# Standard deviation, in pixels of the parser's input, of the blur that feathers the mask.
+FEATHER = 15.0
+
+ARCFACE_KEY = 'arcface_resnet18'
+
+
+class FaceParser:
+    """A ParseNet on a device, which tells the pixels of face and hair in an aligned face from the others."""
+
+    def __init__(self, net: nn.Module, device: torch.device | str = 'cpu') -> None:
+        self.net, self.device = net.to(device).eval(), torch.device(device)
+
+    @classmethod
+    def from_weights(cls, weights: Path | None = None, device: torch.device | str = 'cpu') -> 'FaceParser':
+        """Load the network from the folder `weights` or the default places.
+
+        Raises FRExError, with the command that downloads the file, where it is missing or damaged.
+        """
+        path = require_file(PARSER_KEY, weights)
+        net = build_parsenet()
+        load_strict(net, as_state(read_torch_file(path), str(path)), str(path))
+        return cls(net, device)
+
+    @torch.inference_mode()
+    def mask(self, face: Image) -> Float32[np.ndarray, 'size size']:
+        """Return how much of each pixel of an aligned BGR face is pasted, 0 to 1.
+
+        It is 1 on face and hair, with a feathered edge, and falls to 0 at the border of the square.
+        """
+        lq = to_tensor(resize(face, PARSER_SIZE))[None].to(self.device)
+        classes = self.net(lq)[0][0].argmax(dim=0).cpu().numpy()
+        pasted = cv2.GaussianBlur(np.isin(classes, PASTED_CLASSES).astype(np.float32), (0, 0), FEATHER)
+        size = face.shape[0]
+        return cv2.resize(pasted, (size, size), interpolation=cv2.INTER_AREA) * soft_square(size)
+
+
+def build_parsenet() -> nn.Module:
+    """Build facexlib's ParseNet with random weights."""
+    # Importing facexlib takes seconds.
+    from facexlib.parsing.parsenet import ParseNet
+
+    return ParseNet(in_size=PARSER_SIZE, out_size=PARSER_SIZE, parsing_ch=PARSER_CLASSES)
+
+
+class IdentityNetwork:
+    """An ArcFace on a device, which compares the persons in two images."""
+
+    def __init__(self, net: ArcFace, device: torch.device | str = 'cpu') -> None:
+        self.net = net.to(device).eval()
+
+    @classmethod
+    def from_weights(cls, weights: Path | None = None, device: torch.device | str = 'cpu') -> 'IdentityNetwork':
+        """Load the network from the folder `weights` or the default places.
+
+        Raises FRExError, with the command that downloads the file, where it is missing or damaged, and for another network.
+        """
+        path = require_file(ARCFACE_KEY, weights)
+        net = build_network(read_network(path), str(path))
+        if not isinstance(net, ArcFace):
+            raise FRExError(f'{path}: holds the weights of {type(net).__name__}, not of ArcFace')
+        return cls(net, device)
+
+    @torch.inference_mode()
+    def similarity(
+        self, first: Float[Tensor, 'batch 3 height width'], second: Float[Tensor, 'batch 3 height width']
+    ) -> Float[Tensor, ' batch']:
+        """Return the cosine of the embeddings of aligned faces, RGB in [-1, 1]: 1 for the same image, about 0 for two persons."""
+        return F.cosine_similarity(self.net(arcface_input(first.float())), self.net(arcface_input(second.float().clamp(-1, 1))))
+
 
 class Lazy(Generic[T]):
-    """What `build` makes: made by the first thread that asks, the same for all. A failure is not kept."""
+    """A value that `build` makes when it is first called for; all threads then get the same one. A failed attempt is repeated later."""
 
     def __init__(self, build: Callable[[], T]) -> None:
         self._build, self._lock = build, threading.Lock()
-        self._made: list[T] = []
+        self._values: list[T] = []
 
     def __call__(self) -> T:
         with self._lock:
-            if not self._made:
-                self._made.append(self._build())
-            return self._made[0]
+            if not self._values:
+                self._values.append(self._build())
+            return self._values[0]
 
 
 class HelperNetworks:
-    """Detector, parser and ArcFace on a device.
+    """Face detector, face parser and ArcFace on a device; call an attribute to get the network.
 
-    `weights` is a folder that is searched first, `detection_model` a key of the manifest, `detector` takes the place of facexlib's.
-    The parser and ArcFace are None where their files are not there. All raise FRExError where their files are damaged, the
-    detector also where its file is missing.
+    The folder `weights` is searched first. `detection_model` is the detector's key in the manifest; `detector` is used instead of
+    facexlib's, if given. `parser()` and `identity()` return None where their files are missing. All raise FRExError where their files
+    are damaged, and `detector()` also where its file is missing.
     """
 
     def __init__(
@@ -47,9 +137,9 @@ class HelperNetworks:
         detector: Detector | None = None,
     ) -> None:
         self.detector: Lazy[Detector] = Lazy(lambda: detector or FaceDetector.from_weights(weights, device, detection_model))
-        self.parser = Lazy(lambda: FaceParser.from_weights(weights, device) if _is_there(parsing.KEY, weights) else None)
-        self.identity = Lazy(lambda: Identity.from_weights(weights, device) if _is_there(identity.KEY, weights) else None)
+        self.parser = Lazy(lambda: FaceParser.from_weights(weights, device) if _has_file(PARSER_KEY, weights) else None)
+        self.identity = Lazy(lambda: IdentityNetwork.from_weights(weights, device) if _has_file(ARCFACE_KEY, weights) else None)
 
 
-def _is_there(key: str, weights: Path | None) -> bool:
+def _has_file(key: str, weights: Path | None) -> bool:
     return find_file(entry(key), weights).state is not FileStatus.MISSING

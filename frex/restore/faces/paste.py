@@ -1,4 +1,7 @@
-"""Putting a restored face back: in its own region only, in float32, through a mask that is 0 at the border of the aligned square."""
+"""Paste a restored face into an image, blended in float32 by a mask that is 0 at the border of the aligned square.
+
+Only pixels in the region of the face change.
+"""
 
 from functools import cache
 
@@ -6,24 +9,27 @@ import cv2
 import numpy as np
 from jaxtyping import Float32, UInt8, UInt16
 
-from frex.restore.detection.align import Matrix, downscaled, inverse, region_of, warp
+from frex.restore.detection.align import Matrix, downscaled, inverse, visible_region, warp
 
 Mask = Float32[np.ndarray, 'size size']
 Canvas = UInt8[np.ndarray, 'canvas_height canvas_width 3'] | UInt16[np.ndarray, 'canvas_height canvas_width 3']
 
-# Of half the square: within the first the mask is 1, beyond the second 0.
+# Radii, in halves of the square's side: within INNER the mask is 1, beyond OUTER 0.
 INNER, OUTER = 0.78, 0.97
-# 2 would be a circle, infinity a square: the corners of an aligned face show what is behind it.
+# Exponent of the mask's shape: 2 gives a circle, infinity a square. The corners of an aligned face show the background.
 ROUNDNESS = 2.6
-# Side of what is blended at once: a face may fill an image of 100 megapixels.
+# Side of the tiles that are blended one after the other, to save memory: a face may fill an image of 100 megapixels.
 TILE = 1024
-# Pixels of 16 bit for one of 8.
+# The factor from values of 8 bit to those of 16 bit.
 DEPTH = 257
 
 
 @cache
 def soft_square(size: int) -> Mask:
-    """A rounded square with a feathered edge, in the aligned frame. Read only: all callers share it."""
+    """Return the default mask of an aligned face: a rounded square with a feathered edge, values 0 to 1.
+
+    The array is read-only, because all callers share it.
+    """
     places = np.abs((np.arange(size) + 0.5) * 2 / size - 1) ** ROUNDNESS
     radius = (places[:, None] + places) ** (1 / ROUNDNESS)
     mask = smooth_step((OUTER - radius) / (OUTER - INNER)).astype(np.float32)
@@ -32,20 +38,20 @@ def soft_square(size: int) -> Mask:
 
 
 def smooth_step(x: np.ndarray) -> np.ndarray:
-    """From 0 at 0 to 1 at 1, level at both ends."""
+    """Return the smoothstep function 3 x^2 - 2 x^3 of `x`, which is clipped to 0..1."""
     x = x.clip(0, 1)
     return x * x * (3 - 2 * x)
 
 
 def paste_face(canvas: Canvas, face: UInt8[np.ndarray, 'size size 3'], matrix: Matrix, mask: Mask | None = None) -> None:
-    """Blend `face` into `canvas`, in place; `matrix` leads from the canvas's pixels to the face's.
+    """Blend `face` into `canvas`, in place; `matrix` maps pixels of the canvas to those of the face.
 
-    `mask`, in the face's frame, says how much of it is taken (default: `soft_square`). What lies outside of the face's
-    region keeps its bytes. On a canvas of 16 bit the face's values count 257 each.
+    `mask`, of the face's size, says how much of each pixel of the face is taken, 0 to 1 (default: `soft_square`). Pixels outside of the
+    face's region stay bit for bit as they are. On a canvas of 16 bit the values of the face are multiplied by 257.
     """
     size = face.shape[0]
     mask = soft_square(size) if mask is None else mask
-    left, top, right, bottom = region_of(matrix, size, canvas.shape[1], canvas.shape[0])
+    left, top, right, bottom = visible_region(matrix, size, canvas.shape[1], canvas.shape[0])
     back = inverse(matrix)
     colours, back_of_colours = downscaled(face.astype(np.float32) * (DEPTH if canvas.dtype == np.uint16 else 1), back)
     weights, back_of_weights = downscaled(mask, back)
@@ -53,14 +59,14 @@ def paste_face(canvas: Canvas, face: UInt8[np.ndarray, 'size size 3'], matrix: M
         for x in range(left, right, TILE):
             part = canvas[y : min(y + TILE, bottom), x : min(x + TILE, right)]
             extent = (part.shape[1], part.shape[0])
-            shown = warp(colours, _from(back_of_colours, x, y), extent, cv2.INTER_CUBIC, cv2.BORDER_REPLICATE)
-            # Linear: a cubic would leave 0..1.
-            weight = warp(weights, _from(back_of_weights, x, y), extent, cv2.INTER_LINEAR, cv2.BORDER_CONSTANT)
+            shown = warp(colours, _shift_output(back_of_colours, x, y), extent, cv2.INTER_CUBIC, cv2.BORDER_REPLICATE)
+            # Linear, because cubic interpolation would leave 0..1.
+            weight = warp(weights, _shift_output(back_of_weights, x, y), extent, cv2.INTER_LINEAR, cv2.BORDER_CONSTANT)
             _blend(part, shown, weight)
 
 
-def _from(matrix: Matrix, left: int, top: int) -> Matrix:
-    """The map to the part of the canvas that begins at (left, top)."""
+def _shift_output(matrix: Matrix, left: int, top: int) -> Matrix:
+    """Return the transform to the tile of the canvas whose top left corner is (left, top)."""
     return np.column_stack([matrix[:, :2], matrix[:, 2] - (left, top)])
 
 

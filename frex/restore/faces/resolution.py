@@ -1,4 +1,4 @@
-"""Whether a face holds more detail than a small network's result would have."""
+"""Decide whether a face in an image holds more detail than the result of a small network can have."""
 
 import cv2
 import numpy as np
@@ -7,23 +7,23 @@ from jaxtyping import Bool, Float32, Shaped
 from frex.restore.detection.align import Matrix, apply_affine, cut_face, inverse, scale_of
 from frex.restore.image_io.photo_file import to_eight_bit
 
-# Networks of this size and more restore every face.
+# Networks with results of at least this many pixels a side restore every face.
 LARGE_NETWORK = 512
-# How many times the network's size a face must measure, and the size at which it is looked at.
+# A face must measure at least this many times the network's size, and is examined at this many times that size.
 FACTOR = 1.5
-# Of the energy just below the network's limit, as a ratio of standard deviations.
+# Least ratio of the standard deviations of the lost detail and of the detail just below the network's limit.
 LEAST_RATIO = 0.5
-# Standard deviation over that of the quiet places: 1.1 for noise alone, 1.7 and more for sharp faces.
+# Least ratio of the standard deviation of the lost detail to that in quiet places: noise alone has 1.1, sharp faces 1.7 and more.
 LEAST_CONTRAST = 1.5
-# Grey levels: below this, rounding to 8 bit and JPEG are all that is seen.
+# Least standard deviation of the detail in grey levels: what is weaker comes from rounding to 8 bit and from JPEG.
 LEAST_DETAIL = 1.0
-# Mean over lower quartile of the local energy of noise alone.
+# Ratio of the mean to the lower quartile of the local energy, where there is noise alone.
 NOISE_MEAN = 1.25
-# A row or column of pixels differs from the one before where the mean square of the differences is more than this share of the average.
+# A row or column counts as different from the one before where their mean squared difference exceeds this part of the average.
 LEAST_STEP = 0.1
-# Rows or columns that are looked at for that: all of a large face would take as much memory again.
+# Greatest number of rows or columns examined for that: all those of a large face would take as much memory again.
 MOST_LINES = 256
-# The part of the aligned square that the face fills, and the share of it that must lie in the image.
+# The range of the aligned square, in widths, that the face fills, and the part of it that must lie in the image.
 FACE = (0.2, 0.8)
 LEAST_SEEN = 0.25
 

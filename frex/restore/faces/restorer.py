@@ -1,4 +1,4 @@
-"""Restoring faces from Python: `FaceRestorer.from_pretrained(path).restore(image)`."""
+"""Restore faces from Python: `FaceRestorer.from_pretrained(path).restore(image)`."""
 
 import warnings
 from collections.abc import Sequence
@@ -16,15 +16,12 @@ from frex.errors import FRExError
 from frex.images import resize
 from frex.restore.detection.retinaface import Detector
 from frex.restore.detection.selection import Selection
-from frex.restore.faces import photo
-from frex.restore.faces.batches import BatchRunner, each, with_memory
-from frex.restore.faces.helper_networks import HelperNetworks
-from frex.restore.faces.identity import Identity
-from frex.restore.faces.photo import Face, Upsampler
-from frex.restore.faces.restore_options import ExtraOutputs
+from frex.restore.faces.batches import BatchRunner, NetworkOptions, map_output, retry_out_of_memory
+from frex.restore.faces.helper_networks import HelperNetworks, IdentityNetwork
+from frex.restore.faces.photo import Face, Upsampler, find_faces, keep_detail, paste_faces
 from frex.restore.faces.results import Restoration, RestoredFace, RestoredImage, RestoredPixels
-from frex.restore.image_io.convert import Source, as_picture, has_colour_channels
-from frex.restore.image_io.photo_file import Picture, to_eight_bit
+from frex.restore.image_io.convert import Source, has_colour_channels, to_photo
+from frex.restore.image_io.photo_file import Photo, to_eight_bit
 from frex.tensors import to_images, to_tensor
 from frex.weights.network_file import build_frex, read_network
 from frex.weights.small_model import require_small_model
@@ -33,9 +30,11 @@ from frex_arch.cpu.weight_layout import prepare_for_inference
 
 
 class FaceRestorer:
-    """A FREx network on a device, and what finds faces in photographs. Keeps nothing of a call; several threads may share it.
+    """A FREx network on a device, with the networks that find, parse and compare faces. Several threads may share it.
 
-    `precision` is `fp32`, `bf16` or `auto`; `face_batch` faces go through the network at once, fewer where memory does not allow it.
+    `precision` is `fp32`, `bf16` or `auto`. Up to `face_batch` faces go through the network at a time. A call leaves no trace but two: a
+    helper network stays loaded once it is needed, and when memory runs out the batch size is lowered for good (see `BatchRunner`).
+    Results do not depend on either, apart from rounding.
     """
 
     def __init__(
@@ -64,11 +63,11 @@ class FaceRestorer:
         detection_model: str | None = None,
         detector: Detector | None = None,
     ) -> 'FaceRestorer':
-        """Read a FREx checkpoint (`.pth`, `.safetensors`), by default the small FREx that comes with the package.
+        """Load a FREx checkpoint (`.pth`, `.safetensors`), by default the small FREx that comes with the package.
 
-        Raises FRExError where the file is not there, is no checkpoint, is damaged, or does not fit.
-        The files of the detector (`detection_model`: a key of the manifest), of the parser and of ArcFace are looked for when they
-        are first needed, in the folder `weights` first; `detector` takes the place of the file.
+        Raises FRExError where the file is missing, is not a checkpoint, is damaged, or does not fit. `param_key` names the weights in a
+        `.pth`. The files of the face detector (`detection_model` is its key in the manifest), of the face parser and of ArcFace are
+        loaded when they are first needed; the folder `weights` is searched first. `detector` is used instead of facexlib's, if given.
         """
         path = require_small_model() if path is None else Path(path)
         net = build_frex(read_network(path, param_key), str(path))
@@ -80,12 +79,12 @@ class FaceRestorer:
     def restore_aligned(
         self, image: Source, fidelity_weight: float = 1.0, structure_weight: float = 1.0
     ) -> UInt8[np.ndarray, 'size size 3']:
-        """Restore one face in FFHQ alignment, square, of any size and as `restore` takes it; it comes back BGR at the network's size.
+        """Restore one face in FFHQ alignment; return it as BGR at the network's size.
 
-        Raises FRExError where it is no image or not square, so no aligned face, and where the network's output is not
-        finite, so that no failure passes for an image.
+        `image` is square, of any size, and of any kind that `restore` takes. The weights are those of `restore_faces`. Raises FRExError
+        where it is not an image or not square, and where the face cannot be restored, e.g. because the network's output is not finite.
         """
-        aligned = to_eight_bit(as_picture(image).image)
+        aligned = to_eight_bit(to_photo(image).image)
         (restoration,) = self.restore_faces([aligned], fidelity_weight=fidelity_weight, structure_weight=structure_weight)
         if restoration.image is None:
             raise FRExError(restoration.problem or 'not restored')
@@ -100,10 +99,11 @@ class FaceRestorer:
         structure_weight: float = 1.0,
         details: bool = False,
     ) -> list[Restoration]:
-        """Restore faces in FFHQ alignment, BGR uint8 (N, N, 3); `crops` lead from each to EG3D's crop (default: a frontal face's).
+        """Restore faces in FFHQ alignment, BGR uint8 (N, N, 3), and return one result per face, in their order.
 
-        `fidelity_weight` is 0 for quality, 1 for fidelity; `structure_weight` says how much the 3D prior is trusted. With
-        `details` each comes with all that the network says of it. Raises FRExError for other arrays.
+        `crops` lead from each face to EG3D's crop (default: that of a frontal face). `fidelity_weight` is 0 for quality and 1 for
+        fidelity to the input; `structure_weight` is 0 for the 2D prior alone and 1 for the full 3D structure. With `details` each
+        result holds the network's whole `output`. A face that fails has a `problem`. Raises FRExError for other arrays and weights.
         """
         for image in faces:
             check_aligned(image)
@@ -111,7 +111,7 @@ class FaceRestorer:
             return []
         lq = torch.stack([to_tensor(resize(image, self.size)) for image in faces])
         crop = None if crops is None else torch.from_numpy(np.stack(list(crops))).float()
-        outputs = self.batches.run(lq, crop, ExtraOutputs(fidelity_weight, structure_weight, details))
+        outputs = self.batches.run(lq, crop, NetworkOptions(fidelity_weight, structure_weight, details))
         return [self._restoration(face, output, details) for face, output in zip(lq, outputs, strict=True)]
 
     def _restoration(self, face: Float[Tensor, '3 size size'], output: FRExOutput | str, details: bool) -> Restoration:
@@ -121,26 +121,29 @@ class FaceRestorer:
         return Restoration(
             image=to_images(output.image)[0],
             camera=output.camera[0].float().cpu().numpy(),
-            identity_similarity=with_memory(lambda: similarity(identity, face[None].to(self.device), output.image)),
-            output=each(output, lambda value: value.float().cpu()) if details else None,
+            identity_similarity=retry_out_of_memory(lambda: similarity(identity, face[None].to(self.device), output.image)),
+            output=map_output(output, lambda value: value.float().cpu()) if details else None,
         )
 
     # --- Photographs
 
-    def find_faces(self, picture: Picture, selection: Selection | None = None, force: bool = False) -> list[Face]:
-        """Find the faces of a photograph and cut them out for the network; raise FRExError where there is no detector.
+    def find_faces(self, picture: Photo, selection: Selection | None = None, force: bool = False) -> list[Face]:
+        """Find the faces of a photograph and cut them out at the network's size; raise FRExError where the detector's file is missing.
 
-        Faces with more detail than the network's result would have are marked to stay as they are, unless `force` is given. See
+        A face with more detail than a result would have is marked to stay as it is (`Face.keep`), unless `force` is given. See
         `has_more_detail` for the rule.
         """
         detector = self.parts.detector()
-        faces = with_memory(lambda: photo.find_faces(picture, detector, self.size, selection))
-        return faces if force else [photo.keep_detail(picture, face) for face in faces]
+        faces = retry_out_of_memory(lambda: find_faces(picture, detector, self.size, selection))
+        return faces if force else [keep_detail(picture, face) for face in faces]
 
     def restore_found(
         self, faces: Sequence[Face], fidelity_weight: float = 1.0, structure_weight: float = 1.0, details: bool = False
     ) -> list[Restoration]:
-        """`restore_faces` of faces of any photographs; those with a problem, or to be kept, say so and never meet the network."""
+        """Restore faces that `find_faces` returned, of one or several photographs; see `restore_faces` for the other arguments.
+
+        Faces with a problem, and those that stay as they are, are not run through the network; the result's `problem` says why.
+        """
         reasons = [face.problem or face.keep for face in faces]
         sound = [face for face, reason in zip(faces, reasons, strict=True) if reason is None]
         aligned, crops = [face.aligned for face in sound], [face.crop for face in sound]
@@ -149,17 +152,20 @@ class FaceRestorer:
 
     def paste(
         self,
-        picture: Picture,
+        picture: Photo,
         faces: Sequence[Face],
         restorations: Sequence[Restoration],
         upscale: float = 1.0,
         bg_upsampler: Upsampler | None = None,
-    ) -> Picture:
-        """A new image with the restored faces in their places, by ParseNet's masks where its file is there."""
+    ) -> Photo:
+        """Return a new photo, `upscale` times as large, with the restored faces pasted in.
+
+        ParseNet's masks are used where its file is there, else a soft square. `bg_upsampler` scales the rest, if given.
+        """
         images = [restoration.image for restoration in restorations]
         parser = self.parts.parser() if any(image is not None for image in images) else None
-        masks = [None if parser is None or image is None else with_memory(partial(parser.mask, image)) for image in images]
-        return photo.paste_faces(picture, upscale, faces, images, masks, bg_upsampler)
+        masks = [None if parser is None or image is None else retry_out_of_memory(partial(parser.mask, image)) for image in images]
+        return paste_faces(picture, upscale, faces, images, masks, bg_upsampler)
 
     def restore(
         self,
@@ -171,16 +177,16 @@ class FaceRestorer:
         bg_upsampler: Upsampler | None = None,
         force: bool = False,
     ) -> RestoredImage:
-        """Restore the faces of a photograph; the rest of it is scaled, by `bg_upsampler` if given.
+        """Restore the faces of a photograph and paste them in; the rest is scaled by `upscale`, with `bg_upsampler` if given.
 
-        `image` is a path, a Image, one of Pillow's, or an array as OpenCV reads it: BGR, grey or BGRA, uint8 or uint16.
-        Raises FRExError where it is none; a face that fails has its problem in the result, and stays as it was. So does a face
-        with more detail than the network's result would have, unless `force` is given.
+        `image` is a path, a `Photo`, one of Pillow's images, or an array as OpenCV reads it: BGR, grey or BGRA, uint8 or uint16.
+        Raises FRExError where it is none of these, or cannot be read. A face that fails stays as it was, and its `problem` says why. So
+        does a face with more detail than the network's result would have, unless `force` is given. `selection` chooses the faces.
         """
-        picture = as_picture(image)
-        faces = self.find_faces(picture, selection, force)
+        photo = to_photo(image)
+        faces = self.find_faces(photo, selection, force)
         restorations = self.restore_found(faces, fidelity_weight, structure_weight)
-        pasted = self.paste(picture, faces, restorations, upscale, bg_upsampler)
+        pasted = self.paste(photo, faces, restorations, upscale, bg_upsampler)
         if has_colour_channels(image):
             pasted = replace(pasted, grey=False)
         return RestoredImage(pasted, tuple(map(RestoredFace.of, faces, restorations)))
@@ -194,12 +200,13 @@ class FaceRestorer:
         weight: float = 1.0,
         upscale: float = 1.0,
     ) -> tuple[list[RestoredPixels], list[RestoredPixels], Shaped[np.ndarray, '_ _ ...'] | None]:
-        """As GFPGANer's: faces cut out, faces restored, and the image, None where it is aligned or not to be pasted.
+        """Restore an image with the arguments and results of GFPGANer's method of this name.
 
-        `weight` is the fidelity weight. A face that fails is in no list and stays as it was, with a warning.
+        Returns the aligned faces, the restored faces, and the whole image, which is None with `has_aligned` and without `paste_back`.
+        `weight` is the fidelity weight. A face that fails is in neither list, stays as it was, and causes a warning.
         """
         if has_aligned:
-            aligned = to_eight_bit(as_picture(img_bgr).image)
+            aligned = to_eight_bit(to_photo(img_bgr).image)
             restored = self.restore_aligned(aligned, weight)
             return [resize(aligned, self.size)], [restored], None
         selection = Selection(only='center' if only_center_face else 'all')
@@ -207,8 +214,8 @@ class FaceRestorer:
             result = self.restore(img_bgr, upscale, weight, selection=selection)
             faces, image = result.faces, result.image
         else:
-            # Nothing is put over the face, so nothing can get lost.
-            found = self.find_faces(as_picture(img_bgr), selection, force=True)
+            # Nothing is pasted over the face, so its detail cannot get lost.
+            found = self.find_faces(to_photo(img_bgr), selection, force=True)
             faces, image = tuple(map(RestoredFace.of, found, self.restore_found(found, weight))), None
         for face in faces:
             if face.restored is None:
@@ -217,13 +224,15 @@ class FaceRestorer:
         return [before for before, _ in pairs], [after for _, after in pairs], image
 
 
-def similarity(identity: Identity | None, before: Float[Tensor, '1 3 size size'], after: Float[Tensor, '1 3 size size']) -> float | None:
-    """Of a face before and after; None without the network."""
+def similarity(
+    identity: IdentityNetwork | None, before: Float[Tensor, '1 3 size size'], after: Float[Tensor, '1 3 size size']
+) -> float | None:
+    """Return the cosine of ArcFace's embeddings of a face before and after, RGB in [-1, 1]; None without the network."""
     return identity.similarity(before, after).item() if identity else None
 
 
 def check_aligned(image: Shaped[np.ndarray, '*shape']) -> None:
-    """Raise FRExError for what is no BGR uint8 (N, N, 3)."""
+    """Raise FRExError unless `image` is a uint8 array (N, N, 3)."""
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
         raise FRExError(f'{image.dtype} {image.shape} is no aligned face: give uint8 (N, N, 3)')
     if image.shape[0] != image.shape[1]:

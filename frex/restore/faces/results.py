@@ -1,4 +1,4 @@
-"""What restoring gives back."""
+"""The results of `FaceRestorer`: restored faces and images."""
 
 import math
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Shaped, UInt8
 
 from frex.restore.faces.photo import Face
-from frex.restore.image_io.photo_file import Picture
+from frex.restore.image_io.photo_file import Photo
 from frex_arch import FRExOutput
 from frex_arch.camera import view_angles
 
@@ -17,10 +17,10 @@ RestoredPixels = UInt8[np.ndarray, 'size size 3']
 
 @dataclass(frozen=True, eq=False)
 class Restoration:
-    """One aligned face: `image` restored, BGR, or None and the `problem`.
+    """The result for one aligned face: `image` is the restored face, BGR; where it failed it is None and `problem` says why.
 
-    `camera` is the one that the network saw it with, in EG3D's crop. `identity_similarity` is the cosine of ArcFace's embeddings
-    of the degraded and the restored face, None where its file is not there. `output`, for this face alone and on the CPU, is
+    `camera` (25) is the network's estimate, in EG3D's crop. `identity_similarity` is the cosine of ArcFace's embeddings of the degraded
+    and the restored face; it is None where ArcFace's file is missing. `output` is the network's output for this face, on the CPU; it is
     None unless details were asked for.
     """
 
@@ -33,10 +33,10 @@ class Restoration:
 
 @dataclass(frozen=True, eq=False)
 class RestoredFace:
-    """A face of a photograph; see `Face` and `Restoration`. `yaw` and `pitch`, in degrees, are those of the network's camera.
+    """A face of a photograph and its result; see `Face` and `Restoration` for the fields.
 
-    Where there is a `problem`, or the face is to be kept for its detail, `restored` is None, `problem` says why, and the image
-    shows the face as it was.
+    `yaw` and `pitch` are those of the network's camera, in degrees. Where the face failed, or stays as it is for its detail, `restored`
+    is None, `problem` says why, and the result shows the face as it was.
     """
 
     box: Float[np.ndarray, '4']
@@ -54,8 +54,8 @@ class RestoredFace:
 
     @classmethod
     def of(cls, face: Face, restoration: Restoration) -> 'RestoredFace':
-        """Join what is known of a face."""
-        yaw, pitch = (None, None) if restoration.camera is None else degrees(restoration.camera)
+        """Combine a face of a photograph with its restoration."""
+        yaw, pitch = (None, None) if restoration.camera is None else view_degrees(restoration.camera)
         return cls(
             box=face.box,
             score=face.score,
@@ -74,20 +74,23 @@ class RestoredFace:
 
 @dataclass(frozen=True, eq=False)
 class RestoredImage:
-    """A restored photograph, and its faces, the surest first. Without faces it is the image as it was, at its new size."""
+    """A restored photograph and its faces, in order of falling score.
 
-    picture: Picture
+    `picture` is the result with alpha and metadata. Where no face was found it is the input at its new size.
+    """
+
+    picture: Photo
     faces: tuple[RestoredFace, ...]
 
     @property
     def image(self) -> Shaped[np.ndarray, 'height width *channels']:
-        """As the input was: uint8 or uint16; BGR, (H, W) if it was grey, BGRA if it had alpha."""
+        """The result as an array of the input's type, uint8 or uint16: (H, W) if it was grey, BGRA if it had alpha, else BGR."""
         if self.picture.alpha is not None:
             return np.dstack([self.picture.image, self.picture.alpha])
         return self.picture.image[:, :, 0].copy() if self.picture.grey else self.picture.image
 
 
-def degrees(camera: Float[np.ndarray, '25']) -> tuple[float, float]:
-    """Yaw and pitch of a camera's viewing direction."""
+def view_degrees(camera: Float[np.ndarray, '25']) -> tuple[float, float]:
+    """Return yaw and pitch, in degrees, of the viewing direction of a camera (25)."""
     yaw, pitch, _ = view_angles(torch.from_numpy(camera)[None])
     return math.degrees(yaw.item()), math.degrees(pitch.item())

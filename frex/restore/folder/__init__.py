@@ -1,1 +1,1 @@
-"""Folders of images: what is done, in which order, what is reported."""
+"""Restore folders of images: find inputs, plan results, run the pipeline, and write the report."""

@@ -1,4 +1,4 @@
-"""Which images `--input` means."""
+"""Find the images that `--input` names: files, folders, patterns and lists."""
 
 import os
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -15,133 +15,140 @@ LIST_SUFFIX = '.txt'
 
 @dataclass(frozen=True)
 class Input:
-    """An image's file, and the name of its results: a path without suffix, that of no other input."""
+    """The file of an input image, and the name of its results: a relative path without suffix, which no other input has."""
 
     path: Path
     name: PurePosixPath
 
 
 class Inputs(list[Input]):
-    """`others`: how many files of the folders are no images by their suffix; `unreadable`: folders in them, and why."""
+    """The inputs of a run.
 
-    others = 0
+    `non_images` is the number of files in the folders that have no image's suffix; `unreadable` lists folders in them that cannot be
+    listed, with the reason.
+    """
+
+    non_images = 0
     unreadable: Sequence[tuple[Path, str]] = ()
 
 
-def find_inputs(inputs: Sequence[str], recursive: bool, leave_out: Collection[Path] = ()) -> Inputs:
-    """The images that files, folders, patterns (`photos/*.jpg`) and lists (`.txt`, a path a line) name, each once.
+def find_inputs(inputs: Sequence[str], recursive: bool, excluded: Collection[Path] = ()) -> Inputs:
+    """Return the images that files, folders, patterns (`photos/*.jpg`) and lists (`.txt`, one path per line) name, each once.
 
-    A folder's are its own and with `recursive` those below it, without hidden ones and those in the folders `leave_out`;
-    names mirror its tree. Symbolic links to folders are followed out of it, never round. A file that is named itself is taken
-    whatever its suffix. Raises FRExError for what is not there, and where a folder or pattern holds no image; a folder in a
-    folder that cannot be listed is among the answer's `unreadable`.
+    Of a folder all images are taken, and with `recursive` those in its subfolders, except hidden ones and those in the folders
+    `excluded`; the names of results mirror its tree. Symbolic links to folders are followed, but never in a circle. A file that is
+    named itself is taken whatever its suffix. Raises FRExError for an input that does not exist, and for a folder or pattern without
+    an image. A subfolder that cannot be listed is added to `unreadable` of the result.
     """
     if not inputs:
         raise FRExError('--input: nothing given')
-    search = _Search(recursive, frozenset(map(os.path.realpath, leave_out)))
-    for given in inputs:
-        search.add(given)
+    search = _Search(recursive, frozenset(map(os.path.realpath, excluded)))
+    for path in inputs:
+        search.add(path)
     files = list(search.found.items())
     names = unique_names(files)
-    found = Inputs(Input(search.as_given[path], name) for (path, _), name in zip(files, names, strict=True))
-    found.others, found.unreadable = search.others, search.unreadable
-    return found
+    result = Inputs(Input(search.written_paths[path], name) for (path, _), name in zip(files, names, strict=True))
+    result.non_images, result.unreadable = search.non_images, search.unreadable
+    return result
 
 
 class _Search:
-    def __init__(self, recursive: bool, leave_out: frozenset[str]) -> None:
+    """Collects the images that inputs name, one call of `add` for each input."""
+
+    def __init__(self, recursive: bool, excluded: frozenset[str]) -> None:
         self.recursive = recursive
-        self.leave_out = leave_out
-        # By absolute path: what of it names the result, and the path as the user wrote it.
+        self.excluded = excluded
+        # For each absolute path: the relative path that names the result, and the path as the user wrote it.
         self.found: dict[Path, PurePath] = {}
-        self.as_given: dict[Path, Path] = {}
-        self.others = 0
+        self.written_paths: dict[Path, Path] = {}
+        self.non_images = 0
         self.unreadable: list[tuple[Path, str]] = []
 
     def add(self, given: str) -> None:
+        """Add the images that one input names; raise FRExError where there are none."""
         path = Path(given)
-        # What is there is meant literally: names may hold brackets.
+        # An existing file is never taken as a pattern: its name may hold brackets.
         if given and os.path.isdir(path):
-            self._take_pictures(self._files_of(path), path, f'--input: no image in {path}', self._advice(path))
+            self._add_images(self._walk_folder(path), path, f'--input: no image in {path}', self._recursive_hint(path))
         elif os.path.isfile(path):
-            self._take_list(path) if path.suffix.lower() == LIST_SUFFIX else self._take(path, PurePath(path.name))
+            self._add_list(path) if path.suffix.lower() == LIST_SUFFIX else self._add_file(path, PurePath(path.name))
         elif any(char in given for char in '*?['):
-            base, pattern = _literal_part(path)
-            self._take_pictures(self._matches(base, pattern), base, f'--input: {given} matches no image')
+            base, pattern = _split_pattern(path)
+            self._add_images(self._match_pattern(base, pattern), base, f'--input: {given} matches no image')
         else:
             raise FRExError(f'--input: no file, folder or pattern {given or "(an empty name)"}')
 
-    def _take(self, path: Path, relative: PurePath) -> None:
+    def _add_file(self, path: Path, relative: PurePath) -> None:
         absolute = Path(os.path.abspath(path))
-        self.as_given.setdefault(absolute, path)
+        self.written_paths.setdefault(absolute, path)
         self.found.setdefault(absolute, relative)
 
-    def _take_pictures(self, paths: Iterable[Path], base: Path, none_found: str, advice: str = '') -> None:
-        pictures = [path for path in paths if self._is_picture(path)]
-        if not pictures:
-            raise FRExError(f'{none_found} (looked for {", ".join(SUFFIXES)}){advice}')
-        for path in sorted(pictures):
-            self._take(path, path.relative_to(base))
+    def _add_images(self, paths: Iterable[Path], base: Path, none_found: str, hint: str = '') -> None:
+        images = [path for path in paths if self._is_image(path)]
+        if not images:
+            raise FRExError(f'{none_found} (looked for {", ".join(SUFFIXES)}){hint}')
+        for path in sorted(images):
+            self._add_file(path, path.relative_to(base))
 
-    def _is_picture(self, path: Path) -> bool:
-        # A link to nowhere is one that cannot be read, and will be told.
+    def _is_image(self, path: Path) -> bool:
+        # A broken link counts as an image, so that it is reported as one that cannot be read.
         if path.suffix.lower() in SUFFIXES and (os.path.isfile(path) or not os.path.exists(path)):
             return True
-        self.others += not os.path.isdir(path)
+        self.non_images += not os.path.isdir(path)
         return False
 
-    def _advice(self, folder: Path) -> str:
+    def _recursive_hint(self, folder: Path) -> str:
         below = not self.recursive and any(path.is_dir() for path in folder.iterdir())
         return '; --recursive takes the folders in it too' if below else ''
 
-    def _files_of(self, folder: Path) -> Iterator[Path]:
-        root, seen = os.path.realpath(folder), set(self.leave_out)
-        for parent, folders, files in os.walk(folder, onerror=partial(self._miss, folder), followlinks=True):
+    def _walk_folder(self, folder: Path) -> Iterator[Path]:
+        root, seen = os.path.realpath(folder), set(self.excluded)
+        for parent, folders, files in os.walk(folder, onerror=partial(self._record_unreadable, folder), followlinks=True):
             yield from (Path(parent, name) for name in files if not name.startswith('.'))
             kept = [name for name in sorted(folders) if self.recursive and not name.startswith('.')]
-            folders[:] = [name for name in kept if _is_new(Path(parent, name), root, seen)]
+            folders[:] = [name for name in kept if _should_enter(Path(parent, name), root, seen)]
 
-    def _miss(self, folder: Path, error: OSError) -> None:
+    def _record_unreadable(self, folder: Path, error: OSError) -> None:
         reason = f'cannot be listed ({error.strerror})'
         if error.filename == str(folder):
             raise FRExError(f'--input: {folder} {reason}')
         self.unreadable.append((Path(error.filename), f'the folder {reason}'))
 
-    def _matches(self, base: Path, pattern: str) -> Iterator[Path]:
+    def _match_pattern(self, base: Path, pattern: str) -> Iterator[Path]:
         try:
             for path in base.glob(pattern):
                 folders = [Path(base, *path.relative_to(base).parts[:end]) for end in range(1, len(path.relative_to(base).parts))]
                 hidden = any(part.name.startswith('.') for part in (path, *folders))
-                if not hidden and not any(os.path.realpath(folder) in self.leave_out for folder in folders):
+                if not hidden and not any(os.path.realpath(folder) in self.excluded for folder in folders):
                     yield path
         except (ValueError, NotImplementedError) as error:
             raise FRExError(f'--input: {pattern} is no pattern ({error})') from None
 
-    def _take_list(self, path: Path) -> None:
-        # Names of files need not be text.
+    def _add_list(self, path: Path) -> None:
+        # File names need not be valid UTF-8.
         lines = path.read_text('utf-8-sig', 'surrogateescape').split('\n')
         for number, line in enumerate(map(str.strip, lines), 1):
             if not line:
                 continue
-            places = [place for place in (Path(line), path.parent / line) if os.path.isfile(place)]
-            if not places:
+            candidates = [candidate for candidate in (Path(line), path.parent / line) if os.path.isfile(candidate)]
+            if not candidates:
                 raise FRExError(f'{path}, line {number}: no file {line}')
             mirrored = not PurePath(line).is_absolute() and '..' not in PurePath(line).parts
-            self._take(places[0], PurePath(line) if mirrored else PurePath(places[0].name))
+            self._add_file(candidates[0], PurePath(line) if mirrored else PurePath(candidates[0].name))
         if not any(map(str.strip, lines)):
             raise FRExError(f'{path}: names no image')
 
 
-def _literal_part(path: Path) -> tuple[Path, str]:
-    """The folders of a pattern that are there as they are written, and the rest."""
+def _split_pattern(path: Path) -> tuple[Path, str]:
+    """Split a pattern into the leading folders that exist literally, and the rest."""
     base, parts = Path(path.anchor), list(path.parts[1:] if path.anchor else path.parts)
     while len(parts) > 1 and (base / parts[0]).is_dir():
         base /= parts.pop(0)
     return base, str(PurePath(*parts))
 
 
-def _is_new(folder: Path, root: str, seen: set[str]) -> bool:
-    """Whether to walk into a folder: not twice, and not by a link to where the walk is or came from."""
+def _should_enter(folder: Path, root: str, seen: set[str]) -> bool:
+    """Return whether to walk into a folder: not a second time, and not by a link to the walk's root or a folder above or below it."""
     target = os.path.realpath(folder)
     if folder.is_symlink() and os.path.commonpath([root, target]) in (root, target):
         return False

@@ -1,4 +1,4 @@
-"""What is done with each image of a run, be it a photograph or an aligned face."""
+"""The pipeline's stages that photographs and aligned faces have in common, and the writing of faces."""
 
 import errno
 import time
@@ -13,28 +13,28 @@ import PIL.Image
 
 from frex.errors import FRExError, one_line
 from frex.images import Image, resize
-from frex.restore.faces.batches import with_memory
-from frex.restore.faces.details import structure_pictures, weights_map
+from frex.restore.faces.batches import retry_out_of_memory
+from frex.restore.faces.details import render_alpha_maps, render_structure
 from frex.restore.faces.photo import Face
-from frex.restore.faces.restore_options import RestoreOptions
 from frex.restore.faces.restorer import FaceRestorer
-from frex.restore.faces.results import Restoration, degrees
+from frex.restore.faces.results import Restoration, view_degrees
 from frex.restore.folder.inputs import Input
 from frex.restore.folder.journal import Journal
+from frex.restore.folder.options import RestoreOptions
 from frex.restore.folder.outputs import Results
-from frex.restore.folder.report import FaceRecord, PictureRecord, absolute
+from frex.restore.folder.report import FaceRecord, ImageRecord, absolute_name
 from frex.restore.folder.threaded_pipeline import PipelineStages
-from frex.restore.image_io.photo_file import Metadata, Picture, write_picture
+from frex.restore.image_io.photo_file import Metadata, Photo, write_photo
 from frex.utils.signals import Stop
 
-# With these, writing anything else would fail as well.
-FINAL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+# Errors after which every further write would fail as well: the disk is full, the quota is used up, or the disk is read-only.
+FATAL_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 Unit = TypeVar('Unit', Face, Image)
 
 
 class Job(NamedTuple):
-    """An image, and where its results go."""
+    """An input image, and the files of its results."""
 
     item: Input
     results: Results
@@ -42,138 +42,142 @@ class Job(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class LoadedImage(Generic[Unit]):
-    """An image in memory, and its faces as the network is to see them."""
+    """An image in memory with its faces, cut out for the network. `seconds` are the times of the stages so far."""
 
     job: Job
-    picture: Picture
+    photo: Photo
     faces: Sequence[Unit]
     seconds: dict[str, float]
 
 
-class Restored(NamedTuple):
-    """A face's restoration, its share of the network's time, and other images of it by the names of their folders."""
+class TimedRestoration(NamedTuple):
+    """The restoration of a face, its part of the batch's time in seconds, and its detail images by the names of their folders."""
 
     restoration: Restoration
     seconds: float
     details: dict[str, Image]
 
 
-class RestoreJobs(PipelineStages[Job, Unit, Restored, PictureRecord], Generic[Unit]):
-    """What both kinds of images have in common."""
+class RestoreJobs(PipelineStages[Job, Unit, TimedRestoration, ImageRecord], Generic[Unit]):
+    """The stages that do not depend on the kind of image; subclasses add the others."""
 
-    def __init__(self, restorer: FaceRestorer, journal: Journal, wishes: RestoreOptions, stop: Stop) -> None:
-        self.restorer, self.journal, self.wishes, self.stop = restorer, journal, wishes, stop
+    def __init__(self, restorer: FaceRestorer, journal: Journal, options: RestoreOptions, stop: Stop) -> None:
+        self.restorer, self.journal, self.options, self.stop = restorer, journal, options, stop
 
     def bytes_of(self, job: Job) -> float:
-        """By the header; endless where that tells nothing, so that the image is held alone."""
+        """Estimate the memory of an image and its result from the file's header.
+
+        It is infinite where the header cannot be read; then no other image is in memory at the same time.
+        """
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter('ignore', PIL.Image.DecompressionBombWarning)
                 with PIL.Image.open(job.item.path) as image:
-                    return float(3 * image.width * image.height * (1 + self.wishes.upscale**2))
-        # What damaged bytes make Pillow raise is no closed list; reading the image will tell.
+                    return float(3 * image.width * image.height * (1 + self.options.upscale**2))
+        # Pillow raises exceptions of many classes on damaged bytes. Reading the image will report the reason.
         except Exception:
             return float('inf')
 
-    def done(self, job: Job, record: PictureRecord) -> None:
-        """Keep the record."""
+    def done(self, job: Job, record: ImageRecord) -> None:
+        """Add the record of an image that is written to the journal."""
         self.journal.add(record)
 
     def failed(self, job: Job, error: Exception) -> None:
-        """Keep the reason; stop where nothing could be written any more."""
-        self.journal.add(failure(job.item, error))
-        number = final_error(error)
+        """Add the record of an image that failed to the journal; stop the run where every further write would fail as well."""
+        self.journal.add(make_failure_record(job.item, error))
+        number = find_fatal_errno(error)
         if number is not None:
             self.stop.ask(1, f'nothing more can be written ({errno.errorcode[number]}); afterwards the same command goes on from here')
 
-    def _timed(self, restore: Callable[[], list[Restoration]]) -> list[Restored]:
+    def _timed(self, restore: Callable[[], list[Restoration]]) -> list[TimedRestoration]:
         start = time.perf_counter()
         restorations = restore()
         detailed = [self._with_details(restoration) for restoration in restorations]
-        share = (time.perf_counter() - start) / max(1, len(restorations))
-        return [Restored(restoration, share, pictures) for restoration, pictures in detailed]
+        seconds = (time.perf_counter() - start) / max(1, len(restorations))
+        return [TimedRestoration(restoration, seconds, images) for restoration, images in detailed]
 
     def _with_details(self, restoration: Restoration) -> tuple[Restoration, dict[str, Image]]:
-        """What the images were made of is no longer held; a face whose images cannot be made fails."""
+        """Render the detail images of a face, and drop the network's output to free memory; a face fails where they cannot be made."""
         try:
-            return replace(restoration, output=None), with_memory(lambda: self._details(restoration))
+            return replace(restoration, output=None), retry_out_of_memory(lambda: self._details(restoration))
         except (RuntimeError, ValueError) as error:
             return Restoration(problem=one_line(f'its further images could not be made ({error})')), {}
 
     def _details(self, restoration: Restoration) -> dict[str, Image]:
         if restoration.output is None:
             return {}
-        structure = structure_pictures(self.restorer.net, restoration.output) if self.wishes.save_3d else {}
-        weights = weights_map(self.restorer.net, restoration.output) if self.wishes.save_weights_map else {}
-        return structure | weights
+        structure = render_structure(self.restorer.net, restoration.output) if self.options.save_3d else {}
+        alphas = render_alpha_maps(self.restorer.net, restoration.output) if self.options.save_weights_map else {}
+        return structure | alphas
 
 
-def record_of(reading: LoadedImage[Unit], restored: Sequence[Restored]) -> PictureRecord:
-    """An image whose faces are back, as far as that is known before it is written."""
-    height, width = reading.picture.image.shape[:2]
-    return PictureRecord(
-        input=absolute(reading.job.item.path),
+def start_record(loaded: LoadedImage[Unit], restored: Sequence[TimedRestoration]) -> ImageRecord:
+    """Return the record of an image whose faces are restored, without what is only known when its results are written."""
+    height, width = loaded.photo.image.shape[:2]
+    return ImageRecord(
+        input=absolute_name(loaded.job.item.path),
         status='restored',
         width=width,
         height=height,
-        seconds=reading.seconds | {'restore': sum(one.seconds for one in restored)},
-        notes=list(reading.picture.notes),
+        seconds=loaded.seconds | {'restore': sum(one.seconds for one in restored)},
+        notes=list(loaded.photo.notes),
     )
 
 
-def face_record(restored: Restored) -> FaceRecord:
-    """What the network says of a face."""
+def make_face_record(restored: TimedRestoration) -> FaceRecord:
+    """Return the record of a face, with what the network says of it."""
     restoration = restored.restoration
-    yaw, pitch = (None, None) if restoration.camera is None else degrees(restoration.camera)
+    yaw, pitch = (None, None) if restoration.camera is None else view_degrees(restoration.camera)
     return FaceRecord(yaw=yaw, pitch=pitch, identity_similarity=restoration.identity_similarity, reason=restoration.problem)
 
 
 def write_face(
-    reading: LoadedImage[Unit],
+    loaded: LoadedImage[Unit],
     number: int,
     aligned: Image,
-    restored: Restored,
+    restored: TimedRestoration,
     metadata: Metadata | None = None,
 ) -> tuple[FaceRecord, list[str]]:
-    """Write a face before, after, and both side by side, then its details; nothing of one that is not restored.
+    """Write a face before, after, and both side by side, and its detail images; write nothing of a face that is not restored.
 
-    `metadata` is the face's own, where the image shows nothing else. The restored one comes last: where it is, all are.
-    Answers with the record, and what the files could not hold.
+    `metadata` is written to the files where the image shows only this face; by default they get the image's colour profile alone. The
+    restored face is written last, so that its presence means that all files are there. Returns the record of the face, and notes on
+    what the files cannot hold.
     """
-    record = face_record(restored)
+    record = make_face_record(restored)
     notes: list[str] = []
     face = restored.restoration.image
     if face is None:
         return record, notes
     before = resize(aligned, face.shape[0])
-    results, picture = reading.job.results, reading.picture
+    results, photo = loaded.job.results, loaded.photo
     images = {'cropped_faces': before, 'cmp': np.hstack([before, face]), **restored.details, 'restored_faces': face}
-    # The pixels are in the image's colours; what else a photograph's metadata says is not of one face.
-    metadata = metadata or Metadata(icc=picture.metadata.icc)
+    # The colour profile applies to the face's pixels too. The rest of a photograph's metadata does not describe one face.
+    metadata = metadata or Metadata(icc=photo.metadata.icc)
     for folder, image in images.items():
         path = results.face(folder, number)
-        own = Picture(image, None, False, Metadata(None, None))
-        said = write_picture(path, own if folder in restored.details else Picture(image, None, picture.grey, metadata))
-        notes += [note for note in said if note not in notes]
-        record.files[folder] = relative(path, results.folder)
+        is_detail = folder in restored.details
+        face_photo = Photo(image, None, False, Metadata(None, None)) if is_detail else Photo(image, None, photo.grey, metadata)
+        notes += [note for note in write_photo(path, face_photo) if note not in notes]
+        record.files[folder] = relative_name(path, results.folder)
     return record, notes
 
 
-def relative(path: Path, folder: Path) -> str:
-    """A result's name in the report."""
+def relative_name(path: Path, folder: Path) -> str:
+    """Return the path of a result relative to the output folder, as the report writes it."""
     return path.relative_to(folder).as_posix().encode(errors='backslashreplace').decode()
 
 
-def failure(item: Input, error: Exception) -> PictureRecord:
-    """The record of an image that a stage could not do."""
+def make_failure_record(item: Input, error: Exception) -> ImageRecord:
+    """Return the record of an image that failed with `error`."""
     reason = str(error) if isinstance(error, FRExError) else one_line(f'{type(error).__name__}: {error}')
-    return PictureRecord(input=absolute(item.path), status='failed', reason=reason)
+    return ImageRecord(input=absolute_name(item.path), status='failed', reason=reason)
 
 
-def final_error(error: BaseException | None) -> int | None:
-    """The number of what lets no further writing succeed, if that is behind `error`."""
+def find_fatal_errno(error: BaseException | None) -> int | None:
+    """Return the errno of the FATAL_ERRORS that caused `error`, directly or not; None where none of them did."""
     while error is not None:
-        if isinstance(error, OSError) and error.errno in FINAL:
+        if isinstance(error, OSError) and error.errno in FATAL_ERRORS:
             return error.errno
         error = error.__cause__ or error.__context__
     return None

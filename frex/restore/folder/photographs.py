@@ -1,58 +1,59 @@
-"""Photographs: faces found, restored, and put back."""
+"""Restore photographs: find their faces, restore them, and paste them back. This is what `frex restore` does without `--aligned`."""
 
 import time
 from collections.abc import Sequence
 
 from frex.restore.detection.align import scale_of
 from frex.restore.faces.photo import Face
-from frex.restore.folder.jobs import Job, LoadedImage, Restored, RestoreJobs, record_of, relative, write_face
+from frex.restore.folder.jobs import Job, LoadedImage, RestoreJobs, TimedRestoration, relative_name, start_record, write_face
 from frex.restore.folder.outputs import remove_stale_faces
-from frex.restore.folder.report import PictureRecord
-from frex.restore.image_io.photo_file import read_picture, scaled_size, write_picture
+from frex.restore.folder.report import ImageRecord
+from frex.restore.image_io.photo_file import read_photo, scaled_size, write_photo
 
 
 class Photographs(RestoreJobs[Face]):
-    """Whole photographs. The restored image is written last: where it is, all of its results are."""
+    """The pipeline's stages for photographs. The restored image is written last, so that its presence means that all results are there."""
 
     def prepare(self, job: Job) -> LoadedImage[Face]:
-        """Read, and find the faces."""
+        """Read a photograph and find its faces."""
         start = time.perf_counter()
-        picture = read_picture(job.item.path)
-        # Before the network has worked for nothing.
-        scaled_size(picture, self.wishes.upscale)
+        photo = read_photo(job.item.path)
+        # Raises FRExError where the result would be too large, before the network has run.
+        scaled_size(photo, self.options.upscale)
         read = time.perf_counter()
-        faces = self.restorer.find_faces(picture, self.wishes.selection, self.wishes.force)
-        return LoadedImage(job, picture, faces, {'read': read - start, 'detect': time.perf_counter() - read})
+        faces = self.restorer.find_faces(photo, self.options.selection, self.options.force)
+        return LoadedImage(job, photo, faces, {'read': read - start, 'detect': time.perf_counter() - read})
 
-    def restore(self, faces: Sequence[Face]) -> list[Restored]:
-        """Those whose landmarks fit no face keep their problem."""
-        wishes = self.wishes
+    def restore(self, faces: Sequence[Face]) -> list[TimedRestoration]:
+        """Restore a batch of faces; those with a problem and those that stay as they are do not go through the network."""
+        options = self.options
         return self._timed(
-            lambda: self.restorer.restore_found(faces, wishes.fidelity_weight, wishes.structure_weight, details=wishes.details)
+            lambda: self.restorer.restore_found(faces, options.fidelity_weight, options.structure_weight, details=options.details)
         )
 
-    def finish(self, reading: LoadedImage[Face], restored: Sequence[Restored]) -> PictureRecord:
-        """Write faces and image; faces whose landmarks fit none, or with more detail than the result, stay as they are.
+    def finish(self, loaded: LoadedImage[Face], restored: Sequence[TimedRestoration]) -> ImageRecord:
+        """Write the faces and the restored image, and return the record of the image.
 
-        Where the network failed on a face, or there are none but such, the image is not written: it would pass for a result.
+        Faces with unusable landmarks, or with more detail than a result has, stay as they are. Where the network failed on a face, or no
+        face could be aligned, the image is not written, so that it is not mistaken for a result.
         """
         start = time.perf_counter()
-        record = record_of(reading, restored)
-        for number, (face, one) in enumerate(zip(reading.faces, restored, strict=True)):
-            self._write_face(reading, number, face, one, record)
-        pairs = [(face, one) for face, one in zip(reading.faces, restored, strict=True) if face.problem is None]
-        sound = [None if face.keep else one.restoration.problem for face, one in pairs]
-        problems = [problem for problem in sound or (face.problem for face in reading.faces) if problem is not None]
+        record = start_record(loaded, restored)
+        for number, (face, one) in enumerate(zip(loaded.faces, restored, strict=True)):
+            self._write_face(loaded, number, face, one, record)
+        pairs = [(face, one) for face, one in zip(loaded.faces, restored, strict=True) if face.problem is None]
+        reasons = [None if face.keep else one.restoration.problem for face, one in pairs]
+        problems = [problem for problem in reasons or (face.problem for face in loaded.faces) if problem is not None]
         if problems:
-            record.status, record.reason = 'failed', f'{len(problems)} of {len(reading.faces)} faces not restored: {problems[0]}'
+            record.status, record.reason = 'failed', f'{len(problems)} of {len(loaded.faces)} faces not restored: {problems[0]}'
         else:
-            self._write_picture(reading, restored, record)
-            remove_stale_faces(reading.job.results.former, reading.job.results.folder, record)
+            self._write_image(loaded, restored, record)
+            remove_stale_faces(loaded.job.results.existing_faces, loaded.job.results.folder, record)
         record.seconds['write'] = time.perf_counter() - start
         return record
 
-    def _write_face(self, reading: LoadedImage[Face], number: int, face: Face, one: Restored, record: PictureRecord) -> None:
-        written, notes = write_face(reading, number, face.aligned, one)
+    def _write_face(self, loaded: LoadedImage[Face], number: int, face: Face, one: TimedRestoration, record: ImageRecord) -> None:
+        written, notes = write_face(loaded, number, face.aligned, one)
         written.box, written.landmarks = face.box.round(2).tolist(), face.landmarks.round(2).tolist()
         written.score, written.size = face.score, round(face.aligned.shape[0] / scale_of(face.matrix), 2)
         record.faces.append(written)
@@ -60,14 +61,14 @@ class Photographs(RestoreJobs[Face]):
             notes.append(f'face {number} is left as it is: {face.keep}')
         record.notes += [note for note in notes if note not in record.notes]
 
-    def _write_picture(self, reading: LoadedImage[Face], restored: Sequence[Restored], record: PictureRecord) -> None:
-        wishes = self.wishes
-        if not reading.faces:
+    def _write_image(self, loaded: LoadedImage[Face], restored: Sequence[TimedRestoration], record: ImageRecord) -> None:
+        options = self.options
+        if not loaded.faces:
             record.status = 'no face'
-            if wishes.no_face == 'skip':
+            if options.no_face == 'skip':
                 return
         restorations = [one.restoration for one in restored]
-        pasted = self.restorer.paste(reading.picture, reading.faces, restorations, wishes.upscale)
-        path = reading.job.results.picture
-        record.notes += [note for note in write_picture(path, pasted) if note not in record.notes]
-        record.output = relative(path, reading.job.results.folder)
+        pasted = self.restorer.paste(loaded.photo, loaded.faces, restorations, options.upscale)
+        path = loaded.job.results.image
+        record.notes += [note for note in write_photo(path, pasted) if note not in record.notes]
+        record.output = relative_name(path, loaded.job.results.folder)

@@ -1,13 +1,14 @@
-"""`report.json`: what became of each image and face. Several processes, and several runs, write one file.
+"""Read and write `report.json`, which records the result of each image and face, and print its summary.
 
-Its keys stay as they are while `version` is 1. Places are in pixels of the upright image, angles in degrees, times in
-seconds, files relative to the folder of the report; what is not known is null.
+Several processes and several runs write to the same file. Its keys do not change while `version` is 1. Coordinates are pixels of the
+upright image, angles are in degrees, times in seconds, and files relative to the folder of the report; what is not known is null.
 """
 
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Literal
 
@@ -17,6 +18,7 @@ from msgspec import Struct, field
 
 from frex.errors import FRExError, one_line
 from frex.utils.files import replacing
+from frex.utils.text import in_columns
 
 Status = Literal['restored', 'no face', 'skipped', 'failed']
 STATUSES: tuple[Status, ...] = ('restored', 'no face', 'skipped', 'failed')
@@ -25,9 +27,10 @@ STATUSES: tuple[Status, ...] = ('restored', 'no face', 'skipped', 'failed')
 class FaceRecord(Struct, kw_only=True):
     """A face: `box` is left, top, right, bottom; `landmarks` are eyes, nose, corners of the mouth.
 
-    `size` is the side of the aligned square in the image. `yaw` and `pitch` are those of the network's camera, in EG3D's
-    crop. `identity_similarity` compares the face before and after: a cosine, 1 for the same. Without a `reason` the face
-    is restored. `files` are its results by their folders. Of aligned input box, score and landmarks are null.
+    `size` is the side of the aligned square in pixels of the image. `yaw` and `pitch` are those of the network's camera, in EG3D's
+    crop. `identity_similarity` is the cosine of ArcFace's embeddings before and after, 1 for the same. `reason` says why a face is not
+    restored; it is null for a restored one. `files` holds the results by the names of their folders. For aligned inputs box, score and
+    landmarks are null.
     """
 
     box: list[float] | None = None
@@ -41,13 +44,13 @@ class FaceRecord(Struct, kw_only=True):
     files: dict[str, str] = {}
 
 
-class PictureRecord(Struct, kw_only=True):
-    """An image: `status` is restored, no face, skipped (its results were there) or failed.
+class ImageRecord(Struct, kw_only=True):
+    """An image: `status` is restored, no face, skipped (its results existed already) or failed.
 
-    `reason` says why it failed, or what there is to say of results that were there. `width` and `height` are those of the
-    input. `output` is the image in `restored_imgs`. `seconds` has the stages read, detect, restore and write; restore is
-    the network's time on the batches, shared among their faces. `notes` are what was lost on the way, as alpha in a jpg.
-    `run` is a key of the report's `runs`.
+    `reason` says why it failed, or what is special about results that existed. `width` and `height` are those of the input. `output`
+    is the file in `restored_imgs`. `seconds` holds the times of the stages read, detect, restore and write; restore is the sum over
+    the image's faces, each of which has an equal part of its batch's time. `notes` lists what a result does not keep, such as alpha in
+    a jpg. `run` is a key of the report's `runs`.
     """
 
     input: str
@@ -63,10 +66,10 @@ class PictureRecord(Struct, kw_only=True):
 
 
 class Run(Struct, kw_only=True):
-    """One call of the command, of `processes` processes; `finished` are the ranks that have come to their end.
+    """One call of the command, in `processes` processes; `finished` lists the numbers of those that have handled all their images.
 
-    `pictures` counts by status, `skipped` by what there is to say of results that were there; `settings` are the flags. Times
-    are seconds since 1970.
+    `pictures` counts images by status, `faces` counts restored faces, and `skipped` counts skipped images by their reason. `settings`
+    are the options by their names. Times are seconds since 1970.
     """
 
     settings: dict[str, str | float | bool | list[str] | None] = {}
@@ -80,42 +83,49 @@ class Run(Struct, kw_only=True):
 
 
 class Report(Struct, kw_only=True):
-    """The whole file. `pictures` are sorted by `input`, an absolute path; each has the record of its last run that did not skip it."""
+    """The whole file. `pictures` holds one record for each image, that of the last run that did not skip it, sorted by `input`.
+
+    `input` is an absolute path. `runs` holds the runs by their ids.
+    """
 
     version: Literal[1]
     runs: dict[str, Run] = {}
-    pictures: list[PictureRecord] = []
+    pictures: list[ImageRecord] = []
 
 
 def is_complete(run: Run) -> bool:
-    """Whether all processes of a run have come to their end."""
+    """Return whether all processes of a run have handled all their images."""
     return len(run.finished) >= run.processes
 
 
-def results_of(record: PictureRecord) -> Iterator[str]:
-    """The files by which an image's results are known: the restored image and faces."""
+def list_results(record: ImageRecord) -> Iterator[str]:
+    """Yield the result files that belong to one image only: its restored image and its restored faces."""
     if record.output is not None:
         yield record.output
     yield from (face.files['restored_faces'] for face in record.faces if 'restored_faces' in face.files)
 
 
-def absolute(path: Path) -> str:
-    """As the report names an input; links are not followed."""
-    return as_text(os.path.abspath(path))
+def absolute_name(path: Path) -> str:
+    """Return the absolute path of an input as the report writes it; symbolic links are not followed."""
+    return to_text(os.path.abspath(path))
 
 
-def as_text(name: str) -> str:
-    """A name that is no text is written as what Python shows of it: JSON has no such characters."""
+def to_text(name: str) -> str:
+    """Return a file name as valid Unicode, with bytes that are not UTF-8 as backslash escapes, because JSON cannot hold them."""
     return name.encode(errors='backslashreplace').decode()
 
 
 REPORT = 'report.json'
+# Time to wait for another process that is writing the report.
 LOCK_SECONDS = 120
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Only one process at a time is in here; makes the folder. Raises FRExError for what cannot be written in it."""
+def lock_report(folder: Path) -> Iterator[None]:
+    """Create the folder and hold a lock on its report, so that only one process changes it at a time.
+
+    Raises FRExError where something cannot be written within the block, or the lock is not free in time.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / f'.{REPORT}.lock', timeout=LOCK_SECONDS):
@@ -125,7 +135,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def read_report(folder: Path) -> Report:
-    """An empty one where there is none; raises FRExError where the file is none of this program's."""
+    """Read the report in `folder`, or return an empty one where there is none; raise FRExError where the file is not a report."""
     path = folder / REPORT
     try:
         return msgspec.json.decode(path.read_bytes(), type=Report)
@@ -137,41 +147,80 @@ def read_report(folder: Path) -> Report:
 
 
 def write_report(folder: Path, report: Report) -> None:
-    """To be called in `locked`."""
+    """Write the report to `folder`; to be called within `lock_report`."""
     with replacing(folder / REPORT) as part:
         part.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=1))
 
 
-def join(report: Report, word: str, process: int, run: Run, records: Sequence[PictureRecord], finished: bool) -> None:
-    """Add to `report` what process number `process` of the run called `word` did; `finished`: it has come to its end.
+def merge_records(report: Report, run_id: str, process: int, run: Run, records: Sequence[ImageRecord], finished: bool) -> None:
+    """Add the records of process number `process` of the run `run_id` to `report`, in place.
 
-    `run` tells of this process alone; the report counts `records`. One that is finished already is not counted again.
+    `finished` says that the process has handled all of its images. `run` describes this process alone; its images are counted here, from
+    `records`. A process that has finished before is not counted again.
     """
-    known = report.runs.get(word) or msgspec.structs.replace(run, finished=[], pictures=dict.fromkeys(STATUSES, 0), faces=0, skipped={})
+    known = report.runs.get(run_id) or msgspec.structs.replace(run, finished=[], pictures=dict.fromkeys(STATUSES, 0), faces=0, skipped={})
     if process in known.finished:
         return
     known.started, known.ended = min(known.started, run.started), max(known.ended, run.ended)
     known.finished = sorted({*known.finished, process}) if finished else known.finished
     pictures = {record.input: record for record in report.pictures}
-    owners = {file: record.input for record in report.pictures for file in results_of(record)}
+    owners = {file: record.input for record in report.pictures for file in list_results(record)}
     for record in records:
-        record.run = word
-        _count(known, record)
+        record.run = run_id
+        _count_record(known, record)
         if record.status != 'skipped' or record.input not in pictures:
             pictures[record.input] = record
-        # What was written over is another image's no more.
-        for other in {owners.get(file, record.input) for file in results_of(record)} - {record.input}:
+        # Files that were overwritten no longer belong to another image.
+        for other in {owners.get(file, record.input) for file in list_results(record)} - {record.input}:
             pictures.pop(other, None)
     report.pictures = sorted(pictures.values(), key=lambda record: record.input)
     used = {record.run for record in report.pictures}
-    runs = report.runs | {word: known}
-    # Runs that only skipped, day after day, are not kept.
-    report.runs = {name: one for name, one in runs.items() if name == word or name in used or len(one.finished) < one.processes}
+    runs = report.runs | {run_id: known}
+    # Finished runs of which no record is left are dropped, such as those that skipped all images.
+    report.runs = {name: one for name, one in runs.items() if name == run_id or name in used or len(one.finished) < one.processes}
 
 
-def _count(run: Run, record: PictureRecord) -> None:
+def _count_record(run: Run, record: ImageRecord) -> None:
     run.pictures[record.status] += 1
     if record.status == 'restored':
         run.faces += sum(face.reason is None for face in record.faces)
     if record.status == 'skipped' and record.reason is not None:
         run.skipped = dict(Counter(run.skipped) + Counter([record.reason]))
+
+
+# Most images that the summary lists under each status.
+MOST_LISTED = 20
+SKIPPED_HINT = 'results are there; --exist overwrite or rename restores again'
+
+
+def summarize_run(report: Report, run: str) -> list[str]:
+    """Return the lines of a run's summary: a table of counts, then the images without a face, with faces left as they were, and failed."""
+    counts, faces = report.runs[run].pictures, report.runs[run].faces
+    remarks = {'restored': f'{faces} face{"s" * (faces != 1)}', 'skipped': SKIPPED_HINT if counts['skipped'] else ''}
+    rows = [[status, str(number), remarks.get(status, '')] for status, number in counts.items()]
+    records = [record for record in report.pictures if record.run == run]
+    skipped = [f'skipped: {number} {reason}' for reason, number in report.runs[run].skipped.items()]
+    lists = (_list_images(heading, records) for heading in ('no face', 'left', 'failed'))
+    return [*in_columns(rows), *skipped, *chain.from_iterable(lists)]
+
+
+def _list_images(heading: str, records: Sequence[ImageRecord]) -> Iterator[str]:
+    """Yield a line for each of the first images under a heading, with the reason, and one with the number of the others."""
+    listed = [(record, reason) for record in records if (reason := _reason_under(heading, record)) is not None]
+    for record, reason in listed[:MOST_LISTED]:
+        # Many messages begin with the name of their file.
+        text = reason.removeprefix(record.input).removeprefix(': ')
+        yield f'{heading}: {one_line(record.input)}{": " * bool(text)}{text}'
+    if len(listed) > MOST_LISTED:
+        yield f'{heading}: {len(listed) - MOST_LISTED} more, see the report'
+
+
+def _reason_under(heading: str, record: ImageRecord) -> str | None:
+    """Return why an image is listed under a heading, a status or `left`; None where it is not.
+
+    Under `left` are restored images of which some faces stay as they were.
+    """
+    if heading == 'left' and record.status == 'restored':
+        reasons = [face.reason for face in record.faces if face.reason is not None]
+        return f'{len(reasons)} of {len(record.faces)} faces as they were: {reasons[0]}' if reasons else None
+    return (record.reason or '') if record.status == heading else None

@@ -1,10 +1,10 @@
-"""Restoring images, one or a million: one bad file never stops the rest, and none is passed over in silence."""
+"""Restore images, one or a million: `frex restore`. A file that fails never stops the others, and each is accounted for in the report."""
 
 import os
 import sys
 import tempfile
-from argparse import Namespace
 from collections.abc import Iterator, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +12,17 @@ import torch
 
 from frex.device import choose_device
 from frex.errors import FRExError
-from frex.restore.detection.selection import Selection
-from frex.restore.faces.restore_options import RestoreOptions
 from frex.restore.faces.restorer import FaceRestorer
 from frex.restore.folder.aligned_faces import AlignedFaces
-from frex.restore.folder.distributed import agree
+from frex.restore.folder.distributed import share_inputs
 from frex.restore.folder.inputs import Inputs, find_inputs
 from frex.restore.folder.jobs import RestoreJobs
-from frex.restore.folder.journal import Journal, recover_crashed_runs, report_of_all
+from frex.restore.folder.journal import Journal, read_combined_report, recover_crashed_runs
+from frex.restore.folder.options import RestoreOptions
 from frex.restore.folder.outputs import Outputs
 from frex.restore.folder.photographs import Photographs
 from frex.restore.folder.planning import Plan, PreviousResults
-from frex.restore.folder.report import REPORT, PictureRecord, Run, absolute, as_text, is_complete, read_report
-from frex.restore.folder.summary import summary
+from frex.restore.folder.report import REPORT, ImageRecord, Run, absolute_name, is_complete, read_report, summarize_run, to_text
 from frex.restore.folder.threaded_pipeline import ThreadedPipeline
 from frex.utils.sharding import Shard, choose_shard, local_device
 from frex.utils.signals import Stop, stop_on_signals
@@ -32,58 +30,63 @@ from frex.weights.small_model import notice, require_small_model
 from frex_arch import FREx
 from frex_arch.fusion import AdaptiveWeighting
 
-# Faces at once; on a CPU more take memory and save no time.
+# Default number of faces that are restored at a time. On a CPU more of them take memory and save no time.
 BATCH_ON_GPU, BATCH_ON_CPU = 8, 2
 
 
-def restore_folder(args: Namespace) -> int:
-    """Restore what the flags of `frex restore` name; 1 where an image failed, 130 or 143 where a signal stopped it, else 0.
+def restore_folder(options: RestoreOptions) -> int:
+    """Restore the images that `options.input` names, and return the exit status.
 
-    Of several processes the last to finish tells how it went, in its status too: torchrun ends all when one fails.
+    It is 0 where all went well, 1 where an image failed, and 130 or 143 where a signal stopped the run. Of several processes under
+    torchrun only the last to finish prints the summary and returns 1: torchrun ends all processes when one of them fails. Raises
+    FRExError for bad options, before the network is loaded where possible.
     """
-    share = choose_shard('0/1', os.environ)
-    outputs = Outputs(args.output, args.suffix, args.ext, args.exist)
-    run, found = agree(share, lambda: collect_inputs(args, outputs))
-    outputs.word = f'{run}-{share.index}'
-    log_rank0(share, *flag_notes(args, found.others))
-    model = require_small_model() if args.model_path is None else args.model_path
-    restorer = load_restorer(args, model)
-    log_rank0(share, *([notice(restorer.size)] if args.model_path is None else []), *unsupported_flags(args, restorer.net))
-    settings = settings_of(args, model)
-    plan = Plan(outputs, PreviousResults(report_of_all(args.output), settings), args.aligned, found)
-    items = [found[number] for number in share.of(len(found))]
-    with stop_on_signals() as stop, Journal(args.output, share, run, settings, len(items)) as journal:
-        for record in unreadable(found) if share.index == 0 else ():
+    shard = choose_shard('0/1', os.environ)
+    outputs = Outputs(options.output, options.suffix, options.ext, options.exist)
+    run, inputs = share_inputs(shard, lambda: collect_inputs(options, outputs))
+    outputs.process_id = f'{run}-{shard.index}'
+    log_rank0(shard, *flag_notes(options, inputs.non_images))
+    model = require_small_model() if options.model_path is None else options.model_path
+    restorer = load_restorer(options, model)
+    log_rank0(shard, *([notice(restorer.size)] if options.model_path is None else []), *unsupported_flags(options, restorer.net))
+    settings = collect_settings(options, model)
+    plan = Plan(outputs, PreviousResults(read_combined_report(options.output), settings), options.aligned, inputs)
+    items = [inputs[number] for number in shard.of(len(inputs))]
+    with stop_on_signals() as stop, Journal(options.output, shard, run, settings, len(items)) as journal:
+        for record in unreadable_records(inputs) if shard.index == 0 else ():
             journal.add(record)
-        tasks: RestoreJobs[Any] = (AlignedFaces if args.aligned else Photographs)(restorer, journal, wishes_of(args), stop)
+        stages: RestoreJobs[Any] = (AlignedFaces if options.aligned else Photographs)(restorer, journal, options, stop)
         try:
-            ThreadedPipeline(tasks, restorer.batches.most).run(plan.jobs(items, journal.add), stop)
+            ThreadedPipeline(stages, restorer.batches.batch_size).run(plan.jobs(items, journal.add), stop)
         finally:
             outputs.close()
         report = journal.merge_into_report(finished=not stop())
-    return finish(report.runs[run], summary(report, run), share, stop, args.output)
+    return finish(report.runs[run], summarize_run(report, run), shard, stop, options.output)
 
 
-def collect_inputs(args: Namespace, outputs: Outputs) -> Inputs:
-    """The images, where results can be written; what killed runs left is cleared up."""
-    found = find_inputs(args.input, args.recursive, leave_out=outputs.folders)
+def collect_inputs(options: RestoreOptions, outputs: Outputs) -> Inputs:
+    """Find the input images, check that results can be written, and clean up after runs that were killed.
+
+    Raises FRExError where an input is missing or the output folder cannot be written.
+    """
+    inputs = find_inputs(options.input, options.recursive, excluded=outputs.folders)
     check_writable(outputs)
     recover_crashed_runs(outputs.folder, outputs.folders)
-    return found
+    return inputs
 
 
-def unreadable(found: Inputs) -> Iterator[PictureRecord]:
-    """A record for each folder that cannot be listed: what is in it is missing."""
-    for folder, reason in found.unreadable:
-        yield PictureRecord(input=absolute(folder), status='failed', reason=reason)
+def unreadable_records(inputs: Inputs) -> Iterator[ImageRecord]:
+    """Yield a failure record for each input folder that cannot be listed, because its images are missing from the run."""
+    for folder, reason in inputs.unreadable:
+        yield ImageRecord(input=absolute_name(folder), status='failed', reason=reason)
 
 
 def check_writable(outputs: Outputs) -> None:
-    """Raise FRExError where results could not be written, before the network is loaded."""
+    """Raise FRExError where results cannot be written, before the network is loaded."""
     folder = outputs.folder
     try:
-        # The folder itself is made with its first result.
-        with tempfile.TemporaryFile(dir=next(place for place in (folder, *folder.absolute().parents) if place.exists())):
+        # The folder itself is created with its first result, so its nearest existing parent is tried.
+        with tempfile.TemporaryFile(dir=next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())):
             pass
     except OSError as error:
         raise FRExError(f'--output: cannot write to {folder} ({error.strerror or error})') from None
@@ -93,74 +96,62 @@ def check_writable(outputs: Outputs) -> None:
     read_report(folder)
 
 
-def flag_notes(args: Namespace, others: int) -> Iterator[str]:
-    """What the user might not expect."""
-    if others:
-        yield f'{others} file{"s" * (others > 1)} passed over: no images by their suffix'
-    if args.aligned and args.upscale != 1:
+def flag_notes(options: RestoreOptions, non_images: int) -> Iterator[str]:
+    """Yield notes on flags without effect, and on the `non_images`: files in the input folders that were left out."""
+    if non_images:
+        yield f'{non_images} file{"s" * (non_images > 1)} passed over: no images by their suffix'
+    if options.aligned and options.upscale != 1:
         yield "--upscale does nothing with --aligned: faces come at the network's size"
-    if args.aligned and args.force:
+    if options.aligned and options.force:
         yield '--force does nothing with --aligned: all faces are restored'
 
 
-def unsupported_flags(args: Namespace, net: FREx) -> Iterator[str]:
-    """Flags that ask for what the network, one of table 2's, does not have."""
-    if args.save_3d and net.eg3d is None:
+def unsupported_flags(options: RestoreOptions, net: FREx) -> Iterator[str]:
+    """Yield a note for each flag that asks for a part which `net`, an ablated network, does not have."""
+    if options.save_3d and net.eg3d is None:
         yield '--save_3d writes nothing: this network has no 3D prior'
-    if args.save_weights_map and not any(isinstance(fusion.weighting, AdaptiveWeighting) for fusion in net.fusion.values()):
+    if options.save_weights_map and not any(isinstance(fusion.weighting, AdaptiveWeighting) for fusion in net.fusion.values()):
         yield '--save_weights_map writes nothing: this network has no AWB'
 
 
-def log_rank0(share: Shard, *lines: str) -> None:
-    """Lines on standard error, once for all processes."""
-    for line in lines if share.index == 0 else ():
+def log_rank0(shard: Shard, *lines: str) -> None:
+    """Print lines on standard error, in the first process of a run only."""
+    for line in lines if shard.index == 0 else ():
         print(line, file=sys.stderr)
 
 
-def load_restorer(args: Namespace, model: Path) -> FaceRestorer:
-    """Raises FRExError where `model`, the network's file, or another that will be needed is missing or damaged."""
-    device = choose_device(local_device(args.device, os.environ, torch.cuda.device_count()))
-    most = args.batch_size or (BATCH_ON_CPU if device.type == 'cpu' else BATCH_ON_GPU)
-    restorer = FaceRestorer.from_pretrained(model, str(device), args.param_key, args.precision, most, args.weights, args.detection_model)
+def load_restorer(options: RestoreOptions, model: Path) -> FaceRestorer:
+    """Load the network from `model`, and the other networks that the run needs; raise FRExError where a file is missing or damaged."""
+    device = choose_device(local_device(options.device, os.environ, torch.cuda.device_count()))
+    batch_size = options.batch_size or (BATCH_ON_CPU if device.type == 'cpu' else BATCH_ON_GPU)
+    restorer = FaceRestorer.from_pretrained(
+        model, str(device), options.param_key, options.precision, batch_size, options.weights, options.detection_model
+    )
     restorer.parts.identity()
-    if not args.aligned:
+    if not options.aligned:
         restorer.parts.detector()
         restorer.parts.parser()
     return restorer
 
 
-def wishes_of(args: Namespace) -> RestoreOptions:
-    """The flags that say what is done with each image."""
-    return RestoreOptions(
-        fidelity_weight=args.fidelity_weight,
-        structure_weight=args.structure_weight,
-        upscale=args.upscale,
-        no_face=args.no_face,
-        save_3d=args.save_3d,
-        save_weights_map=args.save_weights_map,
-        force=args.force,
-        selection=Selection(args.det_threshold, args.min_face, 'center' if args.only_center_face else 'all'),
-    )
+def collect_settings(options: RestoreOptions, model: Path) -> dict[str, Any]:
+    """Return the options as the report stores them, in JSON types, with the absolute path of the network's file as `model_path`."""
+    values = {field.name: getattr(options, field.name) for field in fields(options)}
+    # A relative path would name another file when the command runs in another folder.
+    return {name: _to_json(value) for name, value in sorted((values | {'model_path': absolute_name(model)}).items())}
 
 
-def settings_of(args: Namespace, model: Path) -> dict[str, Any]:
-    """The flags, for the report, with the file of the network."""
-    shown = {name: value for name, value in vars(args).items() if isinstance(value, str | int | float | list | Path | None)}
-    # Its own name would be another file's in another folder.
-    return {name: _as_json(value) for name, value in sorted((shown | {'model_path': absolute(model)}).items())}
+def _to_json(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [to_text(str(item)) for item in value]
+    return to_text(str(value)) if isinstance(value, str | Path) else value
 
 
-def _as_json(value: Any) -> Any:
-    if isinstance(value, list):
-        return [as_text(str(item)) for item in value]
-    return as_text(str(value)) if isinstance(value, str | Path) else value
-
-
-def finish(run: Run, lines: Sequence[str], share: Shard, stop: Stop, folder: Path) -> int:
-    """Print the table where all is done, and the exit status."""
-    if not (is_complete(run) or (stop() and share.index == 0)):
+def finish(run: Run, summary: Sequence[str], shard: Shard, stop: Stop, folder: Path) -> int:
+    """Print the summary where all processes have finished, and return the exit status of this process; see `restore_folder`."""
+    if not (is_complete(run) or (stop() and shard.index == 0)):
         return stop.status
-    for line in lines:
+    for line in summary:
         print(line)
     print(f'results in {folder}, details in {folder / REPORT}')
     if stop():

@@ -1,4 +1,4 @@
-"""Names of results: unique, and short enough for a file system."""
+"""Choose names for results that are unique and short enough for a file system."""
 
 import os
 from collections import defaultdict
@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from hashlib import blake2s
 from pathlib import Path, PurePath, PurePosixPath
 
-# Most file systems' limit, less what `frex.utils.files.replacing` adds while a file is written.
+# The limit of most file systems for a name, less what `frex.utils.files.replacing` appends while a file is written.
 MOST_BYTES = 255 - len('.01234567.part')
 
 
 def unique_names(files: Sequence[tuple[Path, PurePath]]) -> list[PurePosixPath]:
-    """A name for each file, given its absolute path and the end of it that shall be its name.
+    """Return a unique name for each file, given its absolute path and the last parts of that path, which should be its name.
 
-    Without suffix; where names clash, with it; where they still do, with one folder more in front, and so on.
+    A name has no suffix. Where names clash they get their suffix, then one more folder in front, and so on until all are unique.
     """
     levels = [0] * len(files)
     while True:
@@ -33,12 +33,12 @@ def unique_names(files: Sequence[tuple[Path, PurePath]]) -> list[PurePosixPath]:
 def _name(path: Path, relative: PurePath, level: int) -> PurePosixPath:
     folders, with_suffix = divmod(level, 2)
     name = PurePosixPath(*path.parts[1:][-len(relative.parts) - folders :])
-    # `..png` would be left without a name.
+    # `..png` would have an empty name without its suffix.
     return name if with_suffix or name.stem == '.' else name.with_suffix('')
 
 
-def shortened(name: str, most: int) -> str:
-    """`name` in at most `most` bytes: where it is longer its start and a number made of all of it."""
+def shorten_name(name: str, most: int) -> str:
+    """Return `name` in at most `most` bytes; a longer one is cut and ends with `~` and a hash of the whole name."""
     if len(os.fsencode(name)) <= most:
         return name
     end = f'~{blake2s(os.fsencode(name), digest_size=4).hexdigest()}'

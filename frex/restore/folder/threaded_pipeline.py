@@ -1,4 +1,4 @@
-"""Reading, the network and writing at the same time, with few images in memory."""
+"""Read images, run the network and write results at the same time, with a bounded number of images in memory."""
 
 from abc import ABC, abstractmethod
 from collections import deque
@@ -7,36 +7,36 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
-# Of each kind. Decoding, resizing and coding let other threads run.
+# Number of threads that read, and of those that write. Decoding, resizing and encoding release Python's lock.
 THREADS = 2
-# Bytes of images, in and out, that are held at once; one image may be larger, and is then held alone.
-ROOM = 400e6
-# With more faces than this many batches in memory, restored or not, no further image is let in.
+# Most bytes of images and results in memory at a time. A larger image is handled alone.
+MEMORY_BYTES = 400e6
+# No further image is admitted while there are more faces in memory than fill this many batches.
 MOST_BATCHES = 4
-# Seconds after which a wish to stop is noticed.
-PATIENCE = 0.5
+# Seconds after which a request to stop is noticed at the latest.
+POLL_SECONDS = 0.5
 
 Job = TypeVar('Job')
 Face = TypeVar('Face')
 Result = TypeVar('Result')
 Record = TypeVar('Record')
-Seen = TypeVar('Seen', covariant=True)
+FaceType = TypeVar('FaceType', covariant=True)
 
 
 @runtime_checkable
-class Prepared(Protocol[Seen]):
-    """An image in memory, with the faces that the network is to see; there may be none."""
+class Prepared(Protocol[FaceType]):
+    """An image in memory with the faces for the network; there may be none."""
 
     @property
-    def faces(self) -> Sequence[Seen]: ...
+    def faces(self) -> Sequence[FaceType]: ...
 
 
 class PipelineStages(ABC, Generic[Job, Face, Result, Record]):
-    """What is done with each image. `prepare` and `finish` run in several threads, all others in the caller's."""
+    """The stages through which each image goes. `prepare` and `finish` run in several threads, the others in the caller's thread."""
 
     @abstractmethod
     def bytes_of(self, job: Job) -> float:
-        """How much memory the image will take, in and out. Never raises."""
+        """Return how many bytes of memory the image and its result will take; never raise."""
 
     @abstractmethod
     def prepare(self, job: Job) -> Prepared[Face]:
@@ -48,20 +48,20 @@ class PipelineStages(ABC, Generic[Job, Face, Result, Record]):
 
     @abstractmethod
     def finish(self, prepared: Any, results: Sequence[Result]) -> Record:
-        """Write what comes of an image; `results` are those of its faces, in their order."""
+        """Write the results of an image and return its record; `results` are those of its faces, in their order."""
 
     @abstractmethod
     def done(self, job: Job, record: Record) -> None:
-        """Hear of an image that is written."""
+        """Receive the record of an image that is written."""
 
     @abstractmethod
     def failed(self, job: Job, error: Exception) -> None:
-        """Hear of an image that a stage could not do."""
+        """Receive the error of an image on which a stage failed."""
 
 
 @dataclass(eq=False)
 class InFlight(Generic[Job, Face, Result]):
-    """An image on its way. `results` are filled as its faces come back."""
+    """An image that is in the pipeline. `size` is its memory in bytes; `results` holds the results of its faces by their numbers."""
 
     job: Job
     size: float
@@ -70,39 +70,39 @@ class InFlight(Generic[Job, Face, Result]):
 
 
 class ThreadedPipeline(Generic[Job, Face, Result, Record]):
-    """Takes images through `stages`, the network in this thread, everything else in others.
+    """Runs images through `stages`: the network in the caller's thread, reading and writing in `threads` threads each.
 
-    A batch is run when `batch_size` faces wait, or some wait and no image is being read. Images are let in while they fit
-    into `room` bytes, are no more than fill two batches, and do not bring too many faces.
+    A batch is run when `batch_size` faces wait, or some wait and no image is being read. Images are admitted while they fit into
+    `memory` bytes, while their number is small in relation to the batch size, and while there are not too many faces in memory.
     """
 
     def __init__(
-        self, stages: PipelineStages[Job, Face, Result, Record], batch_size: int, room: float = ROOM, threads: int = THREADS
+        self, stages: PipelineStages[Job, Face, Result, Record], batch_size: int, memory: float = MEMORY_BYTES, threads: int = THREADS
     ) -> None:
-        self.stages, self.batch_size, self.room, self.threads = stages, batch_size, room, threads
-        self.most = 2 * (batch_size + threads)
-        self.held: set[InFlight[Job, Face, Result]] = set()
+        self.stages, self.batch_size, self.memory, self.threads = stages, batch_size, memory, threads
+        self.most_in_flight = 2 * (batch_size + threads)
+        self.in_flight: set[InFlight[Job, Face, Result]] = set()
         self.waiting: deque[tuple[InFlight[Job, Face, Result], int]] = deque()
         self.reading: dict[Future[Any], InFlight[Job, Face, Result]] = {}
         self.writing: dict[Future[Any], InFlight[Job, Face, Result]] = {}
 
     def run(self, jobs: Iterable[Job], stopped: Callable[[], bool] = lambda: False) -> None:
-        """All images, or, once `stopped` says so, those that are being written."""
-        upcoming = self._sized(jobs)
+        """Handle all jobs; when `stopped` returns True, finish only the images that are being written."""
+        upcoming = self._measure_jobs(jobs)
         with ThreadPoolExecutor(self.threads, 'read') as self.readers, ThreadPoolExecutor(self.threads, 'write') as self.writers:
             self.upcoming = next(upcoming, None)
             self._admit(upcoming)
-            while self.held and not stopped():
-                self._collect(0 if self._is_ready() else PATIENCE)
+            while self.in_flight and not stopped():
+                self._collect(0 if self._is_ready() else POLL_SECONDS)
                 self._admit(upcoming)
                 if self._is_ready():
                     self._restore([self.waiting.popleft() for _ in range(min(self.batch_size, len(self.waiting)))])
             self.readers.shutdown(wait=False, cancel_futures=True)
             self.reading.clear()
             while self.writing:
-                self._collect(PATIENCE)
+                self._collect(POLL_SECONDS)
 
-    def _sized(self, jobs: Iterable[Job]) -> Iterator[InFlight[Job, Face, Result]]:
+    def _measure_jobs(self, jobs: Iterable[Job]) -> Iterator[InFlight[Job, Face, Result]]:
         return (InFlight(job, self.stages.bytes_of(job)) for job in jobs)
 
     def _is_ready(self) -> bool:
@@ -110,71 +110,71 @@ class ThreadedPipeline(Generic[Job, Face, Result, Record]):
 
     def _admit(self, upcoming: Iterator[InFlight[Job, Face, Result]]) -> None:
         while self.upcoming is not None and self._fits(self.upcoming.size):
-            self.held.add(self.upcoming)
+            self.in_flight.add(self.upcoming)
             self.reading[self.readers.submit(self.stages.prepare, self.upcoming.job)] = self.upcoming
             self.upcoming = next(upcoming, None)
 
     def _fits(self, size: float) -> bool:
-        if not self.held:
+        if not self.in_flight:
             return True
-        used, faces = sum(held.size for held in self.held), sum(len(_faces(held)) for held in self.held)
-        # How many faces an image brings is not known before it is read.
-        few = len(self.held) < self.most and len(self.reading) < 2 * self.threads and faces <= MOST_BATCHES * self.batch_size
-        return few and used + size <= self.room
+        used, faces = sum(image.size for image in self.in_flight), sum(len(_faces(image)) for image in self.in_flight)
+        # The number of an image's faces is not known before it is read.
+        few = len(self.in_flight) < self.most_in_flight and len(self.reading) < 2 * self.threads and faces <= MOST_BATCHES * self.batch_size
+        return few and used + size <= self.memory
 
     def _collect(self, seconds: float) -> None:
-        """What the threads have done by now, waiting for it if need be."""
+        """Handle what the threads have finished; wait for it for up to `seconds`."""
         done, _ = wait([*self.reading, *self.writing], timeout=seconds, return_when=FIRST_COMPLETED)
         for future in done:
-            is_read = future in self.reading
-            held = self.reading.pop(future) if is_read else self.writing.pop(future)
+            was_reading = future in self.reading
+            image = self.reading.pop(future) if was_reading else self.writing.pop(future)
             error = future.exception()
             if error is not None:
-                self._fail(held, error)
-            elif is_read:
-                self._take(held, future.result())
+                self._fail(image, error)
+            elif was_reading:
+                self._queue_faces(image, future.result())
             else:
-                self.held.discard(held)
-                self.stages.done(held.job, future.result())
+                self.in_flight.discard(image)
+                self.stages.done(image.job, future.result())
 
-    def _take(self, held: InFlight[Job, Face, Result], prepared: Prepared[Face]) -> None:
-        held.prepared = prepared
-        self.waiting.extend((held, number) for number in range(len(prepared.faces)))
-        self._write_if_whole(held)
+    def _queue_faces(self, image: InFlight[Job, Face, Result], prepared: Prepared[Face]) -> None:
+        image.prepared = prepared
+        self.waiting.extend((image, number) for number in range(len(prepared.faces)))
+        self._write_if_complete(image)
 
     def _restore(self, batch: Sequence[tuple[InFlight[Job, Face, Result], int]]) -> None:
         try:
-            results = self.stages.restore([_faces(held)[number] for held, number in batch])
+            results = self.stages.restore([_faces(image)[number] for image, number in batch])
         except Exception as error:
-            self._restore_apart(batch, error)
+            self._restore_separately(batch, error)
             return
-        for (held, number), result in zip(batch, results, strict=True):
-            held.results[number] = result
-        for held in {held for held, _ in batch}:
-            self._write_if_whole(held)
+        for (image, number), result in zip(batch, results, strict=True):
+            image.results[number] = result
+        for image in {image for image, _ in batch}:
+            self._write_if_complete(image)
 
-    def _restore_apart(self, batch: Sequence[tuple[InFlight[Job, Face, Result], int]], error: Exception) -> None:
-        """A batch that failed: each image by itself, so that only what cannot be done fails."""
-        pictures = list(dict.fromkeys(held for held, _ in batch))
-        if len(pictures) == 1:
-            self._fail(pictures[0], error)
+    def _restore_separately(self, batch: Sequence[tuple[InFlight[Job, Face, Result], int]], error: Exception) -> None:
+        """Restore the faces of a failed batch again, one image at a time, so that only the images that cause the error fail."""
+        images = list(dict.fromkeys(image for image, _ in batch))
+        if len(images) == 1:
+            self._fail(images[0], error)
             return
-        for picture in pictures:
-            self._restore([(held, number) for held, number in batch if held is picture])
+        for one in images:
+            self._restore([(image, number) for image, number in batch if image is one])
 
-    def _write_if_whole(self, held: InFlight[Job, Face, Result]) -> None:
-        numbers = range(len(_faces(held)))
-        if len(held.results) == len(numbers):
-            results = [held.results[number] for number in numbers]
-            self.writing[self.writers.submit(self.stages.finish, held.prepared, results)] = held
+    def _write_if_complete(self, image: InFlight[Job, Face, Result]) -> None:
+        numbers = range(len(_faces(image)))
+        if len(image.results) == len(numbers):
+            results = [image.results[number] for number in numbers]
+            self.writing[self.writers.submit(self.stages.finish, image.prepared, results)] = image
 
-    def _fail(self, held: InFlight[Job, Face, Result], error: BaseException) -> None:
+    def _fail(self, image: InFlight[Job, Face, Result], error: BaseException) -> None:
         if not isinstance(error, Exception):
             raise error
-        self.held.discard(held)
-        self.waiting = deque(item for item in self.waiting if item[0] is not held)
-        self.stages.failed(held.job, error)
+        self.in_flight.discard(image)
+        self.waiting = deque(item for item in self.waiting if item[0] is not image)
+        self.stages.failed(image.job, error)
 
 
-def _faces(held: InFlight[Job, Face, Result]) -> Sequence[Face]:
-    return () if held.prepared is None else held.prepared.faces
+def _faces(image: InFlight[Job, Face, Result]) -> Sequence[Face]:
+    return () if image.prepared is None else image.prepared.faces

@@ -1,1 +1,1 @@
-"""Images as they come, and as they go."""
+"""Read and write image files, with their depth, alpha and metadata."""

@@ -1,4 +1,4 @@
-"""Files to pixels: Pillow says whether an image is whole and reads 8 bits, OpenCV reads 16."""
+"""Decode image files to pixels and metadata. Pillow checks that a file is complete and reads 8 bit; OpenCV reads 16 bit."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,12 +14,22 @@ from PIL import features
 
 from frex import images
 from frex.errors import FRExError
-from frex.restore.image_io.color_modes import COLOUR, GREY, Convert, converter, in_opencv_order
-from frex.restore.image_io.metadata import EXIF_START, Metadata, as_block, as_upright, as_upright_xmp, described, orientation, sound_dpi
+from frex.restore.image_io.color_modes import COLOUR, GREY, Convert, choose_converter, swap_rgb_bgr
+from frex.restore.image_io.metadata import (
+    EXIF_START,
+    Metadata,
+    descriptive_tags,
+    read_orientation,
+    reset_orientation,
+    reset_xmp_orientation,
+    to_exif_block,
+    valid_dpi,
+)
 
+# Pixels that are converted at a time.
 STRIP_PIXELS = 4_000_000
 
-# For each orientation of EXIF: whether rows and columns are exchanged, and the steps in which both are then read.
+# For each EXIF orientation: whether rows and columns are swapped, and the steps, 1 or -1, with which both are read after that.
 TURNS = {
     1: (False, 1, 1),
     2: (False, 1, -1),
@@ -31,11 +41,12 @@ TURNS = {
     8: (True, -1, 1),
 }
 
+# A tag of TIFF, and its value for grey images in which 0 is white.
 PHOTOMETRIC, WHITE_IS_ZERO = 262, 0
 
 
 class Decoded(NamedTuple):
-    """Upright pixels in one to four channels: grey, grey and alpha, BGR, BGRA; what the file says; what was lost."""
+    """Upright pixels (grey, grey and alpha, BGR or BGRA), the file's metadata, and notes on what could not be read."""
 
     pixels: UInt[np.ndarray, 'height width channels']
     metadata: Metadata
@@ -43,11 +54,11 @@ class Decoded(NamedTuple):
 
 
 def decode(path: Path) -> Decoded:
-    """Read an image's first frame; raises FRExError where the file is none, is not whole, or is too large."""
+    """Read the first frame of an image file; raise FRExError where it is not an image, is truncated, or is too large."""
     try:
-        with path.open('rb') as file, opened(file, path) as image:
-            bits = bits_of(image, file)
-            check_kind(image, bits, path)
+        with path.open('rb') as file, open_image(file, path) as image:
+            bits = read_bit_depth(image, file)
+            check_mode(image, bits, path)
             image.load()
             return _decoded(image, bits, file)
     except FRExError:
@@ -57,28 +68,28 @@ def decode(path: Path) -> Decoded:
         raise FRExError(f'{path}: {what}') from None
     except MemoryError:
         raise FRExError(f'{path}: not enough memory to read it') from None
-    # What damaged bytes make a decoder raise is no closed list.
+    # Decoders raise exceptions of many classes on damaged bytes.
     except Exception as error:
         raise FRExError(f'{path}: cannot be read, or is damaged ({error or type(error).__name__})') from None
 
 
 def _decoded(image: PIL.Image.Image, bits: int, file: BinaryIO) -> Decoded:
-    metadata, notes = metadata_of(image), notes_of(image)
+    metadata, notes = read_metadata(image), list_losses(image)
     if bits == 16 and image.mode != 'CMYK':
         pixels = _sixteen_bits(image, file)
     else:
-        convert, said = converter(image)
+        convert, said = choose_converter(image)
         pixels = _eight_bits(image, convert)
         notes += said + ((f'{bits} bit read as 8 bit',) if bits > 8 else ())
     if image.mode == 'CMYK':
         metadata = metadata._replace(icc=None)
-    turn = orientation(metadata.exif)
+    turn = read_orientation(metadata.exif)
     if metadata.exif is not None:
-        # Both libraries turn a TIFF themselves; its orientation is not among what is kept of it.
-        pixels = upright(pixels, turn)
-        metadata = metadata._replace(exif=as_upright(metadata.exif))
+        # Both libraries turn a TIFF upright themselves, and `descriptive_tags` drops its orientation, so that nothing is turned twice.
+        pixels = apply_orientation(pixels, turn)
+        metadata = metadata._replace(exif=reset_orientation(metadata.exif))
     if metadata.xmp is not None and (image.format == 'TIFF' or turn != 1):
-        metadata = metadata._replace(xmp=as_upright_xmp(metadata.xmp))
+        metadata = metadata._replace(xmp=reset_xmp_orientation(metadata.xmp))
     return Decoded(pixels, metadata, notes)
 
 
@@ -86,12 +97,12 @@ def _eight_bits(image: PIL.Image.Image, convert: Convert) -> UInt8[np.ndarray, '
     width, height = image.size
     channels = len(convert(image.crop((0, 0, 1, 1))).getbands())
     pixels = np.empty((height, width, channels), np.uint8)
-    # In strips: Pillow keeps colours in four bytes a pixel, and each of its conversions copies.
+    # In strips, to save memory: Pillow keeps colours in four bytes per pixel, and each of its conversions makes a copy.
     rows = max(1, STRIP_PIXELS // width)
     for top in range(0, height, rows):
         bottom = min(height, top + rows)
         strip = np.asarray(convert(image.crop((0, top, width, bottom))))
-        pixels[top:bottom] = in_opencv_order(strip.reshape(bottom - top, width, channels))
+        pixels[top:bottom] = swap_rgb_bgr(strip.reshape(bottom - top, width, channels))
     return pixels
 
 
@@ -102,37 +113,38 @@ def _sixteen_bits(image: PIL.Image.Image, file: BinaryIO) -> UInt16[np.ndarray, 
         raise ValueError('OpenCV does not read it at 16 bit')
     pixels = pixels.reshape(*pixels.shape[:2], -1)
     if image.format == 'TIFF' and image.getexif().get(PHOTOMETRIC) == WHITE_IS_ZERO:
-        # At 8 bit Pillow does it.
+        # At 8 bit Pillow inverts it.
         pixels = 65535 - pixels
     clear = image.info.get('transparency')
     if pixels.shape[2] == 1 and clear is not None:
-        # OpenCV knows a grey PNG's one clear value at 8 bit only.
+        # OpenCV reads the transparent value of a grey PNG at 8 bit only.
         return np.dstack([pixels, np.where(pixels == clear, 0, 65535).astype(np.uint16)])
     return pixels
 
 
-def upright(pixels: UInt[np.ndarray, 'height width channels'], turn: int) -> UInt[np.ndarray, 'new_height new_width channels']:
-    """Turn and mirror as EXIF's orientation `turn` asks for."""
+def apply_orientation(pixels: UInt[np.ndarray, 'height width channels'], turn: int) -> UInt[np.ndarray, 'new_height new_width channels']:
+    """Rotate and mirror pixels as the EXIF orientation `turn`, 1 to 8, asks for."""
     exchanged, rows, columns = TURNS[turn]
     turned = pixels.transpose(1, 0, 2) if exchanged else pixels
     return np.ascontiguousarray(turned[::rows, ::columns])
 
 
 SUFFIXES = (*images.SUFFIXES, '.avif') if features.check('avif') else images.SUFFIXES
-# Named, because Pillow would also start other programs (EPS).
+# Pillow's formats that may be opened. It knows others, and for one of them (EPS) it starts another program.
 FORMATS = ('PNG', 'JPEG', 'WEBP', 'BMP', 'TIFF', 'AVIF', 'GIF')
 
 MOST_PIXELS = 250_000_000
 
 BITS_PER_SAMPLE = 258
 
+# Held while Pillow's own limit on pixels, which is global to the process, is lifted.
 _pixel_limit = Lock()
 
 
 @contextmanager
-def opened(file: BinaryIO, path: Path) -> Iterator[PIL.Image.Image]:
-    """Its header is read; raises FRExError where the image is too large."""
-    # Pillow's own limit on pixels is lower, and one for the whole process: it is lifted while a header is read.
+def open_image(file: BinaryIO, path: Path) -> Iterator[PIL.Image.Image]:
+    """Open an image and read its header only; raise FRExError where it has more than MOST_PIXELS pixels."""
+    # Pillow's own limit is lower than MOST_PIXELS.
     with _pixel_limit:
         before, PIL.Image.MAX_IMAGE_PIXELS = PIL.Image.MAX_IMAGE_PIXELS, None
         try:
@@ -145,8 +157,8 @@ def opened(file: BinaryIO, path: Path) -> Iterator[PIL.Image.Image]:
         yield image
 
 
-def bits_of(image: PIL.Image.Image, file: BinaryIO) -> int:
-    """A sample's, in the file: Pillow has 8 where it could be more."""
+def read_bit_depth(image: PIL.Image.Image, file: BinaryIO) -> int:
+    """Return the bits per sample in the file; Pillow may report 8 where the file has more."""
     if image.format == 'TIFF':
         return int(np.max(image.getexif().get(BITS_PER_SAMPLE, 1)))
     if image.format == 'PNG':
@@ -160,40 +172,43 @@ def bits_of(image: PIL.Image.Image, file: BinaryIO) -> int:
     return 8
 
 
-def check_kind(image: PIL.Image.Image, bits: int, path: Path) -> None:
-    """Raises FRExError for what is neither grey nor RGB, CMYK or a palette, and for depths that are none of an image."""
+def check_mode(image: PIL.Image.Image, bits: int, path: Path) -> None:
+    """Raise FRExError for colour modes other than grey, RGB, YCbCr, CMYK and palettes, and for a TIFF of an unusual depth."""
     if image.mode not in GREY + COLOUR or (image.format == 'TIFF' and bits not in (1, 2, 4, 8, 16)):
         kind = f'{image.format} of {bits} bit' if image.format == 'TIFF' else f'{image.format} of mode {image.mode}'
         raise FRExError(f'{path}: {kind} is not read here: save it as grey or RGB of 8 or 16 bit')
 
 
-# In XMP: the file goes on behind the image, with a brighter copy or a film, which a result has not.
+# Words in XMP which say that the file also holds an HDR gain map or a video behind the image. A result does not have these.
 ATTACHED = (b'Container:Directory', b'hdrgm:', b'GCamera:')
 
 
-def metadata_of(image: PIL.Image.Image) -> Metadata:
-    """As the file has it, for its own orientation; of a TIFF without what describes the file."""
+def read_metadata(image: PIL.Image.Image) -> Metadata:
+    """Return the metadata of an opened image, with the orientation that the file states.
+
+    Of a TIFF only the tags that describe the image are kept, not those that describe the file's layout.
+    """
     xmp = None if _is_attached(image) else _xmp(image)
-    others = (image.info.get('icc_profile') or None, sound_dpi(image.info.get('dpi')), xmp)
+    others = (image.info.get('icc_profile') or None, valid_dpi(image.info.get('dpi')), xmp)
     if image.format == 'TIFF':
-        return Metadata(as_block(described(image.getexif())), *others)
+        return Metadata(to_exif_block(descriptive_tags(image.getexif())), *others)
     exif = image.info.get('exif')
     return Metadata(exif.removeprefix(EXIF_START) or None if isinstance(exif, bytes) else None, *others)
 
 
-def notes_of(image: PIL.Image.Image) -> tuple[str, ...]:
-    """What the file has beside its first image and its metadata."""
+def list_losses(image: PIL.Image.Image) -> tuple[str, ...]:
+    """Return notes on what the file holds besides its first image and its metadata, and what is therefore lost."""
     return tuple(_notes(image))
 
 
 def _notes(image: PIL.Image.Image) -> Iterator[str]:
     frames = getattr(image, 'n_frames', 1)
-    # Phones keep other takes and depth behind a JPEG's image, which no viewer shows.
+    # Phones store further shots and depth maps behind the image of a JPEG (MPO), which viewers do not show.
     if frames > 1 and image.format != 'MPO':
         yield f'the first of {frames} frames'
     if _is_attached(image):
         yield 'XMP left out: it tells of what is attached to the image'
-    # A PNG's XMP is one of its texts.
+    # The XMP of a PNG is one of its text chunks, and is kept.
     if image.info.get('comment') or any(key != 'XML:com.adobe.xmp' for key in getattr(image, 'text', {})):
         yield 'comments left out'
 

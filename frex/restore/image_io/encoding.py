@@ -1,4 +1,7 @@
-"""Pixels to files. OpenCV writes PNG, at 16 bit too and many times faster than Pillow, which writes most others."""
+"""Encode pixels and metadata as image files.
+
+OpenCV writes PNG, at 8 and 16 bit and many times faster than Pillow. TIFF is written here. Pillow writes the other formats.
+"""
 
 import struct
 import zlib
@@ -9,18 +12,22 @@ import cv2
 import PIL.Image
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
-from frex.restore.image_io.color_modes import in_opencv_order
+from frex.restore.image_io.color_modes import swap_rgb_bgr
 from frex.restore.image_io.formats import AVIF, BMP, JPEG, PNG, TIFF, WEBP, Format, Pixels
 from frex.restore.image_io.metadata import DIRECTORIES, EXIF_START, Metadata
 
-# Signature and IHDR, which comes first.
+# Bytes of a PNG's signature and of IHDR, its first chunk.
 PNG_HEAD = 8 + 25
 METRES_PER_INCH = 0.0254
+# Rows that are converted and written at a time.
 TIFF_ROWS = 256
 
 
 def encode(file: BinaryIO, pixels: Pixels, metadata: Metadata, kind: Format, quality: int) -> None:
-    """Write grey, grey with alpha, BGR or BGRA with what `kind` can hold: see `fitted`."""
+    """Write pixels (grey, grey with alpha, BGR or BGRA) and metadata, which `fit_to_format` has reduced to what `kind` can hold.
+
+    `quality` is 1 to 100, for JPEG, WebP and AVIF.
+    """
     if kind is PNG:
         _write_png(file, pixels, metadata)
     elif kind is TIFF:
@@ -31,7 +38,7 @@ def encode(file: BinaryIO, pixels: Pixels, metadata: Metadata, kind: Format, qua
 
 def _write_by_pillow(file: BinaryIO, pixels: Pixels, metadata: Metadata, kind: Format, quality: int) -> None:
     options: dict[str, Any] = {
-        # Full colour resolution: half of it blurs lips and eyes.
+        # Full chroma resolution: chroma subsampling blurs lips and eyes.
         JPEG: {'quality': quality, 'subsampling': 0},
         WEBP: {'quality': quality},
         AVIF: {'quality': quality},
@@ -49,8 +56,8 @@ def _write_by_pillow(file: BinaryIO, pixels: Pixels, metadata: Metadata, kind: F
 
 
 def _by_pillow(pixels: Pixels, kind: Format, options: dict[str, Any]) -> memoryview:
-    image = PIL.Image.fromarray(in_opencv_order(pixels).squeeze(2) if pixels.shape[2] == 1 else in_opencv_order(pixels))
-    # Not to the file itself: on a full disk Pillow's own writing ends early, and says nothing.
+    image = PIL.Image.fromarray(swap_rgb_bgr(pixels).squeeze(2) if pixels.shape[2] == 1 else swap_rgb_bgr(pixels))
+    # Not written to the file directly: on a full disk Pillow stops early and raises nothing.
     buffer = BytesIO()
     image.save(buffer, kind.name, **options)
     return buffer.getbuffer()
@@ -85,12 +92,12 @@ def _png_chunk(name: bytes, data: bytes) -> bytes:
 
 
 def _write_tiff(file: BinaryIO, pixels: Pixels, metadata: Metadata) -> None:
-    """Uncompressed: Pillow cannot write 16-bit colours, OpenCV no metadata."""
+    """Write an uncompressed TIFF: Pillow cannot write 16-bit colours, and OpenCV cannot write metadata."""
     tags = _tiff_tags(pixels, metadata)
     tags.save(file)
     stored = pixels.dtype.newbyteorder('<')
     for top in range(0, len(pixels), TIFF_ROWS):
-        file.write(in_opencv_order(pixels[top : top + TIFF_ROWS]).astype(stored).tobytes())
+        file.write(swap_rgb_bgr(pixels[top : top + TIFF_ROWS]).astype(stored).tobytes())
 
 
 def _tiff_tags(pixels: Pixels, metadata: Metadata) -> ImageFileDirectory_v2:
@@ -107,7 +114,7 @@ def _tiff_tags(pixels: Pixels, metadata: Metadata) -> ImageFileDirectory_v2:
     for tag, value in {**layout, **strip}.items():
         tags[tag] = value
     if channels in (2, 4):
-        # The last is alpha, by which the colours are not multiplied.
+        # The last channel is unassociated alpha: the colours are not multiplied by it.
         tags[338] = 2
     if metadata.icc:
         tags[34675] = metadata.icc

@@ -1,4 +1,4 @@
-"""What an image's file says beside its pixels: EXIF, the colour profile, the resolution, XMP."""
+"""Handle the metadata of image files: EXIF, colour profile, resolution and XMP."""
 
 import math
 import re
@@ -10,7 +10,7 @@ from PIL.ExifTags import IFD, Base
 
 EXIF_START = b'Exif\x00\x00'
 
-# What a TIFF's directory says about the image. Its other tags say how this one file lays out its pixels.
+# The tags of a TIFF that describe the image. Its other tags describe how the file lays out its pixels.
 DESCRIPTIVE = (
     Base.ImageDescription,
     Base.Make,
@@ -25,14 +25,19 @@ DESCRIPTIVE = (
 )
 DIRECTORIES = (IFD.Exif, IFD.GPSInfo)
 
+# EXIF's number for the type of 16-bit integers.
 SHORT = 3
-# What JPEG's 16 bits can hold.
+# JPEG stores the resolution in 16 bits.
 MOST_DPI = 65535
 XMP_ORIENTATION = re.compile(rb'(tiff:Orientation(?:\s*=\s*["\']|>)\s*)[1-8]')
 
 
 class Metadata(NamedTuple):
-    """`exif`: a block without the leading `Exif` of JPEG files; `icc`: a colour profile; `dpi`: across and down; `xmp`: a packet."""
+    """Metadata of an image; each field is None where the file has none.
+
+    `exif` is an EXIF block without the leading `Exif` of JPEG files, `icc` a colour profile, `dpi` the horizontal and vertical
+    resolution in dots per inch, and `xmp` an XMP packet.
+    """
 
     exif: bytes | None = None
     icc: bytes | None = None
@@ -40,20 +45,20 @@ class Metadata(NamedTuple):
     xmp: bytes | None = None
 
 
-def profile_space(icc: bytes | None) -> str:
-    """The colours that a profile is for: `RGB`, `GRAY`, `CMYK`; empty without a profile."""
+def profile_color_space(icc: bytes | None) -> str:
+    """Return the colour space that a profile is for, such as `RGB`, `GRAY` or `CMYK`; an empty string without a profile."""
     return icc[16:20].decode('ascii', 'replace').strip() if icc else ''
 
 
-def orientation(exif: bytes | None) -> int:
-    """1 to 8, as EXIF counts them; 1 where the block says nothing or is damaged."""
+def read_orientation(exif: bytes | None) -> int:
+    """Return the orientation in an EXIF block, 1 to 8; 1 where it states none or is damaged."""
     at = _orientation_at(exif or b'')
     value = struct.unpack_from(*at)[0] if at else 1
     return value if 1 <= value <= 8 else 1
 
 
-def as_upright(exif: bytes) -> bytes:
-    """The same block, byte for byte, with its orientation set to 1: so no viewer turns the image again."""
+def reset_orientation(exif: bytes) -> bytes:
+    """Return a copy of an EXIF block with its orientation set to 1, so that no viewer turns the upright image again."""
     at = _orientation_at(exif)
     if at is None:
         return exif
@@ -62,13 +67,13 @@ def as_upright(exif: bytes) -> bytes:
     return bytes(changed)
 
 
-def as_upright_xmp(xmp: bytes) -> bytes:
-    """The same packet with its orientation set to 1."""
+def reset_xmp_orientation(xmp: bytes) -> bytes:
+    """Return an XMP packet with its orientation set to 1."""
     return XMP_ORIENTATION.sub(rb'\g<1>1', xmp)
 
 
-def sound_dpi(given: object) -> tuple[float, float] | None:
-    """What Pillow read as a resolution; None where that is none."""
+def valid_dpi(given: object) -> tuple[float, float] | None:
+    """Return the resolution that Pillow read as a pair of floats from 1 to MOST_DPI; None where it is not one."""
     try:
         across, down = map(float, given)  # type: ignore[call-overload]
     except (TypeError, ValueError, ZeroDivisionError):
@@ -77,7 +82,7 @@ def sound_dpi(given: object) -> tuple[float, float] | None:
 
 
 def _orientation_at(exif: bytes) -> tuple[str, bytes, int] | None:
-    """The arguments of `struct.unpack_from` that give the orientation; None without one."""
+    """Return the arguments (format, buffer, offset) with which `struct.unpack_from` reads the orientation; None without one."""
     order = {b'II': '<', b'MM': '>'}.get(exif[:2])
     if order is None:
         return None
@@ -92,8 +97,8 @@ def _orientation_at(exif: bytes) -> tuple[str, bytes, int] | None:
     return None
 
 
-def described(exif: PIL.Image.Exif) -> PIL.Image.Exif:
-    """The tags that describe the image, without those that describe the file they come from."""
+def descriptive_tags(exif: PIL.Image.Exif) -> PIL.Image.Exif:
+    """Return the EXIF tags that describe the image, without those that describe the file's layout."""
     kept = PIL.Image.Exif()
     for tag in DESCRIPTIVE:
         if tag in exif:
@@ -104,8 +109,8 @@ def described(exif: PIL.Image.Exif) -> PIL.Image.Exif:
     return kept
 
 
-def as_block(exif: PIL.Image.Exif) -> bytes | None:
-    """A block for `Metadata`; None where there is no tag."""
+def to_exif_block(exif: PIL.Image.Exif) -> bytes | None:
+    """Return EXIF tags as the block that `Metadata` holds; None where there is no tag."""
     if not exif and not any(exif.get_ifd(directory) for directory in DIRECTORIES):
         return None
     return exif.tobytes().removeprefix(EXIF_START)

@@ -1,0 +1,55 @@
+"""The options of `frex restore`, as the command line and `restore_folder` exchange them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from frex.restore.detection.selection import Selection
+
+
+@dataclass(frozen=True)
+class RestoreOptions:
+    """The flags of `frex restore` and `inference_frex.py`, by their names, with their defaults; see the help of these commands.
+
+    All of them are written to the report as the settings of the run.
+    """
+
+    input: tuple[str, ...]
+    recursive: bool = False
+    output: Path = Path('results')
+    upscale: float = 1.0
+    suffix: str = ''
+    ext: str = 'auto'
+    exist: Literal['skip', 'overwrite', 'rename'] = 'skip'
+    bg_upsampler: str = 'none'
+    save_3d: bool = False
+    save_weights_map: bool = False
+    model_path: Path | None = None
+    param_key: str = 'params_ema'
+    weights: Path | None = None
+    fidelity_weight: float = 1.0
+    structure_weight: float = 1.0
+    device: str = 'auto'
+    precision: str = 'auto'
+    batch_size: int | None = None
+    aligned: bool = False
+    only_center_face: bool = False
+    detection_model: str | None = None
+    det_threshold: float = 0.8
+    min_face: float = 0.0
+    force: bool = False
+    no_face: Literal['copy', 'skip'] = 'copy'
+
+    def __post_init__(self) -> None:
+        # Raises FRExError where a limit is out of its range.
+        Selection(self.det_threshold, self.min_face)
+
+    @property
+    def details(self) -> bool:
+        """Whether more of the network's output is needed than the restored face."""
+        return self.save_3d or self.save_weights_map
+
+    @property
+    def selection(self) -> Selection:
+        """The rule by which faces are chosen."""
+        return Selection(self.det_threshold, self.min_face, 'center' if self.only_center_face else 'all')
