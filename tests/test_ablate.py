@@ -239,7 +239,7 @@ def trainer(monkeypatch, tmp_path):
         return SimpleNamespace(returncode=0)
 
     replace_processes(monkeypatch, train)
-    monkeypatch.setattr(comparing, '_in_its_own_process', lambda function, *arguments: function(*arguments))
+    monkeypatch.setattr('frex.peers.compare._run_in_new_process', lambda function, *arguments: function(*arguments))
     return names
 
 
