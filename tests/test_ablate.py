@@ -26,7 +26,6 @@ from frex.evaluation.results import Evaluation, Row, Run, Summary
 from frex.images import read_image, write_image
 from frex.metrics.catalogue import METRICS
 from frex.options import CHECKOUT, load_options
-from frex.peers import compare
 from frex.restore import FaceRestorer
 from frex.weights.network_file import save_checkpoint
 
@@ -240,7 +239,7 @@ def trainer(monkeypatch, tmp_path):
         return SimpleNamespace(returncode=0)
 
     replace_processes(monkeypatch, train)
-    monkeypatch.setattr(compare, '_run_in_new_process', lambda function, *arguments: function(*arguments))
+    monkeypatch.setattr('frex.peers.compare._run_in_new_process', lambda function, *arguments: function(*arguments))
     return names
 
 
