@@ -170,7 +170,7 @@ BAD_OPTIONS = [
     (['train:frozen_parts=[encoder3d]'], "train.frozen_parts: 'encoder3d' is no part of FREx; did you mean 'encoder_3d'?"),
     (['train:accumulate=3'], 'train.accumulate: 3 parts of a batch_size_per_gpu of 4 are not equal'),
     (['train:grad_clip=-1'], 'grad_clip must be above 0, not -1'),
-    (['train:perceptual_opt={{type: PerceptualLoss}}'], 'take VGGPerceptualLoss and StyleLoss'),
+    (['train:perceptual_opt={{type: PerceptualLoss}}'], 'use VGGPerceptualLoss and StyleLoss'),
     (['train:identity_opt={{type: IdentityLoss, distance: l2}}'], "train.identity_opt: distance is 'l1' or 'cosine', not 'l2'"),
     (['train:identity_opt={{type: IdentityLoss, wieghts: x}}'], "train.identity_opt.wieghts: unknown key; did you mean 'weights'?"),
     (['network_g:use_3d_prior=false', 'train:offset_norm_opt={{type: OffsetNormLoss}}'], 'offset_norm_opt: needs the 3D prior'),
