@@ -3,9 +3,10 @@
 import pytest
 import torch
 
+from frex.cli.main import main
 from frex.errors import FRExError
 from frex.weights.grow import grow
-from frex.weights.network_file import NetworkFile, build_frex
+from frex.weights.network_file import NetworkFile, build_frex, load_network, save_safetensors
 from frex_arch import FREx
 from frex_arch.resampling import LowPass, Upsample
 
@@ -127,3 +128,15 @@ def test_widths_of_narrow_grow_by_themselves():
     arguments = ARGUMENTS | {'stylegan2': {'num_style_feat': 16, 'num_mlp': 1, 'narrow': 1 / 32}}
     file = grow(NetworkFile('FREx', arguments, FREx(**arguments).state_dict()), None, 'small')
     assert build_frex(file, 'grown').out_size == 64
+
+
+def test_the_command_writes_a_file_that_can_be_grown_again(small, tmp_path, capsys):
+    save_safetensors(tmp_path / 'small.safetensors', NetworkFile('FREx', ARGUMENTS, small.state_dict()))
+    target = tmp_path / 'grown.safetensors'
+    assert main(['weights', 'grow', str(tmp_path / 'small.safetensors'), str(target), '--channels', '8']) == 0
+    assert f'{target}: FREx at 64 x 64, grown from ' in capsys.readouterr().out
+    assert load_network(target).out_size == 64
+    assert main(['weights', 'grow', str(target), str(target), '--channels', '8']) == 1
+    assert 'is there already; --overwrite replaces it' in capsys.readouterr().err
+    assert main(['weights', 'grow', str(target), str(tmp_path / 'larger.safetensors'), '--channels', '6']) == 0
+    assert load_network(tmp_path / 'larger.safetensors').out_size == 128
