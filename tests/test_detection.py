@@ -109,8 +109,8 @@ def test_both_of_facexlibs_detectors_can_be_built():
 
 def test_detecting_never_imports_basicsr():
     code = (
-        'import sys, torch\nfrom frex.restore.detection import detection\n'
-        'detection.build_retinaface("mobile0.25", torch.device("cpu"))\nprint("basicsr" in sys.modules)'
+        'import sys, torch\nfrom frex.restore.detection import retinaface\n'
+        'retinaface.build_retinaface("mobile0.25", torch.device("cpu"))\nprint("basicsr" in sys.modules)'
     )
     assert subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True).stdout == 'False\n'
 
