@@ -301,7 +301,7 @@ def test_a_step_without_finite_losses_is_skipped_and_too_many_stop_the_run(tmp_p
     for old, new in zip(before, after, strict=True):
         assert [name for name, value in old.items() if not torch.equal(value, new[name])] == []
     assert 'iter 2: the losses of FREx are not finite; the step is skipped.' in caplog.text
-    with pytest.raises(FRExError, match=r'iter 4: 3 steps without finite losses.*not_finite_iter4_rank0\.pth'):
+    with pytest.raises(FRExError, match=r'iter 4: 3 consecutive steps without finite losses.*not_finite_iter4_rank0\.pth'):
         model.optimize_parameters(4)
     kept = torch.load(Path(model.opt['path']['experiments_root']) / 'not_finite_iter4_rank0.pth', weights_only=True)
     assert torch.equal(kept['batches'][0]['lq'], model.lq)
@@ -360,7 +360,7 @@ def test_terms_that_would_train_nothing_are_left_out(tmp_path, caplog, monkeypat
     model.optimize_parameters(1)
     assert set(model.log_dict) == {'l_g_pix', 'l_g_pyramid'}
     assert not model.critics
-    assert 'which alone they train: pixel_3d_opt, offset_norm_opt, camera_opt.' in caplog.text
+    assert 'which train.frozen_parts freezes: pixel_3d_opt, offset_norm_opt, camera_opt.' in caplog.text
     assert 'it would train nothing: network_d_latent.' in caplog.text
 
 

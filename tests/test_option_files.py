@@ -43,7 +43,7 @@ def test_a_run_could_start(path, face_folder, tmp_path):
 @pytest.mark.parametrize('path', FILES, ids=lambda path: path.stem)
 def test_a_file_says_what_it_is(path):
     assert path.read_text().startswith('# ')
-    assert load_options(path)['name'].removeprefix('ablation_') == path.stem
+    assert load_options(path)['name'].removeprefix('ablation_').removeprefix('small_') == path.stem
 
 
 def test_both_stages_name_all_files_that_a_training_needs(face_folder, tmp_path):

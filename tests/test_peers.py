@@ -233,7 +233,7 @@ def test_of_several_pictures_that_are_called_after_a_face_the_user_says_which(gp
 
 @pytest.mark.parametrize(
     ('line', 'message'),
-    [('exit 3 # {input} {output}', 'ended with status 3'), ('true {input} {output}', r'no image in \{output\}')],
+    [('exit 3 # {input} {output}', 'ended with status 3'), ('true {input} {output}', r'wrote no image to \{output\}')],
 )
 def test_a_command_that_fails_is_told(line, message, lq, tmp_path):
     with pytest.raises(FRExError, match=message):
