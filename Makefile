@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/installed
 .PHONY: demo test lint bench bench-gpu rehearse clean
 
 demo: $(INSTALLED)
-	$(BIN)/frex demo
+	$(BIN)/frex demo --train
 
 # Processes of one thread each: torch's threads would fight over the cores.
 test: $(INSTALLED)
