@@ -41,17 +41,19 @@ def install() -> None:
 
 @contextmanager
 def replaced(module: Any, functions: Mapping[str, Any]) -> Iterator[None]:
-    """Replace functions of `module` by name for the duration of a block; the former ones are back after it, whatever happens.
+    """Replace functions of a module, or methods of a class, by name during a block; put the former ones back after it.
 
     BasicSR's pipelines look their helpers up in their own module and take none as arguments, so this is the only way to give them others.
     Raises AttributeError, and replaces nothing, where the module has no such function.
     """
     former = {name: getattr(module, name) for name in functions}
-    vars(module).update(functions)
+    for name, function in functions.items():
+        setattr(module, name, function)
     try:
         yield
     finally:
-        vars(module).update(former)
+        for name, function in former.items():
+            setattr(module, name, function)
 
 
 def _repair_pipelines() -> None:

@@ -2,7 +2,6 @@
 
 import warnings
 from pathlib import Path
-from unittest import mock
 
 import torch
 import torch.nn.functional as F
@@ -10,6 +9,7 @@ from basicsr.archs import inception
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from frex import compat
 from frex.errors import FRExError
 from frex.utils.files import sha256
 from frex.weights.locate import require_file
@@ -56,16 +56,17 @@ def inception_input(faces: Float[Tensor, 'batch 3 height width']) -> Float[Tenso
 
 def _build_random() -> nn.Module:
     """Build the network with random weights, without downloading any."""
-    with mock.patch.object(nn.Module, 'load_state_dict'), mock.patch.object(inception, 'load_url'):
+    skip = {'load_state_dict': lambda *_, **__: None}
+    with compat.replaced(nn.Module, skip), compat.replaced(inception, {'load_url': lambda *_, **__: None}):
         return _build()
 
 
 def _build_with_weights(path: Path) -> nn.Module:
+    """Build the network with the weights in a file; raise FRExError where they are of another network."""
     # BasicSR would download the file, and unpickle it without restrictions.
-    """Build the network with the weights in a file."""
     state = as_state(read_torch_file(path), str(path))
     try:
-        with mock.patch.multiple(inception, LOCAL_FID_WEIGHTS='', load_url=lambda *_, **__: state):
+        with compat.replaced(inception, {'LOCAL_FID_WEIGHTS': '', 'load_url': lambda *_, **__: state}):
             return _build()
     except RuntimeError as error:
         raise FRExError(f'{path}: not the Inception network of pytorch-fid ({str(error).splitlines()[-1].strip()})') from None

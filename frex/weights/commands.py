@@ -48,27 +48,28 @@ class CheckOptions:
     param_key: str = 'params_ema'
 
 
-@dataclass(frozen=True)
-class ConvertOptions:
-    """Convert the network `source`, a key or a path, to the file `target`, a `.safetensors`; with `half` in half precision."""
+@dataclass(frozen=True, kw_only=True)
+class WriteOptions:
+    """Make the `.safetensors` file `target` from the network `source`, a key or a path."""
 
     source: str
     target: Path
     weights: Path | None = None
     param_key: str = 'params_ema'
     overwrite: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConvertOptions(WriteOptions):
+    """Convert the network; with `half` to half precision."""
+
     half: bool = False
 
 
-@dataclass(frozen=True)
-class GrowOptions:
-    """Grow the FREx `source`, a path, to twice its size, with `channels` at the new size, and write the `.safetensors` file `target`."""
+@dataclass(frozen=True, kw_only=True)
+class GrowOptions(WriteOptions):
+    """Grow a FREx to twice its size, with `channels` channels at the new size."""
 
-    source: str
-    target: Path
-    weights: Path | None = None
-    param_key: str = 'params_ema'
-    overwrite: bool = False
     channels: int | None = None
 
 
@@ -203,18 +204,18 @@ def find_key(path: Path) -> str | None:
     return next((file.key for file in manifest().values() if file.sha256 and file.has_sum(digest)), None)
 
 
-def _check_target(target: Path, overwrite: bool) -> None:
-    if target.suffix != '.safetensors':
-        raise FRExError(f'{target}: give a name that ends in .safetensors')
-    if os.path.lexists(target) and not overwrite:
-        raise FRExError(f'{target}: is there already; --overwrite replaces it')
+def _check_target(options: WriteOptions) -> None:
+    if options.target.suffix != '.safetensors':
+        raise FRExError(f'{options.target}: give a name that ends in .safetensors')
+    if os.path.lexists(options.target) and not options.overwrite:
+        raise FRExError(f'{options.target}: is there already; --overwrite replaces it')
 
 
 def convert(options: ConvertOptions) -> int:
     """Write a network as a `.safetensors` file that also holds its constructor arguments; raise FRExError where that fails."""
     from frex.weights.network_file import check_network, read_network, save_safetensors
 
-    _check_target(options.target, options.overwrite)
+    _check_target(options)
     source = require_file(options.source, options.weights)
     network = read_network(source, options.param_key)
     check_network(network, str(source))
@@ -229,7 +230,7 @@ def grow_network(options: GrowOptions) -> int:
     from frex.weights.grow import grow
     from frex.weights.network_file import read_network, save_safetensors
 
-    _check_target(options.target, options.overwrite)
+    _check_target(options)
     source = require_file(options.source, options.weights)
     network = grow(read_network(source, options.param_key), options.channels, str(source))
     save_safetensors(options.target, network)
