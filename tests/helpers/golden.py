@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
-FOLDER = Path(__file__).parent / 'goldens'
+FOLDER = Path(__file__).parent.parent / 'goldens'
 SEED = 20250501
 
 # A big tensor is recorded by samples at these positions (C order) and its mean and deviation.

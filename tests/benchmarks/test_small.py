@@ -2,27 +2,23 @@
 
 import json
 import signal
-import sys
 from argparse import Namespace
-from pathlib import Path
 
 import cv2
+import identity
+import measure
 import numpy as np
 import pytest
+import restorers
+import scores
 import torch
+import unet
 from tiny import TINY_OPTIONS, faces
 
 from frex.data.face_degradation_dataset import FaceDegradationDataset
 from frex.errors import FRExError
 from frex.tensors import to_tensor
 from frex.weights.torch_file import read_torch_file
-
-sys.path.insert(0, str(Path(__file__).parent.parent / 'benchmarks/small'))
-import identity
-import measure
-import restorers
-import scores
-import unet
 
 # --- The identity network
 

@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-from pathlib import Path
 from zipfile import ZipFile
 
 import numpy as np
@@ -11,6 +10,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from processes import ROOT
 from tiny import faces, tiny_frex, tiny_network_options, trained
 from torch.export import Dim
 
@@ -20,7 +20,6 @@ from frex.export.graph import load_pt2
 from frex.export.onnx_file import load_onnx, write_onnx
 from frex.weights.network_file import save_checkpoint
 
-ROOT = Path(__file__).parent.parent
 SIZE = 16
 FLAGS = ['-w', '0.7', '--structure_weight', '0.8']
 

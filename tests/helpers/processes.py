@@ -14,6 +14,9 @@ from typing import Any
 
 import torch.distributed.run
 
+ROOT = Path(__file__).parents[2]
+"""The checkout."""
+
 CONTEXT = multiprocessing.get_context('forkserver')
 CONTEXT.set_forkserver_preload(
     ['frex.training.pipeline', 'frex.models.frex_model', 'frex.restore', 'frex.synthesis.synthesize', 'torch.distributed.run']

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import PIL.Image
 import pytest
-from processes import Command, torchrun
+from processes import ROOT, Command, torchrun
 from test_photo import Known, detected, landmarks_at, smooth
 
 from frex.cli.main import main as frex
@@ -24,7 +24,6 @@ from frex.restore.faces.results import Restoration
 from frex.restore.folder import jobs
 from frex.restore.image_io import photo_file as picture_files
 
-ROOT = Path(__file__).parent.parent
 FOLDERS = ('cropped_faces', 'restored_faces', 'cmp')
 
 

@@ -9,14 +9,13 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from processes import Command
+from processes import ROOT, Command
 
 from frex import __main__ as module_entry
 from frex import compat
 from frex.cli.main import basicsr, main
 from frex.cli.restore import main as inference
 
-ROOT = Path(__file__).parent.parent
 SCRIPTS = Path(sys.executable).parent
 TINY = 'options/train_frex_tiny.yml'
 

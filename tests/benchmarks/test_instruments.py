@@ -1,20 +1,16 @@
 """What the benchmarks compare with is right, and their instruments read what they should."""
 
-import sys
 import time
-from pathlib import Path
 
 import pytest
-import torch
-from test_eg3d import small_eg3d
-
-from frex_arch.camera import frontal_camera
-
-sys.path.insert(0, str(Path(__file__).parent.parent / 'benchmarks'))
 import reference_eg3d
 import timing
+import torch
 from isolated_process import IsolatedProcess
+from test_eg3d import small_eg3d
 from training import Stopwatch, Traffic
+
+from frex_arch.camera import frontal_camera
 
 CPU = torch.device('cpu')
 
