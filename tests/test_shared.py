@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from test_restorer import Fake
+from fake_restorer import FakeNetwork
 
 from frex.camera_labels.compare import angle_errors
 from frex.camera_labels.estimate import LandmarkFinder, estimate
@@ -160,7 +160,7 @@ def detector():
 @pytest.mark.parametrize(('name', 'count'), PHOTOS.items())
 def test_a_network_that_changes_nothing_leaves_photographs_nearly_as_they_were(detector, name, count):
     image = read_image(SHARED / 'data/photos' / name)
-    result = FaceRestorer(Fake(512), 'cpu', parts=HelperNetworks(weights=SHARED / 'weights', detector=detector)).restore(image)
+    result = FaceRestorer(FakeNetwork(512), 'cpu', parts=HelperNetworks(weights=SHARED / 'weights', detector=detector)).restore(image)
     assert [face.problem for face in result.faces] == [None] * count
     # Only the finest texture gets lost on the way to 512 pixels and back, and nothing is shifted.
     changed = np.abs(result.image.astype(int) - image)

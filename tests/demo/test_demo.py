@@ -7,7 +7,7 @@ import numpy as np
 import PIL.Image
 import pytest
 import torch
-from test_restorer import Fake
+from fake_restorer import FakeNetwork
 
 from frex.cli.main import main
 from frex.demo import restore, train
@@ -147,7 +147,7 @@ class Blind(FaceRestorer):
     """Returns every face as it is, or moved by the fraction `share` towards the clean faces that it was given first."""
 
     def __init__(self, share=0.0):
-        super().__init__(Fake(64, change=self._change), 'cpu')
+        super().__init__(FakeNetwork(64, change=self._change), 'cpu')
         self.net.eg3d, self.share, self.truths = None, share, []
 
     def _change(self, lq):

@@ -16,6 +16,8 @@ import torch.distributed.run
 
 ROOT = Path(__file__).parents[2]
 """The checkout."""
+HELPERS = Path(__file__).parent
+"""For the path of processes that import from here."""
 
 CONTEXT = multiprocessing.get_context('forkserver')
 CONTEXT.set_forkserver_preload(

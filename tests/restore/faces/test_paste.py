@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from test_photo import landmarks_at, smooth
+from fake_detector import landmarks_at, smooth
 
 from frex.restore.detection.align import apply_affine, compose_scale, cut_face, face_matrix, inverse
 from frex.restore.faces.helper_networks import PASTED_CLASSES, FaceParser, build_parsenet

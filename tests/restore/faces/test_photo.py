@@ -1,11 +1,11 @@
 """Tests of finding faces in photographs, cutting them out, and pasting them back. The detector returns given faces."""
 
-import threading
 from dataclasses import replace
 
 import cv2
 import numpy as np
 import pytest
+from fake_detector import FakeDetector, detected, landmarks_at, photo_of, smooth
 
 from frex.data.landmarks import crop_to_eg3d
 from frex.errors import FRExError
@@ -14,47 +14,6 @@ from frex.restore.detection.retinaface import DetectedFace
 from frex.restore.detection.rotated import is_surely_upright, rotate_left, rotate_points_back
 from frex.restore.detection.selection import Selection
 from frex.restore.faces.photo import find_faces, paste_faces
-from frex.restore.image_io.photo_file import Metadata, Photo
-
-
-def picture_of(image, alpha=None, grey=False):
-    return Photo(image, alpha, grey, Metadata(None, None))
-
-
-def smooth(height, width, seed=0, cell=40):
-    """Return a random image without detail finer than `cell` pixels."""
-    coarse = np.random.default_rng(seed).integers(40, 216, (height // cell + 2, width // cell + 2, 3), dtype=np.uint8)
-    return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
-
-
-def landmarks_at(x, y, side, degrees=0.0):
-    """Return the landmarks of a face whose aligned square is centred at (x, y), is `side` pixels wide, and is rotated to the right."""
-    angle = np.radians(degrees)
-    rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    return (TEMPLATE_512 / 512 - 0.5) * side @ rotation.T + (x, y)
-
-
-def detected(landmarks, score=0.9):
-    low, high = landmarks.min(axis=0), landmarks.max(axis=0)
-    margin = 0.5 * (high - low)
-    return DetectedFace(np.concatenate([low - margin, high + margin]), score, landmarks)
-
-
-class Known:
-    """A detector that returns the given faces in images of one shape, and none in rotated copies of an image it has seen."""
-
-    def __init__(self, *faces, shape=None):
-        self.faces, self.shape, self.asked, self.last = faces, shape, [], threading.local()
-
-    def detect(self, image, threshold=0.8):
-        self.asked.append(image.shape)
-        seen, turns = getattr(self.last, 'shown', (None, 3))
-        if turns < 3 and np.array_equal(image, rotate_left(seen, turns + 1)):
-            self.last.shown = seen, turns + 1
-            return []
-        self.last.shown = image, 0
-        return [face for face in self.faces if face.score > threshold and self.shape in (None, image.shape[:2])]
-
 
 # --- Alignment
 
@@ -136,7 +95,7 @@ def test_a_picture_wider_than_opencv_warps_is_no_obstacle():
 
 def test_a_face_comes_with_its_crop():
     landmarks = landmarks_at(120, 100, 90, 15)
-    (face,) = find_faces(picture_of(smooth(200, 300)), Known(detected(landmarks)), 64)
+    (face,) = find_faces(photo_of(smooth(200, 300)), FakeDetector(detected(landmarks)), 64)
     assert face.problem is None
     assert face.aligned.shape == (64, 64, 3)
     np.testing.assert_allclose(face.crop, crop_to_eg3d(TEMPLATE_512 / 512), atol=1e-4)
@@ -145,9 +104,9 @@ def test_a_face_comes_with_its_crop():
 
 def test_a_picture_of_16_bit_is_seen_in_8():
     image = smooth(200, 300)
-    faces = [Known(detected(landmarks_at(120, 100, 90))) for _ in range(2)]
-    (shallow,) = find_faces(picture_of(image), faces[0], 64)
-    (deep,) = find_faces(picture_of(image.astype(np.uint16) * 257), faces[1], 64)
+    faces = [FakeDetector(detected(landmarks_at(120, 100, 90))) for _ in range(2)]
+    (shallow,) = find_faces(photo_of(image), faces[0], 64)
+    (deep,) = find_faces(photo_of(image.astype(np.uint16) * 257), faces[1], 64)
     assert deep.aligned.dtype == np.uint8
     assert np.abs(deep.aligned.astype(int) - shallow.aligned).max() <= 1
 
@@ -155,14 +114,14 @@ def test_a_picture_of_16_bit_is_seen_in_8():
 def test_a_face_that_fits_none_says_so_and_keeps_its_box():
     landmarks = np.full((5, 2), 50.0)
     image = smooth(200, 300)
-    (face,) = find_faces(picture_of(image), Known(DetectedFace(np.array([30.0, 30, 70, 70]), 0.9, landmarks)), 64)
+    (face,) = find_faces(photo_of(image), FakeDetector(DetectedFace(np.array([30.0, 30, 70, 70]), 0.9, landmarks)), 64)
     assert 'one place' in face.problem
     # The aligned square is that of 64 pixels around the box.
     assert np.array_equal(face.aligned, image[18:82, 18:82])
 
 
 def test_a_face_outside_of_the_picture_is_a_problem():
-    (face,) = find_faces(picture_of(smooth(100, 100)), Known(detected(landmarks_at(-60, 50, 80))), 64)
+    (face,) = find_faces(photo_of(smooth(100, 100)), FakeDetector(detected(landmarks_at(-60, 50, 80))), 64)
     assert 'outside' in face.problem
 
 
@@ -173,7 +132,7 @@ def test_a_picture_on_its_side_is_searched_in_every_turn(turns, degrees):
     height, width = 200, 300
     turned = turned_forth(landmarks, turns, height, width)
     marker = Marked(detected(turned), turns, smooth(height, width))
-    (face,) = find_faces(picture_of(marker.image), marker, 64)
+    (face,) = find_faces(photo_of(marker.image), marker, 64)
     np.testing.assert_allclose(face.landmarks, landmarks, atol=1e-9)
     np.testing.assert_allclose(face.box, detected(landmarks).box, atol=1e-9)
     # The aligned face is upright, as in the rotated image.
@@ -206,15 +165,15 @@ def test_turned_pixels_are_found_again():
 
 
 def test_an_upright_picture_is_searched_once():
-    detector = Known(detected(landmarks_at(120, 100, 90), 0.99))
-    find_faces(picture_of(smooth(200, 300)), detector, 64)
+    detector = FakeDetector(detected(landmarks_at(120, 100, 90), 0.99))
+    find_faces(photo_of(smooth(200, 300)), detector, 64)
     assert detector.asked == [(200, 300, 3)]
 
 
 def test_a_face_that_is_in_doubt_stays_where_no_turn_shows_a_better():
     doubted = detected(landmarks_at(120, 100, 90), 0.85)
-    detector = Known(doubted, shape=(200, 300))
-    (face,) = find_faces(picture_of(smooth(200, 300)), detector, 64)
+    detector = FakeDetector(doubted, shape=(200, 300))
+    (face,) = find_faces(photo_of(smooth(200, 300)), detector, 64)
     assert len(detector.asked) == 4
     np.testing.assert_allclose(face.landmarks, doubted.landmarks)
 
@@ -227,7 +186,7 @@ def test_a_face_that_is_in_doubt_gives_way_to_an_upright_one_in_another_turn():
         def detect(self, seen, threshold=0.8):
             return [detected(landmarks_at(60, 200, 90), 0.99)] if np.array_equal(seen, rotate_left(image, 1)) else [doubted]
 
-    (face,) = find_faces(picture_of(image), Turned(), 64)
+    (face,) = find_faces(photo_of(image), Turned(), 64)
     np.testing.assert_allclose(face.landmarks, rotate_points_back(landmarks_at(60, 200, 90), 1, image))
 
 
@@ -246,7 +205,7 @@ def test_faces_of_different_turns_are_each_taken_from_their_own():
                 return [*turned, detected(turned_forth(upright - 3, 1, 200, 500), 0.995)]
             return []
 
-    faces = find_faces(picture_of(image), Mixed(), 64)
+    faces = find_faces(photo_of(image), Mixed(), 64)
     assert [face.score for face in faces] == [0.99, 0.99, 0.98]
     for face, expected in zip(faces, [*aside, upright], strict=True):
         np.testing.assert_allclose(face.landmarks, expected, atol=1e-9)
@@ -279,7 +238,7 @@ def faces_for_selection():
 
 
 def chosen(**selection):
-    faces = find_faces(picture_of(smooth(240, 320)), Known(*faces_for_selection()), 64, Selection(**selection))
+    faces = find_faces(photo_of(smooth(240, 320)), FakeDetector(*faces_for_selection()), 64, Selection(**selection))
     return [face.score for face in faces]
 
 
@@ -294,13 +253,13 @@ def test_faces_are_selected():
 
 
 def test_the_center_is_the_pictures():
-    faces = find_faces(picture_of(smooth(120, 300)), Known(*faces_for_selection()), 64, Selection(only='center'))
+    faces = find_faces(photo_of(smooth(120, 300)), FakeDetector(*faces_for_selection()), 64, Selection(only='center'))
     assert [face.score for face in faces] == [0.9]
 
 
 def test_a_face_within_a_face_is_dropped():
     whole, eye = detected(landmarks_at(100, 100, 100), 0.99), detected(landmarks_at(95, 95, 20), 0.85)
-    faces = find_faces(picture_of(smooth(200, 200)), Known(eye, whole), 64)
+    faces = find_faces(photo_of(smooth(200, 200)), FakeDetector(eye, whole), 64)
     assert [face.score for face in faces] == [0.99]
 
 
@@ -314,10 +273,10 @@ def test_a_selection_of_nonsense_is_refused(wrong):
 
 
 def pasted(image, sides=(150,), upscale=1.0, size=512, change=lambda face: face, **kinds):
-    picture = picture_of(image, **kinds)
+    picture = photo_of(image, **kinds)
     width = image.shape[1]
     landmarks = [landmarks_at((i + 1) * width / (len(sides) + 1), image.shape[0] / 2, side, 20) for i, side in enumerate(sides)]
-    faces = find_faces(picture, Known(*map(detected, landmarks)), size)
+    faces = find_faces(picture, FakeDetector(*map(detected, landmarks)), size)
     return paste_faces(picture, upscale, faces, [change(face.aligned) for face in faces])
 
 
@@ -372,8 +331,8 @@ def test_alpha_is_kept():
 
 def test_a_face_with_a_problem_and_one_without_a_restoration_stay_as_they_were():
     image = smooth(200, 300)
-    picture = picture_of(image)
-    faces = find_faces(picture, Known(detected(landmarks_at(80, 100, 90), 0.99), detected(landmarks_at(220, 100, 90), 0.9)), 64)
+    picture = photo_of(image)
+    faces = find_faces(picture, FakeDetector(detected(landmarks_at(80, 100, 90), 0.99), detected(landmarks_at(220, 100, 90), 0.9)), 64)
     black = np.zeros((64, 64, 3), np.uint8)
     marked = [faces[0], replace(faces[1], problem='no face')]
     assert np.array_equal(paste_faces(picture, 1, marked, [None, black]).image, image)
@@ -381,15 +340,15 @@ def test_a_face_with_a_problem_and_one_without_a_restoration_stay_as_they_were()
 
 
 def test_the_larger_of_two_overlapping_faces_lies_on_top():
-    picture = picture_of(smooth(200, 300))
-    faces = find_faces(picture, Known(detected(landmarks_at(140, 100, 150), 0.99), detected(landmarks_at(200, 100, 90), 0.9)), 64)
+    picture = photo_of(smooth(200, 300))
+    faces = find_faces(picture, FakeDetector(detected(landmarks_at(140, 100, 150), 0.99), detected(landmarks_at(200, 100, 90), 0.9)), 64)
     result = paste_faces(picture, 1, faces, [np.full((64, 64, 3), value, np.uint8) for value in (10, 250)])
     assert result.image[100, 170].tolist() == [10, 10, 10]
 
 
 def test_the_background_can_be_upsampled_by_another():
     image = smooth(100, 150)
-    picture = picture_of(image, alpha=image[:, :, 0].copy())
+    picture = photo_of(image, alpha=image[:, :, 0].copy())
     seen = []
 
     def white(background, size):

@@ -5,8 +5,8 @@ import json
 import cv2
 import numpy as np
 import pytest
-from test_photo import Known, detected, picture_of
-from test_restorer import Fake
+from fake_detector import FakeDetector, detected, photo_of
+from fake_restorer import FakeNetwork
 
 from frex.cli.restore import main
 from frex.demo.portraits import read_portraits
@@ -137,12 +137,12 @@ def both_in_one(portraits):
     hopper = portraits['grace_hopper']
     image = np.hstack([hopper.image, blurred(hopper, 2)])
     faces = [detected(hopper.landmarks, 0.99), detected(hopper.landmarks + np.array([hopper.image.shape[1], 0]), 0.95)]
-    return image, Known(*faces, shape=image.shape[:2])
+    return image, FakeDetector(*faces, shape=image.shape[:2])
 
 
 def test_only_the_face_without_detail_is_restored(portraits):
     image, detector = both_in_one(portraits)
-    net = Fake(SIZE, change=lambda lq: -lq)
+    net = FakeNetwork(SIZE, change=lambda lq: -lq)
     restorer = FaceRestorer(net, 'cpu', parts=HelperNetworks(detector=detector))
     result = restorer.restore(image)
     sharp, blurry = result.faces
@@ -158,7 +158,7 @@ def test_only_the_face_without_detail_is_restored(portraits):
 
 def test_a_face_that_is_asked_for_alone_is_restored(portraits):
     image, detector = both_in_one(portraits)
-    restorer = FaceRestorer(Fake(SIZE), 'cpu', parts=HelperNetworks(detector=detector))
+    restorer = FaceRestorer(FakeNetwork(SIZE), 'cpu', parts=HelperNetworks(detector=detector))
     assert len(restorer.enhance(image, paste_back=False)[1]) == 2
     with pytest.warns(UserWarning, match='is not restored: it holds more detail'):
         assert len(restorer.enhance(image)[1]) == 1
@@ -166,8 +166,8 @@ def test_a_face_that_is_asked_for_alone_is_restored(portraits):
 
 def test_a_face_whose_landmarks_fit_none_keeps_its_own_reason(portraits):
     hopper = portraits['grace_hopper']
-    picture = picture_of(hopper.image)
-    (face,) = find_faces(picture, Known(detected(hopper.landmarks[[1, 0, 2, 4, 3]])), SIZE)
+    picture = photo_of(hopper.image)
+    (face,) = find_faces(picture, FakeDetector(detected(hopper.landmarks[[1, 0, 2, 4, 3]])), SIZE)
     assert keep_detail(picture, face) is face
 
 
@@ -179,7 +179,7 @@ def run(portraits, small_model, tmp_path, monkeypatch):
     """Restores the photograph of `both_in_one`, and that of the sharp face alone."""
     image, detector = both_in_one(portraits)
     hopper = portraits['grace_hopper']
-    alone = Known(detected(hopper.landmarks, 0.99), shape=hopper.image.shape[:2])
+    alone = FakeDetector(detected(hopper.landmarks, 0.99), shape=hopper.image.shape[:2])
     both = type('Both', (), {'detect': lambda self, image, threshold=0.8: detector.detect(image) + alone.detect(image)})()
     monkeypatch.setattr('frex.weights.locate.search_paths', lambda folder=None: [tmp_path / 'no_weights'])
     monkeypatch.setattr('frex.restore.faces.helper_networks.FaceDetector.from_weights', lambda *arguments: both)

@@ -1,6 +1,5 @@
 """Tests of `FaceRestorer`: photographs, batches, failures, and several threads."""
 
-import math
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -9,8 +8,10 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from fake_detector import FakeDetector, detected, landmarks_at, smooth
+from fake_restorer import FakeNetwork, fake_restorer
 from PIL import Image as PillowImage
-from test_photo import Known, detected, landmarks_at, smooth
+from processes import HELPERS
 
 from frex.device import choose_precision
 from frex.errors import FRExError
@@ -20,33 +21,11 @@ from frex.restore.faces.batches import are_finite, retry_out_of_memory
 from frex.restore.faces.helper_networks import HelperNetworks
 from frex.tensors import to_images, to_tensor
 from frex.weights.manifest import WeightFile
-from frex_arch import ArcFace, FREx, FRExOutput
+from frex_arch import ArcFace, FRExOutput
 from frex_arch.arcface import arcface_input
-from frex_arch.camera import ffhq_intrinsics, look_at, pack_camera
 from frex_arch.crop import MEAN_CROP
 
 FACES = (detected(landmarks_at(90, 100, 100), 0.99), detected(landmarks_at(230, 110, 120, 20), 0.95))
-
-
-class Fake(FREx):
-    """A fake network that returns each face as `change` leaves it, and remembers its arguments."""
-
-    def __init__(self, size=64, change=lambda lq: lq, most=100):
-        torch.nn.Module.__init__(self)
-        self.out_size, self.change, self.most, self.calls = size, change, most, []
-
-    def forward(self, lq, crop=None, generator=None, image_3d=False, alphas=False, fidelity=1.0, structure=1.0):
-        self.calls.append((len(lq), crop, fidelity, structure))
-        if len(lq) > self.most:
-            raise torch.cuda.OutOfMemoryError('CUDA out of memory')
-        angle = torch.full([len(lq)], math.radians(30))
-        camera = pack_camera(look_at(angle, 0 * angle, pivot=(0, 0, 0)), ffhq_intrinsics()[None])
-        details = torch.ones(len(lq), 3, 8, 8) if image_3d else None
-        return FRExOutput(self.change(lq), (lq[:, :, :16, :16],), camera, *[None] * 6, details, (details,) if alphas else None)
-
-
-def fake(*faces, precision='fp32', face_batch=8, **net):
-    return FaceRestorer(Fake(**net), 'cpu', precision, face_batch, HelperNetworks(detector=Known(*faces)))
 
 
 @pytest.fixture
@@ -102,21 +81,21 @@ def test_details_are_the_networks_whole_output(checkpoint):
 @pytest.mark.parametrize('weights', [{'fidelity_weight': 1.5}, {'structure_weight': -0.1}, {'fidelity_weight': float('nan')}])
 def test_weights_outside_of_0_to_1_are_refused(weights):
     with pytest.raises(FRExError, match=r'must lie in 0\.\.1'):
-        fake().restore_faces(random_faces(1), **weights)
+        fake_restorer().restore_faces(random_faces(1), **weights)
 
 
 def test_no_faces_are_no_work():
-    assert fake().restore_faces([]) == []
+    assert fake_restorer().restore_faces([]) == []
 
 
 def test_faces_go_in_batches():
-    restorer = fake(face_batch=3)
+    restorer = fake_restorer(face_batch=3)
     restorer.restore_faces(random_faces(7))
     assert [call[0] for call in restorer.net.calls] == [3, 3, 1]
 
 
 def test_a_batch_that_memory_does_not_hold_is_halved():
-    restorer = fake(most=2)
+    restorer = fake_restorer(most=2)
     faces = random_faces(7)
     restored = restorer.restore_faces(faces)
     assert [call[0] for call in restorer.net.calls] == [7, 3, 1, 1, 1, 1, 1, 1, 1]
@@ -127,7 +106,7 @@ def test_a_batch_that_memory_does_not_hold_is_halved():
 
 
 def test_a_face_that_memory_does_not_hold_alone_is_a_problem():
-    restoration, _ = fake(most=0).restore_faces(random_faces(2))
+    restoration, _ = fake_restorer(most=0).restore_faces(random_faces(2))
     assert restoration.image is None
     assert 'out of memory' in restoration.problem
 
@@ -137,7 +116,7 @@ def test_other_failures_of_the_network_are_not_taken_for_memory():
         raise RuntimeError('shapes do not match')
 
     with pytest.raises(RuntimeError, match='shapes'):
-        fake(change=fail).restore_faces(random_faces(1))
+        fake_restorer(change=fail).restore_faces(random_faces(1))
 
 
 def broken_where(condition):
@@ -156,7 +135,7 @@ def one_red(faces, place):
 
 
 def test_numbers_that_half_precision_does_not_hold_are_calculated_again():
-    restorer = fake(precision='bf16', change=broken_where(lambda: torch.is_autocast_enabled('cpu')))
+    restorer = fake_restorer(precision='bf16', change=broken_where(lambda: torch.is_autocast_enabled('cpu')))
     faces = one_red(random_faces(4), 2)
     restored = restorer.restore_faces(faces, [np.array([1.0 + i, 0, 0]) for i in range(4)])
     assert all(np.array_equal(face, restoration.image) for face, restoration in zip(faces, restored, strict=True))
@@ -168,7 +147,7 @@ def test_numbers_that_half_precision_does_not_hold_are_calculated_again():
 @pytest.mark.parametrize('precision', ['fp32', 'bf16'])
 def test_a_face_that_never_comes_out_finite_is_the_only_one_that_fails(precision):
     faces = one_red(random_faces(4), 1)
-    restored = fake(precision=precision, change=broken_where(lambda: True)).restore_faces(faces)
+    restored = fake_restorer(precision=precision, change=broken_where(lambda: True)).restore_faces(faces)
     assert [restoration.problem for restoration in restored] == [None, "the network's output is not finite", None, None]
     assert restored[1].image is None
     assert restored[1].camera is None
@@ -194,7 +173,7 @@ def test_half_precision_is_near_the_whole(checkpoint):
 
 def test_the_faces_and_nothing_else_are_restored():
     image = smooth(200, 320)
-    restorer = fake(*FACES, change=lambda lq: -lq)
+    restorer = fake_restorer(*FACES, change=lambda lq: -lq)
     result = restorer.restore(image)
     changed = np.abs(result.image.astype(int) - image).max(axis=2) > 2
     inside = np.zeros((200, 320), bool)
@@ -215,7 +194,7 @@ def test_the_faces_and_nothing_else_are_restored():
 
 
 def test_the_networks_crop_is_that_of_the_landmarks():
-    restorer = fake(*FACES)
+    restorer = fake_restorer(*FACES)
     faces = restorer.restore(smooth(200, 320)).faces
     count, crop, *_ = restorer.net.calls[0]
     assert count == 2
@@ -227,7 +206,7 @@ def test_the_networks_crop_is_that_of_the_landmarks():
 @pytest.mark.parametrize('upscale', [1, 1.5, 2, 0.5])
 def test_an_identity_leaves_the_photograph_as_it_was(upscale):
     image = smooth(201, 321)
-    result, plain = fake(*FACES, size=256).restore(image, upscale), fake().restore(image, upscale)
+    result, plain = fake_restorer(*FACES, size=256).restore(image, upscale), fake_restorer().restore(image, upscale)
     assert result.image.shape == (round(201 * upscale), round(321 * upscale), 3)
     assert np.abs(result.image.astype(int) - plain.image).max() <= 3
     assert len(result.faces) == 2
@@ -237,7 +216,7 @@ def test_an_identity_leaves_the_photograph_as_it_was(upscale):
 def test_pictures_come_back_in_the_form_that_they_were_given():
     image = smooth(200, 320)
     grey, deep, alpha = image[:, :, 0].copy(), image.astype(np.uint16) * 257, np.dstack([image, image[:, :, 1]])
-    restorer = fake(*FACES, change=lambda lq: -lq)
+    restorer = fake_restorer(*FACES, change=lambda lq: -lq)
     for given in (image, grey, deep, alpha):
         result = restorer.restore(given)
         assert (result.image.shape, result.image.dtype) == (given.shape, given.dtype)
@@ -248,7 +227,7 @@ def test_pictures_come_back_in_the_form_that_they_were_given():
 def test_paths_and_pillows_pictures_are_read(tmp_path):
     image = smooth(200, 320)
     cv2.imwrite(str(tmp_path / 'a.png'), image)
-    restorer = fake(*FACES, change=lambda lq: -lq)
+    restorer = fake_restorer(*FACES, change=lambda lq: -lq)
     expected = restorer.restore(image).image
     rgb = np.ascontiguousarray(image[:, :, ::-1])
     sources = (tmp_path / 'a.png', str(tmp_path / 'a.png'), PillowImage.fromarray(rgb))
@@ -260,12 +239,12 @@ def test_paths_and_pillows_pictures_are_read(tmp_path):
 @pytest.mark.parametrize('wrong', [np.zeros((4, 4, 2), np.uint8), np.zeros((4, 4, 3), np.float32), np.zeros((0, 4, 3), np.uint8)])
 def test_arrays_that_are_no_pictures_are_refused(wrong):
     with pytest.raises(FRExError, match='no image'):
-        fake().restore(wrong)
+        fake_restorer().restore(wrong)
 
 
 def test_a_face_that_fails_stays_as_it_was_and_says_why():
     image = smooth(200, 320)
-    restorer = fake(*FACES, change=lambda lq: torch.where(torch.arange(len(lq))[:, None, None, None] == 0, torch.nan, -lq))
+    restorer = fake_restorer(*FACES, change=lambda lq: torch.where(torch.arange(len(lq))[:, None, None, None] == 0, torch.nan, -lq))
     result = restorer.restore(image)
     assert [face.problem for face in result.faces] == ["the network's output is not finite", None]
     assert result.faces[0].restored is None
@@ -275,7 +254,7 @@ def test_a_face_that_fails_stays_as_it_was_and_says_why():
 
 def test_a_face_without_sense_never_meets_the_network():
     nowhere = FACES[0]._replace(landmarks=np.full((5, 2), 30.0))
-    restorer = fake(nowhere, FACES[1])
+    restorer = fake_restorer(nowhere, FACES[1])
     result = restorer.restore(smooth(200, 320))
     assert [call[0] for call in restorer.net.calls] == [1]
     assert ['one place' in (face.problem or '') for face in result.faces] == [True, False]
@@ -283,12 +262,12 @@ def test_a_face_without_sense_never_meets_the_network():
 
 
 def test_faces_can_be_selected():
-    restorer = fake(*FACES)
+    restorer = fake_restorer(*FACES)
     assert [face.score for face in restorer.restore(smooth(200, 320), selection=Selection(only='largest')).faces] == [0.95]
 
 
 def test_threads_share_a_restorer(checkpoint):
-    restorer = FaceRestorer.from_pretrained(checkpoint, 'cpu', detector=Known(*FACES))
+    restorer = FaceRestorer.from_pretrained(checkpoint, 'cpu', detector=FakeDetector(*FACES))
     images = [smooth(200, 320, seed) for seed in range(6)]
     serial = [restorer.restore(image) for image in images]
     with ThreadPoolExecutor(4) as pool:
@@ -298,7 +277,7 @@ def test_threads_share_a_restorer(checkpoint):
 
 
 def test_a_call_leaves_nothing_behind():
-    restorer = fake(*FACES)
+    restorer = fake_restorer(*FACES)
     before = {name: id(value) for name, value in vars(restorer).items()}
     restorer.restore(smooth(200, 320), 2)
     assert {name: id(value) for name, value in vars(restorer).items()} == before
@@ -306,17 +285,18 @@ def test_a_call_leaves_nothing_behind():
 
 def test_without_a_detector_a_photograph_is_refused_with_the_command_that_helps():
     with pytest.raises(FRExError, match='frex weights download retinaface_resnet50'):
-        FaceRestorer(Fake(), 'cpu').restore(smooth(64, 64))
+        FaceRestorer(FakeNetwork(), 'cpu').restore(smooth(64, 64))
 
 
 MEASURE = """
 import resource, sys
-sys.path.insert(0, 'tests')
+sys.path.insert(0, sys.argv[1])
 import numpy as np
-from test_restorer import detected, fake, landmarks_at
+from fake_detector import detected, landmarks_at
+from fake_restorer import fake_restorer
 image = np.full((5773, 8660, 3), 90, np.uint8)
 faces = [detected(landmarks_at(800 + 780 * (i % 10), 700 + 1000 * (i // 10), 900, i), 0.99) for i in range(50)]
-restorer = fake(*faces, size=512, change=lambda lq: -lq)
+restorer = fake_restorer(*faces, size=512, change=lambda lq: -lq)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 result = restorer.restore(image)
 assert (result.image[700, 800] == 165).all() and len(result.faces) == 50
@@ -325,7 +305,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
 
 
 def test_fifty_faces_on_fifty_megapixels_need_little_memory():
-    printed = subprocess.run([sys.executable, '-c', MEASURE], capture_output=True, text=True, check=True, timeout=120).stdout
+    printed = subprocess.run([sys.executable, '-c', MEASURE, HELPERS], capture_output=True, text=True, check=True, timeout=120).stdout
     # Peak memory in megabytes; the image itself has 143, and its copy as much again.
     assert float(printed) < 1000
 
@@ -335,7 +315,7 @@ def test_fifty_faces_on_fifty_megapixels_need_little_memory():
 
 def test_an_aligned_face_may_be_of_any_depth_and_of_any_channels():
     (face,) = random_faces(1)
-    restorer = fake()
+    restorer = fake_restorer()
     np.testing.assert_array_equal(restorer.restore_aligned(face), face)
     np.testing.assert_array_equal(restorer.restore_aligned(face.astype(np.uint16) * 257), face)
     np.testing.assert_array_equal(restorer.restore_aligned(np.dstack([face, face[:, :, 0]])), face)
@@ -345,14 +325,14 @@ def test_an_aligned_face_may_be_of_any_depth_and_of_any_channels():
 @pytest.mark.parametrize('face', [np.zeros((8, 8, 3), np.float32), np.zeros((8, 8), np.uint8), np.zeros((8, 8, 3), np.uint16)])
 def test_arrays_that_are_no_aligned_faces_are_refused(face):
     with pytest.raises(FRExError, match='no aligned face'):
-        fake().restore_faces([face])
+        fake_restorer().restore_faces([face])
 
 
 @pytest.mark.parametrize('form', [np.asarray, PillowImage.fromarray])
 def test_a_black_and_white_picture_keeps_its_channels_and_gets_no_colour(form):
     tint = torch.tensor([0.6, 0.2, 0.1]).view(1, 3, 1, 1)
     picture = np.dstack([smooth(200, 320)[:, :, 0]] * 3)
-    restored = fake(*FACES, change=lambda lq: lq + tint).restore(form(picture)).image
+    restored = fake_restorer(*FACES, change=lambda lq: lq + tint).restore(form(picture)).image
     assert restored.shape == picture.shape
     assert np.ptp(restored.astype(int), axis=2).max() == 0
     assert np.abs(restored.astype(int) - picture).max() > 5
@@ -393,7 +373,7 @@ def test_other_errors_are_not_tried_again():
 
 
 def test_a_detector_that_runs_out_of_memory_once_is_asked_again():
-    known = Known(*FACES)
+    known = FakeDetector(*FACES)
     refuse = [torch.cuda.OutOfMemoryError('CUDA out of memory')]
 
     class Short:
@@ -402,7 +382,7 @@ def test_a_detector_that_runs_out_of_memory_once_is_asked_again():
                 raise refuse.pop()
             return known.detect(image, threshold)
 
-    restorer = FaceRestorer(Fake(), 'cpu', 'fp32', 8, HelperNetworks(detector=Short()))
+    restorer = FaceRestorer(FakeNetwork(), 'cpu', 'fp32', 8, HelperNetworks(detector=Short()))
     assert len(restorer.restore(smooth(200, 320)).faces) == 2
 
 
@@ -424,8 +404,8 @@ def test_identity_is_told_where_arcface_is(no_files, manifest_of):
     arcface = ArcFace().eval()
     torch.save(arcface.state_dict(), no_files / 'arcface_resnet18.pth')
     same, other = random_faces(2, 128)
-    mirrored = fake(size=128, change=lambda lq: lq.flip(3))
-    assert fake(size=128).restore_faces([same])[0].identity_similarity == pytest.approx(1)
+    mirrored = fake_restorer(size=128, change=lambda lq: lq.flip(3))
+    assert fake_restorer(size=128).restore_faces([same])[0].identity_similarity == pytest.approx(1)
     with torch.no_grad():
         expected = [
             torch.cosine_similarity(*(arcface(arcface_input(to_tensor(view.copy())[None])) for view in (face, face[:, ::-1]))).item()
@@ -439,7 +419,7 @@ def test_identity_is_told_where_arcface_is(no_files, manifest_of):
 def test_a_damaged_arcface_is_not_passed_over(no_files, manifest_of):
     manifest_of(WeightFile('arcface_resnet18', 'arcface_resnet18.pth', '', [], 5, [], 'any', []))
     (no_files / 'arcface_resnet18.pth').write_bytes(b'half')
-    restorer = fake()
+    restorer = fake_restorer()
     for _ in range(2):
         with pytest.raises(FRExError, match='is damaged'):
             restorer.restore_faces(random_faces(1))
@@ -450,7 +430,7 @@ def test_a_damaged_arcface_is_not_passed_over(no_files, manifest_of):
 
 def test_enhance_gives_gfpganers_three_values():
     image = smooth(200, 320)
-    restorer = fake(*FACES, change=lambda lq: -lq)
+    restorer = fake_restorer(*FACES, change=lambda lq: -lq)
     cropped, restored, picture = restorer.enhance(image, has_aligned=False, only_center_face=False, paste_back=True, weight=0.5)
     assert len(cropped) == len(restored) == 2
     assert np.array_equal(restored[0], 255 - cropped[0])
@@ -460,13 +440,13 @@ def test_enhance_gives_gfpganers_three_values():
 
 def test_enhance_of_one_face_without_pasting(monkeypatch):
     monkeypatch.setattr('frex.restore.faces.restorer.paste_faces', None)
-    cropped, restored, picture = fake(*FACES).enhance(smooth(200, 320), only_center_face=True, paste_back=False)
+    cropped, restored, picture = fake_restorer(*FACES).enhance(smooth(200, 320), only_center_face=True, paste_back=False)
     assert (len(cropped), len(restored), picture) == (1, 1, None)
 
 
 def test_enhance_of_an_aligned_face():
     face = smooth(100, 100)
-    restorer = fake()
+    restorer = fake_restorer()
     (cropped,), (restored,), picture = restorer.enhance(face, has_aligned=True)
     assert picture is None
     assert np.array_equal(cropped, resize(face, 64))
@@ -478,6 +458,6 @@ def test_enhance_of_an_aligned_face():
 def test_enhance_warns_of_a_face_that_failed():
     image = smooth(200, 320)
     with pytest.warns(UserWarning, match='is not restored'):
-        cropped, restored, picture = fake(FACES[0], change=lambda lq: lq * torch.nan).enhance(image)
+        cropped, restored, picture = fake_restorer(FACES[0], change=lambda lq: lq * torch.nan).enhance(image)
     assert cropped == restored == []
     assert np.array_equal(picture, image)

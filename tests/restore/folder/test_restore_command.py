@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 import PIL.Image
 import pytest
+from fake_detector import FakeDetector, detected, landmarks_at, smooth
 from processes import ROOT, Command, torchrun
-from test_photo import Known, detected, landmarks_at, smooth
 
 from frex.cli.main import main as frex
 from frex.cli.restore import main
@@ -56,7 +56,7 @@ def _no_files(request, tmp_path, monkeypatch):
 @pytest.fixture
 def detector(monkeypatch):
     """Replace the detector by one that finds two faces in images of 200 x 300, and none in others."""
-    known = Known(detected(landmarks_at(80, 90, 90), 0.99), detected(landmarks_at(220, 110, 110, 20), 0.95), shape=(200, 300))
+    known = FakeDetector(detected(landmarks_at(80, 90, 90), 0.99), detected(landmarks_at(220, 110, 110, 20), 0.95), shape=(200, 300))
     monkeypatch.setattr('frex.restore.faces.helper_networks.FaceDetector.from_weights', lambda *arguments: known)
     return known
 

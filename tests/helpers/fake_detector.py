@@ -1,0 +1,52 @@
+"""Photographs without faces, and a detector that finds given faces in them."""
+
+import threading
+
+import cv2
+import numpy as np
+
+from frex.restore.detection.align import TEMPLATE_512
+from frex.restore.detection.retinaface import DetectedFace
+from frex.restore.detection.rotated import rotate_left
+from frex.restore.image_io.photo_file import Metadata, Photo
+
+
+def photo_of(image, alpha=None, grey=False):
+    """Return `image` as it comes out of a file that says nothing else of it."""
+    return Photo(image, alpha, grey, Metadata(None, None))
+
+
+def smooth(height, width, seed=0, cell=40):
+    """Return a random image without detail finer than `cell` pixels."""
+    coarse = np.random.default_rng(seed).integers(40, 216, (height // cell + 2, width // cell + 2, 3), dtype=np.uint8)
+    return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+
+
+def landmarks_at(x, y, side, degrees=0.0):
+    """Return the landmarks of a face whose aligned square is centred at (x, y), is `side` pixels wide, and is rotated to the right."""
+    angle = np.radians(degrees)
+    rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    return (TEMPLATE_512 / 512 - 0.5) * side @ rotation.T + (x, y)
+
+
+def detected(landmarks, score=0.9):
+    """Return what a detector says of a face with these landmarks."""
+    low, high = landmarks.min(axis=0), landmarks.max(axis=0)
+    margin = 0.5 * (high - low)
+    return DetectedFace(np.concatenate([low - margin, high + margin]), score, landmarks)
+
+
+class FakeDetector:
+    """A detector that returns the given faces in images of one shape, and none in rotated copies of an image it has seen."""
+
+    def __init__(self, *faces, shape=None):
+        self.faces, self.shape, self.asked, self.last = faces, shape, [], threading.local()
+
+    def detect(self, image, threshold=0.8):
+        self.asked.append(image.shape)
+        seen, turns = getattr(self.last, 'shown', (None, 3))
+        if turns < 3 and np.array_equal(image, rotate_left(seen, turns + 1)):
+            self.last.shown = seen, turns + 1
+            return []
+        self.last.shown = image, 0
+        return [face for face in self.faces if face.score > threshold and self.shape in (None, image.shape[:2])]

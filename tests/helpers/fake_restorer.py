@@ -1,0 +1,33 @@
+"""A FREx that computes nothing, and a `FaceRestorer` around it: for tests of what happens before and after the network."""
+
+import math
+
+import torch
+from fake_detector import FakeDetector
+
+from frex.restore import FaceRestorer
+from frex.restore.faces.helper_networks import HelperNetworks
+from frex_arch import FREx, FRExOutput
+from frex_arch.camera import ffhq_intrinsics, look_at, pack_camera
+
+
+class FakeNetwork(FREx):
+    """A network that returns each face as `change` leaves it, and remembers its arguments."""
+
+    def __init__(self, size=64, change=lambda lq: lq, most=100):
+        torch.nn.Module.__init__(self)
+        self.out_size, self.change, self.most, self.calls = size, change, most, []
+
+    def forward(self, lq, crop=None, generator=None, image_3d=False, alphas=False, fidelity=1.0, structure=1.0):
+        self.calls.append((len(lq), crop, fidelity, structure))
+        if len(lq) > self.most:
+            raise torch.cuda.OutOfMemoryError('CUDA out of memory')
+        angle = torch.full([len(lq)], math.radians(30))
+        camera = pack_camera(look_at(angle, 0 * angle, pivot=(0, 0, 0)), ffhq_intrinsics()[None])
+        details = torch.ones(len(lq), 3, 8, 8) if image_3d else None
+        return FRExOutput(self.change(lq), (lq[:, :, :16, :16],), camera, *[None] * 6, details, (details,) if alphas else None)
+
+
+def fake_restorer(*faces, precision='fp32', face_batch=8, **net):
+    """Return a `FaceRestorer` of a fake network, whose detector finds `faces` in every photograph."""
+    return FaceRestorer(FakeNetwork(**net), 'cpu', precision, face_batch, HelperNetworks(detector=FakeDetector(*faces)))
