@@ -8,6 +8,7 @@ from frex.options import CHECKOUT, Options, arguments_of, load_options
 from frex_arch import FREx
 
 TINY_OPTIONS = CHECKOUT / 'options' / 'train_frex_tiny.yml'
+TINY_STAGE_A = CHECKOUT / 'options' / 'train_frex_3d_tiny.yml'
 
 
 def tiny_network_options(**changes: Any) -> Options:

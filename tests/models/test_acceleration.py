@@ -7,42 +7,17 @@ import sys
 
 import pytest
 import torch
-from test_model import batch, build, gradients
-from tiny import trained
+from processes import HELPERS
+from tiny_model import assert_equal_steps, batch, build, gradients_of_a_step
 
 from frex.errors import FRExError
 from frex.models import acceleration
 from frex.options import CHECKOUT, convert
 
-# The tiny form at half of its size.
-SMALL = {
-    'network_g': {'out_size': 32, 'eg3d': {'plane_size': 16}, 'encoder_3d': {'in_size': 32}},
-    'network_d_dual': {'out_size': 32},
-    'network_d_multi_scale': {'sizes': [8]},
-}
-
-
-def gradients_of_a_step(root, iteration, changes=(), **train):
-    """Gradients of the generator and of the critics in one step without jitter and noise, on one batch."""
-    model = build(root, **dict(changes), train=train)
-    trained(model.net_g.eval())
-    data = batch()
-    size = model.opt['network_g']['out_size']
-    model.feed_data(data | {key: data[key][..., :size, :size] for key in ('lq', 'gt')})
-    model.optimize_parameters(iteration)
-    return [gradients(net) for net in (model.net_g, *(critic.net for critic in model.critics))]
-
 
 @pytest.fixture(scope='module', params=[1, 16], ids=['without R1', 'with R1'])
 def plain(request, tmp_path_factory):
     return request.param, gradients_of_a_step(tmp_path_factory.mktemp('plain'), request.param)
-
-
-def assert_equal_steps(found, expected):
-    for mine, theirs in zip(found, expected, strict=True):
-        assert mine.keys() == theirs.keys()
-        for name, gradient in theirs.items():
-            assert (mine[name] - gradient).norm() <= 1e-3 * gradient.norm() + 1e-9, name
 
 
 def test_a_step_in_channels_last_order_is_the_plain_step(plain, tmp_path):
@@ -92,7 +67,14 @@ def test_a_run_resumed_in_the_other_order_has_its_optimizers_state_in_that_order
 
 COMPILED_STEP = """
 import torch
-from test_acceleration import SMALL, assert_equal_steps, gradients_of_a_step
+from tiny_model import assert_equal_steps, gradients_of_a_step
+
+# The tiny form at half of its size.
+SMALL = {
+    'network_g': {'out_size': 32, 'eg3d': {'plane_size': 16}, 'encoder_3d': {'in_size': 32}},
+    'network_d_dual': {'out_size': 32},
+    'network_d_multi_scale': {'sizes': [8]},
+}
 
 compiled = set()
 compile_for_real = torch.compile
@@ -103,9 +85,9 @@ def compile_eagerly(target, **options):
     return compile_for_real(target, **options, backend='aot_eager')
 
 
-expected = gradients_of_a_step('plain', 16, SMALL)
+expected = gradients_of_a_step('plain', changes=SMALL)
 torch.compile = compile_eagerly
-assert_equal_steps(gradients_of_a_step('compiled', 16, SMALL, compile=True), expected)
+assert_equal_steps(gradients_of_a_step('compiled', changes=SMALL, compile=True), expected)
 counters = torch._dynamo.utils.counters
 print(sorted(compiled), dict(counters['graph_break']), counters['stats']['unique_graphs'])
 """
@@ -114,7 +96,7 @@ print(sorted(compiled), dict(counters['graph_break']), counters['stats']['unique
 def test_a_compiled_step_is_the_plain_step(tmp_path):
     """With the graphs and gradients that code would be generated from, and with R1, which must not be compiled."""
     # A process of its own: here all functions check the shapes of their arguments, which would be compiled with them.
-    environment = os.environ | {'PYTHONPATH': os.pathsep.join([str(CHECKOUT), str(CHECKOUT / 'tests')])}
+    environment = os.environ | {'PYTHONPATH': os.pathsep.join([str(CHECKOUT), str(HELPERS)])}
     done = subprocess.run(
         [sys.executable, '-W', 'ignore', '-c', COMPILED_STEP], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
     )

@@ -7,44 +7,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny import TINY_OPTIONS, faces, trained
+from tiny import faces
+from tiny_model import batch, build, gradients, gradients_of_a_step, labelled_batch, trained_for_two_steps
 
 from frex.errors import FRExError
 from frex.models.critic import frozen
-from frex.options import RunOptions, complete, load_options, merge
-from frex.training import pipeline
 from frex_arch.camera import frontal_camera
-
-ALONE = {'dist': False, 'rank': 0, 'world_size': 1}
-
-
-def build(root, path_of_options=TINY_OPTIONS, processes=ALONE, **changes):
-    """The model of a tiny option file, with `changes` to its sections, writing below `root`."""
-    pipeline.register()
-    run = RunOptions(str(path_of_options))
-    opt = complete(merge(load_options(path_of_options), changes), run, Path(root), True, 0)
-    opt |= processes
-    for folder in ('models', 'training_states'):
-        Path(opt['path'][folder]).mkdir(parents=True, exist_ok=True)
-    torch.manual_seed(0)
-    return pipeline.basicsr.train.build_model(opt)
-
-
-def batch(labels=True, size=2):
-    data = {'lq': faces(size, seed=1), 'gt': faces(size, seed=2), 'crop': torch.tensor([[1.083, -0.043, -0.129]]).repeat(size, 1)}
-    return data | ({'camera': frontal_camera(size), 'gt_path': ['a'] * size} if labels else {})
 
 
 @pytest.fixture(scope='module')
 def model(tmp_path_factory):
-    """A model after two steps, the second with R1; `before` holds what it was."""
-    model = build(tmp_path_factory.mktemp('run'), train={'net_d_reg_every': 2})
-    model.before = copy.deepcopy(model.net_g.state_dict())
-    model.before_critics = [copy.deepcopy(critic.net.state_dict()) for critic in model.critics]
-    model.feed_data(batch())
-    for step in (1, 2):
-        model.optimize_parameters(step)
-    return model
+    return trained_for_two_steps(tmp_path_factory.mktemp('run'))
 
 
 def test_every_configured_term_is_logged(model):
@@ -74,22 +47,16 @@ def test_the_generators_step_gives_critics_no_gradient(model):
         critic.stepper.optimizer.zero_grad()
     with frozen(model.critics):
         output = model.net_g(model.lq, model.crop)
-        losses = model.generator_losses(output, pipeline_batch(model))
+        losses = model.generator_losses(output, labelled_batch(model))
         sum(losses.values()).backward()
     assert all(parameter.grad is None for critic in model.critics for parameter in critic.net.parameters())
     assert all(parameter.requires_grad for critic in model.critics for parameter in critic.net.parameters())
 
 
-def pipeline_batch(model):
-    from frex.models.batch import Batch
-
-    return Batch(model.lq, model.gt, model.crop, model.camera)
-
-
 def test_generator_losses_are_those_of_their_formulas(model):
     with torch.no_grad():
         output = model.net_g(model.lq, model.crop)
-        losses = model.generator_losses(output, pipeline_batch(model))
+        losses = model.generator_losses(output, labelled_batch(model))
         dual = model.critics[0].net(torch.cat([output.image, model.lq], dim=1))
         small, large = (critic(output.images_3d[level]) for critic, level in zip(model.critics[1].net.values(), (1, 2), strict=True))
     torch.testing.assert_close(losses['l_g_pix'], (output.image - model.gt).abs().mean())
@@ -113,7 +80,7 @@ def multi_scale(tmp_path_factory):
         output = model.net_g(model.lq, model.crop)
     images = tuple(image.requires_grad_() for image in output.images_3d)
     critic = next(critic for critic in model.critics if critic.name == 'multi_scale')
-    return critic, pipeline_batch(model), output._replace(images_3d=images)
+    return critic, labelled_batch(model), output._replace(images_3d=images)
 
 
 def softplus(x):
@@ -162,7 +129,7 @@ def test_lazy_r1_is_half_gamma_times_the_interval(tmp_path, monkeypatch):
     monkeypatch.setattr(critic_module, 'r1_penalty', lambda logits, real: seen.append(logits) or logits.sum() * 0 + critic.probe)
     critic.probe = torch.tensor(3.0, requires_grad=True)
     for step in range(1, 9):
-        critic.step([model.output], [pipeline_batch(model)], step)
+        critic.step([model.output], [labelled_batch(model)], step)
     # Twice in eight steps, each with the gradient gamma / 2 x interval = 20.
     assert len(seen) == 2
     assert critic.probe.grad.item() == pytest.approx(2 * 20)
@@ -186,38 +153,25 @@ def test_the_3d_encoder_may_have_a_rate_of_its_own(tmp_path):
     assert {parameter.shape for parameter in groups[1]['params']} == {parameter.shape for parameter in own}
 
 
-def gradients(net):
-    return {name: parameter.grad.clone() for name, parameter in net.named_parameters() if parameter.grad is not None}
-
-
-def one_step(root, step=16, size=4, changes=(), **train):
-    """Gradients of the generator and of the critics in one step without jitter and noise, on one batch."""
-    model = build(root, train=train, **dict(changes))
-    trained(model.net_g.eval())
-    model.feed_data(batch(size=size))
-    model.optimize_parameters(step)
-    return [gradients(net) for net in (model.net_g, *(critic.net for critic in model.critics))]
-
-
 def test_a_batch_in_parts_has_the_same_gradient(tmp_path):
     """The critics' deviation over a batch is one of parts then, so they are looked at without it: at one image a part."""
     losses_alone = [('network_d_dual', None), ('network_d_multi_scale', None)]
-    (whole,), (parts,) = (one_step(tmp_path, changes=losses_alone, accumulate=count) for count in (1, 4))
+    (whole,), (parts,) = (gradients_of_a_step(tmp_path, size=4, changes=losses_alone, accumulate=count) for count in (1, 4))
     assert whole.keys() == parts.keys()
     for name, gradient in whole.items():
         torch.testing.assert_close(parts[name], gradient, rtol=1e-3, atol=1e-6, msg=name)
 
 
 def test_critics_learn_from_every_part(tmp_path):
-    _, *halves = one_step(tmp_path, accumulate=2)
-    _, *whole = one_step(tmp_path, accumulate=1)
+    _, *halves = gradients_of_a_step(tmp_path, size=4, accumulate=2)
+    _, *whole = gradients_of_a_step(tmp_path, size=4, accumulate=1)
     for half, one in zip(halves, whole, strict=True):
         similarity = [torch.cosine_similarity(half[name].flatten(), one[name].flatten(), dim=0) for name in one]
         assert min(similarity) > 0.9
 
 
 def test_clipping_keeps_the_direction_and_bounds_the_norm(tmp_path):
-    free, clipped = (one_step(tmp_path, grad_clip=limit)[0] for limit in (None, 0.01))
+    free, clipped = (gradients_of_a_step(tmp_path, size=4, grad_clip=limit)[0] for limit in (None, 0.01))
     norm = torch.stack([gradient.norm() for gradient in free.values()]).norm()
     assert norm > 0.02
     for name, gradient in free.items():
@@ -225,7 +179,7 @@ def test_clipping_keeps_the_direction_and_bounds_the_norm(tmp_path):
 
 
 def test_bfloat16_comes_close_to_float32(tmp_path):
-    full, half = (one_step(tmp_path, bf16=bf16)[0] for bf16 in (False, True))
+    full, half = (gradients_of_a_step(tmp_path, size=4, bf16=bf16)[0] for bf16 in (False, True))
     names = [name for name in full if full[name].norm() > 0]
     assert len(names) > 150
     similarity = torch.stack([torch.cosine_similarity(full[name].flatten(), half[name].float().flatten(), dim=0) for name in names])

@@ -1,33 +1,21 @@
 """Stage A: Enc_3D alone, against the 3D prior's own image and latent codes (L_3D, Eqs. 10-13)."""
 
-import copy
-
 import pytest
 import torch
-from test_model import batch, build
-from tiny import faces, tiny_frex, tiny_network_options, trained
+from tiny import TINY_STAGE_A, faces, tiny_frex, tiny_network_options, trained
+from tiny_model import batch, labelled_batch, trained_for_two_steps
 
 from frex.models.batch import Batch
 from frex.models.latents import LatentPool, draw_latents
 from frex.models.objective import in_eg3d_crop
-from frex.options import CHECKOUT
 from frex_arch import EG3D, FREx3D
 from frex_arch.camera import frontal_camera
 from frex_arch.crop import crop_mask, frame_mask, mean_crop, warp_to_crop
 
-STAGE_A = CHECKOUT / 'options/train_frex_3d_tiny.yml'
-
 
 @pytest.fixture(scope='module')
 def model(tmp_path_factory):
-    """A model after two steps, the second with R1; `before` holds what it was."""
-    model = build(tmp_path_factory.mktemp('stage_a'), path_of_options=STAGE_A, train={'net_d_reg_every': 2})
-    model.before = copy.deepcopy(model.net_g.state_dict())
-    model.before_critic = copy.deepcopy(model.critics[0].net.state_dict())
-    model.feed_data(batch())
-    for step in (1, 2):
-        model.optimize_parameters(step)
-    return model
+    return trained_for_two_steps(tmp_path_factory.mktemp('stage_a'), path_of_options=TINY_STAGE_A)
 
 
 def test_every_term_of_l_3d_is_logged(model):
@@ -38,7 +26,7 @@ def test_every_term_of_l_3d_is_logged(model):
 def test_only_the_encoder_is_trained(model):
     moved = {name.split('.')[0] for name, value in model.net_g.state_dict().items() if not torch.equal(value, model.before[name])}
     assert moved == {'encoder_3d'}
-    assert all(not torch.equal(value, model.before_critic[name]) for name, value in model.critics[0].net.state_dict().items())
+    assert all(not torch.equal(value, model.before_critics[0][name]) for name, value in model.critics[0].net.state_dict().items())
 
 
 def test_the_latent_critic_has_a_rate_of_its_own(model):
@@ -48,7 +36,7 @@ def test_the_latent_critic_has_a_rate_of_its_own(model):
 def test_losses_are_those_of_their_formulas(model):
     with torch.no_grad():
         output = model.net_g.eval()(model.lq, model.crop)
-        losses = model.generator_losses(output, Batch(model.lq, model.gt, model.crop, model.camera))
+        losses = model.generator_losses(output, labelled_batch(model))
         logits = model.critics[0].net(model.net_g.eg3d.w_avg + output.z_3d)
     model.net_g.train()
     inside = frame_mask(model.crop, 64).expand(-1, 3, -1, -1) > 0

@@ -11,8 +11,8 @@ import pytest
 import torch
 import torch.multiprocessing as mp
 from processes import Command, free_port, torchrun
-from test_model import batch, build, gradients
 from tiny import TINY_OPTIONS, trained
+from tiny_model import batch, build, gradients
 
 from frex import __main__ as module_entry
 from frex import compat

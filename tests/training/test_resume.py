@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 from processes import Command
-from test_model import build
-from tiny import TINY_OPTIONS
+from tiny import TINY_OPTIONS, TINY_STAGE_A
+from tiny_model import build
 from torch import nn
 
 from frex import compat
@@ -24,7 +24,6 @@ compat.install()
 
 from basicsr.models.lr_scheduler import CosineAnnealingRestartLR, MultiStepRestartLR  # noqa: E402 (compat comes first)
 
-STAGE_A = TINY_OPTIONS.with_name('train_frex_3d_tiny.yml')
 TIMES = ('time', 'data_time', 'images_per_second', 'memory_gb')
 # Five visits an epoch are two iterations, so that kill points lie within epochs and at their ends.
 SHORT = [
@@ -108,11 +107,11 @@ def test_each_logged_scalar_stands_in_a_file(unbroken):
 def test_so_does_stage_a_with_its_pool_of_codes(face_folder, tmp_path, monkeypatch):
     (tmp_path / 'unbroken').mkdir()
     (tmp_path / 'resumed').mkdir()
-    whole = run_unbroken(STAGE_A, face_folder, tmp_path / 'unbroken')
+    whole = run_unbroken(TINY_STAGE_A, face_folder, tmp_path / 'unbroken')
     broken_off(whole, 3, tmp_path / 'resumed')
     monkeypatch.chdir(tmp_path / 'resumed')
-    assert main(arguments(STAGE_A, face_folder)) == 0
-    assert_equal(whole[2], weights(tmp_path / 'resumed', STAGE_A.stem))
+    assert main(arguments(TINY_STAGE_A, face_folder)) == 0
+    assert_equal(whole[2], weights(tmp_path / 'resumed', TINY_STAGE_A.stem))
 
 
 def test_whatever_the_number_of_workers(unbroken, face_folder, tmp_path, monkeypatch):

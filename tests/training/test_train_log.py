@@ -11,8 +11,8 @@ import torch
 import torch.multiprocessing as mp
 from processes import free_port
 from scipy.linalg import sqrtm
-from test_model import batch, build
 from tiny import faces, tiny_frex, trained
+from tiny_model import batch, build
 
 from frex.metrics import fid
 from frex.models.image_grid import image_grid
