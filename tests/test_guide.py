@@ -10,10 +10,19 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from test_cameras_command import CROP, DotDetector, counted_labels, entry, mirrored, write_face, write_json, write_params
-from test_head_pose import SYMMETRIC, camera
-from test_synthesize import tiny_eg3d
-from tiny import tiny_frex, tiny_network_options
+from labelled_heads import (
+    FFHQ_CROP,
+    SYMMETRIC,
+    DotDetector,
+    camera,
+    counted_labels,
+    cropping_entry,
+    mirrored,
+    write_cropping_params,
+    write_face,
+    write_label_file,
+)
+from tiny import tiny_eg3d_file, tiny_frex, tiny_network_options
 
 from frex.camera_labels.estimate import LandmarkFinder
 from frex.cli.main import main
@@ -46,17 +55,17 @@ def machine(tmp_path, monkeypatch, manifest_of):
     write_weights(tmp_path / 'weights', manifest_of)
     cameras = {name: camera(20 * number - 40, number) for number, name in enumerate(FFHQ)}
     for name, label in cameras.items():
-        write_face(tmp_path / 'datasets/ffhq/images1024x1024/00000' / name, label, CROP)
-        write_face(tmp_path / 'datasets/celebahq' / name, label, CROP)
-    write_face(tmp_path / 'datasets/celeba_val/0.png', camera(0), CROP)
+        write_face(tmp_path / 'datasets/ffhq/images1024x1024/00000' / name, label, FFHQ_CROP)
+        write_face(tmp_path / 'datasets/celebahq' / name, label, FFHQ_CROP)
+    write_face(tmp_path / 'datasets/celeba_val/0.png', camera(0), FFHQ_CROP)
     # EG3D has no label for the last one.
     named = {name: cameras[name] for name in FFHQ[:-1]}
     folder = tmp_path / 'datasets/eg3d_ffhq'
     folder.mkdir()
     mirrors = {name.replace('.png', '_mirror.png'): mirrored(label) for name, label in named.items()}
-    write_json(folder / 'dataset.json', counted_labels(named | mirrors))
+    write_label_file(folder / 'dataset.json', counted_labels(named | mirrors))
     landmarks = (760, 740) + 290 * SYMMETRIC[:, :2] * (1, -1)
-    write_params(folder / 'cropping_params.json', **{Path(name).stem: entry(landmarks) for name in named})
+    write_cropping_params(folder / 'cropping_params.json', **{Path(name).stem: cropping_entry(landmarks) for name in named})
     write_options(tmp_path / 'options')
     return tmp_path
 
@@ -65,7 +74,7 @@ def write_weights(folder, manifest_of):
     """Files of the tiny network under the keys of the official ones; the networks of losses and metrics are too large for a test."""
     folder.mkdir()
     net, options = tiny_frex(seed=5), tiny_network_options()
-    save_safetensors(folder / 'eg3d.safetensors', tiny_eg3d())
+    save_safetensors(folder / 'eg3d.safetensors', tiny_eg3d_file())
     arguments = {'out_size': 64, **options['stylegan2']}
     save_safetensors(folder / 'stylegan2.safetensors', NetworkFile('StyleGAN2', arguments, net.stylegan2.state_dict()))
     torch.save(net.encoder_3d.backbone.swin.state_dict(), folder / 'swin.pth')

@@ -7,6 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from golden import SAMPLE_COUNT, SAMPLE_STEP, Golden, load_official
+from tiny import small_eg3d
 from torch import Tensor
 
 from frex_arch import rendering
@@ -130,18 +131,6 @@ def test_equals_the_official_eg3d_in_the_mean(compared, record):
 def test_as_it_restores_equals_the_official_eg3d(compared, record):
     difference, limit = compared[2][record]
     assert difference <= limit
-
-
-def small_eg3d(**options) -> EG3D:
-    """A network of a few channels with random weights, that renders 8 x 8."""
-    torch.manual_seed(0)
-    backbone = {'z_dim': 8, 'w_dim': 16, 'plane_size': 16, 'plane_channels': 4, 'channel_base': 64, 'channel_max': 8}
-    sampling = {'render_size': 8, 'depth_samples': 6, 'importance_samples': 6}
-    enlarging = {'out_size': 32, 'feature_channels': 4, 'superresolution_channels': (4, 4)}
-    net = EG3D(**(backbone | sampling | enlarging | options)).requires_grad_(False)
-    # So that a random head is dense.
-    net.decoder.net[2].bias[0] = 3
-    return net
 
 
 @pytest.fixture

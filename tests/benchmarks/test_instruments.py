@@ -7,7 +7,7 @@ import reference_eg3d
 import timing
 import torch
 from isolated_process import IsolatedProcess
-from test_eg3d import small_eg3d
+from tiny import small_eg3d
 from training import Stopwatch, Traffic
 
 from frex_arch.camera import frontal_camera

@@ -6,8 +6,23 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from labelled_heads import (
+    DOTS,
+    FFHQ_CAMERAS,
+    FFHQ_CROP,
+    SYMMETRIC,
+    DotDetector,
+    camera,
+    counted_labels,
+    cropping_entry,
+    in_world,
+    mirrored,
+    named_labels,
+    write_cropping_params,
+    write_face,
+    write_label_file,
+)
 from PIL import Image as Pillow
-from test_head_pose import SYMMETRIC, camera, in_world
 
 from frex.camera_labels.cropping_params import read_cropping_params
 from frex.camera_labels.draw import project_axes
@@ -22,44 +37,9 @@ from frex.restore.detection.retinaface import DetectedFace
 from frex_arch.camera import flip_camera, frontal_camera
 from frex_arch.crop import flip_crop
 
-# Grey values of the dots that stand for eyes, nose and mouth.
-DOTS = (250, 210, 170, 130, 90)
-CROP = (1.083, -22 / 512, -66 / 512)
-
-
-class DotDetector:
-    """Replaces the detector: it finds landmarks that are drawn as dots, if all are there."""
-
-    key = 'dots'
-
-    def detect(self, image, threshold=0.8):
-        grey = image[:, :, 0]
-        if not all((grey == dot).any() for dot in DOTS):
-            return []
-        landmarks = np.array([np.argwhere(grey == dot).mean(axis=0)[::-1] + 0.5 for dot in DOTS])
-        # The one to the left comes first, in a mirrored face too.
-        for pair in ([0, 1], [3, 4]):
-            landmarks[pair] = sorted(landmarks[pair].tolist())
-        return [DetectedFace(np.array([*landmarks.min(axis=0), *landmarks.max(axis=0)]), 0.9, landmarks)]
-
 
 def run(*arguments):
     return main(['cameras', *map(str, arguments)])
-
-
-def write_face(path, label, crop=(1.0, 0.0, 0.0)):
-    """Draw dots where the head's landmarks lie; `crop` leads from the image to EG3D's."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    image = np.zeros((512, 512, 3), np.uint8)
-    for (x, y), grey in zip((project(in_world(), label) - crop[1:]) / crop[0] * 512 - 0.5, DOTS, strict=True):
-        # With four more binary digits of the place.
-        cv2.circle(image, (round(x * 16), round(y * 16)), 8 * 16, (grey,) * 3, -1, cv2.LINE_8, 4)
-    cv2.imwrite(str(path), image)
-
-
-def write_json(path, labels, **more):
-    path.write_text(json.dumps({'labels': [[name, np.asarray(label).tolist()] for name, label in labels.items()], **more}))
-    return path
 
 
 @pytest.fixture
@@ -71,23 +51,7 @@ def with_dots(monkeypatch):
 def truth(tmp_path):
     """Return cameras by name, and the file of their labels."""
     cameras = {'a.png': camera(0, 3), 'deep/er/b.png': camera(35, -5, 4), 'deep/c.png': camera(-20, 8)}
-    return cameras, write_json(tmp_path / 'truth.json', cameras)
-
-
-def entry(landmarks, unit=300):
-    """Return an entry of `cropping_params.json` as EG3D writes it."""
-    return {
-        'lm': np.asarray(landmarks).tolist(),
-        'lm3d_std': SYMMETRIC.tolist(),
-        'rescale_factor': unit,
-        'center_crop_size': 700,
-        'output_size': 512,
-    }
-
-
-def write_params(path, **entries):
-    path.write_text(json.dumps({f'{name}.png': value for name, value in entries.items()}))
-    return path
+    return cameras, write_label_file(tmp_path / 'truth.json', cameras)
 
 
 # --- import
@@ -97,7 +61,7 @@ def test_the_crop_of_made_params_is_the_one_worked_out_by_hand(tmp_path):
     # One unit is already 300 pixels and the head's origin is 0.4 pixels off the middle: nothing is scaled, and the crop is
     # pixels 400 to 1100. FFHQ's square is 1500 / 1.8 wide, 333.33 to 1166.67. EG3D counts y from one pixel further down.
     landmarks = np.array([750.4, 749.4]) + 299.95 * SYMMETRIC[:, :2] * (1, -1)
-    crop = read_cropping_params(write_params(tmp_path / 'p.json', a=entry(landmarks)))['a.png']
+    crop = read_cropping_params(write_cropping_params(tmp_path / 'p.json', a=cropping_entry(landmarks)))['a.png']
     np.testing.assert_allclose(crop, [833.3333 / 700, -66.6667 / 700, -66.6667 / 700], rtol=1e-5)
 
 
@@ -114,7 +78,7 @@ def test_the_crop_of_params_is_what_cutting_the_picture_does(tmp_path):
     cut = Pillow.fromarray(picture).resize((size, size), Pillow.BICUBIC).crop((left, top, left + 1024, top + 1024))
     cut = np.asarray(cut.crop((162, 162, 862, 862)).resize((512, 512), Pillow.LANCZOS), np.float64)
 
-    scale, *shift = read_cropping_params(write_params(tmp_path / 'p.json', a=entry(landmarks)))['a.png']
+    scale, *shift = read_cropping_params(write_cropping_params(tmp_path / 'p.json', a=cropping_entry(landmarks)))['a.png']
     for dot, half in zip(dots, (slice(0, 256), slice(256, 512)), strict=True):
         weights = cut[half]
         rows, columns = np.mgrid[half, 0:512]
@@ -126,9 +90,9 @@ def test_the_crop_of_params_is_what_cutting_the_picture_does(tmp_path):
 def test_importing_joins_labels_crops_and_mirrored_crops(tmp_path, capsys):
     labels = {'00000.png': camera(10), '00000_mirror.png': flip_camera(torch.from_numpy(camera(10))[None])[0], '00002.png': camera(0)}
     landmarks = (760, 740) + 290 * SYMMETRIC[:, :2] * (1, -1)
-    params = write_params(tmp_path / 'params.json', **{'00000': entry(landmarks)})
+    params = write_cropping_params(tmp_path / 'params.json', **{'00000': cropping_entry(landmarks)})
     out = tmp_path / 'out.json'
-    assert run('import', write_json(tmp_path / 'dataset.json', labels), '--cropping_params', params, '-o', out) == 0
+    assert run('import', write_label_file(tmp_path / 'dataset.json', labels), '--cropping_params', params, '-o', out) == 0
     printed = capsys.readouterr().out
     assert 'labels without a crop: 1 (00002.png)' in printed
     assert f'{out}: 3 cameras, 2 crops' in printed
@@ -152,25 +116,6 @@ def test_importing_tells_which_pictures_and_labels_have_no_partner(tmp_path, tru
     assert read_labels(tmp_path / 'out.json').unlabelled == {'new.png'}
 
 
-# Of three images; EG3D's finished zip counts them through with their mirror images.
-FFHQ = {'00000.png': camera(10, 3), '00001.png': camera(-25, -4, 2), '00003.png': camera(40)}
-
-
-def mirrored(label):
-    return flip_camera(torch.from_numpy(np.asarray(label))[None])[0].numpy()
-
-
-def named_labels():
-    """Return labels by the names in the file that EG3D's script downloads."""
-    return FFHQ | {name.replace('.png', '_mirror.png'): mirrored(label) for name, label in FFHQ.items()}
-
-
-def counted_labels(labels=None):
-    """Return labels by the numbered names in EG3D's zip."""
-    labels = labels or named_labels()
-    return {f'00000/img{number:08d}.png': labels[name] for number, name in enumerate(sorted(labels))}
-
-
 def write_images(folder, names):
     for name in names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -181,14 +126,14 @@ def write_images(folder, names):
 @pytest.mark.parametrize('folders', ['', '00000/'])
 @pytest.mark.parametrize('labels', [named_labels(), counted_labels()], ids=['named', 'counted'])
 def test_both_namings_of_eg3d_give_each_image_its_own_label(tmp_path, capsys, labels, folders):
-    images = write_images(tmp_path / 'faces', [folders + name for name in FFHQ])
+    images = write_images(tmp_path / 'faces', [folders + name for name in FFHQ_CAMERAS])
     out = tmp_path / 'out.json'
-    assert run('import', write_json(tmp_path / 'dataset.json', labels), '--images', images, '-o', out) == 0
+    assert run('import', write_label_file(tmp_path / 'dataset.json', labels), '--images', images, '-o', out) == 0
     printed = capsys.readouterr().out
     assert 'images with a label: 3 of 3\n' in printed
     assert 'without' not in printed
     imported = read_labels(out).cameras
-    for name, label in FFHQ.items():
+    for name, label in FFHQ_CAMERAS.items():
         np.testing.assert_allclose(imported[name], label, atol=1e-6)
         np.testing.assert_allclose(imported[name.replace('.png', '_mirror.png')], mirrored(label), atol=1e-6)
     if '00001.png' not in labels:
@@ -200,17 +145,19 @@ def test_both_namings_of_eg3d_give_each_image_its_own_label(tmp_path, capsys, la
 def test_counted_labels_of_a_folder_that_has_the_mirror_images_too(tmp_path):
     images = write_images(tmp_path / 'faces', named_labels())
     out = tmp_path / 'out.json'
-    assert run('import', write_json(tmp_path / 'dataset.json', counted_labels()), '--images', images, '-o', out) == 0
+    assert run('import', write_label_file(tmp_path / 'dataset.json', counted_labels()), '--images', images, '-o', out) == 0
     assert read_labels(out).cameras.keys() == named_labels().keys()
-    np.testing.assert_allclose(read_labels(out).cameras['00001_mirror.png'], mirrored(FFHQ['00001.png']), atol=1e-6)
+    np.testing.assert_allclose(read_labels(out).cameras['00001_mirror.png'], mirrored(FFHQ_CAMERAS['00001.png']), atol=1e-6)
 
 
 def test_cropping_params_name_the_images_that_were_counted(tmp_path, capsys):
     """EG3D found no face in some images of FFHQ, and counts only the others."""
-    images = write_images(tmp_path / 'faces', [*FFHQ, '00002.png'])
+    images = write_images(tmp_path / 'faces', [*FFHQ_CAMERAS, '00002.png'])
     landmarks = (760, 740) + 290 * SYMMETRIC[:, :2] * (1, -1)
-    params = write_params(tmp_path / 'params.json', **{name.removesuffix('.png'): entry(landmarks) for name in FFHQ})
-    labels = write_json(tmp_path / 'dataset.json', counted_labels())
+    params = write_cropping_params(
+        tmp_path / 'params.json', **{name.removesuffix('.png'): cropping_entry(landmarks) for name in FFHQ_CAMERAS}
+    )
+    labels = write_label_file(tmp_path / 'dataset.json', counted_labels())
     out = tmp_path / 'out.json'
     assert run('import', labels, '--images', images, '-o', out) == 1
     message = 'counts 6 labels through, so 3 images and their mirror images, but'
@@ -220,20 +167,20 @@ def test_cropping_params_name_the_images_that_were_counted(tmp_path, capsys):
     assert not out.exists()
     assert run('import', labels, '--images', images, '--cropping_params', params, '-o', out) == 0
     assert 'images without a label: 1 (00002.png)' in capsys.readouterr().out
-    np.testing.assert_allclose(read_labels(out).cameras['00003.png'], FFHQ['00003.png'], atol=1e-6)
+    np.testing.assert_allclose(read_labels(out).cameras['00003.png'], FFHQ_CAMERAS['00003.png'], atol=1e-6)
     assert read_labels(out).crops.keys() == named_labels().keys()
     assert read_labels(out).unlabelled == {'00002.png'}
 
 
 def test_counted_labels_that_are_no_pairs_do_not_fit(tmp_path, capsys):
     """EG3D's rebalanced set repeats images."""
-    labels = dict(zip(counted_labels(), [FFHQ['00000.png'], FFHQ['00001.png']] * 3, strict=True))
-    images = write_images(tmp_path / 'faces', FFHQ)
-    assert run('import', write_json(tmp_path / 'dataset.json', labels), '--images', images, '-o', tmp_path / 'out.json') == 1
+    labels = dict(zip(counted_labels(), [FFHQ_CAMERAS['00000.png'], FFHQ_CAMERAS['00001.png']] * 3, strict=True))
+    images = write_images(tmp_path / 'faces', FFHQ_CAMERAS)
+    assert run('import', write_label_file(tmp_path / 'dataset.json', labels), '--images', images, '-o', tmp_path / 'out.json') == 1
     told = 'counts 6 labels through, but they are not in pairs of an image and its mirror image; '
     assert capsys.readouterr().err == f'frex: error: {tmp_path}/dataset.json: {told}{images} has 3 images\n'
     images = write_images(tmp_path / 'others', [f'{number}.png' for number in range(6)])
-    labels = write_json(tmp_path / 'dataset.json', counted_labels())
+    labels = write_label_file(tmp_path / 'dataset.json', counted_labels())
     assert run('import', labels, '--images', images, '-o', tmp_path / 'out.json') == 1
     told = f'each second one of a mirror image, but 1.png in {images} is not called 0_mirror.png'
     assert capsys.readouterr().err == f'frex: error: {tmp_path}/dataset.json: counts 6 labels through, {told}\n'
@@ -242,15 +189,15 @@ def test_counted_labels_that_are_no_pairs_do_not_fit(tmp_path, capsys):
 def test_labels_of_an_images_own_counted_name_stay(tmp_path, capsys):
     """Images may have numbered names themselves, as those of `frex synthesize` and of EG3D's zip have."""
     images = write_images(tmp_path / 'faces', counted_labels())
-    labels = write_json(tmp_path / 'dataset.json', counted_labels())
+    labels = write_label_file(tmp_path / 'dataset.json', counted_labels())
     assert run('import', labels, '--images', images, '-o', tmp_path / 'out.json') == 0
     assert '6 labels by the names of images' in capsys.readouterr().out
     assert own_names(read_labels(tmp_path / 'out.json').cameras).keys() == counted_labels().keys()
 
 
 def test_a_mirrored_label_that_is_not_mirrored_is_told(tmp_path, capsys):
-    labels = named_labels() | {'00001_mirror.png': FFHQ['00001.png']}
-    assert run('import', write_json(tmp_path / 'dataset.json', labels), '-o', tmp_path / 'out.json') == 0
+    labels = named_labels() | {'00001_mirror.png': FFHQ_CAMERAS['00001.png']}
+    assert run('import', write_label_file(tmp_path / 'dataset.json', labels), '-o', tmp_path / 'out.json') == 0
     assert 'labels of mirror images that are not the mirrored ones: 1 (00001_mirror.png)' in capsys.readouterr().out
 
 
@@ -283,7 +230,7 @@ def test_a_camera_that_is_not_a_rotation_is_named(rotation):
 
 
 def test_import_refuses_a_camera_that_is_not_a_rotation(tmp_path, capsys):
-    labels = write_json(tmp_path / 'dataset.json', named_labels() | {'00001.png': [0.0] * 25})
+    labels = write_label_file(tmp_path / 'dataset.json', named_labels() | {'00001.png': [0.0] * 25})
     assert run('import', labels, '-o', tmp_path / 'out.json') == 1
     assert 'dataset.json: the camera of 00001.png is not a rotation (1 such)' in capsys.readouterr().err
     assert not (tmp_path / 'out.json').exists()
@@ -292,7 +239,7 @@ def test_import_refuses_a_camera_that_is_not_a_rotation(tmp_path, capsys):
 # --- estimate
 
 
-@pytest.mark.parametrize(('frame', 'crop'), [('eg3d', (1.0, 0.0, 0.0)), ('ffhq', CROP)])
+@pytest.mark.parametrize(('frame', 'crop'), [('eg3d', (1.0, 0.0, 0.0)), ('ffhq', FFHQ_CROP)])
 def test_cameras_and_crops_are_estimated(tmp_path, truth, with_dots, capsys, frame, crop):
     cameras, labels = truth
     for name, label in cameras.items():
@@ -408,7 +355,7 @@ def test_the_axes_of_a_frontal_head_point_right_up_and_at_the_viewer():
     assert x[0] - origin[0] > 60 > 1 > abs(x[1] - origin[1])
     assert origin[1] - y[1] > 60 > 1 > abs(y[0] - origin[0])
     assert np.abs(z - origin).max() < 6
-    in_ffhq = project_axes(label, np.array(CROP, np.float32))
+    in_ffhq = project_axes(label, np.array(FFHQ_CROP, np.float32))
     np.testing.assert_allclose(in_ffhq[0] * 512, [(origin[0] + 22) / 1.083, (origin[1] + 66) / 1.083], atol=0.01)
 
 
@@ -431,7 +378,7 @@ def test_previews_are_evenly_from_among_the_images_with_a_label(tmp_path, capsys
     names = [f'{number}.png' for number in range(7)]
     for name in names:
         write_face(tmp_path / 'faces' / name, camera(0))
-    labels = write_json(tmp_path / 'labels.json', dict.fromkeys(names, camera(0)))
+    labels = write_label_file(tmp_path / 'labels.json', dict.fromkeys(names, camera(0)))
     content = json.loads(labels.read_text())
     content['labels'][0][1] = None
     labels.write_text(json.dumps(content))
@@ -455,7 +402,7 @@ def test_a_picture_without_a_label_is_named(tmp_path, truth, capsys):
 def test_angle_errors_are_those_by_which_cameras_were_turned(tmp_path, capsys):
     ours = {'a.png': camera(0), 'b.png': camera(0), 'c.png': camera(0), 'only.png': camera(0)}
     theirs = {'a.png': camera(10), 'x/b.png': camera(0, -20), 'c.png': camera(0, 0, 6), 'new.png': camera(0)}
-    assert run('compare', write_json(tmp_path / 'a.json', ours), write_json(tmp_path / 'b.json', theirs)) == 0
+    assert run('compare', write_label_file(tmp_path / 'a.json', ours), write_label_file(tmp_path / 'b.json', theirs)) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split() for line in lines[1:]] == [
         ['IMAGE', 'YAW', 'PITCH', 'ROLL', 'ROTATION'],
@@ -507,8 +454,8 @@ def test_bad_input_is_one_line_and_status_1(tmp_path, truth, monkeypatch, capsys
     write_face(tmp_path / 'faces/unknown.png', camera(0))
     (tmp_path / 'list.json').write_text('[]')
     (tmp_path / 'empty.json').write_text('{"labels": []}')
-    write_params(tmp_path / 'other.json', other=entry(700 + 300 * SYMMETRIC[:, :2]))
-    write_params(tmp_path / 'flat.json', a=entry(np.full((5, 2), 700)))
+    write_cropping_params(tmp_path / 'other.json', other=cropping_entry(700 + 300 * SYMMETRIC[:, :2]))
+    write_cropping_params(tmp_path / 'flat.json', a=cropping_entry(np.full((5, 2), 700)))
     assert run(*arguments) == 1
     printed = capsys.readouterr().err.strip()
     assert printed.startswith(f'frex: error: {message}')

@@ -3,31 +3,18 @@
 import numpy as np
 import pytest
 import torch
+from labelled_heads import (
+    SYMMETRIC,
+    camera,
+    in_world,
+)
 
 from frex.camera_labels.compare import angle_errors
 from frex.camera_labels.head_pose import PITCH, solve_camera
-from frex.data.landmarks import MEAN_HEAD, WORLD_ORIGIN, WORLD_UNIT, project
-from frex_arch.camera import FFHQ_FOCAL, ffhq_intrinsics, flip_camera, frontal_camera, look_along, pack_camera, pose, unpack_camera
+from frex.data.landmarks import WORLD_ORIGIN, project
+from frex_arch.camera import FFHQ_FOCAL, ffhq_intrinsics, flip_camera, frontal_camera, unpack_camera
 
 PIXEL = 1 / 512
-# The mean head leans to one side by half a degree.
-SYMMETRIC = (MEAN_HEAD + MEAN_HEAD[[1, 0, 2, 4, 3]] * (-1, 1, 1)) / 2
-
-
-def camera(yaw, pitch=0.0, roll=0.0):
-    """In degrees; looks at the middle of the head, as EG3D's crop does, from 2.7 before the origin."""
-    y, p, r = np.radians([yaw, pitch, roll])
-    forward = -torch.tensor([[np.sin(y) * np.cos(p), np.sin(p), np.cos(y) * np.cos(p)]])
-    turned = look_along(forward, torch.zeros(1, 3, dtype=forward.dtype))[0, :3, :3].numpy()
-    turned = turned @ np.array([[np.cos(r), -np.sin(r), 0], [np.sin(r), np.cos(r), 0], [0, 0, 1]])
-    distances = np.linspace(2, 3.5, 150001)[:, None]
-    places = WORLD_ORIGIN - distances * forward.numpy()
-    place = places[np.abs(np.linalg.norm(places, axis=1) - 2.7).argmin()]
-    return pack_camera(pose(torch.from_numpy(turned)[None], torch.from_numpy(place)[None]), ffhq_intrinsics()[None].double())[0].numpy()
-
-
-def in_world(head=SYMMETRIC):
-    return WORLD_UNIT * head + WORLD_ORIGIN
 
 
 def rotation_error(found, truth):

@@ -1,11 +1,12 @@
-"""The tiny form of FREx, from the option file that users train it with."""
+"""The tiny form of FREx, from the option file that users train it with, and small forms of its 3D prior."""
 
 from typing import Any
 
 import torch
 
 from frex.options import CHECKOUT, Options, arguments_of, load_options
-from frex_arch import FREx
+from frex.weights.network_file import NetworkFile
+from frex_arch import EG3D, FREx
 
 TINY_OPTIONS = CHECKOUT / 'options' / 'train_frex_tiny.yml'
 TINY_STAGE_A = CHECKOUT / 'options' / 'train_frex_3d_tiny.yml'
@@ -36,3 +37,29 @@ def trained(net: FREx, seed: int = 1) -> FREx:
 def faces(batch: int = 2, size: int = 64, seed: int = 0) -> torch.Tensor:
     """Random inputs in [-1, 1]."""
     return torch.rand(batch, 3, size, size, generator=torch.Generator().manual_seed(seed)) * 2 - 1
+
+
+def small_eg3d(**options: Any) -> EG3D:
+    """An EG3D of a few channels with random weights, that renders 8 x 8."""
+    torch.manual_seed(0)
+    backbone = {'z_dim': 8, 'w_dim': 16, 'plane_size': 16, 'plane_channels': 4, 'channel_base': 64, 'channel_max': 8}
+    sampling = {'render_size': 8, 'depth_samples': 6, 'importance_samples': 6}
+    enlarging = {'out_size': 32, 'feature_channels': 4, 'superresolution_channels': (4, 4)}
+    net = EG3D(**(backbone | sampling | enlarging | options)).requires_grad_(False)
+    # So that a random head is dense.
+    net.decoder.net[2].bias[0] = 3
+    return net
+
+
+def tiny_eg3d_file(**changes: Any) -> NetworkFile:
+    """The EG3D of the tiny network as a file holds it, with random weights whose images show shape and few saturated colors."""
+    options = tiny_network_options()
+    arguments = {'out_size': options['out_size'], **options['eg3d'], **changes}
+    torch.manual_seed(0)
+    state = EG3D(**arguments).state_dict()
+    for name in state:
+        if '.torgb.weight' in name:
+            state[name] *= 40 if name.startswith('backbone.') else 0.05
+        if name == 'decoder.net.2.weight':
+            state[name] *= 4
+    return NetworkFile('EG3D', arguments, state)

@@ -9,7 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from processes import Command, torchrun
-from tiny import tiny_network_options
+from tiny import tiny_eg3d_file
 
 from frex import __main__ as module_entry
 from frex.cli.main import main
@@ -30,24 +30,10 @@ from frex_arch.crop import frame_mask, warp_to_crop
 NUM = 7
 
 
-def tiny_eg3d(**changes):
-    """Return an EG3D with random weights whose images show shape and few saturated colors."""
-    options = tiny_network_options()
-    arguments = {'out_size': options['out_size'], **options['eg3d'], **changes}
-    torch.manual_seed(0)
-    state = EG3D(**arguments).state_dict()
-    for name in state:
-        if '.torgb.weight' in name:
-            state[name] *= 40 if name.startswith('backbone.') else 0.05
-        if name == 'decoder.net.2.weight':
-            state[name] *= 4
-    return NetworkFile('EG3D', arguments, state)
-
-
 @pytest.fixture(scope='module')
 def eg3d_file(tmp_path_factory):
     path = tmp_path_factory.mktemp('eg3d') / 'eg3d.safetensors'
-    save_safetensors(path, tiny_eg3d())
+    save_safetensors(path, tiny_eg3d_file())
     return path
 
 
@@ -157,7 +143,7 @@ def test_codes_are_of_the_frontal_camera_and_truncated(whole, eg3d_file):
 
 
 def test_the_picture_in_the_ffhq_frame_is_that_of_eg3ds_crop_seen_through_the_crop():
-    file = tiny_eg3d(out_size=128, render_size=32, depth_samples=24, importance_samples=24)
+    file = tiny_eg3d_file(out_size=128, render_size=32, depth_samples=24, importance_samples=24)
     net = EG3D(**file.arguments).eval()
     # What super-resolution adds knows the pixels and not the world.
     colours = [name for name in file.state if name.startswith('superresolution') and '.torgb.weight' in name]
@@ -357,7 +343,7 @@ def test_bad_flags_are_one_line_and_nothing_is_created(make, tmp_path, capsys, c
 
 
 def test_another_eg3d_does_not_go_on_with_a_set(whole, make, tmp_path, capsys):
-    file = tiny_eg3d()
+    file = tiny_eg3d_file()
     save_safetensors(tmp_path / 'other.safetensors', file._replace(state={name: value + 1 for name, value in file.state.items()}))
     assert make(whole, '--ws', '--eg3d', tmp_path / 'other.safetensors') == 1
     assert 'was begun with eg3d_sha256 ' in one_error(capsys)
@@ -394,7 +380,7 @@ def test_a_damaged_picture_on_the_sheet_is_named(make, tmp_path, capsys):
 
 
 def test_a_picture_that_is_not_finite_stops_the_set_with_its_number(make, tmp_path, capsys):
-    file = tiny_eg3d()
+    file = tiny_eg3d_file()
     file.state['superresolution.block1.torgb.bias'][0] = torch.nan
     save_safetensors(tmp_path / 'nan.safetensors', file)
     assert make(tmp_path / 'set', '--eg3d', tmp_path / 'nan.safetensors', '--shard', '1/2') == 1

@@ -10,8 +10,11 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from test_cameras_command import DotDetector, write_face
-from test_head_pose import camera
+from labelled_heads import (
+    DotDetector,
+    camera,
+    write_face,
+)
 from torchvision.transforms.functional import normalize
 
 from frex.camera_labels.estimate import LandmarkFinder

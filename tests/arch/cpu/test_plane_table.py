@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from test_eg3d import small_eg3d
+from tiny import small_eg3d
 
 from frex_arch import rendering
 from frex_arch.camera import frontal_camera
