@@ -1,23 +1,23 @@
-"""Files as EG3D, StyleGAN2-ADA, rosinality and BasicSR write them, made from state dicts; and a watch over their reading."""
+"""Files as EG3D, StyleGAN2-ADA, rosinality and BasicSR write them, made from state dicts."""
 
 import argparse
-import codecs
 import math
-import os
 import pickle
 import sys
-import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar
 
 import numpy as np
+import safetensors.torch
 import torch
 from torch import Tensor, nn
+
+from frex_arch import EG3D
 
 State = dict[str, Tensor]
 
@@ -199,7 +199,68 @@ def write_pickle(path: Path, network: nn.Module, protocol: int = 4, **others: An
     return path
 
 
-# --- torch.save
+# --- An EG3D of a few channels, as its training writes it
+
+RENDERING = {
+    'image_resolution': 512,
+    'disparity_space_sampling': False,
+    'clamp_mode': 'softplus',
+    'superresolution_module': 'training.superresolution.SuperresolutionHybrid8XDC',
+    'c_gen_conditioning_zero': False,
+    'c_scale': 1.0,
+    'superresolution_noise_mode': 'none',
+    'decoder_lr_mul': 1,
+    'sr_antialias': True,
+    'depth_resolution': 12,
+    'depth_resolution_importance': 12,
+    'ray_start': 2.25,
+    'ray_end': 3.3,
+    'box_warp': 1,
+    'avg_camera_pivot': [0, 0, 0.2],
+}
+INIT = {
+    'z_dim': 32,
+    'w_dim': 512,
+    'mapping_kwargs': {'num_layers': 2},
+    # Training has replaced all of this by the time the file is written.
+    'rendering_kwargs': RENDERING | {'depth_resolution': 48, 'depth_resolution_importance': 48, 'box_warp': 2, 'ray_start': 'auto'},
+    'num_fp16_res': 0,
+    'conv_clamp': None,
+    'c_dim': 25,
+    'img_resolution': 512,
+    'img_channels': 3,
+}
+MINI_EG3D = {
+    'out_size': 16,
+    'z_dim': 4,
+    'w_dim': 6,
+    'plane_size': 8,
+    'plane_channels': 2,
+    'channel_base': 32,
+    'channel_max': 8,
+    'feature_channels': 3,
+    'superresolution_channels': [2, 2],
+}
+
+
+def mini_eg3d() -> EG3D:
+    torch.manual_seed(0)
+    return EG3D(**MINI_EG3D)
+
+
+def write_mini_eg3d(path: Path, init: Any = (), rendering: Any = (), state: State | None = None) -> Path:
+    """A snapshot of `mini_eg3d`, with changes to its constructor's arguments and to what it renders with."""
+    state = mini_eg3d().state_dict() if state is None else state
+    return write_pickle(path, eg3d_network(state, INIT | dict(init), RENDERING | dict(rendering), 64))
+
+
+def assert_same(state: State, expected: State) -> None:
+    """Check that two state dicts have the same names and values, bit by bit."""
+    assert state.keys() == expected.keys()
+    assert [name for name in state if not torch.equal(state[name], expected[name])] == []
+
+
+# --- torch.save, and safetensors
 
 PTH_FORMS: dict[str, Callable[[State], dict[str, Any]]] = {
     'bare': dict,
@@ -213,6 +274,12 @@ PTH_FORMS: dict[str, Callable[[State], dict[str, Any]]] = {
 def write_pth(path: Path, content: Any, legacy: bool = False) -> Path:
     """What `torch.save` writes since version 1.6, and wrote before."""
     torch.save(content, path, _use_new_zipfile_serialization=not legacy)
+    return path
+
+
+def write_safetensors(path: Path, state: State) -> Path:
+    """A file of tensors that says nothing of its network."""
+    safetensors.torch.save_file(state, path)
     return path
 
 
@@ -344,69 +411,3 @@ def nvidia_state(state: State) -> State:
         for kind in ('weight', 'bias'):
             found[f'mapping.fc{layer}.{kind}'] = state[f'style_mlp.{layer + 1}.{kind}']
     return found | {'mapping.w_avg': torch.ones(len(state['style_mlp.1.bias']))}
-
-
-# --- Watching a read
-
-# Nothing that reads weights does any of this, once torch has started.
-FORBIDDEN = {
-    *('exec', 'compile', 'import', 'code.__new__', 'pickle.find_class', 'marshal.loads', 'ctypes.dlopen'),
-    *('os.system', 'os.exec', 'os.fork', 'os.forkpty', 'os.posix_spawn', 'os.spawn', 'subprocess.Popen', 'pty.spawn'),
-    *('socket.connect', 'socket.bind', 'socket.getaddrinfo', 'urllib.Request'),
-    *('os.mkdir', 'os.remove', 'os.rmdir', 'os.rename', 'os.link', 'os.symlink', 'os.chmod', 'os.truncate', 'os.putenv'),
-    *('tempfile.mkstemp', 'tempfile.mkdtemp', 'shutil.rmtree', 'shutil.copyfile', 'shutil.move'),
-}
-WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-
-
-@dataclass
-class Watched:
-    """What happened during a read: forbidden events, seconds of the processor, and how far the process's memory grew at most."""
-
-    events: list[str] = field(default_factory=list)
-    seconds: float = 0.0
-    growth: int = 0
-
-
-_watching: list[Watched] = []
-
-
-# zipfile and pickletools import these at their first use.
-for codec in ('cp437', 'raw_unicode_escape'):
-    codecs.lookup(codec)
-
-# The type check of these tests makes itself functions, and looks for a library to print with.
-CHECKERS = ('/jaxtyping/', '/beartype/')
-
-
-def _hook(event: str, args: tuple[Any, ...]) -> None:
-    if not _watching or (event not in FORBIDDEN and not (event == 'open' and args[2] & WRITING)):
-        return
-    caller = sys._getframe(1).f_code.co_filename
-    if event not in ('exec', 'compile', 'import') or not any(name in caller for name in CHECKERS):
-        _watching[0].events.append(f'{event} {args!r:.200}')
-
-
-def _memory(line: str) -> int:
-    """Bytes that the process holds (`VmRSS`), or held at most (`VmHWM`)."""
-    status = Path('/proc/self/status').read_text()
-    return int(status.partition(f'{line}:')[2].split()[0]) << 10
-
-
-@contextmanager
-def watched() -> Iterator[Watched]:
-    """What is done inside is written down; an audit hook cannot be evaded from Python, nor removed."""
-    if not hasattr(sys, '_weights_watch'):
-        sys.addaudithook(_hook)
-        sys._weights_watch = True
-    found = Watched()
-    # Where the peak cannot be set back it only rises: a weaker test, not a wrong one.
-    with suppress(OSError):
-        Path('/proc/self/clear_refs').write_text('5')
-    before, start = _memory('VmHWM'), time.process_time()
-    _watching.append(found)
-    try:
-        yield found
-    finally:
-        _watching.clear()
-        found.seconds, found.growth = time.process_time() - start, _memory('VmHWM') - before

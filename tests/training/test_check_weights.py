@@ -5,8 +5,16 @@ import shlex
 import pytest
 import torch
 import yaml
-from official_files import augment_pipe, eg3d_network, rosinality_checkpoint, rosinality_state, with_label_deviation, write_pickle
-from test_network_file import INIT, RENDERING
+from official_files import (
+    INIT,
+    RENDERING,
+    augment_pipe,
+    eg3d_network,
+    rosinality_checkpoint,
+    rosinality_state,
+    with_label_deviation,
+    write_pickle,
+)
 from tiny import TINY_OPTIONS, tiny_frex
 
 from frex.cli.main import main

@@ -2,15 +2,15 @@
 
 import hashlib
 import random
-import resource
 import socket
 import subprocess
 import sys
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 
 import pytest
 from http_server import compressed, content, endless, serving, status
+from watch import largest_file
 
 from frex.cli.main import main
 from frex.errors import FRExError
@@ -82,17 +82,6 @@ def names(folder):
 
 def is_whole(folder):
     return (folder / 'weights.pth').read_bytes() == CONTENT and names(folder) == ['weights.pth']
-
-
-@contextmanager
-def largest_file(size):
-    """No file of this process can become larger, as on a full disk."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 # --- Servers that give the file

@@ -13,17 +13,18 @@ from pathlib import Path
 import pytest
 import torch
 from official_files import (
+    INIT,
+    RENDERING,
     eg3d_network,
     nvidia_state,
     rosinality_checkpoint,
     rosinality_state,
     stylegan2_network,
-    watched,
     with_label_deviation,
     write_pickle,
     write_pth,
 )
-from test_network_file import INIT, RENDERING
+from watch import watched
 
 from frex.errors import FRExError
 from frex.weights.network_file import NetworkFile, build_network, check_network, load_network, read_network, save_safetensors

@@ -11,7 +11,14 @@ from contextlib import suppress
 import pytest
 import safetensors.torch
 import torch
-from official_files import SOURCE, nvidia_state, stylegan2_network, watched, write_pickle, write_pth
+from official_files import (
+    SOURCE,
+    nvidia_state,
+    stylegan2_network,
+    write_pickle,
+    write_pth,
+)
+from watch import watched
 
 from frex.errors import FRExError
 from frex.weights.network_file import load_network, read_network

@@ -6,25 +6,31 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import safetensors.torch
 import torch
 from golden import FOLDER, SAMPLE_COUNT, SAMPLE_STEP, Golden, fill
 from official_files import (
+    INIT,
+    MINI_EG3D,
     PTH_FORMS,
+    RENDERING,
     SOURCE,
+    assert_same,
     augment_pipe,
     eg3d_network,
+    mini_eg3d,
     nvidia_state,
     rosinality_checkpoint,
     rosinality_state,
     stylegan2_network,
     with_label_deviation,
+    write_mini_eg3d,
     write_old_pth,
     write_pickle,
     write_pth,
+    write_safetensors,
 )
-from test_download import largest_file
 from tiny import tiny_frex, tiny_network_options, trained
+from watch import largest_file
 
 from frex.cli.main import main
 from frex.errors import FRExError
@@ -34,36 +40,6 @@ from frex.weights.nvidia_pickle import read_nvidia_pickle
 from frex_arch import EG3D, ArcFace, StyleGAN2
 
 STYLEGAN2_TINY = {'out_size': 64, 'num_style_feat': 32, 'num_mlp': 2, 'channel_multiplier': 1, 'narrow': 0.0625}
-
-RENDERING = {
-    'image_resolution': 512,
-    'disparity_space_sampling': False,
-    'clamp_mode': 'softplus',
-    'superresolution_module': 'training.superresolution.SuperresolutionHybrid8XDC',
-    'c_gen_conditioning_zero': False,
-    'c_scale': 1.0,
-    'superresolution_noise_mode': 'none',
-    'decoder_lr_mul': 1,
-    'sr_antialias': True,
-    'depth_resolution': 12,
-    'depth_resolution_importance': 12,
-    'ray_start': 2.25,
-    'ray_end': 3.3,
-    'box_warp': 1,
-    'avg_camera_pivot': [0, 0, 0.2],
-}
-INIT = {
-    'z_dim': 32,
-    'w_dim': 512,
-    'mapping_kwargs': {'num_layers': 2},
-    # Training has replaced all of this by the time the file is written.
-    'rendering_kwargs': RENDERING | {'depth_resolution': 48, 'depth_resolution_importance': 48, 'box_warp': 2, 'ray_start': 'auto'},
-    'num_fp16_res': 0,
-    'conv_clamp': None,
-    'c_dim': 25,
-    'img_resolution': 512,
-    'img_channels': 3,
-}
 # What the file says of rendering, and what the official FFHQ 512-128 has.
 RENDERS_TINY = {
     'render_size': 32,
@@ -90,22 +66,12 @@ def built(path):
     return load_network(path).requires_grad_(False)
 
 
-def assert_same(state, expected):
-    assert state.keys() == expected.keys()
-    assert [name for name in state if not torch.equal(state[name], expected[name])] == []
-
-
 # --- StyleGAN2
 
 
 @pytest.fixture(scope='module')
 def stylegan2_golden():
     return Golden('stylegan2_tiny')
-
-
-def write_safetensors(path, state):
-    safetensors.torch.save_file(state, path)
-    return path
 
 
 STYLEGAN2_FILES = {
@@ -308,29 +274,6 @@ def test_without_the_constructors_arguments_eg3d_renders_as_the_official_ffhq_do
     net, official = built(path), EG3D()
     for name in ('render_size', 'depth_samples', 'importance_samples', 'depth_range', 'disparity', 'box_warp', 'white_background'):
         assert getattr(net, name) == getattr(official, name)
-
-
-MINI_EG3D = {
-    'out_size': 16,
-    'z_dim': 4,
-    'w_dim': 6,
-    'plane_size': 8,
-    'plane_channels': 2,
-    'channel_base': 32,
-    'channel_max': 8,
-    'feature_channels': 3,
-    'superresolution_channels': [2, 2],
-}
-
-
-def mini_eg3d():
-    torch.manual_seed(0)
-    return EG3D(**MINI_EG3D)
-
-
-def write_mini_eg3d(path, init=(), rendering=(), state=None):
-    state = mini_eg3d().state_dict() if state is None else state
-    return write_pickle(path, eg3d_network(state, INIT | dict(init), RENDERING | dict(rendering), 64))
 
 
 @pytest.mark.parametrize('protocol', [2, 3, 4, 5])

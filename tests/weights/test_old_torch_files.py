@@ -4,8 +4,14 @@ from collections import OrderedDict
 
 import pytest
 import torch
-from official_files import rosinality_state, with_label_deviation, write_old_pth, write_pth
-from test_network_file import assert_same, mini_eg3d
+from official_files import (
+    assert_same,
+    mini_eg3d,
+    rosinality_state,
+    with_label_deviation,
+    write_old_pth,
+    write_pth,
+)
 from torch import nn
 
 from frex.errors import FRExError

@@ -7,8 +7,13 @@ from collections import OrderedDict
 import pytest
 import torch
 from official_files import (
+    INIT,
+    MINI_EG3D,
+    RENDERING,
+    assert_same,
     augment_pipe,
     eg3d_network,
+    mini_eg3d,
     nvidia_state,
     rosinality_checkpoint,
     rosinality_state,
@@ -16,8 +21,8 @@ from official_files import (
     with_label_deviation,
     write_pickle,
     write_pth,
+    write_safetensors,
 )
-from test_network_file import INIT, MINI_EG3D, RENDERING, assert_same, mini_eg3d, write_safetensors
 from tiny import tiny_frex
 
 from frex.cli.main import main

@@ -3,7 +3,6 @@
 import io
 import itertools
 import os
-import resource
 import struct
 import subprocess
 import sys
@@ -16,6 +15,7 @@ import PIL.Image
 import pytest
 from PIL import ImageCms, ImageOps, features
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
+from watch import largest_file
 
 from frex.errors import FRExError
 from frex.restore.image_io.metadata import valid_dpi
@@ -524,14 +524,8 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypat
 
 @pytest.mark.parametrize('kind', KINDS)
 def test_a_truly_full_disk_leaves_no_half_picture(kind, tmp_path):
-    # A limit on the size of files simulates a full disk; Python ignores the signal that it sends.
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
-    try:
-        with pytest.raises(FRExError, match=rf'a\.{kind}: cannot be written .*File too large'):
-            write_photo(tmp_path / f'a.{kind}', picture(noise(64, 64, 3)))
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    with largest_file(1000), pytest.raises(FRExError, match=rf'a\.{kind}: cannot be written .*File too large'):
+        write_photo(tmp_path / f'a.{kind}', picture(noise(64, 64, 3)))
     assert list(tmp_path.iterdir()) == []
 
 
