@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from fake_restorer import FakeNetwork
+from option_files import face_folders
 
 from frex.camera_labels.compare import angle_errors
 from frex.camera_labels.estimate import LandmarkFinder, estimate
@@ -70,8 +71,8 @@ def test_real_faces_make_samples_with_their_labels():
 def test_training_and_restoring_run_on_real_faces(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     faces = SHARED / 'data/ffhq512'
-    changes = [f'datasets:train:dataroot_gt={faces}', f'datasets:val:dataroot_gt={faces}', 'train:total_iter=2', 'val:val_freq=2']
-    assert main(['train', '-opt', 'options/train_frex_tiny.yml', '--force_yml', *changes, 'datasets:train:num_worker_per_gpu=0']) == 0
+    changes = [*face_folders(faces), 'train:total_iter=2', 'val:val_freq=2', 'datasets:train:num_worker_per_gpu=0']
+    assert main(['train', '-opt', 'options/train_frex_tiny.yml', *changes]) == 0
     model = tmp_path / 'experiments/train_frex_tiny/models/net_g_latest.pth'
     degraded = SHARED / 'data/lq512'
     assert inference(['-i', str(degraded), '-o', str(tmp_path / 'out'), '--model_path', str(model), '--aligned']) == 0

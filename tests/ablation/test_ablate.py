@@ -10,15 +10,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import yaml
-from test_option_files import ABLATIONS, difference
+from option_files import ABLATIONS, differing_keys
 from tiny import TINY_OPTIONS, tiny_frex, tiny_network_options, trained
 
 from frex.ablation import training
 from frex.ablation.caveats import AblationSetup, to_markdown
 from frex.ablation.configurations import FULL, equals_full, known_configurations, write_configurations
 from frex.ablation.plan import make_plan
-from frex.ablation.significance import Difference
-from frex.ablation.significance import difference as welch
+from frex.ablation.significance import Difference, difference
 from frex.ablation.training import Training
 from frex.cli.main import main
 from frex.errors import FRExError
@@ -49,7 +48,7 @@ def test_over_its_own_base_a_difference_is_its_option_file(path, tmp_path):
 
 def test_over_the_tiny_base_each_takes_the_same_away():
     tiny = load_options(TINY_OPTIONS)
-    changed = {path.stem: difference(tiny, over_tiny(path.stem).options) - {'name'} for path in ABLATIONS}
+    changed = {path.stem: differing_keys(tiny, over_tiny(path.stem).options) - {'name'} for path in ABLATIONS}
     assert changed == {
         'without_3d_prior': {'network_g.use_3d_prior'},
         'without_awb': {'network_g.use_awb'},
@@ -87,7 +86,7 @@ def test_a_run_of_other_options_has_another_name():
 
 def test_a_difference_of_ones_own_is_a_configuration():
     Path('narrow.yml').write_text('# Narrower.\n_base_: whatever.yml\nnetwork_g: {encoder_narrow: 0.25}\n')
-    assert difference(load_options(TINY_OPTIONS), over_tiny('narrow.yml').options) == {'network_g.encoder_narrow'}
+    assert differing_keys(load_options(TINY_OPTIONS), over_tiny('narrow.yml').options) == {'network_g.encoder_narrow'}
     Path('narrow.yml').write_text('network_g: {encoder_narrow: 0.25}\n')
     with pytest.raises(FRExError, match=r'narrow\.yml: a line with _base_ is needed'):
         over_tiny('narrow.yml')
@@ -154,7 +153,7 @@ def test_the_interval_of_a_difference_is_welchs():
     freedom = (a + b) ** 2 / (a**2 / (n - 1) + b**2 / (m - 1))
     # Quantile 0.975 of Student's t at 7.9 degrees of freedom, between the printed tables' 2.365 at 7 and 2.306 at 8.
     assert freedom == pytest.approx(7.9, abs=0.15)
-    found = welch(ours, full)
+    found = difference(ours, full)
     assert found.mean == pytest.approx(21.0 - 23.325)
     assert (found.high - found.mean) / math.sqrt(a + b) == pytest.approx(2.31, abs=0.01)
     assert found.mean - found.low == pytest.approx(found.high - found.mean)
@@ -162,10 +161,10 @@ def test_the_interval_of_a_difference_is_welchs():
 
 
 def test_a_difference_without_two_runs_a_side_has_no_interval():
-    assert not welch([1.0], [2.0, 2.1]).is_clear
-    assert math.isnan(welch([1.0], [2.0, 2.1]).low)
+    assert not difference([1.0], [2.0, 2.1]).is_clear
+    assert math.isnan(difference([1.0], [2.0, 2.1]).low)
     # Runs that are alike to the last bit tell nothing of chance.
-    assert math.isnan(welch([1.0, 1.0], [2.0, 2.0]).low)
+    assert math.isnan(difference([1.0, 1.0], [2.0, 2.0]).low)
 
 
 @pytest.mark.parametrize(('low', 'high', 'is_clear'), [(0.1, 0.3, True), (-0.3, -0.1, True), (-0.1, 0.3, False)])

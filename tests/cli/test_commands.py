@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from option_files import face_folders
 from processes import ROOT, Command
 
 from frex import __main__ as module_entry
@@ -20,16 +21,12 @@ SCRIPTS = Path(sys.executable).parent
 TINY = 'options/train_frex_tiny.yml'
 
 
-def overrides(folder, *more):
-    return ['--force_yml', f'datasets:train:dataroot_gt={folder}', f'datasets:val:dataroot_gt={folder}', *more]
-
-
 @pytest.fixture(scope='module')
 def run_folder(face_folder, tmp_path_factory):
     """Return a folder in which `basicsr train` has run for four iterations."""
     folder = tmp_path_factory.mktemp('elsewhere')
     short = ['train:total_iter=4', 'val:val_freq=2', 'val:save_img=true', 'logger:print_freq=1', 'logger:save_checkpoint_freq=2']
-    command = [str(SCRIPTS / 'basicsr'), 'train', '-opt', TINY, *overrides(face_folder, *short, 'datasets:train:num_worker_per_gpu=2')]
+    command = [str(SCRIPTS / 'basicsr'), 'train', '-opt', TINY, *face_folders(face_folder), *short, 'datasets:train:num_worker_per_gpu=2']
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr[-3000:]
     return folder
@@ -75,7 +72,7 @@ def test_the_checkpoint_restores_faces(experiment, face_folder, tmp_path):
 def test_training_resumes_where_it_stopped(run_folder, face_folder):
     resumed = run_folder / 'experiments/train_frex_tiny/training_states'
     command = [str(SCRIPTS / 'frex'), 'train', '-opt', TINY, '--auto_resume']
-    command += overrides(face_folder, 'train:total_iter=6', 'logger:save_checkpoint_freq=3', 'val=~', 'logger:print_freq=1')
+    command += [*face_folders(face_folder), 'train:total_iter=6', 'logger:save_checkpoint_freq=3', 'val=~', 'logger:print_freq=1']
     done = subprocess.run(command, cwd=run_folder, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr[-3000:]
     assert 'Resuming training from epoch: 0, iter: 4' in done.stderr
@@ -106,7 +103,7 @@ def test_a_validation_needs_nothing_but_its_frequency(face_folder, tmp_path, mon
     monkeypatch.chdir(tmp_path)
     caplog.set_level('INFO', 'basicsr')
     alone = ['datasets:train:num_worker_per_gpu=0', 'datasets:train:persistent_workers=false', 'logger:use_tb_logger=false']
-    changes = overrides(face_folder, 'train:total_iter=1', f'val={val}', *alone)
+    changes = [*face_folders(face_folder), 'train:total_iter=1', f'val={val}', *alone]
     assert main(['train', '-opt', TINY, *changes]) == 0
     assert len(list(tmp_path.glob('experiments/train_frex_tiny/visualization/*/*_1.png'))) == pictures
     # BasicSR validates once more at the end.
@@ -131,7 +128,7 @@ def test_a_test_without_weights_is_refused(face_folder, tmp_path, monkeypatch, c
 
 
 def test_an_older_run_is_kept(run_folder, face_folder):
-    command = ['train', '-opt', TINY, *overrides(face_folder, 'train:total_iter=1', 'val=~', 'name=kept')]
+    command = ['train', '-opt', TINY, *face_folders(face_folder), 'train:total_iter=1', 'val=~', 'name=kept']
     for _ in range(2):
         assert Command(basicsr, *command, folder=run_folder).wait() == 0
     assert len(list((run_folder / 'experiments').glob('kept*'))) == 2
@@ -188,8 +185,8 @@ BAD_OPTIONS = [
     ('arguments', 'message'),
     [
         (['-opt', 'no.yml'], '-opt: no file no.yml; option files in'),
-        (['-opt', TINY, *overrides('{empty}')], f'{TINY}: datasets.train.dataroot_gt: no image in'),
-        *((['-opt', TINY, *overrides('{faces}', *changes)], message) for changes, message in BAD_OPTIONS),
+        (['-opt', TINY, *face_folders('{empty}')], f'{TINY}: datasets.train.dataroot_gt: no image in'),
+        *((['-opt', TINY, *face_folders('{faces}'), *changes], message) for changes, message in BAD_OPTIONS),
     ],
 )
 def test_bad_input_is_one_line_and_status_1_before_anything_is_created(face_folder, tmp_path, monkeypatch, capsys, arguments, message):
@@ -207,7 +204,7 @@ def test_bad_input_is_one_line_and_status_1_before_anything_is_created(face_fold
 def test_a_damaged_training_picture_stops_training_with_its_name(face_folder, tmp_path):
     (tmp_path / 'faces').mkdir()
     (tmp_path / 'faces/broken.png').write_bytes(b'\x89PNG\r\n')
-    command = ['train', '-opt', TINY, *overrides(tmp_path / 'faces', 'val=~', 'train:total_iter=1')]
+    command = ['train', '-opt', TINY, *face_folders(tmp_path / 'faces'), 'val=~', 'train:total_iter=1']
     done = Command(basicsr, *command, folder=tmp_path)
     assert done.wait() == 1
     assert done.stderr.strip().splitlines()[-1] == f'basicsr: error: {tmp_path}/faces/broken.png: not an image, or a damaged one'

@@ -31,6 +31,7 @@ from frex_arch.arcface import arcface_input
 
 from basicsr.metrics import calculate_niqe, calculate_psnr, calculate_ssim  # isort: skip (frex.metrics makes it importable)
 from basicsr.metrics.fid import calculate_fid  # isort: skip
+from option_files import face_folders
 
 CPU = torch.device('cpu')
 
@@ -495,9 +496,8 @@ def test_a_registered_metric_loads_its_network_once(monkeypatch, function, kind,
 
 def train(tmp_path, monkeypatch, face_folder, *changes):
     monkeypatch.chdir(tmp_path)
-    folders = [f'datasets:{phase}:dataroot_gt={face_folder}' for phase in ('train', 'val')]
     short = ['train:total_iter=1', 'val:val_freq=1', 'datasets:train:num_worker_per_gpu=0', 'logger:use_tb_logger=false']
-    return main(['train', '-opt', str(TINY_OPTIONS), '--force_yml', *folders, *short, *changes])
+    return main(['train', '-opt', str(TINY_OPTIONS), *face_folders(face_folder), *short, *changes])
 
 
 @pytest.mark.usefixtures('no_weights')

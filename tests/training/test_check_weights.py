@@ -15,6 +15,7 @@ from official_files import (
     with_label_deviation,
     write_pickle,
 )
+from option_files import face_folders
 from tiny import TINY_OPTIONS, tiny_frex
 
 from frex.cli.main import main
@@ -55,8 +56,8 @@ def train(tmp_path, monkeypatch, face_folder, priors):
         files = [f'path:{key}={priors / name if (priors / name).exists() else name}' for key, name in path.items()]
         short = ['train:total_iter=2', 'val:val_freq=9', 'datasets:train:num_worker_per_gpu=0', 'logger:use_tb_logger=false']
         short += ['datasets:train:batch_size_per_gpu=2']
-        folders = [f'datasets:train:dataroot_gt={face_folder}', f'datasets:val:dataroot_gt={face_folder.with_name("two")}']
-        return main(['train', '-opt', str(TINY_OPTIONS), '--force_yml', *folders, *short, *files, *more])
+        folders = face_folders(face_folder, face_folder.with_name('two'))
+        return main(['train', '-opt', str(TINY_OPTIONS), *folders, *short, *files, *more])
 
     return run
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.multiprocessing as mp
+from option_files import face_folders
 from processes import Command, free_port, torchrun
 from tiny import TINY_OPTIONS, trained
 from tiny_model import batch, build, gradients
@@ -69,8 +70,7 @@ def arguments(faces, *more):
         'logger:save_checkpoint_freq=2',
         'logger:print_freq=1',
     ]
-    folders = [f'datasets:{phase}:dataroot_gt={faces}' for phase in ('train', 'val')]
-    return ['train', '-opt', str(TINY_OPTIONS), '--auto_resume', '--force_yml', *folders, *short, *more]
+    return ['train', '-opt', str(TINY_OPTIONS), '--auto_resume', *face_folders(faces), *short, *more]
 
 
 def train_as_typed(folder, *arguments):

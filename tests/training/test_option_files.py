@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from option_files import ABLATIONS, OPTION_FILES, differing_keys
 
 from frex.data.labels import write_labels
 from frex.models.train_options import TrainOptions
@@ -11,9 +12,6 @@ from frex.training.check_options import check, check_data
 from frex.training.check_weights import missing_data, named_files
 from frex.weights.manifest import needed_for
 from frex_arch.camera import frontal_camera
-
-FILES = sorted((CHECKOUT / 'options').rglob('*.yml'))
-ABLATIONS = [path for path in FILES if path.parent.name == 'ablations']
 
 
 def completed(path, face_folder, tmp_path):
@@ -30,7 +28,7 @@ def completed(path, face_folder, tmp_path):
     return complete(opt, RunOptions(str(path)), tmp_path, not path.name.startswith('test'), 0)
 
 
-@pytest.mark.parametrize('path', FILES, ids=lambda path: path.stem)
+@pytest.mark.parametrize('path', OPTION_FILES, ids=lambda path: path.stem)
 def test_a_run_could_start(path, face_folder, tmp_path):
     opt = completed(path, face_folder, tmp_path)
     if opt['datasets'].get('train'):
@@ -40,7 +38,7 @@ def test_a_run_could_start(path, face_folder, tmp_path):
     check_data(opt, path.name)
 
 
-@pytest.mark.parametrize('path', FILES, ids=lambda path: path.stem)
+@pytest.mark.parametrize('path', OPTION_FILES, ids=lambda path: path.stem)
 def test_a_file_says_what_it_is(path):
     assert path.read_text().startswith('# ')
     assert load_options(path)['name'].removeprefix('ablation_').removeprefix('small_') == path.stem
@@ -99,16 +97,9 @@ def test_the_schedule_is_the_papers():
         assert (options.optim_g.lr, options.optim_g.betas, options.r1_reg_weight, options.net_d_reg_every) == (2e-3, (0, 0.99), 10, 16)
 
 
-def difference(one, other, prefix=''):
-    """Keys whose values differ, by their paths."""
-    if not isinstance(one, dict) or not isinstance(other, dict):
-        return {prefix} if one != other else set()
-    return set().union(*(difference(one.get(key), other.get(key), f'{prefix}.{key}'.strip('.')) for key in one.keys() | other.keys()))
-
-
 @pytest.mark.parametrize('path', ABLATIONS, ids=lambda path: path.stem)
 def test_an_ablation_differs_in_what_it_takes_away(path):
-    changed = difference(load_options(CHECKOUT / 'options/train_frex.yml'), load_options(path)) - {'name'}
+    changed = differing_keys(load_options(CHECKOUT / 'options/train_frex.yml'), load_options(path)) - {'name'}
     assert (
         changed
         == {

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from option_files import face_folders
 from processes import Command
 from tiny import TINY_OPTIONS, TINY_STAGE_A
 from tiny_model import build
@@ -39,8 +40,8 @@ SHORT = [
 
 
 def arguments(options, faces, *more):
-    folders = [f'datasets:train:dataroot_gt={faces}', f'datasets:val:dataroot_gt={faces.with_name("two")}']
-    return ['train', '-opt', str(options), '--auto_resume', '--force_yml', *folders, *SHORT, *more]
+    folders = face_folders(faces, faces.with_name('two'))
+    return ['train', '-opt', str(options), '--auto_resume', *folders, *SHORT, *more]
 
 
 def weights(folder, name):
