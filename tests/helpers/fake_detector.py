@@ -8,12 +8,6 @@ import numpy as np
 from frex.restore.detection.align import TEMPLATE_512
 from frex.restore.detection.retinaface import DetectedFace
 from frex.restore.detection.rotated import rotate_left
-from frex.restore.image_io.photo_file import Metadata, Photo
-
-
-def photo_of(image, alpha=None, grey=False):
-    """Return `image` as it comes out of a file that says nothing else of it."""
-    return Photo(image, alpha, grey, Metadata(None, None))
 
 
 def smooth(height, width, seed=0, cell=40):

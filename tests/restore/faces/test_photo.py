@@ -5,7 +5,8 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
-from fake_detector import FakeDetector, detected, landmarks_at, photo_of, smooth
+from fake_detector import FakeDetector, detected, landmarks_at, smooth
+from image_files import photo_of
 
 from frex.data.landmarks import crop_to_eg3d
 from frex.errors import FRExError

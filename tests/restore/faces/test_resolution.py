@@ -5,8 +5,9 @@ import json
 import cv2
 import numpy as np
 import pytest
-from fake_detector import FakeDetector, detected, photo_of
+from fake_detector import FakeDetector, detected
 from fake_restorer import FakeNetwork
+from image_files import photo_of
 
 from frex.cli.restore import main
 from frex.demo.portraits import read_portraits
