@@ -93,3 +93,19 @@ def manifest_of(monkeypatch):
             monkeypatch.setattr(f'frex.weights.{module}.manifest', lambda: known)
 
     return replace
+
+
+@pytest.fixture
+def weights_folder(tmp_path_factory, monkeypatch):
+    """An empty folder, the only one in which weights are searched for."""
+    folder = tmp_path_factory.mktemp('weights')
+    monkeypatch.setattr('frex.weights.locate.search_paths', lambda given=None: [given or folder])
+    return folder
+
+
+@pytest.fixture
+def bare_machine(tmp_path, monkeypatch):
+    """A user who works in `tmp_path` and has no weights anywhere."""
+    monkeypatch.chdir(tmp_path)
+    for variable in ('FREX_HOME', 'XDG_CACHE_HOME', 'TORCH_HOME'):
+        monkeypatch.setenv(variable, str(tmp_path / 'empty'))

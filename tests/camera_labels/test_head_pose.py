@@ -3,11 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from labelled_heads import (
-    SYMMETRIC,
-    camera,
-    in_world,
-)
+from labelled_heads import SYMMETRIC, camera, in_world
 
 from frex.camera_labels.compare import angle_errors
 from frex.camera_labels.head_pose import PITCH, solve_camera

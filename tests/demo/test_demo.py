@@ -159,10 +159,9 @@ class Blind(FaceRestorer):
 
 
 @pytest.fixture
-def without_files(tmp_path, monkeypatch):
+def without_files(weights_folder, monkeypatch):
     """Hide all weight files, and skip the figures."""
     monkeypatch.setattr(restore, 'write_comparison', lambda samples, path, title: None)
-    monkeypatch.setattr('frex.weights.locate.search_paths', lambda folder=None: [tmp_path / 'no_weights'])
 
 
 def blind(share, portraits):

@@ -63,14 +63,7 @@ def known_by(manifest_of, *keys):
     manifest_of(*(WeightFile(key, f'{key}.pth', 'tests', ['evaluate'], None, [], 'none', []) for key in keys))
 
 
-@pytest.fixture
-def no_weights(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    for variable in ('FREX_HOME', 'XDG_CACHE_HOME', 'TORCH_HOME'):
-        monkeypatch.setenv(variable, str(tmp_path / 'empty'))
-
-
-@pytest.mark.usefixtures('no_weights')
+@pytest.mark.usefixtures('bare_machine')
 def test_a_metric_tells_which_files_are_missing(tmp_path):
     assert METRICS['psnr'].missing(None) is None
     expected = 'vgg16-397923af.pth is missing; get it with: frex weights download vgg16'
@@ -136,7 +129,7 @@ def test_without_clean_pictures_only_niqe_answers():
 
 
 @pytest.mark.parametrize(('key', 'net', 'build'), [('lpips', 'vgg', vgg16), ('lpips_alex', 'alex', alexnet)])
-@pytest.mark.usefixtures('no_weights')
+@pytest.mark.usefixtures('bare_machine')
 def test_lpips_is_the_lpips_packages(tmp_path, manifest_of, monkeypatch, key, net, build):
     # Initialising a classifier that nothing looks at would take seconds.
     monkeypatch.setattr(torch.nn.Linear, 'reset_parameters', lambda self: None)
@@ -432,7 +425,7 @@ def test_statistics_are_not_replaced_unasked(tmp_path, face_folder, capsys):
         (['{faces}', '-o', 'x.pth', '--device', 'cpu'], 'pt_inception-2015-12-05-6726825d.pth is missing; get it with'),
     ],
 )
-@pytest.mark.usefixtures('no_weights')
+@pytest.mark.usefixtures('bare_machine')
 def test_bad_input_of_statistics_is_one_line(tmp_path, face_folder, capsys, arguments, message):
     (tmp_path / 'single').mkdir()
     cv2.imwrite(str(tmp_path / 'single/a.png'), np.zeros((8, 8, 3), np.uint8))
@@ -500,7 +493,7 @@ def train(tmp_path, monkeypatch, face_folder, *changes):
     return main(['train', '-opt', str(TINY_OPTIONS), *face_folders(face_folder), *short, *changes])
 
 
-@pytest.mark.usefixtures('no_weights')
+@pytest.mark.usefixtures('bare_machine')
 def test_missing_files_of_metrics_are_told_before_training(tmp_path, monkeypatch, face_folder, capsys):
     kinds = {'lpips': 'calculate_lpips', 'alex': 'calculate_lpips, net: alex', 'deg': 'calculate_deg', 'lmd': 'calculate_landmark_distance'}
     changes = [f'val:metrics:{name}={{type: {kind}, better: lower}}' for name, kind in kinds.items()]
@@ -511,7 +504,7 @@ def test_missing_files_of_metrics_are_told_before_training(tmp_path, monkeypatch
     assert not (tmp_path / 'experiments').exists()
 
 
-@pytest.mark.usefixtures('no_weights')
+@pytest.mark.usefixtures('bare_machine')
 def test_training_validates_with_a_metric_that_looks_through_a_network(tmp_path, monkeypatch, face_folder):
     torch.manual_seed(0)
     torch.save({f'module.{name}': value for name, value in ArcFace().state_dict().items()}, tmp_path / 'arcface.pth')
@@ -521,7 +514,7 @@ def test_training_validates_with_a_metric_that_looks_through_a_network(tmp_path,
     assert 0 < record['deg'] < 180
 
 
-@pytest.mark.usefixtures('no_weights')
+@pytest.mark.usefixtures('bare_machine')
 def test_a_file_of_another_network_is_told_before_training(tmp_path, monkeypatch, face_folder, capsys):
     torch.save({'weight': torch.zeros(2)}, tmp_path / 'wrong.pth')
     change = f'val:metrics:lmd={{type: calculate_landmark_distance, better: lower, weights: {tmp_path}/wrong.pth}}'

@@ -10,11 +10,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from labelled_heads import (
-    DotDetector,
-    camera,
-    write_face,
-)
+from labelled_heads import DotDetector, camera, write_face
 from torchvision.transforms.functional import normalize
 
 from frex.camera_labels.estimate import LandmarkFinder

@@ -46,11 +46,8 @@ def priors(tmp_path_factory):
 
 
 @pytest.fixture
-def train(tmp_path, monkeypatch, face_folder, priors):
+def train(bare_machine, face_folder, priors):
     """Runs two iterations in an empty folder, with `path` entries relative to the folder of priors."""
-    monkeypatch.chdir(tmp_path)
-    for variable in ('FREX_HOME', 'XDG_CACHE_HOME', 'TORCH_HOME'):
-        monkeypatch.setenv(variable, str(tmp_path / 'empty'))
 
     def run(*more, **path):
         files = [f'path:{key}={priors / name if (priors / name).exists() else name}' for key, name in path.items()]

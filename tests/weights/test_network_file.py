@@ -1,19 +1,16 @@
 """Networks in the formats of EG3D, StyleGAN2-ADA, rosinality and BasicSR: read, built, and compared with the official numbers."""
 
-import pickletools
 from collections import OrderedDict
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from golden import FOLDER, SAMPLE_COUNT, SAMPLE_STEP, Golden, fill
+from golden import SAMPLE_COUNT, SAMPLE_STEP, Golden, fill
 from official_files import (
     INIT,
     MINI_EG3D,
     PTH_FORMS,
     RENDERING,
-    SOURCE,
     assert_same,
     augment_pipe,
     eg3d_network,
@@ -29,14 +26,10 @@ from official_files import (
     write_pth,
     write_safetensors,
 )
-from tiny import tiny_frex, tiny_network_options, trained
-from watch import largest_file
+from tiny import tiny_frex, tiny_network_options
 
-from frex.cli.main import main
 from frex.errors import FRExError
-from frex.restore import FaceRestorer
-from frex.weights.network_file import NetworkFile, build_network, load_network, read_network, read_safetensors, read_state, save_safetensors
-from frex.weights.nvidia_pickle import read_nvidia_pickle
+from frex.weights.network_file import NetworkFile, build_network, load_network, read_network, read_state
 from frex_arch import EG3D, ArcFace, StyleGAN2
 
 STYLEGAN2_TINY = {'out_size': 64, 'num_style_feat': 32, 'num_mlp': 2, 'channel_multiplier': 1, 'narrow': 0.0625}
@@ -341,117 +334,6 @@ def test_another_network_of_nvidias_is_named(tmp_path):
         read_network(write_pickle(tmp_path / 'file.pkl', network))
 
 
-# --- NVIDIA's pickles
-
-
-OFFICIAL_GLOBALS = {
-    'torch_utils.persistence _reconstruct_persistent_obj',
-    'dnnlib.util EasyDict',
-    'collections OrderedDict',
-    'torch._utils _rebuild_tensor_v2',
-    'torch._utils _rebuild_parameter',
-    'torch.storage _load_from_bytes',
-    'numpy._core.multiarray scalar',
-    'numpy dtype',
-    'training.triplane OSGDecoder',
-    'training.volumetric_rendering.renderer ImportanceRenderer',
-    'training.volumetric_rendering.ray_marcher MipRayMarcher2',
-    'training.volumetric_rendering.ray_sampler RaySampler',
-    'torch.nn.modules.container Sequential',
-    'torch.nn.modules.activation Softplus',
-}
-
-
-def test_the_pickles_of_these_tests_name_what_official_ones_name(tmp_path):
-    write_pickle(tmp_path / 'file.pkl', eg3d_network(mini_eg3d().state_dict(), INIT, RENDERING, 64), 3)
-    content = (tmp_path / 'file.pkl').read_bytes()
-    named = {argument for opcode, argument, _ in pickletools.genops(content) if opcode.name == 'GLOBAL'}
-    assert {name.replace('numpy.core', 'numpy._core') for name in named} == OFFICIAL_GLOBALS | {'builtins set'}
-    assert content.count(SOURCE.encode()) == 1
-
-
-def test_a_pickle_of_the_official_layout_is_read_and_its_source_is_not_run():
-    network = read_nvidia_pickle(FOLDER / 'eg3d_fake_small.pkl')
-    shapes = {
-        'backbone.synthesis.b4.const': (4, 4, 4),
-        'backbone.synthesis.b4.resample_filter': (4, 4),
-        'backbone.synthesis.b4.conv1.weight': (4, 4, 3, 3),
-        'backbone.synthesis.b4.conv1.noise_strength': (),
-        'backbone.synthesis.b4.conv1.bias': (4,),
-        'backbone.synthesis.b4.conv1.noise_const': (4, 4),
-        'backbone.synthesis.b4.conv1.affine.weight': (4, 8),
-        'backbone.synthesis.b4.torgb.weight': (96, 4, 1, 1),
-        'backbone.mapping.w_avg': (8,),
-        'backbone.mapping.fc0.weight': (8, 16),
-        'superresolution.block0.conv0.weight': (4, 4, 3, 3),
-        'decoder.net.0.weight': (6, 4),
-        'decoder.net.2.bias': (5,),
-    }
-    assert network.class_name == 'TriPlaneGenerator'
-    assert network.arguments['mapping_kwargs'] == {'num_layers': 2}
-    assert network.attributes['neural_rendering_resolution'] == 128
-    assert network.attributes['rendering_kwargs'] == {'box_warp': 1, 'ray_start': 2.25}
-    assert [(name, tuple(value.shape)) for name, value in network.state.items()] == list(shapes.items())
-    assert all(value.dtype == torch.float32 and value.isfinite().all() for value in network.state.values())
-
-
-def test_a_pickle_that_lacks_what_a_network_needs_is_told():
-    with pytest.raises(FRExError, match=r"eg3d_fake_small\.pkl: not a network that FREx knows \(it lacks 'ray_end'\)"):
-        read_network(FOLDER / 'eg3d_fake_small.pkl')
-
-
-@pytest.mark.parametrize('protocol', [2, 3, 4, 5])
-def test_plain_attributes_are_read_with_their_values(tmp_path, protocol):
-    values = {'z_dim': 7, 'gain': 0.1, 'name': 'x', 'sizes': [4, 8], 'pair': (1, None), 'nested': {'a': {'b': True}}}
-    numbers = {'f8': np.float64(1 / 3), 'f4': np.float32(0.5), 'i8': np.int64(-5), 'i4': np.int32(9), 'b1': np.bool_(True)}
-    network = stylegan2_network({'mapping.w_avg': torch.zeros(2)}, **values, **numbers, tensor=torch.zeros(2), module=torch.nn.ReLU)
-    read = read_nvidia_pickle(write_pickle(tmp_path / 'file.pkl', network, protocol))
-    expected = values | {'f8': 1 / 3, 'f4': 0.5, 'i8': -5, 'i4': 9, 'b1': True, 'training': False}
-    assert read.attributes == expected
-    assert read.arguments == {'c_dim': 0, 'img_channels': 3, 'mapping_kwargs': {'num_layers': 2}}
-
-
-def test_another_network_of_the_file_can_be_asked_for(tmp_path):
-    path = write_mini_eg3d(tmp_path / 'file.pkl')
-    assert read_nvidia_pickle(path, 'D').class_name == 'DualDiscriminator'
-    assert read_nvidia_pickle(path, 'G').state.keys() == {'mapping.w_avg'}
-    with pytest.raises(
-        FRExError, match=r'file\.pkl: has no network augment_pipe; it holds training_set_kwargs, G, D, G_ema, augment_pipe$'
-    ):
-        read_nvidia_pickle(path, 'augment_pipe')
-
-
-BASE = torch.arange(24.0)
-VIEWS = {
-    'an offset': BASE[5:11],
-    'an offset and strides': BASE[3:].as_strided((3, 2), (4, 7), 3),
-    'transposed': BASE.reshape(4, 6).T,
-    'every other': BASE[::2],
-    'channels last': BASE.reshape(2, 3, 2, 2).contiguous(memory_format=torch.channels_last),
-    'expanded': torch.arange(3.0).expand(2, 3).T[:, :1],
-    'a number': BASE[7],
-    'nothing': BASE[:0],
-    'half precision': BASE[::3].half(),
-    'brain floats': BASE[::3].bfloat16(),
-    'double precision': BASE.double()[1:],
-    'whole numbers': torch.arange(6)[2:],
-    'bytes': torch.arange(6, dtype=torch.uint8),
-    'truth': torch.tensor([True, False, True]),
-}
-
-
-@pytest.mark.parametrize('view', VIEWS)
-@pytest.mark.parametrize('protocol', [2, 3, 4, 5])
-def test_offset_size_stride_and_type_of_a_tensor_are_kept(tmp_path, view, protocol):
-    expected = VIEWS[view]
-    network = stylegan2_network({})
-    network.register_buffer('value', expected)
-    read = read_nvidia_pickle(write_pickle(tmp_path / 'file.pkl', network, protocol)).state['value']
-    assert (read.dtype, read.shape) == (expected.dtype, expected.shape)
-    assert read.is_contiguous()
-    assert torch.equal(read, expected)
-
-
 # --- ArcFace
 
 
@@ -469,117 +351,6 @@ def test_the_number_of_blocks_follows_from_the_weights(tmp_path):
         name: value.flatten()[:1].clone() for name, value in ArcFace(layers=[1, 3, 11, 2]).state_dict().items() if name.startswith('layer')
     }
     assert read_network(write_pth(tmp_path / 'arcface.pth', state)).arguments == {'layers': [1, 3, 11, 2]}
-
-
-# --- Writing anew
-
-
-def networks(tmp_path, checkpoint):
-    """A file of each network, small."""
-    stylegan2 = nvidia_state(StyleGAN2(out_size=8, num_style_feat=8, num_mlp=2, narrow=1 / 64).state_dict())
-    return {
-        'EG3D': write_mini_eg3d(tmp_path / 'eg3d.pkl', rendering={'white_back': True, 'ray_start': 'auto'}),
-        'StyleGAN2': write_pickle(tmp_path / 'stylegan2.pkl', stylegan2_network(stylegan2)),
-        'ArcFace': write_pth(tmp_path / 'arcface.pth', ArcFace(layers=[1, 1, 1, 1]).state_dict()),
-        'FREx': checkpoint,
-    }
-
-
-@pytest.mark.parametrize('kind', ['EG3D', 'StyleGAN2', 'ArcFace', 'FREx'])
-def test_a_file_written_anew_makes_the_same_network_alone(tmp_path, checkpoint, kind):
-    source = networks(tmp_path, checkpoint)[kind]
-    file = read_network(source)
-    save_safetensors(tmp_path / 'anew.safetensors', file)
-    again = read_network(tmp_path / 'anew.safetensors')
-    assert (again.kind, again.arguments) == (kind, file.arguments)
-    assert_same(again.state, file.state)
-    assert_same(load_network(tmp_path / 'anew.safetensors').state_dict(), load_network(source).state_dict())
-    assert sorted(path.name for path in tmp_path.glob('anew*')) == ['anew.safetensors']
-
-
-def test_the_settings_of_rendering_outlive_being_written_anew(tmp_path, checkpoint):
-    save_safetensors(tmp_path / 'anew.safetensors', read_network(networks(tmp_path, checkpoint)['EG3D']))
-    net = built(tmp_path / 'anew.safetensors')
-    assert (net.render_size, net.depth_samples, net.depth_range, net.white_background) == (64, 12, None, True)
-
-
-def test_faces_are_restored_from_a_safetensors_as_from_the_checkpoint(tmp_path, checkpoint):
-    save_safetensors(tmp_path / 'frex.safetensors', read_network(checkpoint))
-    image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
-    expected = FaceRestorer.from_pretrained(checkpoint, 'cpu').restore_aligned(image)
-    assert np.array_equal(FaceRestorer.from_pretrained(tmp_path / 'frex.safetensors', 'cpu').restore_aligned(image), expected)
-    assert expected.std() > 0
-
-
-def test_faces_are_not_restored_with_another_network(tmp_path, checkpoint):
-    with pytest.raises(FRExError, match=r'arcface\.pth: not a FREx checkpoint but the weights of ArcFace'):
-        FaceRestorer.from_pretrained(networks(tmp_path, checkpoint)['ArcFace'], 'cpu')
-
-
-def test_safetensors_without_a_network_is_told_by_its_weights(tmp_path):
-    state = trained(tiny_frex()).state_dict()
-    write_safetensors(tmp_path / 'frex.safetensors', state)
-    assert_same(read_state(tmp_path / 'frex.safetensors'), state)
-    assert read_safetensors(tmp_path / 'frex.safetensors')[0] == {}
-    with pytest.raises(FRExError, match=r'frex\.safetensors: not a network that FREx knows \(it holds '):
-        read_network(tmp_path / 'frex.safetensors')
-
-
-# --- Writing anew, by the command
-
-
-def files_below(folder):
-    return sorted((str(path.relative_to(folder)), path.is_dir()) for path in folder.rglob('*'))
-
-
-def test_a_converted_network_goes_into_a_folder_that_is_made(tmp_path, checkpoint, capsys):
-    target = tmp_path / 'not/there yet/net.safetensors'
-    assert main(['weights', 'convert', str(checkpoint), str(target)]) == 0
-    assert capsys.readouterr() == (f'{target}: FREx of {checkpoint}\n', '')
-    assert_same(read_network(target).state, read_network(checkpoint).state)
-    assert [path.name for path in target.parent.iterdir()] == ['net.safetensors']
-
-
-@pytest.mark.parametrize(
-    'target',
-    ['file/net.safetensors', 'file/below/net.safetensors', 'folder.safetensors', 'x' * 240 + '.safetensors', '/proc/net.safetensors'],
-    ids=['below a file', 'far below a file', 'a folder', 'too long a name', 'a folder that takes no files'],
-)
-def test_a_target_that_cannot_be_written_is_one_line_and_nothing_is_left(tmp_path, checkpoint, capsys, target):
-    (tmp_path / 'file').write_text('no folder')
-    (tmp_path / 'folder.safetensors/kept').mkdir(parents=True)
-    before = files_below(tmp_path)
-    assert main(['weights', 'convert', '--overwrite', str(checkpoint), str(tmp_path / target)]) == 1
-    output = capsys.readouterr()
-    assert output.out == ''
-    assert output.err.startswith(f'frex: error: {tmp_path / target}: cannot be written (')
-    assert len(output.err.splitlines()) == 1
-    assert files_below(tmp_path) == before
-    assert (tmp_path / 'file').read_text() == 'no folder'
-
-
-def test_on_a_full_disk_the_older_file_stays(tmp_path, checkpoint, capsys):
-    target = tmp_path / 'net.safetensors'
-    target.write_text('of before')
-    with largest_file(4096):
-        status = main(['weights', 'convert', '--overwrite', str(checkpoint), str(target)])
-    assert status == 1
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith(f'frex: error: {target}: cannot be written (')
-    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [('net.safetensors', 'of before')]
-
-
-@pytest.mark.parametrize(
-    'make', [Path.touch, lambda target: target.symlink_to('nowhere'), Path.mkdir], ids=['file', 'broken link', 'folder']
-)
-def test_what_is_there_is_not_replaced_unasked(tmp_path, checkpoint, capsys, make):
-    target = tmp_path / 'net.safetensors'
-    make(target)
-    before = target.lstat()
-    assert main(['weights', 'convert', str(checkpoint), str(target)]) == 1
-    assert capsys.readouterr().err == f'frex: error: {target}: is there already; --overwrite replaces it\n'
-    assert target.lstat() == before
-    assert list(tmp_path.iterdir()) == [target]
 
 
 # --- What does not fit

@@ -4,14 +4,7 @@ from collections import OrderedDict
 
 import pytest
 import torch
-from official_files import (
-    assert_same,
-    mini_eg3d,
-    rosinality_state,
-    with_label_deviation,
-    write_old_pth,
-    write_pth,
-)
+from official_files import assert_same, mini_eg3d, rosinality_state, with_label_deviation, write_old_pth, write_pth
 from torch import nn
 
 from frex.errors import FRExError

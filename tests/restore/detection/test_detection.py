@@ -29,11 +29,10 @@ def weight_file(key, name):
 
 
 @pytest.fixture
-def folder(tmp_path, manifest_of, monkeypatch):
-    """A folder of weights, the only one that is searched."""
+def folder(weights_folder, manifest_of):
+    """A folder for the weights of detectors, the only one that is searched."""
     manifest_of(weight_file('retinaface_resnet50', 'resnet.pth'), weight_file('retinaface_mobile0.25', 'mobile.pth'))
-    monkeypatch.setattr('frex.weights.locate.search_paths', lambda folder=None: [folder or tmp_path])
-    return tmp_path
+    return weights_folder
 
 
 def test_a_large_picture_is_searched_in_a_small_copy():
@@ -146,12 +145,11 @@ def test_the_last_maps_without_the_outlines_are_the_landmarks():
     np.testing.assert_allclose(points[:, 1] * 64, 10.5)
 
 
-def test_facexlibs_landmark_network_runs_from_its_file(tmp_path, manifest_of, monkeypatch):
+def test_facexlibs_landmark_network_runs_from_its_file(weights_folder, manifest_of):
     from frex.restore.detection.dense_landmarks import KEY, build_fan
 
     manifest_of(weight_file(KEY, 'fan.pth'))
-    monkeypatch.setattr('frex.weights.locate.search_paths', lambda folder=None: [tmp_path])
-    torch.save({'state_dict': build_fan(torch.device('cpu')).state_dict()}, tmp_path / 'fan.pth')
+    torch.save({'state_dict': build_fan(torch.device('cpu')).state_dict()}, weights_folder / 'fan.pth')
     points = LandmarkNetwork.from_weights().landmarks(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8))
     assert points.shape == (98, 2)
     assert ((points > 0) & (points < 1)).all()

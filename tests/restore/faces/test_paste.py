@@ -144,15 +144,14 @@ def test_only_face_and_hair_are_pasted_where_they_are_known():
     assert np.abs(np.diff(mask, axis=0)).max() < 0.15
 
 
-def test_facexlibs_parser_runs_from_its_file(tmp_path, manifest_of, monkeypatch):
+def test_facexlibs_parser_runs_from_its_file(weights_folder, manifest_of, monkeypatch):
     manifest_of(WeightFile('parsenet', 'parsenet.pth', 'parsing', [], None, [], 'any', []))
-    monkeypatch.setattr('frex.weights.locate.search_paths', lambda folder=None: [tmp_path])
     # At 512 this takes ten seconds.
     monkeypatch.setattr('frex.restore.faces.helper_networks.PARSER_SIZE', 64)
     net = build_parsenet()
-    torch.save(net.state_dict(), tmp_path / 'parsenet.pth')
+    torch.save(net.state_dict(), weights_folder / 'parsenet.pth')
     face = smooth(64, 64)
-    mask = FaceParser.from_weights(tmp_path).mask(face)
+    mask = FaceParser.from_weights(weights_folder).mask(face)
     rgb = torch.from_numpy(face[:, :, ::-1].transpose(2, 0, 1).copy())[None].float() / 127.5 - 1
     with torch.no_grad():
         classes = net.eval()(rgb)[0][0].argmax(dim=0).numpy()

@@ -176,13 +176,12 @@ def test_a_face_whose_landmarks_fit_none_keeps_its_own_reason(portraits):
 
 
 @pytest.fixture
-def run(portraits, small_model, tmp_path, monkeypatch):
+def run(portraits, small_model, weights_folder, tmp_path, monkeypatch):
     """Restores the photograph of `both_in_one`, and that of the sharp face alone."""
     image, detector = both_in_one(portraits)
     hopper = portraits['grace_hopper']
     alone = FakeDetector(detected(hopper.landmarks, 0.99), shape=hopper.image.shape[:2])
     both = type('Both', (), {'detect': lambda self, image, threshold=0.8: detector.detect(image) + alone.detect(image)})()
-    monkeypatch.setattr('frex.weights.locate.search_paths', lambda folder=None: [tmp_path / 'no_weights'])
     monkeypatch.setattr('frex.restore.faces.helper_networks.FaceDetector.from_weights', lambda *arguments: both)
     write_image(tmp_path / 'photos/alone.png', hopper.image)
     write_image(tmp_path / 'photos/both.png', image)

@@ -28,14 +28,7 @@ from frex_arch.crop import MEAN_CROP
 FACES = (detected(landmarks_at(90, 100, 100), 0.99), detected(landmarks_at(230, 110, 120, 20), 0.95))
 
 
-@pytest.fixture
-def no_files(tmp_path, monkeypatch):
-    """Make sure that no weight file is found."""
-    monkeypatch.setattr('frex.weights.locate.search_paths', lambda folder=None: [tmp_path])
-    return tmp_path
-
-
-pytestmark = pytest.mark.usefixtures('no_files')
+pytestmark = pytest.mark.usefixtures('weights_folder')
 
 
 def random_faces(count, size=64):
@@ -398,11 +391,11 @@ def test_numbers_that_are_none_are_seen_wherever_they_are(part):
 # --- Identity
 
 
-def test_identity_is_told_where_arcface_is(no_files, manifest_of):
+def test_identity_is_told_where_arcface_is(weights_folder, manifest_of):
     manifest_of(*(WeightFile(key, f'{key}.pth', '', [], None, [], 'any', []) for key in ('arcface_resnet18', 'parsenet')))
     torch.manual_seed(0)
     arcface = ArcFace().eval()
-    torch.save(arcface.state_dict(), no_files / 'arcface_resnet18.pth')
+    torch.save(arcface.state_dict(), weights_folder / 'arcface_resnet18.pth')
     same, other = random_faces(2, 128)
     mirrored = fake_restorer(size=128, change=lambda lq: lq.flip(3))
     assert fake_restorer(size=128).restore_faces([same])[0].identity_similarity == pytest.approx(1)
@@ -416,9 +409,9 @@ def test_identity_is_told_where_arcface_is(no_files, manifest_of):
     assert max(measured) < 0.999
 
 
-def test_a_damaged_arcface_is_not_passed_over(no_files, manifest_of):
+def test_a_damaged_arcface_is_not_passed_over(weights_folder, manifest_of):
     manifest_of(WeightFile('arcface_resnet18', 'arcface_resnet18.pth', '', [], 5, [], 'any', []))
-    (no_files / 'arcface_resnet18.pth').write_bytes(b'half')
+    (weights_folder / 'arcface_resnet18.pth').write_bytes(b'half')
     restorer = fake_restorer()
     for _ in range(2):
         with pytest.raises(FRExError, match='is damaged'):

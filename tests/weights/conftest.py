@@ -1,0 +1,28 @@
+"""Fixtures of downloads."""
+
+from contextlib import ExitStack
+
+import pytest
+from http_server import serving
+
+
+@pytest.fixture
+def downloads(bare_machine, monkeypatch):
+    """A user without weights, who reaches the servers of these tests directly."""
+    monkeypatch.setenv('NO_PROXY', '127.0.0.1')
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """The first folder in which weights are searched for, empty."""
+    (tmp_path / 'weights').mkdir()
+    return tmp_path / 'weights'
+
+
+@pytest.fixture
+def serve():
+    """Starts servers: the answers to requests for weights.pth, and those for other paths."""
+    with ExitStack() as stack:
+        yield lambda *answers, **others: stack.enter_context(
+            serving({'/weights.pth': list(answers)} | {f'/{path}': answers for path, answers in others.items()})
+        )
