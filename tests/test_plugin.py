@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from option_files import face_folders
+from option_files import ALONE, face_folders
 
 ROOT = Path(__file__).parent.parent
 TRAIN = """
@@ -30,8 +30,7 @@ def run(folder, script, *arguments):
 
 
 def overrides(faces, *more):
-    short = ['val:val_freq=2', 'logger:print_freq=1', 'logger:save_checkpoint_freq=2', 'datasets:train:num_worker_per_gpu=0']
-    short += ['datasets:train:persistent_workers=false', 'logger:use_tb_logger=false']
+    short = ['val:val_freq=2', 'logger:print_freq=1', 'logger:save_checkpoint_freq=2', *ALONE]
     return [*face_folders(faces), *short, *more]
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from option_files import face_folders
+from option_files import ALONE, face_folders
 from processes import ROOT, Command
 
 from frex import __main__ as module_entry
@@ -102,8 +102,7 @@ def test_a_trained_network_is_tested(experiment, face_folder, tmp_path, monkeypa
 def test_a_validation_needs_nothing_but_its_frequency(face_folder, tmp_path, monkeypatch, caplog, val, pictures, measured):
     monkeypatch.chdir(tmp_path)
     caplog.set_level('INFO', 'basicsr')
-    alone = ['datasets:train:num_worker_per_gpu=0', 'datasets:train:persistent_workers=false', 'logger:use_tb_logger=false']
-    changes = [*face_folders(face_folder), 'train:total_iter=1', f'val={val}', *alone]
+    changes = [*face_folders(face_folder), 'train:total_iter=1', f'val={val}', *ALONE]
     assert main(['train', '-opt', TINY, *changes]) == 0
     assert len(list(tmp_path.glob('experiments/train_frex_tiny/visualization/*/*_1.png'))) == pictures
     # BasicSR validates once more at the end.

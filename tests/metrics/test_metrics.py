@@ -9,6 +9,8 @@ import lpips
 import numpy as np
 import pytest
 import torch
+from feature_sets import EightMeans, compute_statistics, random_features
+from option_files import ALONE, face_folders
 from pytorch_fid import fid_score
 from pytorch_fid import inception as pytorch_inception
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
@@ -17,7 +19,7 @@ from torchvision.models import alexnet, vgg16
 
 from frex.cli.main import main
 from frex.errors import FRExError
-from frex.metrics import basicsr_functions, networks, statistics
+from frex.metrics import basicsr_functions, networks
 from frex.metrics.catalogue import METRICS
 from frex.metrics.feature_statistics import FeatureStatistics, FeatureSums, frechet_distance
 from frex.metrics.fid import FID
@@ -31,7 +33,6 @@ from frex_arch.arcface import arcface_input
 
 from basicsr.metrics import calculate_niqe, calculate_psnr, calculate_ssim  # isort: skip (frex.metrics makes it importable)
 from basicsr.metrics.fid import calculate_fid  # isort: skip
-from option_files import face_folders
 
 CPU = torch.device('cpu')
 
@@ -240,20 +241,8 @@ def test_a_file_of_another_network_is_told(tmp_path):
         Inception(wrong)
 
 
-def features(count, width=24, seed=0, shift=0.0):
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(count, width, generator=generator) @ torch.randn(width, width, generator=generator) + 3 + shift
-
-
-def compute_statistics(values):
-    sums = FeatureSums(features=values.shape[1])
-    for part in values.split(7):
-        sums.add(part)
-    return sums.statistics('ab' * 32)
-
-
 def test_a_gaussian_has_the_moments_of_its_features():
-    values = features(50)
+    values = random_features(50)
     statistics = compute_statistics(values)
     np.testing.assert_allclose(statistics.mean, values.double().mean(dim=0), rtol=1e-9)
     np.testing.assert_allclose(statistics.covariance, np.cov(values.double().numpy(), rowvar=False), rtol=1e-7, atol=1e-7)
@@ -261,7 +250,7 @@ def test_a_gaussian_has_the_moments_of_its_features():
 
 
 def test_the_frechet_distance_is_basicsrs_and_pytorch_fids():
-    first, second = compute_statistics(features(60)), compute_statistics(features(80, seed=1, shift=0.5))
+    first, second = compute_statistics(random_features(60)), compute_statistics(random_features(80, seed=1, shift=0.5))
     own = frechet_distance(first, second)
     arguments = (first.mean, first.covariance, second.mean, second.covariance)
     assert own == pytest.approx(calculate_fid(*arguments), rel=1e-6)
@@ -270,7 +259,7 @@ def test_the_frechet_distance_is_basicsrs_and_pytorch_fids():
 
 
 def test_the_distance_of_a_set_from_itself_is_zero_also_with_fewer_pictures_than_features():
-    few = compute_statistics(features(10))
+    few = compute_statistics(random_features(10))
     assert frechet_distance(few, few) == pytest.approx(0, abs=1e-5)
 
 
@@ -281,184 +270,27 @@ def test_the_distance_of_sets_on_two_axes_is_that_of_pencil_and_paper():
 
 
 def test_of_one_picture_there_is_no_distance():
-    assert np.isnan(frechet_distance(compute_statistics(features(1)), compute_statistics(features(9))))
+    assert np.isnan(frechet_distance(compute_statistics(random_features(1)), compute_statistics(random_features(9))))
 
 
 def test_statistics_of_other_features_are_refused():
     with pytest.raises(FRExError, match='24 and of 8 features'):
-        frechet_distance(compute_statistics(features(9)), compute_statistics(features(9, 8)))
-
-
-# --- Files of statistics
-
-
-@pytest.mark.parametrize('name', ['statistics.pth', 'statistics.npz'])
-def test_saved_statistics_come_back(tmp_path, name):
-    statistics = compute_statistics(features(9))
-    statistics.save(tmp_path / name)
-    loaded = FeatureStatistics.load(tmp_path / name, 'ab' * 32)
-    np.testing.assert_array_equal(loaded.mean, statistics.mean)
-    np.testing.assert_array_equal(loaded.covariance, statistics.covariance)
-    assert (loaded.count, loaded.network) == (9, 'ab' * 32)
-    with pytest.raises(FRExError, match='a network whose sha256 begins with abababab, not cdcdcdcd'):
-        FeatureStatistics.load(tmp_path / name, 'cd' * 32)
-
-
-def test_saved_statistics_are_what_basicsr_and_pytorch_fid_read(tmp_path):
-    statistics = compute_statistics(features(9))
-    statistics.save(tmp_path / 'own.pth')
-    statistics.save(tmp_path / 'own.npz')
-    stored = torch.load(tmp_path / 'own.pth', weights_only=False)
-    mean, covariance = fid_score.compute_statistics_of_path(str(tmp_path / 'own.npz'), None, 1, 2048, 'cpu')
-    for own, values in ((statistics.mean, (stored['mean'], mean)), (statistics.covariance, (stored['cov'], covariance))):
-        for value in values:
-            np.testing.assert_array_equal(value, own)
-
-
-@pytest.mark.parametrize('new', [False, True])
-@pytest.mark.parametrize('order', ['C', 'F'])
-def test_statistics_as_basicsrs_script_saves_them_are_read(tmp_path, new, order):
-    statistics, path = compute_statistics(features(9)), tmp_path / 'inception_FFHQ_512.pth'
-    content = {'name': 'FFHQ', 'size': 512, 'mean': statistics.mean.astype('f4'), 'cov': np.asarray(statistics.covariance, order=order)}
-    torch.save(content, path, _use_new_zipfile_serialization=new)
-    loaded = FeatureStatistics.load(path, 'any network')
-    np.testing.assert_allclose(loaded.mean, statistics.mean, rtol=1e-6)
-    np.testing.assert_array_equal(loaded.covariance, statistics.covariance)
-    assert loaded.count is loaded.network is None
-
-
-class Trap:
-    def __reduce__(self):
-        return (print, ('run',))
-
-
-@pytest.mark.parametrize('new', [False, True])
-@pytest.mark.parametrize(
-    ('content', 'message'),
-    [
-        ({'mean': Trap(), 'cov': np.eye(2)}, 'which is not part of the format'),
-        ({'mean': np.zeros(2)}, 'it has no mean and cov'),
-        ({'mean': np.zeros(3), 'cov': np.eye(2)}, 'do not go together'),
-        ({'mean': np.zeros(2), 'cov': np.eye(2, dtype=np.int64)}, 'something else than real numbers'),
-        ({'mean': np.full(2, np.nan), 'cov': np.eye(2)}, 'what is not a number'),
-        ([1], 'it has no mean and cov'),
-    ],
-)
-def test_other_files_are_refused_and_nothing_in_them_is_run(tmp_path, capsys, new, content, message):
-    path = tmp_path / 'bad.pth'
-    torch.save(content, path, _use_new_zipfile_serialization=new)
-    with pytest.raises(FRExError, match=rf'bad\.pth: not a file of FID statistics, or a damaged one \(.*{message}'):
-        FeatureStatistics.load(path)
-    assert capsys.readouterr().out == ''
-
-
-@pytest.mark.parametrize('name', ['bad.pth', 'bad.npz'])
-@pytest.mark.parametrize('cut', [0, 10, 400])
-def test_half_a_file_is_refused(tmp_path, name, cut):
-    compute_statistics(features(9)).save(tmp_path / name)
-    data = (tmp_path / name).read_bytes()
-    (tmp_path / name).write_bytes(data[:cut])
-    with pytest.raises(FRExError, match='not a file of FID statistics'):
-        FeatureStatistics.load(tmp_path / name)
-
-
-def test_an_archive_that_would_fill_the_memory_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr('frex.metrics.statistics_file.MAX_BYTES', 10_000)
-    np.savez_compressed(tmp_path / 'large.npz', mu=np.zeros(2), sigma=np.zeros((200, 200)))
-    with pytest.raises(FRExError, match='would unpack to more than statistics have'):
-        FeatureStatistics.load(tmp_path / 'large.npz')
-
-
-# --- frex statistics
-
-
-class Means(Inception):
-    """Replaces Inception: eight features per image."""
-
-    features, sha256 = 8, 'ab' * 32
-
-    def __init__(self):
-        torch.nn.Module.__init__(self)
-        self.scale = torch.nn.Parameter(torch.ones(()))
-
-    def forward(self, images):
-        return self.scale * images.mean(dim=(1, 2))[:, :8]
-
-
-@pytest.fixture
-def small_inception(monkeypatch):
-    monkeypatch.setattr(statistics, 'Inception', mock.Mock(from_weights=lambda weights, device: Means()))
-
-
-@pytest.mark.usefixtures('small_inception')
-def test_the_statistics_of_a_folder_are_those_of_its_pictures(tmp_path, face_folder, capsys):
-    for place, options in enumerate((['--batch_size', '2', '--num_workers', '0'], ['--num_workers', '2'])):
-        assert main(['statistics', str(face_folder), '-o', str(tmp_path / f'{place}.pth'), '--device', 'cpu', *options]) == 0
-    assert '5 images, network of sha256 abab' in capsys.readouterr().out
-    images = [inception_input(to_tensor(cv2.imread(str(path)))[None]) for path in sorted(face_folder.iterdir())]
-    expected = np.concatenate([Means()(image).detach().numpy() for image in images]).astype(np.float64)
-    for place in '01':
-        loaded = FeatureStatistics.load(tmp_path / f'{place}.pth')
-        np.testing.assert_allclose(loaded.mean, expected.mean(axis=0), atol=1e-6)
-        np.testing.assert_allclose(loaded.covariance, np.cov(expected, rowvar=False), atol=1e-6)
-
-
-@pytest.mark.usefixtures('small_inception')
-def test_statistics_are_not_replaced_unasked(tmp_path, face_folder, capsys):
-    command = ['statistics', str(face_folder), '-o', str(tmp_path / 'there.npz'), '--num_workers', '0', '--device', 'cpu']
-    (tmp_path / 'there.npz').write_text('kept')
-    assert main(command) == 1
-    assert 'there.npz: is there already; --overwrite replaces it' in capsys.readouterr().err
-    assert (tmp_path / 'there.npz').read_text() == 'kept'
-    assert main([*command, '--overwrite']) == 0
-    assert FeatureStatistics.load(tmp_path / 'there.npz').count == 5
-
-
-@pytest.mark.parametrize(
-    ('arguments', 'message'),
-    [
-        (['{faces}', '-o', 'x.txt'], 'the name must end in .pth'),
-        (['{faces}', '-o', 'none/x.pth'], 'no folder none'),
-        (['{faces}', '-o', 'x.pth', '--batch_size', '0'], '--batch_size 0: at least 1'),
-        (['none', '-o', 'x.pth'], 'FOLDER: no folder none'),
-        (['{single}', '-o', 'x.pth'], 'at least 2 are needed'),
-        (['{faces}', '-o', 'x.pth', '--device', 'cpu'], 'pt_inception-2015-12-05-6726825d.pth is missing; get it with'),
-    ],
-)
-@pytest.mark.usefixtures('bare_machine')
-def test_bad_input_of_statistics_is_one_line(tmp_path, face_folder, capsys, arguments, message):
-    (tmp_path / 'single').mkdir()
-    cv2.imwrite(str(tmp_path / 'single/a.png'), np.zeros((8, 8, 3), np.uint8))
-    assert main(['statistics', *(argument.format(faces=face_folder, single=tmp_path / 'single') for argument in arguments)]) == 1
-    printed = capsys.readouterr().err.strip()
-    assert message in printed
-    assert '\n' not in printed
-    assert not list(tmp_path.glob('x.*'))
-
-
-def test_a_damaged_picture_ends_statistics_in_a_workers_one_line(tmp_path, face_folder, capsys, small_inception):
-    (tmp_path / 'faces').mkdir()
-    for path in face_folder.iterdir():
-        (tmp_path / 'faces' / path.name).write_bytes(path.read_bytes())
-    (tmp_path / 'faces/bad.png').write_bytes(b'no image')
-    assert main(['statistics', str(tmp_path / 'faces'), '-o', str(tmp_path / 'x.pth'), '--num_workers', '1', '--device', 'cpu']) == 1
-    assert capsys.readouterr().err.strip().endswith('bad.png: not an image, or a damaged one')
-    assert not (tmp_path / 'x.pth').exists()
+        frechet_distance(compute_statistics(random_features(9)), compute_statistics(random_features(9, 8)))
 
 
 # --- With BasicSR
 
 
 def test_fid_can_be_against_stored_statistics(tmp_path, monkeypatch):
-    monkeypatch.setattr('frex.metrics.fid.Inception', lambda path: Means())
+    monkeypatch.setattr('frex.metrics.fid.Inception', lambda path: EightMeans())
     noisy, clean = pictures(12)
     against_pictures = FID(None)
     for img, img2 in zip(noisy, clean, strict=True):
         against_pictures.add(img, img2)
     with torch.inference_mode():
         sums = FeatureSums(features=8)
-        sums.add(Means()(batch(clean)))
-    sums.statistics(Means.sha256).save(tmp_path / 'clean.pth')
+        sums.add(EightMeans()(batch(clean)))
+    sums.statistics(EightMeans.sha256).save(tmp_path / 'clean.pth')
     against_statistics = FID(None, str(tmp_path / 'clean.pth'))
     for img in noisy:
         against_statistics.add(img)
@@ -489,7 +321,7 @@ def test_a_registered_metric_loads_its_network_once(monkeypatch, function, kind,
 
 def train(tmp_path, monkeypatch, face_folder, *changes):
     monkeypatch.chdir(tmp_path)
-    short = ['train:total_iter=1', 'val:val_freq=1', 'datasets:train:num_worker_per_gpu=0', 'logger:use_tb_logger=false']
+    short = ['train:total_iter=1', 'val:val_freq=1', *ALONE]
     return main(['train', '-opt', str(TINY_OPTIONS), *face_folders(face_folder), *short, *changes])
 
 

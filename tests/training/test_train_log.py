@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 import torch.multiprocessing as mp
+from feature_sets import frechet
 from processes import free_port
-from scipy.linalg import sqrtm
 from tiny import faces, tiny_frex, trained
 from tiny_model import batch, build
 
@@ -128,7 +128,7 @@ def test_a_validation_draws_nothing_from_training(tmp_path, face_folder, small_f
         torch.rand(3)
         return images.mean(dim=(1, 2))[:, :8]
 
-    monkeypatch.setattr(Means, 'forward', draw_and_average)
+    monkeypatch.setattr(RowAndColumnMeans, 'forward', draw_and_average)
     model = build(tmp_path, val={'grid_images': None, 'metrics': {'fid': {'type': 'FID', 'better': 'lower', 'weights': None}}})
     dataset = FaceDegradationDataset(model.opt['datasets']['val'] | {'dataroot_gt': str(face_folder)})
     before = torch.get_rng_state()
@@ -177,11 +177,11 @@ def test_validation_shows_its_first_images(tmp_path, face_folder):
 @pytest.fixture
 def small_fid(monkeypatch):
     """FID on eight features: means of rows and columns of an image of 4 x 4."""
-    monkeypatch.setattr(fid, 'Inception', lambda path: Means())
+    monkeypatch.setattr(fid, 'Inception', lambda path: RowAndColumnMeans())
     return fid.FID(None)
 
 
-class Means(torch.nn.Module):
+class RowAndColumnMeans(torch.nn.Module):
     features = 8
     sha256 = None
 
@@ -194,23 +194,20 @@ def pictures(seed, count=40):
     return np.random.default_rng(seed).integers(0, 256, (count, 4, 4, 3), dtype=np.uint8)
 
 
-def frechet(one, other):
-    """Written out, on the same features."""
-    features = [
+def distance(one, other):
+    """FID of the features of `RowAndColumnMeans`, written out."""
+    features = (
         np.concatenate([grey.mean(axis=1), grey.mean(axis=2)], axis=1) for grey in ((x / 127.5 - 1).mean(axis=3) for x in (one, other))
-    ]
-    means = [x.mean(axis=0) for x in features]
-    covariances = [np.cov(x, rowvar=False) for x in features]
-    root = sqrtm(covariances[0] @ covariances[1]).real
-    return ((means[0] - means[1]) ** 2).sum() + np.trace(covariances[0] + covariances[1] - 2 * root)
+    )
+    return frechet(*features)
 
 
 def test_fid_is_the_frechet_distance(small_fid):
     one, other = pictures(0) // 2, pictures(1)
     for img, img2 in zip(one, other, strict=True):
         small_fid.add(img, img2)
-    assert small_fid.value() == pytest.approx(frechet(one, other), rel=1e-3)
-    assert frechet(one, other) > 0.1
+    assert small_fid.value() == pytest.approx(distance(one, other), rel=1e-3)
+    assert distance(one, other) > 0.1
 
 
 def test_fid_of_one_image_is_not_a_number(small_fid):
@@ -228,8 +225,8 @@ def test_fid_is_what_basicsr_adds_up_and_divides(small_fid):
     results = 0
     for img, img2 in zip(one, other, strict=True):
         results += calculate_metric({'img': img, 'img2': img2}, options)
-    assert results / 40 == pytest.approx(frechet(one, other), rel=1e-3)
-    assert float(calculate_metric({'img': list(one), 'img2': other}, options)) == pytest.approx(frechet(one, other), rel=1e-3)
+    assert results / 40 == pytest.approx(distance(one, other), rel=1e-3)
+    assert float(calculate_metric({'img': list(one), 'img2': other}, options)) == pytest.approx(distance(one, other), rel=1e-3)
     with pytest.raises(ValueError, match='this FID is of 40 images, not 39'):
         results / 39
     fid._shared_inception.cache_clear()
@@ -240,7 +237,7 @@ def share(rank, folder, port):
 
     os.environ |= {'RANK': str(rank), 'WORLD_SIZE': '2', 'MASTER_ADDR': '127.0.0.1', 'MASTER_PORT': str(port)}
     torch.distributed.init_process_group('gloo')
-    fid.Inception = lambda path: Means()
+    fid.Inception = lambda path: RowAndColumnMeans()
     metric = fid.FID(None)
     for img, img2 in list(zip(pictures(0) // 2, pictures(1), strict=True))[rank::2]:
         metric.add(img, img2)
@@ -250,7 +247,7 @@ def share(rank, folder, port):
 
 def test_fid_is_of_all_processes(tmp_path):
     mp.start_processes(share, (str(tmp_path), free_port()), nprocs=2, start_method='forkserver')
-    expected = frechet(pictures(0) // 2, pictures(1))
+    expected = distance(pictures(0) // 2, pictures(1))
     assert [float((tmp_path / rank).read_text()) for rank in '01'] == pytest.approx([expected, expected], rel=1e-3)
 
 
@@ -263,7 +260,7 @@ def test_a_validation_has_metrics_of_images_and_of_sets(tmp_path, face_folder, s
         val={'metrics': {'fid': {'type': 'FID', 'better': 'lower', 'weights': None}, 'psnr': psnr, 'ssim': None}, 'save_best': ['fid']},
     )
     dataset = FaceDegradationDataset(model.opt['datasets']['val'] | {'dataroot_gt': str(face_folder)})
-    monkeypatch.setattr(Means, 'forward', lambda self, images: images.mean(dim=(1, 2))[:, :8])
+    monkeypatch.setattr(RowAndColumnMeans, 'forward', lambda self, images: images.mean(dim=(1, 2))[:, :8])
     model.feed_data(batch())
     for step in (1, 2):
         model.validation(Namespace(dataset=dataset), step, None)

@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from restore_command import names
 
 from frex.errors import FRExError
 from frex.images import write_image
@@ -16,10 +17,6 @@ from frex.tensors import to_images, to_tensor
 @pytest.fixture(scope='module')
 def restorer(checkpoint):
     return FaceRestorer.from_pretrained(checkpoint, 'cpu')
-
-
-def names(folder):
-    return sorted(path.name for path in folder.iterdir())
 
 
 def test_pictures_go_to_the_network_and_back_unchanged():
