@@ -1,13 +1,12 @@
-"""Imports run one way, and what must do without BasicSR does."""
+"""Imports run one way, and what must do without BasicSR does; tests share helpers, not one another."""
 
 import ast
+import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).parent.parent
+from processes import ROOT
 
 # A module may import those of its own rank's package and those of lower ranks.
 RANKS = {
@@ -93,6 +92,19 @@ def test_only_the_command_line_imports_argparse(path):
     """Functions outside of `frex.cli` take typed options. `frex.compat` serves BasicSR's own command line."""
     allowed = module_name(path) == 'frex.compat' or part(module_name(path)) == 'frex.cli'
     assert allowed or not any(name.split('.')[0] == 'argparse' for name in imports(path))
+
+
+TESTS = sorted(ROOT.glob('tests/**/*.py'))
+TEST_MODULES = {path.stem for path in TESTS if path.stem.startswith('test_')}
+
+
+@pytest.mark.parametrize('path', TESTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_test_module_imports_another(path):
+    """What several of them use lies in `tests/helpers`. Scripts in strings, which tests run in processes, count too."""
+    strings = [node.value for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Constant)]
+    scripts = '\n'.join(text for text in (path.read_text(), *strings) if isinstance(text, str))
+    imported = re.findall(r'^\s*(?:from|import)\s+(\w+)', scripts, re.MULTILINE)
+    assert TEST_MODULES & set(imported) == set()
 
 
 def modules_after(code):

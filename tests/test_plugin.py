@@ -2,13 +2,12 @@
 
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
 from option_files import ALONE, face_folders
+from processes import ROOT
 
-ROOT = Path(__file__).parent.parent
 TRAIN = """
 import os
 import frex.registry

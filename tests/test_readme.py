@@ -3,15 +3,14 @@
 import ast
 import re
 import shlex
-from pathlib import Path
 
 import pytest
+from processes import ROOT
 
 from frex.cli.main import frex_parser
 from frex.options import find_option_file
 from frex.weights.manifest import manifest
 
-ROOT = Path(__file__).parent.parent
 README = (ROOT / 'README.md').read_text()
 COMMANDS = [line for block in re.findall(r'```bash\n(.*?)```', README, re.DOTALL) for line in block.splitlines() if line]
 ROWS = re.findall(r'^\| (.+?) \| `([\w/.]+)::(\w+)` \| `([\w/.]+)::(\w+)` \|$', README, re.MULTILINE)

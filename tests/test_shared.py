@@ -3,7 +3,6 @@
 import json
 import math
 from itertools import combinations
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -11,6 +10,7 @@ import pytest
 import torch
 from fake_restorer import FakeNetwork
 from option_files import face_folders
+from processes import ROOT
 
 from frex.camera_labels.compare import angle_errors
 from frex.camera_labels.estimate import LandmarkFinder, estimate
@@ -32,7 +32,7 @@ from frex_arch.crop import MEAN_CROP
 
 pytestmark = pytest.mark.shared
 
-SHARED = Path(__file__).parent.parent.parent / 'shared'
+SHARED = ROOT.parent / 'shared'
 
 
 @pytest.fixture(scope='module')
@@ -224,8 +224,8 @@ def test_real_faces_are_collected_and_copies_of_them_are_not(tmp_path, capsys):
 
 def test_different_people_are_no_near_duplicates(detector):
     folders = [SHARED / 'data' / name for name in ('ffhq512', 'eg3d512', 'lq512', 'photos')]
-    pictures = [read_image(path) for folder in folders for path in sorted(folder.iterdir()) if path.suffix != '.json']
-    faces = [face for picture in pictures for face in find_faces(from_array(picture), detector, 256)]
+    images = [read_image(path) for folder in folders for path in sorted(folder.iterdir()) if path.suffix != '.json']
+    faces = [face for image in images for face in find_faces(from_array(image), detector, 256)]
     found = [FoundFace('', [], 1.0, [], 1.0, **duplicate_features(face.aligned)) for face in faces]
     assert len(found) > 50
     assert not [pair for pair in combinations(found, 2) if is_near_duplicate(*pair, Limits().hash_distance)]

@@ -197,8 +197,8 @@ def test_a_warped_image_shows_the_mapped_pixels():
     # What is linear in the image stays linear: x_f = (x_e - t_x) / s, y_f = (y_e - t_y) / s.
     crop = torch.tensor([MEAN_CROP, (2.0, -0.5, -0.5)])
     centres = pixel_centres(32, crop)
-    picture = torch.stack([centres.expand(32, 32), centres[:, None].expand(32, 32), torch.ones(32, 32)]).expand(2, -1, -1, -1)
-    warped = warp_to_crop(picture, crop, 16)
+    image = torch.stack([centres.expand(32, 32), centres[:, None].expand(32, 32), torch.ones(32, 32)]).expand(2, -1, -1, -1)
+    warped = warp_to_crop(image, crop, 16)
     # The mean crop's last rows lie beyond the image: their values are those of its edge.
     position = ((pixel_centres(16, crop) - crop[:, 1:, None]) / crop[:, :1, None]).clamp(1 / 64, 63 / 64)
     torch.testing.assert_close(warped[:, 0, 8], position[:, 0], rtol=0, atol=0.02)
@@ -209,8 +209,8 @@ def test_a_warped_image_shows_the_mapped_pixels():
 
 def test_beyond_the_image_its_edge_goes_on():
     # Row 15 of 16 in the mean crop lies at (31 / 32 + 66 / 512) / 1.083 > 1, below the image.
-    picture = torch.zeros(1, 3, 32, 32)
-    picture[:, :, -1] = 1
-    warped = warp_to_crop(picture, torch.tensor([MEAN_CROP]), 16)
+    image = torch.zeros(1, 3, 32, 32)
+    image[:, :, -1] = 1
+    warped = warp_to_crop(image, torch.tensor([MEAN_CROP]), 16)
     torch.testing.assert_close(warped[:, :, -1], torch.ones(1, 3, 16))
     assert not warped[:, :, :13].any()

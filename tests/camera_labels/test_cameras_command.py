@@ -65,17 +65,17 @@ def test_the_crop_of_made_params_is_the_one_worked_out_by_hand(tmp_path):
     np.testing.assert_allclose(crop, [833.3333 / 700, -66.6667 / 700, -66.6667 / 700], rtol=1e-5)
 
 
-def test_the_crop_of_params_is_what_cutting_the_picture_does(tmp_path):
+def test_the_crop_of_params_is_what_cutting_the_image_does(tmp_path):
     centre, unit = np.array([741.3, 802.7]), 273.9
     landmarks = centre + unit * SYMMETRIC[:, :2] * (1, -1)
-    picture = np.zeros((1500, 1500), np.uint8)
+    image = np.zeros((1500, 1500), np.uint8)
     dots = [(500, 600), (900, 1000)]
     for dot in dots:
-        cv2.circle(picture, dot, 12, 255, -1)
+        cv2.circle(image, dot, 12, 255, -1)
     # What EG3D does with it, step by step.
     size = int(1500 * 300 / unit)
     left, top = (int(size / 2 - 512 + (middle - 750) * 300 / unit) for middle in (centre[0], centre[1] + 1))
-    cut = Pillow.fromarray(picture).resize((size, size), Pillow.BICUBIC).crop((left, top, left + 1024, top + 1024))
+    cut = Pillow.fromarray(image).resize((size, size), Pillow.BICUBIC).crop((left, top, left + 1024, top + 1024))
     cut = np.asarray(cut.crop((162, 162, 862, 862)).resize((512, 512), Pillow.LANCZOS), np.float64)
 
     scale, *shift = read_cropping_params(write_cropping_params(tmp_path / 'p.json', a=cropping_entry(landmarks)))['a.png']
@@ -103,7 +103,7 @@ def test_importing_joins_labels_crops_and_mirrored_crops(tmp_path, capsys):
     np.testing.assert_allclose(imported.crops['00000_mirror.png'], flip_crop(torch.from_numpy(expected)[None])[0])
 
 
-def test_importing_tells_which_pictures_and_labels_have_no_partner(tmp_path, truth, capsys):
+def test_importing_tells_which_images_and_labels_have_no_partner(tmp_path, truth, capsys):
     _, labels = truth
     for name in ('a.png', 'deep/c.png', 'new.png'):
         write_face(tmp_path / 'faces' / name, camera(0))
@@ -260,7 +260,7 @@ def test_cameras_and_crops_are_estimated(tmp_path, truth, with_dots, capsys, fra
     assert max(map(float, largest[1:])) < 1.5
 
 
-def test_a_picture_without_a_face_is_named_and_the_rest_goes_on(tmp_path, with_dots, capsys):
+def test_an_image_without_a_face_is_named_and_the_rest_goes_on(tmp_path, with_dots, capsys):
     faces = tmp_path / 'faces'
     write_face(faces / 'a.png', camera(5))
     cv2.imwrite(str(faces / 'black.png'), np.zeros((64, 64, 3), np.uint8))
@@ -388,7 +388,7 @@ def test_previews_are_evenly_from_among_the_images_with_a_label(tmp_path, capsys
     assert capsys.readouterr().err == 'frex: error: --num 0: at least 1 is needed\n'
 
 
-def test_a_picture_without_a_label_is_named(tmp_path, truth, capsys):
+def test_an_image_without_a_label_is_named(tmp_path, truth, capsys):
     write_face(tmp_path / 'faces/a.png', camera(0))
     write_face(tmp_path / 'faces/other.png', camera(0))
     assert run('preview', tmp_path / 'faces', truth[1], '-o', tmp_path / 'drawn') == 1

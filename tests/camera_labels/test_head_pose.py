@@ -36,7 +36,7 @@ def test_a_camera_has_ffhqs_distance_and_intrinsics():
     torch.testing.assert_close(intrinsics[0], ffhq_intrinsics().double(), atol=1e-6, rtol=0)
 
 
-def test_the_head_stays_where_the_picture_has_it():
+def test_the_head_stays_where_the_image_has_it():
     """Where the camera sees the head's middle, although it was brought to FFHQ's distance."""
     moved = np.add(project(in_world(), camera(30)), (0.02, -0.01))
     seen = project(WORLD_ORIGIN[None], solve_camera(moved))[0]

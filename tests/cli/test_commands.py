@@ -92,19 +92,19 @@ def test_a_trained_network_is_tested(experiment, face_folder, tmp_path, monkeypa
 
 
 @pytest.mark.parametrize(
-    ('val', 'pictures', 'measured'),
+    ('val', 'images', 'measured'),
     [
         ('{val_freq: 1}', 0, 0),
         ('{val_freq: 1, save_img: true, metrics: ~}', 5, 0),
         ('{val_freq: 1, pbar: true, metrics: {psnr: {type: calculate_psnr, crop_border: 0}}}', 0, 1),
     ],
 )
-def test_a_validation_needs_nothing_but_its_frequency(face_folder, tmp_path, monkeypatch, caplog, val, pictures, measured):
+def test_a_validation_needs_nothing_but_its_frequency(face_folder, tmp_path, monkeypatch, caplog, val, images, measured):
     monkeypatch.chdir(tmp_path)
     caplog.set_level('INFO', 'basicsr')
     changes = [*face_folders(face_folder), 'train:total_iter=1', f'val={val}', *ALONE]
     assert main(['train', '-opt', TINY, *changes]) == 0
-    assert len(list(tmp_path.glob('experiments/train_frex_tiny/visualization/*/*_1.png'))) == pictures
+    assert len(list(tmp_path.glob('experiments/train_frex_tiny/visualization/*/*_1.png'))) == images
     # BasicSR validates once more at the end.
     assert caplog.text.count('# psnr: ') == measured
 
@@ -200,7 +200,7 @@ def test_bad_input_is_one_line_and_status_1_before_anything_is_created(face_fold
     assert [path.name for path in tmp_path.iterdir()] == ['empty']
 
 
-def test_a_damaged_training_picture_stops_training_with_its_name(face_folder, tmp_path):
+def test_a_damaged_training_image_stops_training_with_its_name(face_folder, tmp_path):
     (tmp_path / 'faces').mkdir()
     (tmp_path / 'faces/broken.png').write_bytes(b'\x89PNG\r\n')
     command = ['train', '-opt', TINY, *face_folders(tmp_path / 'faces'), 'val=~', 'train:total_iter=1']

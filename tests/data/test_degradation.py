@@ -12,7 +12,7 @@ from frex.data.degradation import PRESETS, Degradation, DegradationParams, degra
 NOTHING = DegradationParams(motion=None, blur=None, blur_kernel_size=41, downsample=None, noise=None, noise_seed=0, jpeg=None)
 
 
-def picture(size=64, seed=0):
+def random_image(size=64, seed=0):
     return np.random.default_rng(seed).random((size, size, 3), dtype=np.float32)
 
 
@@ -30,7 +30,7 @@ def moments(kernel):
 
 
 def test_nothing_drawn_changes_nothing_but_rounding():
-    assert np.abs(degrade(picture(), [NOTHING]) - picture()).max() <= 0.5 / 255 + 1e-6
+    assert np.abs(degrade(random_image(), [NOTHING]) - random_image()).max() <= 0.5 / 255 + 1e-6
 
 
 @pytest.mark.parametrize('length', [1.0, 2.6, 8.9, 21.0, 71.0])
@@ -67,8 +67,8 @@ def test_gaussian_of_no_width_is_a_point():
 
 
 def test_lengths_are_stated_for_512_pixels():
-    blurred = degrade(picture(64), only(blur=(8.0, 8.0, 0.0)))
-    expected = cv2.filter2D(picture(64), -1, gaussian_kernel(41 / 8, 1.0, 1.0, 0.0), borderType=cv2.BORDER_REFLECT_101)
+    blurred = degrade(random_image(64), only(blur=(8.0, 8.0, 0.0)))
+    expected = cv2.filter2D(random_image(64), -1, gaussian_kernel(41 / 8, 1.0, 1.0, 0.0), borderType=cv2.BORDER_REFLECT_101)
     np.testing.assert_allclose(blurred, expected, atol=0.5 / 255 + 1e-5)
 
 
@@ -114,7 +114,7 @@ def test_jpeg_is_opencvs():
 
 
 def test_same_seed_same_bytes_other_seed_other_image():
-    first, again, other = (degrade(picture(), draw(Degradation(), np.random.default_rng(seed))) for seed in (3, 3, 4))
+    first, again, other = (degrade(random_image(), draw(Degradation(), np.random.default_rng(seed))) for seed in (3, 3, 4))
     assert np.array_equal(first, again)
     assert not np.array_equal(first, other)
 

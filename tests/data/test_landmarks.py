@@ -24,7 +24,7 @@ def test_the_crop_of_ffhqs_mean_face_is_that_of_eg3ds_tool():
     np.testing.assert_allclose([scale, 512 * x, 512 * y], [1.0847, -22.9, -61.8], atol=0.051)
 
 
-def test_a_image_in_eg3ds_crop_stays_as_it_is():
+def test_an_image_in_eg3ds_crop_stays_as_it_is():
     seen = 0.5 + 300 / 700 * MEAN_HEAD[:, :2] * (1, -1)
     np.testing.assert_allclose(crop_to_eg3d(seen), [1, 0, 0], atol=1e-12)
 

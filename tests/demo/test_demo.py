@@ -51,7 +51,7 @@ def test_a_trial_measures_degraded_and_restored_against_the_original(trials):
         assert all(0 < ssim < 1 for ssim in trial.ssim)
 
 
-def test_the_picture_is_written(trials, tmp_path):
+def test_the_image_is_written(trials, tmp_path):
     train.write_grid(trials, tmp_path / 'demo/comparison.png', 'two faces')
     assert read_image(tmp_path / 'demo/comparison.png').std() > 20
 

@@ -24,14 +24,14 @@ from frex.metrics.catalogue import METRICS
 # --- Which images are compared
 
 
-def test_pictures_are_matched_by_name_whatever_their_suffix_and_order(folders):
+def test_images_are_matched_by_name_whatever_their_suffix_and_order(folders):
     found = evaluate({'A': [folders / 'A'], 'B': [folders / 'B']}, folders / 'gt', settings=QUICK)
     assert found.names == ('a/one', 'a/two', 'b/one', 'three')
     assert mean(found, 'A') == pytest.approx(decibels(2, 4, 6, 8))
     np.testing.assert_allclose(rows_of(found)['B'].runs[0].scores['psnr'], [decibels(step) for step in (3, 4, 5, 6)])
 
 
-def test_the_first_face_of_a_picture_is_the_picture(folders):
+def test_the_first_face_of_an_image_is_the_image(folders):
     for path in sorted((folders / 'A').rglob('*.png')):
         path.rename(path.with_name(f'{path.stem}_00.png'))
     found = evaluate({'A': [folders / 'A']}, folders / 'gt', settings=QUICK)
@@ -57,7 +57,7 @@ def test_partial_compares_what_all_have_and_says_what_is_left_out(folders, capsy
     assert told['rows'][0]['summaries']['psnr'][0]['mean'] == pytest.approx(decibels(2, 4, 6))
 
 
-def test_folders_without_a_common_picture_are_refused_even_in_part(folders, capsys):
+def test_folders_without_a_common_image_are_refused_even_in_part(folders, capsys):
     (folders / 'A').rename(folders / 'images')
     (folders / 'A').mkdir()
     (folders / 'images').rename(folders / 'A/images')
@@ -65,7 +65,7 @@ def test_folders_without_a_common_picture_are_refused_even_in_part(folders, caps
     assert f'give {folders / "A/images"}?' in capsys.readouterr().err
 
 
-def test_two_pictures_of_one_name_are_refused(folders, capsys):
+def test_two_images_of_one_name_are_refused(folders, capsys):
     write(folders / 'A/three.jpg', clean(3))
     assert run(folders) == 1
     assert 'three.jpg, three.png, which have one name' in capsys.readouterr().err
@@ -79,7 +79,7 @@ def test_nothing_is_resized_unasked(folders, capsys):
     assert not (folders / 'o.json').exists()
 
 
-def test_a_picture_that_lies_on_its_side_is_measured_upright(tmp_path):
+def test_an_image_that_lies_on_its_side_is_measured_upright(tmp_path):
     upright = cv2.imencode('.jpg', np.zeros((20, 30, 3), np.uint8))[1].tobytes()
     # An APP1 segment whose only entry is orientation 6.
     exif = b'Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0'
@@ -98,13 +98,13 @@ def test_a_kind_that_pillow_does_not_know_is_named_by_its_file(folders, capsys):
 
 
 @pytest.mark.parametrize('kept', [0, 7, 45, 900])
-def test_a_damaged_picture_is_named_before_anything_is_calculated(folders, capsys, kept):
+def test_a_damaged_image_is_named_before_anything_is_calculated(folders, capsys, kept):
     (folders / 'A/three.png').write_bytes((folders / 'A/three.png').read_bytes()[:kept])
     assert run(folders) == 1
     assert f'{folders / "A/three.png"}: cannot be read as an image' in capsys.readouterr().err
 
 
-def test_a_worker_names_a_picture_that_it_cannot_read(folders):
+def test_a_worker_names_an_image_that_it_cannot_read(folders):
     (folders / 'A/three.png').write_bytes(b'no image')
     pairs = Pairs([folders / 'A/three.png'], [folders / 'gt/three.png'], False, (), None)
     with pytest.raises(FRExError, match=r'^\S*A/three\.png: not an image, or a damaged one$'):
@@ -114,7 +114,7 @@ def test_a_worker_names_a_picture_that_it_cannot_read(folders):
 # --- Scores
 
 
-def test_gt_is_always_there_and_bilinear_where_there_are_degraded_pictures(folders):
+def test_gt_is_always_there_and_bilinear_where_there_are_degraded_images(folders):
     for name in ('a/one', 'a/two', 'b/one', 'three'):
         write(folders / 'lq' / f'{name}.png', clean(9, 7))
     plain = evaluate({'A': [folders / 'A']}, folders / 'gt', settings=QUICK)
@@ -164,7 +164,7 @@ def test_what_needs_no_network_is_done_by_many_processes_where_there_is_no_gpu(t
     assert sorted([*scorer.functions, *scorer.worker_metrics]) == ['niqe', 'psnr', 'ssim']
 
 
-def test_a_few_pictures_are_in_memory_at_a_time(tmp_path, monkeypatch):
+def test_a_few_images_are_in_memory_at_a_time(tmp_path, monkeypatch):
     read = []
     monkeypatch.setattr('frex.evaluation.scoring.read_image', lambda path: read.append(path) or clean(0))
     files, clean_files = ([tmp_path / kind / f'{number}.png' for number in range(3000)] for kind in ('A', 'gt'))
@@ -194,7 +194,7 @@ def test_what_cannot_be_said_is_nan():
 
 
 @pytest.mark.parametrize(
-    ('scores', 'pictures'),
+    ('scores', 'image_scores'),
     [
         ([[5, 6, 7, NAN, NAN], [NAN, NAN, NAN, 20, 21]], [5, 6, 7, 20, 21]),
         ([[1, 2, NAN], [3, NAN, NAN]], [2, 2]),
@@ -202,11 +202,11 @@ def test_what_cannot_be_said_is_nan():
         ([[1, 5, 9], [2, 9, 4], [6, 1, 2]], [3, 5, 5]),
     ],
 )
-def test_mean_and_interval_are_of_the_same_numbers(scores, pictures):
+def test_mean_and_interval_are_of_the_same_numbers(scores, image_scores):
     """The score of an image is its mean over the runs that have one."""
     summary = summarize_scores(np.array(scores, dtype=float), seed=3)
-    assert summary.mean == pytest.approx(np.mean(pictures))
-    assert (summary.low, summary.high) == pytest.approx(bootstrap_interval(np.array(pictures, dtype=float), seed=3))
+    assert summary.mean == pytest.approx(np.mean(image_scores))
+    assert (summary.low, summary.high) == pytest.approx(bootstrap_interval(np.array(image_scores, dtype=float), seed=3))
     assert summary.low <= summary.mean <= summary.high
 
 
@@ -232,7 +232,7 @@ def test_bins_of_yaw_hold_the_faces_that_are_turned_so_far(folders):
 
 
 @pytest.mark.parametrize(('degrees', 'most'), [(1.1, 5.5), (1.1, 9.9), (15.0, 45.0)])
-def test_every_picture_is_in_one_bin(degrees, most):
+def test_every_image_is_in_one_bin(degrees, most):
     # 5 x 1.1 is 5.5, yet 5.5 // 1.1 is 4.
     yaw = np.array([0.0, degrees, np.nextafter(most, 0), most])
     members = np.stack([each.members for each in make_bins(yaw, len(yaw), degrees)[1:]])
@@ -248,7 +248,7 @@ def test_a_camera_without_a_rotation_is_refused(folders, capsys):
     assert f'--cameras: {path}: the camera of a/two is not a rotation (1 such)' in capsys.readouterr().err
 
 
-def test_bins_without_pictures_are_told_as_such():
+def test_bins_without_images_are_told_as_such():
     bins = make_bins(np.array([5.0, 45.0]), 2, 15)
     assert [(each.title, each.count) for each in bins] == [('all', 2), ('0-15', 1), ('15-30', 0), ('30-45', 0), ('45-60', 1)]
 

@@ -145,7 +145,7 @@ def test_what_is_infinite_is_told(folders, monkeypatch):
     assert titles == ['PSNR ↑\n∞, not drawn: A']
 
 
-def test_the_same_pictures_under_two_names_are_told(folders):
+def test_the_same_images_under_two_names_are_told(folders):
     shutil.copytree(folders / 'A', folders / 'C')
     found = evaluate({'A': [folders / 'A'], 'B': [folders / 'B', folders / 'C']}, folders / 'gt', settings=QUICK)
     assert '- the same images, byte for byte: A / B, run 2' in to_markdown(found).splitlines()

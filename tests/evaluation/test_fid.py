@@ -44,7 +44,7 @@ def fid_set(tmp_path, monkeypatch):
     return tmp_path, {folder: np.array(rows) for folder, rows in features.items()}
 
 
-def test_fid_is_that_of_the_pictures_of_each_bin(fid_set):
+def test_fid_is_that_of_the_images_of_each_bin(fid_set):
     folder, features = fid_set
     cameras = write_yaw_labels(folder, {f'{number:02d}.png': 0.0 if number < 7 else 20.0 for number in range(12)})
     found = evaluate({'A': [folder / 'A']}, folder / 'gt', cameras=cameras, settings=Settings(('fid',), num_workers=0, device='cpu'))
@@ -53,7 +53,7 @@ def test_fid_is_that_of_the_pictures_of_each_bin(fid_set):
         assert mean(found, 'GT', 'fid', number) == pytest.approx(0, abs=1e-6)
 
 
-def test_fid_of_fewer_pictures_than_features_is_the_same_in_its_quick_form():
+def test_fid_of_fewer_images_than_features_is_the_same_in_its_quick_form():
     features = np.random.default_rng(0).normal(size=(2, 9, 30)).astype(np.float32)
     quick, other = (evaluation_fid.SampleGaussian(each) for each in features)
     slow = FeatureStatistics(np.mean(features[0], axis=0, dtype=float), np.cov(features[0].astype(float), rowvar=False))
@@ -61,7 +61,7 @@ def test_fid_of_fewer_pictures_than_features_is_the_same_in_its_quick_form():
     assert evaluation_fid.frechet_distance(quick, other) == pytest.approx(evaluation_fid.frechet_distance(slow, other), rel=1e-6)
 
 
-def test_fid_against_stored_statistics_is_of_all_pictures(fid_set):
+def test_fid_against_stored_statistics_is_of_all_images(fid_set):
     folder, features = fid_set
     stored = np.random.default_rng(5).normal(size=(50, 4))
     FeatureStatistics(stored.mean(axis=0), np.cov(stored, rowvar=False), 50).save(folder / 'stored.npz')

@@ -33,9 +33,6 @@ def statuses(folder):
     return {Path(image['input']).name: image['status'] for image in report(folder)['pictures']}
 
 
-# --- Other processes
-
-
 def command(checkpoint, faces, out, *more):
     """Return the arguments to restore a folder of aligned faces."""
     return ['-i', str(faces), '-o', str(out), '--model_path', str(checkpoint), '--aligned', '--device', 'cpu', *more]

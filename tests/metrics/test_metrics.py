@@ -37,7 +37,7 @@ from basicsr.metrics.fid import calculate_fid  # isort: skip
 CPU = torch.device('cpu')
 
 
-def pictures(count=3, size=(48, 40), seed=0):
+def noisy_and_clean(count=3, size=(48, 40), seed=0):
     """Return smooth images and noisy copies of them."""
     rng = np.random.default_rng(seed)
     coarse = rng.integers(0, 256, (count, 6, 5, 3), dtype=np.uint8)
@@ -82,7 +82,7 @@ def test_metrics_of_numpy_can_be_sent_to_workers():
 
 
 def test_psnr_is_basicsrs_and_scikit_images():
-    noisy, clean = pictures()
+    noisy, clean = noisy_and_clean()
     own = psnr(batch(noisy), batch(clean))
     for value, img, img2 in zip(own.tolist(), noisy, clean, strict=True):
         assert value == pytest.approx(calculate_psnr(img, img2, crop_border=0), rel=1e-9)
@@ -90,7 +90,7 @@ def test_psnr_is_basicsrs_and_scikit_images():
 
 
 def test_ssim_is_basicsrs_and_scikit_images():
-    noisy, clean = pictures()
+    noisy, clean = noisy_and_clean()
     own = ssim(batch(noisy), batch(clean))
     for value, img, img2 in zip(own.tolist(), noisy, clean, strict=True):
         assert value == pytest.approx(calculate_ssim(img, img2, crop_border=0), rel=1e-9)
@@ -102,7 +102,7 @@ def test_ssim_is_basicsrs_and_scikit_images():
     assert 0.1 < own.min() < own.max() < 0.99
 
 
-def test_a_picture_is_like_itself_and_a_tiny_one_has_no_ssim():
+def test_an_image_is_like_itself_and_a_tiny_one_has_no_ssim():
     image = faces(2)
     assert psnr(image, image).tolist() == [float('inf')] * 2
     assert ssim(image, image).tolist() == pytest.approx([1, 1])
@@ -110,18 +110,18 @@ def test_a_picture_is_like_itself_and_a_tiny_one_has_no_ssim():
 
 
 def test_values_that_no_file_can_hold_are_rounded_first():
-    near = to_tensor(pictures()[1][0])[None]
+    near = to_tensor(noisy_and_clean()[1][0])[None]
     assert psnr(near + 0.4 / 127.5, near).item() == float('inf')
 
 
 def test_niqe_is_basicsrs_and_nan_where_there_is_nothing_to_look_at():
-    noisy, _ = pictures(size=(192, 208))
+    noisy, _ = noisy_and_clean(size=(192, 208))
     assert niqe(batch(noisy), None).tolist() == pytest.approx([calculate_niqe(image, crop_border=0) for image in noisy])
     assert niqe(torch.zeros(1, 3, 200, 200), None).isnan().all()
     assert niqe(faces(1, 128), None).isnan().all()
 
 
-def test_without_clean_pictures_only_niqe_answers():
+def test_without_clean_images_only_niqe_answers():
     with pytest.raises(TypeError, match='needs clean images'):
         psnr(faces(), None)
 
@@ -140,7 +140,7 @@ def test_lpips_is_the_lpips_packages(tmp_path, manifest_of, monkeypatch, key, ne
     (name,) = METRICS[key].weights
     torch.save({name: value for name, value in trunk.state_dict().items() if name.startswith('features.')}, tmp_path / f'{name}.pth')
     known_by(manifest_of, name)
-    noisy, clean = map(batch, pictures(2, (64, 72)))
+    noisy, clean = map(batch, noisy_and_clean(2, (64, 72)))
     with mock.patch(f'lpips.pretrained_networks.tv.{build.__name__}', return_value=trunk):
         expected = lpips.LPIPS(net=net, verbose=False)(noisy, clean).flatten()
     scorer = METRICS[key].load(tmp_path, CPU)
@@ -153,7 +153,7 @@ def test_lpips_is_the_lpips_packages(tmp_path, manifest_of, monkeypatch, key, ne
 def test_deg_is_the_angle_of_the_embeddings_of_a_network_in_evaluation():
     torch.manual_seed(0)
     metric = networks.IdentityAngle(None)
-    noisy, clean = map(batch, pictures(2, (128, 128)))
+    noisy, clean = map(batch, noisy_and_clean(2, (128, 128)))
     first, second = (metric.arcface(arcface_input(images)).double().numpy() for images in (noisy, clean))
     cosines = (first * second).sum(axis=1) / np.linalg.norm(first, axis=1) / np.linalg.norm(second, axis=1)
     assert metric(noisy, clean).tolist() == pytest.approx(np.degrees(np.arccos(cosines)), abs=1e-4)
@@ -169,7 +169,7 @@ class Corner(torch.nn.Module):
         return [fields.expand(-1, 99, -1, -1)], None
 
 
-def test_the_landmark_distance_is_in_pixels_of_the_picture(monkeypatch):
+def test_the_landmark_distance_is_in_pixels_of_the_image(monkeypatch):
     monkeypatch.setattr(networks, 'build_fan', lambda device: Corner())
     first, second = np.zeros((2, 512, 512, 3), dtype=np.uint8)
     # Whole fields of 8 x 8 pixels: 8 to the right, 6 down.
@@ -187,7 +187,7 @@ def test_landmarks_are_those_that_the_camera_estimation_finds():
     metric = networks.LandmarkDistance(None)
     net = build_fan(CPU).eval()
     net.load_state_dict(metric.net.state_dict())
-    noisy, _ = pictures(2, (96, 96))
+    noisy, _ = noisy_and_clean(2, (96, 96))
     expected = [LandmarkNetwork(net, 'cpu').landmarks(image) * 96 for image in noisy]
     with torch.inference_mode():
         np.testing.assert_allclose(metric.landmarks(batch(noisy)), expected, atol=1e-4)
@@ -258,7 +258,7 @@ def test_the_frechet_distance_is_basicsrs_and_pytorch_fids():
     assert own > 1
 
 
-def test_the_distance_of_a_set_from_itself_is_zero_also_with_fewer_pictures_than_features():
+def test_the_distance_of_a_set_from_itself_is_zero_also_with_fewer_images_than_features():
     few = compute_statistics(random_features(10))
     assert frechet_distance(few, few) == pytest.approx(0, abs=1e-5)
 
@@ -269,7 +269,7 @@ def test_the_distance_of_sets_on_two_axes_is_that_of_pencil_and_paper():
     assert frechet_distance(first, second) == pytest.approx(13)
 
 
-def test_of_one_picture_there_is_no_distance():
+def test_of_one_image_there_is_no_distance():
     assert np.isnan(frechet_distance(compute_statistics(random_features(1)), compute_statistics(random_features(9))))
 
 
@@ -283,10 +283,10 @@ def test_statistics_of_other_features_are_refused():
 
 def test_fid_can_be_against_stored_statistics(tmp_path, monkeypatch):
     monkeypatch.setattr('frex.metrics.fid.Inception', lambda path: EightMeans())
-    noisy, clean = pictures(12)
-    against_pictures = FID(None)
+    noisy, clean = noisy_and_clean(12)
+    against_images = FID(None)
     for img, img2 in zip(noisy, clean, strict=True):
-        against_pictures.add(img, img2)
+        against_images.add(img, img2)
     with torch.inference_mode():
         sums = FeatureSums(features=8)
         sums.add(EightMeans()(batch(clean)))
@@ -294,8 +294,8 @@ def test_fid_can_be_against_stored_statistics(tmp_path, monkeypatch):
     against_statistics = FID(None, str(tmp_path / 'clean.pth'))
     for img in noisy:
         against_statistics.add(img)
-    assert against_statistics.value() == pytest.approx(against_pictures.value(), rel=1e-6)
-    assert against_pictures.value() > 0
+    assert against_statistics.value() == pytest.approx(against_images.value(), rel=1e-6)
+    assert against_images.value() > 0
 
 
 @pytest.mark.parametrize(

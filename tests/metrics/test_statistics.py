@@ -100,7 +100,7 @@ def small_inception(monkeypatch):
 
 
 @pytest.mark.usefixtures('small_inception')
-def test_the_statistics_of_a_folder_are_those_of_its_pictures(tmp_path, face_folder, capsys):
+def test_the_statistics_of_a_folder_are_those_of_its_images(tmp_path, face_folder, capsys):
     for place, options in enumerate((['--batch_size', '2', '--num_workers', '0'], ['--num_workers', '2'])):
         assert main(['statistics', str(face_folder), '-o', str(tmp_path / f'{place}.pth'), '--device', 'cpu', *options]) == 0
     assert '5 images, network of sha256 abab' in capsys.readouterr().out
@@ -145,7 +145,7 @@ def test_bad_input_of_statistics_is_one_line(tmp_path, face_folder, capsys, argu
     assert not list(tmp_path.glob('x.*'))
 
 
-def test_a_damaged_picture_ends_statistics_in_a_workers_one_line(tmp_path, face_folder, capsys, small_inception):
+def test_a_damaged_image_ends_statistics_in_a_workers_one_line(tmp_path, face_folder, capsys, small_inception):
     (tmp_path / 'faces').mkdir()
     for path in face_folder.iterdir():
         (tmp_path / 'faces' / path.name).write_bytes(path.read_bytes())

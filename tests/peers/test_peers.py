@@ -134,7 +134,7 @@ def inverting(monkeypatch, tmp_path):
     return NetworkMethod('inverted', 'frex', tmp_path / 'model.pth'), seeds
 
 
-def test_a_bad_picture_stops_no_other(lq, tmp_path, inverting):
+def test_a_bad_image_stops_no_other(lq, tmp_path, inverting):
     (lq / 'a.jpg').write_bytes(b'no image')
     write_image(lq / 'wide.png', np.zeros((8, 16, 3), np.uint8))
     run = run_network(inverting[0], FaceFolder.open(lq, '-i'), tmp_path / 'images', 'cpu')
@@ -170,7 +170,7 @@ def run_line(line, lq, tmp_path, results=None):
     return run_command(CommandMethod('other', line, results), FaceFolder.open(lq, '-i'), tmp_path / 'other/images')
 
 
-def test_a_command_meets_a_flat_folder_of_pictures_alone_and_its_results_get_their_names_back(lq, tmp_path):
+def test_a_command_meets_a_flat_folder_of_images_alone_and_its_results_get_their_names_back(lq, tmp_path):
     (lq / 'dataset.json').write_text('{}')
     run = run_line(f'ls {{input}} > {tmp_path}/seen && mkdir {{output}}/deep && cp {{input}}/* {{output}}/deep', lq, tmp_path)
     assert (tmp_path / 'seen').read_text().split() == ['a.jpg', 'b.png', 'sub--a.png']
@@ -191,7 +191,7 @@ def test_faces_without_a_result_are_named(lq, tmp_path):
     assert run.seconds_a_face == run.seconds.total
 
 
-def test_a_command_of_which_no_picture_can_be_read_has_no_time_a_face(lq, tmp_path):
+def test_a_command_of_which_no_image_can_be_read_has_no_time_a_face(lq, tmp_path):
     run = run_line('for name in a b sub--a; do echo no image > {output}/$name.png; done # {input}', lq, tmp_path)
     assert (len(run.missing), run.timed, run.seconds_a_face) == (3, 0, None)
 
@@ -219,7 +219,7 @@ def gpen(lq):
     )
 
 
-def test_of_several_pictures_that_are_called_after_a_face_the_user_says_which(gpen, lq, tmp_path, capfd):
+def test_of_several_images_that_are_called_after_a_face_the_user_says_which(gpen, lq, tmp_path, capfd):
     assert peers(lq, tmp_path / 'results', '--command', f'gpen={gpen}') == 1
     assert 'several kinds of images: {name}_COMP (3 of 3), {name}_GPEN (3 of 3); say which by --results' in capfd.readouterr().err
     assert peers(lq, tmp_path / 'results', '--command', f'gpen={gpen}', '--results', 'gpen={name}_GPEN') == 0
@@ -286,7 +286,7 @@ def test_a_word_after_the_name_is_taken_where_it_is_the_only_one_that_all_have()
         (['face_x.png', 'face_y.png'], None, r'several kinds of images: \{name\}_x \(1 of 1\), \{name\}_y'),
     ],
 )
-def test_pictures_that_cannot_be_told_are_listed(made, pattern, message):
+def test_images_that_cannot_be_told_are_listed(made, pattern, message):
     with pytest.raises(FRExError, match=message):
         choose_result('face', find_results(['face'], [PurePosixPath(path) for path in made], pattern)[0])
 
@@ -396,7 +396,7 @@ def test_a_network_whose_process_is_killed_is_told(lq, tmp_path, checkpoint, mon
     assert (tmp_path / 'results/copy/run.json').exists()
 
 
-def test_pictures_of_a_run_that_was_broken_off_are_not_taken_for_those_of_another_model(lq, tmp_path, inverting, monkeypatch, capfd):
+def test_images_of_a_run_that_was_broken_off_are_not_taken_for_those_of_another_model(lq, tmp_path, inverting, monkeypatch, capfd):
     method, _ = inverting
 
     def killed(function, *arguments):
@@ -437,7 +437,7 @@ def test_a_wrong_folder_is_refused(place, message, lq, tmp_path, capsys):
     assert message.replace('\\', '') in capsys.readouterr().err
 
 
-def test_two_pictures_of_one_result_are_refused(lq):
+def test_two_images_of_one_result_are_refused(lq):
     write_image(lq / 'a.png', np.zeros((8, 8, 3), np.uint8))
     with pytest.raises(FRExError, match=r'would both be restored to a\.png'):
         FaceFolder.open(lq, '--input')

@@ -61,7 +61,7 @@ def content(folder):
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
-def picture(folder, number):
+def image_path(folder, number):
     return folder / f'images/00000/img{number:08d}.png'
 
 
@@ -142,7 +142,7 @@ def test_codes_are_of_the_frontal_camera_and_truncated(whole, eg3d_file):
     torch.testing.assert_close(torch.from_numpy(np.load(whole / 'ws/00000/img00000004.npy')), w[0])
 
 
-def test_the_picture_in_the_ffhq_frame_is_that_of_eg3ds_crop_seen_through_the_crop():
+def test_the_image_in_the_ffhq_frame_is_that_of_eg3ds_crop_seen_through_the_crop():
     file = tiny_eg3d_file(out_size=128, render_size=32, depth_samples=24, importance_samples=24)
     net = EG3D(**file.arguments).eval()
     # What super-resolution adds knows the pixels and not the world.
@@ -194,7 +194,7 @@ def test_batches_make_the_set_but_for_rounding(whole, make, tmp_path):
     assert made.keys() == expected.keys()
     assert made['images/dataset.json'] == expected['images/dataset.json']
     for number in range(NUM):
-        difference = read_image(picture(tmp_path / 'set', number)).astype(int) - read_image(picture(whole, number))
+        difference = read_image(image_path(tmp_path / 'set', number)).astype(int) - read_image(image_path(whole, number))
         assert np.abs(difference).max() <= 1
         assert (difference != 0).mean() < 1e-3
 
@@ -209,20 +209,20 @@ def test_what_is_missing_is_made_again_and_nothing_else(whole, make, tmp_path):
     assert make(tmp_path / 'set') == 0
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / 'set/images/00000').iterdir()}
     for number in (1, 5):
-        picture(tmp_path / 'set', number).unlink()
+        image_path(tmp_path / 'set', number).unlink()
     (tmp_path / 'set/contact_sheet.jpg').unlink()
     (tmp_path / 'set/images/dataset.json').unlink()
     assert make(tmp_path / 'set') == 0
     after = {path: path.stat().st_mtime_ns for path in (tmp_path / 'set/images/00000').iterdir()}
-    assert {path for path in before if after[path] != before[path]} == {picture(tmp_path / 'set', number) for number in (1, 5)}
+    assert {path for path in before if after[path] != before[path]} == {image_path(tmp_path / 'set', number) for number in (1, 5)}
     assert content(tmp_path / 'set') == {name: data for name, data in content(whole).items() if not name.startswith('ws/')}
 
 
-def test_a_killed_run_leaves_whole_pictures_and_is_resumed(make, eg3d_file, tmp_path):
+def test_a_killed_run_leaves_whole_images_and_is_resumed(make, eg3d_file, tmp_path):
     num = 120
     command = ['synthesize', '--eg3d', eg3d_file, '-o', tmp_path / 'set', '-n', num, '--device', 'cpu']
     process = Command(main, *command, folder=tmp_path)
-    while not picture(tmp_path / 'set', 9).exists():
+    while not image_path(tmp_path / 'set', 9).exists():
         assert process.running
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
@@ -270,9 +270,9 @@ def test_processes_of_a_machine_take_a_gpu_each(name, rank, gpus, device):
 def test_the_contact_sheet_goes_from_one_side_to_the_other(whole, make, tmp_path, monkeypatch):
     shown = []
 
-    def sheet(pictures, captions):
-        shown.extend(zip(pictures, captions, strict=True))
-        return contact_sheet(pictures, captions)
+    def sheet(images, captions):
+        shown.extend(zip(images, captions, strict=True))
+        return contact_sheet(images, captions)
 
     monkeypatch.setattr('frex.synthesis.output_folder.contact_sheet', sheet)
     assert make(whole, '--ws') == 0
@@ -280,10 +280,10 @@ def test_the_contact_sheet_goes_from_one_side_to_the_other(whole, make, tmp_path
     order = sorted(range(NUM), key=lambda number: yaw[number])
     assert [caption for _, caption in shown] == [f'yaw {yaw[number]:+.2f} pitch {pitch[number]:+.2f}' for number in order]
     for number, (image, _) in zip(order, shown, strict=True):
-        assert np.array_equal(image, read_image(picture(whole, number)))
+        assert np.array_equal(image, read_image(image_path(whole, number)))
 
 
-def test_a_sheet_has_rows_of_pictures_with_captions():
+def test_a_sheet_has_rows_of_images_with_captions():
     red, blue = (np.full((64, 64, 3), colour, dtype=np.uint8) for colour in [(0, 0, 255), (255, 0, 0)])
     sheet = contact_sheet([red, red, blue], ['a', 'b', 'c'], columns=2, size=32)
     assert (sheet[:32, :32] == (0, 0, 255)).all()
@@ -372,14 +372,14 @@ def test_a_damaged_record_is_named(make, tmp_path, capsys, text):
     assert f'{tmp_path / "synthesis.json"}: damaged' in one_error(capsys)
 
 
-def test_a_damaged_picture_on_the_sheet_is_named(make, tmp_path, capsys):
+def test_a_damaged_image_on_the_sheet_is_named(make, tmp_path, capsys):
     assert make(tmp_path / 'set', num=2) == 0
-    picture(tmp_path / 'set', 1).write_bytes(b'')
+    image_path(tmp_path / 'set', 1).write_bytes(b'')
     assert make(tmp_path / 'set', num=2) == 1
     assert 'img00000001.png: not an image, or a damaged one' in one_error(capsys)
 
 
-def test_a_picture_that_is_not_finite_stops_the_set_with_its_number(make, tmp_path, capsys):
+def test_an_image_that_is_not_finite_stops_the_set_with_its_number(make, tmp_path, capsys):
     file = tiny_eg3d_file()
     file.state['superresolution.block1.torgb.bias'][0] = torch.nan
     save_safetensors(tmp_path / 'nan.safetensors', file)

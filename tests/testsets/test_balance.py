@@ -137,7 +137,7 @@ def test_the_chosen_are_copied_with_their_labels(pool, balanced):
     assert (balanced / 'contact_sheet.jpg').exists()
 
 
-def test_linked_pictures_are_those_of_the_pool(pool, balanced, tmp_path):
+def test_linked_images_are_those_of_the_pool(pool, balanced, tmp_path):
     assert run(pool, '-n', NUM, '-o', tmp_path / 'set', '--link', '--cameras', pool / 'dataset.json') == 0
     names = (tmp_path / 'set/ids.txt').read_text()
     assert names == (balanced / 'ids.txt').read_text()
@@ -250,7 +250,7 @@ def test_a_bad_setting_is_named_and_nothing_is_written(pool, tmp_path, capsys, a
     assert not (tmp_path / 'set').exists()
 
 
-def test_a_picture_without_label_is_told(pool, tmp_path, capsys):
+def test_an_image_without_label_is_told(pool, tmp_path, capsys):
     labels = json.loads((pool / 'dataset.json').read_text())
     (tmp_path / 'some.json').write_text(json.dumps({'labels': labels['labels'][1:]}))
     assert run(pool, '-n', 5, '-o', tmp_path / 'set', '--cameras', tmp_path / 'some.json') == 1

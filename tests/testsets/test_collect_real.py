@@ -169,7 +169,7 @@ def test_a_detection_is_the_annotated_face_that_it_overlaps_most():
     assert match_annotation(box, []) is None
 
 
-def test_pictures_are_annotated_by_the_end_of_their_path():
+def test_images_are_annotated_by_the_end_of_their_path():
     annotations = {'0--Parade/a.jpg': 1}
     assert lookup_by_path(annotations, '/data/WIDER_val/images/0--Parade/a.jpg') == 1
     assert lookup_by_path(annotations, '/data/other/a.jpg') is None
@@ -199,7 +199,7 @@ def test_each_limit_is_kept_and_names_its_flag(limits, changes, reason):
     assert Limits(**limits).rejection_reason(face, annotated=face.wider is not None) == reason
 
 
-def test_in_annotated_pictures_other_faces_are_not_taken():
+def test_in_annotated_images_other_faces_are_not_taken():
     assert Limits().rejection_reason(FACE, annotated=True) == 'not annotated by --wider'
 
 
@@ -222,15 +222,15 @@ def hashes(count):
 
 
 def test_who_is_taken_does_not_depend_on_the_order_and_grows_with_the_number():
-    pictures = [found(f'p{number}', one, other) for number, (one, other) in enumerate(zip(hashes(20)[::2], hashes(20)[1::2], strict=True))]
+    scanned = [found(f'p{number}', one, other) for number, (one, other) in enumerate(zip(hashes(20)[::2], hashes(20)[1::2], strict=True))]
     before: set[str] = set()
     for num in range(1, 21):
-        names = set(select(pictures, num, Limits(), seed=0).faces)
-        assert names == set(select(pictures[::-1], num, Limits(), seed=0).faces)
+        names = set(select(scanned, num, Limits(), seed=0).faces)
+        assert names == set(select(scanned[::-1], num, Limits(), seed=0).faces)
         assert len(names) == num
         assert before < names
         before = names
-    assert set(select(pictures, 5, Limits(), seed=0).faces) != set(select(pictures, 5, Limits(), seed=1).faces)
+    assert set(select(scanned, 5, Limits(), seed=0).faces) != set(select(scanned, 5, Limits(), seed=1).faces)
 
 
 def test_of_faces_within_the_distance_one_stays():
@@ -288,14 +288,14 @@ def test_likeness_is_the_correlation_of_what_lies_on_each_other():
 
 def test_what_is_not_taken_is_counted():
     one, two, three, four = hashes(4)
-    pictures = [
+    scanned = [
         found('a', one, two),
         found('b', three, sha256='a'),
         found('c'),
         found('d', problem='damaged'),
         found('e', four, sha256='e'),
     ]
-    selected = select(pictures, 1, Limits(per_picture=1), seed=0)
+    selected = select(scanned, 1, Limits(per_picture=1), seed=0)
     assert selected.near_duplicates == {'b': 'a'}
     assert {reason: count for reason, count in selected.reasons.items() if count} == {
         'images with the bytes of another': 1,
@@ -303,7 +303,7 @@ def test_what_is_not_taken_is_counted():
         'images that cannot be read': 1,
         'not drawn': 2,
     }
-    both = select(pictures, 3, Limits(per_picture=1), seed=0)
+    both = select(scanned, 3, Limits(per_picture=1), seed=0)
     assert len(both.faces) == 2
     assert both.reasons['above --per_picture'] == 1
 
@@ -319,12 +319,12 @@ def test_faces_are_cut_out_described_and_labelled(photos, tmp_path):
     assert len(names) == 4
     assert set(names) - {'deep/c_00', 'deep/c_01'} == set(places)
     labels = read_labels(out / 'images/dataset.json')
-    for name, (left, top, picture) in places.items():
+    for name, (left, top, photo) in places.items():
         face = read_image(out / f'images/{name}.png')
-        source = read_image(photos / f'{picture}.png')
+        source = read_image(photos / f'{photo}.png')
         assert np.abs(face.astype(int) - source[top : top + SIDE, left : left + SIDE]).max() <= 1
         entry = manifest(out)['images'][f'{name}.png']
-        assert entry['source'] == str(photos / f'{picture}.png')
+        assert entry['source'] == str(photos / f'{photo}.png')
         assert entry['sha256'] == hashlib.sha256((out / f'images/{name}.png').read_bytes()).hexdigest()
         assert (entry['size'], entry['inside']) == (44, pytest.approx(1))
         assert entry['side'] == pytest.approx(SIDE, rel=1e-3)
@@ -396,7 +396,7 @@ def test_annotations_say_which_faces_are_meant(photos, tmp_path, capsys):
     assert not (tmp_path / 'new').exists()
 
 
-def test_a_damaged_picture_is_named_and_the_others_are_used(photos, tmp_path, capsys):
+def test_a_damaged_image_is_named_and_the_others_are_used(photos, tmp_path, capsys):
     (photos / 'broken.png').write_bytes(b'no image')
     assert run(photos, '-n', 4, '-o', tmp_path / 'set') == 0
     assert 'left out: ' in (error := capsys.readouterr().err)

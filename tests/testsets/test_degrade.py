@@ -50,7 +50,7 @@ def record_of(out):
     return json.loads((out / 'degradations.json').read_text())
 
 
-def test_the_pictures_keep_their_names_and_sizes(faces, degraded):
+def test_the_images_keep_their_names_and_sizes(faces, degraded):
     assert sorted(record_of(degraded)['images']) == [f'{name}.png' for name in NAMES]
     for name, entry in record_of(degraded)['images'].items():
         lq, gt = read_image(degraded / 'images' / name), read_image(faces / entry['gt'])
@@ -71,7 +71,7 @@ def test_no_byte_depends_on_how_the_work_is_shared_out(faces, degraded, tmp_path
     assert contents(tmp_path / 'set') == contents(degraded)
 
 
-def test_a_picture_does_not_depend_on_the_others_nor_on_its_format(faces, degraded, tmp_path):
+def test_an_image_does_not_depend_on_the_others_nor_on_its_format(faces, degraded, tmp_path):
     cv2.imwrite(str(tmp_path / 'clean.bmp'), read_image(faces / 'face1.png'))
     (tmp_path / 'one').mkdir()
     (tmp_path / 'clean.bmp').rename(tmp_path / 'one/face1.bmp')
@@ -85,7 +85,7 @@ def test_another_seed_gives_other_draws(faces, degraded, tmp_path):
         assert entry['draws'][0]['noise_seed'] != record_of(degraded)['images'][name]['draws'][0]['noise_seed']
 
 
-def test_pictures_can_be_made_again_from_the_record(faces, degraded):
+def test_images_can_be_made_again_from_the_record(faces, degraded):
     for name, entry in record_of(degraded)['images'].items():
         gt = read_image(faces / entry['gt']).astype(np.float32) / 255
         lq = degrade(gt, [msgspec.convert(once, DegradationParams) for once in entry['draws']])
@@ -132,7 +132,7 @@ def test_severity_changes_how_much_but_not_which_way(preset):
     np.testing.assert_allclose(steps, np.broadcast_to(steps[0], steps.shape), rtol=1e-9, atol=1e-9)
 
 
-def test_a_picture_that_is_missing_is_made_again_and_the_others_are_left(faces, degraded, tmp_path):
+def test_an_image_that_is_missing_is_made_again_and_the_others_are_left(faces, degraded, tmp_path):
     out = tmp_path / 'set'
     shutil.copytree(degraded, out)
     (out / 'images/face0.png').unlink()
@@ -144,7 +144,7 @@ def test_a_picture_that_is_missing_is_made_again_and_the_others_are_left(faces, 
 
 @pytest.mark.parametrize('size', [None, 32])
 @pytest.mark.parametrize('replaced', ['face0.png', 'face1.png'])
-def test_a_picture_whose_clean_one_has_changed_since_is_made_again(face_folder, tmp_path, size, replaced):
+def test_an_image_whose_clean_one_has_changed_since_is_made_again(face_folder, tmp_path, size, replaced):
     faces = tmp_path / 'faces'
     shutil.copytree(face_folder, faces)
     degrade_folder(faces, tmp_path / 'set', size=size, num_workers=0, shard='0/2')
@@ -170,7 +170,7 @@ def test_a_share_that_is_resumed_makes_again_what_has_changed_since(face_folder,
     assert contents(out) == contents(tmp_path / 'anew')
 
 
-def test_a_whole_set_is_not_made_of_other_clean_pictures(face_folder, tmp_path, capsys):
+def test_a_whole_set_is_not_made_of_other_clean_images(face_folder, tmp_path, capsys):
     faces, out = tmp_path / 'faces', tmp_path / 'set'
     shutil.copytree(face_folder, faces)
     degrade_folder(faces, out, size=32, num_workers=0)
@@ -185,7 +185,7 @@ def test_a_whole_set_is_not_made_of_other_clean_pictures(face_folder, tmp_path, 
     assert contents(out) == before
 
 
-def test_with_a_size_the_clean_pictures_are_written_too(faces, tmp_path):
+def test_with_a_size_the_clean_images_are_written_too(faces, tmp_path):
     out = tmp_path / 'set'
     assert run(faces, '-o', out, '--size', 32, '--num_workers', 0) == 0
     for name in NAMES:
@@ -194,7 +194,7 @@ def test_with_a_size_the_clean_pictures_are_written_too(faces, tmp_path):
     np.testing.assert_array_equal(read_image(out / 'gt/face1.png'), averaged)
 
 
-def test_labels_go_with_their_pictures(face_folder, tmp_path):
+def test_labels_go_with_their_images(face_folder, tmp_path):
     shutil.copytree(face_folder, tmp_path / 'faces')
     camera = frontal_camera()[0].tolist()
     labels = {'labels': [['face2.jpg', camera]], 'crops': [['face2.jpg', [1.1, 0.0, -0.1]]]}
@@ -234,7 +234,7 @@ def test_a_set_is_not_mixed_with_another_nor_with_anything_else(faces, degraded,
     assert contents(degraded) == before
 
 
-def test_a_picture_that_is_not_what_was_made_is_told(faces, degraded, tmp_path, capsys):
+def test_an_image_that_is_not_what_was_made_is_told(faces, degraded, tmp_path, capsys):
     out = tmp_path / 'set'
     shutil.copytree(degraded, out)
     shutil.copy(out / 'images/face1.png', out / 'images/face0.png')

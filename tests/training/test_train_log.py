@@ -190,7 +190,7 @@ class RowAndColumnMeans(torch.nn.Module):
         return torch.cat([grey.mean(dim=1), grey.mean(dim=2)], dim=1)
 
 
-def pictures(seed, count=40):
+def random_images(seed, count=40):
     return np.random.default_rng(seed).integers(0, 256, (count, 4, 4, 3), dtype=np.uint8)
 
 
@@ -203,7 +203,7 @@ def distance(one, other):
 
 
 def test_fid_is_the_frechet_distance(small_fid):
-    one, other = pictures(0) // 2, pictures(1)
+    one, other = random_images(0) // 2, random_images(1)
     for img, img2 in zip(one, other, strict=True):
         small_fid.add(img, img2)
     assert small_fid.value() == pytest.approx(distance(one, other), rel=1e-3)
@@ -211,7 +211,7 @@ def test_fid_is_the_frechet_distance(small_fid):
 
 
 def test_fid_of_one_image_is_not_a_number(small_fid):
-    small_fid.add(*pictures(0, 2))
+    small_fid.add(*random_images(0, 2))
     assert np.isnan(small_fid.value())
 
 
@@ -220,7 +220,7 @@ def test_fid_is_what_basicsr_adds_up_and_divides(small_fid):
     from basicsr.metrics import calculate_metric
 
     fid._shared_inception.cache_clear()
-    one, other = pictures(0) // 2, pictures(1)
+    one, other = random_images(0) // 2, random_images(1)
     options = {'type': 'FID', 'better': 'lower', 'weights': None}
     results = 0
     for img, img2 in zip(one, other, strict=True):
@@ -239,7 +239,7 @@ def share(rank, folder, port):
     torch.distributed.init_process_group('gloo')
     fid.Inception = lambda path: RowAndColumnMeans()
     metric = fid.FID(None)
-    for img, img2 in list(zip(pictures(0) // 2, pictures(1), strict=True))[rank::2]:
+    for img, img2 in list(zip(random_images(0) // 2, random_images(1), strict=True))[rank::2]:
         metric.add(img, img2)
     Path(folder, str(rank)).write_text(str(metric.value()))
     torch.distributed.destroy_process_group()
@@ -247,7 +247,7 @@ def share(rank, folder, port):
 
 def test_fid_is_of_all_processes(tmp_path):
     mp.start_processes(share, (str(tmp_path), free_port()), nprocs=2, start_method='forkserver')
-    expected = distance(pictures(0) // 2, pictures(1))
+    expected = distance(random_images(0) // 2, random_images(1))
     assert [float((tmp_path / rank).read_text()) for rank in '01'] == pytest.approx([expected, expected], rel=1e-3)
 
 

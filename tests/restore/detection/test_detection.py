@@ -35,7 +35,7 @@ def folder(weights_folder, manifest_of):
     return weights_folder
 
 
-def test_a_large_picture_is_searched_in_a_small_copy():
+def test_a_large_image_is_searched_in_a_small_copy():
     finder = Finder()
     (face,) = FaceDetector(finder, 'any').detect(np.zeros((1001, 3000, 3), np.uint8), 0.6)
     assert finder.seen == (500, 1500, 3)
@@ -45,14 +45,14 @@ def test_a_large_picture_is_searched_in_a_small_copy():
     assert face.score == pytest.approx(0.9)
 
 
-def test_a_small_picture_is_searched_as_it_is():
+def test_a_small_image_is_searched_as_it_is():
     finder = Finder()
     (face,) = FaceDetector(finder, 'any').detect(np.zeros((300, 200, 3), np.uint8), longest_side=300)
     assert finder.seen == (300, 200, 3)
     np.testing.assert_allclose(face.box, [50, 75, 100, 225])
 
 
-def test_a_picture_of_one_row_is_searched():
+def test_an_image_of_one_row_is_searched():
     assert len(FaceDetector(Finder(), 'any').detect(np.zeros((1, 4000, 3), np.uint8))) == 1
 
 
@@ -81,7 +81,7 @@ def test_an_unknown_detector_is_refused_with_the_nearest():
         FaceDetector.from_weights(key='retinaface_resnet5')
 
 
-def test_threads_see_their_own_picture():
+def test_threads_see_their_own_image():
     """facexlib's network stores the size of the current image."""
     net = build_retinaface('mobile0.25', torch.device('cpu'))
     detector = FaceDetector(net, 'any')

@@ -19,7 +19,7 @@ def restorer(checkpoint):
     return FaceRestorer.from_pretrained(checkpoint, 'cpu')
 
 
-def test_pictures_go_to_the_network_and_back_unchanged():
+def test_images_go_to_the_network_and_back_unchanged():
     image = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
     tensor = to_tensor(image)[None]
     assert tensor.shape == (1, 3, 8, 8)
@@ -39,16 +39,16 @@ def test_restored_is_what_the_network_says(restorer):
     assert np.array_equal(restorer.restore_aligned(image), expected)
 
 
-def test_a_picture_of_any_size_comes_back_at_the_networks(restorer):
+def test_an_image_of_any_size_comes_back_at_the_networks(restorer):
     assert restorer.restore_aligned(np.zeros((37, 37, 3), np.uint8)).shape == (64, 64, 3)
 
 
-def test_a_picture_that_is_not_square_is_no_aligned_face(restorer):
+def test_an_image_that_is_not_square_is_no_aligned_face(restorer):
     with pytest.raises(FRExError, match='90 x 37 is not square'):
         restorer.restore_aligned(np.zeros((37, 90, 3), np.uint8))
 
 
-def test_an_output_that_is_not_finite_is_no_picture(checkpoint):
+def test_an_output_that_is_not_finite_is_no_image(checkpoint):
     broken = FaceRestorer.from_pretrained(checkpoint, 'cpu')
     broken.net.stylegan2.to_rgbs[-1].bias.data.fill_(float('nan'))
     with pytest.raises(FRExError, match='not finite'):
@@ -75,7 +75,7 @@ def test_landmarks_in_one_place_are_refused():
         align_face(np.zeros((9, 9, 3), np.uint8), np.full((5, 2), 4.0))
 
 
-def test_a_picture_under_its_final_name_is_whole(tmp_path, monkeypatch):
+def test_an_image_under_its_final_name_is_whole(tmp_path, monkeypatch):
     monkeypatch.setattr('frex.utils.files.os.replace', lambda part, path: (_ for _ in ()).throw(OSError(28, 'No space left on device')))
     with pytest.raises(OSError, match='No space left'):
         write_image(tmp_path / 'a.png', np.zeros((4, 4, 3), np.uint8))

@@ -34,7 +34,7 @@ def test_the_depth_is_dark_where_it_is_near(output, net):
     assert (depth[::cell, ::cell][(output.mask[0, 0] == 0).numpy()] == 255).all()
 
 
-def test_the_picture_is_the_3d_priors(output, net):
+def test_the_image_is_the_3d_priors(output, net):
     assert np.array_equal(render_structure(net, output)['image_3d'], to_images(output.image_3d)[0])
 
 
@@ -59,7 +59,7 @@ def test_the_map_is_grey_where_alpha_is_one():
     assert (strip == 128).all()
 
 
-def test_without_its_part_there_is_no_picture():
+def test_without_its_part_there_is_no_image():
     for switch in ('use_3d_prior', 'use_awb'):
         net = tiny_frex(**{switch: False}).eval()
         with torch.no_grad():

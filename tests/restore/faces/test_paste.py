@@ -90,7 +90,7 @@ def test_a_face_that_fills_more_than_a_tile_has_no_joints():
     assert np.abs(canvas.astype(int) - image).max() <= 2
 
 
-def test_a_face_at_the_pictures_edge_is_pasted_as_far_as_it_shows():
+def test_a_face_at_the_images_edge_is_pasted_as_far_as_it_shows():
     image = smooth(200, 200)
     matrix = face_matrix(landmarks_at(5, 190, 120), 256)
     canvas = image.copy()
@@ -101,7 +101,7 @@ def test_a_face_at_the_pictures_edge_is_pasted_as_far_as_it_shows():
     assert canvas[-1, 0].tolist() == [0, 0, 0]
 
 
-def test_a_face_beyond_the_picture_changes_nothing():
+def test_a_face_beyond_the_image_changes_nothing():
     image = smooth(100, 100)
     canvas = image.copy()
     paste_face(canvas, np.zeros((64, 64, 3), np.uint8), face_matrix(landmarks_at(-300, 50, 80), 64))

@@ -77,7 +77,7 @@ def test_a_large_face_is_shrunk_without_aliasing():
     assert np.abs(face.astype(int) - 127.5).max() < 8
 
 
-def test_beyond_the_picture_a_face_is_grey():
+def test_beyond_the_image_a_face_is_grey():
     face = cut_face(np.zeros((100, 100, 3), np.uint8), face_matrix(landmarks_at(0, 50, 80), 64), 64)
     assert face[32, 10].tolist() == list(BORDER)
     assert face[32, 50].tolist() == [0, 0, 0]
@@ -85,7 +85,7 @@ def test_beyond_the_picture_a_face_is_grey():
     assert deep[0, 0].tolist() == [257 * value for value in BORDER]
 
 
-def test_a_picture_wider_than_opencv_warps_is_no_obstacle():
+def test_an_image_wider_than_opencv_warps_is_no_obstacle():
     image = np.zeros((60, 40000, 3), np.uint8)
     image[:, 39950:] = 200
     assert cut_face(image, face_matrix(landmarks_at(39975, 30, 40), 64), 64)[32, 32].tolist() == [200, 200, 200]
@@ -103,7 +103,7 @@ def test_a_face_comes_with_its_crop():
     np.testing.assert_allclose(face.landmarks, landmarks)
 
 
-def test_a_picture_of_16_bit_is_seen_in_8():
+def test_an_image_of_16_bit_is_seen_in_8():
     image = smooth(200, 300)
     faces = [FakeDetector(detected(landmarks_at(120, 100, 90))) for _ in range(2)]
     (shallow,) = find_faces(photo_of(image), faces[0], 64)
@@ -121,13 +121,13 @@ def test_a_face_that_fits_none_says_so_and_keeps_its_box():
     assert np.array_equal(face.aligned, image[18:82, 18:82])
 
 
-def test_a_face_outside_of_the_picture_is_a_problem():
+def test_a_face_outside_of_the_image_is_a_problem():
     (face,) = find_faces(photo_of(smooth(100, 100)), FakeDetector(detected(landmarks_at(-60, 50, 80))), 64)
     assert 'outside' in face.problem
 
 
 @pytest.mark.parametrize(('turns', 'degrees'), [(1, 90), (2, 180), (3, -90)])
-def test_a_picture_on_its_side_is_searched_in_every_turn(turns, degrees):
+def test_an_image_on_its_side_is_searched_in_every_turn(turns, degrees):
     """A face that is upright once the image is rotated to the left lies on its right side in the image."""
     landmarks = landmarks_at(120, 70, 90, degrees)
     height, width = 200, 300
@@ -165,7 +165,7 @@ def test_turned_pixels_are_found_again():
         assert np.array_equal(turned[2, 1], image[int(y), int(x)])
 
 
-def test_an_upright_picture_is_searched_once():
+def test_an_upright_image_is_searched_once():
     detector = FakeDetector(detected(landmarks_at(120, 100, 90), 0.99))
     find_faces(photo_of(smooth(200, 300)), detector, 64)
     assert detector.asked == [(200, 300, 3)]
@@ -253,7 +253,7 @@ def test_faces_are_selected():
     assert chosen(min_face=200) == []
 
 
-def test_the_center_is_the_pictures():
+def test_the_center_is_the_images():
     faces = find_faces(photo_of(smooth(120, 300)), FakeDetector(*faces_for_selection()), 64, Selection(only='center'))
     assert [face.score for face in faces] == [0.9]
 
@@ -274,11 +274,11 @@ def test_a_selection_of_nonsense_is_refused(wrong):
 
 
 def pasted(image, sides=(150,), upscale=1.0, size=512, change=lambda face: face, **kinds):
-    picture = photo_of(image, **kinds)
+    photo = photo_of(image, **kinds)
     width = image.shape[1]
     landmarks = [landmarks_at((i + 1) * width / (len(sides) + 1), image.shape[0] / 2, side, 20) for i, side in enumerate(sides)]
-    faces = find_faces(picture, FakeDetector(*map(detected, landmarks)), size)
-    return paste_faces(picture, upscale, faces, [change(face.aligned) for face in faces])
+    faces = find_faces(photo, FakeDetector(*map(detected, landmarks)), size)
+    return paste_faces(photo, upscale, faces, [change(face.aligned) for face in faces])
 
 
 @pytest.mark.parametrize('upscale', [1, 1.5, 2, 0.5, 3.3])
@@ -289,26 +289,26 @@ def test_every_factor_gives_its_exact_size(upscale):
 
 @pytest.mark.parametrize('side', [40, 150, 700])
 @pytest.mark.parametrize('size', [64, 512])
-def test_an_unchanged_face_leaves_the_picture_unchanged(side, size):
+def test_an_unchanged_face_leaves_the_image_unchanged(side, size):
     image = smooth(800, 900, cell=max(40, 400 // size * 20))
     result = pasted(image, (side,), size=size)
     assert np.abs(result.image.astype(int) - image).max() <= 3
 
 
-def test_an_unchanged_face_lies_right_in_an_enlarged_picture():
+def test_an_unchanged_face_lies_right_in_an_enlarged_image():
     image = smooth(240, 320)
     with_face, without = pasted(image, upscale=2.5), pasted(image, upscale=2.5, sides=())
     assert np.abs(with_face.image.astype(int) - without.image).max() <= 3
 
 
-def test_the_picture_that_was_given_is_not_written_to():
+def test_the_image_that_was_given_is_not_written_to():
     image = smooth(240, 320)
     before = image.copy()
     pasted(image, change=lambda face: 255 - face)
     assert np.array_equal(image, before)
 
 
-def test_a_grey_picture_gets_grey_faces():
+def test_a_grey_image_gets_grey_faces():
     grey = np.dstack([smooth(240, 320)[:, :, 0]] * 3)
     red = np.zeros((512, 512, 3), np.uint8)
     red[:, :, 2] = 200
@@ -332,33 +332,33 @@ def test_alpha_is_kept():
 
 def test_a_face_with_a_problem_and_one_without_a_restoration_stay_as_they_were():
     image = smooth(200, 300)
-    picture = photo_of(image)
-    faces = find_faces(picture, FakeDetector(detected(landmarks_at(80, 100, 90), 0.99), detected(landmarks_at(220, 100, 90), 0.9)), 64)
+    photo = photo_of(image)
+    faces = find_faces(photo, FakeDetector(detected(landmarks_at(80, 100, 90), 0.99), detected(landmarks_at(220, 100, 90), 0.9)), 64)
     black = np.zeros((64, 64, 3), np.uint8)
     marked = [faces[0], replace(faces[1], problem='no face')]
-    assert np.array_equal(paste_faces(picture, 1, marked, [None, black]).image, image)
-    assert not np.array_equal(paste_faces(picture, 1, faces, [None, black]).image, image)
+    assert np.array_equal(paste_faces(photo, 1, marked, [None, black]).image, image)
+    assert not np.array_equal(paste_faces(photo, 1, faces, [None, black]).image, image)
 
 
 def test_the_larger_of_two_overlapping_faces_lies_on_top():
-    picture = photo_of(smooth(200, 300))
-    faces = find_faces(picture, FakeDetector(detected(landmarks_at(140, 100, 150), 0.99), detected(landmarks_at(200, 100, 90), 0.9)), 64)
-    result = paste_faces(picture, 1, faces, [np.full((64, 64, 3), value, np.uint8) for value in (10, 250)])
+    photo = photo_of(smooth(200, 300))
+    faces = find_faces(photo, FakeDetector(detected(landmarks_at(140, 100, 150), 0.99), detected(landmarks_at(200, 100, 90), 0.9)), 64)
+    result = paste_faces(photo, 1, faces, [np.full((64, 64, 3), value, np.uint8) for value in (10, 250)])
     assert result.image[100, 170].tolist() == [10, 10, 10]
 
 
 def test_the_background_can_be_upsampled_by_another():
     image = smooth(100, 150)
-    picture = photo_of(image, alpha=image[:, :, 0].copy())
+    photo = photo_of(image, alpha=image[:, :, 0].copy())
     seen = []
 
     def white(background, size):
         seen.append((background.shape, size))
         return np.full((size[1], size[0], 3), 255, np.uint8)
 
-    result = paste_faces(picture, 1.5, [], [], bg_upsampler=white)
+    result = paste_faces(photo, 1.5, [], [], bg_upsampler=white)
     assert seen == [((100, 150, 3), (225, 150))]
     assert (result.image == 255).all()
     assert result.alpha.shape == (150, 225)
     with pytest.raises(FRExError, match='the upsampler made'):
-        paste_faces(picture, 2, [], [], bg_upsampler=lambda background, size: background)
+        paste_faces(photo, 2, [], [], bg_upsampler=lambda background, size: background)

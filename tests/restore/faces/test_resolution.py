@@ -167,9 +167,9 @@ def test_a_face_that_is_asked_for_alone_is_restored(portraits):
 
 def test_a_face_whose_landmarks_fit_none_keeps_its_own_reason(portraits):
     hopper = portraits['grace_hopper']
-    picture = photo_of(hopper.image)
-    (face,) = find_faces(picture, FakeDetector(detected(hopper.landmarks[[1, 0, 2, 4, 3]])), SIZE)
-    assert keep_detail(picture, face) is face
+    photo = photo_of(hopper.image)
+    (face,) = find_faces(photo, FakeDetector(detected(hopper.landmarks[[1, 0, 2, 4, 3]])), SIZE)
+    assert keep_detail(photo, face) is face
 
 
 # --- Commands

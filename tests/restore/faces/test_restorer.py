@@ -206,7 +206,7 @@ def test_an_identity_leaves_the_photograph_as_it_was(upscale):
     assert plain.faces == ()
 
 
-def test_pictures_come_back_in_the_form_that_they_were_given():
+def test_images_come_back_in_the_form_that_they_were_given():
     image = smooth(200, 320)
     grey, deep, alpha = image[:, :, 0].copy(), image.astype(np.uint16) * 257, np.dstack([image, image[:, :, 1]])
     restorer = fake_restorer(*FACES, change=lambda lq: -lq)
@@ -217,7 +217,7 @@ def test_pictures_come_back_in_the_form_that_they_were_given():
     assert np.array_equal(restorer.restore(alpha).image[:, :, 3], image[:, :, 1])
 
 
-def test_paths_and_pillows_pictures_are_read(tmp_path):
+def test_paths_and_pillows_images_are_read(tmp_path):
     image = smooth(200, 320)
     cv2.imwrite(str(tmp_path / 'a.png'), image)
     restorer = fake_restorer(*FACES, change=lambda lq: -lq)
@@ -230,7 +230,7 @@ def test_paths_and_pillows_pictures_are_read(tmp_path):
 
 
 @pytest.mark.parametrize('wrong', [np.zeros((4, 4, 2), np.uint8), np.zeros((4, 4, 3), np.float32), np.zeros((0, 4, 3), np.uint8)])
-def test_arrays_that_are_no_pictures_are_refused(wrong):
+def test_arrays_that_are_no_images_are_refused(wrong):
     with pytest.raises(FRExError, match='no image'):
         fake_restorer().restore(wrong)
 
@@ -322,13 +322,13 @@ def test_arrays_that_are_no_aligned_faces_are_refused(face):
 
 
 @pytest.mark.parametrize('form', [np.asarray, PillowImage.fromarray])
-def test_a_black_and_white_picture_keeps_its_channels_and_gets_no_colour(form):
+def test_a_black_and_white_image_keeps_its_channels_and_gets_no_colour(form):
     tint = torch.tensor([0.6, 0.2, 0.1]).view(1, 3, 1, 1)
-    picture = np.dstack([smooth(200, 320)[:, :, 0]] * 3)
-    restored = fake_restorer(*FACES, change=lambda lq: lq + tint).restore(form(picture)).image
-    assert restored.shape == picture.shape
+    grey = np.dstack([smooth(200, 320)[:, :, 0]] * 3)
+    restored = fake_restorer(*FACES, change=lambda lq: lq + tint).restore(form(grey)).image
+    assert restored.shape == grey.shape
     assert np.ptp(restored.astype(int), axis=2).max() == 0
-    assert np.abs(restored.astype(int) - picture).max() > 5
+    assert np.abs(restored.astype(int) - grey).max() > 5
 
 
 # --- Memory of what lies around the network
@@ -424,24 +424,24 @@ def test_a_damaged_arcface_is_not_passed_over(weights_folder, manifest_of):
 def test_enhance_gives_gfpganers_three_values():
     image = smooth(200, 320)
     restorer = fake_restorer(*FACES, change=lambda lq: -lq)
-    cropped, restored, picture = restorer.enhance(image, has_aligned=False, only_center_face=False, paste_back=True, weight=0.5)
+    cropped, restored, pasted = restorer.enhance(image, has_aligned=False, only_center_face=False, paste_back=True, weight=0.5)
     assert len(cropped) == len(restored) == 2
     assert np.array_equal(restored[0], 255 - cropped[0])
-    assert np.array_equal(picture, restorer.restore(image).image)
+    assert np.array_equal(pasted, restorer.restore(image).image)
     assert restorer.net.calls[0][2] == 0.5
 
 
 def test_enhance_of_one_face_without_pasting(monkeypatch):
     monkeypatch.setattr('frex.restore.faces.restorer.paste_faces', None)
-    cropped, restored, picture = fake_restorer(*FACES).enhance(smooth(200, 320), only_center_face=True, paste_back=False)
-    assert (len(cropped), len(restored), picture) == (1, 1, None)
+    cropped, restored, pasted = fake_restorer(*FACES).enhance(smooth(200, 320), only_center_face=True, paste_back=False)
+    assert (len(cropped), len(restored), pasted) == (1, 1, None)
 
 
 def test_enhance_of_an_aligned_face():
     face = smooth(100, 100)
     restorer = fake_restorer()
-    (cropped,), (restored,), picture = restorer.enhance(face, has_aligned=True)
-    assert picture is None
+    (cropped,), (restored,), pasted = restorer.enhance(face, has_aligned=True)
+    assert pasted is None
     assert np.array_equal(cropped, resize(face, 64))
     assert np.array_equal(restored, restorer.restore_aligned(face))
     with pytest.raises(FRExError, match='is not square'):
@@ -451,6 +451,6 @@ def test_enhance_of_an_aligned_face():
 def test_enhance_warns_of_a_face_that_failed():
     image = smooth(200, 320)
     with pytest.warns(UserWarning, match='is not restored'):
-        cropped, restored, picture = fake_restorer(FACES[0], change=lambda lq: lq * torch.nan).enhance(image)
+        cropped, restored, pasted = fake_restorer(FACES[0], change=lambda lq: lq * torch.nan).enhance(image)
     assert cropped == restored == []
-    assert np.array_equal(picture, image)
+    assert np.array_equal(pasted, image)

@@ -28,7 +28,7 @@ def test_one_bad_file_is_named_and_the_rest_goes_on(whole, photos, tmp_path, cap
     assert statuses(tmp_path / 'out')['broken.png'] == 'failed'
 
 
-def test_a_face_that_fails_makes_no_picture(whole, photos, tmp_path, monkeypatch, capsys):
+def test_a_face_that_fails_makes_no_image(whole, photos, tmp_path, monkeypatch, capsys):
     original = FaceRestorer.restore_found
 
     def restore(self, faces, *more, **named):
@@ -49,7 +49,7 @@ def test_a_face_that_fails_makes_no_picture(whole, photos, tmp_path, monkeypatch
     assert names(tmp_path / 'out/restored_imgs') == ['a.png', 'below', 'empty.png']
 
 
-def test_landmarks_that_fit_no_face_leave_the_picture_its_others(whole, detector, photos, tmp_path, capsys):
+def test_landmarks_that_fit_no_face_leave_the_image_its_others(whole, detector, photos, tmp_path, capsys):
     first, second = detector.faces
     detector.faces = (first, second._replace(landmarks=np.full((5, 2), 100.0)))
     assert whole() == 0
@@ -60,14 +60,14 @@ def test_landmarks_that_fit_no_face_leave_the_picture_its_others(whole, detector
     assert statuses(tmp_path / 'out')['a.png'] == 'failed'
 
 
-def test_a_network_that_breaks_is_told_for_each_picture(whole, monkeypatch, tmp_path, capsys):
+def test_a_network_that_breaks_is_told_for_each_image(whole, monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(FaceRestorer, 'restore_found', lambda *arguments, **named: (_ for _ in ()).throw(RuntimeError('no\nluck')))
     assert whole() == 1
     assert re.search(r'a.png: RuntimeError: no\\nluck\n', capsys.readouterr().out)
     assert statuses(tmp_path / 'out') == {'a.png': 'failed', 'b.jpg': 'failed', 'empty.png': 'no face'}
 
 
-def test_a_full_disk_stops_the_run_and_leaves_no_half_pictures(aligned, tmp_path, monkeypatch, capsys):
+def test_a_full_disk_stops_the_run_and_leaves_no_half_images(aligned, tmp_path, monkeypatch, capsys):
     replace, written = os.replace, []
 
     def fill_up(part, path):
@@ -134,11 +134,11 @@ def test_photographs_need_a_detector_and_say_how_to_get_it(checkpoint, photos, t
 
 
 def test_a_name_that_is_no_text_goes_through(checkpoint, face_folder, tmp_path):
-    picture = tmp_path / os.fsdecode(b'f\xe9.png')
-    shutil.copy(face_folder / 'face0.png', picture)
+    path = tmp_path / os.fsdecode(b'f\xe9.png')
+    shutil.copy(face_folder / 'face0.png', path)
     out = tmp_path / os.fsdecode(b'o\xe9')
     # The streams raise on characters that they cannot encode, as those of a pipe may.
-    done = Command(main, *command(checkpoint, picture, out, '--suffix', os.fsdecode(b'\xe8')), folder=tmp_path, PYTHONIOENCODING='utf-8')
+    done = Command(main, *command(checkpoint, path, out, '--suffix', os.fsdecode(b'\xe8')), folder=tmp_path, PYTHONIOENCODING='utf-8')
     assert done.wait() == 0, done.stderr
     assert 'results in ' in done.stdout
     assert '\\udce9' in done.stdout

@@ -27,7 +27,7 @@ def names(*inputs, recursive=False, **options):
     return [str(item.name) for item in find_inputs([str(given) for given in inputs], recursive, **options)]
 
 
-def test_a_folder_gives_its_own_pictures_by_name(tree):
+def test_a_folder_gives_its_own_images_by_name(tree):
     folder = tree('b.png', 'a.JPG', 'sub/c.png', '.hidden.png', 'notes.md', 'Thumbs.db')
     found = find_inputs([str(folder)], recursive=False)
     assert [(item.path, item.name) for item in found] == [
@@ -42,7 +42,7 @@ def test_recursion_mirrors_the_tree_without_hidden_folders(tree):
     assert names(folder, recursive=True) == ['b', 'sub/c', 'sub/deep/d', 'sub/x.png/f']
 
 
-def test_pictures_of_one_stem_keep_their_suffixes(tree):
+def test_images_of_one_stem_keep_their_suffixes(tree):
     assert names(tree('a.jpg', 'a.png', 'b.png', 'sub/a.png'), recursive=True) == ['a.jpg', 'a.png', 'b', 'sub/a']
     assert names(tree('a.jpg.png')) == ['a.jpg', 'a.jpg.png', 'a.png', 'b']
 
@@ -55,7 +55,7 @@ def test_equal_names_of_several_folders_are_told_apart_by_their_folders(tree):
     assert names(deep / '1/s', deep / '2/s') == ['1/s/a', '2/s/a']
 
 
-def test_a_picture_that_is_named_twice_is_taken_once(tree, monkeypatch):
+def test_an_image_that_is_named_twice_is_taken_once(tree, monkeypatch):
     folder = tree('a.png', 'b.png')
     monkeypatch.chdir(folder)
     assert names(folder / 'b.png', folder, './a.png') == ['b', 'a']
@@ -78,7 +78,7 @@ def test_loops_of_links_end_and_links_out_of_the_folder_are_followed_once(tree):
     assert names(folder / 'in/**/*.png') == ['a', 'sub/b']
 
 
-def test_links_to_pictures_count_as_pictures_and_broken_ones_are_not_passed_over(tree):
+def test_links_to_images_count_as_images_and_broken_ones_are_not_passed_over(tree):
     folder = tree('in/a.png')
     (folder / 'in/b.png').symlink_to('a.png')
     (folder / 'in/c.png').symlink_to('missing.png')
@@ -86,7 +86,7 @@ def test_links_to_pictures_count_as_pictures_and_broken_ones_are_not_passed_over
     assert names(folder / 'in') == ['a', 'b', 'c', 'd']
 
 
-def test_a_pipe_is_no_picture(tree):
+def test_a_pipe_is_no_image(tree):
     folder = tree('a.png')
     os.mkfifo(folder / 'b.png')
     assert names(folder) == ['a']
@@ -132,7 +132,7 @@ def test_names_that_are_no_text_are_found(tmp_path):
     assert [os.fsencode(name) for name in names(tmp_path / 'list.txt')] == [b'\xff']
 
 
-def test_a_list_names_a_picture_a_line(tree, monkeypatch):
+def test_a_list_names_an_image_a_line(tree, monkeypatch):
     folder = tree('lists/one.png', 'x/1.jpg', 'x/2.jpg', 'absolute/1.jpg')
     text = f'\ufeffone.png\r\n\n  x/1.jpg\n\t\nx/2.jpg\n{folder}/absolute/1.jpg\n../lists/one.png\n'
     (folder / 'lists/all.TXT').write_text(text, encoding='utf-8')

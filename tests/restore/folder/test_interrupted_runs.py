@@ -11,7 +11,7 @@ from processes import ROOT, Command, torchrun
 from restore_command import FOLDERS, command, names, report, statuses
 
 from frex.cli.restore import main
-from frex.restore.image_io import photo_file as picture_files
+from frex.restore.image_io import photo_file
 
 pytestmark = pytest.mark.usefixtures('weights_folder')
 
@@ -28,7 +28,7 @@ def slowly(arguments):
         time.sleep(0.05)
         file.write(content[len(content) // 2 :])
 
-    original, picture_files.encode = picture_files.encode, encode
+    original, photo_file.encode = photo_file.encode, encode
     return main(arguments)
 
 
@@ -46,7 +46,7 @@ def is_whole(path):
     return path.read_bytes().endswith(b'IEND\xaeB`\x82')
 
 
-def test_a_killed_run_leaves_whole_pictures_and_goes_on(checkpoint, many, tmp_path):
+def test_a_killed_run_leaves_whole_images_and_goes_on(checkpoint, many, tmp_path):
     out = tmp_path / 'out'
     process = started(checkpoint, many, out)
     process.send_signal(signal.SIGKILL)
@@ -77,7 +77,7 @@ def test_a_stopped_run_ends_in_good_order_and_goes_on(checkpoint, many, tmp_path
     assert 0 < len(done) < 40
     assert all(map(is_whole, out.rglob('*.png')))
     assert not list(out.rglob('*.part'))
-    assert [f'{Path(picture["input"]).stem}_00.png' for picture in report(out)['pictures']] == done
+    assert [f'{Path(image["input"]).stem}_00.png' for image in report(out)['pictures']] == done
     assert re.search(rf'^restored +{len(done)} ', process.stdout)
     assert main(command(checkpoint, many, out)) == 0
     assert set(statuses(out).values()) == {'restored'}
@@ -95,7 +95,7 @@ def test_two_runs_into_one_folder_do_no_harm(checkpoint, many, tmp_path):
     assert set(statuses(out).values()) == {'restored'}
 
 
-def test_torchrun_shares_the_pictures_and_tells_once(checkpoint, many, tmp_path):
+def test_torchrun_shares_the_images_and_tells_once(checkpoint, many, tmp_path):
     (many / 'broken.png').write_bytes(b'no image')
     out = tmp_path / 'out'
     done = torchrun(ROOT / 'inference_frex.py', *command(checkpoint, many, out), folder=tmp_path)
@@ -107,7 +107,7 @@ def test_torchrun_shares_the_pictures_and_tells_once(checkpoint, many, tmp_path)
     (one,) = content['runs'].values()
     assert (one['processes'], one['finished']) == (2, [0, 1])
     assert one['pictures'] == {'restored': 40, 'no face': 0, 'skipped': 0, 'failed': 1}
-    assert [Path(picture['input']).name for picture in content['pictures']] == [
+    assert [Path(image['input']).name for image in content['pictures']] == [
         *(f'{number:02d}.png' for number in range(40)),
         'broken.png',
     ]

@@ -77,7 +77,7 @@ def test_what_is_there_is_skipped_by_its_main_result(tmp_path):
     assert Outputs(tmp_path, suffix='other').plan(given('a')) is not None
 
 
-def test_a_picture_being_written_is_not_there_yet(tmp_path):
+def test_an_image_being_written_is_not_there_yet(tmp_path):
     outputs = Outputs(tmp_path)
     results = outputs.plan(given('a'))
     results.image.parent.mkdir()
@@ -94,7 +94,7 @@ def test_overwriting_goes_to_the_same_files(tmp_path):
     assert outputs.plan(given('a')) == results
 
 
-def test_renaming_counts_all_results_of_a_picture_together(tmp_path):
+def test_renaming_counts_all_results_of_an_image_together(tmp_path):
     for suffix, expected in [('', 'a'), ('', 'a(1)'), ('', 'a(2)'), ('s', 'a')]:
         outputs = Outputs(tmp_path, suffix=suffix, exist='rename')
         results = outputs.plan(given('sub/a'))
@@ -113,7 +113,7 @@ def test_a_name_is_taken_by_any_face_of_any_folder(there, tmp_path):
 
 
 @pytest.mark.parametrize('there', ['cropped_faces/a_0.png', 'cropped_faces/a_00_s.png', 'cropped_faces/ab_00.png', 'cmp/sub/a_00.png'])
-def test_a_name_is_not_taken_by_other_pictures_faces(there, tmp_path):
+def test_a_name_is_not_taken_by_other_images_faces(there, tmp_path):
     make(tmp_path / there)
     assert Outputs(tmp_path, exist='rename').plan(given('a')).name.name == 'a'
 

@@ -50,7 +50,7 @@ def test_what_this_input_made_is_skipped(place):
     assert place.plan('in', records=[place.made('in/a.png')]) == (['b.png'], [('skipped', None)])
 
 
-def test_another_pictures_result_is_never_taken_for_ones_own(place):
+def test_another_images_result_is_never_taken_for_ones_own(place):
     place.file('d1/a.png')
     path = place.file('d2/a.png')
     jobs, ((status, reason),) = place.plan('d2', records=[place.made('d1/a.png')])
@@ -59,7 +59,7 @@ def test_another_pictures_result_is_never_taken_for_ones_own(place):
     assert reason == f'{path}: restored_imgs/a.png is the result of {owner}; give another --output or --suffix, or --exist rename'
 
 
-def test_another_pictures_faces_are_not_written_over(place):
+def test_another_images_faces_are_not_written_over(place):
     place.file('d2/a.png')
     place.file('out/restored_faces/a_00.png')
     face = FaceRecord(files={'restored_faces': 'restored_faces/a_00.png'})
@@ -75,14 +75,14 @@ def test_results_that_are_gone_are_in_nobodys_way(place):
     assert place.plan('d2', records=[record]) == (['a.png'], [])
 
 
-def test_a_picture_is_itself_by_whatever_way(place):
+def test_an_image_is_itself_by_whatever_way(place):
     place.file('d1/a.png')
     (place.folder / 'link').symlink_to('d1')
     assert place.plan('link', records=[place.made('d1/a.png')]) == ([], [('skipped', None)])
 
 
 @pytest.mark.parametrize('exist', ['overwrite', 'rename'])
-def test_who_asks_for_it_gets_another_pictures_name(place, exist):
+def test_who_asks_for_it_gets_another_images_name(place, exist):
     place.file('d2/a.png')
     assert place.plan('d2', records=[place.made('d1/a.png')], exist=exist) == (['a.png'], [])
 
@@ -128,7 +128,7 @@ def test_no_face_is_written_over_an_input(place):
     assert reason.endswith(f'a.png: its result would be written over the input {path}; give another --output')
 
 
-def test_restored_pictures_can_be_restored_once_more_beside(place):
+def test_restored_images_can_be_restored_once_more_beside(place):
     place.file('out/restored_imgs/a.png')
     assert place.plan('out/restored_imgs', exist='rename') == (['a.png'], [])
 

@@ -56,9 +56,9 @@ def test_the_file_has_the_documented_keys(tmp_path):
     add(tmp_path, record('b.png', 'failed', reason='no'), record('a.png', faces=[FaceRecord(yaw=3.5)], seconds={'read': 0.5}))
     content = json.loads((tmp_path / 'report.json').read_text())
     assert content['version'] == 1
-    assert [picture['input'] for picture in content['pictures']] == ['/in/a.png', '/in/b.png']
-    picture_keys = {'input', 'status', 'reason', 'width', 'height', 'output', 'seconds', 'notes', 'faces', 'run'}
-    assert set(content['pictures'][0]) == picture_keys
+    assert [image['input'] for image in content['pictures']] == ['/in/a.png', '/in/b.png']
+    image_keys = {'input', 'status', 'reason', 'width', 'height', 'output', 'seconds', 'notes', 'faces', 'run'}
+    assert set(content['pictures'][0]) == image_keys
     face_keys = {'box', 'score', 'landmarks', 'size', 'yaw', 'pitch', 'identity_similarity', 'reason', 'files'}
     assert set(content['pictures'][0]['faces'][0]) == face_keys
     assert content['pictures'][0]['faces'][0]['yaw'] == 3.5
@@ -188,7 +188,7 @@ def test_two_runs_at_once_lose_nothing(tmp_path):
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda number: add(tmp_path, record(f'{number:02d}.png'), run=f'run{number % 2}', index=number, count=24), range(24)))
     report = read_report(tmp_path)
-    assert [picture.input for picture in report.pictures] == [f'/in/{number:02d}.png' for number in range(24)]
+    assert [image.input for image in report.pictures] == [f'/in/{number:02d}.png' for number in range(24)]
     assert [run.pictures['restored'] for run in report.runs.values()] == [12, 12]
     assert not list(tmp_path.glob('*.part'))
 
@@ -206,7 +206,7 @@ def test_a_report_that_cannot_be_written_is_told_and_the_old_one_kept(tmp_path, 
     monkeypatch.setattr('pathlib.Path.write_bytes', lambda path, data: (_ for _ in ()).throw(OSError(28, 'No space left on device')))
     with pytest.raises(FRExError, match=r'report.json: cannot be written .*No space left'):
         add(tmp_path, record('b.png'))
-    assert [picture.input for picture in read_report(tmp_path).pictures] == ['/in/a.png']
+    assert [image.input for image in read_report(tmp_path).pictures] == ['/in/a.png']
 
 
 def test_a_name_that_is_no_text_is_written(tmp_path):

@@ -36,7 +36,7 @@ def test_a_folder_is_restored_into_gfpgans_folders(aligned, checkpoint, face_fol
     assert re.search(r'^restored +5 +5 faces$', capsys.readouterr().out, re.MULTILINE)
 
 
-def test_one_picture_can_be_given(checkpoint, face_folder, tmp_path):
+def test_one_image_can_be_given(checkpoint, face_folder, tmp_path):
     options = ['--model_path', checkpoint, '--has_aligned', '--suffix', 'frex', '--ext', 'jpg']
     assert run('--input_path', face_folder / 'face1.png', '--output_path', tmp_path / 'out', *options) == 0
     assert names(tmp_path / 'out/restored_faces') == ['face1_00_frex.jpg']
@@ -48,7 +48,7 @@ def test_frex_restore_is_the_same_command(checkpoint, face_folder, tmp_path):
     assert names(tmp_path / 'out/restored_faces') == ['face1_00.png']
 
 
-def test_pictures_of_one_name_do_not_overwrite_each_other(checkpoint, face_folder, tmp_path):
+def test_images_of_one_name_do_not_overwrite_each_other(checkpoint, face_folder, tmp_path):
     faces = tmp_path / 'faces'
     faces.mkdir()
     for name in ('a.png', 'b.png'):
@@ -78,9 +78,9 @@ def test_a_face_whose_details_cannot_be_made_is_the_only_one_that_fails(aligned,
 
     monkeypatch.setattr(jobs, 'render_structure', render_structure)
     assert aligned('--save_3d', '--batch_size', '2') == 1
-    pictures = report(tmp_path / 'out')['pictures']
-    assert sorted(picture['status'] for picture in pictures) == ['failed', *['restored'] * 4]
-    (failed,) = (picture for picture in pictures if picture['status'] == 'failed')
+    images = report(tmp_path / 'out')['pictures']
+    assert sorted(image['status'] for image in images) == ['failed', *['restored'] * 4]
+    (failed,) = (image for image in images if image['status'] == 'failed')
     assert failed['reason'] == 'its further images could not be made (CUDA error: out of memory)'
 
 
@@ -95,8 +95,8 @@ def test_what_an_aligned_face_comes_back_without_is_told(checkpoint, tmp_path):
     cv2.imwrite(str(tmp_path / 'faces/deep.png'), deep)
     arguments = ['-i', tmp_path / 'faces', '-o', tmp_path / 'out', '--model_path', checkpoint, '--aligned', '--device', 'cpu']
     assert run(*arguments) == 0
-    (picture,) = report(tmp_path / 'out')['pictures']
-    assert {'16 bit became 8: a restored face has 8', 'alpha is left out of the restored face'} <= set(picture['notes'])
+    (image,) = report(tmp_path / 'out')['pictures']
+    assert {'16 bit became 8: a restored face has 8', 'alpha is left out of the restored face'} <= set(image['notes'])
 
 
 def test_an_aligned_face_keeps_what_its_file_says(checkpoint, tmp_path):
@@ -140,11 +140,11 @@ def test_the_report_tells_of_each_face(whole, tmp_path):
     assert whole() == 0
     content = report(tmp_path / 'out')
     assert statuses(tmp_path / 'out') == {'a.png': 'restored', 'b.jpg': 'restored', 'empty.png': 'no face'}
-    picture = content['pictures'][0]
-    assert (picture['width'], picture['height'], picture['output']) == (300, 200, 'restored_imgs/a.png')
-    assert set(picture['seconds']) == {'read', 'detect', 'restore', 'write'}
-    assert all(seconds >= 0 for seconds in picture['seconds'].values())
-    face, other = picture['faces']
+    image = content['pictures'][0]
+    assert (image['width'], image['height'], image['output']) == (300, 200, 'restored_imgs/a.png')
+    assert set(image['seconds']) == {'read', 'detect', 'restore', 'write'}
+    assert all(seconds >= 0 for seconds in image['seconds'].values())
+    face, other = image['faces']
     assert face['score'] == 0.99
     assert face['size'] == pytest.approx(90, rel=1e-3)
     assert other['size'] == pytest.approx(110, rel=1e-3)
@@ -159,7 +159,7 @@ def test_the_report_tells_of_each_face(whole, tmp_path):
     assert settings['exist'] == 'skip'
 
 
-def test_faces_of_several_pictures_go_through_the_network_together(whole, monkeypatch):
+def test_faces_of_several_images_go_through_the_network_together(whole, monkeypatch):
     sizes = []
     original = FaceRestorer.restore_found
     monkeypatch.setattr(
@@ -184,10 +184,10 @@ def test_weights_reach_the_network(whole, monkeypatch):
 def test_only_the_face_in_the_middle(whole, tmp_path):
     assert whole('--only_center_face', '--ext', 'webp') == 0
     assert names(tmp_path / 'out/restored_imgs') == ['a.webp', 'below', 'empty.webp']
-    assert [len(picture['faces']) for picture in report(tmp_path / 'out')['pictures']] == [1, 1, 0]
+    assert [len(image['faces']) for image in report(tmp_path / 'out')['pictures']] == [1, 1, 0]
 
 
-def test_pictures_without_a_face_can_be_left_out(whole, tmp_path, capsys):
+def test_images_without_a_face_can_be_left_out(whole, tmp_path, capsys):
     assert whole('--no_face', 'skip') == 0
     assert names(tmp_path / 'out/restored_imgs') == ['a.png', 'below']
     assert re.search(r'no face +1', capsys.readouterr().out)

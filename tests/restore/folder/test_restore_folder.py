@@ -89,30 +89,30 @@ def run(jobs, batch_size=4, stopped=lambda: False, memory=1e9, **changes):
 # --- Batches
 
 
-def test_faces_of_three_pictures_share_a_batch():
+def test_faces_of_three_images_share_a_batch():
     fake = run([('a', 2), ('b', 1), ('c', 3)], batch_size=6)
     assert [sorted(batch) for batch in fake.batches] == [['a0', 'a1', 'b0', 'c0', 'c1', 'c2']]
     assert fake.records == {'a': ['A0', 'A1'], 'b': ['B0'], 'c': ['C0', 'C1', 'C2']}
 
 
-def test_a_picture_of_many_faces_is_spread_over_batches():
+def test_an_image_of_many_faces_is_spread_over_batches():
     fake = run([('a', 9)], batch_size=4)
     assert [len(batch) for batch in fake.batches] == [4, 4, 1]
     assert fake.records == {'a': [f'A{number}' for number in range(9)]}
 
 
-def test_a_picture_without_faces_never_meets_the_network():
+def test_an_image_without_faces_never_meets_the_network():
     fake = run([('a', 0), ('b', 0)])
     assert fake.batches == []
     assert fake.records == {'a': [], 'b': []}
 
 
-def test_no_pictures_are_no_work():
+def test_no_images_are_no_work():
     assert run([]).records == {}
 
 
 @pytest.mark.parametrize('seed', range(3))
-def test_each_picture_gets_its_own_faces_whatever_the_order(seed):
+def test_each_image_gets_its_own_faces_whatever_the_order(seed):
     random.seed(seed)
     jobs = [(f'{chr(97 + number)}-', random.randrange(6)) for number in range(26)]
     fake = run(jobs, batch_size=5, pause=0.01)
@@ -128,7 +128,7 @@ def test_the_network_stays_in_one_thread_and_reading_in_others():
 # --- Memory
 
 
-def test_few_pictures_are_alive_however_many_there_are():
+def test_few_images_are_alive_however_many_there_are():
     taken = 0
 
     def jobs():
@@ -148,7 +148,7 @@ def test_few_pictures_are_alive_however_many_there_are():
     assert max(ahead) <= overlap.most_in_flight + 1
 
 
-def test_pictures_are_let_in_by_their_size():
+def test_images_are_let_in_by_their_size():
     sizes = {f'{number}-': size for number, size in enumerate([30, 30, 30, 500, 60, 30, 30, 90])}
     fake = run([(name, 1) for name in sizes], batch_size=50, sizes=sizes, memory=100, pause=0.02)
     assert len(fake.records) == 8
@@ -160,14 +160,14 @@ def test_pictures_are_let_in_by_their_size():
 
 
 @pytest.mark.parametrize('stage', ['prepare', 'finish'])
-def test_one_bad_picture_stops_no_other(stage):
+def test_one_bad_image_stops_no_other(stage):
     fake = run([('a', 2), ('b', 2), ('c', 2)], broken={'b': stage})
     assert fake.failures == {'b': 'b is broken'}
     assert fake.records == {'a': ['A0', 'A1'], 'c': ['C0', 'C1']}
     assert not fake.alive
 
 
-def test_a_batch_that_breaks_fails_its_pictures_alone():
+def test_a_batch_that_breaks_fails_its_images_alone():
     fake = run([('a', 1), ('b', 5), ('c', 1)], batch_size=1, broken={'b': 'restore'})
     assert fake.failures == {'b': 'the network broke'}
     assert fake.records == {'a': ['A0'], 'c': ['C0']}
@@ -175,13 +175,13 @@ def test_a_batch_that_breaks_fails_its_pictures_alone():
     assert sum(face.startswith('b') for batch in fake.batches for face in batch) == 1
 
 
-def test_a_batch_that_breaks_is_tried_picture_by_picture():
+def test_a_batch_that_breaks_is_tried_image_by_image():
     fake = run([('a', 1), ('b', 1), ('c', 2)], batch_size=4, broken={'b': 'restore'})
     assert fake.failures == {'b': 'the network broke'}
     assert fake.records == {'a': ['A0'], 'c': ['C0', 'C1']}
 
 
-def test_pictures_wait_outside_while_many_faces_are_in_memory():
+def test_images_wait_outside_while_many_faces_are_in_memory():
     jobs = [(str(number), 20) for number in range(12)]
     fake = run(jobs, batch_size=4, pause=0.02, sizes=dict.fromkeys((name for name, _ in jobs), 1))
     # One such image has more faces than four batches of four; up to two images per thread may be admitted before that is known.

@@ -22,7 +22,7 @@ GREY = RNG.integers(0, 256, (6, 9), dtype=np.uint8)
         (np.zeros(3, np.uint8), 'give'),
     ],
 )
-def test_what_is_no_picture_is_told(source, words):
+def test_what_is_no_image_is_told(source, words):
     with pytest.raises(FRExError, match=words):
         to_photo(source)
 
@@ -33,7 +33,7 @@ def test_pillows_modes_without_colours_are_refused(mode):
         to_photo(PillowImage.new(mode, (4, 4)))
 
 
-def test_pillows_pictures_are_read_as_they_are():
+def test_pillows_images_are_read_as_they_are():
     rgb = to_photo(PillowImage.fromarray(COLOURS[:, :, ::-1].copy()))
     np.testing.assert_array_equal(rgb.image, COLOURS)
     assert (rgb.alpha, rgb.grey) == (None, False)
@@ -49,19 +49,19 @@ def test_pillows_pictures_are_read_as_they_are():
 
 def test_sixteen_bit_of_pillow_stay():
     deep = (GREY.astype(np.uint16) << 8) + 7
-    picture = to_photo(PillowImage.fromarray(deep))
-    assert picture.grey
-    np.testing.assert_array_equal(picture.image[:, :, 0], deep)
+    photo = to_photo(PillowImage.fromarray(deep))
+    assert photo.grey
+    np.testing.assert_array_equal(photo.image[:, :, 0], deep)
 
 
-def test_pillows_pictures_are_turned_upright_and_keep_their_profile():
+def test_pillows_images_are_turned_upright_and_keep_their_profile():
     image = PillowImage.fromarray(COLOURS[:, :, ::-1].copy())
     image.getexif()[0x0112] = 6
     image.info['icc_profile'], image.info['dpi'] = b'a profile', (300, 300)
-    picture = to_photo(image)
+    photo = to_photo(image)
     # Orientation 6: the first row of the file is the right side of the image.
-    np.testing.assert_array_equal(picture.image, np.rot90(COLOURS, -1))
-    assert (picture.metadata.icc, picture.metadata.dpi) == (b'a profile', (300, 300))
+    np.testing.assert_array_equal(photo.image, np.rot90(COLOURS, -1))
+    assert (photo.metadata.icc, photo.metadata.dpi) == (b'a profile', (300, 300))
 
 
 def test_an_array_without_colour_is_grey_however_many_channels_it_has():

@@ -20,7 +20,7 @@ from frex.restore.image_io.photo_file import read_photo, write_photo
 
 @pytest.mark.parametrize('kind', KINDS)
 @pytest.mark.parametrize('part', [0.02, 0.5, 0.9])
-def test_half_a_file_is_no_picture(kind, part, tmp_path):
+def test_half_a_file_is_no_image(kind, part, tmp_path):
     path = saved(tmp_path / f'a.{kind}', noise(64, 96, 3))
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * part)])
     with pytest.raises(FRExError, match=rf'a\.{kind}: '):
@@ -28,7 +28,7 @@ def test_half_a_file_is_no_picture(kind, part, tmp_path):
 
 
 @pytest.mark.parametrize('kind', ['png', 'tif'])
-def test_half_a_file_of_sixteen_bits_is_no_picture(kind, tmp_path):
+def test_half_a_file_of_sixteen_bits_is_no_image(kind, tmp_path):
     path = tmp_path / f'a.{kind}'
     write_photo(path, photo_of(noise(64, 96, 3, bits=16)))
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
@@ -44,7 +44,7 @@ def test_half_a_file_of_sixteen_bits_is_no_picture(kind, tmp_path):
         (b'%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n', 'not an image of a kind'),
     ],
 )
-def test_what_is_no_picture_is_refused_in_one_line(content, message, tmp_path):
+def test_what_is_no_image_is_refused_in_one_line(content, message, tmp_path):
     path = tmp_path / 'a.png'
     path.write_bytes(content)
     with pytest.raises(FRExError, match=message) as error:
@@ -61,7 +61,7 @@ def test_folders_missing_files_and_links_to_themselves_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize('values', [noise(4, 4).astype(np.float32), noise(4, 4).astype(np.int32)])
-def test_depths_that_are_none_of_a_picture_are_refused(values, tmp_path):
+def test_depths_that_are_none_of_an_image_are_refused(values, tmp_path):
     saved(tmp_path / 'a.tif', values)
     with pytest.raises(FRExError, match='TIFF of 32 bit is not read here: save it as grey or RGB of 8 or 16 bit'):
         read_photo(tmp_path / 'a.tif')
@@ -119,7 +119,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypat
 
 
 @pytest.mark.parametrize('kind', KINDS)
-def test_a_truly_full_disk_leaves_no_half_picture(kind, tmp_path):
+def test_a_truly_full_disk_leaves_no_half_image(kind, tmp_path):
     with largest_file(1000), pytest.raises(FRExError, match=rf'a\.{kind}: cannot be written .*File too large'):
         write_photo(tmp_path / f'a.{kind}', photo_of(noise(64, 64, 3)))
     assert list(tmp_path.iterdir()) == []

@@ -51,7 +51,7 @@ def test_all_of_exif_but_the_orientation_is_kept_byte_for_byte(tmp_path):
 
 @pytest.mark.filterwarnings('ignore:Corrupt EXIF')
 @pytest.mark.parametrize('block', [b'', b'II', b'MM\0*\0\0\0\x08\xff\xff', b'II*\0\xff\xff\xff\xff', b'nonsense' * 9])
-def test_damaged_exif_does_not_spoil_a_picture(block, tmp_path):
+def test_damaged_exif_does_not_spoil_an_image(block, tmp_path):
     pixels = soft(8, 12)
     assert np.array_equal(read_photo(saved(tmp_path / 'a.png', pixels, exif=b'Exif\0\0' + block)).image[..., ::-1], pixels)
     for kind in ('tif', 'jpg', 'webp'):
@@ -85,7 +85,7 @@ def test_the_resolution_and_xmp_survive_where_the_format_has_them(kind, channels
     assert kept.xmp in (None, XMP)
 
 
-def test_xmp_of_a_turned_picture_says_upright(tmp_path):
+def test_xmp_of_a_turned_image_says_upright(tmp_path):
     sideways = XMP.replace(b'<a/>', b'<rdf:Description tiff:Orientation="6"/>')
     read = read_photo(saved(tmp_path / 'a.jpg', soft(8, 12), exif=exif(6).tobytes(), xmp=sideways))
     assert read.image.shape == (12, 8, 3)

@@ -28,7 +28,7 @@ def test_sixteen_bits_come_back_exactly_with_profile_and_exif(kind, channels, tm
     assert (stored.dtype, stored.reshape(7, 9, -1).shape[2]) == (np.uint16, channels)
 
 
-def test_a_dark_picture_of_sixteen_bits_stays_one(tmp_path):
+def test_a_dark_image_of_sixteen_bits_stays_one(tmp_path):
     pixels = noise(7, 9, 3).astype(np.uint16)
     read = read_photo(png_16(tmp_path / 'a.png', pixels))
     assert read.image.dtype == np.uint16
@@ -94,7 +94,7 @@ def test_grey_stays_grey_and_colours_stay_colours(kind, tmp_path):
 
 
 @pytest.mark.parametrize(('kind', 'mode'), [('png', 'L'), ('jpg', 'L'), ('tif', 'L'), ('bmp', 'L')])
-def test_a_grey_picture_is_one_channel_even_where_its_pixels_got_a_tint(kind, mode, tmp_path):
+def test_a_grey_image_is_one_channel_even_where_its_pixels_got_a_tint(kind, mode, tmp_path):
     tinted = soft(16, 24)
     write_photo(tmp_path / f'a.{kind}', photo_of(tinted, grey=True), quality=100)
     with PIL.Image.open(tmp_path / f'a.{kind}') as image:
@@ -103,7 +103,7 @@ def test_a_grey_picture_is_one_channel_even_where_its_pixels_got_a_tint(kind, mo
         assert np.abs(np.asarray(image) - luma).max() < 3
 
 
-def test_a_grey_picture_with_a_profile_of_colours_is_stored_in_three_channels(tmp_path):
+def test_a_grey_image_with_a_profile_of_colours_is_stored_in_three_channels(tmp_path):
     grey = soft(16, 24, 1).repeat(3, axis=2)
     read = read_photo(saved(tmp_path / 'a.jpg', grey, icc_profile=SRGB))
     assert read.grey
@@ -169,7 +169,7 @@ def test_the_first_of_several_frames_is_read_and_said(kind, tmp_path):
     assert read.notes == ('the first of 2 frames',)
 
 
-def test_a_picture_of_one_pixel_is_one(tmp_path):
+def test_an_image_of_one_pixel_is_one(tmp_path):
     for kind in ('png', 'jpg', 'tif', 'bmp', 'webp'):
         path = saved(tmp_path / f'a.{kind}', np.full((1, 1, 3), 128, np.uint8))
         write_photo(path, scale_photo(read_photo(path), 2))
@@ -185,7 +185,7 @@ def test_names_of_any_script_and_of_greatest_length_work(tmp_path):
 
 
 @pytest.mark.parametrize(('factor', 'size'), [(1, (13, 7)), (2, (26, 14)), (1.5, (20, 10)), (0.5, (6, 4)), (0.01, (1, 1))])
-def test_scaling_gives_the_exact_size_of_picture_and_alpha(factor, size):
+def test_scaling_gives_the_exact_size_of_image_and_alpha(factor, size):
     for bits in (8, 16):
         larger = scale_photo(photo_of(noise(7, 13, 3, bits=bits), noise(7, 13, bits=bits)), factor)
         assert larger.image.shape == (size[1], size[0], 3)
