@@ -5,7 +5,7 @@ import sys
 
 import pytest
 import torch
-from option_files import ALONE, face_folders
+from option_files import IN_ONE_PROCESS, face_folders
 from processes import ROOT
 
 TRAIN = """
@@ -29,7 +29,7 @@ def run(folder, script, *arguments):
 
 
 def overrides(faces, *more):
-    short = ['val:val_freq=2', 'logger:print_freq=1', 'logger:save_checkpoint_freq=2', *ALONE]
+    short = ['val:val_freq=2', 'logger:print_freq=1', 'logger:save_checkpoint_freq=2', *IN_ONE_PROCESS]
     return [*face_folders(faces), *short, *more]
 
 

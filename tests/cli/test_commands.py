@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from option_files import ALONE, face_folders
+from option_files import IN_ONE_PROCESS, face_folders
 from processes import ROOT, Command
 
 from frex import __main__ as module_entry
@@ -102,7 +102,7 @@ def test_a_trained_network_is_tested(experiment, face_folder, tmp_path, monkeypa
 def test_a_validation_needs_nothing_but_its_frequency(face_folder, tmp_path, monkeypatch, caplog, val, images, measured):
     monkeypatch.chdir(tmp_path)
     caplog.set_level('INFO', 'basicsr')
-    changes = [*face_folders(face_folder), 'train:total_iter=1', f'val={val}', *ALONE]
+    changes = [*face_folders(face_folder), 'train:total_iter=1', f'val={val}', *IN_ONE_PROCESS]
     assert main(['train', '-opt', TINY, *changes]) == 0
     assert len(list(tmp_path.glob('experiments/train_frex_tiny/visualization/*/*_1.png'))) == images
     # BasicSR validates once more at the end.

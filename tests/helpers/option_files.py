@@ -8,7 +8,7 @@ from frex.options import CHECKOUT
 OPTION_FILES = sorted((CHECKOUT / 'options').rglob('*.yml'))
 ABLATIONS = [path for path in OPTION_FILES if path.parent.name == 'ablations']
 # Changes with which a short training starts no process and writes no tensorboard.
-ALONE = ['datasets:train:num_worker_per_gpu=0', 'datasets:train:persistent_workers=false', 'logger:use_tb_logger=false']
+IN_ONE_PROCESS = ['datasets:train:num_worker_per_gpu=0', 'datasets:train:persistent_workers=false', 'logger:use_tb_logger=false']
 
 
 def differing_keys(one: Any, other: Any, prefix: str = '') -> set[str]:

@@ -11,10 +11,10 @@ from frex.options import RunOptions, complete, load_options, merge
 from frex.training import pipeline
 from frex_arch.camera import frontal_camera
 
-ALONE = {'dist': False, 'rank': 0, 'world_size': 1}
+ONE_PROCESS = {'dist': False, 'rank': 0, 'world_size': 1}
 
 
-def build(root, path_of_options=TINY_OPTIONS, processes=ALONE, **changes):
+def build(root, path_of_options=TINY_OPTIONS, processes=ONE_PROCESS, **changes):
     """The model of a tiny option file, with `changes` to its sections, writing below `root`."""
     pipeline.register()
     run = RunOptions(str(path_of_options))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from feature_sets import EightMeans, compute_statistics, random_features
-from option_files import ALONE, face_folders
+from option_files import IN_ONE_PROCESS, face_folders
 from pytorch_fid import fid_score
 from pytorch_fid import inception as pytorch_inception
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
@@ -321,7 +321,7 @@ def test_a_registered_metric_loads_its_network_once(monkeypatch, function, kind,
 
 def train(tmp_path, monkeypatch, face_folder, *changes):
     monkeypatch.chdir(tmp_path)
-    short = ['train:total_iter=1', 'val:val_freq=1', *ALONE]
+    short = ['train:total_iter=1', 'val:val_freq=1', *IN_ONE_PROCESS]
     return main(['train', '-opt', str(TINY_OPTIONS), *face_folders(face_folder), *short, *changes])
 
 

@@ -15,7 +15,7 @@ from official_files import (
     with_label_deviation,
     write_pickle,
 )
-from option_files import ALONE, face_folders
+from option_files import IN_ONE_PROCESS, face_folders
 from tiny import TINY_OPTIONS, tiny_frex
 
 from frex.cli.main import main
@@ -51,7 +51,7 @@ def train(bare_machine, face_folder, priors):
 
     def run(*more, **path):
         files = [f'path:{key}={priors / name if (priors / name).exists() else name}' for key, name in path.items()]
-        short = ['train:total_iter=2', 'val:val_freq=9', 'datasets:train:batch_size_per_gpu=2', *ALONE]
+        short = ['train:total_iter=2', 'val:val_freq=9', 'datasets:train:batch_size_per_gpu=2', *IN_ONE_PROCESS]
         folders = face_folders(face_folder, face_folder.with_name('two'))
         return main(['train', '-opt', str(TINY_OPTIONS), *folders, *short, *files, *more])
 

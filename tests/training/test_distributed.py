@@ -21,7 +21,7 @@ from frex.cli.main import main
 from frex.compat import init_process_group
 from frex.data.sampler import VisitSampler
 
-ALONE = {'network_d_dual': None, 'network_d_multi_scale': None}
+WITHOUT_CRITICS = {'network_d_dual': None, 'network_d_multi_scale': None}
 TORCHRUN = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2']
 
 
@@ -47,7 +47,7 @@ def one_of_two(rank, root, port, changes):
 
 @pytest.mark.parametrize('train', [{}, {'accumulate': 2}], ids=['whole', 'in_parts'])
 def test_two_processes_take_the_step_of_one(tmp_path, train):
-    changes = ALONE | {'train': train}
+    changes = WITHOUT_CRITICS | {'train': train}
     mp.start_processes(one_of_two, (str(tmp_path), free_port(), changes), nprocs=2, start_method='forkserver')
     first, second = (torch.load(tmp_path / f'{rank}.pth', weights_only=True) for rank in (0, 1))
     model = step(tmp_path / 'alone', 0, 1, **changes)

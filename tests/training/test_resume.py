@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from option_files import ALONE, face_folders
+from option_files import IN_ONE_PROCESS, face_folders
 from processes import Command
 from tiny import TINY_OPTIONS, TINY_STAGE_A
 from tiny_model import build
@@ -28,7 +28,7 @@ from basicsr.models.lr_scheduler import CosineAnnealingRestartLR, MultiStepResta
 TIMES = ('time', 'data_time', 'images_per_second', 'memory_gb')
 # Five visits an epoch are two iterations, so that kill points lie within epochs and at their ends.
 SHORT = [
-    *ALONE,
+    *IN_ONE_PROCESS,
     *('datasets:train:dataset_enlarge_ratio=1', 'datasets:train:batch_size_per_gpu=2'),
     *('train:total_iter=7', 'train:net_d_reg_every=2', 'val:val_freq=2', 'logger:save_checkpoint_freq=1', 'logger:print_freq=1'),
 ]

@@ -1,8 +1,9 @@
-"""Fixtures of downloads."""
+"""Fixtures of downloads, and of files that were made to do harm."""
 
 from contextlib import ExitStack
 
 import pytest
+from hostile_files import meet_all_formats
 from http_server import serving
 
 
@@ -26,3 +27,9 @@ def serve():
         yield lambda *answers, **others: stack.enter_context(
             serving({'/weights.pth': list(answers)} | {f'/{path}': answers for path, answers in others.items()})
         )
+
+
+@pytest.fixture(scope='module')
+def formats_met(tmp_path_factory):
+    """What reading takes is measured: what is imported and compiled at the first use of a format does not count."""
+    meet_all_formats(tmp_path_factory.mktemp('harmless'))

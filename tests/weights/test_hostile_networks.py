@@ -6,16 +6,13 @@ import struct
 import pytest
 import safetensors.torch
 import torch
-from hostile_files import DAMAGED, assert_refused, meet_all_formats
+from hostile_files import DAMAGED, assert_refused
 from pickle_opcodes import DEEP, LISTS, TUPLES, mapped, multiplied, text, zipped, zipped_tensor
 
 from frex.errors import FRExError
 from frex.weights.network_file import load_network, read_network
 
-
-@pytest.fixture(scope='module', autouse=True)
-def _started(tmp_path_factory):
-    meet_all_formats(tmp_path_factory.mktemp('harmless'))
+pytestmark = pytest.mark.usefixtures('formats_met')
 
 
 # --- Networks that a file describes
@@ -140,7 +137,7 @@ CASES = {
 
 
 @pytest.fixture(scope='module', autouse=True)
-def _refused_before(tmp_path_factory, _started):
+def _refused_before(tmp_path_factory, formats_met):
     """What is said of a network is put together at its first use, too."""
     path = tmp_path_factory.mktemp('harmless') / 'case'
     for name in ('safetensors: a header that is no JSON', *(f'argument: {name}' for name in ARGUMENTS), 'other: a text'):

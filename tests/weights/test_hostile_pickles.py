@@ -4,7 +4,7 @@ import pickle
 import struct
 
 import pytest
-from hostile_files import DAMAGED, assert_refused, meet_all_formats
+from hostile_files import DAMAGED, assert_refused
 from pickle_opcodes import (
     BLOB,
     BYTES,
@@ -45,10 +45,7 @@ from watch import watched
 
 from frex.weights.nvidia_pickle import read_nvidia_pickle
 
-
-@pytest.fixture(scope='module', autouse=True)
-def _started(tmp_path_factory):
-    meet_all_formats(tmp_path_factory.mktemp('harmless'))
+pytestmark = pytest.mark.usefixtures('formats_met')
 
 
 def within_modules(shared):

@@ -7,7 +7,7 @@ import zipfile
 
 import pytest
 import torch
-from hostile_files import DAMAGED, assert_refused, meet_all_formats
+from hostile_files import DAMAGED, assert_refused
 from official_files import SOURCE
 from pickle_opcodes import (
     COMMANDS,
@@ -42,10 +42,7 @@ from pickle_opcodes import (
 from frex.errors import FRExError
 from frex.weights.network_file import read_network
 
-
-@pytest.fixture(scope='module', autouse=True)
-def _started(tmp_path_factory):
-    meet_all_formats(tmp_path_factory.mktemp('harmless'))
+pytestmark = pytest.mark.usefixtures('formats_met')
 
 
 def flagged():
