@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from frex.errors import FRExError
-from frex.utils.files import replacing
+from frex.utils.files import write_atomically
 
 Image = UInt8[np.ndarray, 'height width 3']
 
@@ -50,7 +50,7 @@ def write_image(path: Path, image: Image) -> None:
     done, data = cv2.imencode(path.suffix, image)
     if not done:
         raise FRExError(f'{path}: OpenCV cannot write {path.suffix} files')
-    with replacing(path) as part:
+    with write_atomically(path) as part:
         part.write_bytes(data.tobytes())
 
 

@@ -18,13 +18,13 @@ from frex.data.labels import write_labels
 from frex.errors import FRExError
 from frex.evaluation import Settings, evaluate, to_csv, to_json, to_markdown
 from frex.evaluation import fid as evaluation_fid
-from frex.evaluation.best_and_worst import select_cases
+from frex.evaluation.best_and_worst import select_best_and_worst
 from frex.evaluation.costs import read_cost
 from frex.evaluation.inputs import compute_image_stats, list_image_folder
 from frex.evaluation.markdown import format_cell, rank_marks
 from frex.evaluation.plots import draw_plots
 from frex.evaluation.results import Row, Summary
-from frex.evaluation.scoring import ComputeOptions, Pairs, Scorer, iterate_batches
+from frex.evaluation.scoring import ComputeOptions, ImagePairs, Scorer, iterate_batches
 from frex.evaluation.summaries import bootstrap_interval, summarize_scores
 from frex.evaluation.yaw_bins import make_bins
 from frex.images import read_image
@@ -178,7 +178,7 @@ def test_a_damaged_picture_is_named_before_anything_is_calculated(folders, capsy
 
 def test_a_worker_names_a_picture_that_it_cannot_read(folders):
     (folders / 'A/three.png').write_bytes(b'no image')
-    pairs = Pairs([folders / 'A/three.png'], [folders / 'gt/three.png'], False, (), None)
+    pairs = ImagePairs([folders / 'A/three.png'], [folders / 'gt/three.png'], False, (), None)
     with pytest.raises(FRExError, match=r'^\S*A/three\.png: not an image, or a damaged one$'):
         list(iterate_batches(pairs, batch_size=1, num_workers=1))
 
@@ -240,7 +240,7 @@ def test_a_few_pictures_are_in_memory_at_a_time(tmp_path, monkeypatch):
     read = []
     monkeypatch.setattr('frex.evaluation.scoring.read_image', lambda path: read.append(path) or clean(0))
     files, clean_files = ([tmp_path / kind / f'{number}.png' for number in range(3000)] for kind in ('A', 'gt'))
-    batches = iterate_batches(Pairs(files, clean_files, False, (), None), batch_size=4, num_workers=0)
+    batches = iterate_batches(ImagePairs(files, clean_files, False, (), None), batch_size=4, num_workers=0)
     for number in range(1, 4):
         assert len(next(batches)) == 4
         assert len(read) == 8 * number
@@ -384,7 +384,7 @@ def test_fid_is_that_of_the_pictures_of_each_bin(fid_set):
 
 def test_fid_of_fewer_pictures_than_features_is_the_same_in_its_quick_form():
     features = np.random.default_rng(0).normal(size=(2, 9, 30)).astype(np.float32)
-    quick, other = (evaluation_fid.SampleGaussian(each) for each in features)
+    quick, other = (evaluation_fid.SampleStatistics(each) for each in features)
     slow = FeatureStatistics(np.mean(features[0], axis=0, dtype=float), np.cov(features[0].astype(float), rowvar=False))
     assert quick.factor.shape == (30, 9)
     assert evaluation_fid.frechet_distance(quick, other) == pytest.approx(evaluation_fid.frechet_distance(slow, other), rel=1e-6)
@@ -558,9 +558,9 @@ def test_a_damaged_record_is_named_before_anything_is_calculated(folders, capsys
 
 def test_cases_are_the_worst_and_the_best():
     scores = np.array([5.0, 1.0, np.nan, 4.0, 2.0, 3.0])
-    assert select_cases(scores, METRICS['psnr']) == ([1, 4], [0, 3])
-    assert select_cases(scores, METRICS['lpips']) == ([0, 3], [1, 4])
-    assert select_cases(np.array([7.0]), METRICS['psnr']) == ([0], [])
+    assert select_best_and_worst(scores, METRICS['psnr']) == ([1, 4], [0, 3])
+    assert select_best_and_worst(scores, METRICS['lpips']) == ([0, 3], [1, 4])
+    assert select_best_and_worst(np.array([7.0]), METRICS['psnr']) == ([0], [])
 
 
 def test_everything_is_written_where_it_is_asked_for(folders, capsys):

@@ -24,7 +24,7 @@ from frex.restore.detection.retinaface import FaceDetector
 from frex.restore.faces.helper_networks import HelperNetworks
 from frex.restore.faces.photo import find_faces
 from frex.restore.image_io.convert import from_array
-from frex.testsets.scan import FoundFace, duplicate_features
+from frex.testsets.scan import FoundFace, compute_duplicate_features
 from frex.testsets.select_faces import Limits, is_near_duplicate
 from frex_arch.camera import FFHQ_FOCAL, flip_camera, unpack_camera, view_angles
 from frex_arch.crop import MEAN_CROP
@@ -225,6 +225,6 @@ def test_different_people_are_no_near_duplicates(detector):
     folders = [SHARED / 'data' / name for name in ('ffhq512', 'eg3d512', 'lq512', 'photos')]
     pictures = [read_image(path) for folder in folders for path in sorted(folder.iterdir()) if path.suffix != '.json']
     faces = [face for picture in pictures for face in find_faces(from_array(picture), detector, 256)]
-    found = [FoundFace('', [], 1.0, [], 1.0, **duplicate_features(face.aligned)) for face in faces]
+    found = [FoundFace('', [], 1.0, [], 1.0, **compute_duplicate_features(face.aligned)) for face in faces]
     assert len(found) > 50
     assert not [pair for pair in combinations(found, 2) if is_near_duplicate(*pair, Limits().hash_distance)]

@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from frex.errors import FRExError
 from frex.images import read_image
 from frex.tensors import to_tensor
-from frex.utils.files import replacing
+from frex.utils.files import write_atomically
 from frex.weights.state_dict import load_strict
 
 PACKAGE = 'https://registry.npmjs.org/@vladmandic/face-api/-/face-api-1.7.15.tgz'
@@ -160,7 +160,7 @@ def fetch(folder: Path) -> None:
         raise FRExError(f'{PACKAGE}: cannot be fetched ({error}); put {MANIFEST} and {BINARY} into {folder}') from None
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in contents.items():
-        with replacing(folder / name) as part:
+        with write_atomically(folder / name) as part:
             part.write_bytes(content)
 
 

@@ -26,7 +26,7 @@ from frex.data.face_degradation_dataset import FaceDegradationDataset
 from frex.data.sampler import VisitSampler
 from frex.errors import FRExError
 from frex.options import RunOptions, requested_options
-from frex.utils.files import replacing
+from frex.utils.files import write_atomically
 from frex.utils.signals import stop_on_signals
 from frex.weights.state_dict import load_strict, pick
 from frex.weights.torch_file import read_torch_file
@@ -127,7 +127,7 @@ class Training:
         """Write all of it under a temporary name, then rename."""
         states = {'params': self.net.state_dict(), 'params_ema': self.ema.state_dict(), 'optimizer': self.optimizer.state_dict()}
         path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as part:
+        with write_atomically(path) as part:
             torch.save({'unet': asdict(self.options), 'step': self.step, **states}, part)
 
     def resume(self, path: Path) -> None:

@@ -19,16 +19,16 @@ from frex.ablation.training import Training
 from frex.device import choose_device
 from frex.errors import FRExError
 from frex.evaluation import Evaluation, Settings, evaluate, to_csv, to_json, to_markdown
-from frex.evaluation.evaluator import PAPER
-from frex.evaluation.inputs import list_image_folder, match_first_faces, pair
+from frex.evaluation.evaluator import PAPER_METRICS
+from frex.evaluation.inputs import find_common_names, list_image_folder, match_first_faces
 from frex.evaluation.scoring import ComputeOptions, Scorer
-from frex.evaluation.yaw_bins import read_yaw
+from frex.evaluation.yaw_bins import read_absolute_yaw
 from frex.metrics.catalogue import METRICS
 from frex.metrics.feature_statistics import FeatureStatistics
 from frex.peers.compare import compare
 from frex.peers.face_folder import FaceFolder
 from frex.peers.methods import NetworkMethod
-from frex.utils.files import replacing
+from frex.utils.files import write_atomically
 
 FREX_TRAIN = (sys.executable, '-m', 'frex', 'train')
 
@@ -56,7 +56,7 @@ class AblateOptions:
     lq: Path | None = None
     degrade_seed: int = 0
     cameras: Path | None = None
-    metrics: Sequence[str] = PAPER
+    metrics: Sequence[str] = PAPER_METRICS
     fid_statistics: Path | None = None
     weights: Path | None = None
     num_workers: int = 4
@@ -138,7 +138,7 @@ def write_tables(evaluation: Evaluation, setup: AblationSetup, folder: Path) -> 
     markdown = f'{to_markdown(evaluation)}\n{caveats.to_markdown(evaluation, setup)}'
     texts: Mapping[str, str] = {'table.md': markdown, 'table.csv': to_csv(evaluation), 'table.json': to_json(evaluation)}
     for name, text in texts.items():
-        with replacing(folder / name) as part:
+        with write_atomically(folder / name) as part:
             part.write_text(text, encoding='utf-8')
     return markdown
 
@@ -152,11 +152,11 @@ def check_inputs(gt: Path, lq: Path | None, cameras: Path | None, settings: Sett
     choose_device(settings.device)
     clean = list_image_folder('--gt', gt)
     if lq is not None:
-        _, differences = pair(clean, [match_first_faces(clean, list_image_folder('--lq', lq))], partial=True)
+        _, differences = find_common_names(clean, [match_first_faces(clean, list_image_folder('--lq', lq))], partial=True)
         if differences:
             raise FRExError(f'{differences[0]}; both folders must hold the same faces')
     if cameras is not None:
-        read_yaw(cameras, sorted(clean.files))
+        read_absolute_yaw(cameras, sorted(clean.files))
     _check_metrics(settings)
 
 

@@ -12,7 +12,7 @@ import yaml
 
 from frex.errors import FRExError, nearest
 from frex.options import CHECKOUT, Options, find_option_file, load_options, override
-from frex.utils.files import replacing
+from frex.utils.files import write_atomically
 
 FULL = 'full'
 FOLDER = CHECKOUT / 'options' / 'ablations'
@@ -68,7 +68,7 @@ def _write(name: str, base: Path, force_yml: Sequence[str], folder: Path) -> Con
         raise FRExError(f'{difference}: a line with _base_ is needed, in the place of which another base can be put')
     line = yaml.safe_dump({'_base_': str(base)}, allow_unicode=True, width=10**6).strip()
     file = folder / f'{Path(name).stem}.yml'
-    with replacing(file) as part:
+    with write_atomically(file) as part:
         part.write_text(BASE_LINE.sub(lambda _: line, text), encoding='utf-8')
     options = load_options(file)
     for entry in force_yml:

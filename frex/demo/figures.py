@@ -10,7 +10,7 @@ from PIL import ImageDraw, ImageFont
 
 from frex.demo.sample import Sample
 from frex.images import Image, resize, write_image
-from frex.utils.files import replacing
+from frex.utils.files import write_atomically
 
 COLUMNS = ('input', 'restored', 'truth')
 # In pixels: width of a cell, width of the margin for the names of the rows, gap between cells, height of a line of text.
@@ -36,7 +36,7 @@ def write_comparison(samples: Sequence[Sample], path: Path, title: str) -> None:
             canvas.paste(_as_pillow(_fit_to_cell(image)), (left, top + LINE))
         top += height
     path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as part:
+    with write_atomically(path) as part:
         canvas.save(part, format='PNG')
 
 
@@ -70,5 +70,5 @@ def write_turntable(heads: Sequence[Sequence[Image]], folder: Path) -> None:
     frames = [np.hstack([resize(view, max(SHOWN_SIZE, view.shape[0])) for view in views]) for views in zip(*heads, strict=True)]
     # The heads turn to the other side and back.
     shown = [_as_pillow(frame) for frame in (*frames, *frames[-2:0:-1])]
-    with replacing(folder / 'turntable.gif') as part:
+    with write_atomically(folder / 'turntable.gif') as part:
         shown[0].save(part, format='GIF', save_all=True, append_images=shown[1:], duration=FRAME_MILLISECONDS, loop=0)

@@ -14,7 +14,7 @@ from torch.export import ExportedProgram
 from frex.errors import FRExError
 from frex.export.graph import ExportWrapper, load_pt2, trace, write_pt2
 from frex.export.onnx_file import MAX_OPSET, MIN_OPSET, load_onnx, require_onnx, write_onnx
-from frex.utils.files import check_output_path, replacing
+from frex.utils.files import check_output_path, write_atomically
 from frex.weights.network_file import build_frex, read_network
 
 Metadata = dict[str, str]
@@ -59,7 +59,7 @@ def export(options: ExportOptions) -> None:
     net = build_frex(read_network(options.model_path, options.param_key), str(options.model_path))
     wrapper = ExportWrapper(net, options.fidelity_weight, options.structure_weight)
     try:
-        with replacing(options.output) as part:
+        with write_atomically(options.output) as part:
             form.write(part, trace(wrapper), make_metadata(wrapper))
             difference = check(form.load(part), wrapper) if options.check else None
     except OSError as error:

@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Struct
 
 from frex.errors import FRExError, one_line
-from frex.utils.files import replacing
+from frex.utils.files import write_atomically
 
 RUN, PEERS = 'run.json', 'peers.json'
 
@@ -86,5 +86,5 @@ def read_peers(folder: Path) -> PeersRecord | None:
 def write_record(path: Path, record: Struct) -> None:
     """Write a record as indented JSON, atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as part:
+    with write_atomically(path) as part:
         part.write_bytes(msgspec.json.format(msgspec.json.encode(record), indent=2) + b'\n')

@@ -19,7 +19,7 @@ from frex.data.labels import write_labels
 from frex.errors import FRExError
 from frex.images import Image, read_image, write_image
 from frex.synthesis.samples import SamplingRecipe, draw_labels, draw_poses
-from frex.utils.files import replacing
+from frex.utils.files import write_atomically
 from frex.utils.resumable import ResumableFolder
 
 RECORD = 'synthesis.json'
@@ -82,7 +82,7 @@ class SynthesisFolder:
         """Write a sample; the image is written last, so that an interrupted sample counts as missing."""
         if self.with_ws:
             self.ws(number).parent.mkdir(parents=True, exist_ok=True)
-            with replacing(self.ws(number)) as part, part.open('wb') as stream:
+            with write_atomically(self.ws(number)) as part, part.open('wb') as stream:
                 np.save(stream, ws)
         write_image(self.image(number), image)
 

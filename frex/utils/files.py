@@ -11,7 +11,7 @@ from frex.errors import FRExError
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def write_atomically(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path` to write to; rename it to `path` at the end, remove it where writing failed.
 
     The data are flushed to the disk before the rename, so that a power failure leaves no empty file under the final name.

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from frex.utils.files import replacing
+from frex.utils.files import write_atomically
 
 
 def append_line(path: Path, value: Any) -> None:
@@ -39,5 +39,5 @@ def decode_lines(lines: Iterable[bytes], kind: Any) -> list[Any]:
 
 def write_lines(path: Path, values: Iterable[Any]) -> None:
     """Replace the file by one line for each of `values`, atomically."""
-    with replacing(path) as part:
+    with write_atomically(path) as part:
         part.write_bytes(b''.join(encode_line(value) + b'\n' for value in values))

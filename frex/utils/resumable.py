@@ -10,7 +10,7 @@ from typing import Any
 from filelock import FileLock
 
 from frex.errors import FRExError
-from frex.utils.files import replacing
+from frex.utils.files import write_atomically
 
 Record = dict[str, Any]
 # Sections of a record, for example `settings`, whose values must be the same when the work is continued.
@@ -75,7 +75,7 @@ class ResumableFolder:
 
     def write(self, record: Record) -> None:
         """Replace the record atomically."""
-        with replacing(self.root / self.record) as part:
+        with write_atomically(self.root / self.record) as part:
             part.write_text(json.dumps(record, indent=1) + '\n', encoding='utf-8')
 
 

@@ -8,15 +8,15 @@ import numpy as np
 from frex.errors import FRExError
 
 
-def generator(seed: int, purpose: str, name: str = '') -> np.random.Generator:
+def make_generator(seed: int, purpose: str, name: str = '') -> np.random.Generator:
     """Return the random generator for `name`; each `purpose` has its own random numbers."""
     digest = hashlib.sha256(f'{purpose}\0{name}'.encode(errors='surrogateescape')).digest()
     return np.random.default_rng([seed, *np.frombuffer(digest, dtype='<u4').tolist()])
 
 
-def random_order(names: Iterable[str], seed: int, purpose: str) -> list[str]:
+def shuffle_names(names: Iterable[str], seed: int, purpose: str) -> list[str]:
     """Return `names` in random order; leaving out some of them does not change the order of the others."""
-    return sorted(names, key=lambda name: (generator(seed, purpose, name).random(), name))
+    return sorted(names, key=lambda name: (make_generator(seed, purpose, name).random(), name))
 
 
 def check_seed(seed: int) -> None:
