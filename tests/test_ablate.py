@@ -15,10 +15,10 @@ from tiny import TINY_OPTIONS, tiny_frex, tiny_network_options, trained
 
 from frex.ablation import training
 from frex.ablation.caveats import AblationSetup, to_markdown
-from frex.ablation.configurations import FULL, equals_full, known_configurations, write_configurations
+from frex.ablation.configurations import FULL, equals_full, list_known_configurations, write_configurations
 from frex.ablation.plan import make_plan
 from frex.ablation.significance import Difference
-from frex.ablation.significance import difference as welch
+from frex.ablation.significance import compare_means as welch
 from frex.ablation.training import Training
 from frex.cli.main import main
 from frex.errors import FRExError
@@ -37,7 +37,7 @@ SIX = [FULL, *(path.stem for path in ABLATIONS)]
 
 
 def test_there_are_the_six_of_the_paper():
-    assert list(known_configurations()) == SIX
+    assert list(list_known_configurations()) == SIX
 
 
 @pytest.mark.parametrize('path', ABLATIONS, ids=lambda path: path.stem)
@@ -119,8 +119,8 @@ def test_a_training_is_frex_train_with_a_name_and_a_seed_and_is_not_done_twice(i
     force_yml += ['datasets:train:num_worker_per_gpu=0', 'datasets:train:persistent_workers=false']
     (configuration,) = write_configurations(['without_cross_attention'], str(TINY_OPTIONS), force_yml, Path('written'))
     how = Training(['frex', 'train'], force_yml, Path('logs'))
-    path = how.checkpoint(configuration, 3)
-    assert path == how.checkpoint(configuration, 3)
+    path = how.find_or_train(configuration, 3)
+    assert path == how.find_or_train(configuration, 3)
     assert len(in_this_process) == 1
     net = FaceRestorer.from_pretrained(path, 'cpu').net
     assert not any('attention' in name for name in net.state_dict() if name.startswith('fusion'))
@@ -141,7 +141,7 @@ def test_a_training_is_frex_train_with_a_name_and_a_seed_and_is_not_done_twice(i
 )
 def test_a_training_that_fails_is_told(command, message):
     with pytest.raises(FRExError, match=message):
-        Training(command, [], Path('logs')).checkpoint(over_tiny('full'), 0)
+        Training(command, [], Path('logs')).find_or_train(over_tiny('full'), 0)
 
 
 # --- Chance
@@ -298,10 +298,10 @@ def test_an_ablation_trains_restores_and_evaluates_and_goes_on(gt, trainer, caps
     assert table == output.out
     for sentence in (
         'trained for 2,500 iterations of 4 faces a GPU at 64 x 64, with the seeds 0, 1;',
-        'without_structure_loss has no row: the base lacks what it takes away',
+        'without_structure_loss has no row: the base already lacks what it removes',
         'The paper trains 250,000 iterations at 512 x 512.',
         'The priors have random weights',
-        'It was trained on the images it is tested on',
+        'The test images are training images',
         'There are 2 such intervals, of which about 0.1 leave out 0 by chance alone.',
     ):
         assert sentence in table

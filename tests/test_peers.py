@@ -22,9 +22,9 @@ from frex.peers import run_network as network_runs
 from frex.peers.command_results import choose_result, find_results
 from frex.peers.face_folder import FaceFolder, result_name
 from frex.peers.methods import CommandMethod, NetworkMethod, UnavailableMethod, read_methods
-from frex.peers.networks import CLEAN, load_gfpgan, load_restoreformer
+from frex.peers.networks import GFPGAN_ARGUMENTS, load_gfpgan, load_restoreformer
 from frex.peers.run_command import run_command
-from frex.peers.run_network import run_network, seed_for
+from frex.peers.run_network import derive_seed, run_network
 from frex.restore import FaceRestorer
 from frex.tensors import to_images
 
@@ -81,7 +81,7 @@ def small_gfpgan(monkeypatch, tmp_path):
     make_small(monkeypatch, clean, narrow=1 / 16, num_style_feat=32)
     make_small(monkeypatch, former, n_embed=8, ch=32, ch_mult=(1,) * 6, num_res_blocks=1)
     torch.manual_seed(0)
-    state = clean(**CLEAN).state_dict()
+    state = clean(**GFPGAN_ARGUMENTS).state_dict()
     # Else noise has no weight.
     state |= {name: torch.full_like(value, 0.5) for name, value in state.items() if name.startswith('stylegan') and value.shape == (1,)}
     torch.save({'params_ema': state}, tmp_path / 'clean.pth')
@@ -151,13 +151,13 @@ def test_a_broken_off_run_goes_on_and_tells_how_many_faces_it_timed(lq, tmp_path
     run = run_network(method, FaceFolder.open(lq, '-i'), tmp_path / 'images', 'cpu')
     assert (run.faces, run.timed) == (3, 2)
     # The first goes through twice, to warm up, and each has the seed of its name whatever came before.
-    assert seeds == [seed_for('b.png'), seed_for('b.png'), seed_for('sub/a.png')]
+    assert seeds == [derive_seed('b.png'), derive_seed('b.png'), derive_seed('sub/a.png')]
     assert not read_image(tmp_path / 'images/a.png').any()
     assert run.seconds_a_face == pytest.approx(run.seconds.restoring / 2)
 
 
 def test_peak_memory_is_that_of_the_process_alone():
-    code = "from frex.peers.measuring import read_peak_memory\nheld = b'1' * 200_000_000\ndel held\nprint(read_peak_memory()['host'])"
+    code = "from frex.peers.measurement import read_peak_memory\nheld = b'1' * 200_000_000\ndel held\nprint(read_peak_memory()['host'])"
     peak = int(subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True).stdout)
     # This process holds torch.
     assert 200_000_000 < peak < 300_000_000
