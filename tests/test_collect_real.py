@@ -29,7 +29,7 @@ from frex.testsets.select_faces import Limits, select_faces
 from frex.testsets.wider import WiderFace, intersection_over_union, lookup_by_path, match_annotation, read_wider
 
 SIDE, HEIGHT = 64, 150
-FACE = FoundFace(name='a_00', box=[0, 0, 50, 50], score=0.99, landmarks=[], size=50, side=80, inside=1, measure_sharpness=10, hash='0' * 32)
+FACE = FoundFace(name='a_00', box=[0, 0, 50, 50], score=0.99, landmarks=[], size=50, side=80, inside=1, sharpness=10, hash='0' * 32)
 FACE.mirrored_hash = 'f' * 32
 WIDER = WiderFace(0, 0, 50, 50, blur=0, expression=0, illumination=0, invalid=0, occlusion=0, pose=0)
 

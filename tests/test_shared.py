@@ -11,8 +11,8 @@ import pytest
 import torch
 from test_restorer import Fake
 
-from frex.camera_labels.compare import angle_errors
-from frex.camera_labels.estimate import LandmarkFinder, estimate
+from frex.camera_labels.compare import compute_angle_errors
+from frex.camera_labels.estimate import LandmarkFinder, estimate_camera
 from frex.cli.main import main
 from frex.cli.restore import main as inference
 from frex.data.face_degradation_dataset import FaceDegradationDataset
@@ -97,7 +97,7 @@ def test_estimated_cameras_are_near_eg3ds_own_labels(tmp_path, cameras):
     weights = ['--weights', str(SHARED / 'weights'), '--device', 'cpu']
     assert main(['cameras', 'estimate', str(SHARED / 'data/eg3d512'), '-o', str(out), '--frame', 'eg3d', *weights]) == 0
     estimated = read_labels(out).cameras
-    yaw, pitch, roll, rotation = np.abs([angle_errors(camera, estimated[name]) for name, camera in cameras.items()]).T
+    yaw, pitch, roll, rotation = np.abs([compute_angle_errors(camera, estimated[name]) for name, camera in cameras.items()]).T
     assert yaw.max() < 11
     assert np.median(yaw) < 3
     assert pitch.max() < 9
@@ -112,8 +112,8 @@ def test_mirrored_faces_get_mirrored_cameras(tmp_path):
     finder = LandmarkFinder.from_weights(SHARED / 'weights', torch.device('cpu'), 0.5)
     for name in ('8.jpg', '11.jpg'):
         image = read_image(faces / name)
-        camera, mirrored = (estimate(finder.find(view), 'eg3d')[0] for view in (image, np.ascontiguousarray(image[:, ::-1])))
-        assert angle_errors(flip_camera(torch.from_numpy(camera)[None])[0].numpy(), mirrored).max() < 0.1
+        camera, mirrored = (estimate_camera(finder.find(view), 'eg3d')[0] for view in (image, np.ascontiguousarray(image[:, ::-1])))
+        assert compute_angle_errors(flip_camera(torch.from_numpy(camera)[None])[0].numpy(), mirrored).max() < 0.1
 
 
 def test_faces_in_ffhqs_alignment_get_cameras_and_crops(tmp_path):

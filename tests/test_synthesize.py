@@ -18,7 +18,7 @@ from frex.data.labels import read_labels
 from frex.data.landmarks import crop_from_ffhq, head_in_world, project
 from frex.errors import FRExError
 from frex.images import read_image
-from frex.synthesis.samples import SamplingRecipe, draw_labels, draw_poses, draw_z, synthesize
+from frex.synthesis.samples import SamplingRecipe, draw_labels, draw_poses, draw_z, render_samples
 from frex.synthesis.synthesize import check_finite
 from frex.tensors import to_images
 from frex.utils.sharding import choose_shard, local_device
@@ -164,7 +164,7 @@ def test_the_picture_in_the_ffhq_frame_is_that_of_eg3ds_crop_seen_through_the_cr
     net.load_state_dict(file.state | {name: torch.zeros_like(file.state[name]) for name in colours})
     numbers = range(6)
     _, crop = draw_labels(SamplingRecipe(), numbers)
-    ffhq, eg3d = (synthesize(net, SamplingRecipe(frame=frame), numbers).images for frame in ('ffhq', 'eg3d'))
+    ffhq, eg3d = (render_samples(net, SamplingRecipe(frame=frame), numbers).images for frame in ('ffhq', 'eg3d'))
     # Its filters fade to black at the edges of both frames.
     both = frame_mask(crop, 32)
     inner = (F.avg_pool2d(1 - both, 5, 1, 2) == 0).float()

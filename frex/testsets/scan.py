@@ -9,7 +9,7 @@ import numpy as np
 from msgspec import Struct
 from tqdm import tqdm
 
-from frex.camera_labels.estimate import estimate
+from frex.camera_labels.estimate import estimate_camera
 from frex.errors import FRExError
 from frex.images import Image
 from frex.restore.detection.align import apply_affine
@@ -134,7 +134,7 @@ def _measure_face(name: str, face: Face, photo: Photo, faces: list[WiderFace]) -
     if face.problem is not None:
         return found
     try:
-        camera, crop = estimate(apply_affine(face.landmarks, face.matrix) / MEASURED_SIZE, 'ffhq')
+        camera, crop = estimate_camera(apply_affine(face.landmarks, face.matrix) / MEASURED_SIZE, 'ffhq')
     except ValueError as error:
         found.problem = str(error)
         return found

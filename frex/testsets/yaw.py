@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 from tqdm import tqdm
 
-from frex.camera_labels.estimate import LandmarkFinder, estimate
+from frex.camera_labels.estimate import LandmarkFinder, estimate_camera
 from frex.data.labels import CameraLabel, CropLabel, angles_of, check_rotations, match, read_labels, rows
 from frex.device import choose_device
 from frex.errors import FRExError
@@ -130,7 +130,7 @@ def _store_hopenet_yaw(name: str, image: Image, network: 'HeadPoseNetwork', foun
 
 def _store_landmark_yaw(name: str, image: Image, finder: LandmarkFinder, frame: str, found: FoundYaw) -> None:
     """Store in `found` the camera, crop and yaw that follow from the landmarks of one image; `frame` is its alignment."""
-    found.cameras[name], found.crops[name] = estimate(finder.find(image), frame)
+    found.cameras[name], found.crops[name] = estimate_camera(finder.find(image), frame)
     found.yaw[name] = angles_of(found.cameras[name])[0]
 
 
