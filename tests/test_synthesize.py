@@ -21,7 +21,7 @@ from frex.images import read_image
 from frex.synthesis.samples import SamplingRecipe, draw_labels, draw_poses, draw_z, render_samples
 from frex.synthesis.synthesize import check_finite
 from frex.tensors import to_images
-from frex.utils.sharding import choose_shard, local_device
+from frex.utils.sharding import choose_local_device, choose_shard
 from frex.weights.network_file import NetworkFile, load_network, save_safetensors
 from frex_arch import EG3D, StyleGAN2
 from frex_arch.camera import FFHQ_RADIUS, frontal_camera, recrop_camera, unpack_camera, yaw_pitch
@@ -274,8 +274,8 @@ def test_the_share_is_that_of_the_job_and_of_the_rank_in_it():
     ],
 )
 def test_processes_of_a_machine_take_a_gpu_each(name, rank, gpus, device):
-    assert local_device(name, {'LOCAL_RANK': str(rank)}, gpus) == device
-    assert local_device(name, {}, gpus) == name
+    assert choose_local_device(name, {'LOCAL_RANK': str(rank)}, gpus) == device
+    assert choose_local_device(name, {}, gpus) == name
 
 
 # --- What is shown

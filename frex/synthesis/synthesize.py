@@ -17,7 +17,7 @@ from frex.synthesis.output_folder import SynthesisFolder
 from frex.synthesis.samples import SamplingRecipe, render_samples
 from frex.tensors import to_images
 from frex.utils.files import sha256
-from frex.utils.sharding import Shard, choose_shard, local_device
+from frex.utils.sharding import Shard, choose_local_device, choose_shard
 from frex.weights.locate import require_file
 from frex.weights.network_file import load_network
 from frex_arch import EG3D
@@ -63,7 +63,7 @@ def write_samples(options: SynthesizeOptions) -> None:
         folder.check_record(requested, options.num)
         missing = [number for number in shard.of(options.num) if not folder.has(number)]
         if missing:
-            device = choose_device(local_device(options.device, os.environ, torch.cuda.device_count()))
+            device = choose_device(choose_local_device(options.device, os.environ, torch.cuda.device_count()))
             eg3d = load_eg3d(path).to(device)
             folder.begin(requested, options.num, {'eg3d': path.name, 'frex': version('frex'), 'torch': torch.__version__})
             write_missing_samples(folder, eg3d, recipe, missing, options.batch_size)

@@ -12,7 +12,7 @@ from frex.errors import FRExError
 
 @contextmanager
 def write_atomically(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path` to write to; rename it to `path` at the end, remove it where writing failed.
+    """Yield a temporary path beside `path` to write to; rename it to `path` at the end of the block, delete it where the block fails.
 
     The data are flushed to the disk before the rename, so that a power failure leaves no empty file under the final name.
     """
