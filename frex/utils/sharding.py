@@ -33,7 +33,11 @@ def choose_shard(shard: str, environment: Mapping[str, str]) -> Shard:
 
 
 def choose_local_device(name: str, environment: Mapping[str, str], gpus: int) -> str:
-    """Return the device for this process: under torchrun each process of a machine gets a GPU in turn, so that several share one if need be."""
+    """Return the device for this process: under torchrun the processes of a machine take its GPUs in turn.
+
+    `name` is the value of --device; a device other than `auto` or `cuda` is returned as it is. `gpus` is the number of GPUs of this
+    machine.
+    """
     if name not in ('auto', 'cuda') or 'LOCAL_RANK' not in environment or not gpus:
         return name
     return f'cuda:{_read_number(environment, "LOCAL_RANK", 0) % gpus}'
