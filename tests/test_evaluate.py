@@ -578,7 +578,7 @@ def test_everything_is_written_where_it_is_asked_for(folders, capsys):
 def test_what_is_there_is_kept_unless_asked(folders, capsys):
     (folders / 'o.csv').write_text('mine')
     assert run(folders, '--metrics', 'psnr', '--csv', folders / 'o.csv') == 1
-    assert 'is there already' in capsys.readouterr().err
+    assert 'exists already' in capsys.readouterr().err
     assert (folders / 'o.csv').read_text() == 'mine'
     assert run(folders, '--metrics', 'psnr', '--csv', folders / 'o.csv', '--overwrite') == 0
     assert (folders / 'o.csv').read_text().startswith('method,')

@@ -185,8 +185,8 @@ def test_a_command_meets_a_flat_folder_of_pictures_alone_and_its_results_get_the
 
 def test_faces_without_a_result_are_named(lq, tmp_path):
     run = run_line('cp {input}/b.png {output}', lq, tmp_path)
-    assert run.missing == {'a.jpg': 'the command made no image a', 'sub/a.png': 'the command made no image sub--a'}
-    # Its time is that of what it made.
+    assert run.missing == {'a.jpg': 'the command wrote no image a', 'sub/a.png': 'the command wrote no image sub--a'}
+    # Its time is that of the faces it wrote.
     assert (run.faces, run.timed) == (3, 1)
     assert run.seconds_a_face == run.seconds.total
 
@@ -221,7 +221,7 @@ def gpen(lq):
 
 def test_of_several_pictures_that_are_called_after_a_face_the_user_says_which(gpen, lq, tmp_path, capfd):
     assert peers(lq, tmp_path / 'results', '--command', f'gpen={gpen}') == 1
-    assert 'several kinds of images: {name}_COMP (3 of 3), {name}_GPEN (3 of 3); say which by --results' in capfd.readouterr().err
+    assert 'several kinds of images: {name}_COMP (3 of 3), {name}_GPEN (3 of 3); choose one by --results' in capfd.readouterr().err
     assert peers(lq, tmp_path / 'results', '--command', f'gpen={gpen}', '--results', 'gpen={name}_GPEN') == 0
     for name in ('b.png', 'sub/a.png'):
         made = read_image(tmp_path / 'results/gpen/images' / result_name(name))
@@ -272,15 +272,15 @@ def test_a_word_after_the_name_is_taken_where_it_is_the_only_one_that_all_have()
     assert [str(choose_result(stem, found)) for stem in ('a', 'a_1', 'b')] == ['a_out.png', 'a_1_out.png', 'b_out.png']
     # The only one may lack a face, which is told.
     found, _ = find_results(['a', 'b'], made[:1], None)
-    with pytest.raises(FRExError, match='the command made no image b'):
+    with pytest.raises(FRExError, match='the command wrote no image b'):
         choose_result('b', found)
 
 
 @pytest.mark.parametrize(
     ('made', 'pattern', 'message'),
     [
-        (['face2.png'], None, r'called after a face; it made face2\.png; see --results'),
-        (['face.png'], '{name}_GPEN', r'as --results says, \{name\}_GPEN; it made face\.png'),
+        (['face2.png'], None, r'named after a face; it wrote face2\.png; see --results'),
+        (['face.png'], '{name}_GPEN', r'matches --results \{name\}_GPEN; it wrote face\.png'),
         (['one/face.png', 'two/face.png'], None, r'several images of it: one/face\.png, two/face\.png'),
         (['one/face_x.png', 'two/face_x.png'], None, r'several images of it: one/face_x\.png, two/face_x\.png'),
         (['face_x.png', 'face_y.png'], None, r'several kinds of images: \{name\}_x \(1 of 1\), \{name\}_y'),

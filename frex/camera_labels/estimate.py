@@ -42,7 +42,8 @@ class LandmarkFinder:
         """Load the networks from the folder `weights` and print which are used; raise FRExError where no detector is installed."""
         detector = FaceDetector.from_weights(weights, device)
         has_network = find_file(entry(KEY), weights).state is not FileStatus.MISSING
-        print(f'landmarks: {f"five of the 98 of {KEY}, faces by" if has_network else f"{KEY} is not there, so the five of"} {detector.key}')
+        points = f'five of the 98 of {KEY}, faces by' if has_network else f'{KEY} is not installed, so the five of'
+        print(f'landmarks: {points} {detector.key}')
         return cls(detector, LandmarkNetwork.from_weights(weights, device) if has_network else None, threshold)
 
     def find(self, image: Image) -> Float[np.ndarray, '5 2']:
@@ -97,14 +98,14 @@ def estimate_labels(options: EstimateOptions) -> int:
     and where no image gets a camera.
     """
     _check(options)
-    pictures = images_below(options.folder)
+    images = images_below(options.folder)
     previews = PreviewFolder(options.preview, options.overwrite) if options.preview is not None else None
     finder = LandmarkFinder.from_weights(options.weights, choose_device(options.device), options.det_threshold)
     cameras: dict[str, CameraLabel] = {}
     crops: dict[str, CropLabel] = {}
     failures: list[str] = []
     unlabelled: list[str] = []
-    for name, path in tqdm(pictures.items(), unit='face', disable=None):
+    for name, path in tqdm(images.items(), unit='face', disable=None):
         try:
             image = read_aligned(path)
         except FRExError as error:
@@ -121,7 +122,7 @@ def estimate_labels(options: EstimateOptions) -> int:
         report_failures(failures)
         raise FRExError(f'no camera could be estimated, {options.output} is not written')
     write_labels(options.output, as_lists(cameras), as_lists(crops), unlabelled)
-    print(f'{options.output}: {len(cameras)} cameras of {len(pictures)} images')
+    print(f'{options.output}: {len(cameras)} cameras of {len(images)} images')
     if previews is not None:
         previews.finish()
     return report_failures(failures)

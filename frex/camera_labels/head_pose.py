@@ -20,7 +20,6 @@ INTRINSICS = np.array([[FFHQ_FOCAL, 0, 0.5], [0, FFHQ_FOCAL, 0.5], [0, 0, 1]])
 # The rotation from world axes to camera axes of an upright head that is seen from the front.
 FRONTAL = np.diag([1.0, -1.0, -1.0])
 # The distance of the frontal camera from the mean head's origin.
-# The distance of the frontal camera from the mean head's origin.
 DISTANCE = FFHQ_RADIUS - WORLD_ORIGIN[2]
 # The landmarks of the mean head in world units around their origin, symmetric so that a mirrored face has the mirrored camera.
 _MIRRORED = MEAN_HEAD[[1, 0, 2, 4, 3]] * (-1, 1, 1)

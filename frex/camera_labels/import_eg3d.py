@@ -26,7 +26,6 @@ from frex_arch.crop import flip_crop
 # EG3D doubles its data set with mirror images before training; their names end like this.
 MIRROR_SUFFIX = '_mirror'
 # A name that only counts the images, as in EG3D's zip.
-# A name that only counts the images, as in EG3D's zip.
 COUNTED = re.compile(r'(?:\d{5}/)?img(\d{8})\.\w+')
 # The largest difference between a number of a mirrored label and that of the mirror image's; labels may be rounded to three decimals.
 MIRROR_TOLERANCE = 1e-3
@@ -64,7 +63,7 @@ def import_labels(options: ImportOptions) -> int:
     elif source is not None and (params or images):
         cameras = known = rename_counted(cameras, list(params) or images, options.dataset_json, source)
     else:
-        print(f'{options.dataset_json}: counts {len(cameras)} labels through; --images gives them the names of the images')
+        print(f'{options.dataset_json}: numbers its {len(cameras)} labels; --images gives them the names of the images')
     _print_wrong_mirrors(cameras)
     if options.cropping_params is not None and params:
         crops |= select_crops(list(cameras), params, options.cropping_params)
@@ -88,7 +87,7 @@ def rename_counted(cameras: Mapping[str, CameraLabel], names: Sequence[str], pat
     `names` are all images that EG3D counted, in any order, with or without mirror images; `path` is the label file and `source` that of the
     names, for messages. Raises FRExError where the counts differ or the labels are not pairs of an image and its mirror image.
     """
-    counted = f'{path}: counts {len(cameras)} labels through'
+    counted = f'{path}: numbers its {len(cameras)} labels'
     ordered = np.stack([cameras[name] for name in sorted(cameras, key=lambda name: PurePosixPath(name).name)])
     # EG3D sorts paths by their parts.
     names = sorted(names, key=lambda name: PurePosixPath(name).parts)

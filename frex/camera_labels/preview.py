@@ -17,7 +17,6 @@ from frex_arch.crop import MEAN_CROP
 
 SHEET = 'sheet.png'
 # On the sheet: columns, width of an image in pixels, greatest number of images.
-# On the sheet: columns, width of an image in pixels, greatest number of images.
 SHEET_COLUMNS, TILE, MAX_ON_SHEET = 6, 256, 60
 # The number of characters that fit below a tile.
 CAPTION_LENGTH = 32
@@ -33,7 +32,7 @@ class PreviewFolder:
 
     def __init__(self, folder: Path, overwrite: bool) -> None:
         if (folder / SHEET).exists() and not overwrite:
-            raise FRExError(f'{folder}: previews are there already; --overwrite replaces them')
+            raise FRExError(f'{folder}: previews exist already; --overwrite replaces them')
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -85,19 +84,19 @@ def preview_labels(options: PreviewOptions) -> int:
         raise FRExError(f'--num {options.num}: at least 1 is needed')
     labels = read_labels(options.labels)
     unlabelled = match(dict.fromkeys(labels.unlabelled, np.zeros(0)), images_below(options.folder))
-    pictures = {name: path for name, path in images_below(options.folder).items() if name not in unlabelled}
-    if options.num is not None and options.num < len(pictures):
-        chosen = np.linspace(0, len(pictures) - 1, options.num).round().astype(int)
-        pictures = {name: pictures[name] for name in np.array(list(pictures))[chosen].tolist()}
-    cameras, crops = match(labels.cameras, pictures), match(labels.crops, pictures)
+    images = {name: path for name, path in images_below(options.folder).items() if name not in unlabelled}
+    if options.num is not None and options.num < len(images):
+        chosen = np.linspace(0, len(images) - 1, options.num).round().astype(int)
+        images = {name: images[name] for name in np.array(list(images))[chosen].tolist()}
+    cameras, crops = match(labels.cameras, images), match(labels.crops, images)
     if not cameras:
-        raise FRExError(f'{options.labels}: no label for any image of {options.folder} ({abbreviate(list(pictures))})')
+        raise FRExError(f'{options.labels}: no label for any image of {options.folder} ({abbreviate(list(images))})')
     previews = PreviewFolder(options.output, options.overwrite)
-    failures = [f'{name}: no label' for name in pictures if name not in cameras]
+    failures = [f'{name}: no label' for name in images if name not in cameras]
     for name, camera in cameras.items():
         crop = crops.get(name, np.array(FRAME_CROPS[options.frame], np.float32))
         try:
-            previews.add(name, read_aligned(pictures[name]), camera, crop)
+            previews.add(name, read_aligned(images[name]), camera, crop)
         except FRExError as error:
             failures.append(str(error))
     previews.finish()

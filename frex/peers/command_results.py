@@ -34,7 +34,7 @@ def find_results(stems: Iterable[str], outputs: Sequence[PurePosixPath], pattern
     if pattern is not None:
         found = _match_pattern(pattern, faces, outputs)
         if not found:
-            raise FRExError(f'the command made no image that is called as --results says, {pattern}; {describe_outputs(outputs)}')
+            raise FRExError(f'the command wrote no image whose name matches --results {pattern}; {describe_outputs(outputs)}')
         return found, pattern
     with_usual_name = _match_usual_names(faces, outputs)
     if with_usual_name:
@@ -48,9 +48,9 @@ def choose_result(stem: str, results: Results) -> PurePosixPath:
     """Return the only candidate for the result of the face `stem`; raise FRExError where there is none, or several."""
     found = results.get(stem, ())
     if not found:
-        raise FRExError(f'the command made no image {stem}')
+        raise FRExError(f'the command wrote no image {stem}')
     if len(found) > 1:
-        raise FRExError(f'the command made several images of it: {", ".join(map(str, found))}')
+        raise FRExError(f'the command wrote several images of it: {", ".join(map(str, found))}')
     return found[0]
 
 
@@ -100,14 +100,14 @@ def _choose_suffix(words: Mapping[str, Results], faces: int, outputs: Sequence[P
     `faces` is the number of faces.
     """
     if not words:
-        raise FRExError(f'no image that the command made is called after a face; {describe_outputs(outputs)}')
+        raise FRExError(f'no image that the command wrote is named after a face; {describe_outputs(outputs)}')
     candidates = list(words) if len(words) == 1 else [word for word, found in words.items() if len(found) == faces]
     if len(candidates) != 1:
         kinds = ', '.join(f'{NAME_PLACEHOLDER}{word} ({len(words[word])} of {faces})' for word in words)
-        raise FRExError(f'the command made several kinds of images: {kinds}; say which by --results NAME={NAME_PLACEHOLDER}_WORD')
+        raise FRExError(f'the command wrote several kinds of images: {kinds}; choose one by --results NAME={NAME_PLACEHOLDER}_WORD')
     return candidates[0]
 
 
 def describe_outputs(outputs: Sequence[PurePosixPath]) -> str:
     """Describe for an error message which images the command wrote."""
-    return f'it made {abbreviate([str(path) for path in outputs])}; see --results'
+    return f'it wrote {abbreviate([str(path) for path in outputs])}; see --results'

@@ -24,7 +24,6 @@ from frex.utils.resumable import ResumableFolder
 
 RECORD = 'synthesis.json'
 # At most this many samples on the contact sheet.
-# At most this many samples on the contact sheet.
 SHOWN = 48
 
 

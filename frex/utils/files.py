@@ -32,7 +32,7 @@ def write_atomically(path: Path) -> Iterator[Path]:
 def check_output_path(path: Path, overwrite: bool) -> None:
     """Raise FRExError where `path` exists and `overwrite` is false, or where its folder is missing."""
     if path.exists() and not overwrite:
-        raise FRExError(f'{path}: is there already; --overwrite replaces it')
+        raise FRExError(f'{path}: exists already; --overwrite replaces it')
     if not path.parent.is_dir():
         raise FRExError(f'{path}: no folder {path.parent}')
 
