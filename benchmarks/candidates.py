@@ -1,6 +1,7 @@
-"""What `networks.py` compares: FREx in all its forms, its parts, the peers of the gfpgan package, and both forms of EG3D.
+"""What `networks.py` compares: FREx in all its forms, its parts, the networks of other methods, and both forms of EG3D.
 
-Weights are random: no time depends on them. Processes that are to agree on them draw them from the same seed.
+Each `build_` function returns functions without arguments, by name. Weights are random, since no time depends on them; processes whose
+results are compared draw them from the same seed.
 """
 
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from typing import Any
 
 import reference_eg3d
 import torch
-from timing import Contestants
+from timing import Candidates
 from torch import Tensor, nn
 
 from frex_arch import EG3D, FREx
@@ -24,26 +25,26 @@ from frex_arch.fusion import embed_camera
 REFERENCE = 'GFPGANv1Clean'
 
 
-def random_face(device: torch.device, batch: int) -> Tensor:
-    """Noise, (batch, 3, 512, 512)."""
+def make_random_face(device: torch.device, batch: int) -> Tensor:
+    """Return a batch of noise as faces, RGB uniform in [-1, 1], (batch, 3, 512, 512)."""
     return torch.rand(batch, 3, 512, 512, device=device) * 2 - 1
 
 
 @torch.no_grad()
-def random_frex(device: torch.device) -> FREx:
-    """Layers that start at zero get weights, so that forms are compared on numbers that depend on all of the network."""
+def make_random_frex(device: torch.device) -> FREx:
+    """Return FREx with random weights, also in layers that start at zero, so that its output depends on all of the network."""
     torch.manual_seed(0)
     frex = FREx()
     for parameter in frex.parameters():
         if not parameter.any():
             parameter.normal_(0, 0.02)
-    # Torch's counter of operations looks for gradients of whatever a module is given.
+    # Torch's counter of operations hooks into the gradients of all inputs of modules.
     return prepare_for_inference(frex, device).requires_grad_(False)
 
 
-def forms_of_frex(device: torch.device, batch: int, compiled: bool, onnx: bool) -> Contestants:
-    """FREx in float32 and bfloat16, compiled where asked for, and by onnxruntime."""
-    frex, face = random_frex(device), random_face(device, batch)
+def build_frex_forms(device: torch.device, batch: int, compiled: bool, onnx: bool) -> Candidates:
+    """Build FREx in float32 and bfloat16, the same compiled by torch.compile where `compiled`, and in onnxruntime where `onnx`."""
+    frex, face = make_random_frex(device), make_random_face(device, batch)
 
     def in_bf16(net: Callable[[Tensor], Any]) -> Tensor:
         with torch.autocast(device.type, dtype=torch.bfloat16):
@@ -51,7 +52,7 @@ def forms_of_frex(device: torch.device, batch: int, compiled: bool, onnx: bool) 
 
     found = {'FREx': lambda: frex(face).image, 'FREx, bf16': lambda: in_bf16(frex)}
     if onnx:
-        run = in_onnxruntime(frex)
+        run = load_in_onnxruntime(frex)
         found['FREx, onnxruntime'] = lambda: run(face.cpu())
     if compiled:
         net = torch.compile(frex, fullgraph=True)
@@ -59,8 +60,8 @@ def forms_of_frex(device: torch.device, batch: int, compiled: bool, onnx: bool) 
     return found
 
 
-def in_onnxruntime(frex: FREx) -> Callable[[Tensor], Tensor]:
-    """What `frex export` makes of it, on the processor."""
+def load_in_onnxruntime(frex: FREx) -> Callable[[Tensor], Tensor]:
+    """Return FREx as `frex export` writes it, run by onnxruntime on the CPU."""
     from frex.export.graph import ExportWrapper, trace
     from frex.export.onnx_file import load_onnx, write_onnx
 
@@ -71,35 +72,39 @@ def in_onnxruntime(frex: FREx) -> Callable[[Tensor], Tensor]:
         return load_onnx(path)
 
 
-def peers(device: torch.device, batch: int) -> Contestants:
-    """Networks of the gfpgan and codeformer-pip packages, where these are installed, in the forms that their users run."""
+def build_peers(device: torch.device, batch: int) -> Candidates:
+    """Build the networks that FREx is compared with, from the gfpgan and codeformer-pip packages where these are installed.
+
+    They are configured as in their published models.
+    """
     from frex import compat
 
     compat.install()
-    face, found = random_face(device, batch), {}
+    face, found = make_random_face(device, batch), {}
     with suppress(ImportError):
         from gfpgan.archs.gfpganv1_clean_arch import GFPGANv1Clean
         from gfpgan.archs.restoreformer_arch import RestoreFormer
 
         gfpgan = GFPGANv1Clean(out_size=512, channel_multiplier=2, fix_decoder=False, input_is_latent=True, different_w=True, sft_half=True)
-        found[REFERENCE] = _caller(gfpgan.to(device), face, return_rgb=False)
-        found['RestoreFormer'] = _caller(RestoreFormer().to(device), face)
+        found[REFERENCE] = _wrap_call(gfpgan.to(device), face, return_rgb=False)
+        found['RestoreFormer'] = _wrap_call(RestoreFormer().to(device), face)
     with suppress(ImportError):
         from codeformer.basicsr.archs.codeformer_arch import CodeFormer
 
         codeformer = CodeFormer(dim_embd=512, codebook_size=1024, n_head=8, n_layers=9, connect_list=['32', '64', '128', '256'])
-        found['CodeFormer'] = _caller(codeformer.to(device), face, w=0.5, adain=True)
+        found['CodeFormer'] = _wrap_call(codeformer.to(device), face, w=0.5, adain=True)
     return found
 
 
-def _caller(net: nn.Module, face: Tensor, **options: Any) -> Callable[[], Tensor]:
+def _wrap_call(net: nn.Module, face: Tensor, **options: Any) -> Callable[[], Tensor]:
+    """Return a function that runs `net` on `face` in evaluation mode."""
     net = net.eval().requires_grad_(False)
     return lambda: net(face, **options)[0]
 
 
-def parts_of_frex(device: torch.device, batch: int) -> Contestants:
-    """The parts of `FREx.forward`, each on what the parts before it make."""
-    frex, face = random_frex(device), random_face(device, batch)
+def build_frex_parts(device: torch.device, batch: int) -> Candidates:
+    """Build the parts of `FREx.forward`, each of which runs on what the parts before it output."""
+    frex, face = make_random_frex(device), make_random_face(device, batch)
     crop = mean_crop(face)
     code = frex.encoder_3d(warp_to_crop(face, crop, frex.encoder_3d.in_size))
     _, planes = frex._head(code, None)
@@ -117,9 +122,9 @@ def parts_of_frex(device: torch.device, batch: int) -> Contestants:
     }
 
 
-def eg3d(device: torch.device, plain: bool) -> Contestants:
-    """The renderer, and all from z to the rendered features, in our form or as the publication describes it."""
-    # Both forms are to agree in float32.
+def build_eg3d(device: torch.device, plain: bool) -> Candidates:
+    """Build EG3D's renderer, and all from z to the rendered features: in FREx's form or, where `plain`, as its publication describes it."""
+    # The results of both forms are compared in float32.
     torch.backends.cudnn.allow_tf32 = False
     torch.manual_seed(0)
     net = EG3D().to(device).eval()

@@ -1,9 +1,9 @@
-"""Images a second of FREx's data set, beside BasicSR's FFHQDataset in the same run.
+"""Measure the images a second of FREx's data set, beside BasicSR's FFHQDataset in the same run.
 
 python benchmarks/data_loading.py --dataroot datasets/ffhq/ffhq_512 --num_worker 0 2 --json benchmarks/results/data_loading_cpu.json
 
-FFHQDataset decodes, flips and normalises; FREx does the same and degrades as well (Eq. 19). Both go through the same loader in turn,
-several times; medians count. What of FREx's time goes where is measured alone, in this process.
+FFHQDataset decodes, flips and normalizes; FREx does the same and also degrades (Eq. 19). Both go through the same loader, in turns and
+several times; the medians count. How FREx's time divides into parts is measured apart, in this process.
 """
 
 import argparse
@@ -35,7 +35,7 @@ compat.install()
 from basicsr.data.ffhq_dataset import FFHQDataset  # noqa: E402 (compat comes first)
 
 BATCH = 4
-# Batch 4 each 0.25 s on an H200, from six workers.
+# Images a second: an H200 needs a batch of 4 every 0.25 s, from six workers.
 NEEDED_PER_WORKER = BATCH / 0.25 / 6
 PARTS = {
     'decode': (sources, 'decode_image'),
@@ -45,12 +45,12 @@ PARTS = {
     'resize, noise, rounding': (face_degradation_dataset, 'degrade'),
     'to tensor': (face_degradation_dataset, 'to_tensor'),
 }
-# Their time is part of that of `degrade`.
+# The parts whose time is included in that of `degrade`.
 INSIDE = ('kernels', 'blur', 'jpeg')
 
 
-class FirstPictures(FFHQDataset):
-    """BasicSR's, which always counts 70000 images, with as many as there are links."""
+class FirstImages(FFHQDataset):
+    """BasicSR's FFHQDataset, which always counts 70000 images, with the first `count` only; it takes FREx's indices."""
 
     def __init__(self, folder: Path, count: int) -> None:
         super().__init__(
@@ -62,8 +62,11 @@ class FirstPictures(FFHQDataset):
         return super().__getitem__(visit[1] % len(self.paths))
 
 
-def folder_for_both(dataroot: Path, size: int, folder: Path) -> int:
-    """Images of `size` under the names that FFHQDataset looks for: links, or PNG where another size is asked for."""
+def link_images(dataroot: Path, size: int, folder: Path) -> int:
+    """Provide images of `size` x `size` in `folder`, under the names that FFHQDataset looks for; return their number.
+
+    A PNG of that size is linked, others are resized and written.
+    """
     paths = list_images(dataroot, '--dataroot')
     for number, path in enumerate(paths):
         link = folder / f'{number:08d}.png'
@@ -75,13 +78,14 @@ def folder_for_both(dataroot: Path, size: int, folder: Path) -> int:
     return len(paths)
 
 
-def frex_dataset(folder: Path, preset: str, gt_size: int) -> FaceDegradationDataset:
+def make_frex_dataset(folder: Path, preset: str, gt_size: int) -> FaceDegradationDataset:
+    """Return FREx's data set of a folder, with `gt_size` x `gt_size` samples."""
     options = {'name': 'faces', 'type': 'FaceDegradationDataset', 'dataroot_gt': str(folder), 'use_hflip': True}
     return FaceDegradationDataset(options | {'gt_size': gt_size, 'degradation': {'preset': preset}})
 
 
-def images_a_second(dataset: Dataset, workers: int, images: int) -> float:
-    """Of an epoch of at least `images` visits, by workers that a short epoch has warmed up."""
+def measure_speed(dataset: Dataset, workers: int, images: int) -> float:
+    """Return the images a second over at least `images` images, by workers that a short epoch has warmed up."""
     sampler = VisitSampler(dataset, num_replicas=1, rank=0, ratio=-(-images // len(dataset)))  # type: ignore[arg-type]
     sampler.skipped = {0: len(sampler) - BATCH * max(2 * workers, 1)}
     loader = DataLoader(dataset, BATCH, sampler=sampler, num_workers=workers, drop_last=True, persistent_workers=workers > 0)
@@ -93,18 +97,18 @@ def images_a_second(dataset: Dataset, workers: int, images: int) -> float:
     return batches * BATCH / (time.perf_counter() - start)
 
 
-def compare(datasets: dict[str, Dataset], workers: int, images: int, repeats: int) -> dict[str, float]:
-    """Medians of interleaved repeats."""
+def compare_speeds(datasets: dict[str, Dataset], workers: int, images: int, repeats: int) -> dict[str, float]:
+    """Return the median images a second of each data set over interleaved repeats."""
     speeds: dict[str, list[float]] = {name: [] for name in datasets}
     for _ in range(repeats):
         for name, dataset in datasets.items():
-            speeds[name].append(images_a_second(dataset, workers, images))
+            speeds[name].append(measure_speed(dataset, workers, images))
     return {name: statistics.median(values) for name, values in speeds.items()}
 
 
 @contextmanager
-def timed_parts() -> Iterator[Counter[str]]:
-    """Seconds that go into each part, while it is entered."""
+def time_parts() -> Iterator[Counter[str]]:
+    """Yield the seconds that each part takes during the `with` block, by the titles in PARTS."""
     seconds: Counter[str] = Counter()
 
     def timed(function: Callable[..., Any], part: str) -> Callable[..., Any]:
@@ -128,9 +132,9 @@ def timed_parts() -> Iterator[Counter[str]]:
             patch.stop()
 
 
-def shares(dataset: FaceDegradationDataset, images: int) -> dict[str, float]:
-    """Milliseconds an image of each part, and of all."""
-    with timed_parts() as seconds:
+def measure_parts(dataset: FaceDegradationDataset, images: int) -> dict[str, float]:
+    """Return the milliseconds that each part takes per image, the rest, and all."""
+    with time_parts() as seconds:
         for visit in range(images // 4):
             dataset[1, visit]
         seconds.clear()
@@ -143,7 +147,8 @@ def shares(dataset: FaceDegradationDataset, images: int) -> dict[str, float]:
     return {part: round(1000 * value / images, 2) for part, value in [*seconds.items(), ('all', total)]}
 
 
-def machine() -> dict[str, Any]:
+def describe_machine() -> dict[str, Any]:
+    """Return the processor, its number of cores and the versions of the libraries."""
     cpuinfo = Path('/proc/cpuinfo')
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     models = [line.partition(':')[2].strip() for line in lines if line.startswith('model name')]
@@ -151,22 +156,23 @@ def machine() -> dict[str, Any]:
     return {'cpu': models[0] if models else platform.processor(), 'cores': os.cpu_count(), **versions}
 
 
-def measure(args: argparse.Namespace, size: int) -> dict[str, Any]:
-    """Of images of one size."""
+def measure_size(args: argparse.Namespace, size: int) -> dict[str, Any]:
+    """Measure all data sets on images of `size` x `size`; return speeds by number of workers, and the times of the parts."""
     result: dict[str, Any] = {'input_size': size, 'gt_size': args.gt_size, 'batch': BATCH, 'by_workers': {}}
     with TemporaryDirectory() as name:
-        count = folder_for_both(args.dataroot, size, Path(name))
-        frex = {f'FREx {preset}': frex_dataset(Path(name), preset, args.gt_size) for preset in ('paper', 'release')}
+        count = link_images(args.dataroot, size, Path(name))
+        frex = {f'FREx {preset}': make_frex_dataset(Path(name), preset, args.gt_size) for preset in ('paper', 'release')}
         for workers in args.num_worker:
-            speeds = compare({'FFHQDataset': FirstPictures(Path(name), count), **frex}, workers, args.images, args.repeats)
+            speeds = compare_speeds({'FFHQDataset': FirstImages(Path(name), count), **frex}, workers, args.images, args.repeats)
             result['by_workers'][workers] = report_speeds(speeds, size, workers)
-        result['milliseconds'] = {title: shares(dataset, args.images) for title, dataset in frex.items()}
+        result['milliseconds'] = {title: measure_parts(dataset, args.images) for title, dataset in frex.items()}
     for title, parts in result['milliseconds'].items():
         print(f'{size} px  {title}, ms an image: ' + ', '.join(f'{part} {value:.1f}' for part, value in parts.items()))
     return result
 
 
 def report_speeds(speeds: dict[str, float], size: int, workers: int) -> dict[str, Any]:
+    """Print the speed of each data set, and return it with its ratio to FFHQDataset."""
     rows = {}
     for name, speed in speeds.items():
         ratio, each = speed / speeds['FFHQDataset'], speed / max(workers, 1)
@@ -190,7 +196,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     cv2.setNumThreads(0)
-    result = {'machine': machine(), 'sizes': [measure(args, size) for size in args.size]}
+    result = {'machine': describe_machine(), 'sizes': [measure_size(args, size) for size in args.size]}
     if args.json:
         args.json.parent.mkdir(parents=True, exist_ok=True)
         args.json.write_text(json.dumps(result, indent=2) + '\n', encoding='utf-8')

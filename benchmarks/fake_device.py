@@ -5,8 +5,8 @@
         ...                              # build and run on the device 'cuda'
     recorder.kernels
 
-`torch._subclasses.FakeTensorMode` runs every operation on shapes alone and raises where devices do not agree. `Recorder` adds what a GPU
-would refuse or wait for, and the modelled cost of every kernel.
+`torch._subclasses.FakeTensorMode` runs every operation on shapes alone and raises where devices do not agree. `Recorder` also finds what a
+GPU would refuse or wait for, and models the cost of every kernel.
 """
 
 import os
@@ -36,7 +36,7 @@ from torch.utils.flop_counter import flop_registry
 
 SOURCE = Path(__file__).with_name('no_accelerator.c')
 
-# The modelled chip: of its rates and its bandwidth, kernels reach these fractions.
+# The modelled chip: operations and bytes a second, the fractions of both that kernels reach, and the shortest kernel in seconds.
 RATES = {'bfloat16': 790e12, 'tf32': 395e12, 'float32': 67e12}
 BANDWIDTH = 4.3e12
 REACHED_RATE, REACHED_BANDWIDTH = 0.6, 0.85
@@ -70,12 +70,12 @@ ONE_DTYPE = {
 
 
 def is_without_accelerator() -> bool:
-    """Whether this process was started by `run_without_accelerator`."""
+    """Return whether this process was started by `run_without_accelerator`."""
     return SOURCE.stem in os.environ.get('LD_PRELOAD', '')
 
 
 def run_without_accelerator(command: list[str] | None = None) -> int:
-    """Run `command`, this process's own by default, with the library of `no_accelerator.c` loaded first; return its exit status."""
+    """Run `command`, by default this process's own, with the library of `no_accelerator.c` loaded first; return its exit status."""
     compiler = next(filter(None, map(shutil.which, ('cc', 'gcc', 'clang'))), None)
     if compiler is None:
         raise SystemExit('A C compiler is needed to rehearse without a GPU: install cc, gcc or clang.')
@@ -92,7 +92,7 @@ def run_without_accelerator(command: list[str] | None = None) -> int:
 
 @contextmanager
 def fake_cuda(roots: tuple[Path, ...] = (), frames: int = 1) -> 'Iterator[Recorder]':
-    """Within, tensors are fake, and what the returned recorder sees on the device `cuda` is recorded.
+    """Make tensors fake during the `with` block; yield the recorder of what runs on the device `cuda`.
 
     `roots` are the folders whose source lines kernels are attributed to, each to the innermost `frames` of them.
     """
@@ -110,11 +110,11 @@ def fake_cuda(roots: tuple[Path, ...] = (), frames: int = 1) -> 'Iterator[Record
 
 
 def _patches() -> list[Any]:
-    """What torch asks a driver, answered as on a machine with one GPU."""
+    """Return patches of what torch asks a CUDA driver, so that it answers as on a machine with one GPU."""
     supported = [*_foreach_utils._foreach_supported_types, FakeTensor]
     return [
         mock.patch('torch.cuda.device_count', return_value=1),
-        # Else autocast switches itself off.
+        # Otherwise autocast switches itself off.
         mock.patch('torch.cuda.amp.common.amp_definitely_not_available', return_value=False),
         mock.patch('torch.cuda.is_bf16_supported', return_value=True),
         # Clipping and averaging take one kernel for many tensors.
@@ -123,7 +123,7 @@ def _patches() -> list[Any]:
         mock.patch.object(torch.UntypedStorage, 'data_ptr', lambda storage: storage._cdata),
         # Torch's own swaps the contents of parameters, which fake ones do not allow.
         mock.patch.object(nn.Module, '_apply', _apply),
-        # It draws until all numbers are within bounds, which fake ones never are known to be.
+        # Torch's own draws until all numbers are within bounds, which is never known of fake ones.
         mock.patch('torch.nn.init.trunc_normal_', lambda tensor, *_, **__: tensor),
         # Fake tensors of a file have nothing to be filled with.
         mock.patch('frex.weights.torch_file.Stored.fill'),
@@ -131,7 +131,7 @@ def _patches() -> list[Any]:
 
 
 def _apply(module: nn.Module, function: Callable[[Tensor], Tensor], recurse: bool = True) -> nn.Module:
-    """Change all parameters and buffers as `nn.Module._apply` does, parameters by new ones."""
+    """Change all parameters and buffers as `nn.Module._apply` does; parameters are replaced by new ones."""
     for child in module.children() if recurse else ():
         child._apply(function)
     for name, parameter in module._parameters.items():
@@ -146,7 +146,7 @@ def _apply(module: nn.Module, function: Callable[[Tensor], Tensor], recurse: boo
 
 
 def with_real_tensors(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return `function` as it is without a fake device, its result's tensors made fake: for what reads numbers from files."""
+    """Return `function` run without the fake device, and the tensors of its result made fake: for functions that read files."""
 
     def run(*args: Any, **kwargs: Any) -> Any:
         with unset_fake_temporarily() as mode:
@@ -157,7 +157,7 @@ def with_real_tensors(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class AttentionChoice(TorchFunctionMode):
-    """Chooses attention as CUDA does, which would ask the driver: flash attention in 16 bits, memory-efficient in float32."""
+    """Chooses the attention kernel as CUDA does, which would ask the driver: flash attention in 16 bits, memory-efficient in float32."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run one function of torch."""
@@ -181,13 +181,14 @@ class AttentionChoice(TorchFunctionMode):
 
 
 class MismatchError(RuntimeError):
-    """An operation that a GPU would refuse, or wait for the host's memory in."""
+    """An operation that a GPU would refuse, or in which it would wait for the host's memory."""
 
 
 class Kernel(NamedTuple):
     """One operation on the device, in truth one kernel or a few.
 
-    `part` is the part of the step, outermost first; `line` the source line that asks for it, or that it is the gradient of.
+    `shapes` are those of the first three tensors that go in; `seconds` is the modelled time. `part` is the part of the step, outermost
+    first; `line` is the source line that calls the operation, or whose gradient it is.
     """
 
     name: str
@@ -200,12 +201,12 @@ class Kernel(NamedTuple):
     line: str
 
 
-# All of a kernel but its part and line.
+# The fields of a Kernel before `part`.
 Cost = tuple[str, tuple[tuple[int, ...], ...], str, int, int, float]
 
 
 class Recorder(TorchDispatchMode):
-    """Records kernels, transfers and memory of the fake device; raises MismatchError for what a GPU would refuse."""
+    """Records the kernels, transfers and memory of the fake device; raises MismatchError for what a GPU would refuse."""
 
     def __init__(self, roots: tuple[Path, ...] = (), frames: int = 1) -> None:
         super().__init__()
@@ -219,12 +220,12 @@ class Recorder(TorchDispatchMode):
         self.stop()
 
     def stop(self) -> None:
-        """Forget all and record nothing until `start`."""
+        """Discard all records, and record nothing until `start`."""
         self.start()
         self.is_recording = False
 
     def start(self) -> None:
-        """Record from here on, and forget all kernels and transfers before; the peak of memory begins anew at what is alive."""
+        """Discard the kernels and transfers so far and record from here on; the peak of memory begins at what is allocated now."""
         self.is_recording = True
         self.kernels: list[Kernel] = []
         self.transfers: Counter[str] = Counter()
@@ -233,7 +234,7 @@ class Recorder(TorchDispatchMode):
 
     @contextmanager
     def part(self, name: str) -> Iterator[None]:
-        """Within, kernels belong to the part `name` of the part around it."""
+        """Assign the kernels in the `with` block to the part `name`, within the current part."""
         self.parts.append(name)
         try:
             yield
@@ -241,7 +242,7 @@ class Recorder(TorchDispatchMode):
             self.parts.pop()
 
     def around(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Return `function` with its kernels in the part `name`."""
+        """Return `function` with its kernels assigned to the part `name`."""
 
         def within_part(*args: Any, **kwargs: Any) -> Any:
             with self.part(name):
@@ -256,7 +257,7 @@ class Recorder(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run and record one operation."""
-        # Asked for several times by each operation.
+        # Each operation asks for it several times.
         if func is torch.ops.prim.device.default:
             return args[0].fake_device
         kwargs = kwargs or {}
@@ -280,13 +281,13 @@ class Recorder(TorchDispatchMode):
             self._transfer('to the device' if target.device.type == 'cuda' else 'to the host', line)
         elif not func.is_view and func not in FREE:
             if cost is None:
-                cost = _cost(func, args, kwargs, inputs, result, outputs)
+                cost = _estimate_cost(func, args, kwargs, inputs, result, outputs)
                 self.known.add(func, args, kwargs, result, cost)
             self.kernels.append(Kernel(*cost, part, line))
         return result
 
     def _run(self, func: Any, args: Any, kwargs: Any, line: str) -> tuple[Any, Cost | None]:
-        """The result of an operation, and its cost where that is known."""
+        """Run an operation; return its result, and its cost where that is known from an equal operation, else None."""
         known = self.known.get(func, args, kwargs)
         if known is not None:
             return known
@@ -296,18 +297,18 @@ class Recorder(TorchDispatchMode):
             raise MismatchError(f'{func} at {line}: {error}') from error
 
     def _check(self, func: Any, inputs: list[Tensor], line: str) -> None:
-        """Raise MismatchError for inputs in the host's memory, and of several dtypes where the kernel takes one."""
+        """Raise MismatchError for inputs in the host's memory, and for inputs of several dtypes where the kernel takes one."""
         if func in COPIES:
             return
         if any(tensor.device.type == 'cpu' and tensor.ndim for tensor in inputs):
-            raise MismatchError(f'{func} at {line}: an input is on the CPU: {_described(inputs)}')
+            raise MismatchError(f'{func} at {line}: an input is on the CPU: {_describe_tensors(inputs)}')
         if len({tensor.dtype for tensor in inputs if tensor.is_floating_point() and tensor.ndim}) > 1:
             if _name(func) in ONE_DTYPE:
-                raise MismatchError(f'{func} at {line}: inputs of different dtypes: {_described(inputs)}')
+                raise MismatchError(f'{func} at {line}: inputs of different dtypes: {_describe_tensors(inputs)}')
             self.promotions[f'{_name(func)} {line}'] += 1
 
     def _read_scalar(self, tensor: Tensor, line: str) -> bool | int | float:
-        """Answer `.item()` with 1, which the host has to wait for."""
+        """Return 1 for `.item()`, and record that the host waits for it."""
         if tensor.device.type == 'cuda':
             self._transfer('synchronization', line)
         return True if tensor.dtype == torch.bool else 1.0 if tensor.is_floating_point() else 1
@@ -318,7 +319,7 @@ class Recorder(TorchDispatchMode):
     # --- Where an operation comes from
 
     def _origin(self) -> tuple[tuple[str, ...], str]:
-        """Part and source line of the running operation; in a backward pass, those of the operation that it is the gradient of."""
+        """Return part and source line of the running operation; in a backward pass, those of the operation whose gradient it is."""
         part = tuple(self.parts)
         node = torch._C._current_autograd_node()
         if node is None:
@@ -333,7 +334,7 @@ class Recorder(TorchDispatchMode):
         return part, line
 
     def _line(self, frame: FrameType | None) -> str:
-        """The innermost frames below the roots, as `package/module.py:line`, the innermost first."""
+        """Return the innermost frames below the roots, as `package/module.py:line`, the innermost first."""
         found: list[str] = []
         while frame is not None and len(found) < self.frames:
             file = frame.f_code.co_filename
@@ -345,7 +346,7 @@ class Recorder(TorchDispatchMode):
 
 
 class Memory:
-    """Bytes of the live storages on the device, in blocks of 512 as CUDA's allocator gives them out."""
+    """The bytes of live storages on the device, in blocks of 512 bytes as CUDA's allocator rounds them."""
 
     def __init__(self) -> None:
         self.live = 0
@@ -353,7 +354,7 @@ class Memory:
         self.start()
 
     def start(self) -> None:
-        """Begin the peak anew."""
+        """Begin the peak at what is allocated now."""
         self.peak = self.live
         self.peak_part: tuple[str, ...] = ()
 
@@ -376,32 +377,32 @@ class Memory:
 
 
 class KnownResults:
-    """Results and costs of operations on inputs of the same shapes, strides, dtypes and devices.
+    """Results and costs of operations, by the shapes, strides, dtypes and devices of their inputs.
 
-    FakeTensorMode has a cache, too, but most of a rehearsal's time is spent in it. Known are operations that make new tensors alone.
+    FakeTensorMode has a cache, too, but most of a rehearsal's time is spent in it. Only operations that return new tensors are stored.
     """
 
     def __init__(self) -> None:
         self.known: dict[Any, tuple[Any, Cost]] = {}
 
     def get(self, func: Any, args: Any, kwargs: Any) -> tuple[Any, Cost] | None:
-        """A new result and the cost; None for what is not known."""
+        """Return a new result and the cost of an operation; None where it is not stored."""
         try:
             form, cost = self.known[func, _signature(args), _signature(kwargs)]
         except (KeyError, TypeError):
             return None
-        return _made(form), cost
+        return _make_fake_result(form), cost
 
     def add(self, func: Any, args: Any, kwargs: Any, result: Any, cost: Cost) -> None:
-        """Remember an operation that has been run, if its result tells nothing but new tensors."""
+        """Store an operation that has been run, where its result is nothing but new tensors."""
         if func._schema.is_mutable or any(returned.alias_info for returned in func._schema.returns):
             return
         with suppress(TypeError):
-            self.known[func, _signature(args), _signature(kwargs)] = _form(result), cost
+            self.known[func, _signature(args), _signature(kwargs)] = _describe_result(result), cost
 
 
 def _signature(value: Any) -> Any:
-    """What the result of an operation follows from; its lookup raises TypeError for what cannot be compared."""
+    """Return what the result of an operation depends on, as a key; its use raises TypeError for what cannot be compared."""
     if isinstance(value, Tensor):
         if not isinstance(value, FakeTensor):
             raise TypeError
@@ -413,26 +414,26 @@ def _signature(value: Any) -> Any:
     return type(value), value
 
 
-def _form(result: Any) -> Any:
-    """A result without its tensors; raises TypeError where there is more to it than new tensors."""
+def _describe_result(result: Any) -> Any:
+    """Return shapes, strides, dtypes and devices of a result; raise TypeError where it is more than new tensors."""
     if isinstance(result, FakeTensor) and result.untyped_storage().nbytes() == _extent(result) * result.element_size():
         return result.fake_mode, result.shape, result.stride(), result.dtype, result.fake_device
     if isinstance(result, list | tuple):
-        return [None if item is None else _form(item) for item in result]
+        return [None if item is None else _describe_result(item) for item in result]
     raise TypeError
 
 
 def _extent(tensor: Tensor) -> int:
-    """How many numbers the storage of a new tensor holds."""
+    """Return how many numbers the storage of a new tensor holds."""
     if not tensor.numel():
         return 0
     return 1 + sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
 
 
-def _made(form: Any) -> Any:
-    """New tensors of a form."""
+def _make_fake_result(form: Any) -> Any:
+    """Return new fake tensors as `_describe_result` described them."""
     if isinstance(form, list):
-        return tuple(None if item is None else _made(item) for item in form)
+        return tuple(None if item is None else _make_fake_result(item) for item in form)
     mode, shape, stride, dtype, device = form
     with no_dispatch():
         return FakeTensor(mode, torch.empty_strided(shape, stride, dtype=dtype, device='meta'), device)
@@ -442,7 +443,7 @@ def _made(form: Any) -> Any:
 
 
 def tensors_in(value: Any) -> Iterator[Tensor]:
-    """The tensors in an argument or result of an operation."""
+    """Yield the tensors in an argument or result of an operation."""
     if isinstance(value, Tensor):
         yield value
     elif isinstance(value, list | tuple):
@@ -450,11 +451,12 @@ def tensors_in(value: Any) -> Iterator[Tensor]:
             yield from tensors_in(item)
 
 
-def _cost(func: Any, args: Any, kwargs: Any, inputs: list[Tensor], result: Any, outputs: list[Tensor]) -> Cost:
+def _estimate_cost(func: Any, args: Any, kwargs: Any, inputs: list[Tensor], result: Any, outputs: list[Tensor]) -> Cost:
+    """Return name, shapes, dtype, floating-point operations, bytes and modelled seconds of an operation."""
     counter = flop_registry.get(func._overloadpacket)
     flops = counter(*args, **kwargs, out_val=result) if counter else 0
     on_device = [tensor for tensor in (*inputs, *outputs) if tensor.device.type == 'cuda']
-    written = _written(func, args, kwargs) if not outputs else []
+    written = _written_tensors(func, args, kwargs) if not outputs else []
     touched = sum(map(touched_bytes, (*on_device, *written)))
     dtype = next((tensor.dtype for tensor in on_device if tensor.dtype == torch.bfloat16), on_device[0].dtype)
     seconds = max(flops / (REACHED_RATE * rate(_name(func), dtype)), touched / (REACHED_BANDWIDTH * BANDWIDTH), SHORTEST)
@@ -463,19 +465,19 @@ def _cost(func: Any, args: Any, kwargs: Any, inputs: list[Tensor], result: Any, 
 
 
 def touched_bytes(tensor: Tensor) -> int:
-    """Bytes that a kernel reads or writes of a tensor; those of an expanded one are there once."""
+    """Return the bytes of a tensor that a kernel reads or writes; an expanded tensor counts with its storage."""
     return min(tensor.numel() * tensor.element_size(), tensor.untyped_storage().nbytes())
 
 
-def _written(func: Any, args: Any, kwargs: Any) -> list[Tensor]:
-    """What an operation without a result changes, as those on many tensors at once do."""
+def _written_tensors(func: Any, args: Any, kwargs: Any) -> list[Tensor]:
+    """Return the tensors that an operation without a result changes, as those on lists of tensors do."""
     named = {argument.name: value for argument, value in zip(func._schema.arguments, args, strict=False)} | kwargs
     changed = [named.get(argument.name) for argument in func._schema.arguments if argument.alias_info and argument.alias_info.is_write]
     return [*tensors_in(changed)]
 
 
 def rate(name: str, dtype: torch.dtype) -> float:
-    """Floating-point operations a second of an operation; in float32 TF32's where torch is allowed to use it."""
+    """Return the floating-point operations a second that the chip can do in operation `name`; in float32, TF32's where torch may use it."""
     if dtype == torch.bfloat16:
         return RATES['bfloat16']
     allowed = torch.backends.cudnn.conv.fp32_precision if name in CONVOLUTIONS else torch.backends.cuda.matmul.fp32_precision
@@ -486,5 +488,5 @@ def _name(func: Any) -> str:
     return func._schema.name.partition('::')[2]
 
 
-def _described(tensors: list[Tensor]) -> str:
+def _describe_tensors(tensors: list[Tensor]) -> str:
     return ', '.join(f'{str(tensor.dtype).removeprefix("torch.")} {tuple(tensor.shape)} on {tensor.device.type}' for tensor in tensors)

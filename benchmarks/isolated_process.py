@@ -1,4 +1,4 @@
-"""Processes with contestants, so that each network runs with the C library's allocator as its users have it."""
+"""Processes that build and run networks for a benchmark, so that each network runs with the C library's allocator as its users have it."""
 
 import multiprocessing
 from collections.abc import Callable, Iterable
@@ -10,11 +10,14 @@ import torch
 
 from frex.utils.allocator import keep_freed_memory
 
-Make = Callable[..., timing.Contestants]
+Make = Callable[..., timing.Candidates]
 
 
 class IsolatedProcess:
-    """A process that builds contestants with `make` and runs one when it is asked; a failure there ends the benchmark here."""
+    """A process that builds candidates with `make(*args)` and runs one when asked; a failure in it ends the benchmark.
+
+    `names` are those of the candidates. With `keep_memory` the process keeps the memory that it frees, as the tools of FREx do.
+    """
 
     def __init__(self, make: Make, *args: Any, device: torch.device, keep_memory: bool) -> None:
         context = multiprocessing.get_context('spawn')
@@ -23,23 +26,23 @@ class IsolatedProcess:
         self.names: list[str] = self._answer()
 
     def seconds(self, name: str) -> float:
-        """Of one call."""
+        """Return the seconds of one call of the candidate `name`."""
         return self._ask('seconds', name)
 
-    def peak_bytes(self, name: str) -> int | None:
-        """See `timing.peak_bytes`."""
-        return self._ask('peak_bytes', name)
+    def measure_peak_bytes(self, name: str) -> int | None:
+        """Return `timing.measure_peak_bytes` of the candidate `name`."""
+        return self._ask('measure_peak_bytes', name)
 
     def flops(self, name: str) -> int:
-        """See `timing.flops`."""
+        """Return `timing.count_flops` of the candidate `name`."""
         return self._ask('flops', name)
 
     def result(self, name: str) -> torch.Tensor:
-        """What one call gives."""
+        """Return the result of one call of the candidate `name`, as float32 on the CPU."""
         return torch.from_numpy(self._ask('result', name))
 
     def timers(self, names: Iterable[str] | None = None) -> dict[str, Callable[[], float]]:
-        """For `timing.take_turns`."""
+        """Return for `timing.take_turns` a function per candidate that runs it once and returns the seconds; None for all candidates."""
         return {name: lambda name=name: self.seconds(name) for name in (self.names if names is None else names)}  # type: ignore[misc]
 
     def _ask(self, what: str, name: str) -> Any:
@@ -55,19 +58,20 @@ class IsolatedProcess:
 
 @torch.inference_mode()
 def _serve(connection: Connection, make: Make, args: tuple[Any, ...], device: torch.device, keep_memory: bool) -> None:
+    """Build the candidates and answer requests until the connection is closed; this is what the process runs."""
     if keep_memory:
         keep_freed_memory()
-    contestants = make(*args)
+    candidates = make(*args)
     do: dict[str, Callable[[Callable[[], Any]], Any]] = {
-        'seconds': lambda run: timing.seconds(run, device),
-        'peak_bytes': lambda run: timing.peak_bytes(run, device),
-        'flops': timing.flops,
+        'seconds': lambda run: timing.time_call(run, device),
+        'measure_peak_bytes': lambda run: timing.measure_peak_bytes(run, device),
+        'flops': timing.count_flops,
         'result': lambda run: run().float().cpu().numpy(),
     }
-    connection.send(list(contestants))
+    connection.send(list(candidates))
     while True:
         try:
             what, name = connection.recv()
         except EOFError:
             return
-        connection.send(do[what](contestants[name]))
+        connection.send(do[what](candidates[name]))

@@ -1,11 +1,10 @@
-"""FREx at 512 x 512 beside GFPGAN, RestoreFormer and CodeFormer, its parts, its forms, and EG3D beside a plain re-statement of it.
+"""Compare FREx at 512 x 512 with GFPGAN, RestoreFormer and CodeFormer, its forms and parts, and EG3D with a plain re-statement of it.
 
     make bench
     python benchmarks/networks.py -o benchmarks/results/networks_cpu.json
 
-FREx runs as its tools run it, with freed memory kept; what it is compared with runs, in a process of its own, as it is, or with
---keep_memory in the same way. Peers take part where `pip install 'frex[bench]'` and `pip install --no-deps codeformer-pip` brought
-their packages.
+FREx runs as its tools run it, with freed memory kept. The others run in a process of their own as they are, or in the same way with
+--keep_memory. They take part where `pip install 'frex[bench]'` and `pip install --no-deps codeformer-pip` installed their packages.
 """
 
 from argparse import ArgumentParser, Namespace
@@ -26,65 +25,65 @@ MIB = 1 << 20
 
 
 def run(args: Namespace) -> None:
-    """Measure, print, write."""
+    """Measure, print the tables and write the results."""
     device = torch.device(args.device)
     results: dict[str, Any] = {
-        'machine': timing.machine(device),
+        'machine': timing.describe_machine(device),
         'freed memory kept': {'FREx': True, 'others': args.keep_memory},
         'batch size': args.batch_size,
-        'networks': networks(device, args),
-        'parts of FREx': parts(device, args),
-        'EG3D': eg3d(device, args),
+        'networks': measure_networks(device, args),
+        'parts of FREx': measure_parts(device, args),
+        'EG3D': measure_eg3d(device, args),
     }
     timing.write_results(args.output, results)
     print(f'{args.output}: written')
 
 
-def networks(device: torch.device, args: Namespace) -> dict[str, Any]:
-    """Whole networks as their users run them."""
-    ours = IsolatedProcess(candidates.forms_of_frex, device, args.batch_size, args.compile, args.onnx, device=device, keep_memory=True)
-    theirs = IsolatedProcess(candidates.peers, device, args.batch_size, device=device, keep_memory=args.keep_memory)
+def measure_networks(device: torch.device, args: Namespace) -> dict[str, Any]:
+    """Compare whole networks as their users run them; return times, ratios, memory and operations."""
+    ours = IsolatedProcess(candidates.build_frex_forms, device, args.batch_size, args.compile, args.onnx, device=device, keep_memory=True)
+    theirs = IsolatedProcess(candidates.build_peers, device, args.batch_size, device=device, keep_memory=args.keep_memory)
     if REFERENCE not in theirs.names:
         print("the gfpgan package is not there, so FREx itself is the measure: pip install 'frex[bench]'")
     errors = check_forms(ours)
     reference = REFERENCE if REFERENCE in theirs.names else 'FREx'
-    measured: dict[str, Any] = timing.ratios(timing.take_turns(ours.timers() | theirs.timers(), args.rounds), reference)
-    for booth in (ours, theirs):
-        for name in booth.names:
+    measured: dict[str, Any] = timing.compute_ratios(timing.take_turns(ours.timers() | theirs.timers(), args.rounds), reference)
+    for process in (ours, theirs):
+        for name in process.names:
             measured[name]['faces a second'] = args.batch_size / measured[name]['seconds']
             # The memory that onnxruntime has taken before is not seen.
             if 'onnx' not in name:
-                measured[name]['peak bytes'] = booth.peak_bytes(name)
+                measured[name]['peak bytes'] = process.measure_peak_bytes(name)
             if 'compiled' not in name and 'onnx' not in name:
-                measured[name]['GFLOP'] = booth.flops(name) / 1e9
-    show(f'beside {reference}', measured)
+                measured[name]['GFLOP'] = process.flops(name) / 1e9
+    print_table(f'beside {reference}', measured)
     return {'reference': reference, 'mean difference from float32': errors, 'measured': measured}
 
 
-def check_forms(booth: IsolatedProcess) -> dict[str, float]:
-    """Mean differences of the forms, in standard deviations of the image; ends the benchmark where one is too large."""
-    expected = booth.result('FREx')
-    errors = {name: float((booth.result(name) - expected).abs().mean() / expected.std()) for name in booth.names if name in TOLERANCES}
+def check_forms(process: IsolatedProcess) -> dict[str, float]:
+    """Return the mean difference of each form of FREx from float32, in standard deviations of the image; exit where one is too large."""
+    expected = process.result('FREx')
+    errors = {name: float((process.result(name) - expected).abs().mean() / expected.std()) for name in process.names if name in TOLERANCES}
     for name, error in errors.items():
         if not error <= TOLERANCES[name]:
             raise SystemExit(f'{name}: mean difference {error:.2g} standard deviations from float32, more than {TOLERANCES[name]:.2g}')
     return errors
 
 
-def parts(device: torch.device, args: Namespace) -> dict[str, Any]:
-    """The parts of `FREx.forward`."""
-    booth = IsolatedProcess(candidates.parts_of_frex, device, args.batch_size, device=device, keep_memory=True)
-    measured: dict[str, Any] = timing.ratios(timing.take_turns(booth.timers(), args.rounds), 'whole')
-    for name in booth.names:
-        measured[name]['GFLOP'] = booth.flops(name) / 1e9
-    show('parts of FREx', measured)
+def measure_parts(device: torch.device, args: Namespace) -> dict[str, Any]:
+    """Measure the parts of `FREx.forward`, relative to all of it."""
+    process = IsolatedProcess(candidates.build_frex_parts, device, args.batch_size, device=device, keep_memory=True)
+    measured: dict[str, Any] = timing.compute_ratios(timing.take_turns(process.timers(), args.rounds), 'whole')
+    for name in process.names:
+        measured[name]['GFLOP'] = process.flops(name) / 1e9
+    print_table('parts of FREx', measured)
     return measured
 
 
-def eg3d(device: torch.device, args: Namespace) -> dict[str, Any]:
-    """The renderer, and from z to the rendered features, beside the plain re-statement; ends the benchmark where they differ."""
-    ours = IsolatedProcess(candidates.eg3d, device, False, device=device, keep_memory=True)
-    plain = IsolatedProcess(candidates.eg3d, device, True, device=device, keep_memory=args.keep_memory)
+def measure_eg3d(device: torch.device, args: Namespace) -> dict[str, Any]:
+    """Compare EG3D's renderer, and all from z to the rendered features, with the plain re-statement; exit where the results differ."""
+    ours = IsolatedProcess(candidates.build_eg3d, device, False, device=device, keep_memory=True)
+    plain = IsolatedProcess(candidates.build_eg3d, device, True, device=device, keep_memory=args.keep_memory)
     error = max(float((ours.result(name) - plain.result(name)).abs().max()) for name in ours.names)
     if not error <= 1e-4:
         raise SystemExit(f'EG3D: {error:.2g} from the plain re-statement, more than 1e-4')
@@ -92,13 +91,13 @@ def eg3d(device: torch.device, args: Namespace) -> dict[str, Any]:
     times = timing.take_turns(timers, args.rounds)
     measured: dict[str, Any] = {}
     for name in ours.names:
-        measured |= timing.ratios({key: times[key] for key in (name, f'{name}, plain')}, f'{name}, plain')
-    show('EG3D beside the plain re-statement', measured)
+        measured |= timing.compute_ratios({key: times[key] for key in (name, f'{name}, plain')}, f'{name}, plain')
+    print_table('EG3D beside the plain re-statement', measured)
     return {'largest difference': error, 'measured': measured}
 
 
-def show(title: str, measured: dict[str, dict[str, Any]]) -> None:
-    """A table on the screen."""
+def print_table(title: str, measured: dict[str, dict[str, Any]]) -> None:
+    """Print one row per candidate, with the columns that were measured."""
     head = ['', 'ratio', 'least', 'most', 'seconds', 'GFLOP', 'peak MiB', 'faces/s']
     rows = []
     for name, found in measured.items():

@@ -1,9 +1,9 @@
-"""How time and memory grow: with the faces of an image, its size, the workers that load data, the processes that restore.
+"""Measure how time and memory grow with the faces of an image, its size, the processes that load data, and those that restore.
 
     python benchmarks/scaling.py -o benchmarks/results/scaling_cpu
 
-The network is the tiny one, so that what is measured is all that lies around it; faces are told where they are, since a detector looks at
-a copy of bounded size. Each point is the median of several, taken in turns.
+The network is the tiny one, so that what is measured is all that surrounds it. The faces' positions are given, since a detector sees a copy
+of bounded size. Each point is the median of several measurements, taken in turns.
 """
 
 import subprocess
@@ -31,13 +31,13 @@ from frex_arch import FREx
 
 OPTIONS = Path('options/train_frex_tiny.yml')
 MEGAPIXELS = 1_000_000
-# Eyes, nose, corners of the mouth of a frontal face, in eye distances from between the eyes.
+# Eyes, nose and corners of the mouth of a frontal face: offsets from the middle of the eyes, in distances of the eyes.
 FACE = np.array([(-0.5, 0), (0.5, 0), (0, 0.6), (-0.4, 1.1), (0.4, 1.1)])
 CPU = torch.device('cpu')
 
 
-class Told:
-    """In the place of a detector: the faces that are on a grid."""
+class FixedDetector:
+    """A stand-in for a face detector, which returns the given faces for any image."""
 
     key = 'told'
 
@@ -45,49 +45,51 @@ class Told:
         self.faces = list(faces)
 
     def detect(self, image: Image, threshold: float = 0.8) -> list[DetectedFace]:
-        """All of them."""
+        """Return all faces, whatever the image."""
         return self.faces
 
 
 def run(args: Namespace) -> None:
-    """Measure, draw, write."""
+    """Measure, write `scaling.json` and draw `scaling.png`."""
     torch.manual_seed(0)
     net = FREx(**{key: value for key, value in load_options(OPTIONS)['network_g'].items() if key != 'type'}).eval()
-    results: dict[str, Any] = {'machine': timing.machine(CPU)}
-    results['faces on 16 megapixels'] = curve(args.faces, lambda count: restoring(net, 16, count), args.rounds)
-    results['megapixels with 4 faces'] = curve(args.megapixels, lambda size: restoring(net, size, 4), args.rounds)
+    results: dict[str, Any] = {'machine': timing.describe_machine(CPU)}
+    results['faces on 16 megapixels'] = measure_curve(args.faces, lambda count: prepare_restoring(net, 16, count), args.rounds)
+    results['megapixels with 4 faces'] = measure_curve(args.megapixels, lambda size: prepare_restoring(net, size, 4), args.rounds)
     with TemporaryDirectory() as folder:
-        faces = written_faces(Path(folder) / 'faces', 48)
-        results['workers, 512 x 512, images a second'] = loading(faces, args.workers, args.rounds)
-        results['processes, 64 x 64, faces a second'] = sharing(net, Path(folder), args.processes)
+        faces = write_faces(Path(folder) / 'faces', 48)
+        results['workers, 512 x 512, images a second'] = measure_loading(faces, args.workers, args.rounds)
+        results['processes, 64 x 64, faces a second'] = measure_processes(net, Path(folder), args.processes)
     timing.write_results(args.output / 'scaling.json', results)
     draw(results, args.output / 'scaling.png')
     print(f'{args.output}: scaling.json, scaling.png')
 
 
-def curve(points: Sequence[int], prepare: Callable[[int], Callable[[], Any]], rounds: int) -> dict[str, dict[str, Any]]:
-    """Seconds and memory at each point."""
+def measure_curve(points: Sequence[int], prepare: Callable[[int], Callable[[], Any]], rounds: int) -> dict[str, dict[str, Any]]:
+    """Return seconds and peak bytes at each of `points`; `prepare(point)` returns the function that is measured."""
     found = {}
     for point in points:
         call = prepare(point)
-        peak = timing.peak_bytes(call, CPU)
-        times = timing.take_turns({'it': lambda call=call: timing.seconds(call, CPU)}, rounds)['it']
+        peak = timing.measure_peak_bytes(call, CPU)
+        times = timing.take_turns({'it': lambda call=call: timing.time_call(call, CPU)}, rounds)['it']
         found[str(point)] = {'seconds': float(np.median(times)), 'least': min(times), 'most': max(times), 'peak bytes': peak}
         print(point, found[str(point)], flush=True)
     return found
 
 
-def restoring(net: FREx, megapixels: int, count: int) -> Callable[[], Any]:
-    """Restore `count` faces of equal size on a square image of noise."""
+def prepare_restoring(net: FREx, megapixels: int, count: int) -> Callable[[], Any]:
+    """Return a function that restores `count` faces of equal size in a square image of noise of `megapixels`."""
     side = round((megapixels * MEGAPIXELS) ** 0.5)
-    picture = cv2.resize(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8), (side, side))
+    image = cv2.resize(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8), (side, side))
     columns = int(np.ceil(count**0.5))
     distance = 0.08 * side / 8
     centres = [((column + 0.5) * side / columns, (row + 0.4) * side / columns) for row in range(columns) for column in range(columns)]
-    restorer = FaceRestorer(net, 'cpu', 'fp32', 8, HelperNetworks(detector=Told([face_at(centre, distance) for centre in centres[:count]])))
+    restorer = FaceRestorer(
+        net, 'cpu', 'fp32', 8, HelperNetworks(detector=FixedDetector([make_face(centre, distance) for centre in centres[:count]]))
+    )
 
     def call() -> Any:
-        result = restorer.restore(picture)
+        result = restorer.restore(image)
         if [face.problem for face in result.faces] != [None] * count:
             raise SystemExit(f'{megapixels} megapixels: not all of {count} faces were restored')
         return result
@@ -95,45 +97,50 @@ def restoring(net: FREx, megapixels: int, count: int) -> Callable[[], Any]:
     return call
 
 
-def face_at(centre: tuple[float, float], distance: float) -> DetectedFace:
-    """An upright face whose eyes lie `distance` pixels apart."""
+def make_face(centre: tuple[float, float], distance: float) -> DetectedFace:
+    """Return an upright detected face whose eyes lie `distance` pixels apart around `centre` (x, y)."""
     landmarks = np.array(centre) + FACE * distance
     box = np.concatenate([landmarks.min(axis=0) - distance, landmarks.max(axis=0) + distance])
     return DetectedFace(box, 0.99, landmarks)
 
 
-def written_faces(folder: Path, count: int) -> Path:
-    """Images of 512 x 512."""
+def write_faces(folder: Path, count: int) -> Path:
+    """Write `count` images of noise, 512 x 512, into `folder` and return it."""
     rng = np.random.default_rng(0)
     for number in range(count):
         write_image(folder / f'{number:04d}.png', cv2.resize(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8), (512, 512)))
     return folder
 
 
-def loading(faces: Path, workers: Sequence[int], rounds: int) -> dict[str, float]:
-    """Degraded images a second, from workers that are already there."""
+def measure_loading(faces: Path, workers: Sequence[int], rounds: int) -> dict[str, float]:
+    """Return the degraded images a second by number of worker processes, which exist before they are timed."""
     dataset = FaceDegradationDataset(
         {'name': 'faces', 'type': 'FaceDegradationDataset', 'phase': 'train', 'dataroot_gt': str(faces), 'gt_size': 512, 'use_hflip': True}
     )
     found = {}
     for number in workers:
         loader = DataLoader(dataset, batch_size=4, num_workers=number, persistent_workers=number > 0)
-        seconds = timing.take_turns({'it': lambda loader=loader: timing.seconds(lambda: list(loader), CPU)}, rounds)['it']
+        seconds = timing.take_turns({'it': lambda loader=loader: timing.time_call(lambda: list(loader), CPU)}, rounds)['it']
         found[str(number)] = len(dataset) / float(np.median(seconds))
     return found
 
 
-def sharing(net: FREx, folder: Path, processes: Sequence[int]) -> dict[str, float]:
-    """Faces a second of `torchrun inference_frex.py --aligned`: of a long run less a short one, so that starting does not count."""
+def measure_processes(net: FREx, folder: Path, processes: Sequence[int]) -> dict[str, float]:
+    """Return the faces a second of `torchrun inference_frex.py --aligned` by number of processes.
+
+    The time of a short run is subtracted from that of a long one, so that starting does not count.
+    """
     model = folder / 'net.pth'
     torch.save({'params_ema': net.state_dict(), 'network_g': load_options(OPTIONS)['network_g']}, model)
-    lots = {count: written_faces(folder / f'lot{count}', count) for count in (40, 440)}
+    folders = {count: write_faces(folder / f'lot{count}', count) for count in (40, 440)}
     return {
-        str(number): 400 / (_restore(lots[440], model, number, folder) - _restore(lots[40], model, number, folder)) for number in processes
+        str(number): 400 / (_time_restoring(folders[440], model, number, folder) - _time_restoring(folders[40], model, number, folder))
+        for number in processes
     }
 
 
-def _restore(faces: Path, model: Path, processes: int, folder: Path) -> float:
+def _time_restoring(faces: Path, model: Path, processes: int, folder: Path) -> float:
+    """Return the seconds of one run of the command on the images in `faces`."""
     torchrun = [sys.executable, '-m', 'torch.distributed.run', '--standalone', f'--nproc_per_node={processes}']
     command = ['inference_frex.py', '-i', faces, '-o', folder / f'{faces.name}_{processes}', '--model_path', model, '--aligned']
     start = time.perf_counter()
@@ -142,7 +149,7 @@ def _restore(faces: Path, model: Path, processes: int, folder: Path) -> float:
 
 
 def draw(results: dict[str, Any], path: Path) -> None:
-    """A panel a question; dashed is linear growth."""
+    """Draw one panel per measurement; dashed lines are linear growth."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10, 6.4), layout='constrained')

@@ -1,8 +1,9 @@
-"""How long threads should spin while they wait for work: steps of the tiny training, alone and beside another busy process.
+"""Measure how long threads should spin while they wait for work: steps of the tiny training, alone and beside another busy process.
 
     python benchmarks/thread_waits.py -o benchmarks/results/thread_waits_cpu.json
 
-Each setting has a process of its own, with as many threads as cores. They take turns; only ratios to GNU OpenMP's default, alone, count.
+Each setting has a process of its own, with as many threads as cores. They take turns; only the ratios to GNU OpenMP's default, alone,
+count.
 """
 
 import os
@@ -28,7 +29,7 @@ OTHERS = {DEFAULT: {}, 'OMP_WAIT_POLICY=passive': {'OMP_WAIT_POLICY': 'passive'}
 
 
 class Trainer:
-    """A process that takes steps of the tiny training when it is asked to."""
+    """A process that takes steps of the tiny training when asked to, with the environment variables `settings`."""
 
     def __init__(self, settings: dict[str, str]) -> None:
         environment = {name: value for name, value in os.environ.items() if not name.startswith(('OMP_', 'GOMP_'))} | settings
@@ -36,7 +37,7 @@ class Trainer:
         self.process = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def seconds(self, steps: int) -> float:
-        """Time of one of `steps` steps, the median."""
+        """Let the process take `steps` steps, and return their median time in seconds."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         print(steps, file=self.process.stdin, flush=True)
@@ -48,20 +49,20 @@ class Trainer:
 
 
 def take_steps() -> None:
-    """The trainer's side: read a number of steps, take them, write their median time; until the input ends."""
+    """Read numbers of steps from standard input, take them, and print their median time; this is what a Trainer's process runs."""
     import training
 
     with TemporaryDirectory() as folder:
-        model = training.build(RunOptions('options/train_frex_tiny.yml'), Path(folder))
-        model.feed_data(training.batch(model.opt['network_g']['out_size'], 4))
+        model = training.build_model(RunOptions('options/train_frex_tiny.yml'), Path(folder))
+        model.feed_data(training.make_batch(model.opt['network_g']['out_size'], 4))
         for line in sys.stdin:
-            seconds = [timing.seconds(lambda: model.optimize_parameters(1), model.device) for _ in range(int(line))]
+            seconds = [timing.time_call(lambda: model.optimize_parameters(1), model.device) for _ in range(int(line))]
             print(statistics.median(seconds), flush=True)
 
 
 @contextmanager
 def busy_process() -> Iterator[None]:
-    """Within, another process has work for one core."""
+    """Keep one core busy with another process during the `with` block."""
     process = subprocess.Popen([sys.executable, '-c', 'while True: pass'])
     try:
         yield
@@ -71,14 +72,14 @@ def busy_process() -> Iterator[None]:
 
 
 def run(args: Namespace) -> None:
-    """Measure, print, write."""
+    """Measure, print the table and write the results."""
     settings = OTHERS | {f'{VARIABLE}={spins}': {VARIABLE: str(spins)} for spins in args.spins}
     found: dict[str, dict[str, list[float]]] = {name: {ALONE: [], BESIDE: []} for name in settings}
     with ExitStack() as stack:
         trainers = {name: Trainer(variables) for name, variables in settings.items()}
         for trainer in trainers.values():
             stack.callback(trainer.close)
-            # One after the other: they are being built.
+            # Wait until each is built before the next starts.
             trainer.seconds(2)
         for _ in range(args.rounds):
             for name, trainer in trainers.items():
@@ -89,7 +90,7 @@ def run(args: Namespace) -> None:
                     found[name][BESIDE].append(trainer.seconds(args.number))
     medians = {name: {state: statistics.median(seconds) for state, seconds in states.items()} for name, states in found.items()}
     results = {
-        'machine': timing.machine(timing.torch.device('cpu')),
+        'machine': timing.describe_machine(timing.torch.device('cpu')),
         'rounds': args.rounds,
         'seconds a step': medians,
         'ratios to the default alone': {

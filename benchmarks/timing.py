@@ -1,4 +1,4 @@
-"""Timing by turns: contestants run one after the other in each round, so that what disturbs one disturbs all.
+"""Time functions in turns: all candidates run one after the other in each round, so that what disturbs one disturbs all.
 
 Only ratios are to be trusted.
 """
@@ -18,21 +18,21 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 PACKAGES = ('torch', 'torchvision', 'numpy', 'gfpgan', 'onnxruntime')
-Contestants = Mapping[str, Callable[[], Any]]
+Candidates = Mapping[str, Callable[[], Any]]
 Times = dict[str, list[float]]
 
 
 def take_turns(timers: Mapping[str, Callable[[], float]], rounds: int) -> Times:
-    """Seconds of each contestant in each round, after one round that does not count; a timer runs its contestant once."""
+    """Return the seconds of each candidate in each round, after one round that does not count; a timer runs its candidate once."""
     times: Times = {name: [] for name in timers}
     for _ in range(rounds + 1):
         for name, timer in timers.items():
             times[name].append(timer())
-    return {name: of_rounds[1:] for name, of_rounds in times.items()}
+    return {name: round_times[1:] for name, round_times in times.items()}
 
 
-def seconds(run: Callable[[], Any], device: torch.device) -> float:
-    """Of one call, the device's work included."""
+def time_call(run: Callable[[], Any], device: torch.device) -> float:
+    """Return the seconds of one call, including the work of the device."""
     wait_for(device)
     start = time.perf_counter()
     run()
@@ -41,76 +41,81 @@ def seconds(run: Callable[[], Any], device: torch.device) -> float:
 
 
 def wait_for(device: torch.device) -> None:
-    """Until the device has nothing to do."""
+    """Wait until the device has finished its work."""
     if device.type == 'cuda':
         torch.cuda.synchronize(device)
 
 
-def ratios(times: Times, reference: str) -> dict[str, dict[str, float]]:
-    """Of each contestant to the reference: median over rounds, smallest and largest; and its median seconds."""
+def compute_ratios(times: Times, reference: str) -> dict[str, dict[str, float]]:
+    """Return each candidate's ratio to `reference`, as median, least and greatest over rounds, and its median seconds."""
     found = {}
-    for name, of_rounds in times.items():
-        each = [one / other for one, other in zip(of_rounds, times[reference], strict=True)]
-        found[name] = {'ratio': statistics.median(each), 'least': min(each), 'most': max(each), 'seconds': statistics.median(of_rounds)}
+    for name, round_times in times.items():
+        each = [one / other for one, other in zip(round_times, times[reference], strict=True)]
+        found[name] = {'ratio': statistics.median(each), 'least': min(each), 'most': max(each), 'seconds': statistics.median(round_times)}
     return found
 
 
-def peak_bytes(run: Callable[[], Any], device: torch.device) -> int | None:
-    """Memory that a call takes beyond what is there before it, on a GPU with that; None where the system does not tell."""
+def measure_peak_bytes(run: Callable[[], Any], device: torch.device) -> int | None:
+    """Return the most memory that a call needs beyond what is allocated before it, on a GPU including that.
+
+    Returns None where the system does not report it.
+    """
     if device.type == 'cuda':
         torch.cuda.reset_peak_memory_stats(device)
         run()
         return torch.cuda.max_memory_allocated(device)
     try:
         _give_back_freed_memory()
-        # Begins the count of the largest resident size anew.
+        # Restart the kernel's record of the largest resident size.
         Path('/proc/self/clear_refs').write_text('5')
-        before = _status('VmRSS')
+        before = _read_status_bytes('VmRSS')
         run()
-        return _status('VmHWM') - before
+        return _read_status_bytes('VmHWM') - before
     except OSError:
         return None
 
 
 def _give_back_freed_memory() -> None:
-    """What a process keeps for later would be taken for what was there before."""
+    """Return freed memory to the system, which would otherwise count as allocated before the call."""
     trim = getattr(ctypes.CDLL(None), 'malloc_trim', None)
     if trim:
         trim(0)
 
 
-def _status(key: str) -> int:
+def _read_status_bytes(key: str) -> int:
+    """Return the entry `key` of /proc/self/status in bytes."""
     line = next(line for line in Path('/proc/self/status').read_text().splitlines() if line.startswith(key))
     return int(line.split()[1]) * 1024
 
 
-def flops(run: Callable[[], Any]) -> int:
-    """Floating-point operations of convolutions and matrix products, by torch's counter.
+def count_flops(run: Callable[[], Any]) -> int:
+    """Return the floating-point operations of convolutions and matrix products in a call, by torch's counter.
 
-    Of the plain forms, which FREx takes with gradients: others need fewer, in operations that the counter does not know.
+    They are those of the plain forms, which FREx uses with gradients: its other forms need fewer, in operations that the counter does not
+    know.
     """
     with torch.enable_grad(), FlopCounterMode(display=False) as counter:
         run()
     return counter.get_total_flops()
 
 
-def matrix_rate(device: torch.device, dtype: torch.dtype = torch.float32) -> float:
-    """Floating-point operations a second of a large matrix product: what the machine can do."""
+def measure_matrix_rate(device: torch.device, dtype: torch.dtype = torch.float32) -> float:
+    """Return the floating-point operations a second of a large matrix product, the most that the machine can do."""
     size = 8192 if device.type == 'cuda' else 2048
     matrix = torch.randn(size, size, device=device).to(dtype)
-    return 2 * size**3 / min(seconds(lambda: matrix @ matrix, device) for _ in range(8))
+    return 2 * size**3 / min(time_call(lambda: matrix @ matrix, device) for _ in range(8))
 
 
-def bandwidth(device: torch.device) -> float:
-    """Bytes a second, read and written, of a copy."""
+def measure_bandwidth(device: torch.device) -> float:
+    """Return the bytes a second, read and written, of a large copy."""
     megabytes = 4096 if device.type == 'cuda' else 256
     source = torch.zeros(megabytes << 18, device=device)
     target = torch.empty_like(source)
-    return 2 * source.nbytes / min(seconds(lambda: target.copy_(source), device) for _ in range(8))
+    return 2 * source.nbytes / min(time_call(lambda: target.copy_(source), device) for _ in range(8))
 
 
-def machine(device: torch.device) -> dict[str, Any]:
-    """What the numbers were measured on."""
+def describe_machine(device: torch.device) -> dict[str, Any]:
+    """Return device, number of cores and threads, system and versions."""
     return {
         'device': torch.cuda.get_device_name(device) if device.type == 'cuda' else _processor(),
         'cores': os.cpu_count(),
@@ -137,14 +142,14 @@ def _version(package: str) -> str | None:
 
 
 def write_results(path: Path, results: Mapping[str, Any]) -> None:
-    """JSON, numbers cut to four digits."""
+    """Write JSON with floats rounded to four digits."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(_rounded(results), indent=2) + '\n')
+    path.write_text(json.dumps(_round_floats(results), indent=2) + '\n')
 
 
-def _rounded(value: Any) -> Any:
+def _round_floats(value: Any) -> Any:
     if isinstance(value, float):
         return float(f'{value:.4g}')
     if isinstance(value, Mapping):
-        return {key: _rounded(one) for key, one in value.items()}
-    return [_rounded(one) for one in value] if isinstance(value, list | tuple) else value
+        return {key: _round_floats(one) for key, one in value.items()}
+    return [_round_floats(one) for one in value] if isinstance(value, list | tuple) else value

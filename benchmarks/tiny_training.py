@@ -1,9 +1,9 @@
-"""Both stages in the tiny form on a few real faces: every loss over time, and restorations of degradations never seen.
+"""Train both stages in the tiny form on a few real faces: plot every loss, and restore degradations that training has not seen.
 
     python benchmarks/tiny_training.py --ffhq FOLDER --ffhq_labels LABELS.json --eg3d FOLDER -o benchmarks/results/tiny_training
 
-`--ffhq` holds faces in FFHQ alignment, its labels come from `frex cameras estimate`; `--eg3d` holds faces in EG3D's crop and their
-dataset.json. A proof that training works, not a model: priors are random, and what is restored are faces it was trained on.
+`--ffhq` holds faces in FFHQ alignment, whose labels come from `frex cameras estimate`; `--eg3d` holds faces in EG3D's crop and their
+dataset.json. It shows that training works and makes no model for use: priors are random, and the restored faces are training faces.
 """
 
 import json
@@ -26,22 +26,22 @@ SHOWN = 2
 
 
 def run(args: Namespace) -> None:
-    """Train, restore, draw, sum up."""
+    """Train, restore, draw the plots and write the summary."""
     output = args.output.absolute()
     output.mkdir(parents=True, exist_ok=True)
     faces = list_images(args.ffhq.absolute(), '--ffhq')
-    data = data_options(args)
+    data = make_data_options(args)
     os.makedirs(args.work, exist_ok=True)
     os.chdir(args.work)
-    train('train_frex_3d_tiny', args.iterations[0], data)
+    train_stage('train_frex_3d_tiny', args.iterations[0], data)
     stage_a = 'experiments/train_frex_3d_tiny/models/net_g_latest.pth'
     priors = [f'path:pretrain_network_{part}={stage_a}' for part in ('encoder_3d', 'eg3d')]
-    train('train_frex_tiny', args.iterations[1], [*data, *priors])
+    train_stage('train_frex_tiny', args.iterations[1], [*data, *priors])
 
     restorer = FaceRestorer.from_pretrained('experiments/train_frex_tiny/models/net_g_latest.pth', device='auto')
     trials = [degrade_and_restore(restorer, face, [seed, number]) for seed in range(DRAWS) for number, face in enumerate(faces)]
     write_grid(trials[: SHOWN * len(faces)], output / 'contact_sheet.jpg', TITLE)
-    losses = {name: curves(name, output) for name in STAGES}
+    losses = {name: draw_curves(name, output) for name in STAGES}
     summary = {
         'iterations': dict(zip(STAGES.values(), args.iterations, strict=True)),
         'faces': len(faces),
@@ -55,8 +55,8 @@ def run(args: Namespace) -> None:
     print(json.dumps(summary, indent=2))
 
 
-def data_options(args: Namespace) -> list[str]:
-    """The labelled faces in FFHQ alignment, half of the time those in EG3D's crop."""
+def make_data_options(args: Namespace) -> list[str]:
+    """Return the options of the data sets: the labelled faces in FFHQ alignment, mixed half and half with those in EG3D's crop."""
     ffhq, eg3d = args.ffhq.absolute(), args.eg3d.absolute()
     mix = json.dumps({'dataroot_gt': str(eg3d), 'camera_labels': str(eg3d / 'dataset.json'), 'crop': [1, 0, 0], 'ratio': 0.5})
     return [
@@ -68,8 +68,8 @@ def data_options(args: Namespace) -> list[str]:
     ]
 
 
-def train(name: str, iterations: int, changes: list[str]) -> None:
-    """One stage, as a user starts it; or what is left of one that was broken off."""
+def train_stage(name: str, iterations: int, changes: list[str]) -> None:
+    """Train one stage as a user starts it, or continue one that was interrupted; `changes` are options, KEY=VALUE."""
     options = [
         *changes,
         f'train:total_iter={iterations}',
@@ -80,8 +80,8 @@ def train(name: str, iterations: int, changes: list[str]) -> None:
         raise SystemExit(1)
 
 
-def curves(name: str, output: Path) -> dict[str, list[float]]:
-    """Draw each scalar of a run; answer its mean over the first and the last tenth."""
+def draw_curves(name: str, output: Path) -> dict[str, list[float]]:
+    """Plot each scalar of a training, and return its means over the first and the last tenth of the steps."""
     from matplotlib.figure import Figure
 
     records = read_scalars(Path('experiments') / name / 'scalars.jsonl')
@@ -95,7 +95,7 @@ def curves(name: str, output: Path) -> dict[str, list[float]]:
         axes = figure.add_subplot(rows, columns, place, title=key)
         values = [record[key] for record in steps]
         axes.plot(iterations, values, color='lightgrey')
-        axes.plot(iterations, smoothed(values))
+        axes.plot(iterations, smooth(values))
     validations = [record for record in records if 'psnr' in record]
     axes = figure.add_subplot(rows, columns, len(names) + 1, title='validation, PSNR in dB')
     axes.plot([record['iter'] for record in validations], [record['psnr'] for record in validations], marker='o')
@@ -105,8 +105,8 @@ def curves(name: str, output: Path) -> dict[str, list[float]]:
     return {key: [float(np.mean([record[key] for record in part])) for part in (steps[:tenth], steps[-tenth:])] for key in names}
 
 
-def smoothed(values: list[float]) -> list[float]:
-    """Exponential mean."""
+def smooth(values: list[float]) -> list[float]:
+    """Return the exponential moving average of `values`, with weight 0.1 for the newest."""
     mean, answer = values[0], []
     for value in values:
         mean += 0.1 * (value - mean)

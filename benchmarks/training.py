@@ -1,12 +1,12 @@
-"""Seconds of a training step, its parts, its memory, and what the machine could do at best.
+"""Measure the seconds of a training step, its parts and its memory, and what the machine could do at best.
 
     python benchmarks/training.py -opt options/train_frex_tiny.yml -o benchmarks/results/training_tiny_cpu.json
     python benchmarks/training.py -opt options/train_frex.yml --rounds 100 -o benchmarks/results/training_gpu.json
 
-Each form of the step (precision, memory format, compiled) is measured, or those of `--forms`. Images are noise and weights random: no
-time depends on them. The bound is the larger of two times: that of the step's floating-point
-operations (torch's counter) at the rate of a large matrix product, and that of the bytes that its operations read and write at the rate
-of a large copy. Both rates are measured in the same run, the bytes are those of operations that nothing fuses.
+Each form of the step (precision, memory format, compiled) is measured, or those of `--forms`. Images are noise and weights random, since no
+time depends on them. The bound is the larger of two times: that of the step's floating-point operations (torch's counter) at the rate of a
+large matrix product, and that of the bytes that its operations read and write at the rate of a large copy. Both rates are measured in the
+same run; the bytes are those of operations that nothing fuses.
 """
 
 import gc
@@ -36,7 +36,7 @@ from frex_arch.camera import frontal_camera
 from frex_arch.crop import mean_crop
 
 MIB = 1 << 20
-# What is measured -> the options for it.
+# The forms of a step, with the options that select them.
 FORMS = {
     'fp32': ['train:bf16=false'],
     'fp32, channels last': ['train:bf16=false', 'train:channels_last=true'],
@@ -48,84 +48,86 @@ FORMS = {
 
 
 class Traffic(TorchDispatchMode):
-    """Bytes of all tensors that operations take and make; views take and make none."""
+    """Counts the bytes of all tensors that operations read and write; views count nothing."""
 
     def __init__(self) -> None:
         super().__init__()
         self.bytes = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """One operation."""
-        made = func(*args, **(kwargs or {}))
+        """Run one operation and count its bytes."""
+        result = func(*args, **(kwargs or {}))
         if not func.is_view:
-            self.bytes += sum(leaf.nbytes for leaf in tree_leaves((args, kwargs, made)) if isinstance(leaf, Tensor))
-        return made
+            self.bytes += sum(leaf.nbytes for leaf in tree_leaves((args, kwargs, result)) if isinstance(leaf, Tensor))
+        return result
 
 
 class Stopwatch:
-    """Seconds spent within methods, their device's work included."""
+    """Sums up the seconds spent within methods, including the work of the device, by name."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
         self.seconds: dict[str, float] = defaultdict(float)
 
     def around(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        """`function`, measured as `name`."""
+        """Return `function` with its time added to `name`."""
 
         def measured(*args: Any, **kwargs: Any) -> Any:
             timing.wait_for(self.device)
             start = time.perf_counter()
-            made = function(*args, **kwargs)
+            result = function(*args, **kwargs)
             timing.wait_for(self.device)
             self.seconds[name] += time.perf_counter() - start
-            return made
+            return result
 
         return measured
 
 
 def run(args: Namespace) -> None:
-    """Measure each form, print, write."""
+    """Measure each form, print its table and write the results."""
     keep_freed_memory()
     device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
-    results = {'machine': timing.machine(device), 'options': args.opt, 'batch size': args.batch_size, 'forms': {}}
+    results = {'machine': timing.describe_machine(device), 'options': args.opt, 'batch size': args.batch_size, 'forms': {}}
     for name in args.forms or [name for name in FORMS if device.type == 'cuda' or 'bf16' not in name]:
         with TemporaryDirectory() as folder:
-            model = build(RunOptions(args.opt, force_yml=[*(args.force_yml or ()), *FORMS[name]]), Path(folder))
-            model.feed_data(batch(model.opt['network_g'].get('out_size', 512), args.batch_size))
+            model = build_model(RunOptions(args.opt, force_yml=[*(args.force_yml or ()), *FORMS[name]]), Path(folder))
+            model.feed_data(make_batch(model.opt['network_g'].get('out_size', 512), args.batch_size))
             results['forms'][name] = measure(model, args.rounds)
-        # A compiled network is part of cycles: its memory would count for the next.
+        # A compiled network is part of reference cycles: without this its memory would count for the next form.
         del model
         gc.collect()
         print(name)
-        show(results['forms'][name])
+        print_table(results['forms'][name])
         timing.write_results(args.output, results)
 
 
-def build(run: RunOptions, root: Path) -> FRExModel:
-    """The model of an option file, with random priors."""
+def build_model(run: RunOptions, root: Path) -> FRExModel:
+    """Return the model of an option file without weight files: its priors have random weights. Outputs go below `root`."""
     pipeline.register()
-    asked = without_files(requested_options(run))
-    opt = complete(asked, run, root, True, torch.cuda.device_count()) | {'dist': False, 'rank': 0, 'world_size': 1}
+    requested = drop_weight_files(requested_options(run))
+    opt = complete(requested, run, root, True, torch.cuda.device_count()) | {'dist': False, 'rank': 0, 'world_size': 1}
     return pipeline.basicsr.train.build_model(opt)
 
 
-def without_files(asked: Options) -> Options:
-    """The options without files of weights."""
-    path = {key: None if key.startswith('pretrain_network') else value for key, value in asked.get('path', {}).items()}
+def drop_weight_files(requested: Options) -> Options:
+    """Return the options without files of weights."""
+    path = {key: None if key.startswith('pretrain_network') else value for key, value in requested.get('path', {}).items()}
     network_losses = ('perceptual', 'identity', 'structure', 'style')
-    train = {key: value | {'weights': None} if value and key.startswith(network_losses) else value for key, value in asked['train'].items()}
-    return asked | {'path': path, 'train': train}
+    train = {
+        key: value | {'weights': None} if value and key.startswith(network_losses) else value for key, value in requested['train'].items()
+    }
+    return requested | {'path': path, 'train': train}
 
 
-def batch(size: int, count: int) -> dict[str, Tensor]:
-    """Images of noise, and the camera in front of them."""
+def make_batch(size: int, count: int) -> dict[str, Tensor]:
+    """Return a batch like the data loader's: `count` noise images, `size` x `size` in [-1, 1], with frontal cameras and mean crops."""
     generator = torch.Generator().manual_seed(0)
     lq, gt = (torch.rand(count, 3, size, size, generator=generator) * 2 - 1 for _ in range(2))
     return {'lq': lq, 'gt': gt, 'camera': frontal_camera(count), 'crop': mean_crop(lq)}
 
 
 def measure(model: FRExModel, rounds: int) -> dict[str, Any]:
-    """Steps without R1 and with it, and the parts of one without; work and bounds."""
+    """Measure steps with and without R1, and the parts of one without; return them with operations, bytes, peak memory and bounds."""
     every = model.train_options.net_d_reg_every
     step = iter(range(1, 1 << 30))
 
@@ -136,17 +138,17 @@ def measure(model: FRExModel, rounds: int) -> dict[str, Any]:
         model.optimize_parameters(every)
 
     one()
-    peak = timing.peak_bytes(one, model.device)
-    whole = [timing.seconds(one, model.device) for _ in range(rounds)]
-    # R1 comes once in sixteen steps.
+    peak = timing.measure_peak_bytes(one, model.device)
+    whole = [timing.time_call(one, model.device) for _ in range(rounds)]
+    # R1 comes once in `net_d_reg_every` steps, so fewer measurements do.
     some = min(rounds, 5)
-    with_r1 = [timing.seconds(regularised, model.device) for _ in range(some + 1)][1:]
-    parts = [measured_parts(model, one) for _ in range(some)]
-    work = timing.flops(one)
+    with_r1 = [timing.time_call(regularised, model.device) for _ in range(some + 1)][1:]
+    parts = [measure_parts(model, one) for _ in range(some)]
+    work = timing.count_flops(one)
     with Traffic() as traffic:
         one()
     dtype = torch.bfloat16 if model.train_options.bf16 else torch.float32
-    rate, copying = timing.matrix_rate(model.device, dtype), timing.bandwidth(model.device)
+    rate, copying = timing.measure_matrix_rate(model.device, dtype), timing.measure_bandwidth(model.device)
     return {
         'seconds a step': statistics.median(whole),
         'seconds a step with R1': statistics.median(with_r1),
@@ -162,17 +164,17 @@ def measure(model: FRExModel, rounds: int) -> dict[str, Any]:
     }
 
 
-def measured_parts(model: FRExModel, one: Callable[[], None]) -> dict[str, float]:
-    """Seconds of the parts of a step; what is left is the optimiser's and the log's."""
+def measure_parts(model: FRExModel, one: Callable[[], None]) -> dict[str, float]:
+    """Return the seconds of the parts of a step; what is left is that of optimizer and log."""
     watch = Stopwatch(model.device)
-    with watched(model, watch):
-        total = timing.seconds(one, model.device)
+    with time_methods(model, watch):
+        total = timing.time_call(one, model.device)
     return {**watch.seconds, 'optimiser and the rest': total - sum(watch.seconds.values())}
 
 
 @contextmanager
-def watched(model: FRExModel, watch: Stopwatch) -> Iterator[None]:
-    """The parts of `FRExModel.optimize_parameters`."""
+def time_methods(model: FRExModel, watch: Stopwatch) -> Iterator[None]:
+    """Time the methods that `FRExModel.optimize_parameters` calls, during the `with` block."""
     methods: list[tuple[str, Any, str]] = [
         ('forward', model.net_g, 'forward'),
         ('losses', model, 'generator_losses'),
@@ -186,8 +188,8 @@ def watched(model: FRExModel, watch: Stopwatch) -> Iterator[None]:
         yield
 
 
-def show(results: dict[str, Any]) -> None:
-    """A table on the screen."""
+def print_table(results: dict[str, Any]) -> None:
+    """Print seconds, parts, bounds and memory of one form."""
     seconds = results['seconds a step']
     average = results['seconds a step on average']
     rows = [['a step', f'{seconds:.3f} s', ''], ['  with R1', f'{results["seconds a step with R1"]:.3f} s', '']]

@@ -1,4 +1,4 @@
-"""What `--fidelity_weight` and `--structure_weight` do: an image, from the network that `frex demo --train` has trained.
+"""Draw what `--fidelity_weight` and `--structure_weight` do, with the network that `frex demo --train` has trained.
 
 frex demo --train
 python benchmarks/weights.py -o benchmarks/results/weights.png
@@ -16,28 +16,28 @@ from frex.images import Image, read_image, resize
 from frex.restore import FaceRestorer
 
 WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
-KNOBS = ('fidelity_weight', 'structure_weight')
+RESTORATION_WEIGHTS = ('fidelity_weight', 'structure_weight')
 
 
-def degraded(path: Path, size: int) -> tuple[Image, Image]:
-    """A degradation that training has not seen, and the clean face."""
+def degrade_face(path: Path, size: int) -> tuple[Image, Image]:
+    """Return (degraded, clean) image of a face at `size` x `size`, BGR uint8; training has not seen the degradation."""
     clean = resize(read_image(path), size)
     lq = degrade(clean.astype(np.float32) / 255, draw(PRESETS['paper'], np.random.default_rng([UNSEEN_SEED, 3])))
     return (lq * 255).round().astype(np.uint8), clean
 
 
-def figure(restorer: FaceRestorer, faces: list[Path]) -> Figure:
-    """A row for each face and weight: input, the results from 0 to 1, the clean face."""
+def draw_figure(restorer: FaceRestorer, faces: list[Path]) -> Figure:
+    """Return a figure with a row per option and face: the input, the results with weights from 0 to 1, the clean face."""
     columns = len(WEIGHTS) + 2
-    drawn = Figure(figsize=(1.5 * columns, 1.75 * len(faces) * len(KNOBS)), layout='constrained')
+    drawn = Figure(figsize=(1.5 * columns, 1.75 * len(faces) * len(RESTORATION_WEIGHTS)), layout='constrained')
     place = 0
-    for knob in KNOBS:
+    for option in RESTORATION_WEIGHTS:
         for path in faces:
-            lq, clean = degraded(path, restorer.size)
-            results = {f'{knob.partition("_")[0]} {weight:g}': restorer.restore_aligned(lq, **{knob: weight}) for weight in WEIGHTS}
+            lq, clean = degrade_face(path, restorer.size)
+            results = {f'{option.partition("_")[0]} {weight:g}': restorer.restore_aligned(lq, **{option: weight}) for weight in WEIGHTS}
             for title, image in {'degraded': lq, **results, 'original': clean}.items():
                 place += 1
-                axes = drawn.add_subplot(len(faces) * len(KNOBS), columns, place)
+                axes = drawn.add_subplot(len(faces) * len(RESTORATION_WEIGHTS), columns, place)
                 axes.imshow(image[:, :, ::-1], interpolation='bilinear')
                 axes.set_title(title, fontsize=8)
                 axes.set_axis_off()
@@ -49,4 +49,4 @@ if __name__ == '__main__':
     parser.add_argument('-o', '--output', required=True, type=Path, metavar='FILE')
     args = parser.parse_args()
     restorer = FaceRestorer.from_pretrained(CHECKPOINT)
-    figure(restorer, sorted((FOLDER / 'faces').glob('*.png'))).savefig(args.output, dpi=100)
+    draw_figure(restorer, sorted((FOLDER / 'faces').glob('*.png'))).savefig(args.output, dpi=100)

@@ -1,6 +1,6 @@
 """Patches that let basicsr 1.4.2 import and run on today's torch, torchvision, numpy and OpenCV, without touching its files.
 
-Each patch names what fails without it. `install` must come before the first `import basicsr`; it can be called again.
+Each patch says what fails without it. Call `install` before the first `import basicsr`; calling it again changes nothing.
 """
 
 import importlib
@@ -22,10 +22,10 @@ from frex.options import DistOptions, OptionLoader, Options, RunOptions, complet
 
 
 def install() -> None:
-    """Make basicsr importable and put the patches in place."""
+    """Make basicsr importable, and replace those of its functions that fail."""
     _provide_functional_tensor()
     degradations: Any = importlib.import_module('basicsr.data.degradations')
-    degradations.add_jpg_compression = _jpeg_with_whole_quality(degradations.add_jpg_compression)
+    degradations.add_jpg_compression = _wrap_jpeg_compression(degradations.add_jpg_compression)
     data: Any = importlib.import_module('basicsr.data')
     data.worker_init_fn = seed_worker
     prefetch: Any = importlib.import_module('basicsr.data.prefetch_dataloader')
@@ -41,10 +41,10 @@ def install() -> None:
 
 @contextmanager
 def replaced(module: Any, functions: Mapping[str, Any]) -> Iterator[None]:
-    """Replace functions of a module, or methods of a class, by name during a block; put the former ones back after it.
+    """Replace functions of a module, or methods of a class, by name during a `with` block; restore the original ones after it.
 
-    BasicSR's pipelines look their helpers up in their own module and take none as arguments, so this is the only way to give them others.
-    Raises AttributeError, and replaces nothing, where the module has no such function.
+    BasicSR's pipelines look their helpers up in their own module and take none as arguments, so this is the only way to pass others. Raises
+    AttributeError, and replaces nothing, where the module lacks one of them.
     """
     former = {name: getattr(module, name) for name in functions}
     for name, function in functions.items():
@@ -57,13 +57,13 @@ def replaced(module: Any, functions: Mapping[str, Any]) -> Iterator[None]:
 
 
 def _repair_pipelines() -> None:
-    """Replace the functions with which BasicSR's own `train_pipeline` and `test_pipeline` read options, faces and states."""
+    """Replace the functions with which BasicSR's own `train_pipeline` and `test_pipeline` read options, sample faces and load states."""
     options: Any = importlib.import_module('basicsr.utils.options')
     if options.parse_options is parse_options:
         return
     train: Any = importlib.import_module('basicsr.train')
     test: Any = importlib.import_module('basicsr.test')
-    options.ordered_yaml = _with_option_loader(options.ordered_yaml)
+    options.ordered_yaml = _wrap_ordered_yaml(options.ordered_yaml)
     options.parse_options = train.parse_options = test.parse_options = parse_options
     train.load_resume_state = _load_resume_state
     train.EnlargedSampler = choose_sampler
@@ -82,8 +82,8 @@ def _provide_functional_tensor() -> None:
     sys.modules[name] = module
 
 
-def _jpeg_with_whole_quality(add_jpg_compression: Any) -> Any:
-    """Wrap `add_jpg_compression` so that it rounds the quality down: OpenCV 5 refuses the fractional ones that basicsr draws."""
+def _wrap_jpeg_compression(add_jpg_compression: Any) -> Any:
+    """Return `add_jpg_compression` with the quality rounded down: OpenCV 5 refuses the fractional qualities that basicsr draws."""
     if getattr(add_jpg_compression, 'is_patched', False):
         return add_jpg_compression
 
@@ -95,7 +95,11 @@ def _jpeg_with_whole_quality(add_jpg_compression: Any) -> Any:
 
 
 def seed_worker(worker_id: int, num_workers: int, rank: int, seed: int) -> None:
-    """Seed numpy and random by torch's seed, which differs in each epoch; basicsr's do not, so that epochs repeat their draws."""
+    """Seed numpy and `random` in a data loader's worker from torch's seed, which differs in each epoch.
+
+    basicsr seeds them alike in each epoch, so that every epoch repeats the random numbers of the first. `worker_id`, `num_workers` and
+    `seed` are basicsr's arguments and not used.
+    """
     import numpy as np
     import torch
 
@@ -107,7 +111,10 @@ def seed_worker(worker_id: int, num_workers: int, rank: int, seed: int) -> None:
 
 
 def _take_sigterm_from_parent_only() -> None:
-    """End this worker at a SIGTERM of its parent only: one to the whole job is for the main process, which still needs batches to save."""
+    """End this worker only at a SIGTERM of its parent process, and ignore one that is sent to the whole job.
+
+    The main process handles that one, and still needs batches until it has saved.
+    """
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
 
     def wait() -> None:
@@ -119,7 +126,7 @@ def _take_sigterm_from_parent_only() -> None:
 
 
 def _prefetch_run(self: Any) -> None:
-    """Hand an exception of the prefetching thread to the trainer, which in basicsr would wait for ever."""
+    """Put the batches, and an exception of the loader, into the queue; in basicsr the trainer would wait for ever after an exception."""
     try:
         for item in self.generator:
             self.queue.put(item)
@@ -129,7 +136,7 @@ def _prefetch_run(self: Any) -> None:
 
 
 def _prefetch_next(self: Any) -> Any:
-    """Return the next batch, or raise the exception that `_prefetch_run` put in its place."""
+    """Return the next batch, or raise the exception that `_prefetch_run` put into the queue in its place."""
     item = self.queue.get()
     if item is None:
         raise StopIteration
@@ -139,9 +146,9 @@ def _prefetch_next(self: Any) -> Any:
 
 
 def init_process_group(backend: str, timeout: timedelta | None = None, port: int | None = None) -> None:
-    """Join the process group on the GPU of LOCAL_RANK; basicsr takes rank modulo the number of GPUs, and divides by zero without one.
+    """Join the process group on the GPU of LOCAL_RANK; basicsr uses the rank modulo the number of GPUs, and divides by zero without one.
 
-    `port` is not used: torchrun has set it in the environment.
+    `port` is not used, since torchrun has set it in the environment.
     """
     import torch
     import torch.distributed as dist
@@ -152,7 +159,10 @@ def init_process_group(backend: str, timeout: timedelta | None = None, port: int
 
 
 def init_process_group_of_slurm(backend: str, timeout: timedelta | None = None, port: int | None = None) -> None:
-    """Set torchrun's environment variables from Slurm's, the port as in basicsr, and join; basicsr divides by zero here, too."""
+    """Set torchrun's environment variables from Slurm's, the port as in basicsr, and join the process group.
+
+    basicsr's own function, too, divides by zero without a GPU.
+    """
     first = subprocess.run(
         ['scontrol', 'show', 'hostnames', os.environ['SLURM_NODELIST']], check=True, capture_output=True, text=True
     ).stdout.split()[0]
@@ -167,9 +177,9 @@ def init_process_group_of_slurm(backend: str, timeout: timedelta | None = None, 
 
 
 def _model_to_device(self: Any, net: Any) -> Any:
-    """Move a network to the model's device and wrap it where the run is distributed.
+    """Move a network to the model's device; wrap it in DistributedDataParallel where the run is distributed and it has parameters to train.
 
-    basicsr asks for the current GPU of a machine that has none, and spreads one process over all GPUs that it sees.
+    basicsr asks for the current GPU on a machine without one, and spreads one process over all GPUs that it sees.
     """
     import torch
     from torch.nn.parallel import DistributedDataParallel
@@ -184,15 +194,16 @@ def _model_to_device(self: Any, net: Any) -> Any:
 # --- BasicSR's own pipelines
 
 
-def _with_option_loader(ordered_yaml: Any) -> Any:
-    """Use FREx's loader of option files: basicsr's takes 2e-3 for a text, does not know `_base_`, and runs code that a file names."""
+def _wrap_ordered_yaml(ordered_yaml: Any) -> Any:
+    """Return `ordered_yaml` with FREx's loader of option files: basicsr's reads 2e-3 as text, lacks `_base_`, and runs code in a file."""
     return lambda: (OptionLoader, ordered_yaml()[1])
 
 
 def parse_options(root_path: str, is_train: bool = True) -> tuple[Options, RunOptions]:
-    """Read BasicSR's flags and the option file that they name, as `frex train` does; outputs go below `root_path`.
+    """Parse BasicSR's flags from the command line and read the option file that they name, as `frex train` does; join the other processes.
 
-    basicsr cannot read 2e-3 from `--force_yml` either, executes what stands there, and stops at a section that is empty.
+    `root_path` is the folder below which outputs are written. Returns the complete options and the parsed flags. basicsr's own function
+    cannot read 2e-3 from `--force_yml`, runs code that is given there, and fails for an empty section.
     """
     parser = ArgumentParser(allow_abbrev=False)
     parser.add_argument('-opt', required=True, help='option file')
@@ -210,12 +221,12 @@ def parse_options(root_path: str, is_train: bool = True) -> tuple[Options, RunOp
 
 
 def start_process(opt: Options, launcher: str) -> Options:
-    """Join the other processes of a run, seed this one, and add `dist`, `rank` and `world_size` to `opt`."""
+    """Join the other processes of a run, seed this one, and add `dist`, `rank` and `world_size` to `opt`, which is returned."""
     import torch.multiprocessing as mp
 
     dist_util: Any = importlib.import_module('basicsr.utils.dist_util')
     utils: Any = importlib.import_module('basicsr.utils')
-    # torchrun says so itself.
+    # torchrun sets this variable, so no --launcher is needed.
     launcher = 'pytorch' if launcher == 'none' and 'TORCHELASTIC_RUN_ID' in os.environ else launcher
     opt['dist'] = launcher != 'none'
     if not opt['dist'] and opt['num_gpu'] > 1:
@@ -236,7 +247,10 @@ def start_process(opt: Options, launcher: str) -> Options:
 
 
 def _load_resume_state(opt: Options) -> dict[str, Any] | None:
-    """Load the state that a run goes on from; basicsr asks for a GPU, and looks for states below the working directory only."""
+    """Return the training state from which a run continues, None for a new run.
+
+    basicsr's own function asks for a GPU, and looks for states below the working directory only.
+    """
     import torch
 
     path = opt['path'].get('resume_state')
@@ -264,7 +278,7 @@ def choose_sampler(dataset: Any, num_replicas: int, rank: int, ratio: int = 1) -
 
 
 def _choose_prefetcher(loader: Any, opt: Options) -> Any:
-    """Return basicsr's prefetcher to the GPU, or that to the CPU where there is no GPU and the first would fail."""
+    """Return basicsr's prefetcher to the GPU, or its prefetcher to the CPU where there is no GPU."""
     import torch
 
     prefetch: Any = importlib.import_module('basicsr.data.prefetch_dataloader')

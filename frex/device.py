@@ -1,4 +1,4 @@
-"""The device on which networks run, and their precision, by what the command line says."""
+"""Choose the device on which networks run, and their precision, from the values of `--device` and `--precision`."""
 
 import torch
 
@@ -8,7 +8,7 @@ PRECISIONS = ('auto', 'fp32', 'bf16')
 
 
 def choose_device(name: str) -> torch.device:
-    """Return the torch device of that name, for `auto` a GPU if there is one; raise FRExError where the device is not usable."""
+    """Return the torch device `name`; `auto` is a GPU if there is one, else the CPU. Raises FRExError where the device is not usable."""
     if name == 'auto':
         return torch.device('cuda' if torch.cuda.is_available() else 'cpu')
     try:
@@ -20,7 +20,10 @@ def choose_device(name: str) -> torch.device:
 
 
 def choose_precision(name: str, device: torch.device) -> str:
-    """Return `fp32` or `bf16`, for `auto` bf16 on GPUs that calculate in it; raise FRExError for another name."""
+    """Return `fp32` or `bf16`; `auto` is bf16 on GPUs with compute capability 8.0 or above, else fp32.
+
+    Raises FRExError for another name.
+    """
     if name not in PRECISIONS:
         raise FRExError(f'--precision {name}: must be one of {", ".join(PRECISIONS)}')
     if name != 'auto':

@@ -1,11 +1,11 @@
-"""The error for bad input, and what its messages are made of."""
+"""The error for bad input, and functions that make its messages."""
 
-# Names come from files, and can be as long as those.
+# A message is cut to this length: names in it may come from files, and be as long as those.
 MOST_CHARACTERS = 4000
 
 
 class FRExError(Exception):
-    """Bad input, described in one line: what, where, what to do. Command-line tools print it and exit with status 1."""
+    """Bad input, described in one line: what, where, and what to do. Commands print it and exit with status 1."""
 
     def __init__(self, message: str) -> None:
         if 'Traceback (most recent call last)' in message:
@@ -15,13 +15,13 @@ class FRExError(Exception):
 
 
 def one_line(text: str) -> str:
-    """Escape what would move a terminal's cursor, and cut `text` to MOST_CHARACTERS."""
+    """Escape characters that are not printable, such as line breaks, and cut `text` to MOST_CHARACTERS."""
     shown = ''.join(char if char.isprintable() else repr(char)[1:-1] for char in text[:MOST_CHARACTERS])
     return shown if len(text) <= MOST_CHARACTERS else f'{shown}...'
 
 
 def nearest(name: str, known: list[str]) -> str:
-    """Return a hint at the known name that is closest to `name`, or at all of them where none is close."""
+    """Return a hint for an unknown `name`: the most similar of the `known` names, or all of them where none is similar."""
     from difflib import get_close_matches
 
     lowered = {candidate.lower(): candidate for candidate in known}

@@ -1,4 +1,4 @@
-"""Reading and writing images: BGR, uint8, as in OpenCV and BasicSR."""
+"""Read, write and resize images: BGR, uint8, as in OpenCV and BasicSR."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from frex.errors import FRExError
-from frex.utils.files import replacing
+from frex.utils.files import write_atomically
 
 Image = UInt8[np.ndarray, 'height width 3']
 
@@ -15,7 +15,10 @@ SUFFIXES = ('.png', '.jpg', '.jpeg', '.webp', '.bmp', '.tif', '.tiff')
 
 
 def list_images(folder: Path, what: str) -> list[Path]:
-    """List the images in `folder`, sorted by name; raise FRExError, which calls the folder `what`, where there is no folder or no image."""
+    """Return the images directly in `folder`, sorted by name.
+
+    Raises FRExError where there is no folder or no image; the message starts with `what`, for example the flag that names the folder.
+    """
     if not folder.is_dir():
         raise FRExError(f'{what}: no folder {folder}')
     paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file())
@@ -25,7 +28,7 @@ def list_images(folder: Path, what: str) -> list[Path]:
 
 
 def read_image(path: Path) -> Image:
-    """Read an image; raise FRExError where the file cannot be read or is no image."""
+    """Read an image as BGR uint8, upright by its EXIF orientation; raise FRExError where the file cannot be read or is no image."""
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -34,7 +37,7 @@ def read_image(path: Path) -> Image:
 
 
 def decode_image(data: bytes, what: str) -> Image:
-    """Decode the bytes of an image file; raise FRExError, which calls the file `what`, where they are no image."""
+    """Decode the bytes of an image file to BGR uint8; raise FRExError, which calls the file `what`, where they are no image."""
     try:
         image = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_COLOR) if data else None
     except cv2.error as error:
@@ -45,17 +48,20 @@ def decode_image(data: bytes, what: str) -> Image:
 
 
 def write_image(path: Path, image: Image) -> None:
-    """Write an image under a temporary name and rename it, so it is whole under its final name; raise FRExError for unknown suffixes."""
+    """Write a BGR uint8 image atomically, in the format of its suffix; create its folder where it is missing.
+
+    Raises FRExError for a suffix that OpenCV cannot write.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     done, data = cv2.imencode(path.suffix, image)
     if not done:
         raise FRExError(f'{path}: OpenCV cannot write {path.suffix} files')
-    with replacing(path) as part:
+    with write_atomically(path) as part:
         part.write_bytes(data.tobytes())
 
 
 def resize(image: Image, size: int) -> UInt8[np.ndarray, '{size} {size} 3']:
-    """Resize to `size` x `size`: by area averages to a smaller size, by cubic interpolation to a larger one."""
+    """Resize to `size` x `size`, by area averages where the image becomes smaller, else by cubic interpolation."""
     if image.shape[:2] == (size, size):
         return image
     shrinks = image.shape[0] >= size and image.shape[1] >= size
@@ -63,7 +69,7 @@ def resize(image: Image, size: int) -> UInt8[np.ndarray, '{size} {size} 3']:
 
 
 def read_aligned(path: Path) -> Image:
-    """Read an image of one aligned face; raise FRExError where it cannot be read or is not square."""
+    """Read the image of one aligned face as BGR uint8; raise FRExError where it cannot be read or is not square."""
     image = read_image(path)
     if image.shape[0] != image.shape[1]:
         raise FRExError(f'{path}: {image.shape[1]} x {image.shape[0]} is not square: not an aligned face')

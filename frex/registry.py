@@ -1,4 +1,4 @@
-"""The one list of what FREx registers with BasicSR. Importing this module patches basicsr and registers everything."""
+"""The list of all that FREx registers with BasicSR. Importing this module patches basicsr and registers everything."""
 
 from frex import compat
 
@@ -34,7 +34,7 @@ REGISTERED = (
 
 
 def register() -> None:
-    """Register everything; a second call changes nothing."""
+    """Register everything that is not registered yet."""
     for registry, entries in REGISTERED:
         for entry in entries:
             if entry.__name__ not in registry:

@@ -131,7 +131,7 @@ def test_the_guide_leads_from_nothing_to_the_table(machine, capsys, caplog):
             assert main(tiny(command)) == 0, f'{command}\n{capsys.readouterr().err}'
             printed[command] = capsys.readouterr().out
     told = '\n'.join(printed.values())
-    assert 'counts 8 labels through' in told
+    assert 'numbers its 8 labels' in told
     assert 'images without a label: 1 (00004.png)' in told
     assert sorted(path.name for path in Path('experiments').iterdir()) == ['train_frex', 'train_frex_3d']
     # The camera loss (Eq. 12) acts in both stages, and stage B begins with stage A's encoder.

@@ -12,8 +12,8 @@ from fake_restorer import FakeNetwork
 from option_files import face_folders
 from processes import ROOT
 
-from frex.camera_labels.compare import angle_errors
-from frex.camera_labels.estimate import LandmarkFinder, estimate
+from frex.camera_labels.compare import compute_angle_errors
+from frex.camera_labels.estimate import LandmarkFinder, estimate_camera
 from frex.cli.main import main
 from frex.cli.restore import main as inference
 from frex.data.face_degradation_dataset import FaceDegradationDataset
@@ -25,7 +25,7 @@ from frex.restore.detection.retinaface import FaceDetector
 from frex.restore.faces.helper_networks import HelperNetworks
 from frex.restore.faces.photo import find_faces
 from frex.restore.image_io.convert import from_array
-from frex.testsets.scan import FoundFace, duplicate_features
+from frex.testsets.scan import FoundFace, compute_duplicate_features
 from frex.testsets.select_faces import Limits, is_near_duplicate
 from frex_arch.camera import FFHQ_FOCAL, flip_camera, unpack_camera, view_angles
 from frex_arch.crop import MEAN_CROP
@@ -98,7 +98,7 @@ def test_estimated_cameras_are_near_eg3ds_own_labels(tmp_path, cameras):
     weights = ['--weights', str(SHARED / 'weights'), '--device', 'cpu']
     assert main(['cameras', 'estimate', str(SHARED / 'data/eg3d512'), '-o', str(out), '--frame', 'eg3d', *weights]) == 0
     estimated = read_labels(out).cameras
-    yaw, pitch, roll, rotation = np.abs([angle_errors(camera, estimated[name]) for name, camera in cameras.items()]).T
+    yaw, pitch, roll, rotation = np.abs([compute_angle_errors(camera, estimated[name]) for name, camera in cameras.items()]).T
     assert yaw.max() < 11
     assert np.median(yaw) < 3
     assert pitch.max() < 9
@@ -113,8 +113,8 @@ def test_mirrored_faces_get_mirrored_cameras(tmp_path):
     finder = LandmarkFinder.from_weights(SHARED / 'weights', torch.device('cpu'), 0.5)
     for name in ('8.jpg', '11.jpg'):
         image = read_image(faces / name)
-        camera, mirrored = (estimate(finder.find(view), 'eg3d')[0] for view in (image, np.ascontiguousarray(image[:, ::-1])))
-        assert angle_errors(flip_camera(torch.from_numpy(camera)[None])[0].numpy(), mirrored).max() < 0.1
+        camera, mirrored = (estimate_camera(finder.find(view), 'eg3d')[0] for view in (image, np.ascontiguousarray(image[:, ::-1])))
+        assert compute_angle_errors(flip_camera(torch.from_numpy(camera)[None])[0].numpy(), mirrored).max() < 0.1
 
 
 def test_faces_in_ffhqs_alignment_get_cameras_and_crops(tmp_path):
@@ -226,6 +226,6 @@ def test_different_people_are_no_near_duplicates(detector):
     folders = [SHARED / 'data' / name for name in ('ffhq512', 'eg3d512', 'lq512', 'photos')]
     images = [read_image(path) for folder in folders for path in sorted(folder.iterdir()) if path.suffix != '.json']
     faces = [face for image in images for face in find_faces(from_array(image), detector, 256)]
-    found = [FoundFace('', [], 1.0, [], 1.0, **duplicate_features(face.aligned)) for face in faces]
+    found = [FoundFace('', [], 1.0, [], 1.0, **compute_duplicate_features(face.aligned)) for face in faces]
     assert len(found) > 50
     assert not [pair for pair in combinations(found, 2) if is_near_duplicate(*pair, Limits().hash_distance)]

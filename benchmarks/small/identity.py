@@ -1,9 +1,10 @@
-"""An identity measure that FREx is not trained with: dlib's face recognition network, from the npm package @vladmandic/face-api.
+"""A measure of identity that FREx is not trained with: dlib's face recognition network, from the npm package @vladmandic/face-api.
 
     python benchmarks/small/identity.py --weights FOLDER --faces FOLDER --manifest manifest.csv
 
 checks it on aligned faces of known people: pairs of one person must be closer than pairs of two. Missing files of the network are fetched
-into `--weights`. The network takes a 150 x 150 chip of the face and gives 128 numbers (D. King, dlib's dnn_face_recognition_ex, 2017).
+into `--weights`. The network takes a 150 x 150 chip (crop) of the face and returns a descriptor of 128 numbers (D. King, dlib's
+dnn_face_recognition_ex, 2017).
 """
 
 import csv
@@ -28,7 +29,7 @@ from torch import Tensor, nn
 from frex.errors import FRExError
 from frex.images import read_image
 from frex.tensors import to_tensor
-from frex.utils.files import replacing
+from frex.utils.files import write_atomically
 from frex.weights.state_dict import load_strict
 
 PACKAGE = 'https://registry.npmjs.org/@vladmandic/face-api/-/face-api-1.7.15.tgz'
@@ -37,11 +38,11 @@ SHA256 = {
     MANIFEST: 'cbaffa501b0b9275a12b63357a6843e7e30c054e1c9151e1a5f879b26e32986b',
     BINARY: 'b413e420d6840b2775fba32008db6f3cddb07d485967fb42cfcf379c16a8c589',
 }
-# dlib's chip holds the square from (0.18, 0.25) of (1, 1), 0.69 wide, of a face in FFHQ alignment: the similarity that brings the eyes,
+# In widths of a face in FFHQ alignment, dlib's chip is the square from (0.18, 0.25), 0.69 wide: by the similarity that brings the eyes,
 # the nose and the corners of the mouth of FFHQ's mean face nearest to those of dlib's (with its padding of 0.25, by least squares).
 # A face resized to `FACE` has that square at its full size, from `TOP`, `LEFT`.
 CHIP, FACE, TOP, LEFT = 150, 216, 54, 34
-# Of 255; RGB.
+# The mean colour that the network subtracts, RGB, of 255.
 MEAN = (122.782, 117.001, 104.298)
 # Name, width and stride of each residual block.
 BLOCKS = (
@@ -57,11 +58,11 @@ BLOCKS = (
 
 
 class ScaledConvolution(nn.Module):
-    """A convolution, then a factor and an offset for each channel: batch normalization as it is after training."""
+    """A convolution, then a factor and an offset for each channel: batch normalization with its statistics fixed after training."""
 
     def __init__(self, inputs: int, outputs: int, size: int, stride: int) -> None:
         super().__init__()
-        # Strided ones see no border, the others one of zeros.
+        # Convolutions with a stride are not padded, the others with zeros.
         self.conv = nn.Conv2d(inputs, outputs, size, stride, padding=0 if stride == 2 else size // 2)
         self.weights, self.biases = nn.Parameter(torch.ones(outputs)), nn.Parameter(torch.zeros(outputs))
 
@@ -71,7 +72,7 @@ class ScaledConvolution(nn.Module):
 
 
 class Residual(nn.Module):
-    """Two convolutions and a way around them; where they halve the image, so does a mean of 2 x 2 on that way."""
+    """A residual block of two convolutions; where they halve the image, the shortcut averages 2 x 2 pixels."""
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
@@ -80,21 +81,21 @@ class Residual(nn.Module):
         self.conv2 = ScaledConvolution(outputs, outputs, 3, 1)
 
     def forward(self, x: Float[Tensor, 'batch channel height width']) -> Float[Tensor, 'batch _ _ _']:
-        """Return the sum of both ways after a ReLU; what one of them lacks in channels, rows or columns is zero."""
+        """Return the sum of both branches after a ReLU; channels, rows or columns that one of them lacks count as zeros."""
         inner = self.conv2(F.relu(self.conv1(x)))
         outer = x if self.stride == 1 else F.avg_pool2d(x, 2)
         shape = [max(sizes) for sizes in zip(inner.shape[1:], outer.shape[1:], strict=True)]
-        return F.relu(_zero_padded(inner, shape) + _zero_padded(outer, shape))
+        return F.relu(_pad_with_zeros(inner, shape) + _pad_with_zeros(outer, shape))
 
 
-def _zero_padded(x: Tensor, shape: Sequence[int]) -> Tensor:
-    """Add zeros behind the last channel, row and column."""
+def _pad_with_zeros(x: Tensor, shape: Sequence[int]) -> Tensor:
+    """Append zeros to channels, rows and columns up to `shape` (channel, height, width)."""
     lacking = [most - there for most, there in zip(shape, x.shape[1:], strict=True)]
     return F.pad(x, (0, lacking[2], 0, lacking[1], 0, lacking[0])) if any(lacking) else x
 
 
 class FaceDescriptor(nn.Module):
-    """dlib's network of 29 convolutions: faces in, descriptors of 128 numbers out."""
+    """dlib's network of 29 convolutions: chips of faces in, descriptors of 128 numbers out."""
 
     mean: Tensor
 
@@ -109,7 +110,7 @@ class FaceDescriptor(nn.Module):
         self.register_buffer('mean', torch.tensor(MEAN).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, chip: Float[Tensor, 'batch 3 150 150']) -> Float[Tensor, 'batch 128']:
-        """Return the descriptors of RGB chips of values from 0 to 255."""
+        """Return the descriptors of RGB chips in [0, 255]."""
         x = F.relu(self.conv32_down((chip - self.mean) / 256))
         x = F.max_pool2d(x, 3, stride=2)
         for name, _, _ in BLOCKS:
@@ -117,28 +118,28 @@ class FaceDescriptor(nn.Module):
         return self.fc(x.mean(dim=(2, 3)))
 
 
-def chips(faces: Float[Tensor, 'batch 3 size size']) -> Float[Tensor, 'batch 3 150 150']:
-    """Cut dlib's chips, RGB 0 to 255, out of RGB faces in [-1, 1] in FFHQ alignment."""
+def cut_chips(faces: Float[Tensor, 'batch 3 size size']) -> Float[Tensor, 'batch 3 150 150']:
+    """Return dlib's chips, RGB in [0, 255], of faces in FFHQ alignment, RGB in [-1, 1]."""
     resized = F.interpolate(faces, (FACE, FACE), mode='bilinear', align_corners=False, antialias=True)
     return (resized[:, :, TOP : TOP + CHIP, LEFT : LEFT + CHIP] + 1) * 127.5
 
 
 class Identity:
-    """Likeness of two faces by dlib's network, whose files are in the folder `weights` or are fetched into it."""
+    """Computes descriptors of faces by dlib's network, whose files are in the folder `weights` or are fetched into it."""
 
     def __init__(self, weights: Path) -> None:
         self.net = FaceDescriptor().requires_grad_(False).eval()
-        manifest, binary = (read_whole(weights, name) for name in (MANIFEST, BINARY))
-        load_strict(self.net, _state(read_quantized(json.loads(manifest), binary)), BINARY)
+        manifest, binary = (read_or_fetch(weights, name) for name in (MANIFEST, BINARY))
+        load_strict(self.net, _to_state_dict(read_quantized(json.loads(manifest), binary)), BINARY)
 
     @torch.inference_mode()
     def describe(self, faces: Float[Tensor, 'batch 3 size size']) -> Float[Tensor, 'batch 128']:
-        """Return the descriptors of RGB faces in [-1, 1] in FFHQ alignment, of any size."""
-        return self.net(chips(faces))
+        """Return the descriptors of faces of any size in FFHQ alignment, RGB in [-1, 1]."""
+        return self.net(cut_chips(faces))
 
 
-def read_whole(folder: Path, name: str) -> bytes:
-    """Return the content of a file of the network, fetched where it is missing; raise FRExError for another one than was published."""
+def read_or_fetch(folder: Path, name: str) -> bytes:
+    """Return the content of a file of the network, fetched where it is missing; raise FRExError for another content than the published."""
     path = folder / name
     if not path.is_file():
         fetch(folder)
@@ -149,7 +150,7 @@ def read_whole(folder: Path, name: str) -> bytes:
 
 
 def fetch(folder: Path) -> None:
-    """Put the two files of the network out of the npm package into `folder`; raise FRExError where it cannot be fetched."""
+    """Extract the two files of the network from the npm package into `folder`; raise FRExError where it cannot be fetched."""
     try:
         response = requests.get(PACKAGE, timeout=60)
         response.raise_for_status()
@@ -160,12 +161,16 @@ def fetch(folder: Path) -> None:
         raise FRExError(f'{PACKAGE}: cannot be fetched ({error}); put {MANIFEST} and {BINARY} into {folder}') from None
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in contents.items():
-        with replacing(folder / name) as part:
+        with write_atomically(folder / name) as part:
             part.write_bytes(content)
 
 
 def read_quantized(manifest: Sequence[Mapping[str, Any]], content: bytes) -> dict[str, np.ndarray]:
-    """Return the arrays of a weights file of TensorFlow.js: one after the other, float32, or uint8 with a scale and a least value."""
+    """Return the arrays of a weight file of TensorFlow.js by name.
+
+    The file holds one after the other, as float32, or as uint8 with a scale and a minimum in the manifest. Raises FRExError where file and
+    manifest do not fit.
+    """
     arrays, offset = {}, 0
     for entry in (entry for group in manifest for entry in group['weights']):
         quantization = entry.get('quantization')
@@ -181,7 +186,7 @@ def read_quantized(manifest: Sequence[Mapping[str, Any]], content: bytes) -> dic
     return arrays
 
 
-def _state(arrays: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
+def _to_state_dict(arrays: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
     """Rename and transpose TensorFlow's weights: (height, width, in, out) of convolutions, (in, out) of the dense layer."""
     state = {}
     for name, values in arrays.items():
@@ -195,13 +200,13 @@ def _state(arrays: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
 
 
 def area_under_curve(same: np.ndarray, different: np.ndarray) -> float:
-    """Return how often a pair of one person scores above a pair of two, ties counted half."""
+    """Return the area under the ROC curve: how often a pair of one person scores above a pair of two, ties counted half."""
     ranks = np.searchsorted(np.sort(different), same, side='left') + np.searchsorted(np.sort(different), same, side='right')
     return float(ranks.mean() / (2 * len(different)))
 
 
 def read_people(manifest: Path, faces: Path, most: int) -> dict[str, list[Path]]:
-    """Return the files below `faces` of up to `most` people of whom there are at least two, by the manifest's `person`."""
+    """Return the files below `faces` of up to `most` people with at least two, at most four each, by the manifest's `person`."""
     people = defaultdict(list)
     with manifest.open(newline='') as stream:
         for row in csv.DictReader(stream):

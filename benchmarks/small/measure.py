@@ -1,10 +1,10 @@
-"""Measure restorers on faces of people that they have not met, degraded in the same way for all of them.
+"""Measure restorers on faces of people that are not in their training set, degraded in the same way for all of them.
 
     python benchmarks/small/measure.py FREx=net_g_latest.pth U-Net=unet.pth --faces FOLDER --manifest FILE -o benchmarks/results/small
 
-Each face is degraded by each preset once a seed; what it looks like depends on its name, the preset and the seed alone. The row `input` is
-the degraded face, which is already enlarged to its size bilinearly: what no restoration gives. Writes `table.md`, `results.json` with
-the score of every image, and a contact sheet a preset: degraded, restored, clean (who owns the faces decides whether it may be shown).
+Each face is degraded by each preset once a seed; the degraded face depends only on its name, the preset and the seed. The row `input` is
+the degraded face, already enlarged to its size bilinearly: the result without restoration. Writes `table.md`, `results.json` with the
+scores of every image, and a contact sheet per preset: degraded, restored, clean (who owns the faces decides whether it may be shown).
 """
 
 import csv
@@ -21,8 +21,8 @@ import numpy as np
 import torch
 from identity import Identity
 from jaxtyping import Float
-from restorers import Restore, Restorer, at_size, load_restorer
-from scores import COLUMNS, INPUT, check_goals, groups_of, means_of, to_markdown
+from restorers import RestoreFunction, Restorer, load_restorer, resize_around
+from scores import COLUMNS, INPUT, check_goals, compute_means, group_images, to_markdown
 from torch import Tensor
 
 from frex.data.contact_sheet import contact_sheet
@@ -44,7 +44,7 @@ NOTES = (
 
 @dataclass(frozen=True)
 class Face:
-    """A clean face at the size of the measurement."""
+    """A clean face, BGR uint8 at the size of the measurement, with its yaw in degrees."""
 
     name: str
     image: Image
@@ -52,7 +52,7 @@ class Face:
 
 
 def read_faces(folder: Path, manifest: Path, size: int) -> list[Face]:
-    """Return the faces in a folder with their yaw in degrees; raise FRExError for one that the manifest does not list."""
+    """Return the faces in a folder with their yaw from the manifest; raise FRExError for one that it does not list."""
     with manifest.open(newline='') as stream:
         yaw = {Path(row['file']).name: float(row['yaw']) for row in csv.DictReader(stream)}
     paths = list_images(folder, '--faces')
@@ -62,14 +62,17 @@ def read_faces(folder: Path, manifest: Path, size: int) -> list[Face]:
     return [Face(path.name, resize(read_image(path), size), yaw[path.name]) for path in paths]
 
 
-def degraded(face: Face, preset: str, seed: int) -> Image:
-    """Return the face degraded as FREx degrades training images; the same for the same name, preset and seed."""
+def degrade_face(face: Face, preset: str, seed: int) -> Image:
+    """Return the face degraded as FREx degrades training images; it is the same for the same name, preset and seed."""
     rng = np.random.default_rng([seed, zlib.crc32(face.name.encode()), list(PRESETS).index(preset)])
     return (degrade(face.image.astype(np.float32) / 255, draw(PRESETS[preset], rng)) * 255).round().astype(np.uint8)
 
 
 class Scorer:
-    """All metrics of images against one batch of clean ones, of which each network sees the clean ones once."""
+    """Computes all metrics of images against one batch of clean ones, which each network sees only once.
+
+    `trunks` are those of ST-LPIPS; without `identity` there is no identity cosine.
+    """
 
     def __init__(self, trunks: Sequence[str], identity: Identity | None) -> None:
         self.stlpips = {f'stlpips_{trunk}': ShiftTolerantLPIPS(trunk) for trunk in trunks}
@@ -77,14 +80,14 @@ class Scorer:
 
     @torch.inference_mode()
     def set_clean(self, images: Sequence[Image]) -> None:
-        """Take the clean images that the next ones are compared with."""
+        """Set the clean images (BGR) with which the next images are compared."""
         self.gt = _batch(images)
         self.features = {metric: net.features(self.gt) for metric, net in self.stlpips.items()}
         self.descriptors = self.gt if self.identity is None else self.identity.describe(self.gt)
 
     @torch.inference_mode()
     def score(self, images: Sequence[Image]) -> dict[str, Float[np.ndarray, ' image']]:
-        """Return the scores of restored images by metric, in the order of `COLUMNS`."""
+        """Return the scores of restored images (BGR) by metric key, in the order of COLUMNS."""
         faces = _batch(images)
         found = {'psnr': psnr(faces, self.gt), 'ssim': ssim(faces, self.gt)}
         found |= {metric: net.compare(net.features(faces), self.features[metric]) for metric, net in self.stlpips.items()}
@@ -98,8 +101,8 @@ def _batch(images: Sequence[Image]) -> Float[Tensor, 'batch 3 size size']:
 
 
 @dataclass(frozen=True)
-class Draws:
-    """Which degradations of which faces are measured."""
+class DegradedFaces:
+    """The degradations that are measured: each face by each preset with `seeds` seeds."""
 
     faces: Sequence[Face]
     presets: Sequence[str]
@@ -119,15 +122,17 @@ class Draws:
         return [(face.name, seed) for batch in self.batches() for seed in range(self.seeds) for face in batch]
 
 
-def score_rows(draws: Draws, restorers: Mapping[str, Restore], scorer: Scorer) -> tuple[dict[str, Any], dict[str, float]]:
+def score_rows(
+    degraded_faces: DegradedFaces, restorers: Mapping[str, RestoreFunction], scorer: Scorer
+) -> tuple[dict[str, Any], dict[str, float]]:
     """Return the scores of each image by preset, row and metric, and the CPU seconds that each row's restoration took."""
-    parts: dict[str, dict[str, list[Any]]] = {preset: {name: [] for name in (INPUT, *restorers)} for preset in draws.presets}
+    parts: dict[str, dict[str, list[Any]]] = {preset: {name: [] for name in (INPUT, *restorers)} for preset in degraded_faces.presets}
     seconds = dict.fromkeys(restorers, 0.0)
-    for batch in draws.batches():
+    for batch in degraded_faces.batches():
         scorer.set_clean([face.image for face in batch])
-        for preset in draws.presets:
-            for seed in range(draws.seeds):
-                inputs = [degraded(face, preset, seed) for face in batch]
+        for preset in degraded_faces.presets:
+            for seed in range(degraded_faces.seeds):
+                inputs = [degrade_face(face, preset, seed) for face in batch]
                 parts[preset][INPUT].append(scorer.score(inputs))
                 for name, restore in restorers.items():
                     start = time.process_time()
@@ -141,11 +146,11 @@ def score_rows(draws: Draws, restorers: Mapping[str, Restore], scorer: Scorer) -
     return joined, seconds
 
 
-def draw_sheet(draws: Draws, restorers: Mapping[str, Restore], preset: str, shown: int) -> Image:
-    """Return a sheet of the first faces: the input of the first seed, each restoration, the clean face, with their PSNR."""
-    faces = draws.faces[:shown]
+def draw_contact_sheet(degraded_faces: DegradedFaces, restorers: Mapping[str, RestoreFunction], preset: str, shown: int) -> Image:
+    """Return a sheet (BGR) of the first `shown` faces with PSNR: the input with the first seed, each restoration, the clean face."""
+    faces = degraded_faces.faces[:shown]
     clean = [face.image for face in faces]
-    inputs = [degraded(face, preset, 0) for face in faces]
+    inputs = [degrade_face(face, preset, 0) for face in faces]
     rows = {INPUT: inputs} | {name: restore(inputs) for name, restore in restorers.items()}
     images, captions = [], []
     for name, row in rows.items():
@@ -158,41 +163,42 @@ def draw_sheet(draws: Draws, restorers: Mapping[str, Restore], preset: str, show
 
 
 def measure(args: Namespace) -> dict[str, Any]:
-    """Score all rows and write the results; return what is written to `results.json`."""
+    """Score all rows and write the results; return the content of `results.json`."""
     start = time.process_time()
     loaded = [_load(entry, args.param_key) for entry in args.checkpoints]
     size = args.size or max((restorer.size for restorer in loaded), default=64)
-    restorers = {restorer.name: at_size(restorer, size) for restorer in loaded}
-    draws = Draws(read_faces(args.faces, args.manifest, size), args.presets, args.seeds)
+    restorers = {restorer.name: resize_around(restorer, size) for restorer in loaded}
+    degraded_faces = DegradedFaces(read_faces(args.faces, args.manifest, size), args.presets, args.seeds)
     scorer = Scorer(TRUNKS[args.trunk], Identity(args.identity) if args.identity else None)
-    scores, seconds = score_rows(draws, restorers, scorer)
+    scores, seconds = score_rows(degraded_faces, restorers, scorer)
     means: dict[str, Any] = {}
     counts: dict[str, Any] = {}
     for preset, rows in scores.items():
-        groups = groups_of(draws.yaw(), rows[INPUT]['psnr'])
-        means[preset] = {group.title: means_of(rows, group) for group in groups}
+        groups = group_images(degraded_faces.yaw(), rows[INPUT]['psnr'])
+        means[preset] = {group.title: compute_means(rows, group) for group in groups}
         counts[preset] = {group.title: int(group.members.sum()) for group in groups}
     for preset in args.presets:
-        write_image(args.output / f'contact_sheet_{preset}.png', draw_sheet(draws, restorers, preset, args.shown))
+        write_image(args.output / f'contact_sheet_{preset}.png', draw_contact_sheet(degraded_faces, restorers, preset, args.shown))
     trunk = f'stlpips_{TRUNKS[args.trunk][0]}' if TRUNKS[args.trunk] else ''
-    count = len(draws.faces) * draws.seeds * len(draws.presets)
+    count = len(degraded_faces.faces) * degraded_faces.seeds * len(degraded_faces.presets)
     goals = {name: {preset: check_goals(preset, means[preset], name, trunk) for preset in means} for name in restorers}
     results = {
-        'faces': len(draws.faces),
+        'faces': len(degraded_faces.faces),
         'size': size,
-        'seeds': draws.seeds,
+        'seeds': degraded_faces.seeds,
         'rows': {restorer.name: {'file': restorer.file, 'size': restorer.size} for restorer in loaded},
         'CPU seconds': round(time.process_time() - start, 1),
         'CPU milliseconds an image': {name: round(1e3 * spent / count, 1) for name, spent in seconds.items()},
         'means': means,
         'counts': counts,
         'goals': goals,
-        'images': draws.names(),
+        'images': degraded_faces.names(),
         'scores': {preset: {name: _rounded(row) for name, row in rows.items()} for preset, rows in scores.items()},
     }
     (args.output / 'results.json').write_text(json.dumps(results) + '\n', encoding='utf-8')
     notes = [
-        f'{len(draws.faces)} faces of {size} x {size}, {draws.seeds} degradations each by each preset; {results["CPU seconds"]} CPU s.',
+        f'{len(degraded_faces.faces)} faces of {size} x {size}, {degraded_faces.seeds} degradations each by each preset; '
+        f'{results["CPU seconds"]} CPU s.',
         *NOTES,
     ]
     (args.output / 'table.md').write_text(to_markdown(means, counts, goals, notes), encoding='utf-8')

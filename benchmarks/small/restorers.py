@@ -1,4 +1,4 @@
-"""The rows of a measurement: checkpoints of FREx and of the plain U-Net, each as a function from degraded to restored images."""
+"""Load the restorers of a measurement: checkpoints of FREx and of the plain U-Net."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,38 +14,39 @@ from frex.tensors import to_images, to_tensor
 from frex.weights.network_file import is_safetensors
 from frex.weights.torch_file import read_torch_file
 
-Restore = Callable[[Sequence[Image]], list[Image]]
+RestoreFunction = Callable[[Sequence[Image]], list[Image]]
 
 
 class Restorer(NamedTuple):
-    """A network with the size of its faces in pixels."""
+    """A network as a function `restore` from degraded to restored images (BGR uint8), which are `size` pixels wide."""
 
     name: str
     file: str
     size: int
-    restore: Restore
+    restore: RestoreFunction
 
 
 def load_restorer(name: str, path: Path, param_key: str = 'params_ema') -> Restorer:
-    """Read a checkpoint of FREx (`.pth`, `.safetensors`) or of the U-Net; raise FRExError for another file."""
+    """Load a checkpoint of FREx (`.pth`, `.safetensors`) or of the U-Net; raise FRExError for another file."""
     if not path.is_file():
         raise FRExError(f'{path}: no such file')
     if not is_safetensors(path):
         content = read_torch_file(path)
         if isinstance(content, dict) and 'unet' in content:
-            return _unet(name, path, content)
+            return _load_unet_restorer(name, path, content)
     restorer = FaceRestorer.from_pretrained(path, 'cpu', param_key, face_batch=16)
-    return Restorer(name, path.name, restorer.size, lambda faces: [_restored(each) for each in restorer.restore_faces(faces)])
+    return Restorer(name, path.name, restorer.size, lambda faces: [_require_image(each) for each in restorer.restore_faces(faces)])
 
 
-def _restored(restoration: object) -> Image:
+def _require_image(restoration: object) -> Image:
+    """Return the restored image; raise FRExError where the face was not restored."""
     image = getattr(restoration, 'image', None)
     if image is None:
         raise FRExError(f'a face is not restored: {getattr(restoration, "problem", None)}')
     return image
 
 
-def _unet(name: str, path: Path, content: object) -> Restorer:
+def _load_unet_restorer(name: str, path: Path, content: object) -> Restorer:
     net, options = load_unet(path, content)
 
     @torch.inference_mode()
@@ -56,6 +57,6 @@ def _unet(name: str, path: Path, content: object) -> Restorer:
     return Restorer(name, path.name, options.size, restore)
 
 
-def at_size(restorer: Restorer, size: int) -> Restore:
-    """Return what restores faces of `size` pixels: a network of another size gets them resized, and so do its results."""
+def resize_around(restorer: Restorer, size: int) -> RestoreFunction:
+    """Return a function that restores faces of `size` pixels: they are resized for a network of another size, and its results back."""
     return lambda faces: [resize(image, size) for image in restorer.restore([resize(face, restorer.size) for face in faces])]

@@ -1,4 +1,4 @@
-"""Scores of many restored images put together: means over all, by |yaw| and by severity, and the goals that they are held to."""
+"""Summarize the scores of many restored images: means over all, by |yaw| and by severity, and the goals that they are held to."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 INPUT = 'input'
-# Degrees of |yaw|.
+# Bins of |yaw| in degrees.
 YAW_BINS = ((0, 15), (15, 30), (30, 90))
 SEVERITIES = 5
 # Title, digits and whether more is better.
@@ -27,30 +27,30 @@ Means = dict[str, float]
 
 @dataclass(frozen=True)
 class Group:
-    """Some of the degraded images of a preset."""
+    """A part of the degraded images of a preset, which `members` marks."""
 
     title: str
     members: Bool[np.ndarray, ' image']
 
 
-def severities(input_psnr: Float[np.ndarray, ' image']) -> Int[np.ndarray, ' image']:
-    """Return 1 for the mildest fifth of the degraded images to 5 for the worst: fifths by the PSNR of the degraded image."""
+def rank_severity(input_psnr: Float[np.ndarray, ' image']) -> Int[np.ndarray, ' image']:
+    """Return the severity of each degraded image by the PSNR of the input: 1 for the mildest fifth to 5 for the worst."""
     # By rank, so that equal scores do not make one fifth larger than another.
     ranks = np.argsort(np.argsort(-input_psnr, kind='stable'), kind='stable')
     return 1 + ranks * SEVERITIES // len(ranks)
 
 
-def groups_of(yaw: Float[np.ndarray, ' image'], input_psnr: Float[np.ndarray, ' image']) -> list[Group]:
-    """Return all images, those of each bin of |yaw| that has any, and those of each severity."""
-    severity = severities(input_psnr)
+def group_images(yaw: Float[np.ndarray, ' image'], input_psnr: Float[np.ndarray, ' image']) -> list[Group]:
+    """Return a group of all images, of each bin of |yaw| and of each severity that has any; `yaw` is in degrees."""
+    severity = rank_severity(input_psnr)
     everything = [Group('all', np.full(len(yaw), True))]
     by_yaw = [Group(f'|yaw| {low} to {high}', (low <= abs(yaw)) & (abs(yaw) < high)) for low, high in YAW_BINS]
     by_severity = [Group(f'severity {level}', severity == level) for level in range(1, SEVERITIES + 1)]
     return [group for group in (*everything, *by_yaw, *by_severity) if group.members.any()]
 
 
-def means_of(rows: Mapping[str, Scores], group: Group) -> dict[str, Means]:
-    """Return the mean of each metric of each row over a group, and in `better` the share of images whose PSNR is above the input's."""
+def compute_means(rows: Mapping[str, Scores], group: Group) -> dict[str, Means]:
+    """Return the mean of each metric of each row over a group; `better` is the fraction of images whose PSNR is above the input's."""
     means = {name: {metric: float(values[group.members].mean()) for metric, values in scores.items()} for name, scores in rows.items()}
     for name, scores in rows.items():
         if name != INPUT:
@@ -62,7 +62,10 @@ def means_of(rows: Mapping[str, Scores], group: Group) -> dict[str, Means]:
 
 
 def check_goals(preset: str, means: Mapping[str, Mapping[str, Means]], name: str, trunk: str) -> dict[str, bool]:
-    """Tell which goals a row reaches; `means` are those of each group of a preset, `trunk` is the metric that was not trained with."""
+    """Return which goals the row `name` reaches.
+
+    `means` are those of each group of a preset; `trunk` is the key of the ST-LPIPS metric that was not trained with.
+    """
     overall, before = means['all'][name], means['all'][INPUT]
     goals = {'SSIM + 0.08': overall['ssim'] >= before['ssim'] + 0.08}
     if preset == 'paper':
@@ -92,17 +95,17 @@ def to_markdown(
     """Return the tables of each preset, the goals of each row, and notes; `means` and `counts` are by preset and group."""
     parts = []
     for preset, groups in means.items():
-        parts += [f'## Preset {preset}', _table({'all': groups['all']}, counts[preset])]
+        parts += [f'## Preset {preset}', _format_table({'all': groups['all']}, counts[preset])]
         for start in ('|yaw|', 'severity'):
-            parts.append(_table({title: rows for title, rows in groups.items() if title.startswith(start)}, counts[preset]))
+            parts.append(_format_table({title: rows for title, rows in groups.items() if title.startswith(start)}, counts[preset]))
     if goals:
         parts.append('## Goals')
     for name, presets in goals.items():
-        parts.append('\n'.join(f'- {name}, {preset}: {_goals(reached)}' for preset, reached in presets.items()))
+        parts.append('\n'.join(f'- {name}, {preset}: {_format_goals(reached)}' for preset, reached in presets.items()))
     return '\n\n'.join([*parts, '## How it was measured', '\n'.join(f'- {note}' for note in notes)]) + '\n'
 
 
-def _goals(reached: Mapping[str, bool]) -> str:
+def _format_goals(reached: Mapping[str, bool]) -> str:
     sides = {
         word: [goal for goal, is_reached in reached.items() if is_reached == value]
         for word, value in (('reached', True), ('missed', False))
@@ -110,8 +113,8 @@ def _goals(reached: Mapping[str, bool]) -> str:
     return '; '.join(f'{word} {len(goals)}: {", ".join(goals)}' for word, goals in sides.items() if goals)
 
 
-def _table(groups: Mapping[str, Mapping[str, Means]], counts: Mapping[str, int]) -> str:
-    """Return a table whose first column is the group with its count of images, with a line for each row."""
+def _format_table(groups: Mapping[str, Mapping[str, Means]], counts: Mapping[str, int]) -> str:
+    """Return a table with one line per group and row; the first column is the group with its number of images."""
     first = next(iter(next(iter(groups.values())).values()))
     metrics = [metric for metric in COLUMNS if metric in first]
     head = ['images', 'row', *(f'{COLUMNS[metric][0]} {"↑" if COLUMNS[metric][2] else "↓"}' for metric in metrics), 'better']
@@ -119,9 +122,9 @@ def _table(groups: Mapping[str, Mapping[str, Means]], counts: Mapping[str, int])
     for title, rows in groups.items():
         for name, means in rows.items():
             group = f'{title} ({counts[title]})'.replace('|', '\\|') if name == INPUT else ''
-            lines.append([group, name, *(f'{means[metric]:.{COLUMNS[metric][1]}f}' for metric in metrics), _percent(means)])
+            lines.append([group, name, *(f'{means[metric]:.{COLUMNS[metric][1]}f}' for metric in metrics), _format_percent(means)])
     return '\n'.join(f'| {" | ".join(line)} |' for line in lines)
 
 
-def _percent(means: Means) -> str:
+def _format_percent(means: Means) -> str:
     return f'{means["better"]:.0%}' if 'better' in means else ''

@@ -1,8 +1,8 @@
-"""A plain convolutional U-Net, the baseline of the small FREx: what the same faces and the same number of samples give without any prior.
+"""Train a plain convolutional U-Net, the baseline of the small FREx: what the same faces and number of samples give without any prior.
 
     python benchmarks/small/unet.py -opt options/small/3_stage_b.yml --samples 500000 -o experiments/unet
 
-trains it with L1 on the `datasets: train` of an option file of FREx. It goes on where it was stopped; SIGTERM saves first.
+trains it with an L1 loss on the `datasets: train` of an option file of FREx. It continues where it was stopped; SIGTERM saves first.
 """
 
 import json
@@ -26,41 +26,41 @@ from frex.data.face_degradation_dataset import FaceDegradationDataset
 from frex.data.sampler import VisitSampler
 from frex.errors import FRExError
 from frex.options import RunOptions, requested_options
-from frex.utils.files import replacing
+from frex.utils.files import write_atomically
 from frex.utils.signals import stop_on_signals
 from frex.weights.state_dict import load_strict, pick
 from frex.weights.torch_file import read_torch_file
 
-# Steps.
+# Training steps between two checkpoints.
 SAVE_EVERY = 500
 EMA_DECAY = 0.998
 
 
 @dataclass(frozen=True)
 class UNetOptions:
-    """`width` channels at full size, twice as many at each halving down to 8 x 8, at most eight times as many."""
+    """The network has `width` channels at full size, twice as many at each halving down to 8 x 8, at most eight times as many."""
 
     size: int = 64
     width: int = 32
 
 
 class UNet(nn.Module):
-    """Two convolutions a level on the way down and up, joined by skips; it adds what it makes to the degraded image."""
+    """A U-Net with two convolutions per level on the way down and up, joined by skips; it adds its output to the degraded image."""
 
     def __init__(self, options: UNetOptions) -> None:
         super().__init__()
         levels = int(math.log2(options.size // 8)) + 1
         widths = [options.width * min(2**level, 8) for level in range(levels)]
-        self.down = nn.ModuleList(_level(before, width) for before, width in zip([3, *widths], widths, strict=False))
-        self.up = nn.ModuleList(_level(below + width, width) for below, width in zip(widths[:0:-1], widths[-2::-1], strict=True))
+        self.down = nn.ModuleList(_make_level(before, width) for before, width in zip([3, *widths], widths, strict=False))
+        self.up = nn.ModuleList(_make_level(below + width, width) for below, width in zip(widths[:0:-1], widths[-2::-1], strict=True))
         self.to_image = nn.Conv2d(widths[0], 3, 3, padding=1)
-        # It starts as the identity.
+        # With zeros here, the network is the identity at first.
         for parameter in self.to_image.parameters():
             nn.init.zeros_(parameter)
         self.to(memory_format=torch.channels_last)
 
     def forward(self, lq: Float[Tensor, 'batch 3 size size']) -> Float[Tensor, 'batch 3 size size']:
-        """Return the restored faces of degraded ones, RGB in [-1, 1]."""
+        """Return the restored faces of degraded ones, both RGB in [-1, 1]."""
         x = lq.contiguous(memory_format=torch.channels_last)
         skips: list[Tensor] = []
         for level in self.down:
@@ -71,13 +71,13 @@ class UNet(nn.Module):
         return lq + self.to_image(x)
 
 
-def _level(inputs: int, outputs: int) -> nn.Sequential:
+def _make_level(inputs: int, outputs: int) -> nn.Sequential:
     first, second = (nn.Conv2d(channels, outputs, 3, padding=1) for channels in (inputs, outputs))
     return nn.Sequential(first, nn.LeakyReLU(0.2, inplace=True), second, nn.LeakyReLU(0.2, inplace=True))
 
 
 def describe_cost(options: UNetOptions) -> dict[str, float]:
-    """Return the parameters in millions, and the operations of a forward pass of one face in billions of multiply-additions."""
+    """Return the parameters in millions, and the multiply-additions of a forward pass of one face in billions."""
     net = UNet(options)
     with FlopCounterMode(display=False) as counter:
         net(torch.zeros(1, 3, options.size, options.size))
@@ -88,7 +88,10 @@ def describe_cost(options: UNetOptions) -> dict[str, float]:
 
 
 def load_unet(path: Path, content: Any = None) -> tuple[UNet, UNetOptions]:
-    """Return the averaged network of a checkpoint in evaluation mode; raise FRExError for another file."""
+    """Return the averaged network of a checkpoint in evaluation mode, with its options; raise FRExError for another file.
+
+    `content` is that of the file `path`, where it has been read already.
+    """
     content = read_torch_file(path) if content is None else content
     if not isinstance(content, dict) or not isinstance(content.get('unet'), dict):
         raise FRExError(f'{path}: not a checkpoint of the U-Net')
@@ -99,7 +102,7 @@ def load_unet(path: Path, content: Any = None) -> tuple[UNet, UNetOptions]:
 
 
 class Training:
-    """Network, its running average, optimizer and the step they are at; saved as one file."""
+    """Network, running average of its weights, optimizer and current step; saved as one file."""
 
     def __init__(self, options: UNetOptions, lr: float, steps: int) -> None:
         self.options, self.lr, self.steps, self.step = options, lr, steps, 0
@@ -108,7 +111,7 @@ class Training:
         self.optimizer = torch.optim.Adam(self.net.parameters(), lr)
 
     def train(self, lq: Tensor, gt: Tensor) -> float:
-        """Make one step and return its loss; the learning rate falls along half a cosine to zero."""
+        """Take one step and return its loss; the learning rate falls along half a cosine to zero."""
         for group in self.optimizer.param_groups:
             group['lr'] = self.lr * (1 + math.cos(math.pi * self.step / self.steps)) / 2
         loss = F.l1_loss(self.net(lq), gt)
@@ -116,7 +119,7 @@ class Training:
         loss.backward()
         self.optimizer.step()
         with torch.no_grad():
-            # Its first steps are averaged over fewer, so that it forgets where it started.
+            # The average is over fewer steps at first, so that it forgets the initial weights.
             decay = min(EMA_DECAY, self.step / (self.step + 10))
             for average, parameter in zip(self.ema.parameters(), self.net.parameters(), strict=True):
                 average.lerp_(parameter, 1 - decay)
@@ -124,14 +127,14 @@ class Training:
         return loss.item()
 
     def save(self, path: Path) -> None:
-        """Write all of it under a temporary name, then rename."""
+        """Write everything atomically."""
         states = {'params': self.net.state_dict(), 'params_ema': self.ema.state_dict(), 'optimizer': self.optimizer.state_dict()}
         path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as part:
+        with write_atomically(path) as part:
             torch.save({'unet': asdict(self.options), 'step': self.step, **states}, part)
 
     def resume(self, path: Path) -> None:
-        """Go on from a saved training; raise FRExError where it is of another network."""
+        """Continue a saved training; raise FRExError where it is of another network."""
         content = read_torch_file(path)
         if not isinstance(content, dict) or content.get('unet') != asdict(self.options):
             raise FRExError(f'{path}: of another network than {self.options}; choose another folder')
@@ -141,8 +144,8 @@ class Training:
         self.step = content['step']
 
 
-def batches(dataset: FaceDegradationDataset, batch_size: int, seed: int, step: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield degraded and clean faces without end, from `step` on: as FREx's own training visits them with the same seed."""
+def iterate_batches(dataset: FaceDegradationDataset, batch_size: int, seed: int, step: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield (degraded, clean) batches, RGB in [-1, 1], without end from `step` on, as FREx's training with this seed visits them."""
     sampler = VisitSampler(dataset, 1, 0, dataset.options.dataset_enlarge_ratio, seed)
     loader = DataLoader(dataset, batch_size, sampler=sampler, num_workers=0, drop_last=True)
     an_epoch = len(sampler) // batch_size
@@ -170,7 +173,7 @@ def run(args: Namespace) -> int:
     losses: list[float] = []
     start = time.process_time()
     with stop_on_signals() as stop:
-        for lq, gt in batches(dataset, section['batch_size_per_gpu'], seed, training.step):
+        for lq, gt in iterate_batches(dataset, section['batch_size_per_gpu'], seed, training.step):
             if training.step >= steps or stop():
                 break
             losses.append(training.train(lq, gt))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from frex.ablation.configurations import FULL
-from frex.ablation.significance import Difference, differences, mean_of_each_run
+from frex.ablation.significance import Difference, compare_with_full, compute_run_means
 from frex.evaluation import Evaluation
 from frex.evaluation.inputs import BILINEAR
 from frex.evaluation.markdown import format_table, format_value
@@ -14,9 +14,9 @@ from frex.metrics.metric import Metric
 from frex.options import Options
 
 PAPER_ITERATIONS, PAPER_SIZE = 250_000, 512
-# The number of features of FID: with fewer images their covariance is singular.
+# The number of Inception features of FID: the covariance of fewer images is singular.
 FID_FEATURES = 2048
-# With fewer runs the quantile of Student's t is beyond 2.3.
+# With fewer runs the 97.5 % quantile of Student's t is above 2.3.
 FEW_RUNS = 5
 
 
@@ -24,8 +24,9 @@ FEW_RUNS = 5
 class AblationSetup:
     """How the table was made.
 
-    `options` are those of a configuration that was trained, None where all are taken. `left_out` are configurations without a row, with
-    the reason.
+    `options` are those of one configuration that was trained, None where all checkpoints are taken. `size` is the width of the networks'
+    images in pixels. `taken` are the rows of taken checkpoints; `left_out` are configurations without a row, with the reason. `gt` is the
+    folder of clean test images.
     """
 
     options: Options | None
@@ -38,58 +39,61 @@ class AblationSetup:
 
 def to_markdown(evaluation: Evaluation, setup: AblationSetup) -> str:
     """Return the caveats and, where there is a full configuration, the table of differences from it."""
-    parts = ['### What this table can and cannot show', '\n'.join(f'- {each}' for each in caveats(evaluation, setup))]
-    table = difference_table(evaluation)
+    parts = ['### What this table can and cannot show', '\n'.join(f'- {each}' for each in list_caveats(evaluation, setup))]
+    table = format_difference_table(evaluation)
     if table:
         parts += ['### Differences to the full configuration, with 95 % intervals over runs', table]
     return '\n\n'.join(parts) + '\n'
 
 
-def difference_table(evaluation: Evaluation) -> str:
-    """Return a table with one row per configuration; a difference is bold where its interval excludes 0."""
-    found = differences(evaluation)
+def format_difference_table(evaluation: Evaluation) -> str:
+    """Return a table of the differences from the full configuration, one row per configuration; empty where there is none.
+
+    A difference is bold where its interval excludes 0.
+    """
+    found = compare_with_full(evaluation)
     metrics = [metric for metric in evaluation.metrics if any(metric.key in row for row in found.values())]
     if not metrics:
         return ''
-    rows = [[name, *(_cell(row.get(metric.key), metric) for metric in metrics)] for name, row in found.items()]
+    rows = [[name, *(_format_difference(row.get(metric.key), metric) for metric in metrics)] for name, row in found.items()]
     return format_table(['Configuration', *(f'{metric.title} ({metric.better} is better)' for metric in metrics)], rows)
 
 
-def _cell(found: Difference | None, metric: Metric) -> str:
-    """Return a difference with its interval."""
+def _format_difference(found: Difference | None, metric: Metric) -> str:
+    """Return a difference with its interval in brackets; `-` for None."""
     if found is None:
         return '-'
-    mean, low, high = (_signed(value, metric) for value in found)
+    mean, low, high = (_format_signed(value, metric) for value in found)
     if math.isnan(found.low):
         return mean
     return f'**{mean}** [{low}, {high}]' if found.is_clear else f'{mean} [{low}, {high}]'
 
 
-def _signed(value: float, metric: Metric) -> str:
-    """Return a value with its sign."""
+def _format_signed(value: float, metric: Metric) -> str:
+    """Return a value with the metric's number of decimals and its sign, also where it is positive."""
     text = format_value(value, metric)
     return text if text.startswith(('-', '∞')) else f'+{text}'
 
 
-def caveats(evaluation: Evaluation, setup: AblationSetup) -> list[str]:
-    """Return the sentences: first how the table was made, then what follows from it."""
+def list_caveats(evaluation: Evaluation, setup: AblationSetup) -> list[str]:
+    """Return the caveats as sentences: first how the table was made, then what follows from it."""
     return [
-        *_setup_notes(setup),
+        *_list_setup_notes(setup),
         *(f'{name} has no row: {reason}.' for name, reason in setup.left_out.items()),
-        *_limit_notes(evaluation, setup),
-        *_significance_notes(evaluation),
+        *_list_limits(evaluation, setup),
+        *_list_significance_notes(evaluation),
     ]
 
 
-def _setup_notes(setup: AblationSetup) -> list[str]:
-    """Return sentences on training, taken checkpoints and test images."""
+def _list_setup_notes(setup: AblationSetup) -> list[str]:
+    """Return sentences on the training, taken checkpoints and test images."""
     lines = []
     if setup.options is not None:
         train, loader = setup.options.get('train') or {}, setup.options['datasets']['train']
         seeds = ', '.join(map(str, setup.seeds))
         lines.append(
             f'Each configuration was trained for {train.get("total_iter"):,} iterations of {loader.get("batch_size_per_gpu")} faces a GPU '
-            f'at {setup.size} x {setup.size}, with the seeds {seeds}; a seed decides the first weights and all draws.'
+            f'at {setup.size} x {setup.size}, with the seeds {seeds}; a seed determines the initial weights and all random numbers.'
         )
     if setup.taken:
         lines.append(f'Taken from checkpoints as they are, however they were trained: {", ".join(setup.taken)}.')
@@ -97,8 +101,8 @@ def _setup_notes(setup: AblationSetup) -> list[str]:
     return lines
 
 
-def _limit_notes(evaluation: Evaluation, setup: AblationSetup) -> list[str]:
-    """Return sentences on short training, random priors, test images seen in training, and few images."""
+def _list_limits(evaluation: Evaluation, setup: AblationSetup) -> list[str]:
+    """Return sentences on short training, random priors, test images seen in training, few images, and results worse than their input."""
     lines, options, count = [], setup.options, len(evaluation.names)
     if options is not None:
         iterations = (options.get('train') or {}).get('total_iter', 0)
@@ -109,28 +113,28 @@ def _limit_notes(evaluation: Evaluation, setup: AblationSetup) -> list[str]:
             )
         path = options.get('path') or {}
         if not any(path.get(f'pretrain_network_{prior}') for prior in ('g', 'eg3d', 'stylegan2')):
-            lines.append('The priors have random weights: what a trained 3D or 2D prior brings cannot show here.')
+            lines.append('The priors have random weights: this table cannot show what a trained 3D or 2D prior contributes.')
         if _is_within(setup.gt, options['datasets']['train'].get('dataroot_gt')):
-            lines.append('It was trained on the images it is tested on: nothing here tells of other faces.')
+            lines.append('The test images are training images: this table shows nothing about other faces.')
     if any(metric.compares_sets and metric.key not in evaluation.gaps for metric in evaluation.metrics) and count < FID_FEATURES:
-        lines.append(f'FID is of {count} images, fewer than its {FID_FEATURES:,} features: not to be compared with that of other sets.')
-    return lines + _bilinear_notes(evaluation)
+        lines.append(f'FID is of {count} images, fewer than its {FID_FEATURES:,} features: do not compare it with the FID of other sets.')
+    return lines + _list_bilinear_notes(evaluation)
 
 
-def _bilinear_notes(evaluation: Evaluation) -> list[str]:
-    """Return a sentence on the metrics in which no run is nearer to the clean images than its input is."""
+def _list_bilinear_notes(evaluation: Evaluation) -> list[str]:
+    """Return a sentence on the metrics in which no run is closer to the clean images than its degraded input; empty where there is none."""
     input_row = next((row for row in evaluation.rows if row.name == BILINEAR), None)
     if input_row is None:
         return []
     means = {
-        metric: mean_of_each_run(input_row, metric)
+        metric: compute_run_means(input_row, metric)
         for metric in evaluation.metrics
         if metric.needs_gt and metric.key in input_row.summaries
     }
     worse = [
         metric.title
         for metric, own in means.items()
-        if own and not any(_is_better(mean, own[0], metric) for row in evaluation.methods for mean in mean_of_each_run(row, metric))
+        if own and not any(_is_better(mean, own[0], metric) for row in evaluation.methods for mean in compute_run_means(row, metric))
     ]
     return [f'No run comes nearer to the clean images than its input does by {", ".join(worse)}: too little training to compare.'] * bool(
         worse
@@ -143,20 +147,20 @@ def _is_better(one: float, other: float, metric: Metric) -> bool:
 
 
 def _is_within(gt: Path, trained: object) -> bool:
-    """Return whether the test images lie in the folder of the training images."""
+    """Return whether the test images lie in the training's `dataroot_gt`, which is `trained`; False where that is no path."""
     return isinstance(trained, str) and gt.resolve().is_relative_to(Path(trained).expanduser().resolve())
 
 
-def _significance_notes(evaluation: Evaluation) -> list[str]:
-    """Return sentences on which differences exceed the random variation between runs."""
-    found = [(name, key, each) for name, row in differences(evaluation).items() for key, each in row.items()]
+def _list_significance_notes(evaluation: Evaluation) -> list[str]:
+    """Return sentences on which differences from the full configuration exceed the random variation between runs."""
+    found = [(name, key, each) for name, row in compare_with_full(evaluation).items() for key, each in row.items()]
     if not any(row.name == FULL for row in evaluation.methods):
-        return ['The full configuration is not among the rows, so no difference to it can be told.']
+        return ['The full configuration is not among the rows, so there are no differences from it.']
     sure = [(name, key, each) for name, key, each in found if not math.isnan(each.low)]
     if not sure:
         return ['Fewer than two runs that differ: no difference here can be told from chance.']
     titles = {metric.key: metric for metric in evaluation.metrics}
-    clear = [f'{name} in {titles[key].title} ({_verdict(each, titles[key])})' for name, key, each in sure if each.is_clear]
+    clear = [f'{name} in {titles[key].title} ({_describe_direction(each, titles[key])})' for name, key, each in sure if each.is_clear]
     lines = [
         f"A difference counts where Welch's 95 % interval over runs leaves out 0: {', '.join(clear) or 'none does'}.",
         f'There are {len(sure)} such intervals, of which about {len(sure) / 20:.1f} leave out 0 by chance alone.',
@@ -165,6 +169,6 @@ def _significance_notes(evaluation: Evaluation) -> list[str]:
     return lines + ([f'With {fewest} runs the intervals are wide: small differences cannot show.'] if fewest < FEW_RUNS else [])
 
 
-def _verdict(found: Difference, metric: Metric) -> str:
-    """Return whether a clear difference is better or worse than full."""
+def _describe_direction(found: Difference, metric: Metric) -> str:
+    """Return whether a difference means `better than full` or `worse than full`."""
     return 'better than full' if _is_better(found.mean, 0, metric) else 'worse than full'

@@ -5,14 +5,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from frex.ablation.configurations import FULL, Configuration, equals_full, known_configurations, write_configurations
+from frex.ablation.configurations import FULL, Configuration, equals_full, list_known_configurations, write_configurations
 from frex.errors import FRExError
 from frex.evaluation.inputs import BILINEAR, GT, MAX_NAME_BYTES
 from frex.peers.methods import NAME
 from frex.weights.locate import require_file
 from frex.weights.network_file import read_network
 
-LEFT_OUT = 'the base lacks what it takes away, so that it would be the full configuration again'
+LEFT_OUT = 'the base already lacks what it removes, so that it would be the full configuration again'
 DEFAULT_SIZE = 512
 # Names of rows and roles in `frex.evaluation`.
 RESERVED = (BILINEAR.lower(), GT.lower(), 'lq')
@@ -20,7 +20,7 @@ RESERVED = (BILINEAR.lower(), GT.lower(), 'lq')
 
 @dataclass(frozen=True)
 class Plan:
-    """`trained` and `taken` are the rows of the table, in this order.
+    """The rows of the table, in order: configurations that are `trained`, then checkpoints that are `taken`, by row.
 
     `left_out` are requested configurations without a row, with the reason.
     """
@@ -29,8 +29,8 @@ class Plan:
     taken: Mapping[str, Sequence[Path]]
     left_out: Mapping[str, str]
 
-    def size(self) -> int:
-        """Return the size of the images that all networks produce.
+    def output_size(self) -> int:
+        """Return the width in pixels of the images that all networks output.
 
         Raises FRExError where the networks have different sizes, and for a damaged checkpoint.
         """
@@ -44,12 +44,12 @@ class Plan:
 
 
 def make_plan(configurations: Sequence[str], takes: Sequence[str], base: str, force_yml: Sequence[str], folder: Path) -> Plan:
-    """Plan the configurations, all six of the paper where none is named; those in `takes`, NAME=CHECKPOINT, are not trained.
+    """Plan the `configurations`, all six of the paper where none is named; those in `takes`, NAME=CHECKPOINT, are not trained.
 
-    Option files of the configurations to train are written to `folder`. Raises FRExError for what is unknown or missing.
+    The option files of the configurations to train are written to `folder`. Raises FRExError for what is unknown or missing.
     """
     taken = _read_takes(takes)
-    names = [name for name in dict.fromkeys(configurations or known_configurations()) if Path(name).stem not in taken]
+    names = [name for name in dict.fromkeys(configurations or list_known_configurations()) if Path(name).stem not in taken]
     _check_rows([*taken, *(Path(name).stem for name in names)])
     _check_files([FULL, *(name for name in names if name != FULL)])
     if not names:
@@ -62,7 +62,7 @@ def make_plan(configurations: Sequence[str], takes: Sequence[str], base: str, fo
 
 
 def _read_takes(takes: Sequence[str]) -> dict[str, list[Path]]:
-    """Return the checkpoints by row; raise FRExError for an entry of another form or a missing file."""
+    """Return the checkpoints of each row from texts NAME=CHECKPOINT; raise FRExError for another form or a missing file."""
     taken = defaultdict(list)
     for entry in takes:
         name, equals, file = entry.partition('=')

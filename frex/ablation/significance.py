@@ -14,7 +14,7 @@ from frex.metrics.metric import Metric
 
 
 class Difference(NamedTuple):
-    """The difference of two means over runs; `low` and `high` bound its 95 % interval, NaN with fewer than two runs on a side."""
+    """The difference of two means over runs, and the ends of its 95 % interval; NaN where an interval is not defined."""
 
     mean: float
     low: float
@@ -26,8 +26,8 @@ class Difference(NamedTuple):
         return self.low > 0 or self.high < 0
 
 
-def mean_of_each_run(row: Row, metric: Metric) -> list[float]:
-    """Return the score of each run, over all images that have one; a run without any is left out."""
+def compute_run_means(row: Row, metric: Metric) -> list[float]:
+    """Return the mean score of each run over the images that have one (FID: its score of all images); runs without a score are left out."""
     if metric.compares_sets:
         means = [run.set_scores[metric.key][0] for run in row.runs]
     else:
@@ -36,8 +36,11 @@ def mean_of_each_run(row: Row, metric: Metric) -> list[float]:
     return [mean for mean in means if not math.isnan(mean)]
 
 
-def difference(ours: Sequence[float], full: Sequence[float]) -> Difference:
-    """Return the difference of the means with Welch's interval, which allows the two sides different variances."""
+def compare_means(ours: Sequence[float], full: Sequence[float]) -> Difference:
+    """Return the mean of `ours` minus that of `full`, one value per run, with Welch's 95 % interval, which allows different variances.
+
+    The interval is NaN with fewer than two runs on a side, and where all runs of both sides are equal.
+    """
     mean = float(np.mean(ours) - np.mean(full))
     if min(len(ours), len(full)) < 2 or not (np.ptp(ours) or np.ptp(full)):
         return Difference(mean, math.nan, math.nan)
@@ -45,15 +48,18 @@ def difference(ours: Sequence[float], full: Sequence[float]) -> Difference:
     return Difference(mean, float(interval.low), float(interval.high))
 
 
-def differences(evaluation: Evaluation) -> dict[str, dict[str, Difference]]:
-    """Return the differences by configuration and metric, where both sides have a score; empty without a full configuration."""
+def compare_with_full(evaluation: Evaluation) -> dict[str, dict[str, Difference]]:
+    """Return the difference of each configuration from the full one, by configuration and metric key, where both have a score.
+
+    It is empty where there is no full configuration.
+    """
     means = {
-        row.name: {metric.key: mean_of_each_run(row, metric) for metric in evaluation.metrics if metric.key in row.summaries}
+        row.name: {metric.key: compute_run_means(row, metric) for metric in evaluation.metrics if metric.key in row.summaries}
         for row in evaluation.methods
     }
     full = means.pop(FULL, {})
     return {
-        name: {key: difference(ours, full[key]) for key, ours in row.items() if ours and full.get(key)}
+        name: {key: compare_means(ours, full[key]) for key, ours in row.items() if ours and full.get(key)}
         for name, row in means.items()
         if full
     }

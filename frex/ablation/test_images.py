@@ -1,4 +1,4 @@
-"""The images on which all configurations are tested: clean ones at the network's size, and degraded ones."""
+"""The images on which all configurations are tested: clean ones at the networks' size, and degraded ones."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,25 +15,25 @@ RECORD, OPTIONS = 'ablate.json', 'options'
 
 @dataclass(frozen=True)
 class TestFolders:
-    """The folders of clean and of degraded images, which have the same relative names but for suffixes."""
+    """The folders of clean and of degraded images, which have the same relative names but for their suffixes."""
 
     gt: Path
     lq: Path
 
 
 def prepare_folders(gt: Path, lq: Path | None, degrade_seed: int, size: int, folder: Path, num_workers: int) -> TestFolders:
-    """Write clean images at `size` in `folder`, and degrade them with `degrade_seed` unless `lq` has degraded images.
+    """Write the clean images of `gt` at `size` x `size` below `folder`, and degrade them with `degrade_seed` where `lq` is None.
 
-    Raises FRExError where `folder` was begun with other images, and, before it is begun, for an image that cannot be read or is not
-    square.
+    Raises FRExError where `folder` was begun with other images or settings and, before it is begun, for an image that cannot be read or is
+    not square.
     """
     clean = FaceFolder.open(gt, '--gt')
     degraded = None if lq is None else FaceFolder.open(lq, '--lq')
     made_by = {'degrade_seed': degrade_seed} if degraded is None else {'lq_sha256': degraded.digest()}
     sections = {'settings': {'gt_sha256': clean.digest(), 'size': size, **made_by}}
-    if _record(folder).read(sections) is None:
+    if _open_folder(folder).read(sections) is None:
         _check_readable(clean, *([] if degraded is None else [degraded]))
-        _record(folder).begin(sections)
+        _open_folder(folder).begin(sections)
     images = folder / 'gt' / 'images'
     for name in clean.missing_results(images):
         write_image(images / result_name(name), resize(read_aligned(clean.path(name)), size))
@@ -42,12 +42,12 @@ def prepare_folders(gt: Path, lq: Path | None, degrade_seed: int, size: int, fol
 
 def check_folder_is_ours(folder: Path) -> None:
     """Raise FRExError where `folder` holds files that no ablation wrote."""
-    _record(folder).read({})
+    _open_folder(folder).read({})
 
 
-def _record(folder: Path) -> ResumableFolder:
-    # Option files are written before they are checked, so they may be there before the record.
-    """Return the resumable folder of an ablation."""
+def _open_folder(folder: Path) -> ResumableFolder:
+    """Return the output folder of an ablation as a resumable folder."""
+    # Option files are written before they are checked, so they may exist before the record.
     return ResumableFolder(folder, RECORD, kept=(OPTIONS,))
 
 

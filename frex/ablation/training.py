@@ -11,40 +11,40 @@ from frex.errors import FRExError
 
 @dataclass(frozen=True)
 class Training:
-    """How configurations are trained: `command` is `frex train` with what launches it, `logs` the folder of its output."""
+    """How configurations are trained: `command` is `frex train` with its launcher, `logs` the folder of the trainings' output."""
 
     command: Sequence[str]
     force_yml: Sequence[str]
     logs: Path
 
-    def checkpoint(self, configuration: Configuration, seed: int) -> Path:
+    def find_or_train(self, configuration: Configuration, seed: int) -> Path:
         """Return the final checkpoint of a configuration; train it, or continue its training, where there is none.
 
-        Outputs go below `experiments`, as with `frex train`. Raises FRExError where the training fails.
+        Checkpoints are written below `experiments` in the working directory, as by `frex train`. Raises FRExError where the training fails.
         """
         name = configuration.run_name(seed)
-        # This file is written last.
+        # This is the last file that a training writes.
         path = Path('experiments', name, 'models', 'net_g_latest.pth')
         if not path.is_file():
             self._train(configuration.file, name, seed)
         if not path.is_file():
-            raise FRExError(f'{name}: the training ended without {path}; see {self._log(name)}')
+            raise FRExError(f'{name}: the training ended without {path}; see {self._log_file(name)}')
         return path
 
     def _train(self, options: Path, name: str, seed: int) -> None:
-        """Run the training command; raise FRExError where it cannot be run or ends with an error."""
+        """Run the training command with an option file; raise FRExError where it cannot be run or ends with an error."""
         own = [f'name={name}', f'manual_seed={seed}']
         line = [*self.command, '-opt', str(options), '--auto_resume', '--force_yml', *self.force_yml, *own]
         self.logs.mkdir(parents=True, exist_ok=True)
-        with self._log(name).open('ab') as log:
+        with self._log_file(name).open('ab') as log:
             try:
                 status = subprocess.run(line, stdout=log, stderr=subprocess.STDOUT, check=False).returncode
             except OSError as error:
                 raise FRExError(f'--train_command: {line[0]} cannot be run ({error.strerror or error})') from None
         if status:
-            lines = self._log(name).read_text(encoding='utf-8', errors='replace').strip().splitlines() or ['nothing printed']
-            raise FRExError(f'{name}: the training ended with status {status}: {lines[-1]}; all of it is in {self._log(name)}')
+            lines = self._log_file(name).read_text(encoding='utf-8', errors='replace').strip().splitlines() or ['nothing printed']
+            raise FRExError(f'{name}: the training ended with status {status}: {lines[-1]}; all of it is in {self._log_file(name)}')
 
-    def _log(self, name: str) -> Path:
-        """Return the file that holds the output of a training."""
+    def _log_file(self, name: str) -> Path:
+        """Return the file that holds the output of the training `name`."""
         return self.logs / f'{name}.log'

@@ -1,4 +1,4 @@
-"""`frex cameras compare`: report by how many degrees the cameras in two files of labels differ."""
+"""`frex cameras compare`: print by how many degrees the cameras in two label files differ."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,17 +17,20 @@ SUMMARIES: dict[str, Callable[..., np.ndarray]] = {'mean': np.mean, 'median': np
 
 @dataclass(frozen=True)
 class CompareOptions:
-    """The two files of labels to compare."""
+    """The two label files to compare."""
 
     a: Path
     b: Path
 
 
 def compare_labels(options: CompareOptions) -> int:
-    """Print a table of the images that both files label, and the names that only one of them has; return 0."""
+    """Print the differences for each image that both files label, their mean, median and maximum, and the names that only one file has.
+
+    Returns 0. Raises FRExError where the files have no name in common.
+    """
     first, second = (read_labels(path).cameras for path in (options.a, options.b))
     names = own_names(first)
-    both = {name: angle_errors(first[name], other) for name, other in match(second, names).items()}
+    both = {name: compute_angle_errors(first[name], other) for name, other in match(second, names).items()}
     if not both:
         raise FRExError(f'{options.a} and {options.b} share no name ({abbreviate(list(first))} against {abbreviate(list(second))})')
     errors = np.stack(list(both.values()))
@@ -45,8 +48,11 @@ def compare_labels(options: CompareOptions) -> int:
     return 0
 
 
-def angle_errors(one: CameraLabel, other: CameraLabel) -> Float[np.ndarray, '4']:
-    """Return the differences in yaw, pitch and roll of view, and the angle of the rotation between two cameras, in degrees."""
+def compute_angle_errors(one: CameraLabel, other: CameraLabel) -> Float[np.ndarray, '4']:
+    """Return the yaw, pitch and roll of `other` minus those of `one`, then the angle of the rotation between the two cameras, in degrees.
+
+    The first three are signed and within 180 degrees; their signs are those of `frex_arch.camera.view_angles`.
+    """
     first, second = (np.array(angles_of(camera)) for camera in (one, other))
     rotations = [camera[:16].reshape(4, 4)[:3, :3].astype(np.float64) for camera in (one, other)]
     # The angle comes from the chord between the rotations: unlike the arc cosine of a trace, it is exact for small angles.

@@ -1,8 +1,9 @@
 """Read EG3D's `cropping_params.json`, which says how each image of FFHQ was cropped for EG3D.
 
-An entry, by file name, has: `lm`, five landmarks (left eye, right eye, nose, corners of the mouth; x, y from the top left) in pixels of
-an alignment of REALIGNED pixels that shows 1.8 times as much as FFHQ's; `lm3d_std`, the same on the mean head; `rescale_factor`, pixels
-for one unit of `lm3d_std`; `center_crop_size`, how many of these pixels EG3D's crop is wide; `output_size`, to which it is resized.
+An entry, by file name, has: `lm`, five landmarks (eyes, nose, corners of the mouth; left before right as seen in the image; x, y from the
+top left) in pixels of an alignment, REALIGNED_SIZE wide, that shows 1.8 times as much as FFHQ's; `lm3d_std`, the same points of the mean
+head; `rescale_factor`, the pixels of one unit of `lm3d_std` after the alignment is resized; `center_crop_size`, the width of EG3D's crop in
+pixels of the resized alignment; `output_size`, the width to which the crop is resized.
 """
 
 import json
@@ -15,15 +16,15 @@ from jaxtyping import Float32
 from frex.data.landmarks import fit_head
 from frex.errors import FRExError
 
-REALIGNED = 1500
+REALIGNED_SIZE = 1500
 # The width of FFHQ's square as a fraction of the realigned image.
 FFHQ_FRACTION = 1 / 1.8
-# EG3D first crops this many pixels, then `center_crop_size` pixels from the middle of them.
+# EG3D first crops a square of this width in pixels, then one of `center_crop_size` from its middle.
 FIRST_CUT = 1024
 
 
 def read_cropping_params(path: Path) -> dict[str, Float32[np.ndarray, '3']]:
-    """Return the crop from FFHQ's alignment to EG3D's by file name.
+    """Return the crop (s, t_x, t_y) from FFHQ's alignment to EG3D's crop (see `frex_arch.crop`), by file name.
 
     Raises FRExError where the file is missing or has another layout.
     """
@@ -43,7 +44,7 @@ def read_cropping_params(path: Path) -> dict[str, Float32[np.ndarray, '3']]:
 
 
 def compute_crop(entry: dict[str, Any]) -> Float32[np.ndarray, '3']:
-    """Return the crop (s, t_x, t_y) of an entry of the file, rounded to pixels as EG3D's tool does.
+    """Return the crop (s, t_x, t_y) from FFHQ's alignment to EG3D's crop for an entry of the file, rounded to pixels as EG3D's tool does.
 
     Raises KeyError, TypeError, ValueError or OverflowError where the entry is invalid.
     """
@@ -53,11 +54,11 @@ def compute_crop(entry: dict[str, Any]) -> Float32[np.ndarray, '3']:
     # EG3D flips y about the middle of the last row and back about the edge, which moves it by one pixel.
     centre = np.add(centre, (0, 1))
     scale = float(entry['rescale_factor']) / unit
-    size = int(REALIGNED * scale)
+    size = int(REALIGNED_SIZE * scale)
     window = int(entry['center_crop_size'])
     if window <= 0:
         raise ValueError(f'center_crop_size {window}')
-    first = np.trunc(size / 2 - FIRST_CUT / 2 + (centre - REALIGNED / 2) * scale)
+    first = np.trunc(size / 2 - FIRST_CUT / 2 + (centre - REALIGNED_SIZE / 2) * scale)
     start = first + int(FIRST_CUT / 2 - window / 2)
     # FFHQ's square begins here in the realigned image. The crop is in widths of EG3D's crop.
     begin = size * (1 - FFHQ_FRACTION) / 2

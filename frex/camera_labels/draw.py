@@ -1,4 +1,4 @@
-"""Draw a camera on an image: the axes of the head and the angles of view."""
+"""Draw a camera label on its image: the axes of the head and the angles of the viewing direction."""
 
 import cv2
 import numpy as np
@@ -8,7 +8,7 @@ from frex.data.labels import CameraLabel, CropLabel, angles_of
 from frex.data.landmarks import head_in_world, project
 from frex.images import Image
 
-# The axes start between the eyes and are as long as the distance of the eyes.
+# In EG3D's world: the axes start between the eyes and are about as long as the distance of the eyes.
 ORIGIN = head_in_world()[:2].mean(axis=0)
 LENGTH = 0.15
 # BGR colors of the axes: x red, y green, z blue.
@@ -16,9 +16,9 @@ AXIS_COLORS = ((0, 0, 255), (0, 200, 0), (255, 80, 0))
 
 
 def project_axes(camera: CameraLabel, crop: CropLabel) -> Float[np.ndarray, '4 2']:
-    """Return the origin of the head's axes and the ends of x, y and z, in image widths.
+    """Return the origin of the head's axes and the ends of its x, y and z axis, in widths of the image, from its top left corner.
 
-    `crop` leads from the image to EG3D's crop, to which the camera belongs.
+    `camera` belongs to EG3D's crop of the face, to which `crop` (s, t_x, t_y) leads from the image.
     """
     points = np.stack([ORIGIN, *(ORIGIN + LENGTH * np.eye(3))])
     projected = project(points, camera.astype(np.float64))
@@ -26,7 +26,10 @@ def project_axes(camera: CameraLabel, crop: CropLabel) -> Float[np.ndarray, '4 2
 
 
 def draw_camera(image: Image, camera: CameraLabel, crop: CropLabel) -> Image:
-    """Return a copy of `image` with the head's axes and the angles of view in degrees."""
+    """Return a copy of a BGR `image` with the head's axes (x red, y green, z blue) and yaw, pitch and roll in degrees.
+
+    `camera` belongs to EG3D's crop of the face, to which `crop` (s, t_x, t_y) leads from the image.
+    """
     drawn = image.copy()
     width = drawn.shape[1]
     origin, *ends = np.clip(project_axes(camera, crop) * width, -4 * width, 5 * width).round().astype(int).tolist()
@@ -34,12 +37,12 @@ def draw_camera(image: Image, camera: CameraLabel, crop: CropLabel) -> Image:
     for end, color in zip(ends, AXIS_COLORS, strict=True):
         cv2.arrowedLine(drawn, origin, end, color, thickness, cv2.LINE_AA, tipLength=0.15)
     yaw, pitch, roll = angles_of(camera)
-    _write(drawn, f'yaw {yaw:+.0f}  pitch {pitch:+.0f}  roll {roll:+.0f}')
+    _write_caption(drawn, f'yaw {yaw:+.0f}  pitch {pitch:+.0f}  roll {roll:+.0f}')
     return drawn
 
 
-def _write(image: Image, text: str) -> None:
-    """Write white text on black along the lower edge, at a size that fits."""
+def _write_caption(image: Image, text: str) -> None:
+    """Write white text on a black bar along the lower edge of `image`, in place, at a size that fits its width."""
     width = image.shape[1]
     (length, height), below = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 1.0, 1)
     scale = 0.7 * width / length

@@ -1,6 +1,6 @@
-"""`frex cameras import`: write EG3D's own labels and crops as one file of FREx, under the names of the images.
+"""`frex cameras import`: write EG3D's own labels and crops as one label file of FREx, under the names of the images.
 
-EG3D has two files of labels for FFHQ. The one that its script downloads names the images, `00000.png`, and their mirror images,
+EG3D has two label files for FFHQ. The one that its script downloads names the images, `00000.png`, and their mirror images,
 `00000_mirror.png`. The one in its finished zip numbers the sorted files, mirror images included: `00000/img00000002.png` is the second
 image, `00000/img00000003.png` its mirror image.
 """
@@ -23,16 +23,17 @@ from frex.utils.text import abbreviate
 from frex_arch.camera import flip_camera
 from frex_arch.crop import flip_crop
 
-# EG3D doubles its data set with mirror images before training; this is in their names.
-MIRRORED = '_mirror'
+# EG3D doubles its data set with mirror images before training; their names end like this.
+MIRROR_SUFFIX = '_mirror'
+# A name that only counts the images, as in EG3D's zip.
 COUNTED = re.compile(r'(?:\d{5}/)?img(\d{8})\.\w+')
-# The largest difference of a number in a mirrored label; labels may be rounded to three decimals.
+# The largest difference between a number of a mirrored label and that of the mirror image's; labels may be rounded to three decimals.
 MIRROR_TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True)
 class ImportOptions:
-    """EG3D's labels `dataset_json` and `cropping_params`, the folder `images` whose names are used, and the file to write."""
+    """EG3D's files `dataset_json` and, if wanted, `cropping_params`; the folder `images` whose names are used; the label file to write."""
 
     dataset_json: Path
     output: Path
@@ -42,7 +43,10 @@ class ImportOptions:
 
 
 def import_labels(options: ImportOptions) -> int:
-    """Write `options.output` from EG3D's files; print images without a label and labels without an image; return 0."""
+    """Write the label file `options.output` from EG3D's files; print images without a label and labels without an image; return 0.
+
+    Raises FRExError where the files are invalid or do not fit together.
+    """
     check_output_path(options.output, options.overwrite)
     labels = read_labels(options.dataset_json)
     cameras, crops = own_names(labels.cameras), own_names(labels.crops)
@@ -59,7 +63,7 @@ def import_labels(options: ImportOptions) -> int:
     elif source is not None and (params or images):
         cameras = known = rename_counted(cameras, list(params) or images, options.dataset_json, source)
     else:
-        print(f'{options.dataset_json}: counts {len(cameras)} labels through; --images gives them the names of the images')
+        print(f'{options.dataset_json}: numbers its {len(cameras)} labels; --images gives them the names of the images')
     _print_wrong_mirrors(cameras)
     if options.cropping_params is not None and params:
         crops |= select_crops(list(cameras), params, options.cropping_params)
@@ -72,18 +76,18 @@ def import_labels(options: ImportOptions) -> int:
 
 
 def has_counted_names(names: Mapping[str, CameraLabel]) -> bool:
-    """Return whether the names number the images of a folder, as those in EG3D's zip do."""
+    """Return whether the names only count the images from 0, as those in EG3D's zip do."""
     numbers = [COUNTED.fullmatch(name) for name in names]
     return sorted(int(number[1]) for number in numbers if number) == list(range(len(names)))
 
 
 def rename_counted(cameras: Mapping[str, CameraLabel], names: Sequence[str], path: Path, source: Path) -> dict[str, CameraLabel]:
-    """Give numbered labels the names of the images and mirror images that were numbered.
+    """Return labels whose names only count, under the names of the images and mirror images that were counted.
 
-    `names` are all images that EG3D numbered, in any order, with or without mirror images; `path` is the file of labels and `source`
-    that of the names. Raises FRExError where the counts differ or the labels are not in pairs.
+    `names` are all images that EG3D counted, in any order, with or without mirror images; `path` is the label file and `source` that of the
+    names, for messages. Raises FRExError where the counts differ or the labels are not pairs of an image and its mirror image.
     """
-    counted = f'{path}: counts {len(cameras)} labels through'
+    counted = f'{path}: numbers its {len(cameras)} labels'
     ordered = np.stack([cameras[name] for name in sorted(cameras, key=lambda name: PurePosixPath(name).name)])
     # EG3D sorts paths by their parts.
     names = sorted(names, key=lambda name: PurePosixPath(name).parts)
@@ -91,26 +95,28 @@ def rename_counted(cameras: Mapping[str, CameraLabel], names: Sequence[str], pat
     if len(ordered) == 2 * len(names):
         if not in_pairs:
             raise FRExError(f'{counted}, but they are not in pairs of an image and its mirror image; {source} has {len(names)} images')
-        names = [both for name in names for both in (name, _mirrored(name))]
+        names = [both for name in names for both in (name, _mirrored_name(name))]
     elif len(ordered) != len(names):
         pairs = f', so {len(ordered) // 2} images and their mirror images' if in_pairs else ''
         hint = '; --cropping_params names the images that EG3D counted' if in_pairs and source.is_dir() else ''
         raise FRExError(f'{counted}{pairs}, but {source} has {len(names)} images{hint}')
-    elif in_pairs and names[1::2] != [_mirrored(name) for name in names[::2]]:
-        raise FRExError(f'{counted}, each second one of a mirror image, but {names[1]} in {source} is not called {_mirrored(names[0])}')
+    elif in_pairs and names[1::2] != [_mirrored_name(name) for name in names[::2]]:
+        raise FRExError(
+            f'{counted}, each second one of a mirror image, but {names[1]} in {source} is not called {_mirrored_name(names[0])}'
+        )
     print(f'{counted}: {abbreviate(sorted(cameras))} are {abbreviate(names)} of {source}')
     return dict(zip(names, ordered, strict=True))
 
 
 def _are_mirrored(cameras: np.ndarray, others: np.ndarray) -> Bool[np.ndarray, ' pairs']:
-    """Return whether each of `others` is the camera of the mirror image."""
+    """Return for each pair whether the camera in `others` is the mirrored one of that in `cameras`; both are (pairs, 25)."""
     flipped = flip_camera(torch.from_numpy(cameras)).numpy()
     return np.abs(flipped - others).max(axis=1) < MIRROR_TOLERANCE
 
 
 def _print_wrong_mirrors(cameras: Mapping[str, CameraLabel]) -> None:
-    """Print which mirror images have another label than the mirrored one of their image."""
-    pairs = [(name, _mirrored(name)) for name in cameras if _mirrored(name) in cameras]
+    """Print which mirror images have a label that is not the mirrored label of their image."""
+    pairs = [(name, _mirrored_name(name)) for name in cameras if _mirrored_name(name) in cameras]
     if pairs:
         originals, mirrored = (np.stack([cameras[pair[side]] for pair in pairs]) for side in (0, 1))
         wrong = [pair[1] for pair, fits in zip(pairs, _are_mirrored(originals, mirrored), strict=True) if not fits]
@@ -118,17 +124,20 @@ def _print_wrong_mirrors(cameras: Mapping[str, CameraLabel]) -> None:
             print(f'labels of mirror images that are not the mirrored ones: {len(wrong)} ({abbreviate(wrong)})')
 
 
-def _mirrored(name: str) -> str:
-    """Return the name of the mirror image."""
+def _mirrored_name(name: str) -> str:
+    """Return the name of the mirror image of `name`."""
     path = PurePosixPath(name)
-    return str(path.with_stem(path.stem + MIRRORED))
+    return str(path.with_stem(path.stem + MIRROR_SUFFIX))
 
 
 def select_crops(names: list[str], crops: dict[str, CropLabel], path: Path) -> dict[str, CropLabel]:
-    """Return the crops of the images called `names`, with those of mirror images mirrored; raise FRExError where no name matches."""
+    """Return the crops of the images `names`; a mirror image without an own crop gets the mirrored one of its image.
+
+    `path` is the file of the crops, for messages. Prints which images have none, and raises FRExError where no image has one.
+    """
     found = match(crops, names)
-    originals = {_unmirrored(name): name for name in names if name not in found}
-    found |= {originals[original]: _flipped(crop) for original, crop in match(crops, originals).items()}
+    originals = {_original_name(name): name for name in names if name not in found}
+    found |= {originals[original]: _flip_crop_label(crop) for original, crop in match(crops, originals).items()}
     without = [name for name in names if name not in found]
     if not found:
         raise FRExError(f'{path}: no name of it is in the labels ({abbreviate(list(crops))} against {abbreviate(names)})')
@@ -137,30 +146,30 @@ def select_crops(names: list[str], crops: dict[str, CropLabel], path: Path) -> d
     return found
 
 
-def _unmirrored(name: str) -> str:
-    """Return the name of the image of which `name` is the mirror image, else `name`."""
+def _original_name(name: str) -> str:
+    """Return the name of the image whose mirror image is `name`; `name` itself where it is none."""
     path = PurePosixPath(name)
-    return str(path.with_stem(path.stem.removesuffix(MIRRORED)))
+    return str(path.with_stem(path.stem.removesuffix(MIRROR_SUFFIX)))
 
 
-def _flipped(crop: CropLabel) -> CropLabel:
-    """Return the crop of the mirror image."""
+def _flip_crop_label(crop: CropLabel) -> CropLabel:
+    """Return the crop between the two mirrored images."""
     return flip_crop(torch.from_numpy(crop)[None])[0].numpy()
 
 
 def _print_unmatched(
     cameras: Mapping[str, CameraLabel], labelled: Mapping[str, CameraLabel], images: Sequence[str], folder: Path
 ) -> list[str]:
-    """Print how many images have a label, those without, and labels without an image; return the images without a label.
+    """Print how many images in `folder` have a label, which have none, and which labels have no image; return the images without one.
 
-    `labelled` are the images with a label. Raises FRExError where there is none.
+    `cameras` are all labels, `labelled` those of the images that have one. Raises FRExError where none has.
     """
     if not labelled:
         raise FRExError(f'{folder}: none of its images has a label ({abbreviate(images)} against {abbreviate(list(cameras))})')
     used = {id(camera) for camera in labelled.values()}
     unlabelled = [name for name in images if name not in labelled]
     # The label of a mirror image is not reported where the image itself exists.
-    missing = [name for name in cameras if not {id(cameras[name]), id(cameras.get(_unmirrored(name)))} & used]
+    missing = [name for name in cameras if not {id(cameras[name]), id(cameras.get(_original_name(name)))} & used]
     print(f'images with a label: {len(labelled)} of {len(images)}')
     if unlabelled:
         print(f'images without a label: {len(unlabelled)} ({abbreviate(unlabelled)}); training leaves them out of the camera loss')

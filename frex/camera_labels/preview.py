@@ -16,22 +16,23 @@ from frex.utils.text import abbreviate
 from frex_arch.crop import MEAN_CROP
 
 SHEET = 'sheet.png'
+# On the sheet: columns, width of an image in pixels, greatest number of images.
 SHEET_COLUMNS, TILE, MAX_ON_SHEET = 6, 256, 60
 # The number of characters that fit below a tile.
 CAPTION_LENGTH = 32
-# The crop of an image whose label has none, by its alignment.
+# The crop (s, t_x, t_y) to EG3D's crop of an image whose label has none, by its alignment.
 FRAME_CROPS = {'eg3d': (1.0, 0.0, 0.0), 'ffhq': MEAN_CROP}
 
 
-class Previews:
-    """A folder of drawn images, in `faces`, and `sheet.png` with the first of them.
+class PreviewFolder:
+    """A folder of images with their drawn labels, in `faces`, and of `sheet.png`, which shows the first of them.
 
-    Raises FRExError where it has previews that may not be overwritten, or cannot be made.
+    Raises FRExError where it holds previews and `overwrite` is false, or where it cannot be created.
     """
 
     def __init__(self, folder: Path, overwrite: bool) -> None:
         if (folder / SHEET).exists() and not overwrite:
-            raise FRExError(f'{folder}: previews are there already; --overwrite replaces them')
+            raise FRExError(f'{folder}: previews exist already; --overwrite replaces them')
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -42,7 +43,7 @@ class Previews:
         self.count = 0
 
     def add(self, name: str, image: Image, camera: CameraLabel, crop: CropLabel) -> None:
-        """Draw the camera of one image and write the drawing."""
+        """Draw the camera on a BGR image and write the drawing; `crop` (s, t_x, t_y) leads from the image to the camera's crop."""
         drawn = draw_camera(image, camera, crop)
         write_image(self.folder / 'faces' / (name if name.endswith('.png') else f'{name}.png'), drawn)
         self.count += 1
@@ -51,7 +52,7 @@ class Previews:
             self.captions.append(name[-CAPTION_LENGTH:])
 
     def finish(self) -> None:
-        """Write the contact sheet and print where the previews are."""
+        """Write the contact sheet, and print where the previews are."""
         if self.tiles:
             columns = min(SHEET_COLUMNS, len(self.tiles))
             write_image(self.folder / SHEET, contact_sheet(self.tiles, self.captions, columns, TILE))
@@ -61,7 +62,10 @@ class Previews:
 
 @dataclass(frozen=True)
 class PreviewOptions:
-    """The images of `folder`, at most `num` of them, and their `labels`; the drawings are written to the folder `output`."""
+    """The images of `folder` and the label file `labels`; the drawings are written to the folder `output`.
+
+    `num` images, evenly picked, are drawn, None for all. `frame`, ffhq or eg3d, is the alignment of images whose label has no crop.
+    """
 
     folder: Path
     labels: Path
@@ -72,27 +76,27 @@ class PreviewOptions:
 
 
 def preview_labels(options: PreviewOptions) -> int:
-    """Draw the labels of a folder's images; return 1 where an image cannot be read or is not in the file, else 0.
+    """Draw the labels of a folder's images; return 1 where an image cannot be read or is not in the label file, else 0.
 
-    An image that the file names as one without a label is left out.
+    Images that the file lists as having no label are left out. Raises FRExError for invalid options and where no image has a label.
     """
     if options.num is not None and options.num < 1:
         raise FRExError(f'--num {options.num}: at least 1 is needed')
     labels = read_labels(options.labels)
     unlabelled = match(dict.fromkeys(labels.unlabelled, np.zeros(0)), images_below(options.folder))
-    pictures = {name: path for name, path in images_below(options.folder).items() if name not in unlabelled}
-    if options.num is not None and options.num < len(pictures):
-        chosen = np.linspace(0, len(pictures) - 1, options.num).round().astype(int)
-        pictures = {name: pictures[name] for name in np.array(list(pictures))[chosen].tolist()}
-    cameras, crops = match(labels.cameras, pictures), match(labels.crops, pictures)
+    images = {name: path for name, path in images_below(options.folder).items() if name not in unlabelled}
+    if options.num is not None and options.num < len(images):
+        chosen = np.linspace(0, len(images) - 1, options.num).round().astype(int)
+        images = {name: images[name] for name in np.array(list(images))[chosen].tolist()}
+    cameras, crops = match(labels.cameras, images), match(labels.crops, images)
     if not cameras:
-        raise FRExError(f'{options.labels}: no label for any image of {options.folder} ({abbreviate(list(pictures))})')
-    previews = Previews(options.output, options.overwrite)
-    failures = [f'{name}: no label' for name in pictures if name not in cameras]
+        raise FRExError(f'{options.labels}: no label for any image of {options.folder} ({abbreviate(list(images))})')
+    previews = PreviewFolder(options.output, options.overwrite)
+    failures = [f'{name}: no label' for name in images if name not in cameras]
     for name, camera in cameras.items():
         crop = crops.get(name, np.array(FRAME_CROPS[options.frame], np.float32))
         try:
-            previews.add(name, read_aligned(pictures[name]), camera, crop)
+            previews.add(name, read_aligned(images[name]), camera, crop)
         except FRExError as error:
             failures.append(str(error))
     previews.finish()

@@ -1,1 +1,1 @@
-"""The command lines: they parse flags into typed options and call the function that does the work."""
+"""The commands: each parses its flags into typed options and calls the function that does the work."""

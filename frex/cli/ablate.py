@@ -1,4 +1,4 @@
-"""`frex ablate`: train the network without one part at a time, and compare, as in table 2 of the paper."""
+"""`frex ablate`: train the network without one part at a time, and compare the results, as in table 2 of the paper."""
 
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""`frex balance`: choose faces of a pool whose yaw angles are spread evenly."""
+"""`frex balance`: choose faces of a pool with evenly distributed |yaw|."""
 
 from argparse import ArgumentParser, Namespace
 from pathlib import Path

@@ -14,14 +14,14 @@ def add_command(commands: Any) -> None:
     _add_import(actions)
     _add_estimate(actions)
     _add_preview(actions)
-    compare = _add(actions, 'compare', 'show how far the cameras in two label files differ')
+    compare = _add_action(actions, 'compare', 'show how far the cameras in two label files differ')
     compare.add_argument('a', type=Path, metavar='A.json')
     compare.add_argument('b', type=Path, metavar='B.json')
 
 
 def _add_import(actions: Any) -> None:
     what = "convert EG3D's dataset.json, and its crops, to one label file under the names of the images"
-    parser = _add(actions, 'import', what)
+    parser = _add_action(actions, 'import', what)
     parser.add_argument('dataset_json', type=Path, metavar='DATASET_JSON', help="EG3D's labels")
     parser.add_argument('--cropping_params', type=Path, metavar='FILE', help="EG3D's cropping_params.json: adds a crop to each label")
     parser.add_argument(
@@ -34,7 +34,7 @@ def _add_import(actions: Any) -> None:
 
 
 def _add_estimate(actions: Any) -> None:
-    parser = _add(actions, 'estimate', 'estimate cameras and crops of aligned faces from landmarks')
+    parser = _add_action(actions, 'estimate', 'estimate cameras and crops of aligned faces from landmarks')
     parser.add_argument('folder', type=Path, metavar='FOLDER', help='folder of aligned faces; its subfolders are searched too')
     _add_output(parser)
     add_frame(parser, 'ffhq', 'alignment of the faces')
@@ -47,7 +47,7 @@ def _add_estimate(actions: Any) -> None:
 
 
 def _add_preview(actions: Any) -> None:
-    parser = _add(actions, 'preview', 'draw labels on their images')
+    parser = _add_action(actions, 'preview', 'draw labels on their images')
     parser.add_argument('folder', type=Path, metavar='FOLDER', help='folder of the images; its subfolders are searched too')
     parser.add_argument('labels', type=Path, metavar='LABELS.json')
     parser.add_argument('-o', '--output', required=True, type=Path, metavar='DIR', help='folder for the drawings')
@@ -61,7 +61,7 @@ def _add_output(parser: ArgumentParser) -> None:
     parser.add_argument('--overwrite', action='store_true', help='replace an existing file')
 
 
-def _add(actions: Any, name: str, what: str) -> ArgumentParser:
+def _add_action(actions: Any, name: str, what: str) -> ArgumentParser:
     parser: ArgumentParser = actions.add_parser(name, help=what, description=what, allow_abbrev=False)
     parser.set_defaults(run=lambda args: _run(name, args))
     return parser

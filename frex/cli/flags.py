@@ -10,7 +10,10 @@ T = TypeVar('T')
 
 
 def read_options(kind: type[T], args: Namespace) -> T:
-    """Return an instance of the dataclass `kind`, whose fields have the names of flags, with the parsed values; a list becomes a tuple."""
+    """Return an instance of the dataclass `kind` with the parsed values of the flags that have the names of its fields.
+
+    A list, which a flag with several values gives, becomes a tuple.
+    """
     values = {field.name: getattr(args, field.name) for field in fields(kind)}  # type: ignore[arg-type]
     return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
 
@@ -26,7 +29,7 @@ def add_device(parser: Any) -> None:
 
 
 def add_frame(parser: ArgumentParser, default: str, what: str) -> None:
-    """Add `--frame`, the alignment of faces, to a parser; `what` begins its help text."""
+    """Add `--frame`, the alignment of faces (ffhq or eg3d), to a parser; `what` begins its help text."""
     parser.add_argument('--frame', default=default, choices=['ffhq', 'eg3d'], help=f'{what} (default: {default})')
 
 
@@ -38,7 +41,7 @@ def add_det_threshold(parser: Any, default: float) -> None:
 
 
 def number_between(least: float, most: float = float('inf')) -> Callable[[str], float]:
-    """Return the type of a flag that takes a number from `least` to `most`."""
+    """Return the type of a flag that takes a number from `least` to `most`: a function that parses its text."""
 
     def parse(text: str) -> float:
         try:

@@ -1,4 +1,4 @@
-"""`frex peers`: restore the same faces with several methods, and measure time and memory."""
+"""`frex peers`: restore the same faces with FREx and the methods that it is compared with, and measure time and memory."""
 
 from argparse import ArgumentParser, Namespace
 from pathlib import Path

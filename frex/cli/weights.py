@@ -14,25 +14,25 @@ def add_command(commands: Any) -> None:
     weights = commands.add_parser('weights', help='list, download, check and convert weight files', allow_abbrev=False)
     actions = weights.add_subparsers(title='commands', required=True, metavar='COMMAND')
 
-    list_files = _add(actions, 'list', 'list the weight files: what each is for, and whether it is there or damaged')
-    download = _add(actions, 'download', 'download files, resume interrupted downloads, and verify them')
+    list_files = _add_action(actions, 'list', 'list the weight files: what each is for, and whether it is there or damaged')
+    download = _add_action(actions, 'download', 'download files, resume interrupted downloads, and verify them')
     download.add_argument(
         '--mirror', action='append', default=[], metavar='URL', help='address of a folder with the files, which is tried first; repeatable'
     )
     download.add_argument('--offline', action='store_true', help='download nothing; print what is missing and where to put it')
-    check = _add(actions, 'check', 'verify checksums, and that networks can be built from their files')
+    check = _add_action(actions, 'check', 'verify checksums, and that networks can be built from their files')
     for parser in (list_files, download, check):
         parser.add_argument('--for', dest='task', choices=TASKS, help='all files that a task needs')
     for parser, what in ((download, 'a key from `frex weights list`'), (check, 'a key, or any file')):
         parser.add_argument('names', nargs='*', metavar='NAME', help=what)
 
-    convert = _add(actions, 'convert', 'write a network as .safetensors, with its constructor arguments')
+    convert = _add_action(actions, 'convert', 'write a network as .safetensors, with its constructor arguments')
     convert.add_argument('source', metavar='SOURCE', help='a key, or a file of EG3D, StyleGAN2, ArcFace or FREx')
     convert.add_argument('target', type=Path, metavar='TARGET.safetensors')
     convert.add_argument(
         '--half', action='store_true', help='store numbers in half precision, which halves the size and hardly changes results'
     )
-    grow = _add(actions, 'grow', 'write a FREx of twice the size, whose results start as those of the trained one, enlarged')
+    grow = _add_action(actions, 'grow', 'write a FREx of twice the size, whose results start as those of the trained one, enlarged')
     grow.add_argument('source', metavar='SOURCE', help='a checkpoint of FREx')
     grow.add_argument('target', type=Path, metavar='TARGET.safetensors')
     grow.add_argument('--channels', type=int, metavar='N', help='channels at the new size, where network_g.stylegan2.channels lists them')
@@ -44,7 +44,7 @@ def add_command(commands: Any) -> None:
         )
 
 
-def _add(actions: Any, name: str, what: str) -> ArgumentParser:
+def _add_action(actions: Any, name: str, what: str) -> ArgumentParser:
     parser: ArgumentParser = actions.add_parser(name, help=what, description=what, allow_abbrev=False)
     add_weights(parser)
     parser.set_defaults(run=lambda args: _run(name, args))

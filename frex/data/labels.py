@@ -13,7 +13,7 @@ from jaxtyping import Float32
 
 from frex.data.sources import read_file
 from frex.errors import FRExError
-from frex.utils.files import replacing
+from frex.utils.files import write_atomically
 from frex_arch.camera import view_angles
 
 CameraLabel = Float32[np.ndarray, '25']
@@ -69,7 +69,7 @@ def write_labels(
         'labels': [[name, labels[name]] for name in sorted(labels)],
         'crops': [[name, [float(number) for number in crops[name]]] for name in sorted(crops)],
     }
-    with replacing(path) as part:
+    with write_atomically(path) as part:
         part.write_text(json.dumps(content), encoding='utf-8')
 
 

@@ -13,46 +13,50 @@ SEED = 2024
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """One degradation. Lengths are for a face of 512 pixels; None leaves a step out.
+class FixedDegradation:
+    """The parameters of one degradation, None for a step that is left out.
 
-    `blur` is the standard deviation of a Gaussian, `across` the number of pixels that remain across the face, `noise` the standard
-    deviation of the noise in grey levels, `jpeg` a quality.
+    `blur` is the standard deviation of a Gaussian in pixels of a face that is 512 wide; `pixels_across` is the width in pixels to which the
+    face is reduced before it is enlarged again; `noise` is a standard deviation in grey levels, `jpeg` a quality from 1 to 100.
     """
 
     name: str
     blur: float | None = None
-    across: float | None = None
+    pixels_across: float | None = None
     noise: float | None = None
     jpeg: int | None = None
 
 
-RECIPES = (
-    Recipe('mild', blur=4, noise=4, jpeg=85),
-    Recipe('blur', blur=14, jpeg=90),
-    Recipe('noise', noise=35),
-    Recipe('low resolution', across=32, jpeg=90),
-    Recipe('all together', blur=7, across=64, noise=20, jpeg=60),
+DEGRADATIONS = (
+    FixedDegradation('mild', blur=4, noise=4, jpeg=85),
+    FixedDegradation('blur', blur=14, jpeg=90),
+    FixedDegradation('noise', noise=35),
+    FixedDegradation('low resolution', pixels_across=32, jpeg=90),
+    FixedDegradation('all together', blur=7, pixels_across=64, noise=20, jpeg=60),
 )
 # The degradations that are also applied to the whole photograph.
 IN_PHOTOGRAPH = ('noise', 'all together')
 
 
-def apply_recipe(image: Image, recipe: Recipe, side: float, seed: list[int]) -> Image:
-    """Return `image` degraded at its own size; `side` is the width in pixels of its face's aligned square."""
+def apply_degradation(image: Image, degradation: FixedDegradation, face_width: float, seed: list[int]) -> Image:
+    """Return a BGR uint8 `image` degraded at its own size.
+
+    `face_width` is the width in pixels of its face's aligned square, by which the degradation is scaled. `seed` is a list of numbers that
+    identify image and degradation, so that each gets noise of its own.
+    """
     height, width = image.shape[:2]
     values: FloatImage = image.astype(np.float32) / 255
-    if recipe.blur is not None:
-        sigma = recipe.blur * side / REFERENCE_SIZE
+    if degradation.blur is not None:
+        sigma = degradation.blur * face_width / REFERENCE_SIZE
         values = convolve(values, gaussian_kernel(6 * sigma + 1, sigma, sigma, 0.0))
-    if recipe.across is not None:
-        ratio = max(1.0, side / recipe.across)
+    if degradation.pixels_across is not None:
+        ratio = max(1.0, face_width / degradation.pixels_across)
         size = (max(1, round(width / ratio)), max(1, round(height / ratio)))
         values = np.asarray(cv2.resize(values, size, interpolation=cv2.INTER_LINEAR), np.float32)
-    if recipe.noise is not None:
+    if degradation.noise is not None:
         noise = np.random.default_rng([SEED, *seed]).standard_normal(values.shape, dtype=np.float32)
-        values = (values + noise * np.float32(recipe.noise / 255)).clip(0, 1)
-    if recipe.jpeg is not None:
-        values = jpeg(values, recipe.jpeg)
+        values = (values + noise * np.float32(degradation.noise / 255)).clip(0, 1)
+    if degradation.jpeg is not None:
+        values = jpeg(values, degradation.jpeg)
     full_size = cv2.resize(values, (width, height), interpolation=cv2.INTER_LINEAR)
     return (full_size.clip(0, 1) * 255).round().astype(np.uint8)

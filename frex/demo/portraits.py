@@ -9,7 +9,7 @@ from frex.errors import FRExError
 from frex.images import Image, read_image
 from frex.restore.detection.align import Points
 
-# Pixel coordinates (x, y) of eyes, nose and corners of the mouth, as RetinaFace finds them.
+# Pixel coordinates (x, y) of eyes, nose and corners of the mouth, left before right in the image, as RetinaFace finds them.
 ASTRONAUT_LANDMARKS = [(203.6, 101.1), (247.5, 104.5), (223.3, 129.3), (200.9, 138.4), (245.6, 141.2)]
 HOPPER_LANDMARKS = [(225.8, 188.2), (306.4, 187.4), (267.5, 246.0), (233.4, 271.5), (301.3, 270.5)]
 

@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 import torch
 
-from frex.demo.degradations import IN_PHOTOGRAPH, RECIPES, Recipe, apply_recipe
+from frex.demo.degradations import DEGRADATIONS, IN_PHOTOGRAPH, FixedDegradation, apply_degradation
 from frex.demo.figures import write_comparison, write_turntable
 from frex.demo.portraits import Portrait, read_portraits
-from frex.demo.sample import Sample, measure
+from frex.demo.sample import RestoredPortrait, measure_portrait
 from frex.errors import FRExError
 from frex.images import Image
 from frex.restore import FaceRestorer
@@ -27,13 +27,13 @@ from frex_arch.crop import MEAN_CROP
 
 FOLDER = Path('results/demo')
 MIN_GAIN_DB = 1.0
-# The degradation whose recovered heads are shown from all sides.
+# The degradation whose restored heads are shown turning.
 TURNED = 'all together'
 HEAD = ('degradation', 'PSNR input', 'restored', 'gain', 'SSIM input', 'restored', 'gain')
 
 
 def run(model: Path | None = None, folder: Path = FOLDER, device: str = 'auto') -> None:
-    """Restore the portraits with a checkpoint, by default the package's small FREx, and write and print the results.
+    """Restore the portraits with the checkpoint `model` (None: the small FREx of the package), write and print the results.
 
     Raises FRExError where there is no checkpoint, and where the mean gain is less than MIN_GAIN_DB.
     """
@@ -51,7 +51,7 @@ def run(model: Path | None = None, folder: Path = FOLDER, device: str = 'auto') 
 def demonstrate(restorer: FaceRestorer, folder: Path, min_gain: float = MIN_GAIN_DB) -> None:
     """Restore the portraits, write figures to `folder` and print the table.
 
-    Raises FRExError where the mean gain in PSNR is less than `min_gain` dB.
+    Raises FRExError where the mean gain in PSNR of the aligned faces is less than `min_gain` dB.
     """
     portraits = read_portraits()
     faces = restore_aligned(restorer, portraits)
@@ -60,60 +60,67 @@ def demonstrate(restorer: FaceRestorer, folder: Path, min_gain: float = MIN_GAIN
     title = f'two portraits that the network has not seen, {size} x {size} pixels: input, restored, truth'
     write_comparison([*faces, *photographs], folder / 'comparison.png', title)
     print(f'{len(portraits)} portraits that the network has not seen, {size} x {size} pixels, means in dB and SSIM:')
-    print('\n'.join(table(faces, photographs)))
+    print('\n'.join(format_table(faces, photographs)))
     print(f'images: {folder / "comparison.png"}')
-    heads = turn_heads(restorer, [sample for sample in faces if sample.row == TURNED])
+    heads = render_turning_heads(restorer, [sample for sample in faces if sample.row == TURNED])
     if heads:
         write_turntable(heads, folder)
-        print(f'the recovered heads from all sides: {folder / "turntable.gif"}, {folder / "turntable_strip.png"}')
+        print(f'the restored heads, turning: {folder / "turntable.gif"}, {folder / "turntable_strip.png"}')
     check_gain(faces, min_gain)
 
 
-def restore_aligned(restorer: FaceRestorer, portraits: Sequence[Portrait]) -> list[Sample]:
-    """Restore all degradations of the aligned faces; the network does not get the landmarks of the clean face."""
+def restore_aligned(restorer: FaceRestorer, portraits: Sequence[Portrait]) -> list[RestoredPortrait]:
+    """Degrade and restore the aligned faces by each of DEGRADATIONS; the network does not get the landmarks of the clean face.
+
+    Raises FRExError where a face is not restored.
+    """
     truths = [align_face(portrait.image, portrait.landmarks, restorer.size) for portrait in portraits]
     inputs = [
-        (recipe, truth, apply_recipe(truth, recipe, restorer.size, [number, person]))
-        for number, recipe in enumerate(RECIPES)
+        (degradation, truth, apply_degradation(truth, degradation, restorer.size, [number, person]))
+        for number, degradation in enumerate(DEGRADATIONS)
         for person, truth in enumerate(truths)
     ]
     restorations = restorer.restore_faces([degraded for _, _, degraded in inputs], details=True)
     samples = []
-    for (recipe, truth, degraded), restoration in zip(inputs, restorations, strict=True):
+    for (degradation, truth, degraded), restoration in zip(inputs, restorations, strict=True):
         if restoration.image is None:
-            raise FRExError(f'{recipe.name}: not restored: {restoration.problem}')
-        samples.append(measure(recipe.name, (degraded, restoration.image, truth))._replace(output=restoration.output))
+            raise FRExError(f'{degradation.name}: not restored: {restoration.problem}')
+        samples.append(measure_portrait(degradation.name, (degraded, restoration.image, truth))._replace(output=restoration.output))
     return samples
 
 
-def restore_photographs(restorer: FaceRestorer, portraits: Sequence[Portrait]) -> list[Sample]:
-    """Restore the faces in degraded photographs, where their landmarks are given, and paste them."""
-    recipes = [(number, recipe) for number, recipe in enumerate(RECIPES) if recipe.name in IN_PHOTOGRAPH]
+def restore_photographs(restorer: FaceRestorer, portraits: Sequence[Portrait]) -> list[RestoredPortrait]:
+    """Restore the portraits' photographs with each degradation in IN_PHOTOGRAPH."""
+    degradations = [(number, degradation) for number, degradation in enumerate(DEGRADATIONS) if degradation.name in IN_PHOTOGRAPH]
     return [
-        restore_photograph(restorer, portrait, recipe, [number, person, 1])
-        for number, recipe in recipes
+        restore_photograph(restorer, portrait, degradation, [number, person, 1])
+        for number, degradation in degradations
         for person, portrait in enumerate(portraits)
     ]
 
 
-def restore_photograph(restorer: FaceRestorer, portrait: Portrait, recipe: Recipe, seed: list[int]) -> Sample:
-    """Degrade a photograph, scaled so that its face is not larger than the network's, restore its face and paste it."""
+def restore_photograph(restorer: FaceRestorer, portrait: Portrait, degradation: FixedDegradation, seed: list[int]) -> RestoredPortrait:
+    """Degrade a photograph, reduced so that its face is not larger than the network's, restore its face and paste it.
+
+    The landmarks of the clean face say where the face is. The metrics compare the aligned face only. Raises FRExError where the face is not
+    restored.
+    """
     scale = min(1.0, scale_of(face_matrix(portrait.landmarks, restorer.size)))
     truth = cv2.resize(portrait.image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     landmarks = portrait.landmarks * (truth.shape[1] / portrait.image.shape[1], truth.shape[0] / portrait.image.shape[0])
     matrix = face_matrix(landmarks, restorer.size)
-    degraded = apply_recipe(truth, recipe, restorer.size / scale_of(matrix), seed)
+    degraded = apply_degradation(truth, degradation, restorer.size / scale_of(matrix), seed)
     box = np.concatenate([landmarks.min(axis=0), landmarks.max(axis=0)])
     photo = from_array(degraded)
     # Use the mean crop: the crop of the clean face would reveal more than the place of the face.
     face = replace(cut_out(photo, DetectedFace(box, 1.0, landmarks), restorer.size), crop=np.array(MEAN_CROP))
     restorations = restorer.restore_found([face])
     if restorations[0].image is None:
-        raise FRExError(f'{recipe.name}: not restored: {restorations[0].problem}')
+        raise FRExError(f'{degradation.name}: not restored: {restorations[0].problem}')
     pasted = restorer.paste(photo, [face], restorations).image
     faces = (degraded, pasted, truth)
-    measured = measure(
-        f'{recipe.name}, in the photograph',
+    measured = measure_portrait(
+        f'{degradation.name}, in the photograph',
         (
             cut_face(degraded, matrix, restorer.size),
             cut_face(pasted, matrix, restorer.size),
@@ -123,17 +130,17 @@ def restore_photograph(restorer: FaceRestorer, portrait: Portrait, recipe: Recip
     return measured._replace(images=faces)
 
 
-def table(faces: Sequence[Sample], photographs: Sequence[Sample]) -> list[str]:
-    """Return the table as lines: means over the portraits for each degradation, for all aligned faces, and for the photographs."""
-    rows = [_row(name, [sample for sample in faces if sample.row == name]) for name in dict.fromkeys(sample.row for sample in faces)]
-    rows.append(_row('mean of the aligned faces', faces))
+def format_table(faces: Sequence[RestoredPortrait], photographs: Sequence[RestoredPortrait]) -> list[str]:
+    """Return the lines of the table: means over the portraits for each degradation, for all aligned faces, and for the photographs."""
+    rows = [_format_row(name, [sample for sample in faces if sample.row == name]) for name in dict.fromkeys(sample.row for sample in faces)]
+    rows.append(_format_row('mean of the aligned faces', faces))
     for name in dict.fromkeys(sample.row for sample in photographs):
-        rows.append(_row(name, [sample for sample in photographs if sample.row == name]))
+        rows.append(_format_row(name, [sample for sample in photographs if sample.row == name]))
     return [f'  {line}' for line in in_columns([HEAD, *rows])]
 
 
-def _row(name: str, samples: Sequence[Sample]) -> tuple[str, ...]:
-    """Return the cells of one row."""
+def _format_row(name: str, samples: Sequence[RestoredPortrait]) -> tuple[str, ...]:
+    """Return the cells of one row: title, then input, restored image and gain in PSNR, and the same in SSIM."""
     decibels = np.mean([sample.psnr for sample in samples], axis=0)
     ssim_mean = np.mean([sample.ssim for sample in samples], axis=0)
     return (
@@ -145,8 +152,8 @@ def _row(name: str, samples: Sequence[Sample]) -> tuple[str, ...]:
     )
 
 
-def turn_heads(restorer: FaceRestorer, samples: Sequence[Sample]) -> list[list[Image]]:
-    """Return the views of each sample's head from one side to the other; empty where the network has no 3D prior."""
+def render_turning_heads(restorer: FaceRestorer, samples: Sequence[RestoredPortrait]) -> list[list[Image]]:
+    """Return the views (BGR) of each portrait's 3D prior from one side to the other; empty where the network has no 3D prior."""
     if restorer.net.eg3d is None:
         return []
     with torch.inference_mode():
@@ -154,7 +161,7 @@ def turn_heads(restorer: FaceRestorer, samples: Sequence[Sample]) -> list[list[I
         return [list(to_images(turntable(restorer.net, ws))) for ws in codes]
 
 
-def check_gain(samples: Sequence[Sample], min_gain: float) -> None:
+def check_gain(samples: Sequence[RestoredPortrait], min_gain: float) -> None:
     """Raise FRExError where the mean gain in PSNR is less than `min_gain` dB."""
     gain = float(np.mean([after - before for before, after in (sample.psnr for sample in samples)]))
     if not gain >= min_gain:

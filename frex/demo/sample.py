@@ -1,4 +1,4 @@
-"""A restored portrait of the demo and its metrics."""
+"""A restored portrait of the demo, and its metrics."""
 
 from typing import NamedTuple
 
@@ -10,10 +10,11 @@ from frex.tensors import to_tensor
 from frex_arch import FRExOutput
 
 
-class Sample(NamedTuple):
-    """One degradation of one portrait: input, restored and true image, BGR, and PSNR and SSIM of the first two against the third.
+class RestoredPortrait(NamedTuple):
+    """One degradation of one portrait: `images` are input, restored image and truth, BGR uint8; `row` is the title in the table.
 
-    `output` is the network's output, where the images show the aligned face only.
+    `psnr` (dB) and `ssim` are those of input and of restored image against the truth. `output` is the network's output, None where a whole
+    photograph was restored.
     """
 
     row: str
@@ -23,10 +24,10 @@ class Sample(NamedTuple):
     output: FRExOutput | None = None
 
 
-def measure(row: str, images: tuple[Image, Image, Image]) -> Sample:
-    """Return a sample with PSNR and SSIM of input and restored image against the true one."""
+def measure_portrait(row: str, images: tuple[Image, Image, Image]) -> RestoredPortrait:
+    """Return a restored portrait with PSNR and SSIM of input and restored image against the truth."""
     first, restored, truth = (to_tensor(image)[None] for image in images)
     pairs = (torch.cat([first, restored]), torch.cat([truth, truth]))
     before, after = psnr(*pairs).tolist()
     likeness_before, likeness_after = ssim(*pairs).tolist()
-    return Sample(row, images, (before, after), (likeness_before, likeness_after))
+    return RestoredPortrait(row, images, (before, after), (likeness_before, likeness_after))

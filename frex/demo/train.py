@@ -1,4 +1,4 @@
-"""`frex demo --train`: train a tiny FREx on two public-domain portraits and restore unseen degradations of them.
+"""`frex demo --train`: train a tiny FREx on two public-domain portraits, and restore unseen degradations of them.
 
 It shows that the whole system runs. A network that has seen two faces is no model for use.
 """
@@ -22,6 +22,7 @@ FOLDER = Path('results/demo')
 OPTIONS = 'options/demo_frex.yml'
 CHECKPOINT = Path('experiments/demo_frex/models/net_g_latest.pth')
 TITLE = 'tiny FREx (64 x 64), trained on these two faces alone'
+# Degradations of each face, and how many of them the image shows.
 DRAWS = 16
 SHOWN = 3
 # Another seed than that of the option file, so that the degradations are unseen.
@@ -30,7 +31,10 @@ MIN_GAIN_DB = 2.0
 
 
 class DemoSample:
-    """One degradation of one face: degraded, restored and original, (64, 64, 3) BGR uint8, with PSNR and SSIM."""
+    """One degradation of one face: degraded, restored and original image, (64, 64, 3) BGR uint8.
+
+    `psnr` (dB) and `ssim` are those of the degraded and of the restored image against the original.
+    """
 
     def __init__(self, degraded: Image, restored: Image, original: Image) -> None:
         compat.install()
@@ -48,11 +52,11 @@ def run() -> None:
     restorer = FaceRestorer.from_pretrained(CHECKPOINT, device='auto')
     samples = [degrade_and_restore(restorer, face, [seed, number]) for seed in range(DRAWS) for number, face in enumerate(faces)]
     write_grid(samples[: SHOWN * len(faces)], FOLDER / 'comparison.png', TITLE)
-    report(samples)
+    print_report(samples)
 
 
 def write_faces(folder: Path) -> list[Path]:
-    """Write the portraits' faces in FFHQ alignment, and return the files."""
+    """Write the portraits' faces in FFHQ alignment into `folder`, and return the files."""
     for portrait in read_portraits():
         write_image(folder / f'{portrait.name}.png', align_face(portrait.image, portrait.landmarks))
     return sorted(folder.glob('*.png'))
@@ -68,14 +72,17 @@ def train() -> None:
 
 
 def _advance(bar: Any, log: dict[str, Any]) -> None:
-    """Update the progress bar from a log entry."""
+    """Update the progress bar from an entry of the training log."""
     bar.total = log['total_iter']
     bar.set_postfix({name: f'{log[f"l_g_{name}"]:.3f}' for name in ('pix', 'pyramid')}, refresh=False)
     bar.update(log['iter'] - bar.n)
 
 
 def degrade_and_restore(restorer: FaceRestorer, face: Path, seed: list[int]) -> DemoSample:
-    """Degrade `face` with parameters not seen in training, and restore it."""
+    """Degrade the face in the file `face` and restore it; `seed` is a list of numbers, each of which gives another degradation.
+
+    No seed gives a degradation that training has seen.
+    """
     original = resize(read_image(face), restorer.size)
     draws = draw(PRESETS['paper'], np.random.default_rng([UNSEEN_SEED, *seed]))
     degraded = (degrade(original.astype(np.float32) / 255, draws) * 255).round().astype(np.uint8)
@@ -83,7 +90,7 @@ def degrade_and_restore(restorer: FaceRestorer, face: Path, seed: list[int]) -> 
 
 
 def write_grid(samples: list[DemoSample], path: Path, title: str) -> None:
-    """Write a labelled grid: degraded, restored, original."""
+    """Write an image with one row per sample: degraded, restored, original."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6, 2.05 * len(samples) + 0.5), layout='constrained')
@@ -99,8 +106,8 @@ def write_grid(samples: list[DemoSample], path: Path, title: str) -> None:
     figure.savefig(path, dpi=100)
 
 
-def report(samples: list[DemoSample]) -> None:
-    """Print PSNR and SSIM of degraded and restored faces.
+def print_report(samples: list[DemoSample]) -> None:
+    """Print the mean PSNR and SSIM of degraded and restored faces.
 
     Raises FRExError where the mean gain in PSNR is less than MIN_GAIN_DB.
     """

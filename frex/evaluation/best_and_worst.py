@@ -1,4 +1,4 @@
-"""Contact sheets of the images that a method restores worst and best."""
+"""Draw contact sheets of the images that a method restores worst and best."""
 
 from pathlib import Path
 
@@ -11,30 +11,35 @@ from frex.evaluation.results import Evaluation, ImageScores, Row
 from frex.images import Image, read_image, write_image
 from frex.metrics.metric import Metric
 
-# The metrics that order the images, in order of preference.
+# The keys of the metrics by which images are ordered, the preferred one first.
 PREFERRED_METRICS = ('lpips', 'psnr')
+# At most this many worst and this many best images on a sheet.
 SHOWN = 4
 # The number of characters that fit below a tile.
 CAPTION_LENGTH = 22
 
 
-def draw_cases(evaluation: Evaluation, folder: Path) -> list[Path]:
-    """Write `cases_NAME_by_METRIC.jpg` for each method and return the files.
+def draw_best_and_worst(evaluation: Evaluation, folder: Path) -> list[Path]:
+    """Write a contact sheet `cases_NAME_by_METRIC.jpg` into `folder` for each method that has scores; return the written files.
 
-    Each row of a sheet is one image, restored by all methods and beside GT: first the worst images of method NAME, then its best.
+    Each row of a sheet shows one image in all rows of the evaluation (bilinear, methods, GT): first the images that method NAME restores
+    worst, then those that it restores best.
     """
     written = []
     for row in evaluation.methods:
         metric = _choose_metric(evaluation, row)
         if metric is not None:
             path = folder / f'cases_{row.name}_by_{metric.key}.jpg'
-            write_image(path, _sheet(evaluation, row, metric))
+            write_image(path, _draw_contact_sheet(evaluation, row, metric))
             written.append(path)
     return written
 
 
-def select_cases(scores: ImageScores, metric: Metric) -> tuple[list[int], list[int]]:
-    """Return the indices of the worst images, worst first, and of the best images, best first; no index is in both."""
+def select_best_and_worst(scores: ImageScores, metric: Metric) -> tuple[list[int], list[int]]:
+    """Return (worst, best): indices of at most SHOWN images each, the worst first and the best first.
+
+    Images with the score NaN are left out. No image is in both lists; a single scored image counts as a worst one.
+    """
     scored = np.flatnonzero(~np.isnan(scores))
     ranked = scored[np.argsort(scores[scored], kind='stable')].tolist()
     best_first = ranked if metric.better == 'lower' else ranked[::-1]
@@ -43,14 +48,17 @@ def select_cases(scores: ImageScores, metric: Metric) -> tuple[list[int], list[i
 
 
 def _choose_metric(evaluation: Evaluation, row: Row) -> Metric | None:
-    """Return the metric that orders the images, a preferred one where the first run has scores of it; None without scores."""
+    """Return the metric by which the images of `row` are ordered; None where its first run has no scores.
+
+    It is the first of PREFERRED_METRICS that has scores, else the first metric of the evaluation that has some.
+    """
     scored = [metric for metric in evaluation.metrics if not np.isnan(row.runs[0].scores.get(metric.key, np.array([np.nan]))).all()]
     return min(scored, key=lambda metric: [*PREFERRED_METRICS, metric.key].index(metric.key), default=None)
 
 
-def _sheet(evaluation: Evaluation, chosen: Row, metric: Metric) -> Image:
-    """Return the contact sheet of the method `chosen`, ordered by `metric`."""
-    worst, best = select_cases(chosen.runs[0].scores[metric.key], metric)
+def _draw_contact_sheet(evaluation: Evaluation, chosen: Row, metric: Metric) -> Image:
+    """Return the contact sheet (BGR) of the images that the method `chosen` restores worst and best by `metric`."""
+    worst, best = select_best_and_worst(chosen.runs[0].scores[metric.key], metric)
     cases = [('worst', index) for index in worst] + [('best', index) for index in best]
     images = [read_image(row.runs[0].files[index]) for _, index in cases for row in evaluation.rows]
     captions = [_caption(row, kind, evaluation.names[index], index, metric) for kind, index in cases for row in evaluation.rows]
@@ -58,7 +66,10 @@ def _sheet(evaluation: Evaluation, chosen: Row, metric: Metric) -> Image:
 
 
 def _caption(row: Row, kind: str, name: str, index: int, metric: Metric) -> str:
-    """Return the text below one tile: the image's name below GT, the method and its score below the others."""
+    """Return the text below one tile, cut to CAPTION_LENGTH: the image's name below GT; name and score of the method below the others.
+
+    `kind` is `worst` or `best`, `name` the image and `index` its place in the scores.
+    """
     if row.name == GT and row.is_reference:
         return (
             f'{kind}: {name}'[:CAPTION_LENGTH]

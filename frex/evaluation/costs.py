@@ -1,4 +1,4 @@
-"""Read the time and memory of a method's runs from `run.json`, which `frex peers` writes in the folder of the images or its parent."""
+"""Read the time and memory of a method's runs from the `run.json` of `frex peers`, which lies in the folder of the images or its parent."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,17 +9,17 @@ from typing import Any
 from frex.errors import FRExError
 
 RECORD = 'run.json'
-# What was timed, in words.
-TIMED = {'network': 'the network alone', 'command': 'the whole command, starting and loading included'}
+# The values of `timing` in run.json, in words.
+TIMING_TITLES = {'network': 'the network alone', 'command': 'the whole command, starting and loading included'}
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Time and memory of a method.
+    """Time and memory of a method, over all its runs.
 
-    `seconds_a_face` is None where it is unknown or where the runs timed different things. `peak_memory` is in bytes, by kind (host,
-    GPU). `timings` holds what was timed, `network` or `command`, and `measured` describes what was measured, where and with which
-    versions; both list the distinct values of all runs.
+    `seconds_a_face` is None where no run recorded it, or where the runs timed different things. `peak_memory` is in bytes, with the keys
+    `host` and `GPU`. `timings` says what was timed, `network` or `command`, and `measured` describes what was timed, on which device and
+    with which package versions; both list the distinct values of all runs.
     """
 
     seconds_a_face: float | None
@@ -29,23 +29,23 @@ class Cost:
 
 
 def read_cost(folders: Sequence[Path]) -> Cost | None:
-    """Return the mean time and greatest memory of the runs in `folders`, None where no run has a record.
+    """Return the cost of a method whose runs are in `folders`: the mean of the runs' times, the greatest of their memory.
 
-    Raises FRExError for a damaged record.
+    Returns None where no run has a record. Raises FRExError for a damaged record.
     """
-    costs = [cost for cost in map(_read, folders) if cost is not None]
+    costs = [cost for cost in map(_read_folder_cost, folders) if cost is not None]
     if not costs:
         return None
     seconds = [cost.seconds_a_face for cost in costs if cost.seconds_a_face is not None]
     memories = dict.fromkeys(memory for cost in costs for memory in cost.peak_memory)
     peak = {memory: max(cost.peak_memory.get(memory, 0) for cost in costs) for memory in memories}
-    timings = _unique(cost.timings for cost in costs)
+    timings = _merge_distinct(cost.timings for cost in costs)
     mean = sum(seconds) / len(seconds) if seconds and len(timings) == 1 else None
-    return Cost(mean, peak, timings, _unique(cost.measured for cost in costs))
+    return Cost(mean, peak, timings, _merge_distinct(cost.measured for cost in costs))
 
 
-def _read(folder: Path) -> Cost | None:
-    """Return the cost of the run in `folder`, None where it has no record."""
+def _read_folder_cost(folder: Path) -> Cost | None:
+    """Return the cost of one run from the record in `folder` or in its parent; None where there is none."""
     path = next((path for path in (folder / RECORD, folder.absolute().parent / RECORD) if path.is_file()), None)
     if path is None:
         return None
@@ -60,11 +60,13 @@ def _read(folder: Path) -> Cost | None:
 
 
 def _describe_measurement(timing: str, record: Mapping[str, Any]) -> str:
-    """Return what was timed, the device and the package versions in one line."""
+    """Return one line: what was timed, the device, and the package versions in `record`."""
     versions = ', '.join(f'{package} {version}' for package, version in (record.get('versions') or {}).items())
-    return '; '.join(filter(None, (TIMED.get(timing, timing), record.get('device') or 'on a device that is not recorded', versions)))
+    return '; '.join(
+        filter(None, (TIMING_TITLES.get(timing, timing), record.get('device') or 'on a device that is not recorded', versions))
+    )
 
 
-def _unique(kinds: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
+def _merge_distinct(entry_lists: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
     """Return the distinct entries of all tuples, in order of first appearance."""
-    return tuple(dict.fromkeys(entry for kind in kinds for entry in kind))
+    return tuple(dict.fromkeys(entry for entries in entry_lists for entry in entries))

@@ -1,4 +1,4 @@
-"""Evaluate folders of restored images: check the input, run the metrics, collect the results."""
+"""Evaluate folders of restored images: check the images, compute the metrics, collect the results."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,24 +10,29 @@ from frex.evaluation.inputs import read_inputs
 from frex.evaluation.protocol import describe_averages, describe_cameras, describe_inputs, describe_machine, describe_metrics
 from frex.evaluation.results import Evaluation
 from frex.evaluation.scoring import ComputeOptions, Scorer, score_rows
-from frex.evaluation.yaw_bins import make_bins, read_yaw
+from frex.evaluation.yaw_bins import make_bins, read_absolute_yaw
 from frex.metrics.catalogue import METRICS
 from frex.metrics.feature_statistics import FeatureStatistics
 from frex.metrics.metric import Metric
 
 # The metrics of the paper's tables.
-PAPER = ('psnr', 'ssim', 'lpips', 'fid', 'niqe', 'deg')
+PAPER_METRICS = ('psnr', 'ssim', 'lpips', 'fid', 'niqe', 'deg')
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How to evaluate. `metrics` are keys of the catalogue; FID is against `fid_statistics`, or the clean images where that is None.
+    """How to evaluate.
 
-    `weights` is the folder of weights, `seed` the seed of the bootstrap, `bin_degrees` the width of a bin of |yaw|. With `partial`,
-    images that are missing in some folder are left out; without it they are an error.
+    `metrics` are keys of `frex.metrics.catalogue`. FID compares with the statistics file `fid_statistics`, or with the clean images where
+    that is None. `weights` is the folder of weight files (None: the usual places), `batch_size` the number of images that a network sees at
+    once, `num_workers` the number of processes that read images, `seed` the seed of the bootstrap, `bin_degrees` the width of a bin of
+
+    yaw|. With `partial` only the images that are in all folders are compared; without it a missing image is an error.
+
+    Raises FRExError for values out of range and unknown metrics.
     """
 
-    metrics: tuple[str, ...] = PAPER
+    metrics: tuple[str, ...] = PAPER_METRICS
     fid_statistics: Path | None = None
     weights: Path | None = None
     device: str = 'auto'
@@ -60,15 +65,16 @@ def evaluate(
     """Score each method's folders of restored images, one folder per run, against the clean images in `gt`.
 
     `lq`, the degraded images, adds the row bilinear; `cameras`, a `dataset.json` in EG3D's layout, adds results by |yaw|. Images are
-    matched by relative path without suffix. A metric whose weights are missing has no results. Raises FRExError where the folders hold
-    different images, where an image cannot be read or has another size than its clean image, and for invalid settings.
+    matched by relative path without suffix; NAME_00, the first face of an image, counts as NAME. A metric whose weight files are missing
+    gets no results but an entry in `gaps`. Raises FRExError where the folders hold different images (without `partial`), where an image
+    cannot be read or differs in size from its clean image, and for invalid settings.
     """
     settings = settings or Settings()
     device = choose_device(settings.device)
     metrics = tuple(METRICS[key] for key in dict.fromkeys(settings.metrics))
-    gaps = _gaps(metrics, settings)
+    gaps = _find_gaps(metrics, settings)
     inputs = read_inputs(methods, gt, lq, settings.partial)
-    yaw = None if cameras is None else read_yaw(cameras, inputs.names)
+    yaw = None if cameras is None else read_absolute_yaw(cameras, inputs.names)
     bins = make_bins(yaw, len(inputs.names), settings.bin_degrees)
     usable = [metric for metric in metrics if metric.key not in gaps]
     scorer = Scorer(usable, ComputeOptions(settings.weights, device, settings.batch_size, settings.num_workers), settings.fid_statistics)
@@ -84,10 +90,10 @@ def evaluate(
     return Evaluation(inputs.names, metrics, gaps, rows, bins, yaw, inputs.differences, protocol, inputs.identical)
 
 
-def _gaps(metrics: Sequence[Metric], settings: Settings) -> dict[str, str]:
-    """Return the metrics that cannot be computed, with the reason.
+def _find_gaps(metrics: Sequence[Metric], settings: Settings) -> dict[str, str]:
+    """Return the metrics that cannot be computed: their keys, with the reason.
 
-    Raises FRExError for FID statistics that cannot be read, even where FID cannot be computed for another reason.
+    Raises FRExError where the file `fid_statistics` cannot be read, even where FID cannot be computed for another reason.
     """
     if settings.fid_statistics is not None:
         FeatureStatistics.load(settings.fid_statistics)

@@ -1,4 +1,4 @@
-"""FID of a folder, against the clean images (of all images and of each bin) or against stored statistics (of all images)."""
+"""Compute the FID of a folder against the clean images, for all images and each bin of |yaw|, or against stored statistics."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from frex.evaluation.yaw_bins import Bin
+from frex.evaluation.yaw_bins import YawBin
 from frex.metrics.feature_statistics import FeatureStatistics, frechet_distance
 from frex.metrics.inception import Inception
 from frex.metrics.metric import Faces, Metric
@@ -17,22 +17,25 @@ Features = Float[np.ndarray, 'image feature']
 NAN = float('nan')
 
 
-class SampleGaussian(FeatureStatistics):
-    """Mean and covariance of the features of some images, with a fast factor where there are fewer images than features."""
+class SampleStatistics(FeatureStatistics):
+    """Mean and unbiased covariance of the Inception features of at least two images.
+
+    With fewer images than features, the factor of the covariance comes from the features themselves, without an eigendecomposition.
+    """
 
     def __init__(self, features: Features) -> None:
         mean = features.mean(axis=0, dtype=np.float64)
         centred = (features - mean) / np.sqrt(len(features) - 1)
         super().__init__(mean, centred.T @ centred, len(features))
         if len(features) < features.shape[1]:
-            # This fills the cached property `factor`: F F^T is the covariance for this F, too, and F is small.
+            # Fill the cached property `factor`: this F, too, has F F^T = covariance, and far fewer columns than the eigenvectors.
             self.__dict__['factor'] = centred.T
 
 
-class SetScorer:
-    """Computes FID. `statistics` is a file of `frex statistics` or pytorch-fid, None for FID against the clean images.
+class FidScorer:
+    """Computes FID. `statistics` is a file of `frex statistics` or pytorch-fid; None compares with the clean images.
 
-    Raises FRExError where the statistics or the weights of the network are missing or invalid.
+    `weights` is the folder of weight files. Raises FRExError where the statistics or Inception's weights are missing or invalid.
     """
 
     def __init__(self, metric: Metric, weights: Path | None, device: torch.device, statistics: Path | None) -> None:
@@ -44,21 +47,21 @@ class SetScorer:
 
     @property
     def notes(self) -> dict[str, str]:
-        """Return the line of the protocol that says what FID is computed against."""
+        """Return the protocol's entry `FID against`: what FID compares with."""
         if self.path is None or self.statistics is None:
             return {'FID against': 'GT, in each bin against GT of that bin; it falls with the number of images, so compare no bins'}
         count = 'an unknown number of' if self.statistics.count is None else self.statistics.count
         return {'FID against': f'{self.path.name}, {count} images, sha256 {sha256(self.path)}; not by bin'}
 
-    def features(self, faces: Faces) -> Features:
-        """Return the Inception features of a batch of faces, which `scores` takes."""
+    def extract_features(self, faces: Faces) -> Features:
+        """Return the 2048 Inception features of each face in a batch."""
         return self.inception(faces).cpu().numpy()
 
-    def scores(self, features: Features, gt: Features, bins: Sequence[Bin]) -> tuple[float, ...]:
-        """Return the FID of each bin, NaN for a bin of fewer than two images.
+    def score_bins(self, features: Features, gt: Features, bins: Sequence[YawBin]) -> tuple[float, ...]:
+        """Return the FID of each bin from the features of restored and of clean images; NaN for a bin of fewer than two images.
 
-        Against stored statistics only the first bin, which holds all images, has a score: the faces of other bins are a different
-        population.
+        Against stored statistics only the first bin, which holds all images, has a score: the stored statistics describe all angles, not
+        those of one bin.
         """
         if self.statistics is not None:
             return (_distance(features, self.statistics), *[NAN] * (len(bins) - 1))
@@ -66,7 +69,7 @@ class SetScorer:
 
 
 def _distance(features: Features, other: Features | FeatureStatistics) -> float:
-    """Return the Frechet distance of some features to other features or statistics, NaN for fewer than two images."""
+    """Return the Frechet distance of restored features to clean features or to stored statistics; NaN for fewer than two images."""
     if len(features) < 2:
         return NAN
-    return frechet_distance(SampleGaussian(features), other if isinstance(other, FeatureStatistics) else SampleGaussian(other))
+    return frechet_distance(SampleStatistics(features), other if isinstance(other, FeatureStatistics) else SampleStatistics(other))

@@ -22,55 +22,64 @@ MAX_NAME_BYTES = 100
 
 # The names of the reference rows.
 BILINEAR, GT = 'bilinear', 'GT'
-# What `frex restore --aligned` and GFPGAN add to the name of the first face of an image.
+# GFPGAN and `frex restore` add this to the name of an image's first face.
 FIRST_FACE = '_00'
-# The EXIF tag of the orientation, and the first of its values that exchange width and height.
+# The EXIF tag of the orientation, and the least of its values (5 to 8) that exchange width and height.
 ORIENTATION, QUARTER_TURNS = 0x0112, 5
 
 
 @dataclass(frozen=True)
 class ImageFolder:
-    """The images of a folder. `role` is its name in messages: GT, LQ or a method; `files` are its images by path without suffix."""
+    """The images of a folder. `role` names it in messages and results: GT, LQ, or a method with its run.
+
+    `files` maps each image's relative path without suffix to its file.
+    """
 
     role: str
     folder: Path
     files: Mapping[str, Path]
 
-    def of(self, names: Iterable[str]) -> tuple[Path, ...]:
-        """Return the files of the images called `names`, in that order."""
+    def paths_of(self, names: Iterable[str]) -> tuple[Path, ...]:
+        """Return the files of the images called `names`, in that order; raise KeyError for a name that the folder lacks."""
         return tuple(self.files[name] for name in names)
 
 
 @dataclass(frozen=True)
 class ImageStats:
-    """Sizes, formats and one checksum of a list of images; `sha256` is over the sorted lines `NAME SHA256`."""
+    """Sizes, formats and one checksum of a list of images.
+
+    `formats` counts the images by file suffix. `sha256` is over the sorted lines `NAME SHA256`, so it is the same for the same images.
+    """
 
     sizes: tuple[tuple[int, int], ...]
-    """Width and height of each image, upright."""
+    """(width, height) of each image after its EXIF orientation is applied."""
     formats: Mapping[str, int]
     sha256: str
 
 
 def list_image_folder(role: str, folder: Path) -> ImageFolder:
-    """Find all images below `folder`; raise FRExError where there is none, or where two names differ in their suffix only."""
+    """Find all images in and below `folder`.
+
+    Raises FRExError where there is no image, or where two names differ in their suffix only.
+    """
     names = FolderSource(folder, role).names
-    stems = [stem(name) for name in names]
+    stems = [strip_suffix(name) for name in names]
     twice = [name for name, count in Counter(stems).items() if count > 1]
     if twice:
-        files = ', '.join(name for name in names if stem(name) == twice[0])
+        files = ', '.join(name for name in names if strip_suffix(name) == twice[0])
         raise FRExError(f'{role}: {folder} holds {files}, which have one name without suffix; keep one of them ({len(twice)} such names)')
     return ImageFolder(role, folder, {name: folder / file for name, file in zip(stems, names, strict=True)})
 
 
-def stem(name: str) -> str:
-    """Return a path without its suffix."""
+def strip_suffix(name: str) -> str:
+    """Return a relative path without its file suffix."""
     return PurePosixPath(name).with_suffix('').as_posix()
 
 
 def match_first_faces(gt: ImageFolder, image_folder: ImageFolder) -> ImageFolder:
-    """Return `image_folder` with NAME_00, the first face of an image, renamed NAME where GT has NAME but not NAME_00.
+    """Return `image_folder` with NAME_00, the first face of an image, renamed to NAME.
 
-    A name stays as it is where the folder has NAME as well.
+    A name is kept where GT itself has NAME_00, where GT lacks NAME, and where the folder also holds NAME.
     """
 
     def name_in_gt(name: str) -> str:
@@ -81,16 +90,19 @@ def match_first_faces(gt: ImageFolder, image_folder: ImageFolder) -> ImageFolder
 
 
 def compute_image_stats(image_folder: ImageFolder, names: Sequence[str]) -> ImageStats:
-    """Decode every file; raise FRExError for one that is not an image or is damaged."""
+    """Decode the files of the images called `names` and return their statistics; raise FRExError for a damaged image."""
     with ThreadPoolExecutor() as readers:
-        examined = list(readers.map(_digest_and_size, image_folder.of(names)))
+        examined = list(readers.map(_read_digest_and_size, image_folder.paths_of(names)))
     lines = sorted(f'{name} {digest}\n' for name, (digest, _) in zip(names, examined, strict=True))
-    formats = Counter(path.suffix.lower().lstrip('.') for path in image_folder.of(names))
+    formats = Counter(path.suffix.lower().lstrip('.') for path in image_folder.paths_of(names))
     return ImageStats(tuple(size for _, size in examined), dict(formats), hashlib.sha256(''.join(lines).encode()).hexdigest())
 
 
-def _digest_and_size(path: Path) -> tuple[str, tuple[int, int]]:
-    """Return the SHA-256 of a file and its (width, height) after the rotation that EXIF asks for."""
+def _read_digest_and_size(path: Path) -> tuple[str, tuple[int, int]]:
+    """Return the SHA-256 of an image file, and (width, height) after its EXIF orientation is applied.
+
+    Raises FRExError where it cannot be decoded.
+    """
     try:
         data = path.read_bytes()
         with PillowImage.open(io.BytesIO(data)) as image:
@@ -109,7 +121,7 @@ def _digest_and_size(path: Path) -> tuple[str, tuple[int, int]]:
 
 @dataclass(frozen=True)
 class Difference:
-    """The names of GT that a folder lacks, and the names that it has and GT does not."""
+    """How a folder differs from GT: the names that it lacks (`missing`), and those that GT does not have (`extra`)."""
 
     role: str
     folder: Path
@@ -117,17 +129,18 @@ class Difference:
     extra: tuple[str, ...]
 
     def __str__(self) -> str:
+        """Describe the difference in one line for a message."""
         lacks = f'lacks {len(self.missing)} of GT ({abbreviate(self.missing)})' if self.missing else ''
         has = f'has {len(self.extra)} that GT lacks ({abbreviate(self.extra)})' if self.extra else ''
         return f'{self.role} ({self.folder}) {" and ".join(filter(None, (lacks, has)))}'
 
 
-def pair(gt: ImageFolder, others: Sequence[ImageFolder], partial: bool) -> tuple[tuple[str, ...], tuple[Difference, ...]]:
-    """Return the sorted names that all folders have, and how each of the others differs from GT.
+def find_common_names(gt: ImageFolder, others: Sequence[ImageFolder], partial: bool) -> tuple[tuple[str, ...], tuple[Difference, ...]]:
+    """Return the sorted names that all folders have, and how each of `others` differs from GT (none for a folder that does not).
 
-    Raises FRExError, which lists the differences, where there are any and `partial` is false, or where no name is common to all.
+    Raises FRExError, which lists the differences, where there are some and `partial` is false, or where no name is common to all.
     """
-    differences = tuple(filter(None, (_difference(gt, other) for other in others)))
+    differences = tuple(filter(None, (_compare_names(gt, other) for other in others)))
     common = set(gt.files).intersection(*(other.files for other in others))
     summary = '; '.join(map(str, differences))
     if not common:
@@ -138,13 +151,17 @@ def pair(gt: ImageFolder, others: Sequence[ImageFolder], partial: bool) -> tuple
     return tuple(sorted(common)), differences
 
 
-def _difference(gt: ImageFolder, other: ImageFolder) -> Difference | None:
+def _compare_names(gt: ImageFolder, other: ImageFolder) -> Difference | None:
+    """Return how `other` differs from GT, None where both have the same names."""
     missing, extra = sorted(gt.files.keys() - other.files.keys()), sorted(other.files.keys() - gt.files.keys())
     return Difference(other.role, other.folder, tuple(missing), tuple(extra)) if missing or extra else None
 
 
 def check_sizes(gt: ImageFolder, gt_stats: ImageStats, other: ImageFolder, stats: ImageStats, names: Sequence[str]) -> None:
-    """Raise FRExError, naming the first, for images whose size is not that of their clean image."""
+    """Raise FRExError, which names the first such image, where images of `other` differ in size from their clean images.
+
+    The entries of `gt_stats` and `stats` are in the order of `names`.
+    """
     wrong = [index for index, sizes in enumerate(zip(gt_stats.sizes, stats.sizes, strict=True)) if sizes[0] != sizes[1]]
     if wrong:
         index = wrong[0]
@@ -157,9 +174,10 @@ def check_sizes(gt: ImageFolder, gt_stats: ImageStats, other: ImageFolder, stats
 
 @dataclass(frozen=True)
 class Inputs:
-    """All images of an evaluation. `names` are common to all folders; `stats` are by role.
+    """All images of an evaluation.
 
-    A method has one ImageFolder per run, and a cost where its runs recorded one.
+    `names` are the images that are compared, in the order of all scores. `methods` holds one ImageFolder per run, `costs` the cost of a
+    method, None where its runs recorded none. `stats` are by role; `differences` are the images that were left out.
     """
 
     names: tuple[str, ...]
@@ -172,7 +190,7 @@ class Inputs:
 
     @property
     def identical(self) -> tuple[tuple[str, ...], ...]:
-        """Return the groups of roles whose images are identical, byte for byte."""
+        """Return the groups of roles whose images are the same, byte for byte."""
         roles: dict[str, list[str]] = {}
         for role, stats in self.stats.items():
             roles.setdefault(stats.sha256, []).append(role)
@@ -180,9 +198,9 @@ class Inputs:
 
 
 def read_inputs(methods: Mapping[str, Sequence[Path]], gt: Path, lq: Path | None, partial: bool) -> Inputs:
-    """Find and check the images of all folders.
+    """Find and check the images of all folders; `methods` holds one folder per run.
 
-    Raises FRExError for method names that cannot be used, and as `list_image_folder`, `pair` and `check_sizes` do.
+    Raises FRExError for unusable names of methods, and as `list_image_folder`, `find_common_names` and `check_sizes` do.
     """
     _check_names(methods)
     clean = list_image_folder(GT, gt)
@@ -191,7 +209,7 @@ def read_inputs(methods: Mapping[str, Sequence[Path]], gt: Path, lq: Path | None
     runs = [image_folder for image_folders in restored.values() for image_folder in image_folders]
     others = [*runs, *([] if degraded is None else [degraded])]
     costs = {name: read_cost(folders) for name, folders in methods.items()}
-    names, differences = pair(clean, others, partial)
+    names, differences = find_common_names(clean, others, partial)
     folders = tqdm([clean, *others], desc='reading images', unit='folder', disable=None)
     stats = {folder.role: compute_image_stats(folder, names) for folder in folders}
     for run in runs:
@@ -200,7 +218,7 @@ def read_inputs(methods: Mapping[str, Sequence[Path]], gt: Path, lq: Path | None
 
 
 def _check_names(methods: Mapping[str, Sequence[Path]]) -> None:
-    """Raise FRExError for a method name that is reserved, too long, or not usable in file names and tables."""
+    """Raise FRExError for a method without a folder, or whose name is reserved, too long, or not usable in file names and tables."""
     for name, folders in methods.items():
         if name.lower() in (BILINEAR.lower(), GT.lower(), 'lq'):
             raise FRExError(f'--restored {name}: {name} is the name of another row; give the method another name')
@@ -213,6 +231,6 @@ def _check_names(methods: Mapping[str, Sequence[Path]]) -> None:
 
 
 def _list_runs(name: str, folders: Sequence[Path]) -> list[ImageFolder]:
-    """Return the ImageFolder of each run of a method."""
+    """Return the images of each run of a method; with several runs the role is `NAME, run N`."""
     roles = [name] if len(folders) == 1 else [f'{name}, run {number}' for number in range(1, len(folders) + 1)]
     return [list_image_folder(role, folder) for role, folder in zip(roles, folders, strict=True)]

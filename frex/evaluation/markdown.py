@@ -13,12 +13,15 @@ from frex.metrics.metric import Metric
 ARROWS = {'higher': '↑', 'lower': '↓'}
 NONE = '-'
 MIB = 1 << 20
-# What Markdown would interpret: brackets only where they form a link, underscores only where they are not within a word.
+# Characters that Markdown would interpret: brackets only where they form a link, underscores only at the edge of a word.
 SPECIAL = re.compile(r'[\\`*<]|\[(?=[^]]*]\()|(?<![^\W_])_|_(?![^\W_])')
 
 
 def results_table(evaluation: Evaluation) -> str:
-    """Return the main table, like the paper's: one row per method, best bold and second underlined, `±` the spread over runs."""
+    """Return the main table, like the paper's: one row per method, one column per metric, then time and memory where they are known.
+
+    Cells are means over all images, `±` the spread over runs; the best method is bold, the second underlined.
+    """
     marks = {metric.key: rank_marks(evaluation.methods, metric, 0) for metric in evaluation.metrics}
     costs = _cost_columns(evaluation)
     head = ['Method', *(f'{metric.title} {ARROWS[metric.better]}' for metric in evaluation.metrics), *costs]
@@ -32,7 +35,7 @@ def results_table(evaluation: Evaluation) -> str:
 
 
 def interval_table(evaluation: Evaluation) -> str:
-    """Return the table of means with confidence intervals, for the metrics that have them; empty where there is none."""
+    """Return the table of means over all images with their 95 % intervals, for metrics of single images; empty where there is none."""
     metrics = [metric for metric in metrics_with_scores(evaluation) if not metric.compares_sets]
     rows = [
         [escape_markdown(row.name), *(_format_interval(row.summaries[metric.key][0], metric) for metric in metrics)]
@@ -42,7 +45,7 @@ def interval_table(evaluation: Evaluation) -> str:
 
 
 def yaw_tables(evaluation: Evaluation) -> list[str]:
-    """Return a heading and, for each metric, a table with one row per method and one column per bin of |yaw|."""
+    """Return a heading, then for each metric a table with one row per method and one column per bin of |yaw|; empty without cameras."""
     if evaluation.yaw is None:
         return []
     numbers = range(1, len(evaluation.bins))
@@ -59,9 +62,9 @@ def yaw_tables(evaluation: Evaluation) -> list[str]:
 
 
 def rank_marks(methods: Sequence[Row], metric: Metric, number: int) -> Mapping[float, str]:
-    """Return the format of the best and of the second best mean, by their rounded values; empty for a single method.
+    """Return the Markdown format (`**{}**`, `<u>{}</u>`) of the best and the second best mean, by the means rounded as in the table.
 
-    `number` is the index of the bin.
+    `number` is the index of the bin. Returns an empty dictionary for a single method.
     """
     means = (row.summaries[metric.key][number].mean for row in methods if metric.key in row.summaries)
     ranked = sorted({round(mean, metric.digits) for mean in means if not math.isnan(mean)}, reverse=metric.better == 'higher')
@@ -69,7 +72,10 @@ def rank_marks(methods: Sequence[Row], metric: Metric, number: int) -> Mapping[f
 
 
 def format_cell(row: Row, metric: Metric, number: int, marks: Mapping[float, str]) -> str:
-    """Return a mean with its spread over runs, marked as best or second unless the row is a reference."""
+    """Return a row's mean of `metric` in bin `number`, with the spread over runs, as Markdown.
+
+    `marks`, from `rank_marks`, format the best and second best; rows of references are never marked. `-` stands for no result.
+    """
     if metric.key not in row.summaries:
         return NONE
     summary = row.summaries[metric.key][number]
@@ -79,7 +85,7 @@ def format_cell(row: Row, metric: Metric, number: int, marks: Mapping[float, str
 
 
 def format_value(value: float, metric: Metric) -> str:
-    """Return a value with the number of digits of the metric; `-` for NaN and `∞` for infinity."""
+    """Return a value with the metric's number of decimals; `-` for NaN and `∞` for infinity."""
     if math.isnan(value):
         return NONE
     # Adding 0.0 turns a rounded -0.0 into 0.0.
@@ -92,7 +98,7 @@ def escape_markdown(text: str) -> str:
 
 
 def format_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a Markdown table with columns of equal width; the first column is left-aligned, the others right-aligned."""
+    """Return a Markdown table with padded columns: the first left-aligned, the others right-aligned."""
     cells = [[text.replace('|', '\\|') for text in row] for row in (head, *rows)]
     widths = [max(3, *map(len, column)) for column in zip(*cells, strict=True)]
     rule = ['-' * widths[0], *('-' * (width - 1) + ':' for width in widths[1:])]
@@ -101,7 +107,7 @@ def format_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def metrics_with_scores(evaluation: Evaluation) -> list[Metric]:
-    """Return the metrics that have a mean in at least one row."""
+    """Return the metrics whose mean over all images is known in at least one row."""
 
     def has_scores(key: str) -> bool:
         return any(not math.isnan(row.summaries[key][0].mean) for row in evaluation.rows if key in row.summaries)
@@ -110,13 +116,13 @@ def metrics_with_scores(evaluation: Evaluation) -> list[Metric]:
 
 
 def _format_interval(summary: Summary, metric: Metric) -> str:
-    """Return a mean with its interval in brackets."""
+    """Return a mean with its 95 % interval in brackets, or the mean alone where it has no interval."""
     mean, low, high = (format_value(value, metric) for value in (summary.mean, summary.low, summary.high))
     return mean if math.isnan(summary.low) else f'{mean} [{low}, {high}]'
 
 
 def _cost_columns(evaluation: Evaluation) -> dict[str, dict[str, str]]:
-    """Return the columns of time and memory: by title, the cell of each method that has a value."""
+    """Return the columns of time and memory, by title: the cell of each method, by name. Columns without any value are left out."""
     costs = {row.name: row.cost for row in evaluation.methods if row.cost is not None}
     columns = {'s/face': {name: f'{cost.seconds_a_face:.3f}' for name, cost in costs.items() if cost.seconds_a_face is not None}}
     for memory in dict.fromkeys(memory for cost in costs.values() for memory in cost.peak_memory):
@@ -125,12 +131,12 @@ def _cost_columns(evaluation: Evaluation) -> dict[str, dict[str, str]]:
     return {title: column for title, column in columns.items() if column}
 
 
-# The number of features of FID: with fewer images their covariance is singular.
+# The number of Inception features of FID: the covariance of fewer images is singular.
 FID_FEATURES = 2048
 
 
 def footnotes(evaluation: Evaluation) -> list[str]:
-    """Return the footnotes of the main table, one line each."""
+    """Return the footnotes of the main table, one line each, escaped for Markdown."""
     notes = [f'{metric.title}: {NONE}, {evaluation.gaps[metric.key]}' for metric in evaluation.metrics if metric.key in evaluation.gaps]
     for metric in evaluation.metrics:
         notes += _score_notes(evaluation, metric)
@@ -142,7 +148,7 @@ def footnotes(evaluation: Evaluation) -> list[str]:
 
 
 def _score_notes(evaluation: Evaluation, metric: Metric) -> Iterator[str]:
-    """Yield notes on images without a score of `metric` and on infinite scores."""
+    """Yield notes on images without a score of `metric`, and on images with an infinite one."""
     rows = [row for row in evaluation.rows if metric.key in row.summaries]
     lacking = ', '.join(f'{count} of {row.name}' for row in rows if (count := row.summaries[metric.key][0].unscored))
     if lacking:
@@ -153,13 +159,13 @@ def _score_notes(evaluation: Evaluation, metric: Metric) -> Iterator[str]:
 
 
 def _infinite(row: Row, metric: Metric) -> int:
-    """Return the number of images with an infinite score in any run."""
+    """Return the number of images whose score of `metric` is infinite in at least one run."""
     scores = [run.scores[metric.key] for run in row.runs if metric.key in run.scores]
     return int(np.isinf(scores).any(axis=0).sum()) if scores else 0
 
 
 def _run_notes(evaluation: Evaluation) -> Iterator[str]:
-    """Yield notes on methods with several runs and on folders with identical images."""
+    """Yield notes on methods with several runs, and on folders that hold the same images."""
     runs = ', '.join(f'{row.name} {len(row.runs)}' for row in evaluation.methods if len(row.runs) > 1)
     if runs:
         yield f'±: standard deviation of the means of several runs: {runs}'
@@ -168,7 +174,7 @@ def _run_notes(evaluation: Evaluation) -> Iterator[str]:
 
 
 def _cost_notes(evaluation: Evaluation) -> Iterator[str]:
-    """Yield notes on times and memory that cannot be compared."""
+    """Yield notes on times and memory that are not comparable."""
     costs = {row.name: row.cost for row in evaluation.methods if row.cost is not None}
     commands = ', '.join(name for name, cost in costs.items() if 'command' in cost.timings)
     if commands:
@@ -181,7 +187,7 @@ def _cost_notes(evaluation: Evaluation) -> Iterator[str]:
 
 
 def to_markdown(evaluation: Evaluation) -> str:
-    """Return the whole report: results with footnotes, intervals, tables by |yaw| and the protocol."""
+    """Return the whole report: results with footnotes, intervals, tables by |yaw|, and the protocol."""
     parts = [
         f'## Results over {len(evaluation.names)} images',
         results_table(evaluation),

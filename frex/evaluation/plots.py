@@ -1,4 +1,4 @@
-"""Plot an evaluation: means with confidence intervals, and means by |yaw|."""
+"""Plot an evaluation: means with 95 % intervals, over all images and by |yaw|."""
 
 import math
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from frex.evaluation.markdown import ARROWS
 from frex.evaluation.results import Evaluation, Row
 from frex.metrics.metric import Metric
 from frex.utils.extras import require_matplotlib
-from frex.utils.files import replacing
+from frex.utils.files import write_atomically
 
 SCORES, YAW = 'scores.png', 'yaw.png'
 COLUMNS = 3
@@ -21,18 +21,21 @@ BILINEAR_STYLE, GT_STYLE = ('0.55', '--'), ('0.1', ':')
 
 
 def draw_plots(evaluation: Evaluation, folder: Path) -> list[Path]:
-    """Write `scores.png` and, where cameras are known, `yaw.png`; return the files. Raises FRExError without matplotlib."""
+    """Write `scores.png` and, where cameras are known, `yaw.png` into `folder`; return the written files, none without scores.
+
+    Raises FRExError where matplotlib is missing.
+    """
     metrics = [metric for metric in evaluation.metrics if _rows_to_draw(evaluation, metric)]
     if not metrics:
         return []
-    written = [_save(_figure(evaluation, metrics, _draw_scores, 0.3 * len(evaluation.rows) + 1.2), folder / SCORES)]
+    written = [_save(_draw_figure(evaluation, metrics, _draw_scores, 0.3 * len(evaluation.rows) + 1.2), folder / SCORES)]
     if evaluation.yaw is not None:
-        written.append(_save(_figure(evaluation, metrics, _draw_yaw, 3.0), folder / YAW))
+        written.append(_save(_draw_figure(evaluation, metrics, _draw_yaw, 3.0), folder / YAW))
     return written
 
 
-def _figure(evaluation: Evaluation, metrics: Sequence[Metric], draw: Any, height: float) -> Any:
-    """Return a figure with one panel per metric, drawn by `draw(axes, evaluation, metric)` and `height` inches high."""
+def _draw_figure(evaluation: Evaluation, metrics: Sequence[Metric], draw: Any, height: float) -> Any:
+    """Return a figure with one panel per metric, each `height` inches high and drawn by `draw(axes, evaluation, metric)`."""
     require_matplotlib('--plots')
     from matplotlib.figure import Figure
 
@@ -53,31 +56,31 @@ def _figure(evaluation: Evaluation, metrics: Sequence[Metric], draw: Any, height
 
 
 def _rows_to_draw(evaluation: Evaluation, metric: Metric) -> list[Row]:
-    """Return the rows with a finite mean of `metric`."""
+    """Return the rows whose mean of `metric` over all images is finite."""
     return [row for row in _comparable_rows(evaluation, metric) if math.isfinite(row.summaries[metric.key][0].mean)]
 
 
 def _infinite_note(evaluation: Evaluation, metric: Metric) -> str:
-    """Return a line for the title that names the rows with an infinite mean, which cannot be drawn."""
+    """Return a second line for a panel's title, which names the rows with an infinite mean; empty where there is none."""
     infinite = [row.name for row in _comparable_rows(evaluation, metric) if math.isinf(row.summaries[metric.key][0].mean)]
     return f'\n∞, not drawn: {", ".join(infinite)}' if infinite else ''
 
 
 def _comparable_rows(evaluation: Evaluation, metric: Metric) -> list[Row]:
-    """Return the rows with results of `metric`, without GT where it would be compared with itself."""
+    """Return the rows with results of `metric`, without GT where the metric would compare GT with itself."""
     rows = [row for row in evaluation.rows if not row.is_reference or row.name == BILINEAR or not metric.needs_gt]
     return [row for row in rows if metric.key in row.summaries]
 
 
 def _line_style(evaluation: Evaluation, row: Row) -> tuple[str, str]:
-    """Return color and line style of a row."""
+    """Return matplotlib's color and line style of a row."""
     if row.is_reference:
         return BILINEAR_STYLE if row.name == BILINEAR else GT_STYLE
     return f'C{evaluation.methods.index(row) % 10}', '-'
 
 
 def _draw_scores(axes: Any, evaluation: Evaluation, metric: Metric) -> None:
-    """Draw one mean per row, with its interval."""
+    """Draw each row's mean of `metric` over all images, with its interval, as one point."""
     rows = _rows_to_draw(evaluation, metric)
     for position, row in enumerate(rows):
         summary = row.summaries[metric.key][0]
@@ -88,7 +91,7 @@ def _draw_scores(axes: Any, evaluation: Evaluation, metric: Metric) -> None:
 
 
 def _draw_yaw(axes: Any, evaluation: Evaluation, metric: Metric) -> None:
-    """Draw one line per row over the bins of |yaw|, with the interval of each mean."""
+    """Draw each row's means of `metric` over the bins of |yaw|, with their intervals, as one line."""
     bins, rows = evaluation.bins[1:], _rows_to_draw(evaluation, metric)
     for number, row in enumerate(rows):
         # The rows stand side by side, so that their bars do not overlap; a bin without images breaks the line.
@@ -104,8 +107,8 @@ def _draw_yaw(axes: Any, evaluation: Evaluation, metric: Metric) -> None:
 
 
 def _save(figure: Any, path: Path) -> Path:
-    """Write a figure as PNG and return its path."""
+    """Write a figure as PNG and return `path`."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as part:
+    with write_atomically(path) as part:
         figure.savefig(part, dpi=120, format='png')
     return path

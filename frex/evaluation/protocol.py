@@ -1,4 +1,7 @@
-"""Describe how an evaluation was done, in enough detail to repeat it and to see whether two evaluations used the same images."""
+"""Describe how an evaluation was done, in enough detail to repeat it and to see whether two evaluations used the same images.
+
+Each function returns entries of the protocol: topic and text.
+"""
 
 import platform
 from collections import Counter
@@ -20,7 +23,7 @@ PAIRING = 'by relative name without suffix; NAME_00, the first face of an image,
 
 
 def describe_inputs(inputs: Inputs) -> dict[str, str]:
-    """Describe the images and how they were matched."""
+    """Describe the images, how they were matched and read, and where times and memory come from."""
     files = {f'files of {role}': _describe_files(stats) for role, stats in inputs.stats.items()}
     left_out = {f'left out of {difference.role}': str(difference) for difference in inputs.differences}
     bilinear = {} if inputs.lq is None else {BILINEAR: 'LQ resized to the size of GT, OpenCV INTER_LINEAR'}
@@ -29,12 +32,12 @@ def describe_inputs(inputs: Inputs) -> dict[str, str]:
 
 
 def describe_cameras(path: Path, bin_degrees: float) -> dict[str, str]:
-    """Describe the file that |yaw| comes from."""
+    """Describe the label file from which |yaw| comes, and the width of the bins."""
     return {'cameras': f'{path.name}, sha256 {sha256(path)}; |yaw| of view in bins of {bin_degrees:g} degrees'}
 
 
 def describe_metrics(metrics: Sequence[Metric], usable: Sequence[Metric], weights: Path | None) -> dict[str, str]:
-    """Describe each metric, and the weight files of the `usable` ones with their checksums."""
+    """Describe each metric, and the weight files of the `usable` metrics with their checksums; `weights` is the folder of weight files."""
     described = {metric.title: f'{metric.protocol}; {metric.better} is better' for metric in metrics}
     keys = dict.fromkeys(key for metric in usable for key in metric.weights)
     paths = {key: require_file(key, weights) for key in keys}
@@ -42,7 +45,7 @@ def describe_metrics(metrics: Sequence[Metric], usable: Sequence[Metric], weight
 
 
 def describe_averages(seed: int) -> dict[str, str]:
-    """Describe how means, spreads and confidence intervals are computed."""
+    """Describe how means, spreads and intervals are computed; `seed` is that of the bootstrap."""
     return {
         'means': 'over images, of each over the runs that have a score of it; FID: over runs',
         'spread': 'standard deviation of the means of runs (n - 1), each over the images that it has a score of',
@@ -51,13 +54,13 @@ def describe_averages(seed: int) -> dict[str, str]:
 
 
 def describe_machine(device: torch.device) -> dict[str, str]:
-    """Describe the versions of the packages and the device."""
+    """Describe the versions of Python and the packages, and the device."""
     name = torch.cuda.get_device_name(device) if device.type == 'cuda' else platform.processor() or platform.machine()
     return {'versions': f'Python {platform.python_version()}, {", ".join(map(_package_version, PACKAGES))}', 'device': f'{device} ({name})'}
 
 
 def _package_version(package: str) -> str:
-    """Return a package with its installed version."""
+    """Return `PACKAGE VERSION`, also for a package that is not installed."""
     try:
         return f'{package} {version(package)}'
     except PackageNotFoundError:
@@ -71,5 +74,5 @@ def _describe_files(stats: ImageStats) -> str:
 
 
 def _format_counts(counts: Mapping[str, int]) -> str:
-    """Return counts as text, such as `3 png, 1 jpg`."""
+    """Return counts as text, such as `1 jpg, 3 png`."""
     return ', '.join(f'{count} {what}' for what, count in sorted(counts.items()))

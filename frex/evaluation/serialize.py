@@ -1,4 +1,4 @@
-"""Write an evaluation as JSON, with all scores, and as CSV, with the means."""
+"""Convert an evaluation to JSON, with the scores of each image, and to CSV, with the means."""
 
 import csv
 import io
@@ -15,7 +15,7 @@ COLUMNS = ('method', 'is_reference', 'runs', 'metric', 'yaw', 'pictures', 'mean'
 
 
 def to_json(evaluation: Evaluation) -> str:
-    """Return everything as JSON, the scores in the order of `pictures`; NaN becomes null and infinity the text inf."""
+    """Return the whole evaluation as JSON; scores are in the order of `pictures`, NaN becomes null and infinity the text `inf`."""
     content = {
         'version': 1,
         'protocol': evaluation.protocol,
@@ -24,17 +24,20 @@ def to_json(evaluation: Evaluation) -> str:
             for metric in evaluation.metrics
         ],
         'bins': [{'title': b.title, 'low': b.low, 'high': b.high, 'count': b.count} for b in evaluation.bins],
-        'rows': [_row(row) for row in evaluation.rows],
+        'rows': [_row_to_dict(row) for row in evaluation.rows],
         'same_pictures': evaluation.identical,
         'left_out': [{'role': d.role, 'missing': d.missing, 'extra': d.extra} for d in evaluation.differences],
         'pictures': evaluation.names,
         'yaw': evaluation.yaw,
     }
-    return json.dumps(_plain(content), indent=1, ensure_ascii=False, allow_nan=False) + '\n'
+    return json.dumps(_to_json_values(content), indent=1, ensure_ascii=False, allow_nan=False) + '\n'
 
 
 def to_csv(evaluation: Evaluation) -> str:
-    """Return one line per method, metric and bin, where bin `all` is first; `low` and `high` bound the 95 % interval, NaN is empty."""
+    """Return one line per row of the table, metric and bin; the first bin, `all`, holds all images.
+
+    `low` and `high` bound the 95 % interval. NaN becomes an empty field.
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator='\n')
     writer.writerow(COLUMNS)
@@ -49,8 +52,8 @@ def to_csv(evaluation: Evaluation) -> str:
     return text.getvalue()
 
 
-def _row(row: Row) -> dict[str, Any]:
-    """Return a row as a dictionary."""
+def _row_to_dict(row: Row) -> dict[str, Any]:
+    """Return a row's name, cost, summaries and runs as an entry of `rows` in the JSON."""
     return {
         'name': row.name,
         'is_reference': row.is_reference,
@@ -60,12 +63,12 @@ def _row(row: Row) -> dict[str, Any]:
     }
 
 
-def _plain(value: Any) -> Any:
-    """Replace arrays and tuples by lists, and floats by what JSON can hold."""
+def _to_json_values(value: Any) -> Any:
+    """Convert arrays and tuples within `value` to lists, NaN to None, and infinite floats to text."""
     if isinstance(value, dict):
-        return {key: _plain(entry) for key, entry in value.items()}
+        return {key: _to_json_values(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple | np.ndarray):
-        return [_plain(entry) for entry in value]
+        return [_to_json_values(entry) for entry in value]
     if isinstance(value, float):
         # float64 of numpy is a subclass of float.
         return None if math.isnan(value) else float(value) if math.isfinite(value) else repr(float(value))

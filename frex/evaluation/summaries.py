@@ -1,4 +1,4 @@
-"""Summarize scores: means, bootstrap intervals over images and spread over runs."""
+"""Summarize scores: means, bootstrap intervals over images, and spread over runs."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,32 +7,38 @@ from jaxtyping import Float
 from scipy.stats import bootstrap  # type: ignore[import-untyped]
 
 from frex.evaluation.results import ImageScores, Run, Summary
-from frex.evaluation.yaw_bins import Bin
+from frex.evaluation.yaw_bins import YawBin
 from frex.metrics.metric import Metric
 
 CONFIDENCE = 0.95
 RESAMPLES = 1000
 NAN = float('nan')
-# The most numbers in memory at a time while resampling.
+# The most numbers that resampling holds in memory at once.
 MAX_NUMBERS = 1 << 22
 
 
-def summarize(metrics: Sequence[Metric], runs: Sequence[Run], bins: Sequence[Bin], seed: int) -> Mapping[str, tuple[Summary, ...]]:
-    """Return the summaries of a row by metric, one per bin; a metric without scores in some run is left out."""
+def summarize(metrics: Sequence[Metric], runs: Sequence[Run], yaw_bins: Sequence[YawBin], seed: int) -> Mapping[str, tuple[Summary, ...]]:
+    """Return the summaries of a row by metric key, one per bin; a metric that some run has no scores of is left out.
+
+    `seed` is that of the bootstrap.
+    """
     summaries: dict[str, tuple[Summary, ...]] = {}
     for metric in metrics:
         if all(metric.key in run.set_scores for run in runs):
             summaries[metric.key] = tuple(
-                _summarize_sets([run.set_scores[metric.key][index] for run in runs]) for index in range(len(bins))
+                _summarize_sets([run.set_scores[metric.key][index] for run in runs]) for index in range(len(yaw_bins))
             )
         elif all(metric.key in run.scores for run in runs):
             scores = np.stack([run.scores[metric.key] for run in runs])
-            summaries[metric.key] = tuple(summarize_scores(scores[:, yaw_bin.members], seed) for yaw_bin in bins)
+            summaries[metric.key] = tuple(summarize_scores(scores[:, yaw_bin.members], seed) for yaw_bin in yaw_bins)
     return summaries
 
 
 def summarize_scores(scores: Float[np.ndarray, 'run image'], seed: int) -> Summary:
-    """Summarize the scores of some images: mean and interval are over images, each with its mean over the runs that scored it."""
+    """Summarize the scores of some images, NaN where an image has none.
+
+    Mean and interval are over images, each with its mean over the runs that scored it.
+    """
     image_scores = np.array([mean_without_nan(image) for image in scores.T])
     low, high = bootstrap_interval(image_scores[~np.isnan(image_scores)], seed)
     spread = _spread([mean_without_nan(run) for run in scores])
@@ -40,13 +46,13 @@ def summarize_scores(scores: Float[np.ndarray, 'run image'], seed: int) -> Summa
 
 
 def mean_without_nan(scores: ImageScores) -> float:
-    """Return the mean of the scores that are not NaN, NaN where there is none."""
+    """Return the mean of the scores that are not NaN; NaN where all are."""
     known = scores[~np.isnan(scores)]
     return float(known.mean()) if len(known) else NAN
 
 
 def bootstrap_interval(scores: ImageScores, seed: int) -> tuple[float, float]:
-    """Return the 95 % percentile bootstrap interval of the mean; NaN for fewer than two scores, or infinite ones."""
+    """Return (low, high) of the 95 % percentile bootstrap interval of the mean; NaN for fewer than two scores or an infinite one."""
     if len(scores) < 2 or not np.isfinite(scores).all():
         return NAN, NAN
     found = bootstrap(
@@ -63,10 +69,10 @@ def bootstrap_interval(scores: ImageScores, seed: int) -> tuple[float, float]:
 
 
 def _summarize_sets(values: Sequence[float]) -> Summary:
-    """Summarize one score per run of a set metric, which has no interval over images."""
+    """Summarize one FID per run; it has no interval over images."""
     return Summary(float(np.mean(values)), NAN, NAN, _spread(values), 0)
 
 
 def _spread(values: Sequence[float]) -> float:
-    """Return the sample standard deviation of the runs' values, NaN for a single or an infinite one."""
+    """Return the sample standard deviation (n - 1) of one value per run; NaN for a single run or an infinite value."""
     return float(np.std(values, ddof=1)) if len(values) > 1 and np.isfinite(values).all() else NAN

@@ -1,4 +1,4 @@
-"""`frex evaluate`: print an evaluation and write it to files."""
+"""`frex evaluate`: evaluate, write the results to files, and print the tables."""
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -6,21 +6,25 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from frex.errors import FRExError
-from frex.evaluation.best_and_worst import draw_cases
+from frex.evaluation.best_and_worst import draw_best_and_worst
 from frex.evaluation.evaluator import Settings, evaluate
 from frex.evaluation.markdown import to_markdown
 from frex.evaluation.plots import draw_plots
 from frex.evaluation.results import Evaluation
 from frex.evaluation.serialize import to_csv, to_json
 from frex.utils.extras import require_matplotlib
-from frex.utils.files import check_output_path, replacing
+from frex.utils.files import check_output_path, write_atomically
 
 TEXTS: dict[str, Callable[[Evaluation], str]] = {'json': to_json, 'csv': to_csv, 'markdown': to_markdown}
 
 
 @dataclass(frozen=True)
 class EvaluateOptions:
-    """What to compare, as `evaluate` takes it, and the files to write; `restored` holds NAME=FOLDER, `plots` is a folder."""
+    """What to compare, and the files to write, None for none.
+
+    `restored` holds texts NAME=FOLDER; the other inputs are those of `evaluate`. `plots` is a folder. Without `overwrite` existing files
+    are an error.
+    """
 
     restored: Sequence[str]
     gt: Path
@@ -36,7 +40,7 @@ class EvaluateOptions:
 def write_evaluation(options: EvaluateOptions, settings: Settings) -> None:
     """Evaluate, write the requested files and print the tables.
 
-    Raises FRExError for files that exist already, before anything is computed.
+    Raises FRExError as `evaluate` does and, before anything is computed, for files that exist or are named twice.
     """
     texts: dict[str, Path] = {kind: getattr(options, kind) for kind in TEXTS if getattr(options, kind) is not None}
     _check_distinct_files(texts)
@@ -48,9 +52,9 @@ def write_evaluation(options: EvaluateOptions, settings: Settings) -> None:
     try:
         evaluation = evaluate(read_methods(options.restored), options.gt, options.lq, options.cameras, settings)
         for kind, path in texts.items():
-            with replacing(path) as part:
+            with write_atomically(path) as part:
                 part.write_text(TEXTS[kind](evaluation), encoding='utf-8')
-        written = [] if options.plots is None else [*draw_plots(evaluation, options.plots), *draw_cases(evaluation, options.plots)]
+        written = [] if options.plots is None else [*draw_plots(evaluation, options.plots), *draw_best_and_worst(evaluation, options.plots)]
     except OSError as error:
         raise FRExError(f'a file cannot be read or written: {error}') from None
     # Print last, since the reader of a pipe may stop reading before the end.
@@ -60,7 +64,10 @@ def write_evaluation(options: EvaluateOptions, settings: Settings) -> None:
 
 
 def read_methods(texts: Sequence[str]) -> dict[str, list[Path]]:
-    """Return the folders of each method from the texts NAME=FOLDER; a method with several runs is given several times."""
+    """Parse the texts NAME=FOLDER and return each method's folders, one per run: a NAME that is given several times has several runs.
+
+    Raises FRExError for a text of another form.
+    """
     methods = defaultdict(list)
     for text in texts:
         name, _, folder = text.partition('=')
@@ -71,7 +78,7 @@ def read_methods(texts: Sequence[str]) -> dict[str, list[Path]]:
 
 
 def _check_distinct_files(texts: Mapping[str, Path]) -> None:
-    """Raise FRExError where two of the files to write are the same."""
+    """Raise FRExError where two of the files to write, by flag, are the same."""
     kinds: dict[Path, str] = {}
     for kind, path in texts.items():
         other = kinds.setdefault(path.resolve(), kind)
@@ -80,7 +87,7 @@ def _check_distinct_files(texts: Mapping[str, Path]) -> None:
 
 
 def _check_plot_folder(folder: Path, overwrite: bool) -> None:
-    """Raise FRExError where the folder of plots is a file, or is not empty and may not be overwritten."""
+    """Raise FRExError where the folder of plots is a file, or is not empty and `overwrite` is false."""
     if folder.exists() and not folder.is_dir():
         raise FRExError(f'--plots {folder}: is not a folder')
     if folder.is_dir() and any(folder.iterdir()) and not overwrite:

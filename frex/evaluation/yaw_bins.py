@@ -12,15 +12,18 @@ from jaxtyping import Bool, Float
 
 from frex.data.labels import CameraLabel, check_rotations, own_names, read_labels, rows
 from frex.errors import FRExError
-from frex.evaluation.inputs import stem
+from frex.evaluation.inputs import strip_suffix
 from frex_arch.camera import view_angles
 
 Degrees = Float[np.ndarray, ' image']
 
 
 @dataclass(frozen=True, eq=False)
-class Bin:
-    """Some of the images: all of them, or those with `low` <= |yaw| < `high` in degrees (both NaN for all images)."""
+class YawBin:
+    """A part of the images: all of them, or those with `low` <= |yaw| < `high` in degrees (both NaN for all images).
+
+    `members` marks the images that belong to it.
+    """
 
     title: str
     members: Bool[np.ndarray, ' image']
@@ -33,10 +36,11 @@ class Bin:
         return int(self.members.sum())
 
 
-def read_yaw(path: Path, names: Sequence[str]) -> Degrees:
-    """Return |yaw| of the images in degrees, from a `dataset.json` in EG3D's layout, matched by name without suffix.
+def read_absolute_yaw(path: Path, names: Sequence[str]) -> Degrees:
+    """Return |yaw| of the viewing direction for each image, in degrees: 0 for a face seen from the front.
 
-    Raises FRExError where an image has no camera, or one that is not a rotation.
+    `path` is a `dataset.json` in EG3D's layout; its labels are matched to `names` without suffix. Raises FRExError where an image has no
+    camera, or one that is not a rotation.
     """
     cameras = rows(_by_stem(read_labels(path).cameras, path), names, f'--cameras: {path} has no label')
     check_rotations(cameras, names, f'--cameras: {path}')
@@ -46,22 +50,22 @@ def read_yaw(path: Path, names: Sequence[str]) -> Degrees:
 
 def _by_stem(cameras: Mapping[str, CameraLabel], path: Path) -> dict[str, CameraLabel]:
     """Return the labels by name without suffix; raise FRExError where two names differ in their suffix only."""
-    twice = [name for name, count in Counter(map(stem, own_names(cameras))).items() if count > 1]
+    twice = [name for name, count in Counter(map(strip_suffix, own_names(cameras))).items() if count > 1]
     if twice:
         raise FRExError(f'--cameras: {path} has two labels for {twice[0]}, which differ in their suffix alone')
-    return {stem(name): camera for name, camera in cameras.items()}
+    return {strip_suffix(name): camera for name, camera in cameras.items()}
 
 
-def make_bins(yaw: Degrees | None, count: int, degrees: float) -> tuple[Bin, ...]:
-    """Return a bin of all `count` images, then bins of |yaw|, `degrees` wide, up to the largest |yaw|."""
-    all_images = Bin('all', np.ones(count, dtype=bool))
+def make_bins(yaw: Degrees | None, count: int, degrees: float) -> tuple[YawBin, ...]:
+    """Return a bin of all `count` images and, where `yaw` (|yaw| in degrees) is known, bins of width `degrees` up to its maximum."""
+    all_images = YawBin('all', np.ones(count, dtype=bool))
     if yaw is None:
         return (all_images,)
-    # Integer division, not comparison with the edges: their products are rounded, so an image could lie beyond the last edge.
+    # Integer division, not comparison with edges: rounded edges could leave the largest |yaw| outside of the last bin.
     indices = (yaw // degrees).astype(int)
-    return (all_images, *(_bin(indices == index, degrees * index, degrees * (index + 1)) for index in range(int(indices.max()) + 1)))
+    return (all_images, *(_make_bin(indices == index, degrees * index, degrees * (index + 1)) for index in range(int(indices.max()) + 1)))
 
 
-def _bin(members: Bool[np.ndarray, ' image'], low: float, high: float) -> Bin:
-    """Return the bin of the images in `members`."""
-    return Bin(f'{low:g}-{high:g}', members, low, high)
+def _make_bin(members: Bool[np.ndarray, ' image'], low: float, high: float) -> YawBin:
+    """Return the bin of the images that `members` marks, titled `LOW-HIGH`."""
+    return YawBin(f'{low:g}-{high:g}', members, low, high)

@@ -14,18 +14,19 @@ from torch.export import ExportedProgram
 from frex.errors import FRExError
 from frex.export.graph import ExportWrapper, load_pt2, trace, write_pt2
 from frex.export.onnx_file import MAX_OPSET, MIN_OPSET, load_onnx, require_onnx, write_onnx
-from frex.utils.files import check_output_path, replacing
+from frex.utils.files import check_output_path, write_atomically
 from frex.weights.network_file import build_frex, read_network
 
 Metadata = dict[str, str]
 
 # The tolerance relative to the largest value: an eighth of the step between two of an image's 256 levels.
 TOLERANCE = 1e-3
+# The batch sizes with which an exported file is checked.
 BATCHES = (1, 2)
 
 
 class Format(NamedTuple):
-    """How a kind of file is written and loaded, and the name of the program that runs it."""
+    """How files of one format are written and loaded, and the name of the program that runs them."""
 
     write: Callable[[Path, ExportedProgram, Metadata], None]
     load: Callable[[Path], Callable[[Tensor], Tensor]]
@@ -34,9 +35,10 @@ class Format(NamedTuple):
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """The checkpoint `model_path`, the file `output` to write, and the two restoration weights that are fixed in it.
+    """The checkpoint `model_path`, the file `output` to write, and the fidelity and structure weight that are fixed in it.
 
-    `opset` is the ONNX opset; None means the lowest that is supported.
+    `param_key` is the entry of a `.pth` to use. `opset` is that of ONNX; None means the lowest that is supported. With `check` the file is
+    run and compared with the network.
     """
 
     model_path: Path
@@ -50,18 +52,18 @@ class ExportOptions:
 
 
 def export(options: ExportOptions) -> None:
-    """Write the file, checked unless options say otherwise.
+    """Write the file and print its input and output.
 
-    Raises FRExError where options, files or packages are invalid, and where the check fails; then nothing is written.
+    Raises FRExError where options, files or packages are invalid, and where the check fails; then no file is left.
     """
     form = choose_format(options.output, options.opset)
     check_output_path(options.output, options.overwrite)
     net = build_frex(read_network(options.model_path, options.param_key), str(options.model_path))
     wrapper = ExportWrapper(net, options.fidelity_weight, options.structure_weight)
     try:
-        with replacing(options.output) as part:
+        with write_atomically(options.output) as part:
             form.write(part, trace(wrapper), make_metadata(wrapper))
-            difference = check(form.load(part), wrapper) if options.check else None
+            difference = check_difference(form.load(part), wrapper) if options.check else None
     except OSError as error:
         raise FRExError(f'{options.output}: cannot be written ({error})') from None
     size, megabytes = net.out_size, options.output.stat().st_size / 1e6
@@ -92,7 +94,7 @@ def choose_format(path: Path, opset: int | None) -> Format:
 
 
 def make_metadata(wrapper: ExportWrapper) -> Metadata:
-    """Return what a program must know to use the file."""
+    """Return what a program must know to use the file: FREx's version, size and colours of the images, range of values, fixed weights."""
     return {
         'frex_version': version('frex'),
         'size': str(wrapper.net.out_size),
@@ -104,10 +106,10 @@ def make_metadata(wrapper: ExportWrapper) -> Metadata:
 
 
 @torch.inference_mode()
-def largest_difference(exported: Callable[[Tensor], Tensor], wrapper: ExportWrapper) -> float:
-    """Return the largest difference on random faces, relative to the largest value or to 1 where that is greater.
+def compute_largest_difference(exported: Callable[[Tensor], Tensor], wrapper: ExportWrapper) -> float:
+    """Return the largest difference between two networks' images of random faces, divided by the largest value or by 1 if that is greater.
 
-    As many faces are given at once as `BATCHES` says.
+    Both networks take batches of each size in BATCHES, RGB in [-1, 1].
     """
     size = wrapper.net.out_size
     generator = torch.Generator().manual_seed(0)
@@ -120,9 +122,9 @@ def largest_difference(exported: Callable[[Tensor], Tensor], wrapper: ExportWrap
     return max(differences)
 
 
-def check(exported: Callable[[Tensor], Tensor], wrapper: ExportWrapper) -> float:
-    """Return `largest_difference`; raise FRExError unless it is within `TOLERANCE`."""
-    difference = largest_difference(exported, wrapper)
+def check_difference(exported: Callable[[Tensor], Tensor], wrapper: ExportWrapper) -> float:
+    """Return `compute_largest_difference`; raise FRExError unless it is at most TOLERANCE."""
+    difference = compute_largest_difference(exported, wrapper)
     if not difference <= TOLERANCE:
         raise FRExError(f'the exported network differs by {difference:.1e} from FREx, more than {TOLERANCE:g}: nothing written')
     return difference

@@ -11,12 +11,12 @@ from torch.export import Dim, ExportedProgram
 
 from frex_arch import FREx
 
-# The extra file of a .pt2 that holds the metadata.
+# The name of the extra file within a .pt2 that holds the metadata.
 METADATA = 'frex.json'
 
 
 class ExportWrapper(nn.Module):
-    """`FREx` as a function of `lq` that returns the restored image only, in evaluation mode, with fixed restoration weights."""
+    """FREx in evaluation mode as a function of `lq` alone that returns the restored image alone; both weights are fixed."""
 
     def __init__(self, net: FREx, fidelity: float = 1.0, structure: float = 1.0) -> None:
         super().__init__()
@@ -26,12 +26,12 @@ class ExportWrapper(nn.Module):
         self.eval().requires_grad_(False)
 
     def forward(self, lq: Float[Tensor, 'batch 3 size size']) -> Float[Tensor, 'batch 3 size size']:
-        """Restore a batch, RGB in [-1, 1]."""
+        """Restore a batch of faces in FFHQ alignment, RGB in [-1, 1]; the result is not clamped."""
         return self.net(lq, fidelity=self.fidelity, structure=self.structure).image
 
 
 def trace(wrapper: ExportWrapper) -> ExportedProgram:
-    """Return the graph from `lq` (batch, 3, size, size) to `image`, for any number of faces."""
+    """Return the graph from `lq` (batch, 3, size, size) to `image` of the same shape, for any batch size."""
     size = wrapper.net.out_size
     # Trace two faces: torch.export would treat a batch of one as a constant.
     lq = torch.zeros(2, 3, size, size)
@@ -51,6 +51,6 @@ def write_pt2(path: Path, program: ExportedProgram, metadata: Mapping[str, str])
 
 
 def load_pt2(path: Path) -> Callable[[Tensor], Tensor]:
-    """Return the network in the file as a function."""
+    """Return the network in the file as a function of `lq`."""
     with path.open('rb') as stream:
         return torch.export.load(stream).module()

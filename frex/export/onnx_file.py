@@ -15,12 +15,12 @@ from frex.errors import FRExError
 # The lowest opset that PyTorch's exporter writes, and the highest that FREx supports.
 MIN_OPSET, MAX_OPSET = 18, 23
 
-# The most bytes of weights: the limit of a protobuf file, less room for the graph.
+# The most bytes of weights: the limit of a protobuf file, minus room for the graph.
 MAX_BYTES = 2**31 - 2**26
 
 
 def require_onnx() -> None:
-    """Raise FRExError where a package is missing."""
+    """Raise FRExError where a package that ONNX files need is missing."""
     for package in ('onnx', 'onnxscript', 'onnxruntime'):
         try:
             import_module(package)
@@ -29,7 +29,10 @@ def require_onnx() -> None:
 
 
 def write_onnx(path: Path, program: ExportedProgram, metadata: Mapping[str, str], opset: int) -> None:
-    """Write one file that includes the weights; raise FRExError where they are larger than such a file can be."""
+    """Write one file that includes the weights, with `lq` as input and `image` as output; `metadata` becomes its properties.
+
+    Raises FRExError where the weights are larger than such a file can be.
+    """
     from frex.export.translations import TRANSLATIONS
 
     size = sum(value.nbytes for value in program.state_dict.values())
@@ -53,7 +56,7 @@ def write_onnx(path: Path, program: ExportedProgram, metadata: Mapping[str, str]
 
 
 def _simplify(model: Any) -> None:
-    """Compute what does not depend on the input, and remove the source locations from the nodes."""
+    """Compute what does not depend on the input, and remove the source locations from the nodes; `model` is changed in place."""
     from onnxscript import optimizer
 
     # Without this, onnxscript logs every operator that it does not fold.
@@ -65,7 +68,7 @@ def _simplify(model: Any) -> None:
 
 
 def load_onnx(path: Path) -> Callable[[Tensor], Tensor]:
-    """Return the network in the file as a function, run by onnxruntime on the CPU."""
+    """Return the network in the file as a function of `lq`, run by onnxruntime on the CPU."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(path), providers=['CPUExecutionProvider'])

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from frex.errors import FRExError
-from frex.utils.files import replacing
+from frex.utils.files import write_atomically
 from frex.weights.safe_pickle import MALFORMED, Call, Global, InertUnpickler
 from frex.weights.torch_file import LEGACY_START, UNREADABLE, ZIP_START, unreadable
 
@@ -44,7 +44,7 @@ def write_stored(path: Path, statistics: StoredStatistics) -> None:
     """Write the statistics atomically, as pytorch-fid where the name ends in `.npz`, else as BasicSR, readable by old torch."""
     mean, covariance, count, network = statistics
     known = {name: value for name, value in (('count', count), ('network', network)) if value is not None}
-    with replacing(path) as part, part.open('wb') as stream:
+    with write_atomically(path) as part, part.open('wb') as stream:
         if path.suffix == '.npz':
             np.savez_compressed(stream, mu=mean, sigma=covariance, **known)  # type: ignore[arg-type]
         else:

@@ -14,7 +14,7 @@ from frex.models.critic import Critic
 from frex.models.optimization import Stepper
 from frex.models.training_state import gather, random_state, remove_older
 from frex.models.validated_model import ValidatedModel
-from frex.utils.files import replacing
+from frex.utils.files import write_atomically
 from frex.weights.network_file import read_state, save_checkpoint
 from frex.weights.state_dict import load_matching, load_strict
 
@@ -79,7 +79,7 @@ class CheckpointedModel(ValidatedModel):
                 'best_metric_results': getattr(self, 'best_metric_results', {}),
                 'processes': processes,
             }
-            with replacing(Path(self.opt['path']['training_states']) / f'{current_iter}.state') as part:
+            with write_atomically(Path(self.opt['path']['training_states']) / f'{current_iter}.state') as part:
                 torch.save(state, part)
 
     def resume_training(self, resume_state: dict[str, Any]) -> None:

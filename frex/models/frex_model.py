@@ -26,7 +26,7 @@ from frex.models.optimization import Stepper
 from frex.models.train_options import TrainOptions
 from frex.models.training_state import set_random_state
 from frex.options import convert
-from frex.utils.files import replacing
+from frex.utils.files import write_atomically
 from frex.utils.signals import StopSignal
 from frex.weights.locate import require_file
 from frex.weights.priors import PRIORS, load_prior
@@ -215,7 +215,7 @@ class FRExModel(CheckpointedModel):
                 get_root_logger().warning(f'iter {current_iter}: the losses of {name} are not finite; the step is skipped.')
             if stepper.bad_steps >= self.train_options.most_bad_steps:
                 path = Path(self.opt['path']['experiments_root']) / f'not_finite_iter{current_iter}_rank{self.opt["rank"]}.pth'
-                with replacing(path) as part:
+                with write_atomically(path) as part:
                     torch.save({'batches': [batch._asdict() for batch in batches]}, part)
                 raise FRExError(
                     f'iter {current_iter}: {stepper.bad_steps} consecutive steps without finite losses and gradients; the last '

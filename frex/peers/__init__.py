@@ -1,1 +1,1 @@
-"""Compare other restoration methods with FREx: run them on the same faces, on the same machine, one after the other."""
+"""`frex peers`: run several restoration methods, FREx and those that it is compared with, on the same faces and machine."""

@@ -1,4 +1,4 @@
-"""`frex peers`: run each method on the same faces, in its own process, one after the other."""
+"""`frex peers`: run each method on the same faces, one after the other, each in a process of its own."""
 
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 from frex.errors import FRExError, one_line
 from frex.peers.face_folder import FaceFolder
 from frex.peers.methods import CommandMethod, Method, UnavailableMethod, read_methods
-from frex.peers.records import PEERS, RUN, Entry, PeersRecord, RunRecord, read_peers, write_record
+from frex.peers.records import PEERS, RUN, MethodEntry, PeersRecord, RunRecord, read_peers, write_record
 from frex.peers.run_command import run_command
 from frex.utils.allocator import keep_freed_memory
 from frex.utils.resumable import ResumableFolder
@@ -42,19 +42,19 @@ def run_methods(options: PeersOptions) -> int:
     methods = read_methods(options.method, options.command, options.weights, options.results)
     faces = FaceFolder.open(options.input, '--input')
     entries = compare(faces, methods, options.output, options.device)
-    print('\n'.join(in_columns(summary_rows(entries))))
+    print('\n'.join(in_columns(format_summary_rows(entries))))
     return int(not all(entry.is_complete for entry in entries.values()))
 
 
-def compare(faces: FaceFolder, methods: Iterable[Method | UnavailableMethod], folder: Path, device: str = 'auto') -> dict[str, Entry]:
-    """Write `NAME/images` and `NAME/run.json` below `folder` for each method, and `peers.json` for all; return the entry of each.
+def compare(faces: FaceFolder, methods: Iterable[Method | UnavailableMethod], folder: Path, device: str = 'auto') -> dict[str, MethodEntry]:
+    """Write `NAME/images` and `NAME/run.json` below `folder` for each method, and `peers.json` for all; return each method's entry by name.
 
-    A method that is complete, with the same settings, is not run again; where results are missing, only those are computed. Raises
-    FRExError where `folder` holds something else, results of other faces, or another process at work.
+    A complete method with the same settings is not run again; where results are missing, only those are computed. Raises FRExError where
+    `folder` holds something else or results of other faces, or where another process is writing there.
     """
     if folder.absolute().is_relative_to(faces.root.absolute()):
         raise FRExError(f'--output: {folder} lies in {faces.root}, whose images are restored; give another folder')
-    record = _begin(folder, faces)
+    record = _open_record(folder, faces)
     by_name = {method.name: method for method in methods}
     try:
         with FileLock(folder / f'.{PEERS}.lock', timeout=0):
@@ -73,8 +73,8 @@ def compare(faces: FaceFolder, methods: Iterable[Method | UnavailableMethod], fo
     return {name: record.methods[name] for name in by_name}
 
 
-def _begin(folder: Path, faces: FaceFolder) -> PeersRecord:
-    """Return the record of the folder, a new one where there is none; raise FRExError where it is of other faces."""
+def _open_record(folder: Path, faces: FaceFolder) -> PeersRecord:
+    """Return the record `peers.json` of `folder`, a new one where there is none; raise FRExError where its results are of other faces."""
     new = PeersRecord(pictures=len(faces.names), input_sha256=faces.digest())
     record = read_peers(folder)
     if record is None:
@@ -86,28 +86,28 @@ def _begin(folder: Path, faces: FaceFolder) -> PeersRecord:
     return record
 
 
-def prepare_entry(method: Method | UnavailableMethod, folder: Path, previous: Entry | None, device: str) -> Entry:
-    """Return the entry of a method before it runs: with a problem where it cannot run, complete where it is done.
+def prepare_entry(method: Method | UnavailableMethod, folder: Path, previous: MethodEntry | None, device: str) -> MethodEntry:
+    """Return the entry of a method before it runs; its `problem` says why it cannot run.
 
-    `previous` is its entry in the record, None where it has none.
+    `previous` is its entry of an earlier run, None where there is none. `folder` is the method's own.
     """
     if isinstance(method, UnavailableMethod):
-        return msgspec.structs.replace(previous or Entry(), problem=method.reason)
+        return msgspec.structs.replace(previous or MethodEntry(), problem=method.reason)
     settings = {**method.settings(), **({} if isinstance(method, CommandMethod) else {'device': device})}
     # A method that failed before its first image left nothing that could be mixed up with new results.
     if previous is None or not (folder / 'images').exists():
-        return Entry(settings=settings)
+        return MethodEntry(settings=settings)
     changed = [key for key in previous.settings | settings if previous.settings.get(key) != settings.get(key)]
     problem = f'was begun with another {", ".join(changed)}; give it a new name' if changed else None
     return msgspec.structs.replace(previous, problem=problem)
 
 
-def finish_entry(method: Method, faces: FaceFolder, folder: Path, entry: Entry, device: str) -> Entry:
-    """Run a method unless all its results exist, whatever the record says, and return its entry."""
+def finish_entry(method: Method, faces: FaceFolder, folder: Path, entry: MethodEntry, device: str) -> MethodEntry:
+    """Return the entry of a method after running it, unless all its results exist; `problem` says why it failed."""
     try:
         run = entry.run
         if run is None or run.missing or faces.missing_results(folder / 'images'):
-            run = keep_best_timing(run, _run(method, faces, folder, device))
+            run = keep_best_timing(run, _run_method(method, faces, folder, device))
         write_record(folder / RUN, run)
     except BrokenProcessPool:
         return msgspec.structs.replace(entry, problem='its process was killed, probably because memory ran out')
@@ -117,12 +117,12 @@ def finish_entry(method: Method, faces: FaceFolder, folder: Path, entry: Entry, 
 
 
 def keep_best_timing(previous: RunRecord | None, run: RunRecord) -> RunRecord:
-    """Return the run to record: its timing is that of the run with more timed faces, its missing faces are the latest ones."""
+    """Return the run to record: `run`, or the previous one where that timed more faces, with the missing faces of `run`."""
     return run if previous is None or run.timed >= previous.timed else msgspec.structs.replace(previous, missing=run.missing)
 
 
-def _run(method: Method, faces: FaceFolder, folder: Path, device: str) -> RunRecord:
-    """Run a method on the faces that have no result."""
+def _run_method(method: Method, faces: FaceFolder, folder: Path, device: str) -> RunRecord:
+    """Run a method on the faces that have no result in `folder/images`."""
     images = folder / 'images'
     if isinstance(method, CommandMethod):
         return run_command(method, faces, images)
@@ -131,7 +131,7 @@ def _run(method: Method, faces: FaceFolder, folder: Path, device: str) -> RunRec
 
 
 def _run_network(*arguments: Any) -> RunRecord:
-    """Call `run_network`; this is a function of this module, so that only the new process imports torch."""
+    """Call `run_network`. It is imported here, so that only the new process imports torch."""
     from frex.peers.run_network import run_network
 
     return run_network(*arguments)
@@ -145,10 +145,11 @@ def _run_in_new_process(function: Callable[..., T], *arguments: Any) -> T:
 
 
 MEMORY_KINDS = ('host', 'GPU')
+# Says in the table what is different for commands.
 COMMAND_NOTE = 'time with its start; memory of its largest process, GPU not measured'
 
 
-def print_failures(name: str, entry: Entry) -> None:
+def print_failures(name: str, entry: MethodEntry) -> None:
     """Print on standard error why a method did not run, and which faces have no result."""
     if entry.problem:
         print(f'{name}: {entry.problem}', file=sys.stderr)
@@ -156,7 +157,7 @@ def print_failures(name: str, entry: Entry) -> None:
         print(f'{name}: {face}: {one_line(reason)}', file=sys.stderr)
 
 
-def summary_rows(entries: Mapping[str, Entry]) -> list[list[str]]:
+def format_summary_rows(entries: Mapping[str, MethodEntry]) -> list[list[str]]:
     """Return the cells of the table: a row of titles, then one row per method."""
     rows = [['method', 'faces', 'seconds a face', *(f'{kind} memory' for kind in MEMORY_KINDS), '']]
     for name, entry in entries.items():
@@ -167,10 +168,10 @@ def summary_rows(entries: Mapping[str, Entry]) -> list[list[str]]:
         note = COMMAND_NOTE if run.timing == 'command' else ''
         seconds = '-' if run.seconds_a_face is None else f'{run.seconds_a_face:.3f}'
         restored = f'{run.faces - len(run.missing)} of {run.faces}'
-        rows.append([name, restored, seconds, *(_gigabytes(run.peak_memory_bytes.get(kind)) for kind in MEMORY_KINDS), note])
+        rows.append([name, restored, seconds, *(_format_gigabytes(run.peak_memory_bytes.get(kind)) for kind in MEMORY_KINDS), note])
     return rows
 
 
-def _gigabytes(number: int | None) -> str:
-    """Return a number of bytes as text in GB, `-` for None."""
+def _format_gigabytes(number: int | None) -> str:
+    """Format a number of bytes in GB; None, which is unknown, becomes `-`."""
     return '-' if number is None else f'{number / 1e9:.2f} GB'

@@ -12,14 +12,14 @@ from frex.utils.files import sha256
 
 @dataclass(frozen=True)
 class FaceFolder:
-    """The images below `root`; `names` are their sorted paths relative to it."""
+    """The images in and below `root`; `names` are their sorted paths relative to it."""
 
     root: Path
     names: tuple[str, ...]
 
     @classmethod
     def open(cls, root: Path, where: str) -> 'FaceFolder':
-        """Find the images below `root`, which error messages call `where`.
+        """Find the images in and below `root`; error messages call it `where`, the flag that names it.
 
         Raises FRExError where there is none, or where two images would have the same result.
         """
@@ -30,11 +30,11 @@ class FaceFolder:
         return cls(root, tuple(names))
 
     def path(self, name: str) -> Path:
-        """Return the file of a face."""
+        """Return the file of the face called `name`."""
         return self.root / name
 
     def missing_results(self, images: Path) -> tuple[str, ...]:
-        """Return the names of the faces that have no result in `images`."""
+        """Return the names of the faces that have no result in the folder `images`."""
         return tuple(name for name in self.names if not (images / result_name(name)).is_file())
 
     def digest(self) -> str:
@@ -44,5 +44,5 @@ class FaceFolder:
 
 
 def result_name(name: str) -> str:
-    """Return the path of a face's result, which is always a PNG."""
+    """Return the relative path of a face's result: that of the face with the suffix `.png`."""
     return PurePosixPath(name).with_suffix('.png').as_posix()

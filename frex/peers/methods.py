@@ -1,4 +1,4 @@
-"""The methods to run: networks that this process can load, and commands of other projects."""
+"""The methods to run: networks that FREx can load, and commands of other projects."""
 
 import os
 import re
@@ -12,7 +12,7 @@ from frex.peers.command_results import NAME_PLACEHOLDER
 from frex.utils.files import sha256
 from frex.weights.locate import search_paths
 
-# The kinds of networks, and the weight file that is searched for where none is named.
+# The kinds of networks, each with the weight file that is used where none is given; None where one must be given.
 USUAL_FILES = {'frex': None, 'gfpgan': 'GFPGANv1.4.pth', 'restoreformer': 'RestoreFormer.pth'}
 
 NAME = re.compile(r'\w[\w.+-]*')
@@ -21,22 +21,22 @@ RESULTS_FORM = f'NAME=PATTERN, as in GPEN={NAME_PLACEHOLDER}_GPEN'
 
 @dataclass(frozen=True)
 class NetworkMethod:
-    """A network of `kind`, a key of `USUAL_FILES`, with the weights in the file `model`."""
+    """A network of `kind`, a key of USUAL_FILES, with the weights in the file `model`."""
 
     name: str
     kind: str
     model: Path
 
     def settings(self) -> dict[str, str]:
-        """Return the settings on which the results depend."""
+        """Return the settings on which the results depend, for the record."""
         return {'kind': self.kind, 'model': self.model.name, 'model_sha256': sha256(self.model)}
 
 
 @dataclass(frozen=True)
 class CommandMethod:
-    """A shell command, with `{input}` and `{output}` as placeholders of two folders.
+    """A shell command, in which `{input}` and `{output}` stand for two folders.
 
-    `results` is the pattern of the names of its images, with `{name}` as placeholder of a face's name.
+    `results` is the pattern of the names of its images, in which `{name}` stands for the name of a face; None: see `find_results`.
     """
 
     name: str
@@ -44,7 +44,7 @@ class CommandMethod:
     results: str | None = None
 
     def settings(self) -> dict[str, str]:
-        """Return the settings on which the results depend."""
+        """Return the settings on which the results depend, for the record."""
         return {'kind': 'command', 'command': self.command} | ({} if self.results is None else {'results': self.results})
 
 
@@ -62,15 +62,15 @@ class UnavailableMethod:
 def read_methods(
     networks: Sequence[str], commands: Sequence[str], weights: Path | None, results: Sequence[str] = ()
 ) -> list[Method | UnavailableMethod]:
-    """Parse `networks`, NAME=KIND[:FILE], and `commands`, NAME=COMMAND; a network without its file is an `UnavailableMethod`.
+    """Parse `networks`, NAME=KIND[:FILE], and `commands`, NAME=COMMAND; a network without its file becomes an `UnavailableMethod`.
 
-    `results`, NAME=PATTERN, hold the patterns of the names of commands' images. A file that is not named is searched for in `weights`
+    `results`, NAME=PATTERN, are the patterns of the names of commands' images. A weight file that is not given is searched for in `weights`
     and where `frex weights` and GFPGAN store files. Raises FRExError for an entry of another form, and for a name that is given twice.
     """
     if not networks and not commands:
         raise FRExError('nothing to run: give --method NAME=KIND[:FILE] or --command "NAME=... {input} {output}"')
     methods: list[Method | UnavailableMethod] = [
-        _network(*_split_entry(entry, '--method', 'NAME=KIND[:FILE]'), weights) for entry in networks
+        _parse_network(*_split_entry(entry, '--method', 'NAME=KIND[:FILE]'), weights) for entry in networks
     ]
     methods += _read_commands(commands, results)
     # Some file systems do not distinguish capital and small letters.
@@ -89,8 +89,8 @@ def _split_entry(entry: str, flag: str, form: str) -> tuple[str, str]:
     return name, value
 
 
-def _network(name: str, value: str, weights: Path | None) -> NetworkMethod | UnavailableMethod:
-    """Return the network of NAME=`value`, unavailable where its file is missing; raise FRExError for an unknown kind."""
+def _parse_network(name: str, value: str, weights: Path | None) -> NetworkMethod | UnavailableMethod:
+    """Parse `value`, KIND[:FILE], of the network `name`; raise FRExError for an unknown kind, or a missing FILE that is required."""
     kind, _, file = value.partition(':')
     if kind not in USUAL_FILES:
         raise FRExError(f'--method: {name}: no kind {kind!r} of network; {nearest(kind, list(USUAL_FILES))}; others run by --command')
@@ -116,11 +116,11 @@ def _read_commands(commands: Sequence[str], results: Sequence[str]) -> list[Comm
     named = [_split_entry(entry, '--command', 'NAME=COMMAND') for entry in commands]
     for name in patterns.keys() - dict(named):
         raise FRExError(f'--results: {name}: is no --command')
-    return [_command(name, line, patterns.get(name)) for name, line in named]
+    return [_make_command(name, line, patterns.get(name)) for name, line in named]
 
 
-def _command(name: str, line: str, results: str | None) -> CommandMethod:
-    """Return a command; raise FRExError where a placeholder is missing or stands in quotes."""
+def _make_command(name: str, line: str, results: str | None) -> CommandMethod:
+    """Return the command `name`; raise FRExError where a placeholder is missing from `line` or stands in quotes."""
     for placeholder in ('{input}', '{output}'):
         if placeholder not in line:
             raise FRExError(f'--command: {name}: {placeholder} is missing; it stands for a folder of images')
@@ -130,7 +130,7 @@ def _command(name: str, line: str, results: str | None) -> CommandMethod:
 
 
 def _is_quoted(placeholder: str, line: str) -> bool:
-    """Return whether quotes in `line` would break a folder name with a blank that is inserted with quotes of its own."""
+    """Return whether quotes in `line` would break a folder's name with a blank, which is inserted with quotes of its own."""
     folder = '/a b'
     try:
         words = shlex.split(line.replace(placeholder, shlex.quote(folder)))

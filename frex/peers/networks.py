@@ -1,4 +1,4 @@
-"""Load networks and run them on an aligned face exactly as their own projects do."""
+"""Load networks, and run them on an aligned face exactly as their own projects do."""
 
 import importlib
 from collections.abc import Callable
@@ -19,14 +19,14 @@ from frex.tensors import to_images
 from frex.weights.state_dict import load_strict, pick
 from frex.weights.torch_file import read_torch_file
 
-# A function of a face, BGR, of any size, and a random seed that returns the restored face, BGR.
-Restore = Callable[[Image, int], Image]
+# Restores a face: takes BGR uint8 of any size and a random seed, returns BGR uint8.
+RestoreFunction = Callable[[Image, int], Image]
 
-# The input size of GFPGAN's and RestoreFormer's published weights.
-SIZE = 512
-# The arguments of GFPGAN 1.2, 1.3 and 1.4.
-CLEAN = {
-    'out_size': SIZE,
+# The width in pixels of the faces that GFPGAN's and RestoreFormer's published networks take.
+INPUT_SIZE = 512
+# The constructor arguments of GFPGANv1Clean for the weights of GFPGAN 1.2, 1.3 and 1.4.
+GFPGAN_ARGUMENTS = {
+    'out_size': INPUT_SIZE,
     'num_style_feat': 512,
     'channel_multiplier': 2,
     'decoder_load_path': None,
@@ -39,31 +39,31 @@ CLEAN = {
 }
 
 
-def load_frex(model: Path, device: torch.device) -> Restore:
-    """Load FREx; it runs in fp32 like the other networks, so that times are comparable."""
+def load_frex(model: Path, device: torch.device) -> RestoreFunction:
+    """Load FREx; it runs in fp32 like the other networks, so that times are comparable. It does not use the seed."""
     restorer = FaceRestorer.from_pretrained(model, str(device), precision='fp32', face_batch=1)
     return lambda image, seed: restorer.restore_aligned(image)
 
 
-def load_gfpgan(model: Path, device: torch.device) -> Restore:
-    """Load GFPGANv1Clean, which adds random noise for each face."""
-    return _load_from_gfpgan('gfpgan.archs.gfpganv1_clean_arch', 'GFPGANv1Clean', CLEAN, model, device)
+def load_gfpgan(model: Path, device: torch.device) -> RestoreFunction:
+    """Load GFPGANv1Clean, which adds random noise to its features."""
+    return _load_from_gfpgan('gfpgan.archs.gfpganv1_clean_arch', 'GFPGANv1Clean', GFPGAN_ARGUMENTS, model, device)
 
 
-def load_restoreformer(model: Path, device: torch.device) -> Restore:
+def load_restoreformer(model: Path, device: torch.device) -> RestoreFunction:
     """Load RestoreFormer as the GFPGAN package implements it."""
     return _load_from_gfpgan('gfpgan.archs.restoreformer_arch', 'RestoreFormer', {}, model, device)
 
 
-LOADERS: dict[str, Callable[[Path, torch.device], Restore]] = {
+LOADERS: dict[str, Callable[[Path, torch.device], RestoreFunction]] = {
     'frex': load_frex,
     'gfpgan': load_gfpgan,
     'restoreformer': load_restoreformer,
 }
 
 
-def _load_from_gfpgan(module: str, name: str, arguments: dict[str, Any], model: Path, device: torch.device) -> Restore:
-    """Load the network `name` of a module of the GFPGAN package.
+def _load_from_gfpgan(module: str, name: str, arguments: dict[str, Any], model: Path, device: torch.device) -> RestoreFunction:
+    """Load the network class `name` from a module of the GFPGAN package, with the constructor's `arguments` and the weights in `model`.
 
     Raises FRExError where the package is missing, and where the weights belong to another network.
     """
@@ -78,14 +78,14 @@ def _load_from_gfpgan(module: str, name: str, arguments: dict[str, Any], model: 
     net: nn.Module = constructor(**arguments)
     load_strict(net, state, str(model))
     net.eval().to(device)
-    return lambda image, seed: _restore(net, image, seed, device)
+    return lambda image, seed: _restore_face(net, image, seed, device)
 
 
 @torch.inference_mode()
-def _restore(net: nn.Module, image: Image, seed: int, device: torch.device) -> UInt8[np.ndarray, 'size size 3']:
-    """Restore a face as GFPGANer.enhance does with `has_aligned`.
+def _restore_face(net: nn.Module, image: Image, seed: int, device: torch.device) -> UInt8[np.ndarray, 'size size 3']:
+    """Restore a face as GFPGANer.enhance does with `has_aligned`; return BGR uint8, 512 x 512.
 
-    Unlike it, this sets the random seed, and raises FRExError where it would return the input because the output is not finite.
+    Unlike it, this sets the random seed, and raises FRExError where GFPGANer would return its input because the output is not finite.
     """
     torch.manual_seed(seed)
     output = net(_to_input(image)[None].to(device), return_rgb=False)[0].squeeze(0)
@@ -95,6 +95,6 @@ def _restore(net: nn.Module, image: Image, seed: int, device: torch.device) -> U
 
 
 def _to_input(image: Image) -> Float[Tensor, '3 size size']:
-    """Return a face as RGB in [-1, 1], 512 x 512, bit for bit as GFPGANer prepares it."""
-    resized = cv2.resize(image, (SIZE, SIZE)) / 255.0
+    """Convert a BGR uint8 face of any size to RGB in [-1, 1], 512 x 512, bit for bit as GFPGANer prepares it."""
+    resized = cv2.resize(image, (INPUT_SIZE, INPUT_SIZE)) / 255.0
     return torch.from_numpy(np.ascontiguousarray(resized[:, :, ::-1].transpose(2, 0, 1))).float().sub_(0.5).div_(0.5)

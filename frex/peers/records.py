@@ -7,15 +7,16 @@ import msgspec
 from msgspec import Struct
 
 from frex.errors import FRExError, one_line
-from frex.utils.files import replacing
+from frex.utils.files import write_atomically
 
 RUN, PEERS = 'run.json', 'peers.json'
 
 
 class Seconds(Struct, kw_only=True):
-    """Wall-clock times of a run.
+    """Wall-clock times of a run, in seconds.
 
-    `loading` is the time to load the network. `restoring` starts and ends with a face's image in memory. A command has only `total`.
+    `loading` is the time to load the network. `restoring` is the sum over the faces of the time from image to restored image, both in
+    memory. A command has only `total`.
     """
 
     loading: float | None = None
@@ -24,13 +25,13 @@ class Seconds(Struct, kw_only=True):
 
 
 class RunRecord(Struct, kw_only=True):
-    """The run of one method on one folder.
+    """The run of one method on a folder of faces.
 
-    `faces` is the number of faces; `timed` of them were restored in this run, the others in an earlier one. `seconds_a_face` is the
-    mean over the timed faces: of restoring alone where `timing` is `network`, of the whole command with its start where it is
-    `command`. `missing` holds the faces without a result, by name, with the reason. `peak_memory_bytes` is the most memory held at
-    once: `host` of the process, or of the largest process of a command; `GPU` of tensors, unknown for a command. `results` is the
-    pattern of the names of a command's images, None where they have the names of the faces.
+    `faces` is the number of faces; `timed` of them were restored in this run, the others in an earlier one. `seconds_a_face` is the mean
+    over the timed faces: of restoring alone where `timing` is `network`, of the whole command with its start where it is `command`.
+    `missing` maps the name of each face without a result to the reason. `peak_memory_bytes` is the most memory held at once: `host` of the
+    process, or of the largest process of a command; `GPU` of tensors, unknown for a command. `results` is the pattern of the names of a
+    command's images, None where they have the names of the faces.
     """
 
     method: str
@@ -50,7 +51,7 @@ class RunRecord(Struct, kw_only=True):
     missing: dict[str, str] = {}
 
 
-class Entry(Struct, kw_only=True):
+class MethodEntry(Struct, kw_only=True):
     """A method in `peers.json`: its settings, and its run or the problem that prevented it."""
 
     settings: dict[str, str] = {}
@@ -59,17 +60,17 @@ class Entry(Struct, kw_only=True):
 
     @property
     def is_complete(self) -> bool:
-        """Return whether every face has a result."""
+        """Return whether the method ran and every face has a result."""
         return self.problem is None and self.run is not None and not self.run.missing
 
 
 class PeersRecord(Struct, kw_only=True):
-    """The content of `peers.json`. `input_sha256` is one checksum over the names and contents of the input images."""
+    """The content of `peers.json`: the number of faces, one SHA-256 over their names and contents, and the methods by name."""
 
     version: Literal[1] = 1
     pictures: int
     input_sha256: str
-    methods: dict[str, Entry] = {}
+    methods: dict[str, MethodEntry] = {}
 
 
 def read_peers(folder: Path) -> PeersRecord | None:
@@ -84,7 +85,7 @@ def read_peers(folder: Path) -> PeersRecord | None:
 
 
 def write_record(path: Path, record: Struct) -> None:
-    """Write a record as indented JSON, atomically."""
+    """Write a record as indented JSON, atomically; create its folder where it is missing."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as part:
+    with write_atomically(path) as part:
         part.write_bytes(msgspec.json.format(msgspec.json.encode(record), indent=2) + b'\n')

@@ -1,4 +1,4 @@
-"""Run another project's command on a folder of faces and collect its results."""
+"""Run another project's command on a folder of faces, and collect its results."""
 
 import os
 import shlex
@@ -15,25 +15,25 @@ from frex.images import read_image, write_image
 from frex.peers import measure_subprocess
 from frex.peers.command_results import Results, choose_result, find_results, list_outputs
 from frex.peers.face_folder import FaceFolder, result_name
-from frex.peers.measuring import Stopwatch, maxrss_to_bytes
+from frex.peers.measurement import Stopwatch, maxrss_to_bytes
 from frex.peers.methods import CommandMethod
 from frex.peers.records import RunRecord, Seconds
 
 
 def run_command(method: CommandMethod, faces: FaceFolder, images: Path) -> RunRecord:
-    """Run a command on a folder with the faces that have no result, and copy its results to `images`.
+    """Run a command on the faces that have no result in the folder `images`, and copy its results there.
 
-    Where all faces have a result, it is run on all. Times and memory cover the whole command. Raises FRExError where the command fails,
-    or writes no image that belongs to a face.
+    Where all faces have a result, it is run on all of them. Time and memory are those of the whole command. Raises FRExError where the
+    command fails, or writes no image that is named after a face.
     """
     images.parent.mkdir(parents=True, exist_ok=True)
     names = faces.missing_results(images) or faces.names
     with tempfile.TemporaryDirectory(dir=images.parent, prefix='.command') as folder:
-        given, outputs = Path(folder, 'input').absolute(), Path(folder, 'output').absolute()
+        inputs, outputs = Path(folder, 'input').absolute(), Path(folder, 'output').absolute()
         outputs.mkdir()
-        stems = link_inputs(faces, names, given)
+        stems = link_inputs(faces, names, inputs)
         watch = Stopwatch()
-        memory = execute(fill_command(method.command, given, outputs))
+        memory = execute_command(fill_command(method.command, inputs, outputs))
         seconds = watch()
         images_written = list_outputs(outputs)
         if not images_written:
@@ -57,35 +57,38 @@ def run_command(method: CommandMethod, faces: FaceFolder, images: Path) -> RunRe
 
 
 def link_inputs(faces: FaceFolder, names: Iterable[str], folder: Path) -> dict[str, str]:
-    """Link faces into a new flat folder, as most commands expect; return each face's name with its link's name without suffix."""
+    """Link the faces `names` into the new flat folder `folder`, which most commands expect; return each face's link name without suffix.
+
+    Subfolders become part of the link's name. Raises FRExError where two faces would get the same name.
+    """
     folder.mkdir()
     stems = {name: PurePosixPath(name).with_suffix('').as_posix().replace('/', '--') for name in faces.names}
     twice = [stem for stem, count in Counter(stems.values()).items() if count > 1]
     if twice:
         raise FRExError(f'two faces would both be {twice[0]} in one folder; rename one')
-    given = {name: stems[name] for name in names}
-    for name, stem in given.items():
+    inputs = {name: stems[name] for name in names}
+    for name, stem in inputs.items():
         link = folder / f'{stem}{PurePosixPath(name).suffix}'
         try:
             link.symlink_to(faces.path(name).absolute())
         except OSError:
             # Some systems and disks do not support links.
             shutil.copyfile(faces.path(name), link)
-    return given
+    return inputs
 
 
-def fill_command(command: str, given: Path, outputs: Path) -> str:
-    """Replace `{input}` and `{output}` by two quoted folders; everything else stays as it is, including other braces."""
-    return command.replace('{input}', shlex.quote(str(given))).replace('{output}', shlex.quote(str(outputs)))
+def fill_command(command: str, inputs: Path, outputs: Path) -> str:
+    """Replace `{input}` and `{output}` by two quoted folders; other braces stay as they are."""
+    return command.replace('{input}', shlex.quote(str(inputs))).replace('{output}', shlex.quote(str(outputs)))
 
 
-def execute(line: str) -> dict[str, int]:
-    """Run a shell command of the user; return the most memory that one of its processes held, {'host': bytes}.
+def execute_command(line: str) -> dict[str, int]:
+    """Run a shell command and return the most memory that one of its processes held, as {'host': bytes}.
 
-    This is at least the 10 MB or so of the process that starts it, and empty where the system does not report it. Raises FRExError
-    where the exit status is not 0.
+    This is at least the 10 MB or so of the process that starts it, and empty where the system does not report it. Raises FRExError where
+    the exit status is not 0.
     """
-    # Standard output is reserved for the output of `frex`.
+    # The command's standard output goes to standard error, since standard output is for the results of `frex`.
     command = [sys.executable, '-I', '-S', measure_subprocess.__file__, line]
     answer = subprocess.run(command, stdout=subprocess.PIPE, check=False).stdout.split()
     if not answer:
@@ -97,7 +100,10 @@ def execute(line: str) -> dict[str, int]:
 
 
 def copy_results(stems: Mapping[str, str], results: Results, outputs: Path, images: Path) -> dict[str, str]:
-    """Copy the result of each face to `images`, as PNG; return the faces without one, with the reason."""
+    """Copy the result of each face to the folder `images` as PNG; return the faces without one, with the reason.
+
+    `stems` maps faces to the names of their links, `results` these to images below `outputs`.
+    """
     missing = {}
     for name, stem in stems.items():
         try:

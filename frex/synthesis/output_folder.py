@@ -1,8 +1,8 @@
-"""The folder of an EG3D augmentation set: where its files are, which settings it was begun with, and what is written when it is complete.
+"""The folder of an EG3D augmentation set: the paths of its files, the settings that it was begun with, and its labels.
 
 images/00000/img00000000.png, ...   the images, a thousand a folder
 images/dataset.json                 their labels
-ws/00000/img00000000.npy, ...       (num_ws, w) float32, where requested for
+ws/00000/img00000000.npy, ...       latent codes, (num_ws, w) float32, where requested
 contact_sheet.jpg, synthesis.json   some images by yaw; the settings
 """
 
@@ -19,48 +19,49 @@ from frex.data.labels import write_labels
 from frex.errors import FRExError
 from frex.images import Image, read_image, write_image
 from frex.synthesis.samples import SamplingRecipe, draw_labels, draw_poses
-from frex.utils.files import replacing
+from frex.utils.files import write_atomically
 from frex.utils.resumable import ResumableFolder
 
 RECORD = 'synthesis.json'
+# At most this many samples on the contact sheet.
 SHOWN = 48
 
 
 @dataclass(frozen=True)
 class SynthesisFolder:
-    """The folder of a set. `ext` is the suffix of its images; `with_ws` says whether the latent codes ws are stored, too."""
+    """The folder `root` of an augmentation set. `ext` is the suffix of its images; with `with_ws` the latent codes ws are stored, too."""
 
     root: Path
     ext: str
     with_ws: bool
 
     @property
-    def images(self) -> Path:
-        """Return the folder of the images, which a data set names as `dataroot_gt`."""
+    def images_folder(self) -> Path:
+        """Return the folder of the images, which is `dataroot_gt` of a training."""
         return self.root / 'images'
 
-    def name(self, number: int) -> str:
-        """Return the name of a sample's image in `dataset.json`."""
+    def image_name(self, number: int) -> str:
+        """Return the name of sample `number` in `dataset.json`: its path below the folder of images."""
         return f'{number // 1000:05d}/img{number:08d}.{self.ext}'
 
-    def image(self, number: int) -> Path:
-        """Return the file of a sample's image."""
-        return self.images / self.name(number)
+    def image_path(self, number: int) -> Path:
+        """Return the file of the image of sample `number`."""
+        return self.images_folder / self.image_name(number)
 
-    def ws(self, number: int) -> Path:
-        """Return the file of a sample's latent codes."""
-        return (self.root / 'ws' / self.name(number)).with_suffix('.npy')
+    def ws_path(self, number: int) -> Path:
+        """Return the file of the latent codes of sample `number`."""
+        return (self.root / 'ws' / self.image_name(number)).with_suffix('.npy')
 
     def has(self, number: int) -> bool:
-        """Return whether a sample exists; files are written atomically, so an existing sample is complete."""
-        return self.image(number).exists() and (not self.with_ws or self.ws(number).exists())
+        """Return whether sample `number` exists; files are written atomically, so an existing sample is complete."""
+        return self.image_path(number).exists() and (not self.with_ws or self.ws_path(number).exists())
 
-    def check(self, settings: Mapping[str, Any], num: int) -> dict[str, Any]:
-        """Return the set's record, a new one where there is none, with its number of samples raised to `num`.
+    def check_record(self, settings: Mapping[str, Any], num: int) -> dict[str, Any]:
+        """Return the record of the set, a new one where there is none, with its number of samples raised to `num`; write nothing.
 
         Raises FRExError where the set was begun with other `settings` or more samples, and where the folder holds something else.
         """
-        record = self._folder.read({'settings': settings}) or {'settings': dict(settings), 'num': num}
+        record = self._resumable_folder.read({'settings': settings}) or {'settings': dict(settings), 'num': num}
         begun = record.get('num')
         if not isinstance(begun, int):
             raise FRExError(f'{self.root / RECORD}: damaged, it has no number of samples; give a new folder')
@@ -70,34 +71,33 @@ class SynthesisFolder:
 
     def begin(self, settings: Mapping[str, Any], num: int, notes: Mapping[str, str]) -> None:
         """Check the folder and write its record, with `notes` where it is new; several processes may begin at the same time."""
-        with self._folder.locked():
-            self._folder.write(dict(notes) | self.check(settings, num))
+        with self._resumable_folder.locked():
+            self._resumable_folder.write(dict(notes) | self.check_record(settings, num))
 
     @property
-    def _folder(self) -> ResumableFolder:
-        """Return the resumable folder."""
+    def _resumable_folder(self) -> ResumableFolder:
         return ResumableFolder(self.root, RECORD)
 
     def write(self, number: int, image: Image, ws: Float32[np.ndarray, 'num_ws w']) -> None:
-        """Write a sample; the image is written last, so that an interrupted sample counts as missing."""
+        """Write a sample: a BGR uint8 image and its latent codes. The image is last, so that an interrupted sample counts as missing."""
         if self.with_ws:
-            self.ws(number).parent.mkdir(parents=True, exist_ok=True)
-            with replacing(self.ws(number)) as part, part.open('wb') as stream:
+            self.ws_path(number).parent.mkdir(parents=True, exist_ok=True)
+            with write_atomically(self.ws_path(number)) as part, part.open('wb') as stream:
                 np.save(stream, ws)
-        write_image(self.image(number), image)
+        write_image(self.image_path(number), image)
 
     def finish(self, recipe: SamplingRecipe, num: int) -> None:
-        """Write labels and contact sheet of a complete set; every process that does so writes the same content."""
+        """Write labels and contact sheet of a complete set of `num` samples; every process that does so writes the same content."""
         numbers = range(num)
         cameras, crops = (labels.tolist() for labels in draw_labels(recipe, numbers))
-        names = [self.name(number) for number in numbers]
+        names = [self.image_name(number) for number in numbers]
         self._write_contact_sheet(recipe, num)
-        write_labels(self.images / 'dataset.json', dict(zip(names, cameras, strict=True)), dict(zip(names, crops, strict=True)))
+        write_labels(self.images_folder / 'dataset.json', dict(zip(names, cameras, strict=True)), dict(zip(names, crops, strict=True)))
 
     def _write_contact_sheet(self, recipe: SamplingRecipe, num: int) -> None:
-        """Write evenly chosen samples, ordered by yaw."""
+        """Write a contact sheet of evenly picked samples, ordered by yaw; captions are in radians."""
         yaw, pitch = draw_poses(recipe, range(num))
         shown = np.argsort(yaw)[np.linspace(0, num - 1, min(num, SHOWN)).round().astype(int)]
         captions = [f'yaw {yaw[number]:+.2f} pitch {pitch[number]:+.2f}' for number in shown]
-        sheet = contact_sheet([read_image(self.image(int(number))) for number in shown], captions)
+        sheet = contact_sheet([read_image(self.image_path(int(number))) for number in shown], captions)
         write_image(self.root / 'contact_sheet.jpg', sheet)

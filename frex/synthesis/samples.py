@@ -1,7 +1,7 @@
 """Compute the samples of an EG3D augmentation set: their poses, labels and images.
 
-A sample depends on the recipe and its number only. So a set does not depend on how the work is divided, and a larger number of samples
-adds to it.
+A sample depends on the recipe and its number only. So a set does not depend on how the work is divided, and a larger number of samples adds
+to an existing set.
 """
 
 from collections.abc import Sequence
@@ -19,23 +19,28 @@ from frex_arch import EG3D
 from frex_arch.camera import Camera, ffhq_intrinsics, frontal_camera, look_at, pack_camera, recrop_camera
 from frex_arch.crop import Crop
 
+# The fraction of samples with |yaw| up to the first angle of `SamplingRecipe.yaw`.
 NEAR_FRACTION = 0.8
-# The steps of Roberts' R2 sequence (2018), whose consecutive points are always spread evenly over the unit square.
+# The steps of Roberts' R2 sequence (2018), of which any consecutive points are spread evenly over the unit square.
 STEPS = (0.7548776662466927, 0.5698402909980532)
 
 
 @dataclass(frozen=True)
 class SamplingRecipe:
-    """What the samples depend on, beside the network. Angles are those of `look_at`, in radians."""
+    """What the samples depend on, beside the network.
+
+    `seed` is that of poses and latent codes. `frame` is what an image shows: FFHQ's alignment of the face, or EG3D's crop. Yaw and pitch
+    are in radians, as `frex_arch.camera.look_at` takes them. Raises FRExError for values out of range.
+    """
 
     seed: int = 0
     psi: float = 0.7
-    """The truncation of w, from 0 to 1."""
+    """The truncation of w towards its mean, from 0 (the mean face) to 1 (none)."""
     frame: Literal['ffhq', 'eg3d'] = 'ffhq'
     yaw: tuple[float, float] = (0.8, 1.2)
-    """Four of five views are uniform up to the first angle on both sides, the others between it and the second angle."""
+    """(near, far): in four of five samples yaw is uniform in [-near, near], in the others near < |yaw| < far."""
     pitch: float = 0.3
-    """All views are uniform between minus this angle and this angle."""
+    """In all samples pitch is uniform between minus this value and this value."""
 
     def __post_init__(self) -> None:
         near, far = self.yaw
@@ -51,14 +56,17 @@ class SamplingRecipe:
 
 
 class RenderedSamples(NamedTuple):
-    """`images` are RGB, about [-1, 1]; `ws` are their latent codes."""
+    """Rendered images, RGB, about [-1, 1] but not clamped, and their latent codes w for each layer."""
 
     images: Float[Tensor, 'batch 3 out_size out_size']
     ws: Float[Tensor, 'batch num_ws w']
 
 
 def draw_poses(recipe: SamplingRecipe, numbers: Sequence[int]) -> tuple[Float[np.ndarray, ' batch'], Float[np.ndarray, ' batch']]:
-    """Return yaw and pitch of the samples, as `look_at` takes them."""
+    """Return yaw and pitch of the samples with these `numbers`, in radians.
+
+    As for `look_at`, yaw > 0 shows the person's left side, pitch > 0 the face from below.
+    """
     start = np.random.default_rng([recipe.seed, 0]).random(2)
     spread = (start + np.asarray(numbers)[:, None] * STEPS) % 1
     near, far = recipe.yaw
@@ -68,15 +76,15 @@ def draw_poses(recipe: SamplingRecipe, numbers: Sequence[int]) -> tuple[Float[np
 
 
 def draw_z(recipe: SamplingRecipe, number: int, z_dim: int) -> Float[Tensor, ' z']:
-    """Return the latent code z of a sample, standard normal, on the CPU."""
+    """Return the latent code z of sample `number`: `z_dim` standard normal numbers, on the CPU."""
     rng = np.random.default_rng([recipe.seed, 1 + number])
     return torch.from_numpy(rng.standard_normal(z_dim, dtype=np.float32))
 
 
 def draw_labels(recipe: SamplingRecipe, numbers: Sequence[int]) -> tuple[Camera, Crop]:
-    """Return the cameras of EG3D's crop, and the crops that lead to it from the images."""
+    """Return the cameras of the samples `numbers`, which belong to EG3D's crop, and the crops that lead from the images to it."""
     yaw, pitch = (torch.from_numpy(angles) for angles in draw_poses(recipe, numbers))
-    # Double precision: after rounding to single, differences of the sine between processors disappear.
+    # Double precision: rounding to single removes the differences between processors' sines.
     camera = pack_camera(look_at(yaw, pitch), ffhq_intrinsics().double()[None])
     crop = torch.tensor([[1.0, 0.0, 0.0]]).repeat(len(camera), 1)
     if recipe.frame == 'ffhq':
@@ -85,8 +93,8 @@ def draw_labels(recipe: SamplingRecipe, numbers: Sequence[int]) -> tuple[Camera,
 
 
 @torch.inference_mode()
-def synthesize(eg3d: EG3D, recipe: SamplingRecipe, numbers: Sequence[int]) -> RenderedSamples:
-    """Render samples on the device of `eg3d`, directly in their frame, so that nothing is resampled.
+def render_samples(eg3d: EG3D, recipe: SamplingRecipe, numbers: Sequence[int]) -> RenderedSamples:
+    """Render the samples with these `numbers` on the device of `eg3d`, directly in their frame, so that nothing is resampled.
 
     The only random numbers are those of z. Rounding may differ with the number of samples in a batch.
     """

@@ -1,6 +1,7 @@
 """`frex collect-real`: collect faces from photographs, in FFHQ's alignment.
 
 It writes:
+
 images/NAME_NN.png    the faces; with dataset.json, their cameras and crops, estimated from landmarks
 manifest.json         settings; each face's source, measurements and SHA-256; how many faces were not taken for which reason
 scan.jsonl            all faces that were found, so that another run with other limits is quick
@@ -28,9 +29,9 @@ from frex.restore.detection.retinaface import FaceDetector
 from frex.restore.detection.selection import Selection
 from frex.restore.folder.result_names import unique_names
 from frex.restore.image_io.photo_file import read_photo, to_eight_bit
-from frex.testsets.scan import SCAN, FoundFace, ScannedImage, scan
-from frex.testsets.select_faces import Limits, Selected, select
-from frex.testsets.set_folder import SHEET, SetFolder, check_output_outside
+from frex.testsets.scan import SCAN, FoundFace, ScannedImage, scan_photographs
+from frex.testsets.select_faces import Limits, Selected, select_faces
+from frex.testsets.test_set_folder import SHEET, TestSetFolder, check_output_outside
 from frex.testsets.wider import WiderFace, lookup_by_path, read_wider
 from frex.utils.files import sha256
 from frex.utils.seeding import check_seed
@@ -41,9 +42,10 @@ RECORD = 'manifest.json'
 
 @dataclass(frozen=True)
 class CollectOptions:
-    """Collect `num` faces of `size` pixels, found in the photographs below `folders`, and write them to `output`.
+    """Collect `num` random faces, `size` x `size` pixels, from the photographs in and below `folders`, and write them to `output`.
 
-    `det_threshold` is the lowest score of a detected face; `wider` is a file of WIDER FACE annotations, if any.
+    `det_threshold` is the least score of a detected face; `wider` is a file of WIDER FACE's annotations, None for none; `weights` is the
+    folder of weight files.
     """
 
     folders: Sequence[Path]
@@ -58,28 +60,28 @@ class CollectOptions:
 
 
 def collect(options: CollectOptions, limits: Limits) -> None:
-    """Collect faces, write them and print where they are; raise FRExError for invalid options or input.
+    """Collect faces within `limits`, write the test set and print where it is; raise FRExError for invalid options or input.
 
-    A set that is complete is checked and left as it is.
+    A complete set is only verified: its settings, and the checksum of each image.
     """
     _check(options)
-    folder = SetFolder(options.output, RECORD, kept=(SCAN,))
+    folder = TestSetFolder(options.output, RECORD, kept=(SCAN,))
     try:
         sources = _find_sources(options.folders)
-        settings = _settings(options, limits, sources)
+        settings = _collect_settings(options, limits, sources)
         record = folder.read_set()
         if record is not None and 'images' in record:
             folder.begin_set(settings)
             folder.check_whole(record)
         else:
-            _collect(options, limits, folder, sources, settings)
+            _collect_new(options, limits, folder, sources, settings)
     except OSError as error:
         raise FRExError(f'a file cannot be read or written: {error}') from None
-    print(f'{options.num} faces in {folder.images}, described in {folder.root / RECORD}; look at {folder.root / SHEET}')
+    print(f'{options.num} faces in {folder.images_folder}, described in {folder.root / RECORD}; look at {folder.root / SHEET}')
 
 
 def _check(options: CollectOptions) -> None:
-    """Raise FRExError for options out of their ranges."""
+    """Raise FRExError for options out of range, and for an output within one of the input folders."""
     check_seed(options.seed)
     Selection(options.det_threshold)
     for flag, least in (('num', 1), ('size', 16)):
@@ -90,22 +92,22 @@ def _check(options: CollectOptions) -> None:
 
 
 def _find_sources(folders: Sequence[Path]) -> dict[str, Path]:
-    """Return all photographs of all folders, by the names of their results, which are paths without suffix."""
+    """Return the photographs of all folders by the names of their results: relative paths without suffix, made unique."""
     files = [(folder.absolute() / name, PurePosixPath(name)) for folder in folders for name in FolderSource(folder, 'FOLDER').names]
-    # One folder may lie in another, so a file may be listed twice.
+    # A folder may lie in another, so a file may be listed twice.
     files = list(dict(files).items())
     return {name.as_posix(): path for name, (path, _) in zip(unique_names(files), files, strict=True)}
 
 
-def _settings(options: CollectOptions, limits: Limits, sources: Mapping[str, Path]) -> dict[str, Any]:
-    """Return the settings on which the set depends, for its record."""
+def _collect_settings(options: CollectOptions, limits: Limits, sources: Mapping[str, Path]) -> dict[str, Any]:
+    """Return the settings on which the set depends, for its record. `sources` are the photographs by name."""
     names = hashlib.sha256('\n'.join(sources).encode(errors='surrogateescape')).hexdigest()
     settings = {'num': options.num, 'seed': options.seed, 'size': options.size, 'det_threshold': options.det_threshold, **asdict(limits)}
-    wider = None if options.wider is None else read_sum(options.wider)
+    wider = None if options.wider is None else hash_annotations(options.wider)
     return settings | {'wider_sha256': wider, 'pictures': len(sources), 'pictures_names_sha256': names}
 
 
-def read_sum(path: Path) -> str:
+def hash_annotations(path: Path) -> str:
     """Return the SHA-256 of the annotation file; raise FRExError where it cannot be read."""
     try:
         return sha256(path)
@@ -113,16 +115,18 @@ def read_sum(path: Path) -> str:
         raise FRExError(f'--wider: {path} cannot be read ({error.strerror})') from None
 
 
-def _collect(options: CollectOptions, limits: Limits, folder: SetFolder, sources: Mapping[str, Path], settings: dict[str, Any]) -> None:
-    """Find faces in all photographs, select some, and write the set."""
-    annotations = {} if options.wider is None else _annotations(options.wider, sources)
+def _collect_new(
+    options: CollectOptions, limits: Limits, folder: TestSetFolder, sources: Mapping[str, Path], settings: dict[str, Any]
+) -> None:
+    """Find faces in all photographs, select some of them and write the set; raise FRExError where too few are within the limits."""
+    annotations = {} if options.wider is None else _match_annotations(options.wider, sources)
     detector = FaceDetector.from_weights(options.weights, choose_device(options.device))
     folder.root.mkdir(parents=True, exist_ok=True)
     scan_settings = {'det_threshold': options.det_threshold, 'wider_sha256': settings['wider_sha256']}
     scan_settings |= {'detector': detector.key, 'detector_sha256': sha256(require_file(detector.key, options.weights))}
-    found = scan(sources, annotations, detector, options.det_threshold, folder.root / SCAN, scan_settings)
-    selected = select(found, options.num, limits, options.seed)
-    report(found, selected)
+    found = scan_photographs(sources, annotations, detector, options.det_threshold, folder.root / SCAN, scan_settings)
+    selected = select_faces(found, options.num, limits, options.seed)
+    print_selection(found, selected)
     if len(selected.faces) < options.num:
         total = sum(len(scanned.faces) for scanned in found)
         raise FRExError(
@@ -133,8 +137,8 @@ def _collect(options: CollectOptions, limits: Limits, folder: SetFolder, sources
     write_faces(folder, record, found, selected, sources, options.size)
 
 
-def _annotations(path: Path, sources: Mapping[str, Path]) -> dict[str, list[WiderFace]]:
-    """Return the annotated faces of each photograph; raise FRExError where no photograph is annotated."""
+def _match_annotations(path: Path, sources: Mapping[str, Path]) -> dict[str, list[WiderFace]]:
+    """Return WIDER FACE's faces of each annotated photograph, by name; raise FRExError where no photograph is annotated."""
     annotated = read_wider(path)
     found = {name: lookup_by_path(annotated, file.as_posix()) for name, file in sources.items()}
     known = {name: faces for name, faces in found.items() if faces is not None}
@@ -147,13 +151,13 @@ def _annotations(path: Path, sources: Mapping[str, Path]) -> dict[str, list[Wide
 
 
 LABELS = 'dataset.json'
-# The fields of a face that the manifest omits: they stand elsewhere, or are not meant to be read.
+# The fields of a face that the manifest omits: they are stored elsewhere, or are of no use to a reader.
 OMITTED_FIELDS = ('name', 'problem', 'camera', 'crop', 'mirrored_hash', 'small')
 SHOWN, TILE = 48, 160
 
 
-def report(found: Sequence[ScannedImage], selected: Selected) -> None:
-    """Print how many faces were found and how many were not taken for which reason; name photographs that cannot be read."""
+def print_selection(found: Sequence[ScannedImage], selected: Selected) -> None:
+    """Print how many faces were found, how many were not taken for which reason, and which photographs cannot be read."""
     for scanned in found:
         if scanned.problem is not None:
             print(f'left out: {scanned.problem}', file=sys.stderr)
@@ -164,14 +168,17 @@ def report(found: Sequence[ScannedImage], selected: Selected) -> None:
 
 
 def write_faces(
-    folder: SetFolder,
+    folder: TestSetFolder,
     record: dict[str, Any],
     found: Sequence[ScannedImage],
     selected: Selected,
     sources: Mapping[str, Path],
     size: int,
 ) -> None:
-    """Crop the selected faces at `size` x `size` and write them, their labels, the contact sheet and, at last, the manifest."""
+    """Align the selected faces at `size` x `size` and write them, their labels, the contact sheet and, at last, the manifest.
+
+    `found` are all scanned photographs, `sources` their files by name, and `record` is the begun record of the set.
+    """
     folder.check_images([f'{name}.png' for name in selected.faces])
     images: dict[str, Any] = {}
     for scanned in found:
@@ -180,25 +187,25 @@ def write_faces(
             continue
         image = to_eight_bit(read_photo(sources[scanned.name]).image)
         for face in faces:
-            path = folder.images / f'{face.name}.png'
+            path = folder.images_folder / f'{face.name}.png'
             write_image(path, align_face(image, np.array(face.landmarks), size))
-            images[f'{face.name}.png'] = _entry(face, scanned, sources[scanned.name], path)
+            images[f'{face.name}.png'] = _make_entry(face, scanned, sources[scanned.name], path)
     cameras, crops = ({f'{name}.png': getattr(face, what) for name, face in selected.faces.items()} for what in ('camera', 'crop'))
-    write_labels(folder.images / LABELS, cameras, crops)
-    write_image(folder.root / SHEET, _sheet(folder, selected))
+    write_labels(folder.images_folder / LABELS, cameras, crops)
+    write_image(folder.root / SHEET, _draw_contact_sheet(folder, selected))
     not_taken = {reason: count for reason, count in selected.reasons.items() if count}
     folder.write(record | {'images': images, 'not_taken': not_taken, 'near_duplicates': selected.near_duplicates})
 
 
-def _entry(face: FoundFace, scanned: ScannedImage, source: Path, path: Path) -> dict[str, Any]:
-    """Return a face's entry of the manifest."""
+def _make_entry(face: FoundFace, scanned: ScannedImage, source: Path, path: Path) -> dict[str, Any]:
+    """Return a face's entry of the manifest: source, measurements and checksums. `path` is the written face."""
     known = {key: value for key, value in msgspec.to_builtins(face).items() if key not in OMITTED_FIELDS}
     return {'source': str(source), 'source_sha256': scanned.sha256, **known, 'sha256': sha256(path)}
 
 
-def _sheet(folder: SetFolder, selected: Selected) -> Image:
-    """Return a contact sheet of the faces, ordered from blurred to sharp."""
+def _draw_contact_sheet(folder: TestSetFolder, selected: Selected) -> Image:
+    """Return a contact sheet (BGR) of evenly picked faces, ordered from blurred to sharp."""
     faces = sorted(selected.faces.values(), key=lambda face: face.sharpness)
     shown = [faces[index] for index in np.linspace(0, len(faces) - 1, min(len(faces), SHOWN)).round().astype(int).tolist()]
-    tiles = [resize(read_image(folder.images / f'{face.name}.png'), TILE) for face in shown]
+    tiles = [resize(read_image(folder.images_folder / f'{face.name}.png'), TILE) for face in shown]
     return contact_sheet(tiles, [f'{face.size:.0f} px, sharp {face.sharpness:.0f}' for face in shown], size=TILE)

@@ -1,4 +1,4 @@
-"""Degrade single images reproducibly, and write what a degraded set needs beside its images: journal, record, labels, contact sheet."""
+"""Degrade single images reproducibly, and write what belongs to a degraded set: journal, record, labels, contact sheet."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -16,40 +16,43 @@ from frex.errors import FRExError
 from frex.images import Image, read_aligned, read_image, resize, write_image
 from frex.utils.files import sha256
 from frex.utils.jsonl import append_line, read_lines
-from frex.utils.seeding import generator
+from frex.utils.seeding import make_generator
 
 PURPOSE = 'degrade'
 
 
 @dataclass(frozen=True)
 class DegradationRecipe:
-    """How images are degraded; `size` is the size of the results, None for the size of each image."""
+    """How the images of a set are degraded: ranges of the parameters, seed and size.
+
+    `size` is the width of the results in pixels, None for that of each clean image.
+    """
 
     degradation: Degradation
     seed: int
     size: int | None = None
 
-    def draws(self, name: str) -> list[DegradationParams]:
-        """Return the random parameters of the image `name`, a path without suffix; they depend on seed and name only."""
-        return draw(self.degradation, generator(self.seed, PURPOSE, name))
+    def draw_params(self, name: str) -> list[DegradationParams]:
+        """Draw the parameters of each pass for the image `name`, a path without suffix; they depend on seed and name only."""
+        return draw(self.degradation, make_generator(self.seed, PURPOSE, name))
 
-    def gt(self, path: Path) -> Image:
-        """Read a clean image and resize it to the size of the results.
+    def read_gt(self, path: Path) -> Image:
+        """Read a clean image, BGR uint8, and resize it to `size`.
 
         Raises FRExError where it is not square or cannot be read.
         """
         image = read_aligned(path)
         return image if self.size is None else resize(image, self.size)
 
-    def lq(self, gt: Image, name: str) -> Image:
-        """Return the degraded image of `gt`, BGR uint8."""
-        lq = degrade(gt.astype(np.float32) / 255, self.draws(name))
+    def degrade_image(self, gt: Image, name: str) -> Image:
+        """Return `gt` degraded at its own size, BGR uint8; `name` decides the random parameters."""
+        lq = degrade(gt.astype(np.float32) / 255, self.draw_params(name))
         return (lq * 255).round().astype(np.uint8)
 
 
 @dataclass(frozen=True)
-class Task:
-    """One image: its `name`, a path without suffix, the file `source`, and the files `lq` and `gt` to write.
+class DegradationTask:
+    """The task to degrade one image: its `name`, a path without suffix, its file `source`, and the files `lq` and `gt` to write.
 
     `gt` is None where the clean image is not resized.
     """
@@ -60,21 +63,21 @@ class Task:
     gt: Path | None
 
     @property
-    def is_there(self) -> bool:
-        """Return whether the files exist; the journal tells which clean image they were made of."""
+    def has_files(self) -> bool:
+        """Return whether the files to write exist; the journal tells from which clean image they were made."""
         return self.lq.exists() and (self.gt is None or self.gt.exists())
 
 
-def write(task: Task, recipe: DegradationRecipe) -> None:
-    """Write the files of a task, each atomically."""
-    gt = recipe.gt(task.source)
+def write_pair(task: DegradationTask, recipe: DegradationRecipe) -> None:
+    """Degrade the image of a task and write its files, each atomically."""
+    gt = recipe.read_gt(task.source)
     if task.gt is not None:
         write_image(task.gt, gt)
-    write_image(task.lq, recipe.lq(gt, task.name))
+    write_image(task.lq, recipe.degrade_image(gt, task.name))
 
 
 class WrittenPair(Struct, frozen=True):
-    """SHA-256 of a clean image's file, of its degraded image and, where there is one, of its resized copy."""
+    """SHA-256 of a clean image's file, of its degraded image and, where one is written, of its resized copy."""
 
     name: str
     gt_sha256: str
@@ -82,43 +85,44 @@ class WrittenPair(Struct, frozen=True):
     resized_sha256: str | None = None
 
     @property
-    def sums(self) -> dict[str, Any]:
-        """Return the checksums as entries of the record."""
+    def checksums(self) -> dict[str, Any]:
+        """Return the checksums by their keys in the record."""
         resized = {} if self.resized_sha256 is None else {'resized_sha256': self.resized_sha256}
         return {'gt_sha256': self.gt_sha256, 'sha256': self.sha256, **resized}
 
 
-def make(task: Task, recipe: DegradationRecipe) -> WrittenPair:
-    """Run a task and return the checksums."""
-    # Hash the clean image before it is read: where it is replaced meanwhile, the checksum differs and the task is run again.
+def run_task(task: DegradationTask, recipe: DegradationRecipe) -> WrittenPair:
+    """Degrade the image of a task, write its files and return their checksums."""
+    # Hash the clean image before it is read: if it is replaced meanwhile, the checksum differs and the task is run again.
     gt_sha256 = sha256(task.source)
-    write(task, recipe)
+    write_pair(task, recipe)
     return msgspec.structs.replace(hash_outputs(task), gt_sha256=gt_sha256)
 
 
-def hash_outputs(task: Task) -> WrittenPair:
-    """Return the checksums of a task's files as they are now."""
+def hash_outputs(task: DegradationTask) -> WrittenPair:
+    """Return the checksums of a task's files, and of its clean image, as they are now."""
     return WrittenPair(task.name, sha256(task.source), sha256(task.lq), None if task.gt is None else sha256(task.gt))
 
 
 class Journal:
-    """Lines of `WrittenPair`, in one file per shard, so that several processes can write; they are removed once the set is complete.
+    """The checksums written so far, in one file of lines per shard, so that several processes can write at the same time.
 
-    `start` is the beginning of the files' names, `shard` names the shard of this process.
+    The files lie in `root`; their names begin with `start`, and `shard` is the part of this process. They are removed once the set is
+    complete.
     """
 
     def __init__(self, root: Path, start: str, shard: str) -> None:
         self.root, self.start = root, start
         self.path = root / f'{start}.{shard}.jsonl'
 
-    def add(self, made: WrittenPair) -> WrittenPair:
-        """Append the checksums at once, since the process may be killed."""
-        append_line(self.path, made)
-        return made
+    def add(self, written_pair: WrittenPair) -> WrittenPair:
+        """Append the checksums at once, since the process may be killed, and return them."""
+        append_line(self.path, written_pair)
+        return written_pair
 
     def read(self) -> set[WrittenPair]:
-        """Return the entries of all shards; damaged lines are skipped."""
-        return {made for path in self._files() for made in read_lines(path, WrittenPair)}
+        """Return the checksums that all shards have written; damaged lines are skipped."""
+        return {pair for path in self._files() for pair in read_lines(path, WrittenPair)}
 
     def remove(self) -> None:
         """Remove the files of all shards."""
@@ -134,14 +138,14 @@ SHOWN, TILE = 24, 160
 CAPTION_LENGTH = 22
 
 
-def entry(task: Task, made: WrittenPair, recipe: DegradationRecipe, folder: Path) -> dict[str, Any]:
-    """Return an image's entry of the record; `gt` is its clean image's path below `folder`."""
-    draws = [asdict(params) for params in recipe.draws(task.name)]
-    return {'gt': task.source.relative_to(folder).as_posix(), **made.sums, 'draws': draws}
+def make_entry(task: DegradationTask, written_pair: WrittenPair, recipe: DegradationRecipe, folder: Path) -> dict[str, Any]:
+    """Return an image's entry of the record: checksums, random parameters, and as `gt` its clean image's path below `folder`."""
+    draws = [asdict(params) for params in recipe.draw_params(task.name)]
+    return {'gt': task.source.relative_to(folder).as_posix(), **written_pair.checksums, 'draws': draws}
 
 
 def check_unchanged(before: Mapping[str, Any], now: Mapping[str, Any], images: Path) -> None:
-    """Raise FRExError where an image's checksum in `before` differs from that in `now`; both are entries of records."""
+    """Raise FRExError where an image's checksum differs between two records, `before` and `now`, which hold entries by file name."""
     for name in before.keys() & now.keys():
         clean = f'the clean image {now[name]["gt"]}'
         for key, what in (('gt_sha256', clean), ('sha256', 'this image'), ('resized_sha256', f'the copy of {clean}')):
@@ -149,8 +153,8 @@ def check_unchanged(before: Mapping[str, Any], now: Mapping[str, Any], images: P
                 raise FRExError(f'{images / name}: {what} has changed since the set was made; give a new folder')
 
 
-def copy_labels(folder: Path, tasks: Sequence[Task], roots: Sequence[Path]) -> None:
-    """Write the cameras and crops in `folder`, if there are any, under the names of the results into each of `roots`."""
+def copy_labels(folder: Path, tasks: Sequence[DegradationTask], roots: Sequence[Path]) -> None:
+    """Copy the cameras and crops of `folder/dataset.json`, where it exists, into each of `roots`, under the names of the results."""
     if not (folder / LABELS).exists():
         return
     labels = read_labels(folder / LABELS)
@@ -162,19 +166,20 @@ def copy_labels(folder: Path, tasks: Sequence[Task], roots: Sequence[Path]) -> N
         write_labels(root / LABELS, cameras, crops)
 
 
-def sheet(tasks: Sequence[Task], recipe: DegradationRecipe) -> Image:
-    """Return a contact sheet of evenly chosen pairs: a clean image with its name, a degraded one with its parameters."""
+def draw_contact_sheet(tasks: Sequence[DegradationTask], recipe: DegradationRecipe) -> Image:
+    """Return a contact sheet (BGR) of evenly picked pairs: a clean image with its name, a degraded one with its parameters."""
     chosen = np.linspace(0, len(tasks) - 1, min(len(tasks), SHOWN)).round().astype(int)
     shown = [tasks[number] for number in chosen.tolist()]
-    tiles = [resize(image, TILE) for task in shown for image in (recipe.gt(task.source), read_image(task.lq))]
-    captions = [text for task in shown for text in (task.name[-CAPTION_LENGTH:], caption(recipe.draws(task.name)))]
+    tiles = [resize(image, TILE) for task in shown for image in (recipe.read_gt(task.source), read_image(task.lq))]
+    captions = [text for task in shown for text in (task.name[-CAPTION_LENGTH:], format_caption(recipe.draw_params(task.name)))]
     return contact_sheet(tiles, captions, size=TILE)
 
 
-def caption(draws: Sequence[DegradationParams]) -> str:
+def format_caption(draws: Sequence[DegradationParams]) -> str:
     """Return the parameters of the first pass in short; `+` marks a second pass.
 
-    The letters are m motion blur, b Gaussian blur, r downsampling factor, n noise, q JPEG quality.
+    The letters are m length of the motion blur, b larger standard deviation of the Gaussian blur (both in pixels of 512), r downsampling
+    factor, n standard deviation of the noise in grey levels, q JPEG quality.
     """
     first = draws[0]
     steps = {

@@ -1,4 +1,4 @@
-"""Select the faces of a set from those that were found: within limits, at random, without near-duplicates."""
+"""Select the faces of a test set from those that were found: within limits, at random, without near-duplicates."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -7,14 +7,20 @@ from dataclasses import dataclass, field
 from frex.errors import FRExError
 from frex.testsets.face_quality import aligned_correlation, hash_distance
 from frex.testsets.scan import FoundFace, ScannedImage
-from frex.utils.seeding import random_order
+from frex.utils.seeding import shuffle_names
 
 PURPOSE = 'collect'
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Limits on the faces to take, see `frex collect-real --help`; `occlusion` and `blur` apply to WIDER FACE's annotated faces only."""
+    """Limits on the faces to select; None stands for no limit.
+
+    `min_face` and `max_face` bound the longer side of the face's box in pixels, `min_inside` the fraction of the aligned square inside the
+    photograph, `min_sharpness` and `max_sharpness` the result of `measure_sharpness`. `max_occlusion` (0 to 2) and the range `blur` (0 to
+    2) apply only to faces that WIDER FACE annotates. Near-duplicates are faces whose hashes differ in at most `hash_distance` of 128 bits;
+    -1 keeps them. `per_picture` bounds the number of faces of one photograph. Raises FRExError for limits out of range.
+    """
 
     min_face: float = 24.0
     max_face: float | None = None
@@ -38,7 +44,10 @@ class Limits:
                 raise FRExError(message)
 
     def rejection_reason(self, face: FoundFace, annotated: bool) -> str | None:
-        """Return the first reason why a face is not taken, in terms of the flag that would accept it, else None."""
+        """Return the first reason why a face is not within the limits, which names the flag, or None.
+
+        `annotated` says whether WIDER FACE names the photograph; then faces without an annotation are rejected.
+        """
         wider = face.wider
         if wider is None and annotated:
             return 'not annotated by --wider'
@@ -58,9 +67,10 @@ class Limits:
 
 @dataclass
 class Selected:
-    """`faces` by name; `reasons` count what was not taken and why.
+    """The selected `faces` by name; `reasons` counts the faces and photographs that were not taken, by reason.
 
-    `near_duplicates` names, for each face or image that was dropped as a duplicate, the one that it resembles.
+    `near_duplicates` maps each face that was dropped as a near-duplicate, and each photograph with the bytes of another, to the one that it
+    resembles.
     """
 
     faces: dict[str, FoundFace] = field(default_factory=dict)
@@ -68,15 +78,15 @@ class Selected:
     near_duplicates: dict[str, str] = field(default_factory=dict)
 
 
-def select(scanned_images: Iterable[ScannedImage], num: int, limits: Limits, seed: int) -> Selected:
+def select_faces(scanned_images: Iterable[ScannedImage], num: int, limits: Limits, seed: int) -> Selected:
     """Select `num` faces at random from those within the limits, no two near-duplicates; fewer where there are no more.
 
-    The random order depends on seed and name. Of near-duplicates the first in random order is taken.
+    The random order depends on seed and name. Of several near-duplicates the first in that order is selected.
     """
     selected = Selected()
     within = _faces_within_limits(_drop_identical_images(scanned_images, selected), limits, selected)
     per_picture: Counter[str] = Counter()
-    for name in random_order(within, seed, PURPOSE):
+    for name in shuffle_names(within, seed, PURPOSE):
         face, image_name = within[name]
         if len(selected.faces) == num:
             selected.reasons['not drawn'] += 1
@@ -92,7 +102,7 @@ def select(scanned_images: Iterable[ScannedImage], num: int, limits: Limits, see
 
 
 def _drop_identical_images(scanned_images: Iterable[ScannedImage], selected: Selected) -> list[ScannedImage]:
-    """Return the images that can be read, each once: of those with equal bytes the first by name."""
+    """Return the photographs that can be read, each once: of those with equal bytes the first by name. Count the others in `selected`."""
     first: dict[str, ScannedImage] = {}
     for scanned in sorted(scanned_images, key=lambda scanned: scanned.name):
         if scanned.problem is not None:
@@ -107,7 +117,7 @@ def _drop_identical_images(scanned_images: Iterable[ScannedImage], selected: Sel
 
 
 def _faces_within_limits(scanned_images: Iterable[ScannedImage], limits: Limits, selected: Selected) -> dict[str, tuple[FoundFace, str]]:
-    """Return the faces within the limits by name, each with the name of its image."""
+    """Return the faces within the limits by name, each with the name of its photograph; count the others in `selected`."""
     faces: dict[str, tuple[FoundFace, str]] = {}
     for scanned in scanned_images:
         for face in scanned.faces:
@@ -119,21 +129,21 @@ def _faces_within_limits(scanned_images: Iterable[ScannedImage], limits: Limits,
     return faces
 
 
-# Up to this many bits above the limit faces are aligned to each other; they are near-duplicates if they correlate this much. Among 56
+# Faces whose hashes differ by up to UNCERTAIN_BITS more than the limit are near-duplicates if they correlate this much. Among 56
 # people, each in 11 versions, no two people reached it, and 97 % of the versions of one person did.
 UNCERTAIN_BITS = 20
 MIN_CORRELATION = 0.94
 
 
 def find_near_duplicate(face: FoundFace, others: Mapping[str, FoundFace], distance: int) -> str | None:
-    """Return the name of a near-duplicate of `face` among `others`, if any; None where `distance` is below 0."""
+    """Return the name of a near-duplicate of `face` among `others`, None where there is none; `distance` is the limit, -1 for no search."""
     return next((name for name, other in others.items() if is_near_duplicate(face, other, distance)), None) if distance >= 0 else None
 
 
 def is_near_duplicate(face: FoundFace, other: FoundFace, distance: int) -> bool:
     """Return whether `face`, or its mirror image, is a near-duplicate of `other`.
 
-    Their hashes differ in at most `distance` bits, or in a few more and the aligned faces correlate.
+    It is one where their hashes differ in at most `distance` bits, or in up to UNCERTAIN_BITS more and the aligned faces correlate.
     """
     for mirrored in (False, True):
         bits = hash_distance(face.mirrored_hash if mirrored else face.hash, other.hash)

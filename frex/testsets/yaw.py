@@ -1,4 +1,4 @@
-"""Find the yaw of each face of a pool, from camera labels, a head-pose network or landmarks."""
+"""Find the yaw of each face of a pool, from camera labels, the head-pose network Hopenet, or landmarks."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 from tqdm import tqdm
 
-from frex.camera_labels.estimate import LandmarkFinder, estimate
+from frex.camera_labels.estimate import LandmarkFinder, estimate_camera
 from frex.data.labels import CameraLabel, CropLabel, angles_of, check_rotations, match, read_labels, rows
 from frex.device import choose_device
 from frex.errors import FRExError
@@ -25,16 +25,17 @@ LABELS = 'dataset.json'
 # The key of Hopenet's weights in the manifest, and the size of its input.
 HOPENET_KEY = 'hopenet'
 INPUT_SIZE = 224
-# Mean and standard deviation of ImageNet, RGB in [0, 1].
+# ImageNet's mean and standard deviation of RGB in [0, 1].
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True, kw_only=True)
-class PoseOptions:
-    """How to find the yaw of the faces in `pool`: `pose` is auto, labels (`cameras`, or the pool's own file), hopenet or landmarks.
+class YawOptions:
+    """How to find the yaw of the faces in the folder `pool`.
 
-    `weights` is the folder of the networks' files. `frame` is the alignment of the faces, ffhq or eg3d, and `det_threshold` the lowest
-    score of a detected face; both are used for landmarks only.
+    `pose` is the source: labels, hopenet, landmarks, or auto for the first that is available. Labels come from the file `cameras`, where
+    that is None from the pool's own `dataset.json`. `weights` is the folder of weight files. `frame` is the alignment of the faces, ffhq or
+    eg3d, and `det_threshold` the least score of a detected face; both are used for landmarks only.
     """
 
     pool: Path
@@ -47,8 +48,13 @@ class PoseOptions:
 
 
 @dataclass(frozen=True)
-class Poses:
-    """Results by name: `yaw` in degrees, cameras and crops where they are known, and in `unknown` why others have no yaw."""
+class FoundYaw:
+    """Yaw and labels of images by name.
+
+    `yaw` is in degrees, signed: from labels and landmarks it is positive where the person's left side is seen; from Hopenet it has the
+    network's sign. `cameras` and `crops` are known from labels and landmarks only. `unknown` holds the images without a yaw, with the
+    reason.
+    """
 
     yaw: dict[str, float] = field(default_factory=dict)
     cameras: dict[str, CameraLabel] = field(default_factory=dict)
@@ -56,70 +62,76 @@ class Poses:
     unknown: dict[str, str] = field(default_factory=dict)
 
 
-def choose_pose_source(options: PoseOptions) -> str:
-    """Return `labels`, `hopenet` or `landmarks`; raise FRExError where --cameras and --pose contradict each other."""
-    pose_source: str = options.pose
-    if options.cameras is not None and pose_source not in ('auto', 'labels'):
-        raise FRExError(f'--pose {pose_source}: does not look at --cameras; leave one of them out')
-    if pose_source != 'auto':
-        return pose_source
-    if options.cameras is not None or labels_file(options).exists():
+def choose_yaw_source(options: YawOptions) -> str:
+    """Return `labels`, `hopenet` or `landmarks`; raise FRExError where --cameras is given, but --pose does not use it."""
+    yaw_source: str = options.pose
+    if options.cameras is not None and yaw_source not in ('auto', 'labels'):
+        raise FRExError(f'--pose {yaw_source}: does not use --cameras; leave one of them out')
+    if yaw_source != 'auto':
+        return yaw_source
+    if options.cameras is not None or find_labels_file(options).exists():
         return 'labels'
     return 'landmarks' if find_file(entry(HOPENET_KEY), options.weights).state is FileStatus.MISSING else 'hopenet'
 
 
-def labels_file(options: PoseOptions) -> Path:
-    """Return the file of labels: --cameras, else the pool's own."""
+def find_labels_file(options: YawOptions) -> Path:
+    """Return the label file: --cameras, else the pool's own `dataset.json`, which may not exist."""
     return Path(options.cameras if options.cameras is not None else options.pool / LABELS)
 
 
-def find_poses(pose_source: str, images: Mapping[str, Path], options: PoseOptions) -> Poses:
-    """Return the poses of all images, given by name.
+def find_yaw(yaw_source: str, images: Mapping[str, Path], options: YawOptions) -> FoundYaw:
+    """Find the yaw of all `images`, which are given by name, from one source: `labels`, `hopenet` or `landmarks`.
 
-    Raises FRExError where a label, or the network that estimates poses, is missing.
+    Raises FRExError where a label or the network is missing; a face whose yaw cannot be estimated is listed in `unknown`.
     """
-    if pose_source == 'labels':
-        return from_labels(labels_file(options), list(images))
+    if yaw_source == 'labels':
+        return read_yaw_from_labels(find_labels_file(options), list(images))
     device = choose_device(options.device)
-    poses = Poses()
-    if pose_source == 'hopenet':
+    found = FoundYaw()
+    if yaw_source == 'hopenet':
         network = HeadPoseNetwork.from_weights(options.weights, device)
-        _estimate(images, poses, lambda name, image: _by_network(name, image, network, poses))
+        _process_images(images, found, lambda name, image: _store_hopenet_yaw(name, image, network, found))
     else:
         finder = LandmarkFinder.from_weights(options.weights, device, options.det_threshold)
-        _estimate(images, poses, lambda name, image: _by_landmarks(name, image, finder, options.frame, poses))
-    return poses
+        _process_images(images, found, lambda name, image: _store_landmark_yaw(name, image, finder, options.frame, found))
+    return found
 
 
-def from_labels(path: Path, names: list[str]) -> Poses:
-    """Read poses from EG3D's `dataset.json`; raise FRExError where an image has no camera, or an invalid one."""
+def read_yaw_from_labels(path: Path, names: list[str]) -> FoundYaw:
+    """Read the yaw, cameras and crops of the images `names` from a `dataset.json` in EG3D's layout.
+
+    Raises FRExError where an image has no camera, or one that is not a rotation.
+    """
     labels = read_labels(path)
     vectors = rows(labels.cameras, names, f'{path}: no camera')
     check_rotations(vectors, names, str(path))
     cameras = dict(zip(names, vectors, strict=True))
-    return Poses({name: angles_of(camera)[0] for name, camera in cameras.items()}, cameras, match(labels.crops, names))
+    return FoundYaw({name: angles_of(camera)[0] for name, camera in cameras.items()}, cameras, match(labels.crops, names))
 
 
-def _estimate(images: Mapping[str, Path], poses: Poses, process: Callable[[str, Image], None]) -> None:
-    """Call `process` for each image, and record why it fails."""
+def _process_images(images: Mapping[str, Path], found: FoundYaw, process: Callable[[str, Image], None]) -> None:
+    """Read each image and call `process(name, image)`; store in `found.unknown` why it fails.
+
+    Raises FRExError where the GPU has too little memory.
+    """
     for name, path in tqdm(images.items(), unit='face', disable=None):
         try:
             process(name, read_aligned(path))
         except (FRExError, ValueError, RuntimeError) as error:
             if isinstance(error, torch.cuda.OutOfMemoryError):
                 raise FRExError('--device: the GPU has too little free memory; --device cpu does without') from None
-            poses.unknown[name] = str(error).removeprefix(f'{path}: ')
+            found.unknown[name] = str(error).removeprefix(f'{path}: ')
 
 
-def _by_network(name: str, image: Image, network: 'HeadPoseNetwork', poses: Poses) -> None:
-    """Store the yaw that Hopenet estimates."""
-    poses.yaw[name] = network.yaw(image)
+def _store_hopenet_yaw(name: str, image: Image, network: 'HeadPoseNetwork', found: FoundYaw) -> None:
+    """Store in `found` the yaw that Hopenet estimates for one image."""
+    found.yaw[name] = network.estimate_yaw(image)
 
 
-def _by_landmarks(name: str, image: Image, finder: LandmarkFinder, frame: str, poses: Poses) -> None:
-    """Store camera, crop and yaw that landmarks give."""
-    poses.cameras[name], poses.crops[name] = estimate(finder.find(image), frame)
-    poses.yaw[name] = angles_of(poses.cameras[name])[0]
+def _store_landmark_yaw(name: str, image: Image, finder: LandmarkFinder, frame: str, found: FoundYaw) -> None:
+    """Store in `found` the camera, crop and yaw that follow from the landmarks of one image; `frame` is its alignment."""
+    found.cameras[name], found.crops[name] = estimate_camera(finder.find(image), frame)
+    found.yaw[name] = angles_of(found.cameras[name])[0]
 
 
 class HeadPoseNetwork:
@@ -130,16 +142,22 @@ class HeadPoseNetwork:
 
     @classmethod
     def from_weights(cls, weights: Path | None = None, device: torch.device | str = 'cpu') -> 'HeadPoseNetwork':
-        """Load the weights; raise FRExError, with the command that downloads them, where they are missing or damaged."""
+        """Load the weights from the folder `weights`.
+
+        Raises FRExError, with the command that downloads them, where they are missing or damaged.
+        """
         path = require_file(HOPENET_KEY, weights)
         net = build_hopenet()
         load_strict(net, pick(read_torch_file(path), 'params', str(path)), str(path))
         return cls(net.to(device), device)
 
     @torch.inference_mode()
-    def yaw(self, image: Image) -> float:
-        """Return the yaw in degrees, with the network's own sign: half the difference between image and mirror image."""
-        seen = torch.stack([as_input(image), as_input(np.ascontiguousarray(image[:, ::-1]))])
+    def estimate_yaw(self, image: Image) -> float:
+        """Return the yaw in degrees of an aligned face (BGR uint8, any size), with the network's own sign.
+
+        It is half the difference between the estimates for the image and for its mirror image.
+        """
+        seen = torch.stack([to_hopenet_input(image), to_hopenet_input(np.ascontiguousarray(image[:, ::-1]))])
         yaw, _, _ = self.net(seen.to(self.device))
         return float(yaw[0] - yaw[1]) / 2
 
@@ -152,8 +170,8 @@ def build_hopenet() -> torch.nn.Module:
     return HopeNet('resnet', [3, 4, 6, 3], 66)
 
 
-def as_input(image: Image) -> Float[Tensor, '3 224 224']:
-    """Return an image as the network's input: RGB, 224 x 224, normalized as for ImageNet."""
+def to_hopenet_input(image: Image) -> Float[Tensor, '3 224 224']:
+    """Convert a BGR uint8 image to the network's input: RGB, 224 x 224, normalized by ImageNet's mean and standard deviation."""
     shrinks = min(image.shape[:2]) > INPUT_SIZE
     small = cv2.resize(image, (INPUT_SIZE, INPUT_SIZE), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
     rgb = small[:, :, ::-1].astype(np.float32) / 255

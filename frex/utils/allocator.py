@@ -1,7 +1,7 @@
 """Let a process keep the memory that it frees.
 
-By default glibc returns the memory of each large tensor to the system and requests it again page by page, which takes a third of the
-time of a restoration.
+By default glibc returns the memory of each large tensor to the system and requests it again page by page, which takes a third of the time
+of a restoration.
 """
 
 import ctypes
@@ -10,7 +10,7 @@ import sys
 
 # Parameter numbers of mallopt in glibc's malloc.h.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-# Tensors of one face are smaller than KEEP_BYTES. Some C libraries accept no mmap threshold above LARGEST_THRESHOLD.
+# In bytes. Tensors of one face are smaller than KEEP_BYTES; some versions of glibc accept no mmap threshold above LARGEST_THRESHOLD.
 KEEP_BYTES, LARGEST_THRESHOLD = 1 << 30, 32 << 20
 SWITCH = 'FREX_KEEP_MEMORY'
 

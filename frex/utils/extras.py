@@ -4,7 +4,7 @@ from frex.errors import FRExError
 
 
 def require_matplotlib(purpose: str) -> None:
-    """Raise FRExError where matplotlib is missing; the message starts with `purpose`, what it is needed for."""
+    """Raise FRExError where matplotlib is missing; the message starts with `purpose`, for example the flag that needs it."""
     try:
         import matplotlib  # noqa: F401
     except ImportError:

@@ -11,8 +11,8 @@ from frex.errors import FRExError
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path` to write to; rename it to `path` at the end, remove it where writing failed.
+def write_atomically(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path` to write to; rename it to `path` at the end of the block, delete it where the block fails.
 
     The data are flushed to the disk before the rename, so that a power failure leaves no empty file under the final name.
     """
@@ -32,7 +32,7 @@ def replacing(path: Path) -> Iterator[Path]:
 def check_output_path(path: Path, overwrite: bool) -> None:
     """Raise FRExError where `path` exists and `overwrite` is false, or where its folder is missing."""
     if path.exists() and not overwrite:
-        raise FRExError(f'{path}: is there already; --overwrite replaces it')
+        raise FRExError(f'{path}: exists already; --overwrite replaces it')
     if not path.parent.is_dir():
         raise FRExError(f'{path}: no folder {path.parent}')
 

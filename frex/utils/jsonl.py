@@ -7,27 +7,27 @@ from typing import Any
 
 import msgspec
 
-from frex.utils.files import replacing
+from frex.utils.files import write_atomically
 
 
 def append_line(path: Path, value: Any) -> None:
-    """Append one line and close the file. It starts with a line break, so that it cannot run into a line that was cut off."""
+    """Append one object and close the file. It starts with a line break, so that it cannot run into a line that was cut off."""
     with path.open('ab') as file:
         file.write(b'\n' + encode_line(value))
 
 
 def encode_line(value: Any) -> bytes:
-    """Encode a dictionary or msgspec structure as one line without line break; numbers may be NaN or infinite, as in Python's json."""
+    """Encode a dictionary or msgspec structure as one line without a line break; numbers may be NaN or infinite, as in Python's json."""
     return json.dumps(msgspec.to_builtins(value), ensure_ascii=False, separators=(',', ':')).encode('utf-8', errors='surrogatepass')
 
 
 def read_lines(path: Path, kind: Any) -> list[Any]:
-    """Return the values of all complete lines as instances of `kind`; skip lines that are damaged or of another kind."""
+    """Return the objects in all complete lines as instances of `kind`, in order; skip lines that are damaged or of another kind."""
     return decode_lines(path.read_bytes().split(b'\n'), kind)
 
 
 def decode_lines(lines: Iterable[bytes], kind: Any) -> list[Any]:
-    """Do what `read_lines` does for lines that are in memory already."""
+    """Return the objects in `lines` as `read_lines` does for a file."""
     values = []
     for line in lines:
         try:
@@ -38,6 +38,6 @@ def decode_lines(lines: Iterable[bytes], kind: Any) -> list[Any]:
 
 
 def write_lines(path: Path, values: Iterable[Any]) -> None:
-    """Replace the file by one line for each of `values`, atomically."""
-    with replacing(path) as part:
+    """Replace the file atomically by one line for each of `values`."""
+    with write_atomically(path) as part:
         part.write_bytes(b''.join(encode_line(value) + b'\n' for value in values))

@@ -10,16 +10,19 @@ from typing import Any
 from filelock import FileLock
 
 from frex.errors import FRExError
-from frex.utils.files import replacing
+from frex.utils.files import write_atomically
 
 Record = dict[str, Any]
-# Sections of a record, for example `settings`, whose values must be the same when the work is continued.
+# Dictionaries within a record, for example `settings`, whose values must be the same when the work is continued.
 Sections = Mapping[str, Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
 class ResumableFolder:
-    """The folder `root` with its JSON file `record`. `kept` are names of files that may be in the folder before the record is."""
+    """The folder `root` with its record, a JSON file called `record`.
+
+    `kept` are names of files that may be in the folder before the record is written.
+    """
 
     root: Path
     record: str
@@ -28,7 +31,8 @@ class ResumableFolder:
     def read(self, sections: Sections) -> Record | None:
         """Return the record, or None where the folder is new.
 
-        Raises FRExError where the work was begun with other values than those in `sections`, and where the folder holds other files.
+        Raises FRExError where the work was begun with other values than those in `sections` or the record is damaged, and where a folder
+        without a record holds other files.
         """
         path = self.root / self.record
         if not path.exists():
@@ -39,7 +43,7 @@ class ResumableFolder:
             begun = {name: dict(record[name]) for name in sections}
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise FRExError(f'{path}: damaged, or of another program ({error!r}); give a new folder') from None
-        for name, requested in _as_json(sections).items():
+        for name, requested in _through_json(sections).items():
             for key in requested:
                 if begun[name].get(key) != requested[key]:
                     was = f'{key} {begun[name].get(key)}, not {requested[key]}'
@@ -62,24 +66,24 @@ class ResumableFolder:
         """
         self.read(sections)
         with self.locked():
-            record = self.read(sections) or first | _as_json(sections)
+            record = self.read(sections) or first | _through_json(sections)
             self.write(record)
         return record
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Make the folder and hold its lock: only one process at a time is inside this context."""
+        """Create the folder and hold its lock: only one process at a time is inside this context."""
         self.root.mkdir(parents=True, exist_ok=True)
         with FileLock(self.root / f'.{self.record}.lock'):
             yield
 
     def write(self, record: Record) -> None:
         """Replace the record atomically."""
-        with replacing(self.root / self.record) as part:
+        with write_atomically(self.root / self.record) as part:
             part.write_text(json.dumps(record, indent=1) + '\n', encoding='utf-8')
 
 
-def _as_json(sections: Sections) -> dict[str, dict[str, Any]]:
+def _through_json(sections: Sections) -> dict[str, dict[str, Any]]:
     """Return `sections` as they are after writing and reading JSON: tuples become lists."""
     values: dict[str, dict[str, Any]] = json.loads(json.dumps(sections))
     return values

@@ -8,7 +8,7 @@ from frex.errors import FRExError
 
 @dataclass(frozen=True)
 class Shard:
-    """Shard `index` of `count`: every `count`-th item, starting with item `index`."""
+    """Shard `index` of `count`: every `count`-th item, starting with item `index`, counted from 0."""
 
     index: int = 0
     count: int = 1
@@ -21,34 +21,35 @@ class Shard:
 def choose_shard(shard: str, environment: Mapping[str, str]) -> Shard:
     """Return this process's shard: shard I of N for `shard` = 'I/N', divided further by rank under torchrun.
 
-    Raises FRExError for another form of `shard`, and for variables that torchrun would not set.
+    `environment` are the environment variables. Raises FRExError for another form of `shard`, and for values that torchrun would not set.
     """
     index, _, count = shard.partition('/')
     if not (index.isdecimal() and count.isdecimal() and int(index) < int(count)):
         raise FRExError(f'--shard {shard}: I/N is needed, with I from 0 to N - 1')
-    rank, world = _number(environment, 'RANK', 0), _number(environment, 'WORLD_SIZE', 1)
+    rank, world = _read_number(environment, 'RANK', 0), _read_number(environment, 'WORLD_SIZE', 1)
     if not rank < world:
-        raise _not_torchruns()
+        raise _make_torchrun_error()
     return Shard(int(index) * world + rank, int(count) * world)
 
 
-def local_device(name: str, environment: Mapping[str, str], gpus: int) -> str:
-    """Return the device for this process: under torchrun each process of a machine takes its own GPU, in turn if there are too few.
+def choose_local_device(name: str, environment: Mapping[str, str], gpus: int) -> str:
+    """Return the device for this process: under torchrun the processes of a machine take its GPUs in turn.
 
-    `name` is the value of --device, `gpus` the number of GPUs of this machine.
+    `name` is the value of --device; a device other than `auto` or `cuda` is returned as it is. `gpus` is the number of GPUs of this
+    machine.
     """
     if name not in ('auto', 'cuda') or 'LOCAL_RANK' not in environment or not gpus:
         return name
-    return f'cuda:{_number(environment, "LOCAL_RANK", 0) % gpus}'
+    return f'cuda:{_read_number(environment, "LOCAL_RANK", 0) % gpus}'
 
 
-def _number(environment: Mapping[str, str], name: str, default: int) -> int:
-    """Return the variable `name` as an integer; raise FRExError where it is not a number."""
+def _read_number(environment: Mapping[str, str], name: str, default: int) -> int:
+    """Return the environment variable `name` as an integer, or `default` where it is not set; raise FRExError where it is no number."""
     text = environment.get(name, str(default))
     if not text.isdecimal():
-        raise _not_torchruns()
+        raise _make_torchrun_error()
     return int(text)
 
 
-def _not_torchruns() -> FRExError:
+def _make_torchrun_error() -> FRExError:
     return FRExError('RANK, WORLD_SIZE and LOCAL_RANK are set, but not as torchrun sets them: unset them, or use torchrun')

@@ -18,7 +18,10 @@ REPEAT_SECONDS = 2.0
 
 
 class Stop:
-    """A request to stop: calling it tells whether there is one; `status` is then the exit status (0 before), `reason` a word for it."""
+    """A request to stop, made by a signal or by the program: calling it returns whether there is one.
+
+    `status` is then the exit status (0 before), `reason` says why.
+    """
 
     def __init__(self) -> None:
         self.status, self.reason = 0, ''
@@ -26,7 +29,7 @@ class Stop:
     def __call__(self) -> bool:
         return self.status != 0
 
-    def ask(self, status: int, reason: str) -> None:
+    def request(self, status: int, reason: str) -> None:
         """Request to stop with exit status `status`; only the first request counts."""
         if not self.status:
             self.status, self.reason = status, reason
@@ -34,16 +37,16 @@ class Stop:
 
 @contextmanager
 def stop_on_signals() -> Iterator[Stop]:
-    """Yield a Stop that the first SIGINT or SIGTERM sets; a later signal ends the process at once.
+    """Yield a Stop that the first SIGINT or SIGTERM requests; a later signal ends the process at once.
 
-    Only the main thread can handle signals; in other threads they are left as they are.
+    Only the main thread can handle signals; in other threads nothing is changed.
     """
     stop, first_signal = Stop(), [0.0]
 
     def handle(number: int, frame: FrameType | None) -> None:
         if not stop():
             first_signal[0] = time.monotonic()
-            stop.ask(STATUS[signal.Signals(number)], 'stopped')
+            stop.request(STATUS[signal.Signals(number)], 'stopped')
             # Not print(): the signal may have interrupted a print.
             os.write(2, b'stopping: what is being written is finished; once more stops at once\n')
         elif time.monotonic() - first_signal[0] > REPEAT_SECONDS:
@@ -62,14 +65,14 @@ def stop_on_signals() -> Iterator[Stop]:
 
 
 class StopSignal:
-    """Remembers whether SIGTERM has arrived, which cluster schedulers send before they kill a job."""
+    """Remembers whether SIGTERM has arrived, which cluster schedulers send before they kill a job; for training, where processes agree."""
 
     def __init__(self) -> None:
         self.received = False
 
     @contextmanager
     def listen(self) -> Iterator[None]:
-        """Within this context SIGTERM is recorded and does not end the process; outside of the main thread nothing changes."""
+        """Record SIGTERM instead of ending the process during a `with` block; outside of the main thread nothing changes."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -80,7 +83,10 @@ class StopSignal:
             signal.signal(signal.SIGTERM, before)
 
     def received_by_any(self, device: torch.device) -> bool:
-        """Return whether any process of the distributed group has received SIGTERM, so that all stop together."""
+        """Return whether any process of the distributed group has received SIGTERM, so that all stop at the same step.
+
+        All processes must call it; `device` is where their tensors for this are created.
+        """
         if not (dist.is_available() and dist.is_initialized()):
             return self.received
         received = torch.tensor(self.received, dtype=torch.uint8, device=device)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from frex.errors import FRExError
 from frex.options import arguments_of, check_arguments
-from frex.utils.files import replacing
+from frex.utils.files import write_atomically
 from frex.weights import eg3d_layout, stylegan2_layout
 from frex.weights.nvidia_pickle import MOST_VALUES, plain_value, read_nvidia_pickle
 from frex.weights.safe_pickle import MALFORMED
@@ -219,7 +219,7 @@ def build_frex(file: NetworkFile, where: str) -> FREx:
 def save_checkpoint(path: Path, states: Mapping[str, State], options: Mapping[str, Any]) -> None:
     """Write a checkpoint of training: state dicts by their keys, and the options of the network that they belong to."""
     content = {key: {name: value.detach().cpu() for name, value in state.items()} for key, state in states.items()}
-    with replacing(path) as part:
+    with write_atomically(path) as part:
         torch.save(content | dict(options), part)
 
 
@@ -234,7 +234,7 @@ def save_safetensors(path: Path, file: NetworkFile, half: bool = False) -> None:
     network = json.dumps({'type': file.kind, **file.arguments})
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as part:
+        with write_atomically(path) as part:
             safetensors.torch.save_file(state, part, {'format': 'pt', 'network': network})
     except (OSError, safetensors.SafetensorError) as error:
         raise FRExError(f'{path}: cannot be written ({error})') from None

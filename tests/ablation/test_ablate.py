@@ -15,9 +15,9 @@ from tiny import TINY_OPTIONS, tiny_frex, tiny_network_options, trained
 
 from frex.ablation import training
 from frex.ablation.caveats import AblationSetup, to_markdown
-from frex.ablation.configurations import FULL, equals_full, known_configurations, write_configurations
+from frex.ablation.configurations import FULL, equals_full, list_known_configurations, write_configurations
 from frex.ablation.plan import make_plan
-from frex.ablation.significance import Difference, difference
+from frex.ablation.significance import Difference, compare_means
 from frex.ablation.training import Training
 from frex.cli.main import main
 from frex.errors import FRExError
@@ -36,7 +36,7 @@ SIX = [FULL, *(path.stem for path in ABLATIONS)]
 
 
 def test_there_are_the_six_of_the_paper():
-    assert list(known_configurations()) == SIX
+    assert list(list_known_configurations()) == SIX
 
 
 @pytest.mark.parametrize('path', ABLATIONS, ids=lambda path: path.stem)
@@ -118,8 +118,8 @@ def test_a_training_is_frex_train_with_a_name_and_a_seed_and_is_not_done_twice(i
     force_yml += ['datasets:train:num_worker_per_gpu=0', 'datasets:train:persistent_workers=false']
     (configuration,) = write_configurations(['without_cross_attention'], str(TINY_OPTIONS), force_yml, Path('written'))
     how = Training(['frex', 'train'], force_yml, Path('logs'))
-    path = how.checkpoint(configuration, 3)
-    assert path == how.checkpoint(configuration, 3)
+    path = how.find_or_train(configuration, 3)
+    assert path == how.find_or_train(configuration, 3)
     assert len(in_this_process) == 1
     net = FaceRestorer.from_pretrained(path, 'cpu').net
     assert not any('attention' in name for name in net.state_dict() if name.startswith('fusion'))
@@ -140,7 +140,7 @@ def test_a_training_is_frex_train_with_a_name_and_a_seed_and_is_not_done_twice(i
 )
 def test_a_training_that_fails_is_told(command, message):
     with pytest.raises(FRExError, match=message):
-        Training(command, [], Path('logs')).checkpoint(over_tiny('full'), 0)
+        Training(command, [], Path('logs')).find_or_train(over_tiny('full'), 0)
 
 
 # --- Chance
@@ -153,7 +153,7 @@ def test_the_interval_of_a_difference_is_welchs():
     freedom = (a + b) ** 2 / (a**2 / (n - 1) + b**2 / (m - 1))
     # Quantile 0.975 of Student's t at 7.9 degrees of freedom, between the printed tables' 2.365 at 7 and 2.306 at 8.
     assert freedom == pytest.approx(7.9, abs=0.15)
-    found = difference(ours, full)
+    found = compare_means(ours, full)
     assert found.mean == pytest.approx(21.0 - 23.325)
     assert (found.high - found.mean) / math.sqrt(a + b) == pytest.approx(2.31, abs=0.01)
     assert found.mean - found.low == pytest.approx(found.high - found.mean)
@@ -161,10 +161,10 @@ def test_the_interval_of_a_difference_is_welchs():
 
 
 def test_a_difference_without_two_runs_a_side_has_no_interval():
-    assert not difference([1.0], [2.0, 2.1]).is_clear
-    assert math.isnan(difference([1.0], [2.0, 2.1]).low)
+    assert not compare_means([1.0], [2.0, 2.1]).is_clear
+    assert math.isnan(compare_means([1.0], [2.0, 2.1]).low)
     # Runs that are alike to the last bit tell nothing of chance.
-    assert math.isnan(difference([1.0, 1.0], [2.0, 2.0]).low)
+    assert math.isnan(compare_means([1.0, 1.0], [2.0, 2.0]).low)
 
 
 @pytest.mark.parametrize(('low', 'high', 'is_clear'), [(0.1, 0.3, True), (-0.3, -0.1, True), (-0.1, 0.3, False)])
@@ -297,10 +297,10 @@ def test_an_ablation_trains_restores_and_evaluates_and_goes_on(gt, trainer, caps
     assert table == output.out
     for sentence in (
         'trained for 2,500 iterations of 4 faces a GPU at 64 x 64, with the seeds 0, 1;',
-        'without_structure_loss has no row: the base lacks what it takes away',
+        'without_structure_loss has no row: the base already lacks what it removes',
         'The paper trains 250,000 iterations at 512 x 512.',
         'The priors have random weights',
-        'It was trained on the images it is tested on',
+        'The test images are training images',
         'There are 2 such intervals, of which about 0.1 leave out 0 by chance alone.',
     ):
         assert sentence in table

@@ -37,17 +37,17 @@ def two_numbers(first, second):
 
 
 def test_a_booth_runs_its_contestants_in_a_process_of_its_own():
-    booth = IsolatedProcess(two_numbers, torch.ones(2, 3), torch.ones(3, 2), device=CPU, keep_memory=True)
-    assert booth.names == ['sum', 'product']
-    assert torch.equal(booth.result('product'), torch.full((2, 2), 3.0))
-    assert booth.flops('product') == 24
-    assert 0 < booth.timers()['product']() < 1
+    process = IsolatedProcess(two_numbers, torch.ones(2, 3), torch.ones(3, 2), device=CPU, keep_memory=True)
+    assert process.names == ['sum', 'product']
+    assert torch.equal(process.result('product'), torch.full((2, 2), 3.0))
+    assert process.flops('product') == 24
+    assert 0 < process.timers()['product']() < 1
 
 
 def test_a_failure_in_a_booth_ends_the_benchmark(capfd):
-    booth = IsolatedProcess(two_numbers, torch.ones(2, 3), torch.ones(3, 2), device=CPU, keep_memory=False)
+    process = IsolatedProcess(two_numbers, torch.ones(2, 3), torch.ones(3, 2), device=CPU, keep_memory=False)
     with pytest.raises(SystemExit, match='ended'):
-        booth.seconds('sum')
+        process.seconds('sum')
     assert 'must match the size' in capfd.readouterr().err
 
 
@@ -59,7 +59,7 @@ def test_contestants_take_turns_and_the_first_round_does_not_count():
 
 
 def test_ratios_are_of_the_same_round():
-    found = timing.ratios({'slow': [2.0, 30.0, 4.0], 'fast': [1.0, 10.0, 4.0]}, 'fast')
+    found = timing.compute_ratios({'slow': [2.0, 30.0, 4.0], 'fast': [1.0, 10.0, 4.0]}, 'fast')
     assert found['slow'] == {'ratio': 2.0, 'least': 1.0, 'most': 3.0, 'seconds': 4.0}
     assert found['fast']['ratio'] == 1
 
@@ -70,14 +70,14 @@ def large_tensor(mebibytes):
 
 @pytest.mark.parametrize('keep_memory', [False, True])
 def test_memory_beyond_what_was_there_is_counted(keep_memory):
-    booth = IsolatedProcess(large_tensor, 400, device=CPU, keep_memory=keep_memory)
-    booth.seconds('ones')
-    assert 390 << 20 < booth.peak_bytes('ones') < 450 << 20
+    process = IsolatedProcess(large_tensor, 400, device=CPU, keep_memory=keep_memory)
+    process.seconds('ones')
+    assert 390 << 20 < process.measure_peak_bytes('ones') < 450 << 20
 
 
 def test_operations_are_those_of_the_product():
     a, b = torch.ones(3, 5), torch.ones(5, 7)
-    assert timing.flops(lambda: a @ b) == 2 * 3 * 5 * 7
+    assert timing.count_flops(lambda: a @ b) == 2 * 3 * 5 * 7
 
 
 def test_bytes_are_those_of_what_is_taken_and_made_and_views_are_none():

@@ -111,7 +111,7 @@ def test_the_chip_has_the_face_where_dlib_expects_it():
     for (x, y), expected in zip(ffhq, dlib, strict=True):
         face = torch.full((1, 3, 512, 512), -1.0)
         face[..., y - 3 : y + 4, x - 3 : x + 4] = 1
-        chip = identity.chips(face)[0, 0]
+        chip = identity.cut_chips(face)[0, 0]
         weights = chip / chip.sum()
         found = (weights.sum(dim=0) @ torch.arange(150.0), weights.sum(dim=1) @ torch.arange(150.0))
         for value, place in zip(found, expected, strict=True):
@@ -130,14 +130,14 @@ def test_area_under_curve():
 
 def test_severities_are_fifths_by_the_inputs_psnr():
     values = np.array([30.0, 10, 28, 12, 26, 14, 24, 16, 22, 20])
-    assert scores.severities(values).tolist() == [1, 5, 1, 5, 2, 4, 2, 4, 3, 3]
-    assert scores.severities(np.zeros(10)).tolist() == [1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
+    assert scores.rank_severity(values).tolist() == [1, 5, 1, 5, 2, 4, 2, 4, 3, 3]
+    assert scores.rank_severity(np.zeros(10)).tolist() == [1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
 
 
 def test_means_are_over_the_images_of_each_group():
     yaw = np.array([0.0, -14.9, 15.0, -40.0, 5.0])
     psnr = {'input': np.array([20.0, 21, 22, 23, 24]), 'net': np.array([21.0, 20, 25, 22, 27])}
-    groups = {group.title: group for group in scores.groups_of(yaw, psnr['input'])}
+    groups = {group.title: group for group in scores.group_images(yaw, psnr['input'])}
     assert list(groups) == [
         'all',
         *(f'|yaw| {edges}' for edges in ('0 to 15', '15 to 30', '30 to 90')),
@@ -145,7 +145,9 @@ def test_means_are_over_the_images_of_each_group():
     ]
     assert groups['|yaw| 0 to 15'].members.tolist() == [True, True, False, False, True]
     assert groups['severity 1'].members.tolist() == [False, False, False, False, True]
-    means = {title: scores.means_of({name: {'psnr': values} for name, values in psnr.items()}, group) for title, group in groups.items()}
+    means = {
+        title: scores.compute_means({name: {'psnr': values} for name, values in psnr.items()}, group) for title, group in groups.items()
+    }
     assert means['all'] == {'input': {'psnr': 22.0}, 'net': {'psnr': 23.0, 'better': 0.6}}
     assert means['|yaw| 30 to 90']['net'] == {'psnr': 22.0, 'better': 0.0}
 
@@ -211,21 +213,21 @@ def test_a_degraded_face_depends_on_name_preset_and_seed_alone(measured_faces):
     found = measure.read_faces(*measured_faces, 64)
     face = found[1]
     assert face.yaw == 10
-    assert np.array_equal(measure.degraded(face, 'paper', 3), measure.degraded(face, 'paper', 3))
-    others = [measure.degraded(face, 'paper', 4), measure.degraded(face, 'release', 3), measure.degraded(found[2], 'paper', 3)]
-    assert not any(np.array_equal(measure.degraded(face, 'paper', 3), other) for other in others)
+    assert np.array_equal(measure.degrade_face(face, 'paper', 3), measure.degrade_face(face, 'paper', 3))
+    others = [measure.degrade_face(face, 'paper', 4), measure.degrade_face(face, 'release', 3), measure.degrade_face(found[2], 'paper', 3)]
+    assert not any(np.array_equal(measure.degrade_face(face, 'paper', 3), other) for other in others)
 
 
 def test_scores_do_not_depend_on_the_batch(measured_faces):
     found = measure.read_faces(*measured_faces, 48)
     scorer = measure.Scorer((), None)
     joined = [
-        measure.score_rows(measure.Draws(found, ['paper'], 2, batch_size), {'same': lambda images: list(images)}, scorer)[0]['paper'][
-            'same'
-        ]
+        measure.score_rows(measure.DegradedFaces(found, ['paper'], 2, batch_size), {'same': lambda images: list(images)}, scorer)[0][
+            'paper'
+        ]['same']
         for batch_size in (2, 5)
     ]
-    names = [measure.Draws(found, ['paper'], 2, batch_size).names() for batch_size in (2, 5)]
+    names = [measure.DegradedFaces(found, ['paper'], 2, batch_size).names() for batch_size in (2, 5)]
     by_name = [dict(zip(*each, strict=True)) for each in zip(names, (one['psnr'] for one in joined), strict=True)]
     assert by_name[0] == by_name[1]
 
@@ -308,9 +310,9 @@ def test_a_checkpoint_of_another_width_is_refused(face_folder, tmp_path):
 def test_the_unet_sees_the_samples_of_frexs_own_training(face_folder):
     opt = {'name': 'faces', 'type': 'FaceDegradationDataset', 'dataroot_gt': str(face_folder), 'gt_size': 32, 'seed': 3}
     dataset = FaceDegradationDataset(opt)
-    batches = unet.batches(dataset, 2, 3, 0)
+    batches = unet.iterate_batches(dataset, 2, 3, 0)
     first = [next(batches) for _ in range(4)]
-    later = unet.batches(dataset, 2, 3, 3)
+    later = unet.iterate_batches(dataset, 2, 3, 3)
     # Two batches an epoch of five faces; the fourth is the second of the second epoch.
     torch.testing.assert_close(next(later), first[3])
 
@@ -322,5 +324,5 @@ def test_a_loaded_row_restores_images(tmp_path):
     image = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
     # Untrained it gives back what it gets.
     assert np.array_equal(loaded.restore([image])[0], image)
-    assert restorers.at_size(loaded, 64)([cv2.resize(image, (64, 64))])[0].shape == (64, 64, 3)
+    assert restorers.resize_around(loaded, 64)([cv2.resize(image, (64, 64))])[0].shape == (64, 64, 3)
     assert to_tensor(image).shape == (3, 32, 32)

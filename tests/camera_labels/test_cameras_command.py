@@ -138,7 +138,7 @@ def test_both_namings_of_eg3d_give_each_image_its_own_label(tmp_path, capsys, la
         np.testing.assert_allclose(imported[name.replace('.png', '_mirror.png')], mirrored(label), atol=1e-6)
     if '00001.png' not in labels:
         first = [folders + name for name in ('00000.png', '00000_mirror.png', '00001.png')]
-        told = f'counts 6 labels through: 00000/img00000000.png, 00000/img00000001.png, 00000/img00000002.png, ... are {", ".join(first)}'
+        told = f'numbers its 6 labels: 00000/img00000000.png, 00000/img00000001.png, 00000/img00000002.png, ... are {", ".join(first)}'
         assert told in printed
 
 
@@ -160,7 +160,7 @@ def test_cropping_params_name_the_images_that_were_counted(tmp_path, capsys):
     labels = write_label_file(tmp_path / 'dataset.json', counted_labels())
     out = tmp_path / 'out.json'
     assert run('import', labels, '--images', images, '-o', out) == 1
-    message = 'counts 6 labels through, so 3 images and their mirror images, but'
+    message = 'numbers its 6 labels, so 3 images and their mirror images, but'
     assert capsys.readouterr().err == (
         f'frex: error: {labels}: {message} {images} has 4 images; --cropping_params names the images that EG3D counted\n'
     )
@@ -177,13 +177,13 @@ def test_counted_labels_that_are_no_pairs_do_not_fit(tmp_path, capsys):
     labels = dict(zip(counted_labels(), [FFHQ_CAMERAS['00000.png'], FFHQ_CAMERAS['00001.png']] * 3, strict=True))
     images = write_images(tmp_path / 'faces', FFHQ_CAMERAS)
     assert run('import', write_label_file(tmp_path / 'dataset.json', labels), '--images', images, '-o', tmp_path / 'out.json') == 1
-    told = 'counts 6 labels through, but they are not in pairs of an image and its mirror image; '
+    told = 'numbers its 6 labels, but they are not in pairs of an image and its mirror image; '
     assert capsys.readouterr().err == f'frex: error: {tmp_path}/dataset.json: {told}{images} has 3 images\n'
     images = write_images(tmp_path / 'others', [f'{number}.png' for number in range(6)])
     labels = write_label_file(tmp_path / 'dataset.json', counted_labels())
     assert run('import', labels, '--images', images, '-o', tmp_path / 'out.json') == 1
     told = f'each second one of a mirror image, but 1.png in {images} is not called 0_mirror.png'
-    assert capsys.readouterr().err == f'frex: error: {tmp_path}/dataset.json: counts 6 labels through, {told}\n'
+    assert capsys.readouterr().err == f'frex: error: {tmp_path}/dataset.json: numbers its 6 labels, {told}\n'
 
 
 def test_labels_of_an_images_own_counted_name_stay(tmp_path, capsys):
@@ -291,7 +291,7 @@ def test_labels_are_not_overwritten_unless_asked(tmp_path, truth, with_dots, cap
     out.write_text('mine')
     for arguments in (('estimate', tmp_path / 'faces'), ('import', truth[1])):
         assert run(*arguments, '-o', out) == 1
-        assert f'{out}: is there already; --overwrite replaces it' in capsys.readouterr().err
+        assert f'{out}: exists already; --overwrite replaces it' in capsys.readouterr().err
         assert out.read_text() == 'mine'
     assert run('estimate', tmp_path / 'faces', '-o', out, '--overwrite') == 0
     assert list(read_labels(out).cameras) == ['a.png']
@@ -371,7 +371,7 @@ def test_previews_are_drawn_in_the_colours_of_the_axes(tmp_path, truth, capsys):
     assert drawn[round(up_y), round(up_x)].tolist() == [0, 200, 0]
     assert 'previews: 3 in' in capsys.readouterr().out
     assert run('preview', tmp_path / 'faces', labels, '-o', tmp_path / 'drawn') == 1
-    assert 'previews are there already' in capsys.readouterr().err
+    assert 'previews exist already' in capsys.readouterr().err
 
 
 def test_previews_are_evenly_from_among_the_images_with_a_label(tmp_path, capsys):

@@ -5,8 +5,8 @@ import pytest
 import torch
 from labelled_heads import SYMMETRIC, camera, in_world
 
-from frex.camera_labels.compare import angle_errors
-from frex.camera_labels.head_pose import PITCH, solve_camera
+from frex.camera_labels.compare import compute_angle_errors
+from frex.camera_labels.head_pose import PITCH_SIGMA, solve_camera
 from frex.data.landmarks import WORLD_ORIGIN, project
 from frex_arch.camera import FFHQ_FOCAL, ffhq_intrinsics, flip_camera, frontal_camera, unpack_camera
 
@@ -14,7 +14,7 @@ PIXEL = 1 / 512
 
 
 def rotation_error(found, truth):
-    return angle_errors(found.astype(np.float32), truth.astype(np.float32))[3]
+    return compute_angle_errors(found.astype(np.float32), truth.astype(np.float32))[3]
 
 
 @pytest.mark.parametrize('yaw', [-60, -40, -20, 0, 20, 40, 60])
@@ -66,15 +66,15 @@ def test_a_smile_does_not_ruin_the_pitch(yaw, rise, widening):
     head[3:] += [[-widening, rise, 0], [widening, rise, 0]]
     truth = camera(yaw, 5)
     found = solve_camera(project(in_world(head), truth))
-    assert np.abs(angle_errors(found.astype(np.float32), truth.astype(np.float32))).max() < 4
+    assert np.abs(compute_angle_errors(found.astype(np.float32), truth.astype(np.float32))).max() < 4
 
 
 def test_the_pitch_is_drawn_a_little_towards_ffhqs_mean():
     for pitch in (-12, 12):
         truth = camera(0, pitch)
         found = solve_camera(project(in_world(), truth))
-        less = np.sign(pitch) * angle_errors(found.astype(np.float32), truth.astype(np.float32))[1]
-        assert 0 < less < 1 < np.degrees(PITCH)
+        less = np.sign(pitch) * compute_angle_errors(found.astype(np.float32), truth.astype(np.float32))[1]
+        assert 0 < less < 1 < np.degrees(PITCH_SIGMA)
 
 
 @pytest.mark.parametrize('yaw', [0, 20, -50])

@@ -11,8 +11,8 @@ from fake_restorer import FakeNetwork
 
 from frex.cli.main import main
 from frex.demo import restore, train
-from frex.demo.degradations import IN_PHOTOGRAPH, RECIPES, Recipe, apply_recipe
-from frex.demo.sample import measure
+from frex.demo.degradations import DEGRADATIONS, IN_PHOTOGRAPH, FixedDegradation, apply_degradation
+from frex.demo.sample import measure_portrait
 from frex.errors import FRExError
 from frex.images import read_image
 from frex.restore import FaceRestorer
@@ -59,12 +59,12 @@ def test_the_image_is_written(trials, tmp_path):
 def test_a_gain_is_reported_and_too_little_of_it_is_an_error(trials, capsys):
     for trial in trials:
         trial.psnr = [10.0, 12.5]
-    train.report(trials)
+    train.print_report(trials)
     assert 'degraded  PSNR 10.00 dB' in capsys.readouterr().out
     for trial in trials:
         trial.psnr = [10.0, 11.5]
     with pytest.raises(FRExError, match=r'gained only 1\.50 dB, less than 2\.0'):
-        train.report(trials)
+        train.print_report(trials)
 
 
 def test_it_is_reached_by_its_flag(monkeypatch):
@@ -98,31 +98,31 @@ def test_the_command_uses_the_shipped_model_and_fails_without_a_gain(demonstrate
     assert sorted(path.name for path in folder.iterdir()) == ['comparison.png', 'turntable.gif', 'turntable_strip.png']
 
 
-@pytest.mark.parametrize('recipe', RECIPES, ids=lambda recipe: recipe.name)
-def test_a_degradation_is_the_same_each_time_and_scales_with_the_face(recipe, portraits):
+@pytest.mark.parametrize('degradation', DEGRADATIONS, ids=lambda degradation: degradation.name)
+def test_a_degradation_is_the_same_each_time_and_scales_with_the_face(degradation, portraits):
     image = portraits['grace_hopper'].image
-    degraded = apply_recipe(image, recipe, 128, [0])
+    degraded = apply_degradation(image, degradation, 128, [0])
     assert degraded.shape == image.shape
-    assert np.array_equal(degraded, apply_recipe(image, recipe, 128, [0]))
+    assert np.array_equal(degraded, apply_degradation(image, degradation, 128, [0]))
     error = np.abs(degraded.astype(int) - image).mean()
     assert 1 < error < 40
-    if recipe.noise is None:
-        assert error < np.abs(apply_recipe(image, recipe, 512, [0]).astype(int) - image).mean()
+    if degradation.noise is None:
+        assert error < np.abs(apply_degradation(image, degradation, 512, [0]).astype(int) - image).mean()
     else:
-        assert not np.array_equal(degraded, apply_recipe(image, recipe, 128, [1]))
+        assert not np.array_equal(degraded, apply_degradation(image, degradation, 128, [1]))
 
 
 def test_no_step_is_no_change(portraits):
     image = portraits['grace_hopper'].image
-    assert np.array_equal(apply_recipe(image, Recipe('nothing'), 64, [0]), image)
+    assert np.array_equal(apply_degradation(image, FixedDegradation('nothing'), 64, [0]), image)
     # A face that is smaller than that already is not made smaller.
-    assert np.array_equal(apply_recipe(image, Recipe('low resolution', across=32), 30, [0]), image)
+    assert np.array_equal(apply_degradation(image, FixedDegradation('low resolution', pixels_across=32), 30, [0]), image)
 
 
 def test_the_comparison_has_all_rows(demonstrated):
     image = read_image(demonstrated[0] / 'comparison.png')
     height, width = image.shape[:2]
-    assert height > 150 * (len(RECIPES) + len(IN_PHOTOGRAPH))
+    assert height > 150 * (len(DEGRADATIONS) + len(IN_PHOTOGRAPH))
     assert width > 6 * 180
     assert image.std() > 20
 
@@ -138,7 +138,7 @@ def test_the_heads_turn_to_the_other_side_and_back(demonstrated):
 
 def test_a_sample_is_measured_against_the_truth():
     truth = np.random.default_rng(0).integers(50, 200, (64, 64, 3), dtype=np.uint8)
-    sample = measure('row', (truth + 20, truth + 2, truth))
+    sample = measure_portrait('row', (truth + 20, truth + 2, truth))
     assert sample.psnr == pytest.approx([10 * np.log10(255**2 / 400), 10 * np.log10(255**2 / 4)])
     assert 0.5 < sample.ssim[0] < sample.ssim[1] < 1
 
@@ -178,11 +178,11 @@ def test_the_table_has_gains_by_row_and_their_mean(portraits, tmp_path, capsys):
     printed = capsys.readouterr().out
     rows = {line.strip().partition('  ')[0]: line.split() for line in printed.splitlines() if line.startswith('  ')}
     photographs = [f'{name}, in the photograph' for name in IN_PHOTOGRAPH]
-    assert list(rows) == ['degradation', *(recipe.name for recipe in RECIPES), 'mean of the aligned faces', *photographs]
-    for recipe in RECIPES:
-        assert float(rows[recipe.name][-4]) == pytest.approx(6, abs=0.3)
-        assert float(rows[recipe.name][-1]) > 0
-    means = np.mean([[float(value) for value in rows[recipe.name][-6:]] for recipe in RECIPES], axis=0)
+    assert list(rows) == ['degradation', *(degradation.name for degradation in DEGRADATIONS), 'mean of the aligned faces', *photographs]
+    for degradation in DEGRADATIONS:
+        assert float(rows[degradation.name][-4]) == pytest.approx(6, abs=0.3)
+        assert float(rows[degradation.name][-1]) > 0
+    means = np.mean([[float(value) for value in rows[degradation.name][-6:]] for degradation in DEGRADATIONS], axis=0)
     np.testing.assert_allclose([float(value) for value in rows['mean of the aligned faces'][-6:]], means, atol=0.011)
     for name in photographs:
         assert float(rows[name][-4]) > 1

@@ -13,9 +13,9 @@ from scored_folders import NAN, QUICK, SIZE, clean, decibels, mean, off_by, rows
 from frex.cli.main import main
 from frex.errors import FRExError
 from frex.evaluation import Settings, evaluate, to_markdown
-from frex.evaluation.best_and_worst import select_cases
+from frex.evaluation.best_and_worst import select_best_and_worst
 from frex.evaluation.inputs import compute_image_stats, list_image_folder
-from frex.evaluation.scoring import ComputeOptions, Pairs, Scorer, iterate_batches
+from frex.evaluation.scoring import ComputeOptions, ImagePairs, Scorer, iterate_batches
 from frex.evaluation.summaries import bootstrap_interval, summarize_scores
 from frex.evaluation.yaw_bins import make_bins
 from frex.images import read_image
@@ -106,7 +106,7 @@ def test_a_damaged_image_is_named_before_anything_is_calculated(folders, capsys,
 
 def test_a_worker_names_an_image_that_it_cannot_read(folders):
     (folders / 'A/three.png').write_bytes(b'no image')
-    pairs = Pairs([folders / 'A/three.png'], [folders / 'gt/three.png'], False, (), None)
+    pairs = ImagePairs([folders / 'A/three.png'], [folders / 'gt/three.png'], False, (), None)
     with pytest.raises(FRExError, match=r'^\S*A/three\.png: not an image, or a damaged one$'):
         list(iterate_batches(pairs, batch_size=1, num_workers=1))
 
@@ -168,7 +168,7 @@ def test_a_few_images_are_in_memory_at_a_time(tmp_path, monkeypatch):
     read = []
     monkeypatch.setattr('frex.evaluation.scoring.read_image', lambda path: read.append(path) or clean(0))
     files, clean_files = ([tmp_path / kind / f'{number}.png' for number in range(3000)] for kind in ('A', 'gt'))
-    batches = iterate_batches(Pairs(files, clean_files, False, (), None), batch_size=4, num_workers=0)
+    batches = iterate_batches(ImagePairs(files, clean_files, False, (), None), batch_size=4, num_workers=0)
     for number in range(1, 4):
         assert len(next(batches)) == 4
         assert len(read) == 8 * number
@@ -267,9 +267,9 @@ def test_a_damaged_record_is_named_before_anything_is_calculated(folders, capsys
 
 def test_cases_are_the_worst_and_the_best():
     scores = np.array([5.0, 1.0, np.nan, 4.0, 2.0, 3.0])
-    assert select_cases(scores, METRICS['psnr']) == ([1, 4], [0, 3])
-    assert select_cases(scores, METRICS['lpips']) == ([0, 3], [1, 4])
-    assert select_cases(np.array([7.0]), METRICS['psnr']) == ([0], [])
+    assert select_best_and_worst(scores, METRICS['psnr']) == ([1, 4], [0, 3])
+    assert select_best_and_worst(scores, METRICS['lpips']) == ([0, 3], [1, 4])
+    assert select_best_and_worst(np.array([7.0]), METRICS['psnr']) == ([0], [])
 
 
 def test_everything_is_written_where_it_is_asked_for(folders, capsys):
@@ -287,7 +287,7 @@ def test_everything_is_written_where_it_is_asked_for(folders, capsys):
 def test_what_is_there_is_kept_unless_asked(folders, capsys):
     (folders / 'o.csv').write_text('mine')
     assert run(folders, '--metrics', 'psnr', '--csv', folders / 'o.csv') == 1
-    assert 'is there already' in capsys.readouterr().err
+    assert 'exists already' in capsys.readouterr().err
     assert (folders / 'o.csv').read_text() == 'mine'
     assert run(folders, '--metrics', 'psnr', '--csv', folders / 'o.csv', '--overwrite') == 0
     assert (folders / 'o.csv').read_text().startswith('method,')

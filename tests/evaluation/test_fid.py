@@ -55,7 +55,7 @@ def test_fid_is_that_of_the_images_of_each_bin(fid_set):
 
 def test_fid_of_fewer_images_than_features_is_the_same_in_its_quick_form():
     features = np.random.default_rng(0).normal(size=(2, 9, 30)).astype(np.float32)
-    quick, other = (evaluation_fid.SampleGaussian(each) for each in features)
+    quick, other = (evaluation_fid.SampleStatistics(each) for each in features)
     slow = FeatureStatistics(np.mean(features[0], axis=0, dtype=float), np.cov(features[0].astype(float), rowvar=False))
     assert quick.factor.shape == (30, 9)
     assert evaluation_fid.frechet_distance(quick, other) == pytest.approx(evaluation_fid.frechet_distance(slow, other), rel=1e-6)

@@ -117,7 +117,7 @@ def test_statistics_are_not_replaced_unasked(tmp_path, face_folder, capsys):
     command = ['statistics', str(face_folder), '-o', str(tmp_path / 'there.npz'), '--num_workers', '0', '--device', 'cpu']
     (tmp_path / 'there.npz').write_text('kept')
     assert main(command) == 1
-    assert 'there.npz: is there already; --overwrite replaces it' in capsys.readouterr().err
+    assert 'there.npz: exists already; --overwrite replaces it' in capsys.readouterr().err
     assert (tmp_path / 'there.npz').read_text() == 'kept'
     assert main([*command, '--overwrite']) == 0
     assert FeatureStatistics.load(tmp_path / 'there.npz').count == 5

@@ -22,9 +22,9 @@ from frex.peers import run_network as network_runs
 from frex.peers.command_results import choose_result, find_results
 from frex.peers.face_folder import FaceFolder, result_name
 from frex.peers.methods import CommandMethod, NetworkMethod, UnavailableMethod, read_methods
-from frex.peers.networks import CLEAN, load_gfpgan, load_restoreformer
+from frex.peers.networks import GFPGAN_ARGUMENTS, load_gfpgan, load_restoreformer
 from frex.peers.run_command import run_command
-from frex.peers.run_network import run_network, seed_for
+from frex.peers.run_network import derive_seed, run_network
 from frex.restore import FaceRestorer
 from frex.tensors import to_images
 
@@ -81,7 +81,7 @@ def small_gfpgan(monkeypatch, tmp_path):
     make_small(monkeypatch, clean, narrow=1 / 16, num_style_feat=32)
     make_small(monkeypatch, former, n_embed=8, ch=32, ch_mult=(1,) * 6, num_res_blocks=1)
     torch.manual_seed(0)
-    state = clean(**CLEAN).state_dict()
+    state = clean(**GFPGAN_ARGUMENTS).state_dict()
     # Else noise has no weight.
     state |= {name: torch.full_like(value, 0.5) for name, value in state.items() if name.startswith('stylegan') and value.shape == (1,)}
     torch.save({'params_ema': state}, tmp_path / 'clean.pth')
@@ -151,13 +151,13 @@ def test_a_broken_off_run_goes_on_and_tells_how_many_faces_it_timed(lq, tmp_path
     run = run_network(method, FaceFolder.open(lq, '-i'), tmp_path / 'images', 'cpu')
     assert (run.faces, run.timed) == (3, 2)
     # The first goes through twice, to warm up, and each has the seed of its name whatever came before.
-    assert seeds == [seed_for('b.png'), seed_for('b.png'), seed_for('sub/a.png')]
+    assert seeds == [derive_seed('b.png'), derive_seed('b.png'), derive_seed('sub/a.png')]
     assert not read_image(tmp_path / 'images/a.png').any()
     assert run.seconds_a_face == pytest.approx(run.seconds.restoring / 2)
 
 
 def test_peak_memory_is_that_of_the_process_alone():
-    code = "from frex.peers.measuring import read_peak_memory\nheld = b'1' * 200_000_000\ndel held\nprint(read_peak_memory()['host'])"
+    code = "from frex.peers.measurement import read_peak_memory\nheld = b'1' * 200_000_000\ndel held\nprint(read_peak_memory()['host'])"
     peak = int(subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True).stdout)
     # This process holds torch.
     assert 200_000_000 < peak < 300_000_000
@@ -185,8 +185,8 @@ def test_a_command_meets_a_flat_folder_of_images_alone_and_its_results_get_their
 
 def test_faces_without_a_result_are_named(lq, tmp_path):
     run = run_line('cp {input}/b.png {output}', lq, tmp_path)
-    assert run.missing == {'a.jpg': 'the command made no image a', 'sub/a.png': 'the command made no image sub--a'}
-    # Its time is that of what it made.
+    assert run.missing == {'a.jpg': 'the command wrote no image a', 'sub/a.png': 'the command wrote no image sub--a'}
+    # Its time is that of the faces it wrote.
     assert (run.faces, run.timed) == (3, 1)
     assert run.seconds_a_face == run.seconds.total
 
@@ -221,7 +221,7 @@ def gpen(lq):
 
 def test_of_several_images_that_are_called_after_a_face_the_user_says_which(gpen, lq, tmp_path, capfd):
     assert peers(lq, tmp_path / 'results', '--command', f'gpen={gpen}') == 1
-    assert 'several kinds of images: {name}_COMP (3 of 3), {name}_GPEN (3 of 3); say which by --results' in capfd.readouterr().err
+    assert 'several kinds of images: {name}_COMP (3 of 3), {name}_GPEN (3 of 3); choose one by --results' in capfd.readouterr().err
     assert peers(lq, tmp_path / 'results', '--command', f'gpen={gpen}', '--results', 'gpen={name}_GPEN') == 0
     for name in ('b.png', 'sub/a.png'):
         made = read_image(tmp_path / 'results/gpen/images' / result_name(name))
@@ -272,15 +272,15 @@ def test_a_word_after_the_name_is_taken_where_it_is_the_only_one_that_all_have()
     assert [str(choose_result(stem, found)) for stem in ('a', 'a_1', 'b')] == ['a_out.png', 'a_1_out.png', 'b_out.png']
     # The only one may lack a face, which is told.
     found, _ = find_results(['a', 'b'], made[:1], None)
-    with pytest.raises(FRExError, match='the command made no image b'):
+    with pytest.raises(FRExError, match='the command wrote no image b'):
         choose_result('b', found)
 
 
 @pytest.mark.parametrize(
     ('made', 'pattern', 'message'),
     [
-        (['face2.png'], None, r'called after a face; it made face2\.png; see --results'),
-        (['face.png'], '{name}_GPEN', r'as --results says, \{name\}_GPEN; it made face\.png'),
+        (['face2.png'], None, r'named after a face; it wrote face2\.png; see --results'),
+        (['face.png'], '{name}_GPEN', r'matches --results \{name\}_GPEN; it wrote face\.png'),
         (['one/face.png', 'two/face.png'], None, r'several images of it: one/face\.png, two/face\.png'),
         (['one/face_x.png', 'two/face_x.png'], None, r'several images of it: one/face_x\.png, two/face_x\.png'),
         (['face_x.png', 'face_y.png'], None, r'several kinds of images: \{name\}_x \(1 of 1\), \{name\}_y'),

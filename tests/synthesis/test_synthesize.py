@@ -18,10 +18,10 @@ from frex.data.labels import read_labels
 from frex.data.landmarks import crop_from_ffhq, head_in_world, project
 from frex.errors import FRExError
 from frex.images import read_image
-from frex.synthesis.samples import SamplingRecipe, draw_labels, draw_poses, draw_z, synthesize
+from frex.synthesis.samples import SamplingRecipe, draw_labels, draw_poses, draw_z, render_samples
 from frex.synthesis.synthesize import check_finite
 from frex.tensors import to_images
-from frex.utils.sharding import choose_shard, local_device
+from frex.utils.sharding import choose_local_device, choose_shard
 from frex.weights.network_file import NetworkFile, load_network, save_safetensors
 from frex_arch import EG3D, StyleGAN2
 from frex_arch.camera import FFHQ_RADIUS, frontal_camera, recrop_camera, unpack_camera, yaw_pitch
@@ -150,7 +150,7 @@ def test_the_image_in_the_ffhq_frame_is_that_of_eg3ds_crop_seen_through_the_crop
     net.load_state_dict(file.state | {name: torch.zeros_like(file.state[name]) for name in colours})
     numbers = range(6)
     _, crop = draw_labels(SamplingRecipe(), numbers)
-    ffhq, eg3d = (synthesize(net, SamplingRecipe(frame=frame), numbers).images for frame in ('ffhq', 'eg3d'))
+    ffhq, eg3d = (render_samples(net, SamplingRecipe(frame=frame), numbers).images for frame in ('ffhq', 'eg3d'))
     # Its filters fade to black at the edges of both frames.
     both = frame_mask(crop, 32)
     inner = (F.avg_pool2d(1 - both, 5, 1, 2) == 0).float()
@@ -260,8 +260,8 @@ def test_the_share_is_that_of_the_job_and_of_the_rank_in_it():
     ],
 )
 def test_processes_of_a_machine_take_a_gpu_each(name, rank, gpus, device):
-    assert local_device(name, {'LOCAL_RANK': str(rank)}, gpus) == device
-    assert local_device(name, {}, gpus) == name
+    assert choose_local_device(name, {'LOCAL_RANK': str(rank)}, gpus) == device
+    assert choose_local_device(name, {}, gpus) == name
 
 
 # --- What is shown

@@ -18,8 +18,8 @@ from frex.cli.main import main
 from frex.data.labels import angles_of, read_labels
 from frex.errors import FRExError
 from frex.images import read_image
-from frex.testsets.even_sampling import choose, water_fill
-from frex.testsets.yaw import HOPENET_KEY, HeadPoseNetwork, PoseOptions, as_input, build_hopenet, choose_pose_source
+from frex.testsets.even_sampling import choose_evenly, water_fill
+from frex.testsets.yaw import HOPENET_KEY, HeadPoseNetwork, YawOptions, build_hopenet, choose_yaw_source, to_hopenet_input
 from frex.weights.manifest import WeightFile
 from frex_arch.camera import ffhq_intrinsics, look_at, pack_camera
 
@@ -88,7 +88,7 @@ def test_a_greater_number_takes_the_same_faces_and_more():
     yaw = {str(number): float(degrees) for number, degrees in enumerate(np.random.default_rng(1).normal(0, 15, 60))}
     before: set[str] = set()
     for num in range(1, 61):
-        names = set(choose(yaw, num, 5, seed=2).names)
+        names = set(choose_evenly(yaw, num, 5, seed=2).names)
         assert len(names) == num
         assert before < names
         before = names
@@ -97,12 +97,12 @@ def test_a_greater_number_takes_the_same_faces_and_more():
 def test_who_is_chosen_follows_from_the_seed_not_from_the_order():
     yaw = {str(number): float(number % 30) for number in range(90)}
     shuffled = dict(sorted(yaw.items(), key=lambda item: item[0][::-1]))
-    assert choose(yaw, 20, 5, seed=0).names == choose(shuffled, 20, 5, seed=0).names
-    assert choose(yaw, 20, 5, seed=0).names != choose(yaw, 20, 5, seed=1).names
+    assert choose_evenly(yaw, 20, 5, seed=0).names == choose_evenly(shuffled, 20, 5, seed=0).names
+    assert choose_evenly(yaw, 20, 5, seed=0).names != choose_evenly(yaw, 20, 5, seed=1).names
 
 
 def test_left_and_right_share_a_bin():
-    choice = choose({'left': -7.0, 'right': 7.0, 'front': 0.0}, 2, 5, seed=0)
+    choice = choose_evenly({'left': -7.0, 'right': 7.0, 'front': 0.0}, 2, 5, seed=0)
     assert choice.pool.tolist() == [1, 2]
     assert choice.chosen.tolist() == [1, 1]
 
@@ -212,23 +212,23 @@ def test_hopenet_is_asked_as_its_project_asks_it(hopenet):
             return hopenet(normalize(rgb, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225])[None])[0].item()
 
     network = HeadPoseNetwork(hopenet, 'cpu')
-    assert network.yaw(image) == pytest.approx((asked(image) - asked(cv2.flip(image, 1))) / 2, abs=1e-3)
-    assert network.yaw(cv2.flip(image, 1)) == pytest.approx(-network.yaw(image), abs=1e-4)
-    assert as_input(cv2.resize(image, (512, 512))).shape == (3, 224, 224)
+    assert network.estimate_yaw(image) == pytest.approx((asked(image) - asked(cv2.flip(image, 1))) / 2, abs=1e-3)
+    assert network.estimate_yaw(cv2.flip(image, 1)) == pytest.approx(-network.estimate_yaw(image), abs=1e-4)
+    assert to_hopenet_input(cv2.resize(image, (512, 512))).shape == (3, 224, 224)
 
 
 def test_hopenets_file_is_found_and_chosen_before_landmarks(hopenet, manifest_of, tmp_path):
     manifest_of(WeightFile(HOPENET_KEY, 'headpose_hopenet.pth', 'test', ['evaluate'], None, [], 'none', []))
-    options = PoseOptions(pool=tmp_path, weights=tmp_path)
-    assert choose_pose_source(options) == 'landmarks'
+    options = YawOptions(pool=tmp_path, weights=tmp_path)
+    assert choose_yaw_source(options) == 'landmarks'
     torch.save({'params': hopenet.state_dict()}, tmp_path / 'headpose_hopenet.pth')
-    assert choose_pose_source(options) == 'hopenet'
+    assert choose_yaw_source(options) == 'hopenet'
     image = np.random.default_rng(1).integers(0, 256, (64, 64, 3), dtype=np.uint8)
-    assert HeadPoseNetwork.from_weights(tmp_path).yaw(image) == HeadPoseNetwork(hopenet, 'cpu').yaw(image)
+    assert HeadPoseNetwork.from_weights(tmp_path).estimate_yaw(image) == HeadPoseNetwork(hopenet, 'cpu').estimate_yaw(image)
     (tmp_path / 'dataset.json').touch()
-    assert choose_pose_source(options) == 'labels'
-    with pytest.raises(FRExError, match='--pose landmarks: does not look at --cameras'):
-        choose_pose_source(PoseOptions(pool=tmp_path, pose='landmarks', cameras=tmp_path / 'dataset.json', weights=tmp_path))
+    assert choose_yaw_source(options) == 'labels'
+    with pytest.raises(FRExError, match='--pose landmarks: does not use --cameras'):
+        choose_yaw_source(YawOptions(pool=tmp_path, pose='landmarks', cameras=tmp_path / 'dataset.json', weights=tmp_path))
 
 
 @pytest.mark.parametrize(

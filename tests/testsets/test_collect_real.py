@@ -16,10 +16,17 @@ from frex.errors import FRExError
 from frex.images import read_image
 from frex.restore.detection.align import TEMPLATE_512
 from frex.restore.detection.retinaface import DetectedFace, FaceDetector
-from frex.testsets.face_quality import aligned_correlation, face_hash, fraction_inside, hash_distance, sharpness, small_grey
-from frex.testsets.scan import FoundFace, ScannedImage, duplicate_features
-from frex.testsets.select_faces import Limits, select
-from frex.testsets.wider import WiderFace, lookup_by_path, match_annotation, overlap, read_wider
+from frex.testsets.face_quality import (
+    aligned_correlation,
+    hash_distance,
+    hash_face,
+    measure_fraction_inside,
+    measure_sharpness,
+    shrink_to_grey,
+)
+from frex.testsets.scan import FoundFace, ScannedImage, compute_duplicate_features
+from frex.testsets.select_faces import Limits, select_faces
+from frex.testsets.wider import WiderFace, intersection_over_union, lookup_by_path, match_annotation, read_wider
 
 SIDE, HEIGHT = 64, 150
 FACE = FoundFace(name='a_00', box=[0, 0, 50, 50], score=0.99, landmarks=[], size=50, side=80, inside=1, sharpness=10, hash='0' * 32)
@@ -93,19 +100,19 @@ def manifest(out):
 def test_sharpness_is_the_variance_of_the_laplacian_of_the_middle():
     face = texture(0, 256)
     grey = cv2.cvtColor(face, cv2.COLOR_BGR2GRAY).astype(float)
-    assert sharpness(face) == pytest.approx(laplace(grey, mode='mirror')[64:192, 64:192].var(), rel=1e-9)
+    assert measure_sharpness(face) == pytest.approx(laplace(grey, mode='mirror')[64:192, 64:192].var(), rel=1e-9)
     framed = face.copy()
     framed[:40] = 0
-    assert sharpness(framed) == sharpness(face)
+    assert measure_sharpness(framed) == measure_sharpness(face)
     noise = np.random.default_rng(0).integers(0, 256, (256, 256, 3), dtype=np.uint8)
-    assert sharpness(cv2.GaussianBlur(noise, (0, 0), 2)) < 0.01 * sharpness(noise)
+    assert measure_sharpness(cv2.GaussianBlur(noise, (0, 0), 2)) < 0.01 * measure_sharpness(noise)
 
 
 @pytest.mark.parametrize(('left', 'top', 'share'), [(10, 10, 1.0), (-50, 10, 0.5), (-50, -50, 0.25), (180, 10, 0.2)])
 def test_the_share_inside_is_that_of_the_squares_area(left, top, share):
     scale = 256 / 100
     matrix = np.array([[scale, 0, -left * scale], [0, scale, -top * scale]])
-    assert fraction_inside(matrix, 256, width=200, height=150) == pytest.approx(share, rel=1e-6)
+    assert measure_fraction_inside(matrix, 256, width=200, height=150) == pytest.approx(share, rel=1e-6)
 
 
 def test_a_hash_compares_each_cell_with_its_neighbours():
@@ -113,7 +120,7 @@ def test_a_hash_compares_each_cell_with_its_neighbours():
     cells = cv2.resize(grey, (9, 9), interpolation=cv2.INTER_AREA).astype(int)
     right = [cells[y, x] > cells[y, x + 1] for y in range(8) for x in range(8)]
     below = [cells[y, x] > cells[y + 1, x] for y in range(8) for x in range(8)]
-    assert face_hash(texture(1, 256)) == f'{int("".join(str(int(bit)) for bit in right + below), 2):032x}'
+    assert hash_face(texture(1, 256)) == f'{int("".join(str(int(bit)) for bit in right + below), 2):032x}'
 
 
 def test_hashes_of_one_face_are_near_and_of_two_are_far():
@@ -121,9 +128,9 @@ def test_hashes_of_one_face_are_near_and_of_two_are_far():
     _, data = cv2.imencode('.jpg', cv2.resize(face, (60, 60), interpolation=cv2.INTER_AREA), [cv2.IMWRITE_JPEG_QUALITY, 40])
     small = cv2.resize(cv2.imdecode(data, cv2.IMREAD_COLOR), (256, 256), interpolation=cv2.INTER_CUBIC)
     brighter = cv2.convertScaleAbs(face, alpha=0.8, beta=30)
-    assert hash_distance(face_hash(face), face_hash(face)) == 0
-    assert max(hash_distance(face_hash(face), face_hash(other)) for other in (small, brighter)) <= Limits().hash_distance
-    assert hash_distance(face_hash(face), face_hash(texture(2, 256))) > 2 * Limits().hash_distance
+    assert hash_distance(hash_face(face), hash_face(face)) == 0
+    assert max(hash_distance(hash_face(face), hash_face(other)) for other in (small, brighter)) <= Limits().hash_distance
+    assert hash_distance(hash_face(face), hash_face(texture(2, 256))) > 2 * Limits().hash_distance
     assert hash_distance('0f', '11') == 4
 
 
@@ -161,8 +168,8 @@ def test_damaged_annotations_are_told_with_the_line(tmp_path, text, message):
 
 def test_a_detection_is_the_annotated_face_that_it_overlaps_most():
     box = np.array([0.0, 0, 10, 10])
-    assert overlap(box, np.array([5.0, 0, 15, 10])) == pytest.approx(50 / 150)
-    assert overlap(box, np.array([20.0, 20, 30, 30])) == 0
+    assert intersection_over_union(box, np.array([5.0, 0, 15, 10])) == pytest.approx(50 / 150)
+    assert intersection_over_union(box, np.array([20.0, 20, 30, 30])) == 0
     faces = [WiderFace(6, 0, 10, 10, 0, 0, 0, 0, 0, 0), WiderFace(1, 0, 10, 10, 2, 0, 0, 0, 0, 0)]
     assert match_annotation(box, faces) is faces[1]
     assert match_annotation(box, faces[:1]) is None
@@ -225,27 +232,27 @@ def test_who_is_taken_does_not_depend_on_the_order_and_grows_with_the_number():
     scanned = [found(f'p{number}', one, other) for number, (one, other) in enumerate(zip(hashes(20)[::2], hashes(20)[1::2], strict=True))]
     before: set[str] = set()
     for num in range(1, 21):
-        names = set(select(scanned, num, Limits(), seed=0).faces)
-        assert names == set(select(scanned[::-1], num, Limits(), seed=0).faces)
+        names = set(select_faces(scanned, num, Limits(), seed=0).faces)
+        assert names == set(select_faces(scanned[::-1], num, Limits(), seed=0).faces)
         assert len(names) == num
         assert before < names
         before = names
-    assert set(select(scanned, 5, Limits(), seed=0).faces) != set(select(scanned, 5, Limits(), seed=1).faces)
+    assert set(select_faces(scanned, 5, Limits(), seed=0).faces) != set(select_faces(scanned, 5, Limits(), seed=1).faces)
 
 
 def test_of_faces_within_the_distance_one_stays():
     base = int(hashes(1)[0], 16)
     near, far = f'{base ^ (2**10 - 1):032x}', f'{base ^ (2**11 - 1):032x}'
-    alike = select([found('a', f'{base:032x}'), found('b', near)], 2, Limits(), seed=0)
+    alike = select_faces([found('a', f'{base:032x}'), found('b', near)], 2, Limits(), seed=0)
     assert len(alike.faces) == 1
     assert alike.near_duplicates == {'a_00': 'b_00'} or alike.near_duplicates == {'b_00': 'a_00'}
-    assert len(select([found('a', f'{base:032x}'), found('b', far)], 2, Limits(), seed=0).faces) == 2
-    assert len(select([found('a', f'{base:032x}'), found('b', f'{base:032x}')], 2, Limits(hash_distance=-1), seed=0).faces) == 2
+    assert len(select_faces([found('a', f'{base:032x}'), found('b', far)], 2, Limits(), seed=0).faces) == 2
+    assert len(select_faces([found('a', f'{base:032x}'), found('b', f'{base:032x}')], 2, Limits(hash_distance=-1), seed=0).faces) == 2
 
 
 def measured(name, face):
     """Return a scanned image with one face of this texture."""
-    return ScannedImage(name, name, faces=[msgspec.structs.replace(FACE, name=f'{name}_00', **duplicate_features(face))])
+    return ScannedImage(name, name, faces=[msgspec.structs.replace(FACE, name=f'{name}_00', **compute_duplicate_features(face))])
 
 
 def moved(face, *, turn=0.0, scale=1.0, shift=(0, 0)):
@@ -261,29 +268,29 @@ def test_a_copy_whose_landmarks_lie_elsewhere_is_known_by_its_looks(mirrored):
     one, other = measured('a', face), measured('b', copy)
     told = other.faces[0].mirrored_hash if mirrored else other.faces[0].hash
     assert Limits().hash_distance < hash_distance(one.faces[0].hash, told) <= Limits().hash_distance + 20
-    selected = select([one, other], 2, Limits(), seed=0)
+    selected = select_faces([one, other], 2, Limits(), seed=0)
     assert len(selected.faces) == len(selected.near_duplicates) == 1
     # Of another look, they are two.
-    other.faces[0].small = small_grey(texture(2, 256))
-    assert len(select([one, other], 2, Limits(), seed=0).faces) == 2
+    other.faces[0].small = shrink_to_grey(texture(2, 256))
+    assert len(select_faces([one, other], 2, Limits(), seed=0).faces) == 2
 
 
 def test_a_mirror_image_is_a_near_duplicate():
     face = texture(1, 256)
-    assert hash_distance(face_hash(face), face_hash(np.ascontiguousarray(face[:, ::-1]))) > 40
-    selected = select([measured('a', face), measured('b', cv2.flip(face, 1))], 2, Limits(), seed=0)
+    assert hash_distance(hash_face(face), hash_face(np.ascontiguousarray(face[:, ::-1]))) > 40
+    selected = select_faces([measured('a', face), measured('b', cv2.flip(face, 1))], 2, Limits(), seed=0)
     assert len(selected.faces) == len(selected.near_duplicates) == 1
-    assert len(select([measured('a', face), measured('b', cv2.flip(face, 1))], 2, Limits(hash_distance=-1), seed=0).faces) == 2
+    assert len(select_faces([measured('a', face), measured('b', cv2.flip(face, 1))], 2, Limits(hash_distance=-1), seed=0).faces) == 2
 
 
 def test_likeness_is_the_correlation_of_what_lies_on_each_other():
     face = texture(1, 256)
     dimmed = cv2.convertScaleAbs(face, alpha=0.6, beta=20)
-    assert aligned_correlation(small_grey(face), small_grey(dimmed), mirrored=False) == pytest.approx(1, abs=1e-3)
-    assert aligned_correlation(small_grey(cv2.flip(face, 1)), small_grey(face), mirrored=True) == pytest.approx(1, abs=1e-3)
-    assert aligned_correlation(small_grey(moved(face, turn=3, scale=0.95)), small_grey(face), mirrored=False) > 0.97
-    assert aligned_correlation(small_grey(texture(2, 256)), small_grey(face), mirrored=False) < 0.8
-    assert aligned_correlation(bytes(1024), small_grey(face), mirrored=False) == 0
+    assert aligned_correlation(shrink_to_grey(face), shrink_to_grey(dimmed), mirrored=False) == pytest.approx(1, abs=1e-3)
+    assert aligned_correlation(shrink_to_grey(cv2.flip(face, 1)), shrink_to_grey(face), mirrored=True) == pytest.approx(1, abs=1e-3)
+    assert aligned_correlation(shrink_to_grey(moved(face, turn=3, scale=0.95)), shrink_to_grey(face), mirrored=False) > 0.97
+    assert aligned_correlation(shrink_to_grey(texture(2, 256)), shrink_to_grey(face), mirrored=False) < 0.8
+    assert aligned_correlation(bytes(1024), shrink_to_grey(face), mirrored=False) == 0
 
 
 def test_what_is_not_taken_is_counted():
@@ -295,7 +302,7 @@ def test_what_is_not_taken_is_counted():
         found('d', problem='damaged'),
         found('e', four, sha256='e'),
     ]
-    selected = select(scanned, 1, Limits(per_picture=1), seed=0)
+    selected = select_faces(scanned, 1, Limits(per_picture=1), seed=0)
     assert selected.near_duplicates == {'b': 'a'}
     assert {reason: count for reason, count in selected.reasons.items() if count} == {
         'images with the bytes of another': 1,
@@ -303,7 +310,7 @@ def test_what_is_not_taken_is_counted():
         'images that cannot be read': 1,
         'not drawn': 2,
     }
-    both = select(scanned, 3, Limits(per_picture=1), seed=0)
+    both = select_faces(scanned, 3, Limits(per_picture=1), seed=0)
     assert len(both.faces) == 2
     assert both.reasons['above --per_picture'] == 1
 

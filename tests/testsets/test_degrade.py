@@ -14,7 +14,7 @@ from frex.data.degradation import PRESETS, DegradationParams, degrade, draw
 from frex.data.labels import read_labels
 from frex.images import read_image
 from frex.testsets import degrade_folder
-from frex.testsets.degrade import at_severity
+from frex.testsets.degrade import restrict_to_severity
 from frex_arch.camera import frontal_camera
 
 NAMES = ['deep/er/face4', 'deep/face3', 'face0', 'face1', 'face2']
@@ -109,18 +109,18 @@ def test_the_release_preset_leaves_no_step_out(faces, tmp_path):
 
 
 def test_a_level_of_severity_is_a_fifth_of_each_range():
-    worst = at_severity(PRESETS['paper'], 5)
+    worst = restrict_to_severity(PRESETS['paper'], 5)
     assert worst.blur_sigma == pytest.approx((16, 20))
     assert worst.downsample_range == pytest.approx((13, 16))
     assert worst.noise_range == pytest.approx((40, 50))
     assert worst.jpeg_range == (50, 60)
     assert (min(worst.motion_sizes), max(worst.motion_sizes)) == pytest.approx((61, 71))
-    assert at_severity(PRESETS['paper'], 1).jpeg_range == (90, 100)
+    assert restrict_to_severity(PRESETS['paper'], 1).jpeg_range == (90, 100)
 
 
 @pytest.mark.parametrize('preset', ['paper', 'release'])
 def test_severity_changes_how_much_but_not_which_way(preset):
-    ladder = [draw(at_severity(PRESETS[preset], level), np.random.default_rng(7)) for level in range(1, 6)]
+    ladder = [draw(restrict_to_severity(PRESETS[preset], level), np.random.default_rng(7)) for level in range(1, 6)]
     assert all(len(draws) == 1 for draws in ladder)
     first, rest = ladder[0][0], [draws[0] for draws in ladder[1:]]
     for once in rest:

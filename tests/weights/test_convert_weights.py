@@ -118,6 +118,6 @@ def test_what_is_there_is_not_replaced_unasked(tmp_path, checkpoint, capsys, mak
     make(target)
     before = target.lstat()
     assert main(['weights', 'convert', str(checkpoint), str(target)]) == 1
-    assert capsys.readouterr().err == f'frex: error: {target}: is there already; --overwrite replaces it\n'
+    assert capsys.readouterr().err == f'frex: error: {target}: exists already; --overwrite replaces it\n'
     assert target.lstat() == before
     assert list(tmp_path.iterdir()) == [target]

@@ -137,6 +137,6 @@ def test_the_command_writes_a_file_that_can_be_grown_again(small, tmp_path, caps
     assert f'{target}: FREx at 64 x 64, grown from ' in capsys.readouterr().out
     assert load_network(target).out_size == 64
     assert main(['weights', 'grow', str(target), str(target), '--channels', '8']) == 1
-    assert 'is there already; --overwrite replaces it' in capsys.readouterr().err
+    assert 'exists already; --overwrite replaces it' in capsys.readouterr().err
     assert main(['weights', 'grow', str(target), str(tmp_path / 'larger.safetensors'), '--channels', '6']) == 0
     assert load_network(tmp_path / 'larger.safetensors').out_size == 128

@@ -87,7 +87,7 @@ class RestoreJobs(PipelineStages[Job, Unit, TimedRestoration, ImageRecord], Gene
         self.journal.add(make_failure_record(job.item, error))
         number = find_fatal_errno(error)
         if number is not None:
-            self.stop.ask(1, f'nothing more can be written ({errno.errorcode[number]}); afterwards the same command goes on from here')
+            self.stop.request(1, f'nothing more can be written ({errno.errorcode[number]}); afterwards the same command goes on from here')
 
     def _timed(self, restore: Callable[[], list[Restoration]]) -> list[TimedRestoration]:
         start = time.perf_counter()

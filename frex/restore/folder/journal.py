@@ -155,7 +155,7 @@ def remove_process_files(folder: Path, process_id: str) -> None:
 
 # Start of the names of claims: see `Outputs`.
 CLAIM = '.claim-'
-# Names of incomplete files, as `frex.utils.files.replacing` makes them.
+# Names of incomplete files, as `frex.utils.files.write_atomically` makes them.
 PARTIAL_FILE = re.compile(r'.*\.[0-9a-f]{8}\.part')
 
 

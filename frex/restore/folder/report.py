@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 from msgspec import Struct, field
 
 from frex.errors import FRExError, one_line
-from frex.utils.files import replacing
+from frex.utils.files import write_atomically
 from frex.utils.text import in_columns
 
 Status = Literal['restored', 'no face', 'skipped', 'failed']
@@ -148,7 +148,7 @@ def read_report(folder: Path) -> Report:
 
 def write_report(folder: Path, report: Report) -> None:
     """Write the report to `folder`; to be called within `lock_report`."""
-    with replacing(folder / REPORT) as part:
+    with write_atomically(folder / REPORT) as part:
         part.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=1))
 
 

@@ -24,7 +24,7 @@ from frex.restore.folder.photographs import Photographs
 from frex.restore.folder.planning import Plan, PreviousResults
 from frex.restore.folder.report import REPORT, ImageRecord, Run, absolute_name, is_complete, read_report, summarize_run, to_text
 from frex.restore.folder.threaded_pipeline import ThreadedPipeline
-from frex.utils.sharding import Shard, choose_shard, local_device
+from frex.utils.sharding import Shard, choose_local_device, choose_shard
 from frex.utils.signals import Stop, stop_on_signals
 from frex.weights.small_model import notice, require_small_model
 from frex_arch import FREx
@@ -122,7 +122,7 @@ def log_rank0(shard: Shard, *lines: str) -> None:
 
 def load_restorer(options: RestoreOptions, model: Path) -> FaceRestorer:
     """Load the network from `model`, and the other networks that the run needs; raise FRExError where a file is missing or damaged."""
-    device = choose_device(local_device(options.device, os.environ, torch.cuda.device_count()))
+    device = choose_device(choose_local_device(options.device, os.environ, torch.cuda.device_count()))
     batch_size = options.batch_size or (BATCH_ON_CPU if device.type == 'cpu' else BATCH_ON_GPU)
     restorer = FaceRestorer.from_pretrained(
         model, str(device), options.param_key, options.precision, batch_size, options.weights, options.detection_model

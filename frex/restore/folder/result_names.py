@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from hashlib import blake2s
 from pathlib import Path, PurePath, PurePosixPath
 
-# The limit of most file systems for a name, less what `frex.utils.files.replacing` appends while a file is written.
+# The limit of most file systems for a name, less what `frex.utils.files.write_atomically` appends.
 MOST_BYTES = 255 - len('.01234567.part')
 
 

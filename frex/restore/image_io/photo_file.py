@@ -15,7 +15,7 @@ from frex.restore.image_io.decoding import MOST_PIXELS, decode
 from frex.restore.image_io.encoding import encode
 from frex.restore.image_io.formats import Pixels, find_format, fit_to_format
 from frex.restore.image_io.metadata import Metadata, profile_color_space
-from frex.utils.files import replacing
+from frex.utils.files import write_atomically
 
 __all__ = ['Metadata', 'Photo', 'is_colourless', 'read_photo', 'scale_photo', 'scaled_size', 'to_eight_bit', 'write_photo']
 
@@ -77,7 +77,7 @@ def write_photo(path: Path, photo: Photo, quality: int = 95) -> tuple[str, ...]:
         kind = find_format(path.suffix)
         pixels, metadata, notes = fit_to_format(_stored_pixels(photo), photo.metadata, kind)
         path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as part, part.open('wb') as file:
+        with write_atomically(path) as part, part.open('wb') as file:
             encode(file, pixels, metadata, kind, quality)
     except FRExError as error:
         raise FRExError(f'{path}: {error}') from None

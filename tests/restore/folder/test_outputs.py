@@ -10,7 +10,7 @@ from frex.errors import FRExError
 from frex.restore.folder.inputs import Input
 from frex.restore.folder.outputs import Outputs, remove_stale_faces
 from frex.restore.folder.report import FaceRecord, ImageRecord
-from frex.utils.files import replacing
+from frex.utils.files import write_atomically
 
 
 def given(name, suffix='.jpg'):
@@ -81,7 +81,7 @@ def test_an_image_being_written_is_not_there_yet(tmp_path):
     outputs = Outputs(tmp_path)
     results = outputs.plan(given('a'))
     results.image.parent.mkdir()
-    with replacing(results.image) as part:
+    with write_atomically(results.image) as part:
         part.touch()
         assert outputs.plan(given('a')) == results
     assert outputs.plan(given('a')) is None
@@ -152,7 +152,7 @@ def test_long_names_are_shortened_to_what_can_be_written(name, tmp_path):
         results = Outputs(tmp_path, suffix='restored', exist=exist).plan(given(name, '.jpeg'))
         for path in (results.image, results.face('restored_faces', 123), results.face('turntable', 0)):
             path.parent.mkdir(exist_ok=True)
-            with replacing(path) as part:
+            with write_atomically(path) as part:
                 part.write_bytes(b'whole')
             assert path.read_bytes() == b'whole'
 

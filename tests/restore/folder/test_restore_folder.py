@@ -18,7 +18,7 @@ from frex.restore.folder.inputs import Input, Inputs
 from frex.restore.folder.options import RestoreOptions
 from frex.restore.folder.restore_folder import unsupported_flags
 from frex.restore.folder.threaded_pipeline import PipelineStages, ThreadedPipeline
-from frex.utils.sharding import Shard, choose_shard, local_device
+from frex.utils.sharding import Shard, choose_local_device, choose_shard
 from frex.utils.signals import stop_on_signals
 
 
@@ -305,4 +305,4 @@ def test_an_environment_that_is_not_torchruns_is_told(changes):
 
 def test_a_local_rank_that_is_no_number_is_told():
     with pytest.raises(FRExError, match='not as torchrun sets them'):
-        local_device('auto', {'LOCAL_RANK': ''}, gpus=2)
+        choose_local_device('auto', {'LOCAL_RANK': ''}, gpus=2)

@@ -1,4 +1,4 @@
-"""Measure time and memory of a run."""
+"""Measure the time and memory of a run, and list installed versions."""
 
 import platform
 import sys
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 class Stopwatch:
-    """Calling it returns the seconds since it was created."""
+    """A stopwatch: calling it returns the seconds since it was created."""
 
     def __init__(self) -> None:
         self.start = time.perf_counter()
@@ -19,7 +19,7 @@ class Stopwatch:
 
 
 def read_peak_memory() -> dict[str, int]:
-    """Return the most memory that this process has held, {'host': bytes}; empty where the system does not report it."""
+    """Return the most memory that this process has held, as {'host': bytes}; empty where the system does not report it."""
     try:
         # Unlike the value of getrusage, this does not count what the parent held when it started this process.
         lines = Path('/proc/self/status').read_text(encoding='ascii').splitlines()
@@ -39,7 +39,7 @@ def maxrss_to_bytes(maxrss: int) -> dict[str, int]:
 
 
 def installed_versions(packages: Sequence[str]) -> dict[str, str]:
-    """Return the versions of Python and of those `packages` that are installed."""
+    """Return the versions of Python and of those of `packages` that are installed, by name."""
     found = {'python': platform.python_version()}
     for package in packages:
         try:
