@@ -126,7 +126,7 @@ def _patches() -> list[Any]:
         # It draws until all numbers are within bounds, which fake ones never are known to be.
         mock.patch('torch.nn.init.trunc_normal_', lambda tensor, *_, **__: tensor),
         # Fake tensors of a file have nothing to be filled with.
-        mock.patch('frex.weights.torch_file.Stored.fill'),
+        mock.patch('frex.weights.torch_file.Storage.fill'),
     ]
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from frex.data.degradation import PRESETS, degrade, draw
+from frex.data.degradation import PRESETS, degrade, draw_degradation
 from frex.demo.train import CHECKPOINT, FOLDER, UNSEEN_SEED
 from frex.images import Image, read_image, resize
 from frex.restore import FaceRestorer
@@ -22,7 +22,7 @@ KNOBS = ('fidelity_weight', 'structure_weight')
 def degraded(path: Path, size: int) -> tuple[Image, Image]:
     """A degradation that training has not seen, and the clean face."""
     clean = resize(read_image(path), size)
-    lq = degrade(clean.astype(np.float32) / 255, draw(PRESETS['paper'], np.random.default_rng([UNSEEN_SEED, 3])))
+    lq = degrade(clean.astype(np.float32) / 255, draw_degradation(PRESETS['paper'], np.random.default_rng([UNSEEN_SEED, 3])))
     return (lq * 255).round().astype(np.uint8), clean
 
 

@@ -13,7 +13,7 @@ GREY_WEIGHTS = (0.2989, 0.5870, 0.1140)
 INPUT_SIZE = 128
 
 
-def arcface_input(image: Float[Tensor, 'batch 3 height width']) -> Float[Tensor, 'batch 1 128 128']:
+def to_arcface_input(image: Float[Tensor, 'batch 3 height width']) -> Float[Tensor, 'batch 1 128 128']:
     """Turn RGB in [-1, 1] into the grey 128 x 128 image that ArcFace takes (bilinear without antialiasing, as GFPGAN does)."""
     # Resized first, which gives the same and leaves most pixels of a large image alone.
     small = F.interpolate(image, size=(INPUT_SIZE, INPUT_SIZE), mode='bilinear', align_corners=False)
@@ -84,7 +84,7 @@ class ArcFace(nn.Module):
         return nn.Sequential(first, *(IRBlock(out_channels, out_channels, 1) for _ in range(blocks - 1)))
 
     def features(self, grey: Float[Tensor, 'batch 1 128 128']) -> ArcFaceFeatures:
-        """Return all features that losses compare; the input is as `arcface_input` makes it."""
+        """Return all features that losses compare; the input is as `to_arcface_input` makes it."""
         x = self.maxpool(self.prelu(self.bn1(self.conv1(grey))))
         before, after = [], []
         for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
@@ -95,5 +95,5 @@ class ArcFace(nn.Module):
         return ArcFaceFeatures(before, after, self.bn5(self.fc5(self.dropout(self.bn4(x)).flatten(1))))
 
     def forward(self, grey: Float[Tensor, 'batch 1 128 128']) -> Float[Tensor, 'batch 512']:
-        """Return the embedding, not normalised; the input is as `arcface_input` makes it."""
+        """Return the embedding, not normalised; the input is as `to_arcface_input` makes it."""
         return self.features(grey).embedding

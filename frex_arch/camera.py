@@ -48,7 +48,7 @@ def intrinsics_from_fov(degrees: Float[Tensor, ' batch']) -> Float[Tensor, 'batc
     return intrinsics
 
 
-def pose(rotation: Float[Tensor, 'batch 3 3'], position: Float[Tensor, 'batch 3']) -> Float[Tensor, 'batch 4 4']:
+def pack_pose(rotation: Float[Tensor, 'batch 3 3'], position: Float[Tensor, 'batch 3']) -> Float[Tensor, 'batch 4 4']:
     """Return the rigid camera-to-world matrix of a rotation and a position."""
     top = torch.cat([rotation, position[:, :, None]], dim=2)
     # Filled in place: a tensor made of Python numbers would be copied to the GPU in every call.
@@ -71,7 +71,7 @@ def look_along(forward: Float[Tensor, 'batch 3'], position: Float[Tensor, 'batch
     up = forward.new_tensor([0.0, 1.0, 0.0]).expand_as(forward)
     right = F.normalize(torch.linalg.cross(forward, up), dim=1)
     down = torch.linalg.cross(forward, right)
-    return pose(torch.stack([right, down, forward], dim=2), position)
+    return pack_pose(torch.stack([right, down, forward], dim=2), position)
 
 
 def look_at(
@@ -114,7 +114,7 @@ def view_angles(camera: Camera) -> tuple[Float[Tensor, ' batch'], Float[Tensor, 
     return torch.atan2(-forward[:, 0], -forward[:, 2]), torch.asin(-forward[:, 1]), torch.atan2(sine, cosine)
 
 
-def flip_camera(camera: Camera) -> Camera:
+def mirror_camera(camera: Camera) -> Camera:
     """Return the camera whose image of the mirrored head is this one's image mirrored left to right."""
     cam2world, intrinsics = unpack_camera(camera)
     mirror = camera.new_tensor([-1.0, 1.0, 1.0, 1.0]).diag()

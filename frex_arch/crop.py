@@ -19,7 +19,7 @@ def mean_crop(like: Float[Tensor, 'batch ...']) -> Crop:
     return torch.cat([like.new_full((like.shape[0], 1), number) for number in MEAN_CROP], dim=1)
 
 
-def flip_crop(crop: Crop) -> Crop:
+def mirror_crop(crop: Crop) -> Crop:
     """Return the crop between the two images mirrored left to right."""
     scale, x, y = crop.unbind(dim=1)
     return torch.stack([scale, 1 - scale - x, y], dim=1)
@@ -30,17 +30,17 @@ def pixel_centres(size: int, like: Tensor) -> Float[Tensor, ' size']:
     return (torch.arange(size, device=like.device, dtype=like.dtype) + 0.5) / size
 
 
-def crop_mask(crop: Crop, size: int) -> Float[Tensor, 'batch 1 size size']:
+def mask_in_ffhq_frame(crop: Crop, size: int) -> Float[Tensor, 'batch 1 size size']:
     """Return 1 where a pixel of the FFHQ frame lies inside EG3D's crop, else 0."""
     position = crop[:, :1, None] * pixel_centres(size, crop) + crop[:, 1:, None]
     inside = ((position >= 0) & (position <= 1)).to(crop.dtype)
     return (inside[:, 1, :, None] * inside[:, 0, None, :])[:, None]
 
 
-def frame_mask(crop: Crop, size: int) -> Float[Tensor, 'batch 1 size size']:
+def mask_in_eg3d_crop(crop: Crop, size: int) -> Float[Tensor, 'batch 1 size size']:
     """Return 1 where a pixel of EG3D's crop lies inside the FFHQ frame, else 0."""
     scale, shift = crop[:, :1], crop[:, 1:]
-    return crop_mask(torch.cat([1 / scale, -shift / scale], dim=1), size)
+    return mask_in_ffhq_frame(torch.cat([1 / scale, -shift / scale], dim=1), size)
 
 
 def warp_to_crop(image: Float[Tensor, 'batch 3 height width'], crop: Crop, size: int) -> Float[Tensor, 'batch 3 size size']:

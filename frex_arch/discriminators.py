@@ -11,7 +11,7 @@ from frex_arch.ops import EqualLinear, resolutions, stylegan2_channels
 from frex_arch.stylegan2 import check_channels
 
 
-def append_deviation(x: Float[Tensor, 'batch channel height width'], group: int = 4) -> Float[Tensor, 'batch more height width']:
+def append_minibatch_stddev(x: Float[Tensor, 'batch channel height width'], group: int = 4) -> Float[Tensor, 'batch more height width']:
     """Append one channel: the mean deviation of features within groups of `group` samples (fewer where these do not divide the batch)."""
     batch, channels, height, width = x.shape
     group = max(size for size in range(1, group + 1) if batch % size == 0)
@@ -48,7 +48,7 @@ class StyleGAN2Discriminator(nn.Module):
     def forward(self, image: Float[Tensor, 'batch channel size size'], joined: int = 1) -> Float[Tensor, 'batch 1']:
         """Return logits, positive for real. `image` may be `joined` batches of one size, whose deviations are computed apart."""
         batches = self.conv_body(image).chunk(joined)
-        x = self.final_conv(torch.cat([append_deviation(batch) for batch in batches]))
+        x = self.final_conv(torch.cat([append_minibatch_stddev(batch) for batch in batches]))
         return self.final_linear(x.flatten(1))
 
 

@@ -15,7 +15,7 @@ from torch.utils.checkpoint import checkpoint
 
 from frex_arch import rendering
 from frex_arch.camera import Camera, unpack_camera
-from frex_arch.eg3d_backbone import Backbone, SynthesisBlock
+from frex_arch.eg3d_backbone import SynthesisBlock, TriPlaneBackbone
 from frex_arch.ops import Noise, check_int, check_positive, resolutions
 from frex_arch.ray_marching import RayMarcher
 from frex_arch.rendering import Mask, Rays
@@ -120,7 +120,7 @@ class EG3D(nn.Module):
         self.checkpoint_rendering = False
         self.z_dim = z_dim
         self.w_dim = w_dim
-        self.backbone = Backbone(z_dim, w_dim, plane_size, 3 * plane_channels, channel_base, channel_max)
+        self.backbone = TriPlaneBackbone(z_dim, w_dim, plane_size, 3 * plane_channels, channel_base, channel_max)
         self.superresolution = SuperResolution(feature_channels, w_dim, out_size, superresolution_channels)
         self.decoder = TriPlaneDecoder(plane_channels, feature_channels)
         self.num_ws = self.backbone.synthesis.num_ws
@@ -175,9 +175,9 @@ class EG3D(nn.Module):
     def _render(self, planes: Tensor, camera: Camera, generator: Generator | None, jitter: bool, mask: Tensor | None) -> Rendering:
         origins, directions = rendering.pixel_rays(*unpack_camera(camera), self.render_size)
         coarse = self._coarse_depths(origins, directions, generator, jitter)
-        u = rendering.uniform((*coarse.shape[:2], self.importance_samples), coarse, generator) if jitter else None
+        uniforms = rendering.uniform((*coarse.shape[:2], self.importance_samples), coarse, generator) if jitter else None
         march = RayMarcher(self.decoder, self.box_warp, self.importance_samples, self.white_background)
-        rendered = Rendering(*map(self._image, march(planes, Rays(origins, directions, coarse, u), mask)))
+        rendered = Rendering(*map(self._image, march(planes, Rays(origins, directions, coarse, uniforms), mask)))
         return rendered if mask is None else rendered.within(mask, coarse.amax())
 
     def super_resolve(

@@ -182,7 +182,7 @@ class SynthesisNetwork(nn.Module):
         return self.blocks(ws, noise, generator)[-1][1]
 
 
-class Backbone(nn.Module):
+class TriPlaneBackbone(nn.Module):
     """The mapping network and the synthesis of tri-planes, as one image of three times `plane_channels` channels."""
 
     def __init__(self, z_dim: int, w_dim: int, size: int, image_channels: int, channel_base: int, channel_max: int) -> None:

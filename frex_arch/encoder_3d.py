@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torchvision.models.swin_transformer import SwinTransformer
 
-from frex_arch.camera import FFHQ_RADIUS, Camera, ffhq_intrinsics, pack_camera, pose, rotation_from_6d
+from frex_arch.camera import FFHQ_RADIUS, Camera, ffhq_intrinsics, pack_camera, pack_pose, rotation_from_6d
 from frex_arch.ops import check_int
 from frex_arch.swin import SwinBlock, SwinPatchMerging, SwinStage, cast_all, compute_dtype
 
@@ -52,7 +52,7 @@ class ImageNetNormalization(nn.Module):
         return (image - self.mean) / self.std
 
 
-class Backbone3D(nn.Module):
+class SwinBackbone(nn.Module):
     """SwinV2 without its classifier; makes shallow, middle and deep tokens, at strides 8, 16 and 32, of RGB images in [-1, 1]."""
 
     def __init__(self, name: str, in_size: int) -> None:
@@ -87,7 +87,7 @@ class Backbone3D(nn.Module):
         return scales
 
 
-def zero_linear(in_features: int, out_features: int) -> nn.Linear:
+def zero_initialized_linear(in_features: int, out_features: int) -> nn.Linear:
     """Return a dense layer whose output is 0 until it is trained."""
     layer = nn.Linear(in_features, out_features)
     nn.init.zeros_(layer.weight)
@@ -107,20 +107,20 @@ class OffsetHead(nn.Module):
         self.norm_query = nn.LayerNorm(w_dim)
         self.attention = nn.MultiheadAttention(w_dim, heads, batch_first=True)
         self.mlp = nn.Sequential(nn.LayerNorm(w_dim), nn.Linear(w_dim, mlp_dim), nn.GELU(), nn.Linear(mlp_dim, w_dim))
-        self.to_offset = zero_linear(w_dim, w_dim)
+        self.to_offset = zero_initialized_linear(w_dim, w_dim)
 
     def forward(self, z_3d: Float[Tensor, 'batch w'], tokens: Float[Tensor, 'batch tokens channel']) -> Float[Tensor, 'batch num_codes w']:
         dtype = compute_dtype(tokens)
         queries = self.norm_query(z_3d[:, None] + self.queries)
         with torch.autocast(tokens.device.type, enabled=False):
-            weights = cast_all(self._weights(), dtype)
+            weights = cast_all(self._dense_parameters(), dtype)
             to_keys, project, contract, expand, reduce, to_offset = zip(weights[::2], weights[1::2], strict=True)
             keys = self.tokens[1](F.linear(tokens.to(dtype), *to_keys).to(tokens.dtype)).to(dtype)
             x = queries + F.linear(self._attend(queries.to(dtype), keys, *project), *contract)
             hidden = F.gelu(F.linear(self.mlp[0](x).to(dtype), *expand))
             return F.linear((x + F.linear(hidden, *reduce)).to(dtype), *to_offset)
 
-    def _weights(self) -> list[Tensor]:
+    def _dense_parameters(self) -> list[Tensor]:
         """Return weights and biases of all dense layers, in their order; normalizations and queries are not among them."""
         attention = self.attention
         dense: list[Any] = [attention.out_proj, self.mlp[1], self.mlp[3], self.to_offset]
@@ -169,7 +169,7 @@ class CameraHead(nn.Module):
         with torch.autocast(tokens.device.type, enabled=False):
             numbers = self.linear(self.norm(tokens.float()).mean(dim=1))
             position = FFHQ_RADIUS * F.normalize(numbers[:, 6:], dim=1)
-            return pack_camera(pose(rotation_from_6d(numbers[:, :6]), position), self.intrinsics)
+            return pack_camera(pack_pose(rotation_from_6d(numbers[:, :6]), position), self.intrinsics)
 
 
 class Encoder3D(nn.Module):
@@ -180,12 +180,12 @@ class Encoder3D(nn.Module):
         # Each of the deepest tokens covers 32 x 32 pixels.
         self.in_size = check_int('in_size', in_size, 32, 1024)
         self.num_ws = num_ws
-        self.backbone = Backbone3D(backbone, in_size)
+        self.backbone = SwinBackbone(backbone, in_size)
         shallow, middle, deep = self.backbone.channels
         self.to_camera = CameraHead(deep)
         if num_ws:
             self.norm_z = nn.LayerNorm(deep)
-            self.to_z = zero_linear(deep, w_dim)
+            self.to_z = zero_initialized_linear(deep, w_dim)
             codes = range(num_ws)
             self.coarse = OffsetHead(len(codes[COARSE]), deep, w_dim)
             self.middle = OffsetHead(len(codes[MIDDLE]), middle, w_dim)

@@ -9,7 +9,7 @@ from torch import Generator, Tensor, nn
 
 from frex_arch.blocks import Features
 from frex_arch.camera import Camera, recrop_camera
-from frex_arch.crop import Crop, crop_mask, mean_crop, warp_to_crop
+from frex_arch.crop import Crop, mask_in_ffhq_frame, mean_crop, warp_to_crop
 from frex_arch.decoder_2d import Decoder2D, Pyramid3D, UpsampledCode
 from frex_arch.eg3d import EG3D, Rendering
 from frex_arch.encoder_2d import Encoder2D
@@ -137,7 +137,7 @@ class FREx(nn.Module):
         # The degraded face, completed by that structure (Eqs. 3, 4).
         z_2d, skips, ws_2d = self.encoder_2d(lq)
         pyramid = self.pyramid_3d(z_2d) if rendered is None else self.pyramid_3d(rendered.feature_image, mask)
-        decoded = self.decoder_2d(z_2d, scale_features(skips, fidelity), pyramid)
+        decoded = self.decoder_2d(z_2d, multiply_features(skips, fidelity), pyramid)
 
         # Texture: the 2D prior, fused with the structure at each size (Eqs. 6-9).
         embedding = embed_camera(code.camera)
@@ -172,7 +172,7 @@ class FREx(nn.Module):
         """Render the 3D prior from `camera` in the input's frame; also return the mask, 1 where the 3D prior has been trained."""
         if self.eg3d is None or planes is None:
             return None, None
-        mask = crop_mask(crop, self.eg3d.render_size)
+        mask = mask_in_ffhq_frame(crop, self.eg3d.render_size)
         return self.eg3d.render(planes, recrop_camera(camera, crop), generator, jitter=self.training, mask=mask), mask
 
     def _prior_image(self, ws: Tensor | None, planes: Tensor | None, camera: Camera, generator: Generator | None) -> Tensor | None:
@@ -213,6 +213,6 @@ class FREx(nn.Module):
         return 'random' if self.training else 'const'
 
 
-def scale_features(features: Features, factor: float) -> Features:
+def multiply_features(features: Features, factor: float) -> Features:
     """Multiply the feature of each size by `factor`."""
     return features if factor == 1 else {size: factor * feature for size, feature in features.items()}

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from frex_arch.camera import CAMERA_DIM, Camera
-from frex_arch.cpu.attention import attention_of_small_windows
+from frex_arch.cpu.attention import small_window_attention
 from frex_arch.cpu.rules import cpu_fast_path
 from frex_arch.ops import SQRT_2, ModulatedConv2d, leaky_relu_
 
@@ -116,7 +116,7 @@ class CrossAttention(nn.Module):
             return self._attend(hidden, features_3d, WINDOW, attention=chunked_attention)
         # A row of windows at a time.
         rows = zip(hidden.split(WINDOW, dim=2), features_3d.split(WINDOW, dim=2), strict=True)
-        return torch.cat([self._attend(*row, WINDOW, attention=attention_of_small_windows) for row in rows], dim=2)
+        return torch.cat([self._attend(*row, WINDOW, attention=small_window_attention) for row in rows], dim=2)
 
     def _attend(
         self,
@@ -126,19 +126,21 @@ class CrossAttention(nn.Module):
         attention: Attention = F.scaled_dot_product_attention,
     ) -> Float[Tensor, 'batch channels_2d height width']:
         """Return `hidden` plus the attention of its tokens to those of `features_3d` in the same `window` x `window` window."""
-        query = self.norm_query(_windows(hidden, window))
-        key = self.norm_key(_windows(features_3d, window))
-        result = attention(self._split(self.to_query(query)), self._split(self.to_key(key)), self._split(self.to_value(key)))
+        query = self.norm_query(_to_windows(hidden, window))
+        key = self.norm_key(_to_windows(features_3d, window))
+        result = attention(
+            self._split_heads(self.to_query(query)), self._split_heads(self.to_key(key)), self._split_heads(self.to_value(key))
+        )
         result = self.to_output(rearrange(result, 'n head token c -> n token (head c)'))
         # Channels last: rows of tokens are copied as they are.
         result = rearrange(result, '(b y x) (h w) c -> b (y h) (x w) c', y=hidden.shape[2] // window, x=hidden.shape[3] // window, h=window)
         return hidden + result.movedim(3, 1)
 
-    def _split(self, tokens: Float[Tensor, 'windows tokens channel']) -> Float[Tensor, 'windows heads tokens part']:
+    def _split_heads(self, tokens: Float[Tensor, 'windows tokens channel']) -> Float[Tensor, 'windows heads tokens part']:
         return rearrange(tokens, 'n token (head c) -> n head token c', head=self.heads)
 
 
-def _windows(feature: Float[Tensor, 'batch channel height width'], window: int) -> Float[Tensor, 'windows tokens channel']:
+def _to_windows(feature: Float[Tensor, 'batch channel height width'], window: int) -> Float[Tensor, 'windows tokens channel']:
     return rearrange(feature, 'b c (y h) (x w) -> (b y x) (h w) c', h=window, w=window)
 
 

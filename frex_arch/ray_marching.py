@@ -9,7 +9,7 @@ from torch import Tensor
 
 from frex_arch import rendering
 from frex_arch.cpu import marching
-from frex_arch.rendering import Depths, Mask, Query, RayOutputs, Rays
+from frex_arch.rendering import Depths, Mask, PointDecoder, RayOutputs, Rays
 
 
 @dataclass(frozen=True)
@@ -37,16 +37,16 @@ class RayMarcher:
         sampled = rendering.sample_planes(planes, points, self.box_warp)
         return sampled if torch.is_grad_enabled() else sampled.sum(dim=1)
 
-    def _march(self, query: Query, rays: Rays, limits: Tensor) -> RayOutputs:
+    def _march(self, decode: PointDecoder, rays: Rays, limits: Tensor) -> RayOutputs:
         """March `rays`; expected depths stay between the least and the largest value of `limits`."""
-        features, densities = _query_along(query, rays, rays.coarse)
-        weights = rendering.interval_weights(densities, rays.coarse)
-        fine = rendering.importance_depths(rays.coarse, weights, self.fine_samples, u=rays.u)
-        fine_features, fine_densities = _query_along(query, rays, fine)
+        features, densities = _decode_along_rays(decode, rays, rays.coarse)
+        weights = rendering.compositing_weights(densities, rays.coarse)
+        fine = rendering.importance_depths(rays.coarse, weights, self.fine_samples, uniforms=rays.uniforms)
+        fine_features, fine_densities = _decode_along_rays(decode, rays, fine)
 
         depths, order = rendering.merge_depths(rays.coarse, fine)
         densities = torch.cat([densities, fine_densities], dim=2).gather(2, order)
-        weights = rendering.interval_weights(densities, depths)
+        weights = rendering.compositing_weights(densities, depths)
         opacity = weights.sum(dim=2, keepdim=True)
         # Weights go back to the samples' own order, so that features are neither sorted nor joined.
         per_sample = rendering.sample_weights(weights)
@@ -56,6 +56,6 @@ class RayMarcher:
         return feature, rendering.expected_depth(weights, depths, limits)[..., None], opacity
 
 
-def _query_along(query: Query, rays: Rays, depths: Depths) -> tuple[Float[Tensor, 'batch rays samples feature'], Depths]:
-    features, densities = query(rays.points(depths))
+def _decode_along_rays(decode: PointDecoder, rays: Rays, depths: Depths) -> tuple[Float[Tensor, 'batch rays samples feature'], Depths]:
+    features, densities = decode(rays.points(depths))
     return features.unflatten(1, depths.shape[1:]), densities.unflatten(1, depths.shape[1:])

@@ -14,10 +14,10 @@ from torch import Generator, Tensor
 from frex_arch.crop import pixel_centres
 
 Depths = Float[Tensor, 'batch rays samples']
-Weights = Float[Tensor, 'batch rays intervals']
+CompositingWeights = Float[Tensor, 'batch rays intervals']
 Mask = Float[Tensor, 'batch 1 size size']
 # Points to features in [0, 1] and raw densities, (batch, points, channels) and (batch, points).
-Query = Callable[[Float[Tensor, 'batch points 3']], tuple[Tensor, Tensor]]
+PointDecoder = Callable[[Float[Tensor, 'batch points 3']], tuple[Tensor, Tensor]]
 # Features, depths and opacities, (batch, rays, channels), the last two with one channel.
 RayOutputs = tuple[Tensor, Tensor, Tensor]
 
@@ -31,18 +31,18 @@ class Rays(NamedTuple):
     origins: Float[Tensor, 'batch rays 3']
     directions: Float[Tensor, 'batch rays 3']
     coarse: Depths
-    u: Float[Tensor, 'batch rays fine'] | None
+    uniforms: Float[Tensor, 'batch rays fine'] | None
 
     def split(self, size: int, dim: int) -> Iterator['Rays']:
         """Yield the rays in chunks of at most `size` images (`dim` 0) or rays of each image (`dim` 1)."""
         coarse = self.coarse.split(size, dim)
-        us = [None] * len(coarse) if self.u is None else self.u.split(size, dim)
-        return map(Rays, self.origins.split(size, dim), self.directions.split(size, dim), coarse, us)
+        uniforms = [None] * len(coarse) if self.uniforms is None else self.uniforms.split(size, dim)
+        return map(Rays, self.origins.split(size, dim), self.directions.split(size, dim), coarse, uniforms)
 
     def select(self, index: Int64[Tensor, ' selected']) -> 'Rays':
         """Return the rays at these places, the same in all images."""
-        u = None if self.u is None else self.u[:, index]
-        return Rays(self.origins[:, index], self.directions[:, index], self.coarse[:, index], u)
+        uniforms = None if self.uniforms is None else self.uniforms[:, index]
+        return Rays(self.origins[:, index], self.directions[:, index], self.coarse[:, index], uniforms)
 
     def points(self, depths: Depths) -> Float[Tensor, 'batch points 3']:
         """Return the points at `depths`, ray by ray."""
@@ -110,7 +110,7 @@ def sample_planes(
 def stratified_depths(
     start: Float[Tensor, 'batch rays'],
     end: Float[Tensor, 'batch rays'],
-    samples: int,
+    sample_count: int,
     *,
     jitter: Tensor | float = 0.5,
     disparity: bool = False,
@@ -119,14 +119,14 @@ def stratified_depths(
 
     The step is that of `samples` points from start to end, so the last depth lies beyond `end`: EG3D was trained so.
     """
-    position = torch.linspace(0, 1, samples, device=start.device, dtype=start.dtype) + jitter / (samples - 1)
+    position = torch.linspace(0, 1, sample_count, device=start.device, dtype=start.dtype) + jitter / (sample_count - 1)
     start, end = start[:, :, None], end[:, :, None]
     if disparity:
         return 1 / ((1 - position) / start + position / end)
     return start + position * (end - start)
 
 
-def interval_weights(densities: Depths, depths: Depths) -> Weights:
+def compositing_weights(densities: Depths, depths: Depths) -> CompositingWeights:
     """Return how much each interval between neighbouring samples contributes to its ray; `densities` are the decoder's raw ones.
 
     Densities are averaged over an interval. There is no last infinite interval: a ray through nothing sums to 0.
@@ -137,7 +137,7 @@ def interval_weights(densities: Depths, depths: Depths) -> Weights:
     return alpha * F.pad(passed[:, :, :-1], (1, 0), value=1.0)
 
 
-def sample_weights(weights: Weights) -> Depths:
+def sample_weights(weights: CompositingWeights) -> Depths:
     """Return the weight of each sample, whose value counts half in each of its two intervals."""
     return (F.pad(weights, (0, 1)) + F.pad(weights, (1, 0))) / 2
 
@@ -159,7 +159,7 @@ def to_colours(
     return (total + 1 - opacity if white_background else total) * 2 - 1
 
 
-def expected_depth(weights: Weights, depths: Depths, limits: Tensor) -> Float[Tensor, 'batch rays']:
+def expected_depth(weights: CompositingWeights, depths: Depths, limits: Tensor) -> Float[Tensor, 'batch rays']:
     """Return the mean depth of each ray, within the range of `limits`; the largest of them for a ray through nothing."""
     middles = (depths[:, :, :-1] + depths[:, :, 1:]) / 2
     total = weights.sum(dim=2)
@@ -170,22 +170,22 @@ def expected_depth(weights: Weights, depths: Depths, limits: Tensor) -> Float[Te
 
 
 def inverse_cdf(
-    bins: Float[Tensor, 'rays edges'], weights: Float[Tensor, 'rays bins'], u: Float[Tensor, 'rays samples']
+    bins: Float[Tensor, 'rays edges'], weights: Float[Tensor, 'rays bins'], uniforms: Float[Tensor, 'rays samples']
 ) -> Float[Tensor, 'rays samples']:
     """Return positions in the piecewise constant density `weights` over `bins` at the cumulative probabilities `u` (NeRF, section 5.2)."""
     weights = weights + 1e-5
     cdf = F.pad((weights / weights.sum(dim=1, keepdim=True)).cumsum(dim=1), (1, 0))
-    above = torch.searchsorted(cdf, u.contiguous(), right=True)
+    above = torch.searchsorted(cdf, uniforms.contiguous(), right=True)
     low, high = (above - 1).clamp(min=0), above.clamp(max=cdf.shape[1] - 1)
     span = cdf.gather(1, high) - cdf.gather(1, low)
-    fraction = (u - cdf.gather(1, low)) / torch.where(span < 1e-5, 1.0, span)
+    fraction = (uniforms - cdf.gather(1, low)) / torch.where(span < 1e-5, 1.0, span)
     left, right = bins.gather(1, low), bins.gather(1, high)
     return left + fraction * (right - left)
 
 
 @torch.no_grad()
 def importance_depths(
-    depths: Depths, weights: Weights, samples: int, *, u: Float[Tensor, 'batch rays fine'] | None = None
+    depths: Depths, weights: CompositingWeights, sample_count: int, *, uniforms: Float[Tensor, 'batch rays fine'] | None = None
 ) -> Float[Tensor, 'batch rays fine']:
     """Return depths where the coarse `weights` say that something is, without gradient; `u` in [0, 1), or evenly spread if None."""
     batch, rays, _ = depths.shape
@@ -193,9 +193,9 @@ def importance_depths(
     # Blurred, so that the fine samples also look just before and behind a surface (mip-NeRF, section 3.1).
     blurred = F.avg_pool1d(F.max_pool1d(flat[:, None], 2, stride=1, padding=1), 2, stride=1)[:, 0] + 0.01
     middles = ((depths[:, :, :-1] + depths[:, :, 1:]) / 2).flatten(0, 1)
-    if u is None:
-        u = torch.linspace(0, 1, samples, device=depths.device, dtype=depths.dtype).expand(batch, rays, samples)
-    return inverse_cdf(middles, blurred[:, 1:-1], u.flatten(0, 1)).unflatten(0, (batch, rays))
+    if uniforms is None:
+        uniforms = torch.linspace(0, 1, sample_count, device=depths.device, dtype=depths.dtype).expand(batch, rays, sample_count)
+    return inverse_cdf(middles, blurred[:, 1:-1], uniforms.flatten(0, 1)).unflatten(0, (batch, rays))
 
 
 def merge_depths(

@@ -177,7 +177,7 @@ class BlockWeights(NamedTuple):
     contract: Affine
 
 
-def block_weights(blocks: Sequence['SwinBlock'], dtype: torch.dtype) -> list[BlockWeights]:
+def stack_block_weights(blocks: Sequence['SwinBlock'], dtype: torch.dtype) -> list[BlockWeights]:
     """Return the weights of blocks of one shape, computed in float32 for all of them together and cast to `dtype`."""
     attentions = [block.attn for block in blocks]
     # A bias of the keys would add the same to all logits of a query, were it not for their normalization: SwinV2's have none.
@@ -266,7 +266,7 @@ def run_blocks(
     """Run blocks of one shape; `shifted` are the windows of those with a shift, if they are known for features of this size."""
     dtype = compute_dtype(x)
     with torch.autocast(x.device.type, enabled=False):
-        for block, weights in zip(blocks, block_weights(blocks, dtype), strict=True):
+        for block, weights in zip(blocks, stack_block_weights(blocks, dtype), strict=True):
             windows = Windows(block.window)
             if block.shift != (0, 0):
                 shifted = shifted or shift_windows(*padded_size(x.shape[1], x.shape[2], block.window), block.window, block.shift, x.device)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from frex.cli.main import main
-from frex.data.degradation import PRESETS, DegradationParams, degrade, draw
+from frex.data.degradation import PRESETS, DegradationParams, degrade, draw_degradation
 from frex.data.labels import read_labels
 from frex.images import read_image
 from frex.testsets import degrade_folder
@@ -120,7 +120,7 @@ def test_a_level_of_severity_is_a_fifth_of_each_range():
 
 @pytest.mark.parametrize('preset', ['paper', 'release'])
 def test_severity_changes_how_much_but_not_which_way(preset):
-    ladder = [draw(at_severity(PRESETS[preset], level), np.random.default_rng(7)) for level in range(1, 6)]
+    ladder = [draw_degradation(at_severity(PRESETS[preset], level), np.random.default_rng(7)) for level in range(1, 6)]
     assert all(len(draws) == 1 for draws in ladder)
     first, rest = ladder[0][0], [draws[0] for draws in ladder[1:]]
     for once in rest:

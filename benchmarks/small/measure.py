@@ -25,8 +25,8 @@ from restorers import Restore, Restorer, at_size, load_restorer
 from scores import COLUMNS, INPUT, check_goals, groups_of, means_of, to_markdown
 from torch import Tensor
 
-from frex.data.contact_sheet import contact_sheet
-from frex.data.degradation import PRESETS, degrade, draw
+from frex.data.contact_sheet import draw_contact_sheet
+from frex.data.degradation import PRESETS, degrade, draw_degradation
 from frex.errors import FRExError
 from frex.images import Image, list_images, read_image, resize, write_image
 from frex.losses.stlpips_loss import ShiftTolerantLPIPS
@@ -65,7 +65,7 @@ def read_faces(folder: Path, manifest: Path, size: int) -> list[Face]:
 def degraded(face: Face, preset: str, seed: int) -> Image:
     """Return the face degraded as FREx degrades training images; the same for the same name, preset and seed."""
     rng = np.random.default_rng([seed, zlib.crc32(face.name.encode()), list(PRESETS).index(preset)])
-    return (degrade(face.image.astype(np.float32) / 255, draw(PRESETS[preset], rng)) * 255).round().astype(np.uint8)
+    return (degrade(face.image.astype(np.float32) / 255, draw_degradation(PRESETS[preset], rng)) * 255).round().astype(np.uint8)
 
 
 class Scorer:
@@ -151,7 +151,7 @@ def draw_sheet(draws: Draws, restorers: Mapping[str, Restore], preset: str, show
     for name, row in rows.items():
         images += row
         captions += [f'{name[:14]} {value:.1f}' for value in psnr(_batch(row), _batch(clean)).tolist()]
-    return contact_sheet([*images, *clean], [*captions, *['clean'] * len(clean)], len(faces))
+    return draw_contact_sheet([*images, *clean], [*captions, *['clean'] * len(clean)], len(faces))
 
 
 # --- The command

@@ -12,7 +12,7 @@ MARGIN, LINE = 6, 18
 FONT, FONT_SCALE = cv2.FONT_HERSHEY_SIMPLEX, 0.42
 
 
-def contact_sheet(
+def draw_contact_sheet(
     images: Sequence[Image], captions: Sequence[str], columns: int = 8, size: int = 160
 ) -> UInt8[np.ndarray, 'sheet_height sheet_width 3']:
     """Draw square `images`, resized to `size`, row by row on a white sheet; at the default size a caption has room for 22 letters."""

@@ -18,7 +18,7 @@ Range = tuple[float, float]
 
 
 @dataclass(frozen=True)
-class Degradation:
+class DegradationRanges:
     """Ranges of all parameters and the probability of each step. The defaults are the paper's ranges.
 
     Standard deviations of noise are in grey levels of 255. With `second_prob` an image goes through blur, down-sampling,
@@ -44,7 +44,7 @@ class Degradation:
 
 
 # The authors' code, in which no step of the first pass is optional and all are strong.
-RELEASE = Degradation(
+RELEASE = DegradationRanges(
     motion_prob=1.0,
     motion_sizes=(21, 25, 31, 35, 41, 45, 51, 61, 71),
     blur_prob=1.0,
@@ -59,7 +59,7 @@ RELEASE = Degradation(
     second_downsample_range=(2, 8),
 )
 
-PRESETS = {'paper': Degradation(), 'release': RELEASE}
+PRESETS = {'paper': DegradationRanges(), 'release': RELEASE}
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class DegradationParams:
     jpeg: int | None
 
 
-def draw(degradation: Degradation, rng: np.random.Generator) -> list[DegradationParams]:
+def draw_degradation(degradation: DegradationRanges, rng: np.random.Generator) -> list[DegradationParams]:
     """Draw the parameters of the one or two passes that an image goes through."""
     d = degradation
     first = _draw_pass(d, rng, d.motion_prob, d.blur_sigma, d.downsample_range, d.noise_range)
@@ -89,7 +89,7 @@ def draw(degradation: Degradation, rng: np.random.Generator) -> list[Degradation
 
 
 def _draw_pass(
-    d: Degradation, rng: np.random.Generator, motion_prob: float, sigma: Range, downsample: Range, noise: Range
+    d: DegradationRanges, rng: np.random.Generator, motion_prob: float, sigma: Range, downsample: Range, noise: Range
 ) -> DegradationParams:
     """Draw one pass; every number is drawn whether it is used or not, so that changing one probability changes nothing else."""
     motion = (float(rng.choice(d.motion_sizes)), rng.uniform(0, math.pi))
@@ -127,8 +127,8 @@ def _degrade_once(image: FloatImage, params: DegradationParams) -> FloatImage:
         length, angle = params.motion
         image = convolve(image, motion_kernel(length * scale, angle))
     if params.blur is not None:
-        sigma_x, sigma_y, angle = params.blur
-        image = convolve(image, gaussian_kernel(params.blur_kernel_size * scale, sigma_x * scale, sigma_y * scale, angle))
+        along, across, angle = params.blur
+        image = convolve(image, gaussian_kernel(params.blur_kernel_size * scale, along * scale, across * scale, angle))
     if params.downsample is not None:
         ratio = max(1.0, params.downsample * scale)
         size = (max(1, int(width // ratio)), max(1, int(height // ratio)))
@@ -137,7 +137,7 @@ def _degrade_once(image: FloatImage, params: DegradationParams) -> FloatImage:
         field = np.random.default_rng(params.noise_seed).standard_normal(image.shape, dtype=np.float32)
         image = (image + field * np.float32(params.noise / 255)).clip(0, 1)
     if params.jpeg is not None:
-        image = jpeg(image, params.jpeg)
+        image = compress_jpeg(image, params.jpeg)
     return cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
 
 
@@ -157,18 +157,18 @@ def motion_kernel(length: float, angle: float) -> Kernel:
     return (kernel / kernel.sum()).astype(np.float32)
 
 
-def gaussian_kernel(size: float, sigma_x: float, sigma_y: float, angle: float) -> Kernel:
+def gaussian_kernel(size: float, sigma_along: float, sigma_across: float, angle: float) -> Kernel:
     """Return a Gaussian kernel of the nearest odd `size`, which sums to 1; deviations in pixels along and across `angle` (radians)."""
     radius = max(1, round((size - 1) / 2))
     y, x = np.mgrid[-radius : radius + 1, -radius : radius + 1].astype(np.float64)
     along, across = x * math.cos(angle) + y * math.sin(angle), y * math.cos(angle) - x * math.sin(angle)
     # A Gaussian of less than a tenth of a pixel is a point.
-    exponent = (along / max(sigma_x, 0.1)) ** 2 + (across / max(sigma_y, 0.1)) ** 2
+    exponent = (along / max(sigma_along, 0.1)) ** 2 + (across / max(sigma_across, 0.1)) ** 2
     kernel = np.exp(-exponent / 2)
     return (kernel / kernel.sum()).astype(np.float32)
 
 
-def jpeg(image: FloatImage, quality: int) -> FloatImage:
+def compress_jpeg(image: FloatImage, quality: int) -> FloatImage:
     """Compress `image` (BGR, in [0, 1]) as JPEG and decode it again; `quality` is 1 to 100."""
     _, data = cv2.imencode('.jpg', (image.clip(0, 1) * 255).round().astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, quality])
     decoded = cv2.imdecode(data, cv2.IMREAD_COLOR)

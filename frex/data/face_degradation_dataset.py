@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.utils.data import Dataset, get_worker_info
 
-from frex.data.degradation import PRESETS, Degradation, FloatImage, degrade, draw
+from frex.data.degradation import PRESETS, DegradationRanges, FloatImage, degrade, draw_degradation
 from frex.data.face_options import FaceDegradationOptions
 from frex.data.face_set import FaceSet
 from frex.data.mixing import Mix
@@ -21,13 +21,13 @@ from frex.options import convert
 Visit = tuple[int, int]
 
 
-def read_degradation(options: dict[str, Any], where: str) -> Degradation:
+def read_degradation(options: dict[str, Any], where: str) -> DegradationRanges:
     """Return a preset (`options['preset']`, by default `paper`) with its other keys replaced; raise FRExError for an unknown one."""
     preset = options.get('preset', 'paper')
     if preset not in PRESETS:
         raise FRExError(f'{where}.preset: no preset {preset!r}; {nearest(str(preset), list(PRESETS))}')
     changes = {key: value for key, value in options.items() if key != 'preset'}
-    return convert(Degradation, vars(PRESETS[preset]) | changes, where)
+    return convert(DegradationRanges, vars(PRESETS[preset]) | changes, where)
 
 
 class FaceDegradationDataset(Dataset):
@@ -72,9 +72,9 @@ class FaceDegradationDataset(Dataset):
         flip = rng.random() < 0.5 and faces.options.use_hflip
 
         name = faces.source.names[index]
-        gt = resize(faces.source.image(name), self.options.gt_size).astype(np.float32) / 255
+        gt = resize(faces.source.read_image(name), self.options.gt_size).astype(np.float32) / 255
         gt = np.ascontiguousarray(gt[:, ::-1]) if flip else gt
-        lq = degrade(gt, draw(self.degradation, rng))
+        lq = degrade(gt, draw_degradation(self.degradation, rng))
 
         sample: dict[str, Tensor | str | int] = {'lq': to_tensor(lq), 'gt': to_tensor(gt), 'crop': faces.crop(index, flip), 'epoch': epoch}
         sample['gt_path'] = sample['lq_path'] = faces.source.path(name)

@@ -11,11 +11,11 @@ from jaxtyping import Bool, Float, Float32
 from torch import Tensor
 
 from frex.data.face_options import FaceSetOptions
-from frex.data.labels import Labels, read_labels, rows
+from frex.data.labels import Labels, read_labels, stack_labels
 from frex.data.sources import open_source
 from frex.errors import FRExError
-from frex_arch.camera import flip_camera, frontal_camera
-from frex_arch.crop import MEAN_CROP, flip_crop
+from frex_arch.camera import frontal_camera, mirror_camera
+from frex_arch.crop import MEAN_CROP, mirror_crop
 
 
 class FaceSet:
@@ -36,22 +36,22 @@ class FaceSet:
         self.crops = self._crops(labels, where_labels)
         if not (self.crops[:, 0] > 0).all():
             raise FRExError(f'{where}.crop: the scale of a crop must be above 0')
-        self.short_names = short_names(names)
+        self.short_names = make_short_names(names)
 
     def _find_labelled(self, labels: Labels | None, where: str) -> Bool[np.ndarray, ' images']:
         if labels is None:
             return np.zeros(len(self), dtype=bool)
         known = dict.fromkeys(labels.unlabelled, np.zeros(1, np.float32)) | dict.fromkeys(labels.cameras, np.ones(1, np.float32))
-        return rows(known, self.source.names, f'{where}: no camera')[:, 0] > 0
+        return stack_labels(known, self.source.names, f'{where}: no camera')[:, 0] > 0
 
     def _cameras(self, labels: Labels) -> Float32[np.ndarray, 'images 25']:
         frontal = dict.fromkeys(labels.unlabelled, frontal_camera()[0].numpy())
-        return rows(frontal | labels.cameras, self.source.names, 'no camera')
+        return stack_labels(frontal | labels.cameras, self.source.names, 'no camera')
 
     def _crops(self, labels: Labels | None, where: str) -> Float32[np.ndarray, 'images 3']:
         if self.options.crop is None and labels and labels.crops:
             mean = dict.fromkeys(labels.unlabelled, np.array(MEAN_CROP, np.float32))
-            return rows(mean | labels.crops, self.source.names, f'{where}: no crop')
+            return stack_labels(mean | labels.crops, self.source.names, f'{where}: no crop')
         return np.tile(np.array(self.options.crop or MEAN_CROP, dtype=np.float32), (len(self), 1))
 
     def __len__(self) -> int:
@@ -60,15 +60,15 @@ class FaceSet:
     def crop(self, index: int, flip: bool) -> Float[Tensor, '3']:
         """Return the crop of an image, or of its mirror image."""
         crop = torch.from_numpy(self.crops[index])[None]
-        return (flip_crop(crop) if flip else crop)[0]
+        return (mirror_crop(crop) if flip else crop)[0]
 
     def camera(self, index: int, flip: bool) -> Float[Tensor, '25']:
         """Return the camera of an image, or of its mirror image; where there is no label, the frontal one in its place."""
         camera = frontal_camera() if self.cameras is None else torch.from_numpy(self.cameras[index])[None]
-        return (flip_camera(camera) if flip else camera)[0]
+        return (mirror_camera(camera) if flip else camera)[0]
 
 
-def short_names(names: Sequence[str]) -> list[str]:
+def make_short_names(names: Sequence[str]) -> list[str]:
     """Return unique names without suffix and slash for the results of images: the file's own if they are unique, else with folders."""
     paths = [PurePosixPath(name) for name in names]
     for short in ([path.stem for path in paths], ['_'.join(path.with_suffix('').parts) for path in paths]):

@@ -73,7 +73,9 @@ def write_labels(
         part.write_text(json.dumps(content), encoding='utf-8')
 
 
-def rows(vectors: Mapping[str, Float32[np.ndarray, ' length']], names: Sequence[str], missing: str) -> Float32[np.ndarray, 'names length']:
+def stack_labels(
+    vectors: Mapping[str, Float32[np.ndarray, ' length']], names: Sequence[str], missing: str
+) -> Float32[np.ndarray, 'names length']:
     """Return the vector of each image, by its name or, where no other image has that, by its name without folders.
 
     Raises FRExError, which starts with `missing`, where images have none.
@@ -100,7 +102,7 @@ def _also_by_bare_name(vectors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {PurePosixPath(name).name: vector for name, vector in vectors.items() if count[PurePosixPath(name).name] == 1} | vectors
 
 
-def angles_of(camera: CameraLabel) -> tuple[float, float, float]:
+def view_angles_in_degrees(camera: CameraLabel) -> tuple[float, float, float]:
     """Return yaw, pitch and roll of the viewing direction, in degrees."""
     yaw, pitch, roll = (np.degrees(angle.item()) for angle in view_angles(torch.from_numpy(camera)[None]))
     return yaw, pitch, roll
@@ -124,13 +126,13 @@ def check_rotations(cameras: Float32[np.ndarray, 'image 25'], names: Iterable[st
         raise FRExError(f'{where}: the camera of {wrong[0]} is not a rotation ({len(wrong)} such); correct or remove it')
 
 
-def own_names(vectors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def drop_bare_names(vectors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Return the labels by the names in their file only, without the shorter ones that `read_labels` adds."""
     in_folders = {id(vector) for name, vector in vectors.items() if '/' in name}
     return {name: vector for name, vector in vectors.items() if '/' in name or id(vector) not in in_folders}
 
 
-def match(vectors: Mapping[str, np.ndarray], names: Iterable[str]) -> dict[str, np.ndarray]:
+def match_labels(vectors: Mapping[str, np.ndarray], names: Iterable[str]) -> dict[str, np.ndarray]:
     """Return the labels of the `names` that have one, found as by `rows`."""
     bare = {name: PurePosixPath(name).name for name in names}
     count = Counter(bare.values())
@@ -138,6 +140,6 @@ def match(vectors: Mapping[str, np.ndarray], names: Iterable[str]) -> dict[str, 
     return {name: vectors[key] for name, key in keys.items() if key in vectors}
 
 
-def as_lists(vectors: Mapping[str, np.ndarray]) -> dict[str, list[float]]:
+def labels_to_lists(vectors: Mapping[str, np.ndarray]) -> dict[str, list[float]]:
     """Turn labels into lists of numbers, as `write_labels` takes them."""
     return {name: vector.tolist() for name, vector in vectors.items()}

@@ -29,12 +29,12 @@ WORLD_UNIT = _LABEL_UNIT * (FFHQ_RADIUS - WORLD_ORIGIN[2]) / FFHQ_RADIUS
 Landmarks = Float[np.ndarray, '5 2']
 
 
-def head_in_world() -> Float[np.ndarray, '5 3']:
+def mean_head_in_world() -> Float[np.ndarray, '5 3']:
     """Return the mean head's landmarks in EG3D's world."""
     return WORLD_UNIT * MEAN_HEAD + WORLD_ORIGIN
 
 
-def project(points: Float[np.ndarray, 'points 3'], camera: Float[np.ndarray, '25']) -> Float[np.ndarray, 'points 2']:
+def project_points(points: Float[np.ndarray, 'points 3'], camera: Float[np.ndarray, '25']) -> Float[np.ndarray, 'points 2']:
     """Project points of the world into the image of a camera, in image widths."""
     cam2world, intrinsics = camera[:16].reshape(4, 4), camera[16:].reshape(3, 3)
     seen = (points - cam2world[:3, 3]) @ cam2world[:3, :3]
@@ -74,6 +74,6 @@ def crop_from_ffhq(landmarks: Landmarks) -> Float[np.ndarray, '3']:
     return np.array([size, *(eyes + 0.1 * down - size / 2)])
 
 
-def flip_landmarks(landmarks: Landmarks) -> Landmarks:
+def mirror_landmarks(landmarks: Landmarks) -> Landmarks:
     """Return the landmarks of the face mirrored left to right."""
     return (landmarks * (-1, 1) + (1, 0))[[1, 0, 2, 4, 3]]

@@ -32,7 +32,7 @@ class Source(ABC):
     def read(self, name: str) -> bytes:
         """Return the bytes of an image file; raise FRExError, which names it, where it cannot be read."""
 
-    def image(self, name: str) -> Image:
+    def read_image(self, name: str) -> Image:
         """Return an image; raise FRExError, which names it, where it is damaged."""
         return decode_image(self.read(name), self.path(name))
 
@@ -69,7 +69,7 @@ class ZipSource(Source):
             names = set(_open_archive(root, zipfile.ZipFile).namelist())
         except READING_ZIP as error:
             raise FRExError(f'{where}: {root} is not a zip, or a damaged one ({error})') from None
-        super().__init__(root, filter(is_image, names), where)
+        super().__init__(root, filter(has_image_name, names), where)
 
     def read(self, name: str) -> bytes:
         return read_member(self.root, name)
@@ -129,7 +129,7 @@ def read_member(archive: Path, name: str) -> bytes:
         raise FRExError(f'{archive / name}: cannot be read from the zip ({" ".join(str(error).split())})') from None
 
 
-def is_image(name: str) -> bool:
+def has_image_name(name: str) -> bool:
     """Return whether a path is that of an image, by its suffix; hidden files and macOS's companions of other files are none."""
     path = PurePosixPath(name)
     return path.suffix.lower() in SUFFIXES and not any(part.startswith(('.', '__MACOSX')) for part in path.parts)
@@ -150,7 +150,7 @@ def _walk(root: Path) -> Iterable[str]:
         seen.add((state.st_dev, state.st_ino))
         # Sorted, since the first path to a folder is the one that names its images.
         subfolders.sort()
-        yield from filter(is_image, (Path(folder, file).relative_to(root).as_posix() for file in files))
+        yield from filter(has_image_name, (Path(folder, file).relative_to(root).as_posix() for file in files))
 
 
 def _open_lmdb(root: Path) -> Any:
@@ -186,6 +186,6 @@ if hasattr(os, 'register_at_fork'):
     os.register_at_fork(after_in_child=_close_all)
 
 
-def images_below(folder: Path) -> dict[str, Path]:
+def find_images(folder: Path) -> dict[str, Path]:
     """Return the images that a data set finds in `folder`, by the names that labels use; raise FRExError where there are none."""
     return {name: folder / name for name in FolderSource(folder, 'FOLDER').names}

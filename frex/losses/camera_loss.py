@@ -14,9 +14,9 @@ class CameraLoss(nn.Module):
         super().__init__()
         self.loss_weight = loss_weight
 
-    def forward(self, camera: Camera, target: Camera, has_camera: Bool[Tensor, ' batch'] | None = None) -> Float[Tensor, '']:
-        """Return the mean over the samples that `has_camera`, all if None; 0, with a gradient of 0, where no sample has one."""
-        if has_camera is None:
+    def forward(self, camera: Camera, target: Camera, is_labelled: Bool[Tensor, ' batch'] | None = None) -> Float[Tensor, '']:
+        """Return the mean over the samples that `is_labelled`, all if None; 0, with a gradient of 0, where no sample has one."""
+        if is_labelled is None:
             return self.loss_weight * F.l1_loss(camera, target)
         error = (camera - target).abs().mean(dim=1)
-        return self.loss_weight * (error * has_camera).sum() / has_camera.sum().clamp(min=1)
+        return self.loss_weight * (error * is_labelled).sum() / is_labelled.sum().clamp(min=1)

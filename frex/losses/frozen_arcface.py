@@ -9,7 +9,7 @@ from frex.losses.frozen_network import FrozenNetwork
 from frex.weights.locate import require_file
 from frex.weights.network_file import build_network, read_network
 from frex_arch import ArcFace
-from frex_arch.arcface import ArcFaceFeatures, arcface_input
+from frex_arch.arcface import ArcFaceFeatures, to_arcface_input
 
 
 def frozen_arcface(weights: str | None) -> ArcFace:
@@ -39,7 +39,7 @@ class FrozenArcFace(FrozenNetwork):
     ) -> tuple[ArcFaceFeatures, ArcFaceFeatures]:
         """Return the features of both RGB images in [-1, 1]."""
         # In one pass: at 128 x 128 kernel launches cost a GPU more than the gradient of `gt`, which nobody uses.
-        both = self.arcface.features(torch.cat([arcface_input(image), arcface_input(gt)]))
+        both = self.arcface.features(torch.cat([to_arcface_input(image), to_arcface_input(gt)]))
         before, after = (list(zip(*(stage.chunk(2) for stage in stages), strict=True)) for stages in (both[0], both[1]))
         first, second = map(ArcFaceFeatures, before, after, both.embedding.chunk(2))
         return first, second

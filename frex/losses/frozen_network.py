@@ -51,7 +51,7 @@ def share_networks(losses: Iterable[nn.Module]) -> None:
         loss.network = shared.setdefault(loss.network.key, loss.network)
 
 
-def store_layers(net: nn.Module, dtype: torch.dtype) -> None:
+def cast_layers(net: nn.Module, dtype: torch.dtype) -> None:
     """Store the weights of frozen convolutions and dense layers in `dtype`, since autocast would copy them to it in every call."""
     for module in net.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):

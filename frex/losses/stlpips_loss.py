@@ -23,7 +23,7 @@ LINEAR = re.compile(r'lin(\d+)\.model\.1\.weight')
 SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)
 
 
-def find_weights(net: str) -> Path:
+def find_stlpips_weights(net: str) -> Path:
     """Return the file of the trunk `net` in the package stlpips-pytorch, none of whose code is run; raise FRExError without the package."""
     spec = find_spec(PACKAGE)
     path = Path(next(iter(spec.submodule_search_locations or ())) if spec else '', 'weights/vST0.0', f'{net}_shift_tolerant.pth')
@@ -32,7 +32,7 @@ def find_weights(net: str) -> Path:
     return path
 
 
-class Blur(nn.Module):
+class BlurPool(nn.Module):
     """Halve a feature map by the binomial filter (1, 2, 1) / 4 along both axes, its border reflected by two pixels."""
 
     kernel: Tensor
@@ -87,7 +87,7 @@ def _convolution(inputs: int, outputs: int, size: int = 3) -> list[nn.Module]:
 
 
 def _pool(size: int, channels: int) -> list[nn.Module]:
-    return [nn.MaxPool2d(size, stride=1), Blur(channels)]
+    return [nn.MaxPool2d(size, stride=1), BlurPool(channels)]
 
 
 def _alexnet() -> list[list[nn.Module]]:
@@ -134,8 +134,8 @@ class ShiftTolerantLPIPS(nn.Module):
         self.lins = nn.ModuleList(nn.Conv2d(count, 1, 1, bias=False) for count in channels)
         for name, values in (('shift', SHIFT), ('scale', SCALE)):
             self.register_buffer(name, torch.tensor(values).view(1, 3, 1, 1))
-        path = find_weights(net)
-        load_strict(self, _state(as_state(read_torch_file(path), str(path))), str(path))
+        path = find_stlpips_weights(net)
+        load_strict(self, _rename_weights(as_state(read_torch_file(path), str(path))), str(path))
         self.to(memory_format=torch.channels_last).requires_grad_(False).eval()
 
     def features(self, image: Float[Tensor, 'batch 3 height width']) -> list[Float[Tensor, 'batch _ _ _']]:
@@ -165,7 +165,7 @@ def _distance(feature: Tensor, target: Tensor, linear: nn.Module) -> Float[Tenso
     return linear(difference.square()).mean(dim=(1, 2, 3), dtype=torch.float32 if feature.dtype == torch.bfloat16 else None)
 
 
-def _state(stored: State) -> State:
+def _rename_weights(stored: State) -> State:
     """Rename the weights of the package's file; its blurs, which are no weights, are left out."""
     state: State = {}
     for name, value in stored.items():

@@ -7,7 +7,7 @@ from torch import Tensor
 from frex.losses.vgg import VGGLoss
 
 
-def gram(feature: Float[Tensor, 'batch channel height width']) -> Float[Tensor, 'batch channel channel']:
+def gram_matrix(feature: Float[Tensor, 'batch channel height width']) -> Float[Tensor, 'batch channel channel']:
     """Return the Gram matrix of the channels, divided by the number of values of a feature."""
     flat = feature.flatten(2)
     return torch.einsum('bcp,bdp->bcd', flat, flat) / flat[0].numel()
@@ -16,5 +16,5 @@ def gram(feature: Float[Tensor, 'batch channel height width']) -> Float[Tensor, 
 class StyleLoss(VGGLoss):
     """Weighted L1 of the Gram matrices of VGG19's features before their activations (Gatys et al. 2016)."""
 
-    def describe(self, feature: Float[Tensor, 'batch channel height width']) -> Float[Tensor, 'batch channel channel']:
-        return gram(feature)
+    def compute_statistic(self, feature: Float[Tensor, 'batch channel height width']) -> Float[Tensor, 'batch channel channel']:
+        return gram_matrix(feature)

@@ -81,12 +81,15 @@ class VGGLoss(nn.Module):
         self.layer_weights = layer_weights or LAYER_WEIGHTS
         self.network = FrozenVGG(list(self.layer_weights), weights)
 
-    def describe(self, feature: Float[Tensor, 'batch channel height width']) -> Float[Tensor, 'batch ...']:
+    def compute_statistic(self, feature: Float[Tensor, 'batch channel height width']) -> Float[Tensor, 'batch ...']:
         """Return the statistic of one layer's feature that is compared; by default the feature itself."""
         return feature
 
     def forward(self, image: Float[Tensor, 'batch 3 height width'], gt: Float[Tensor, 'batch 3 height width']) -> Float[Tensor, '']:
         """Return the sum over layers; images are RGB in [-1, 1]; the gradient flows to `image`."""
         features, targets = self.network(image, gt)
-        terms = [w * mean_difference(self.describe(features[name]), self.describe(targets[name])) for name, w in self.layer_weights.items()]
+        terms = [
+            w * mean_difference(self.compute_statistic(features[name]), self.compute_statistic(targets[name]))
+            for name, w in self.layer_weights.items()
+        ]
         return self.loss_weight * torch.stack(terms).sum()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from frex.losses.stlpips_loss import find_weights
+from frex.losses.stlpips_loss import find_stlpips_weights
 from frex.metrics.metric import Metric, MetricFunction
 from frex.metrics.networks import (
     load_identity_angle,
@@ -106,7 +106,7 @@ STLPIPS = Metric(
     'ST-LPIPS',
     'lower',
     4,
-    check=partial(find_weights, 'vgg'),
+    check=partial(find_stlpips_weights, 'vgg'),
     protocol='weights of stlpips-pytorch, VGG16, shift-tolerant, RGB in [-1, 1] at full size; mean over images',
     load=load_stlpips,
 )
@@ -115,7 +115,7 @@ STLPIPS_ALEX = Metric(
     'ST-LPIPS-Alex',
     'lower',
     4,
-    check=partial(find_weights, 'alex'),
+    check=partial(find_stlpips_weights, 'alex'),
     protocol='weights of stlpips-pytorch, AlexNet, shift-tolerant, RGB in [-1, 1] at full size; mean over images',
     load=load_stlpips_alex,
 )

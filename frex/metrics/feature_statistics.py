@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from frex.errors import FRExError
-from frex.metrics.statistics_file import read_stored, write_stored
+from frex.metrics.statistics_file import read_statistics_file, write_statistics_file
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +32,7 @@ class FeatureStatistics:
 
         Raises FRExError for any other file, and where the file says that it was made by another network than `network`.
         """
-        statistics = cls(*read_stored(path))
+        statistics = cls(*read_statistics_file(path))
         if network is not None and statistics.network not in (None, network):
             raise FRExError(
                 f'{path}: made with a network whose sha256 begins with {statistics.network:.8}, not {network:.8}; create it again'
@@ -41,7 +41,7 @@ class FeatureStatistics:
 
     def save(self, path: Path) -> None:
         """Write the file in pytorch-fid's format where its name ends in `.npz`, else in BasicSR's."""
-        write_stored(path, (self.mean, self.covariance, self.count, self.network))
+        write_statistics_file(path, (self.mean, self.covariance, self.count, self.network))
 
     @cached_property
     def factor(self) -> Float[np.ndarray, 'feature rank']:

@@ -46,10 +46,10 @@ class Inception(nn.Module):
     def forward(self, faces: Float[Tensor, 'batch 3 height width']) -> Float[Tensor, 'batch 2048']:
         """Return the features of a batch, which is moved to the device of the network."""
         device = next(self.net.parameters()).device
-        return self.net(inception_input(faces.to(device)))[0].flatten(1)
+        return self.net(resize_for_inception(faces.to(device)))[0].flatten(1)
 
 
-def inception_input(faces: Float[Tensor, 'batch 3 height width']) -> Float[Tensor, 'batch 3 299 299']:
+def resize_for_inception(faces: Float[Tensor, 'batch 3 height width']) -> Float[Tensor, 'batch 3 299 299']:
     """Resize a batch as BasicSR's network does first, bilinearly without antialiasing; then all sizes fit into one batch."""
     return F.interpolate(faces, size=(INPUT_SIZE, INPUT_SIZE), mode='bilinear', align_corners=False)
 

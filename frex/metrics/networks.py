@@ -15,9 +15,9 @@ from frex.metrics.metric import Faces, Scores, require_gt
 from frex.restore.detection.dense_landmarks import INPUT_SIZE, build_fan, peaks
 from frex.tensors import to_images
 from frex.weights.locate import require_file
-from frex.weights.state_dict import as_state, load_strict, pick
+from frex.weights.state_dict import as_state, load_strict, pick_state
 from frex.weights.torch_file import read_torch_file
-from frex_arch.arcface import arcface_input
+from frex_arch.arcface import to_arcface_input
 
 Device = torch.device | str
 # The networks of LPIPS halve an image four or five times.
@@ -65,7 +65,7 @@ class IdentityAngle:
     def __call__(self, restored: Faces, gt: Faces | None) -> Scores:
         # Near 1 the arc cosine of a float32 has errors of hundredths of a degree.
         """Return one angle per pair, in degrees."""
-        first, second = (self.arcface(arcface_input(faces)).double() for faces in (restored, require_gt(gt)))
+        first, second = (self.arcface(to_arcface_input(faces)).double() for faces in (restored, require_gt(gt)))
         return F.cosine_similarity(first, second).clamp(-1, 1).arccos().rad2deg()
 
 
@@ -80,7 +80,7 @@ class LandmarkDistance:
         if weights is not None:
             path = require_file(weights)
             content = read_torch_file(path)
-            state = pick(content, 'state_dict', str(path)) if 'state_dict' in content else as_state(content, str(path))
+            state = pick_state(content, 'state_dict', str(path)) if 'state_dict' in content else as_state(content, str(path))
             load_strict(self.net, state, str(path))
 
     @torch.inference_mode()

@@ -16,7 +16,7 @@ from frex.data.workers import prepare_process
 from frex.device import choose_device
 from frex.errors import FRExError
 from frex.metrics.feature_statistics import FeatureStatistics, FeatureSums
-from frex.metrics.inception import Inception, inception_input
+from frex.metrics.inception import Inception, resize_for_inception
 from frex.tensors import to_tensor
 
 SUFFIXES = ('.pth', '.npz')
@@ -89,4 +89,4 @@ class _Inputs(Dataset[Tensor]):
 
     def __getitem__(self, index: int) -> Float[Tensor, '3 299 299']:
         prepare_process(get_worker_info() is not None)
-        return inception_input(to_tensor(self.source.image(self.names[index]))[None])[0]
+        return resize_for_inception(to_tensor(self.source.read_image(self.names[index]))[None])[0]

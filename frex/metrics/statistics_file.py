@@ -13,7 +13,7 @@ import torch
 from frex.errors import FRExError
 from frex.utils.files import replacing
 from frex.weights.safe_pickle import MALFORMED, Call, Global, InertUnpickler
-from frex.weights.torch_file import LEGACY_START, UNREADABLE, ZIP_START, unreadable
+from frex.weights.torch_file import LEGACY_START, UNREADABLE, ZIP_START, unreadable_error
 
 ARRAYS = [Global(f'numpy.{core}.multiarray', '_reconstruct') for core in ('core', '_core')]
 BYTES = Global('_codecs', 'encode')
@@ -28,7 +28,7 @@ MAX_MEMBERS = 100
 StoredStatistics = tuple[np.ndarray, np.ndarray, int | None, str | None]
 
 
-def read_stored(path: Path) -> StoredStatistics:
+def read_statistics_file(path: Path) -> StoredStatistics:
     """Read the statistics in a file; raise FRExError where it is missing, damaged or holds something else."""
     if not path.is_file():
         raise FRExError(f'{path}: no such file')
@@ -36,11 +36,11 @@ def read_stored(path: Path) -> StoredStatistics:
         statistics = _from_npz(path) if path.suffix == '.npz' else _from_pickle(path)
         _check(statistics)
     except (*MALFORMED, *UNREADABLE, zlib.error) as error:
-        raise FRExError(str(unreadable(path, error)).replace('of weights', 'of FID statistics')) from None
+        raise FRExError(str(unreadable_error(path, error)).replace('of weights', 'of FID statistics')) from None
     return statistics
 
 
-def write_stored(path: Path, statistics: StoredStatistics) -> None:
+def write_statistics_file(path: Path, statistics: StoredStatistics) -> None:
     """Write the statistics atomically, as pytorch-fid where the name ends in `.npz`, else as BasicSR, readable by old torch."""
     mean, covariance, count, network = statistics
     known = {name: value for name, value in (('count', count), ('network', network)) if value is not None}

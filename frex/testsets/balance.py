@@ -19,9 +19,9 @@ from typing import Any
 
 import numpy as np
 
-from frex.data.contact_sheet import contact_sheet
-from frex.data.labels import as_lists, write_labels
-from frex.data.sources import images_below, read_file
+from frex.data.contact_sheet import draw_contact_sheet
+from frex.data.labels import labels_to_lists, write_labels
+from frex.data.sources import find_images, read_file
 from frex.errors import FRExError
 from frex.images import Image, read_image, resize, write_image
 from frex.testsets.even_sampling import Choice, Counts, choose
@@ -63,7 +63,7 @@ def balance(options: BalanceOptions) -> None:
     check_output_outside(options.pool, options.output, 'POOL')
     folder = SetFolder(options.output, RECORD)
     try:
-        sources = images_below(options.pool)
+        sources = find_images(options.pool)
         pose_source = choose_pose_source(options)
         settings = _settings(options, pose_source, sources)
         record = folder.read_set()
@@ -96,7 +96,9 @@ def _write(folder: SetFolder, record: dict[str, Any], sources: Mapping[str, Path
     for name in choice.names:
         copy_or_link(sources[name], folder.images / name, link)
     chosen = set(choice.names)
-    cameras, crops = (as_lists({name: vectors[name] for name in vectors.keys() & chosen}) for vectors in (poses.cameras, poses.crops))
+    cameras, crops = (
+        labels_to_lists({name: vectors[name] for name in vectors.keys() & chosen}) for vectors in (poses.cameras, poses.crops)
+    )
     if cameras:
         write_labels(folder.images / LABELS, cameras, crops)
     write_image(folder.root / SHEET, _sheet(folder, poses, choice))
@@ -140,7 +142,7 @@ def _sheet(folder: SetFolder, poses: Poses, choice: Choice) -> Image:
     names = sorted(choice.names, key=lambda name: poses.yaw[name])
     shown = [names[index] for index in np.linspace(0, len(names) - 1, min(len(names), SHOWN)).round().astype(int).tolist()]
     tiles = [resize(read_image(folder.images / name), TILE) for name in shown]
-    return contact_sheet(tiles, [f'{poses.yaw[name]:+.0f} {name[-17:]}' for name in shown], size=TILE)
+    return draw_contact_sheet(tiles, [f'{poses.yaw[name]:+.0f} {name[-17:]}' for name in shown], size=TILE)
 
 
 HISTOGRAM = 'histogram.png'

@@ -19,8 +19,8 @@ from typing import Any
 
 from tqdm import tqdm
 
-from frex.data.degradation import PRESETS, Degradation
-from frex.data.sources import images_below
+from frex.data.degradation import PRESETS, DegradationRanges
+from frex.data.sources import find_images
 from frex.data.workers import prepare_process
 from frex.errors import FRExError, nearest
 from frex.images import write_image
@@ -95,7 +95,7 @@ def _check_at_least(least: int, **values: int | None) -> None:
 
 def _tasks(folder: Path, set_folder: SetFolder, size: int | None) -> list[Task]:
     """Return one task per image; raise FRExError where two images differ in their suffix only."""
-    sources = images_below(folder)
+    sources = find_images(folder)
     count = Counter(_stem(file) for file in sources)
     twice = [file for file in sources if count[_stem(file)] > 1]
     if twice:
@@ -167,7 +167,7 @@ class Work:
         return (self.set_folder.read_set() or {}).get('images')
 
 
-def choose_degradation(preset: str, severity: int | None) -> Degradation:
+def choose_degradation(preset: str, severity: int | None) -> DegradationRanges:
     """Return a preset, or one of its levels; raise FRExError where there is no such preset or level."""
     if preset not in PRESETS:
         raise FRExError(f'--preset {preset}: no such preset; {nearest(preset, list(PRESETS))}')
@@ -178,7 +178,7 @@ def choose_degradation(preset: str, severity: int | None) -> Degradation:
     return at_severity(PRESETS[preset], severity)
 
 
-def at_severity(degradation: Degradation, level: int) -> Degradation:
+def at_severity(degradation: DegradationRanges, level: int) -> DegradationRanges:
     """Return one pass of Eq. 19 in which every step happens, with parameters from the `level`-th fifth of their ranges.
 
     An image has the same angles and the same noise seed at each level, and its parameters lie at the same position of each fifth. The

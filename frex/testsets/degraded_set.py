@@ -9,9 +9,9 @@ import msgspec
 import numpy as np
 from msgspec import Struct
 
-from frex.data.contact_sheet import contact_sheet
-from frex.data.degradation import Degradation, DegradationParams, degrade, draw
-from frex.data.labels import as_lists, match, read_labels, write_labels
+from frex.data.contact_sheet import draw_contact_sheet
+from frex.data.degradation import DegradationParams, DegradationRanges, degrade, draw_degradation
+from frex.data.labels import labels_to_lists, match_labels, read_labels, write_labels
 from frex.errors import FRExError
 from frex.images import Image, read_aligned, read_image, resize, write_image
 from frex.utils.files import sha256
@@ -25,13 +25,13 @@ PURPOSE = 'degrade'
 class DegradationRecipe:
     """How images are degraded; `size` is the size of the results, None for the size of each image."""
 
-    degradation: Degradation
+    degradation: DegradationRanges
     seed: int
     size: int | None = None
 
     def draws(self, name: str) -> list[DegradationParams]:
         """Return the random parameters of the image `name`, a path without suffix; they depend on seed and name only."""
-        return draw(self.degradation, generator(self.seed, PURPOSE, name))
+        return draw_degradation(self.degradation, generator(self.seed, PURPOSE, name))
 
     def gt(self, path: Path) -> Image:
         """Read a clean image and resize it to the size of the results.
@@ -156,7 +156,8 @@ def copy_labels(folder: Path, tasks: Sequence[Task], roots: Sequence[Path]) -> N
     labels = read_labels(folder / LABELS)
     new = {task.source.relative_to(folder).as_posix(): f'{task.name}.png' for task in tasks}
     cameras, crops = (
-        {new[name]: vector for name, vector in as_lists(match(vectors, new)).items()} for vectors in (labels.cameras, labels.crops)
+        {new[name]: vector for name, vector in labels_to_lists(match_labels(vectors, new)).items()}
+        for vectors in (labels.cameras, labels.crops)
     )
     for root in roots:
         write_labels(root / LABELS, cameras, crops)
@@ -168,7 +169,7 @@ def sheet(tasks: Sequence[Task], recipe: DegradationRecipe) -> Image:
     shown = [tasks[number] for number in chosen.tolist()]
     tiles = [resize(image, TILE) for task in shown for image in (recipe.gt(task.source), read_image(task.lq))]
     captions = [text for task in shown for text in (task.name[-CAPTION_LENGTH:], caption(recipe.draws(task.name)))]
-    return contact_sheet(tiles, captions, size=TILE)
+    return draw_contact_sheet(tiles, captions, size=TILE)
 
 
 def caption(draws: Sequence[DegradationParams]) -> str:

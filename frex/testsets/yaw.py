@@ -12,13 +12,13 @@ from torch import Tensor
 from tqdm import tqdm
 
 from frex.camera_labels.estimate import LandmarkFinder, estimate
-from frex.data.labels import CameraLabel, CropLabel, angles_of, check_rotations, match, read_labels, rows
+from frex.data.labels import CameraLabel, CropLabel, check_rotations, match_labels, read_labels, stack_labels, view_angles_in_degrees
 from frex.device import choose_device
 from frex.errors import FRExError
 from frex.images import Image, read_aligned
 from frex.weights.locate import FileStatus, find_file, require_file
-from frex.weights.manifest import entry
-from frex.weights.state_dict import load_strict, pick
+from frex.weights.manifest import find_entry
+from frex.weights.state_dict import load_strict, pick_state
 from frex.weights.torch_file import read_torch_file
 
 LABELS = 'dataset.json'
@@ -65,7 +65,7 @@ def choose_pose_source(options: PoseOptions) -> str:
         return pose_source
     if options.cameras is not None or labels_file(options).exists():
         return 'labels'
-    return 'landmarks' if find_file(entry(HOPENET_KEY), options.weights).state is FileStatus.MISSING else 'hopenet'
+    return 'landmarks' if find_file(find_entry(HOPENET_KEY), options.weights).state is FileStatus.MISSING else 'hopenet'
 
 
 def labels_file(options: PoseOptions) -> Path:
@@ -94,10 +94,10 @@ def find_poses(pose_source: str, images: Mapping[str, Path], options: PoseOption
 def from_labels(path: Path, names: list[str]) -> Poses:
     """Read poses from EG3D's `dataset.json`; raise FRExError where an image has no camera, or an invalid one."""
     labels = read_labels(path)
-    vectors = rows(labels.cameras, names, f'{path}: no camera')
+    vectors = stack_labels(labels.cameras, names, f'{path}: no camera')
     check_rotations(vectors, names, str(path))
     cameras = dict(zip(names, vectors, strict=True))
-    return Poses({name: angles_of(camera)[0] for name, camera in cameras.items()}, cameras, match(labels.crops, names))
+    return Poses({name: view_angles_in_degrees(camera)[0] for name, camera in cameras.items()}, cameras, match_labels(labels.crops, names))
 
 
 def _estimate(images: Mapping[str, Path], poses: Poses, process: Callable[[str, Image], None]) -> None:
@@ -119,7 +119,7 @@ def _by_network(name: str, image: Image, network: 'HeadPoseNetwork', poses: Pose
 def _by_landmarks(name: str, image: Image, finder: LandmarkFinder, frame: str, poses: Poses) -> None:
     """Store camera, crop and yaw that landmarks give."""
     poses.cameras[name], poses.crops[name] = estimate(finder.find(image), frame)
-    poses.yaw[name] = angles_of(poses.cameras[name])[0]
+    poses.yaw[name] = view_angles_in_degrees(poses.cameras[name])[0]
 
 
 class HeadPoseNetwork:
@@ -133,7 +133,7 @@ class HeadPoseNetwork:
         """Load the weights; raise FRExError, with the command that downloads them, where they are missing or damaged."""
         path = require_file(HOPENET_KEY, weights)
         net = build_hopenet()
-        load_strict(net, pick(read_torch_file(path), 'params', str(path)), str(path))
+        load_strict(net, pick_state(read_torch_file(path), 'params', str(path)), str(path))
         return cls(net.to(device), device)
 
     @torch.inference_mode()

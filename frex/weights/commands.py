@@ -13,7 +13,7 @@ from frex.utils.text import in_columns
 from frex.weights import small_model
 from frex.weights.download import Unreachable, fetch
 from frex.weights.locate import FileStatus, WeightFileStatus, download_dir, find_file, require_file, search_paths
-from frex.weights.manifest import WeightFile, entry, manifest, needed_for
+from frex.weights.manifest import WeightFile, files_for_task, find_entry, manifest
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class GrowOptions(WriteOptions):
 
 def list_files(options: ListOptions) -> int:
     """Print a table of the files, with what each is for and whether it is there."""
-    listed = [table_row(find_file(file, options.weights)) for file in needed_for(options.task)]
+    listed = [table_row(find_file(file, options.weights)) for file in files_for_task(options.task)]
     if options.task in (None, 'restore'):
         listed.insert(0, small_model_row())
     head, *lines = in_columns([('KEY', 'STATE', 'BYTES', 'FOR', 'WHAT FOR', 'LICENCE'), *(row for row, _ in listed)])
@@ -148,7 +148,7 @@ def select_files(names: Sequence[str], task: str | None) -> list[WeightFile]:
         raise FRExError(f'say which: --for train, restore or evaluate, or some of: {", ".join(manifest())}')
     if small_model.KEY in names:
         raise FRExError(f'{small_model.KEY} comes with the package: it cannot be downloaded')
-    files = [entry(name) for name in names] + (needed_for(task) if task else [])
+    files = [find_entry(name) for name in names] + (files_for_task(task) if task else [])
     return list({file.key: file for file in files}.values())
 
 
@@ -157,9 +157,9 @@ def check(options: CheckOptions) -> int:
 
     Prints a line for each file. Raises FRExError where a file fails, or there is none.
     """
-    needed = [file.key for file in needed_for(options.task)] if options.task else []
+    needed = [file.key for file in files_for_task(options.task)] if options.task else []
     names = [*options.names, *needed] or [
-        file.key for file in needed_for(None) if find_file(file, options.weights).state is not FileStatus.MISSING
+        file.key for file in files_for_task(None) if find_file(file, options.weights).state is not FileStatus.MISSING
     ]
     if not names:
         raise FRExError(

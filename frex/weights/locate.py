@@ -11,7 +11,7 @@ from platformdirs import user_cache_path
 from frex.errors import FRExError, nearest
 from frex.utils.files import sha256
 from frex.weights import small_model
-from frex.weights.manifest import WeightFile, entry, manifest
+from frex.weights.manifest import WeightFile, find_entry, manifest
 
 # Folders in which other restoration projects keep the same files. They are read, never written to.
 OLD_PLACES = ('experiments/pretrained_models', 'gfpgan/weights', 'weights/facelib', 'facexlib/weights')
@@ -91,7 +91,7 @@ def require_file(name: str | Path, folder: Path | None = None) -> Path:
     Raises FRExError, with the command that gets it, where it is missing or damaged.
     """
     if str(name) in manifest():
-        status = find_file(entry(str(name)), folder)
+        status = find_file(find_entry(str(name)), folder)
         if status.state is FileStatus.THERE and status.path is not None:
             return status.path
         what = 'is missing' if status.state is FileStatus.MISSING else f'is damaged ({status.path}: {status.detail})'

@@ -67,13 +67,13 @@ def manifest() -> dict[str, WeightFile]:
     return parse_manifest(resources.files('frex.weights').joinpath('manifest.yml').read_text(encoding='utf-8'), 'manifest.yml')
 
 
-def entry(key: str) -> WeightFile:
+def find_entry(key: str) -> WeightFile:
     """Return the entry of `key`; raise FRExError, with the nearest key, where there is none."""
     if key not in manifest():
         raise FRExError(f'no weights are called {key!r}; {nearest(key, list(manifest()))}')
     return manifest()[key]
 
 
-def needed_for(task: str | None) -> list[WeightFile]:
+def files_for_task(task: str | None) -> list[WeightFile]:
     """Return the files that a task needs, or all for None."""
     return [file for file in manifest().values() if task is None or task in file.tasks]

@@ -16,8 +16,8 @@ from frex.utils.files import replacing
 from frex.weights import eg3d_layout, stylegan2_layout
 from frex.weights.nvidia_pickle import MOST_VALUES, plain_value, read_nvidia_pickle
 from frex.weights.safe_pickle import MALFORMED
-from frex.weights.state_dict import State, as_state, build_checked, check_fits, pick
-from frex.weights.torch_file import LEGACY_START, UNREADABLE, read_torch_file, unreadable
+from frex.weights.state_dict import State, as_state, build_checked, check_fits, pick_state
+from frex.weights.torch_file import LEGACY_START, UNREADABLE, read_torch_file, unreadable_error
 from frex_arch import EG3D, ArcFace, FREx, FREx3D, StyleGAN2
 from frex_arch.encoder_3d import Encoder3D
 
@@ -83,12 +83,12 @@ def _from_dictionary(content: Any, param_key: str, path: Path) -> NetworkFile:
     if not isinstance(content, dict):
         raise FRExError(f'{path}: holds a {type(content).__name__}, not a dictionary of weights')
     if 'network_g' in content:
-        return _named(content['network_g'], pick(content, param_key, str(path)), path)
+        return _named(content['network_g'], pick_state(content, param_key, str(path)), path)
     for key in ('G_ema', 'g_ema', 'G'):
         if key in content:
-            return _from_state(pick(content, key, str(path)))
+            return _from_state(pick_state(content, key, str(path)))
     if 'params' in content or 'params_ema' in content:
-        return _from_state(pick(content, param_key, str(path)))
+        return _from_state(pick_state(content, param_key, str(path)))
     return _from_state(as_state(content, str(path)))
 
 
@@ -117,7 +117,7 @@ def read_safetensors(path: Path) -> tuple[dict[str, str], State]:
             state = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118 (it is no mapping)
             return content.metadata() or {}, as_state(state, str(path))
     except (*UNREADABLE, safetensors.SafetensorError) as error:
-        raise unreadable(path, error) from None
+        raise unreadable_error(path, error) from None
 
 
 def read_state(path: Path, param_key: str | None = 'params') -> State:
@@ -127,7 +127,7 @@ def read_state(path: Path, param_key: str | None = 'params') -> State:
     content = read_torch_file(path)
     if param_key is None or not isinstance(content, dict):
         return as_state(content, str(path))
-    return pick(content, param_key, str(path))
+    return pick_state(content, param_key, str(path))
 
 
 def is_safetensors(path: Path) -> bool:
@@ -230,7 +230,7 @@ def save_safetensors(path: Path, file: NetworkFile, half: bool = False) -> None:
     """
     state = {name: value.detach().cpu().contiguous().clone() for name, value in file.state.items()}
     if half:
-        state = {name: in_half(name, value) if value.is_floating_point() else value for name, value in state.items()}
+        state = {name: to_half_precision(name, value) if value.is_floating_point() else value for name, value in state.items()}
     network = json.dumps({'type': file.kind, **file.arguments})
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -240,7 +240,7 @@ def save_safetensors(path: Path, file: NetworkFile, half: bool = False) -> None:
         raise FRExError(f'{path}: cannot be written ({error})') from None
 
 
-def in_half(name: str, value: Tensor) -> Tensor:
+def to_half_precision(name: str, value: Tensor) -> Tensor:
     """Return the weights in float16; raise FRExError where some are too large for it."""
     halved = value.to(torch.float16)
     if not torch.isfinite(halved).all():

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from frex.errors import FRExError
 from frex.weights.safe_pickle import MALFORMED, Call, Global, InertUnpickler
-from frex.weights.torch_file import MAGIC, PROTOCOL, STORAGES, check_inside, unreadable
+from frex.weights.torch_file import MAGIC, PROTOCOL, STORAGES, check_inside, unreadable_error
 
 PERSISTENT = Global('torch_utils.persistence', '_reconstruct_persistent_obj')
 BLOB = Global('torch.storage', '_load_from_bytes')
@@ -67,7 +67,7 @@ def read_nvidia_pickle(path: Path, network: str = 'G_ema') -> PickledNetwork:
                 raise FRExError(f'{path}: has no network {network}; it holds {", ".join(map(str, networks))}')
             return _network(networks[network], len(content))
     except (*MALFORMED, OSError, RuntimeError) as error:
-        raise unreadable(path, error) from None
+        raise unreadable_error(path, error) from None
 
 
 def _is_known(named: Global) -> bool:

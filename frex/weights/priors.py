@@ -27,7 +27,7 @@ PRIORS = {
 OFFICIAL = {'eg3d': 'ffhqrebalanced512-128', 'stylegan2': 'stylegan2-ffhq512', 'backbone': 'swin_v2_b'}
 
 
-def prior_of(net: Net, name: str) -> nn.Module | None:
+def find_part(net: Net, name: str) -> nn.Module | None:
     """Return the part of `net` that the prior `name` is loaded into; None where the network does without it."""
     return net.encoder_3d.backbone.swin if name == 'backbone' else getattr(net, name, None)
 
@@ -47,7 +47,7 @@ def read_prior(name: str, path: Path) -> NetworkFile:
     return file
 
 
-def _for(net: Net, name: str, file: NetworkFile) -> NetworkFile:
+def _select_for(net: Net, name: str, file: NetworkFile) -> NetworkFile:
     """Return what `net` loads of a file: without a 3D prior Enc_3D predicts the camera only, and takes no more than that."""
     if name != 'encoder_3d' or net.eg3d is not None:
         return file
@@ -57,27 +57,27 @@ def _for(net: Net, name: str, file: NetworkFile) -> NetworkFile:
 
 def check_prior(net: Net, name: str, path: Path) -> None:
     """Raise FRExError unless the file fits its part of `net`, which may be on the `meta` device."""
-    part = prior_of(net, name)
+    part = find_part(net, name)
     if part is not None:
-        check_fits(part, _for(net, name, read_prior(name, path)).state, str(path))
+        check_fits(part, _select_for(net, name, read_prior(name, path)).state, str(path))
 
 
-def load_prior(net: Net, name: str, path: Path, network: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Load a file into its part of `net`, whose options are `network`; return their `other_settings`."""
-    part = prior_of(net, name)
+def load_prior(net: Net, name: str, path: Path, network_options: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Load a file into its part of `net`, whose options are `network`; return their `differing_settings`."""
+    part = find_part(net, name)
     if part is None:
         return {}
-    file = _for(net, name, read_prior(name, path))
+    file = _select_for(net, name, read_prior(name, path))
     load_strict(part, file.state, str(path))
-    return other_settings(file, network)
+    return differing_settings(file, network_options)
 
 
-def other_settings(file: NetworkFile, network: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+def differing_settings(file: NetworkFile, network_options: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
     """Return the arguments of a part that differ between its file and the options of FREx: the file's value, the options' value."""
     part = next((key for key, kind in PARTS.items() if kind.__name__ == file.kind), None)
     if part is None:
         return {}
-    requested = {'out_size': network.get('out_size', 512), **(network.get(part) or {})}
+    requested = {'out_size': network_options.get('out_size', 512), **(network_options.get(part) or {})}
     defaults = {name: parameter.default for name, parameter in inspect.signature(PARTS[part]).parameters.items()}
     effective = defaults | requested
     return {name: (value, effective.get(name)) for name, value in file.arguments.items() if not _same(value, effective.get(name))}

@@ -20,7 +20,7 @@ def require_small_model() -> Path:
     return PATH
 
 
-def notice(size: int) -> str:
+def small_model_notice(size: int) -> str:
     """Return the line that says which model is used where none was named, and what it is good for; its faces are `size` pixels wide."""
     return (
         f'No --model_path: using the small FREx that comes with the package '

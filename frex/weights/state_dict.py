@@ -60,7 +60,7 @@ def _is_old(module: str, metadata: Any) -> bool:
     return version is None or (isinstance(version, int) and version < BATCH_COUNTER_VERSION)
 
 
-def pick(content: Mapping[str, Any], param_key: str, where: str) -> State:
+def pick_state(content: Mapping[str, Any], param_key: str, where: str) -> State:
     """Return the state dict under `param_key`; raise FRExError where there is none, and never take another in its place."""
     if param_key not in content:
         raise FRExError(f'{where}: has no {param_key}; it holds {", ".join(sorted(map(str, content))[:6])}')
@@ -70,7 +70,7 @@ def pick(content: Mapping[str, Any], param_key: str, where: str) -> State:
 def torchvision_state(content: Any, where: str) -> State:
     """Return the weights of a network of torchvision: alone, as it publishes them, or `model` of its training script's checkpoints."""
     if isinstance(content, Mapping) and isinstance(content.get('model'), Mapping):
-        return pick(content, 'model', where)
+        return pick_state(content, 'model', where)
     return as_state(content, where)
 
 
@@ -90,7 +90,7 @@ def load_strict(net: nn.Module, state: State, where: str) -> None:
 
 def check_fits(net: nn.Module, state: State, where: str) -> None:
     """Raise FRExError unless `state` has the keys and shapes of `net`, which may be on the `meta` device."""
-    problem = mismatch(net, state)
+    problem = describe_mismatch(net, state)
     if problem:
         raise FRExError(f'{where}: the weights do not fit {type(net).__name__}: {problem}')
 
@@ -101,10 +101,10 @@ def load_matching(net: nn.Module, state: State) -> str:
     shared = own.keys() & state.keys()
     fitting = [name for name in shared if _has_shape_of(own[name], state[name]) and _kind(own[name]) == _kind(state[name])]
     net.load_state_dict({name: state[name] for name in fitting}, strict=False)
-    return mismatch(net, state)
+    return describe_mismatch(net, state)
 
 
-def mismatch(net: nn.Module, state: State) -> str:
+def describe_mismatch(net: nn.Module, state: State) -> str:
     """Return missing, unexpected and misshapen keys by prefix; an empty text where all fit."""
     own = net.state_dict()
     problems = {

@@ -90,10 +90,10 @@ def read_torch_file(path: Path) -> Any:
                 return _read_legacy(stream)
             raise ValueError('torch.save did not write it')
     except UNREADABLE as error:
-        raise unreadable(path, error) from None
+        raise unreadable_error(path, error) from None
 
 
-def unreadable(path: Path, error: BaseException) -> FRExError:
+def unreadable_error(path: Path, error: BaseException) -> FRExError:
     """Return the FRExError, of one line, for what reading a file raised."""
     with path.open('rb') as stream:
         start = stream.read(512).lstrip().lower()
@@ -177,7 +177,7 @@ def _read_legacy(stream: BinaryIO) -> Any:
 
 
 @dataclass
-class Stored:
+class Storage:
     """A storage as the pickle names it: the type of its numbers, how many it has, and their bytes on the CPU."""
 
     dtype: torch.dtype
@@ -204,11 +204,11 @@ class ObjectUnpickler(InertUnpickler):
 
     def __init__(self, stream: Any, most_bytes: int) -> None:
         super().__init__(stream, _is_known, self._storage)
-        self.storages: dict[str, Stored] = {}
+        self.storages: dict[str, Storage] = {}
         self.bytes_left = most_bytes
         self.items_left = MOST_OPCODES
 
-    def _storage(self, reference: Any) -> Stored:
+    def _storage(self, reference: Any) -> Storage:
         if not isinstance(reference, tuple) or len(reference) not in (5, 6):
             raise TypeError('a reference to no storage')
         kind, storage, key, _, count, *view = reference
@@ -222,10 +222,10 @@ class ObjectUnpickler(InertUnpickler):
             self.bytes_left -= length
             if self.bytes_left < 0:
                 raise ValueError('its tensors are larger than the file')
-            self.storages[key] = Stored(dtype, count, torch.empty(length, dtype=torch.uint8, device='cpu'))
+            self.storages[key] = Storage(dtype, count, torch.empty(length, dtype=torch.uint8, device='cpu'))
         if self.storages[key].length != length:
             raise ValueError('a storage of two lengths')
-        return Stored(dtype, count, self.storages[key].content)
+        return Storage(dtype, count, self.storages[key].content)
 
     def do_reduce(self, _: None) -> None:
         super().do_reduce(None)
@@ -281,7 +281,7 @@ def _tensor(call: Call) -> Tensor:
     if len(call.arguments) not in TENSORS[call.function]:
         raise TypeError('a tensor of too few or too many arguments')
     storage, offset, size, stride, *more = call.arguments
-    if not isinstance(storage, Stored):
+    if not isinstance(storage, Storage):
         raise TypeError('a tensor without storage')
     # The last argument says whether the numbers are conjugated or negated, which those of weights are not.
     if any(more[2:]):

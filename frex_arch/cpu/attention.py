@@ -13,7 +13,7 @@ from frex_arch.cpu.dense import LOG2_E
 SMALLEST_SUM, LARGEST_SUM = 2.0**-100, 2.0**100
 
 
-def attention_of_small_windows(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+def small_window_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """Compute attention as plain matrix products and powers of 2, which takes half the time where windows are small."""
     powers = torch.bmm((query * (LOG2_E * query.shape[-1] ** -0.5)).flatten(0, 1), key.transpose(2, 3).flatten(0, 1)).exp2_()
     # One more channel of values, which is 1 everywhere, gives the sums of the attention weights.

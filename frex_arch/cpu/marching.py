@@ -8,13 +8,13 @@ from torch import Tensor
 
 from frex_arch.cpu.plane_table import PlaneTable
 from frex_arch.cpu.rules import cpu_fast_path
-from frex_arch.rendering import Mask, Query, RayOutputs, Rays
+from frex_arch.rendering import Mask, PointDecoder, RayOutputs, Rays
 
 # Rays at a time: among 256, 512, 1024 and 2048 about the fastest.
 RAYS_PER_CHUNK = 1024
 
 # Marches all rays given, through what the query finds at points; the last argument holds the least and the largest depth of all rays.
-March = Callable[[Query, Rays, Tensor], RayOutputs]
+March = Callable[[PointDecoder, Rays, Tensor], RayOutputs]
 
 
 def is_faster(planes: Tensor, rays: Rays) -> bool:
@@ -40,23 +40,23 @@ def march_in_chunks(
     heads = []
     for head, head_rays, head_mask in zip(planes, rays.split(1, dim=0), masks, strict=True):
         table = PlaneTable(head, box_warp)
-        heads.append(_march_head(march, _query(table, decoder), head_rays, head_mask, limits))
+        heads.append(_march_head(march, _decode_from_table(table, decoder), head_rays, head_mask, limits))
     return tuple(torch.cat(outputs) for outputs in zip(*heads, strict=True))  # type: ignore[return-value]
 
 
-def _query(table: PlaneTable, decoder: Callable[[Tensor], tuple[Tensor, Tensor]]) -> Query:
+def _decode_from_table(table: PlaneTable, decoder: Callable[[Tensor], tuple[Tensor, Tensor]]) -> PointDecoder:
     return lambda points: decoder(table.look_up(points))
 
 
-def _march_head(march: March, query: Query, rays: Rays, mask: Tensor | None, limits: Tensor) -> list[Tensor]:
+def _march_head(march: March, decode: PointDecoder, rays: Rays, mask: Tensor | None, limits: Tensor) -> list[Tensor]:
     if mask is None:
-        return _march_chunks(march, query, rays, limits)
+        return _march_chunks(march, decode, rays, limits)
     # One ray at least, since no rays at all cannot be marched.
     index = mask.flatten().nonzero()[:, 0] if mask.any() else torch.tensor([0])
-    found = _march_chunks(march, query, rays.select(index), limits)
+    found = _march_chunks(march, decode, rays.select(index), limits)
     return [output.new_zeros(1, mask.numel(), output.shape[2]).index_copy(1, index, output) for output in found]
 
 
-def _march_chunks(march: March, query: Query, rays: Rays, limits: Tensor) -> list[Tensor]:
-    chunks = [march(query, chunk, limits) for chunk in rays.split(RAYS_PER_CHUNK, dim=1)]
+def _march_chunks(march: March, decode: PointDecoder, rays: Rays, limits: Tensor) -> list[Tensor]:
+    chunks = [march(decode, chunk, limits) for chunk in rays.split(RAYS_PER_CHUNK, dim=1)]
     return [torch.cat(outputs, dim=1) for outputs in zip(*chunks, strict=True)]

@@ -40,7 +40,7 @@ class PlaneTable:
         padded = planes.new_zeros(2, self.stride, self.stride, planes.shape[1])
         padded[:, BEFORE:-BEHIND, BEFORE:-BEHIND] = planes.permute(0, 2, 3, 1)
         self.texels = padded.flatten(0, 2)
-        self.weights_of = [constant.to(planes) for constant in texel_weights()]
+        self.texel_layer = [constant.to(planes) for constant in texel_weights()]
         # From the row of the table that holds a plane's first texel around a point to those of all four.
         self.corners = torch.tensor([0, 1, self.stride, self.stride + 1], dtype=torch.int32, device=planes.device)
 
@@ -50,7 +50,7 @@ class PlaneTable:
         position = position.clamp_(0, self.size + BEFORE)
         low = position.floor()
         fraction = position.sub_(low)
-        along_rows, along_columns = F.linear(fraction, *self.weights_of).chunk(2, dim=1)
+        along_rows, along_columns = F.linear(fraction, *self.texel_layer).chunk(2, dim=1)
         low = low.int()
         first = [low[:, row] * self.stride + low[:, column] + plane * self.stride**2 for plane, (column, row) in enumerate(AXES)]
         rows = torch.stack(first, dim=1)[:, :, None] + self.corners

@@ -20,7 +20,7 @@ TILES = 128
 
 ROOT = math.sqrt(0.5)
 # A row of weights at each point, divided by what the point's distances from the others multiply to.
-EVALUATE = torch.tensor(
+WEIGHT_TRANSFORM = torch.tensor(
     [
         [1.0, 0.0, 0.0],
         [-2 / 3, -2 / 3 * ROOT, -1 / 3],
@@ -32,7 +32,7 @@ EVALUATE = torch.tensor(
     dtype=torch.float64,
     device='cpu',
 )
-EVALUATE_2D = torch.kron(EVALUATE, EVALUATE).float()
+WEIGHT_TRANSFORM_2D = torch.kron(WEIGHT_TRANSFORM, WEIGHT_TRANSFORM).float()
 
 
 def is_faster(x: Tensor, weight: Tensor) -> bool:
@@ -70,7 +70,7 @@ def convolve(
 
 def transform_weight(weight: Float[Tensor, 'out channel 3 3']) -> Float[Tensor, '36 channel out']:
     """Weights at the points in both directions."""
-    return (EVALUATE_2D @ weight.permute(0, 2, 3, 1).flatten(1, 2)).permute(1, 2, 0)
+    return (WEIGHT_TRANSFORM_2D @ weight.permute(0, 2, 3, 1).flatten(1, 2)).permute(1, 2, 0)
 
 
 def _convolve_band(
