@@ -1,4 +1,4 @@
-"""The catalogue of metrics: those of the paper's tables, in their order, and four more."""
+"""The catalogue of metrics: the six of the paper's tables, in their order, and four more."""
 
 from collections.abc import Callable
 from functools import partial
@@ -20,12 +20,12 @@ from frex.metrics.pixelwise import niqe, psnr, ssim
 
 
 def _without_weights(scorer: MetricFunction) -> Callable[[Path | None, torch.device], MetricFunction]:
-    """Return a loader for a metric that has no weights."""
+    """Return a `Metric.load` for a metric without weights."""
     return lambda weights, device: scorer
 
 
 def _refuse_single_images(weights: Path | None, device: torch.device) -> MetricFunction:
-    """Raise TypeError: FID is a metric of sets of images."""
+    """Raise TypeError, because FID compares sets and has no score of a single image."""
     raise TypeError('FID has no score of an image; see frex.metrics.inception and frex.metrics.feature_statistics')
 
 

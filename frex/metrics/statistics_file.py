@@ -1,4 +1,4 @@
-"""Read and write files of FID statistics: BasicSR's (pickled numpy arrays) and pytorch-fid's. Nothing in a file is executed."""
+"""Read and write files of FID statistics in BasicSR's format (pickled numpy arrays) and pytorch-fid's; no code in a file is run."""
 
 import io
 import mmap
@@ -19,17 +19,17 @@ ARRAYS = [Global(f'numpy.{core}.multiarray', '_reconstruct') for core in ('core'
 BYTES = Global('_codecs', 'encode')
 KNOWN = {*ARRAYS, BYTES, Global('numpy', 'ndarray'), Global('numpy', 'dtype')}
 
-# The largest array that is read; the covariance of Inception has 2048 x 2048 numbers.
+# The largest array that is read, in bytes; the covariance of Inception's features has 2048 x 2048 numbers.
 MAX_BYTES = 1 << 28
 # The most files in an archive that is read.
 MAX_MEMBERS = 100
 
-# Mean, covariance, number of images and SHA-256 of the network; the last two are None unless FREx wrote the file.
+# Mean, covariance, number of images, SHA-256 of the network's file. The last two are None unless FREx wrote the file.
 StoredStatistics = tuple[np.ndarray, np.ndarray, int | None, str | None]
 
 
 def read_statistics_file(path: Path) -> StoredStatistics:
-    """Read the statistics in a file; raise FRExError where it is missing, damaged or holds something else."""
+    """Read FID statistics from a file; raise FRExError where it is missing, damaged or holds something else."""
     if not path.is_file():
         raise FRExError(f'{path}: no such file')
     try:
@@ -41,7 +41,7 @@ def read_statistics_file(path: Path) -> StoredStatistics:
 
 
 def write_statistics_file(path: Path, statistics: StoredStatistics) -> None:
-    """Write the statistics atomically, as pytorch-fid where the name ends in `.npz`, else as BasicSR, readable by old torch."""
+    """Write FID statistics atomically: in pytorch-fid's format where the name ends in `.npz`, else in BasicSR's, which old torch reads."""
     mean, covariance, count, network = statistics
     known = {name: value for name, value in (('count', count), ('network', network)) if value is not None}
     with replacing(path) as part, part.open('wb') as stream:
@@ -52,7 +52,7 @@ def write_statistics_file(path: Path, statistics: StoredStatistics) -> None:
 
 
 def _check(statistics: StoredStatistics) -> None:
-    """Raise ValueError or TypeError for statistics of inconsistent shape, of numbers that are not finite, or of other types."""
+    """Raise ValueError for inconsistent shapes or numbers that are not finite, TypeError for a count or network of another type."""
     mean, covariance, count, network = statistics
     if mean.ndim != 1 or covariance.shape != (len(mean), len(mean)):
         raise ValueError(f'a mean of shape {mean.shape} and a covariance of {covariance.shape} do not go together')
@@ -63,7 +63,7 @@ def _check(statistics: StoredStatistics) -> None:
 
 
 def _from_npz(path: Path) -> StoredStatistics:
-    """Read pytorch-fid's format."""
+    """Read pytorch-fid's format; raise ValueError where the archive would unpack to too many bytes."""
     with zipfile.ZipFile(path) as archive:
         members = archive.infolist()
     if len(members) > MAX_MEMBERS or any(member.file_size > MAX_BYTES for member in members):
@@ -75,7 +75,7 @@ def _from_npz(path: Path) -> StoredStatistics:
 
 
 def _from_pickle(path: Path) -> StoredStatistics:
-    """Read BasicSR's format."""
+    """Read BasicSR's format; raise ValueError where it is another."""
     content = _content(path)
     if not isinstance(content, dict) or not {'mean', 'cov'} <= content.keys():
         raise ValueError('it has no mean and cov')
@@ -83,7 +83,7 @@ def _from_pickle(path: Path) -> StoredStatistics:
 
 
 def _content(path: Path) -> Any:
-    """Return the object that `torch.save` was given, in its old or its present format, with calls left unexecuted."""
+    """Return the object in a file of `torch.save`, of its old or its present format, with calls as `Call` instead of executed."""
     with path.open('rb') as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
         start = content[: len(LEGACY_START)]
         if start == LEGACY_START:
@@ -100,7 +100,7 @@ def _content(path: Path) -> Any:
 
 
 def _array(value: Any) -> np.ndarray:
-    """Return the array that numpy would create from a pickled call."""
+    """Return the array, in float64, that a pickled call of numpy's stands for; raise TypeError or ValueError for anything else."""
     if not isinstance(value, Call) or value.function not in ARRAYS:
         raise TypeError('something else in the place of an array')
     _, shape, dtype, is_fortran, data = value.state
