@@ -175,5 +175,5 @@ def test_bad_options_of_a_mixture_are_told(face_folder, rendered, changes, messa
 
 
 def test_only_training_is_mixed(face_folder, rendered):
-    with pytest.raises(FRExError, match=r'datasets\.val\.mix: only images to train on are mixed'):
+    with pytest.raises(FRExError, match=r'datasets\.val\.mix: only the training set can have images mixed in'):
         mixed(face_folder, rendered, phase='val')

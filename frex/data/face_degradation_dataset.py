@@ -57,7 +57,7 @@ class FaceDegradationDataset(Dataset):
         self.faces = FaceSet(self.options, where)
         mix = self.options.mix
         if mix and self.options.phase != 'train':
-            raise FRExError(f'{where}.mix: only images to train on are mixed')
+            raise FRExError(f'{where}.mix: only the training set can have images mixed in')
         self.mix = Mix(mix, self.options.seed, f'{where}.mix') if mix else None
         sets = [self.faces, *([self.mix.faces] if self.mix else [])]
         self.has_cameras = any(faces.cameras is not None for faces in sets)

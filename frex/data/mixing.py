@@ -33,7 +33,7 @@ class Mix:
             labelled = np.flatnonzero(self.faces.labelled)
             self.bins = [labelled[members] for members in yaw_bins(self.faces.cameras[labelled])]
         if not self.bins:
-            raise FRExError(f'{where}.camera_labels: no image has a label; balance_yaw: false does without')
+            raise FRExError(f'{where}.camera_labels: no image has a label; set balance_yaw: false to mix images without labels')
 
     def pick(self, epoch: int, visit: int) -> int | None:
         """Return the index of the image of `faces` that a visit takes, or None where it takes one of the data set's own.

@@ -57,9 +57,9 @@ def _check(statistics: StoredStatistics) -> None:
     if mean.ndim != 1 or covariance.shape != (len(mean), len(mean)):
         raise ValueError(f'a mean of shape {mean.shape} and a covariance of {covariance.shape} do not go together')
     if not (np.isfinite(mean).all() and np.isfinite(covariance).all()):
-        raise ValueError('it holds what is not a number')
+        raise ValueError('it has values that are not finite numbers')
     if not isinstance(count, int | None) or not isinstance(network, str | None):
-        raise TypeError('a count that is no number, or a network that is no text')
+        raise TypeError('its count is not a whole number, or its network is not a string')
 
 
 def _from_npz(path: Path) -> StoredStatistics:
@@ -67,7 +67,7 @@ def _from_npz(path: Path) -> StoredStatistics:
     with zipfile.ZipFile(path) as archive:
         members = archive.infolist()
     if len(members) > MAX_MEMBERS or any(member.file_size > MAX_BYTES for member in members):
-        raise ValueError('it would unpack to more than statistics have')
+        raise ValueError('its content is larger than FID statistics can be')
     with np.load(path, allow_pickle=False) as arrays:
         count = int(arrays['count']) if 'count' in arrays else None
         network = str(arrays['network']) if 'network' in arrays else None
@@ -95,18 +95,18 @@ def _content(path: Path) -> Any:
         with zipfile.ZipFile(stream) as archive:
             pickles = [member for member in archive.infolist() if member.filename.endswith('/data.pkl')]
             if len(pickles) != 1 or pickles[0].file_size > 2 * MAX_BYTES:
-                raise ValueError('not one pickle of statistics')
+                raise ValueError('it does not hold exactly one pickle of statistics')
             return InertUnpickler(io.BytesIO(archive.read(pickles[0])), KNOWN.__contains__).load()
 
 
 def _array(value: Any) -> np.ndarray:
     """Return the array, in float64, that a pickled call of numpy's stands for; raise TypeError or ValueError for anything else."""
     if not isinstance(value, Call) or value.function not in ARRAYS:
-        raise TypeError('something else in the place of an array')
+        raise TypeError('its mean or covariance is not an array')
     _, shape, dtype, is_fortran, data = value.state
     kind, order = dtype.arguments[0], dtype.state[1]
     if kind not in ('f4', 'f8') or order not in ('<', '>'):
-        raise ValueError('an array of something else than real numbers')
+        raise ValueError('its mean or covariance does not consist of real numbers')
     if isinstance(data, Call):
         # This is how Python 2 pickles bytes.
         text, encoding = data.arguments

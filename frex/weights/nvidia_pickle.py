@@ -60,7 +60,7 @@ def read_nvidia_pickle(path: Path, network: str = 'G_ema') -> PickledNetwork:
         with path.open('rb') as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
             networks = InertUnpickler(content, _is_known).load()
             if content.tell() < len(content):
-                raise ValueError('it goes on after its end')
+                raise ValueError('it has bytes after the end of its pickle')
             if not isinstance(networks, dict):
                 raise TypeError(f'it holds a {type(networks).__name__}')
             if not isinstance(networks.get(network), Call):
@@ -100,7 +100,7 @@ def _meta(module: Call) -> dict[str, Any]:
 def _attributes(module: Any) -> dict[str, Any]:
     """Return the `__dict__` of a stored module; raise TypeError or ValueError for anything else."""
     if not isinstance(module, Call):
-        raise TypeError(f'a {type(module).__name__} in the place of a module')
+        raise TypeError(f'a {type(module).__name__} instead of a module')
     attributes = _meta(module)['state'] if module.function == PERSISTENT else module.state
     if not isinstance(attributes, dict):
         raise TypeError('a module without attributes')
@@ -132,7 +132,7 @@ def _items(value: Any) -> dict[str, Any]:
     """Return a dictionary, or the items of a call that would make one; raise TypeError unless all keys are short strings."""
     items = _dictionary(value) if isinstance(value, Call) and value.function in DICTIONARIES else value
     if not isinstance(items, dict) or not all(isinstance(name, str) and len(name) <= MOST_CHARACTERS for name in items):
-        raise TypeError('a dictionary by names is needed')
+        raise TypeError('a dictionary whose keys are not short strings')
     return items
 
 
@@ -147,7 +147,7 @@ def _elements(value: Any) -> set[str]:
     """Return a set of names, or the one that a call would make; raise TypeError for anything else and for too many names."""
     names = value.arguments[0] if isinstance(value, Call) and value.function in SETS else value
     if not isinstance(names, set | list) or len(names) > MOST_HIDDEN or not all(isinstance(name, str) for name in names):
-        raise TypeError('a set of a few names is needed')
+        raise TypeError('something else than a set of a few names')
     return set(names)
 
 
@@ -195,7 +195,7 @@ def _bytes(value: Any) -> bytes:
     if isinstance(value, str):
         return value.encode('latin1')
     if not isinstance(value, bytes):
-        raise TypeError(f'a {type(value).__name__} in the place of bytes')
+        raise TypeError(f'a {type(value).__name__} instead of bytes')
     return value
 
 
@@ -223,7 +223,7 @@ class TensorReader:
         if isinstance(value, Call) and value.function in PARAMETERS:
             value = value.arguments[0]
         if not isinstance(value, Call) or value.function != TENSOR:
-            raise TypeError('something else in the place of a tensor')
+            raise TypeError('a parameter or buffer that is not a tensor')
         storage, offset, size, stride = value.arguments[:4]
         if not isinstance(storage, Call) or storage.function != BLOB:
             raise TypeError('a tensor without storage')
@@ -246,7 +246,7 @@ def read_blob(blob: bytes) -> Tensor:
         raise ValueError('not a little-endian storage')
     kind, storage, key, _, count, *view = reference
     if kind != 'storage' or not isinstance(key, str) or keys != [key] or any(view):
-        raise ValueError('a storage that is not one alone')
+        raise ValueError('it does not hold exactly one storage where it should')
     dtype = STORAGES[storage.name]
     (stored,) = struct.unpack('<q', stream.read(8))
     if not isinstance(count, int) or stored != count or len(blob) - stream.tell() != count * dtype.itemsize:

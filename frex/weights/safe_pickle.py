@@ -214,7 +214,7 @@ class InertUnpickler:
 
     def _global(self, module: Any, name: Any) -> None:
         if not isinstance(module, str) or not isinstance(name, str):
-            raise TypeError('a name that is no text')
+            raise TypeError('a class or function whose name is not a string')
         if not self.allowed(Global(module, name)):
             raise ValueError(f'it names {module}.{name}, which is not part of the format')
         self.stack.append(Global(module, name))

@@ -100,7 +100,7 @@ def unreadable_error(path: Path, error: BaseException) -> FRExError:
     with path.open('rb') as stream:
         start = stream.read(512).lstrip().lower()
     if start.startswith((b'<!doctype', b'<html')):
-        return FRExError(f'{path}: not a file of weights but a web page; download it anew')
+        return FRExError(f'{path}: not a file of weights but a web page; download it again')
     reason = str(error).strip().splitlines()
     return FRExError(f'{path}: not a file of weights, or a damaged one ({reason[0] if reason else type(error).__name__})')
 
@@ -169,7 +169,7 @@ def _read_legacy(stream: BinaryIO) -> Any:
         keys = InertUnpickler(content, _nothing).load()
         storages = unpickler.storages
         if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys) or sorted(keys) != sorted(storages):
-            raise ValueError('its tensors are not those that it lists')
+            raise ValueError('its tensors differ from its list of tensors')
         for key in keys:
             (count,) = struct.unpack('<q', content.read(8))
             if count != storages[key].count:
@@ -216,12 +216,12 @@ class ObjectUnpickler(InertUnpickler):
     def _storage(self, reference: Any) -> Storage:
         """Return the storage that a persistent id refers to; it is allocated at the first reference."""
         if not isinstance(reference, tuple) or len(reference) not in (5, 6):
-            raise TypeError('a reference to no storage')
+            raise TypeError('a persistent id that names no storage')
         kind, storage, key, _, count, *view = reference
         if kind != 'storage' or not isinstance(key, str) or not isinstance(count, int) or count < 0 or view not in ([], [None]):
-            raise ValueError('a reference to no storage')
+            raise ValueError('a persistent id that names no storage')
         if not key.isascii() or not key.isdecimal():
-            raise ValueError('a storage without a number')
+            raise ValueError('a storage whose key is not a number')
         dtype = STORAGES[storage.name]
         length = count * dtype.itemsize
         if key not in self.storages:
@@ -256,7 +256,7 @@ class ObjectUnpickler(InertUnpickler):
         # Otherwise copying one long dictionary again and again would take forever.
         self.items_left -= len(items)
         if self.items_left < 0:
-            raise ValueError('dictionaries without end')
+            raise ValueError('too many items in its dictionaries')
         for key, value in items if isinstance(items, list) else items.items():
             made[as_key(key)] = value
         return made
@@ -265,7 +265,7 @@ class ObjectUnpickler(InertUnpickler):
         super().do_newobj(None)
         call = self.stack.pop()
         if call.function not in (OLD_PARAMETER, NAMESPACE) or call.arguments != ():
-            raise TypeError('an object of a class')
+            raise TypeError('an object of a class that checkpoints do not have')
         self.stack.append(ScriptOptions({}) if call.function == NAMESPACE else _empty_parameter())
 
     def do_build(self, _: None) -> None:
@@ -303,7 +303,7 @@ def _empty_parameter() -> nn.Parameter:
 def _checked_tensor(value: Any) -> Tensor:
     """Return `value`; raise TypeError unless it is a tensor."""
     if not isinstance(value, Tensor):
-        raise TypeError(f'a {type(value).__name__} in the place of a tensor')
+        raise TypeError(f'a {type(value).__name__} instead of a tensor')
     return value
 
 
