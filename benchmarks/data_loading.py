@@ -41,7 +41,7 @@ PARTS = {
     'decode': (sources, 'decode_image'),
     'kernels': (degradation, 'motion_kernel', 'gaussian_kernel'),
     'blur': (degradation, 'convolve'),
-    'jpeg': (degradation, 'jpeg'),
+    'jpeg': (degradation, 'compress_jpeg'),
     'resize, noise, rounding': (face_degradation_dataset, 'degrade'),
     'to tensor': (face_degradation_dataset, 'to_tensor'),
 }

@@ -126,7 +126,7 @@ def _patches() -> list[Any]:
         # Torch's own draws until all numbers are within bounds, which is never known of fake ones.
         mock.patch('torch.nn.init.trunc_normal_', lambda tensor, *_, **__: tensor),
         # Fake tensors of a file have nothing to be filled with.
-        mock.patch('frex.weights.torch_file.Stored.fill'),
+        mock.patch('frex.weights.torch_file.Storage.fill'),
     ]
 
 

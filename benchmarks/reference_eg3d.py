@@ -13,7 +13,7 @@ from torch import Tensor
 from frex_arch import EG3D
 from frex_arch.camera import Camera, unpack_camera
 from frex_arch.eg3d_backbone import SynthesisBlock, SynthesisLayer, ToRGBLayer
-from frex_arch.rendering import importance_depths, interval_weights, pixel_rays, stratified_depths
+from frex_arch.rendering import compositing_weights, importance_depths, pixel_rays, stratified_depths
 
 
 def feature_image(net: EG3D, z: Tensor, camera: Camera) -> Tensor:
@@ -92,7 +92,7 @@ def render(net: EG3D, planes: Tensor, camera: Camera) -> tuple[Tensor, Tensor]:
     start, end = (torch.full_like(origins[..., 0], limit) for limit in net.depth_range)
     coarse = stratified_depths(start, end, net.depth_samples)
     colours, densities = decode_along_rays(net, planes, origins, directions, coarse)
-    fine = importance_depths(coarse, interval_weights(densities[..., 0], coarse), net.importance_samples)
+    fine = importance_depths(coarse, compositing_weights(densities[..., 0], coarse), net.importance_samples)
     fine_colours, fine_densities = decode_along_rays(net, planes, origins, directions, fine)
 
     depths, order = torch.sort(torch.cat([coarse, fine], dim=2)[..., None], dim=2)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from frex.data.degradation import PRESETS, degrade, draw
+from frex.data.degradation import PRESETS, degrade, draw_degradation
 from frex.demo.train import CHECKPOINT, FOLDER, UNSEEN_SEED
 from frex.images import Image, read_image, resize
 from frex.restore import FaceRestorer
@@ -22,7 +22,7 @@ RESTORATION_WEIGHTS = ('fidelity_weight', 'structure_weight')
 def degrade_face(path: Path, size: int) -> tuple[Image, Image]:
     """Return (degraded, clean) image of a face at `size` x `size`, BGR uint8; training has not seen the degradation."""
     clean = resize(read_image(path), size)
-    lq = degrade(clean.astype(np.float32) / 255, draw(PRESETS['paper'], np.random.default_rng([UNSEEN_SEED, 3])))
+    lq = degrade(clean.astype(np.float32) / 255, draw_degradation(PRESETS['paper'], np.random.default_rng([UNSEEN_SEED, 3])))
     return (lq * 255).round().astype(np.uint8), clean
 
 

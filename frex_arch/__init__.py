@@ -1,4 +1,4 @@
-"""The networks of FREx, in plain PyTorch. Needs neither BasicSR nor the `frex` package."""
+"""The networks of FREx in plain PyTorch. This package needs neither BasicSR nor the `frex` package."""
 
 from frex_arch.arcface import ArcFace
 from frex_arch.discriminators import DualDiscriminator, LatentDiscriminator, MultiScaleDiscriminator, StyleGAN2Discriminator

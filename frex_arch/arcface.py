@@ -9,20 +9,21 @@ from torch import Tensor, nn
 
 from frex_arch.ops import check_int
 
+# Rec. 601 luma from red, green and blue.
 GREY_WEIGHTS = (0.2989, 0.5870, 0.1140)
 INPUT_SIZE = 128
 
 
-def arcface_input(image: Float[Tensor, 'batch 3 height width']) -> Float[Tensor, 'batch 1 128 128']:
-    """Turn RGB in [-1, 1] into the grey 128 x 128 image that ArcFace takes (bilinear without antialiasing, as GFPGAN does)."""
-    # Resized first, which gives the same and leaves most pixels of a large image alone.
+def to_arcface_input(image: Float[Tensor, 'batch 3 height width']) -> Float[Tensor, 'batch 1 128 128']:
+    """Turn RGB in [-1, 1] into ArcFace's input: grey, [-1, 1], 128 x 128, resized bilinearly without antialiasing as in GFPGAN."""
+    # Both steps are linear, so the order does not matter; resizing first computes the grey values of fewer pixels.
     small = F.interpolate(image, size=(INPUT_SIZE, INPUT_SIZE), mode='bilinear', align_corners=False)
     red, green, blue = (channel * weight for channel, weight in zip(small.split(1, dim=1), GREY_WEIGHTS, strict=True))
     return red + green + blue
 
 
 class IRBlock(nn.Module):
-    """Residual block; its one PReLU is used inside the branch and after the sum."""
+    """Residual block of ArcFace-18. The PReLU inside the branch and the one after the sum share their parameter."""
 
     def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
         super().__init__()
@@ -39,7 +40,7 @@ class IRBlock(nn.Module):
         )
 
     def residual(self, x: Tensor) -> Tensor:
-        """Return the block's value before its last activation."""
+        """Return the sum of branch and shortcut, before the last PReLU."""
         branch = self.prelu(self.bn1(self.conv1(self.bn0(x))))
         shortcut = x if self.downsample is None else self.downsample(x)
         return self.bn2(self.conv2(branch)) + shortcut
@@ -49,7 +50,11 @@ class IRBlock(nn.Module):
 
 
 class ArcFaceFeatures(NamedTuple):
-    """Outputs of layer1..4, (B, 64, 64, 64) to (B, 512, 8, 8), before and after their last PReLU, and the embedding, not normalised."""
+    """The features that losses compare.
+
+    Both sequences hold the outputs of the four stages, from (batch, 64, 64, 64) to (batch, 512, 8, 8), before and after the stage's last
+    PReLU. `embedding` is not normalised to unit length.
+    """
 
     before_activation: Sequence[Tensor]
     after_activation: Sequence[Tensor]
@@ -57,7 +62,10 @@ class ArcFaceFeatures(NamedTuple):
 
 
 class ArcFace(nn.Module):
-    """ArcFace-18 without squeeze-and-excitation. Use in `eval()`: batch norm and dropout make it random in training mode."""
+    """ArcFace-18 without squeeze-and-excitation; `layers` are the numbers of residual blocks in its four stages.
+
+    Use it in `eval()`: in training mode its batch normalisation and dropout make the result depend on the batch and on chance.
+    """
 
     def __init__(self, *, layers: Sequence[int] = (2, 2, 2, 2)) -> None:
         super().__init__()
@@ -84,7 +92,7 @@ class ArcFace(nn.Module):
         return nn.Sequential(first, *(IRBlock(out_channels, out_channels, 1) for _ in range(blocks - 1)))
 
     def features(self, grey: Float[Tensor, 'batch 1 128 128']) -> ArcFaceFeatures:
-        """Return all features that losses compare; the input is as `arcface_input` makes it."""
+        """Return features and embedding of the images that `to_arcface_input` makes."""
         x = self.maxpool(self.prelu(self.bn1(self.conv1(grey))))
         before, after = [], []
         for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
@@ -95,5 +103,5 @@ class ArcFace(nn.Module):
         return ArcFaceFeatures(before, after, self.bn5(self.fc5(self.dropout(self.bn4(x)).flatten(1))))
 
     def forward(self, grey: Float[Tensor, 'batch 1 128 128']) -> Float[Tensor, 'batch 512']:
-        """Return the embedding, not normalised; the input is as `arcface_input` makes it."""
+        """Return the embedding, not normalised to unit length, of the images that `to_arcface_input` makes."""
         return self.features(grey).embedding

@@ -1,4 +1,4 @@
-"""Convolution blocks of the StyleGAN2 critic (BasicSR's layout), which FREx's encoder, decoder and pyramid are built of."""
+"""The convolution blocks of StyleGAN2's critic, with BasicSR's parameter names; FREx's encoder, decoder and pyramid use them too."""
 
 import math
 from typing import Literal
@@ -12,7 +12,7 @@ from frex_arch.resampling import LowPass
 
 
 class ActivationBias(nn.Module):
-    """The bias of a convolution under the name that it has in BasicSR, where the activation that follows holds it; `ConvLayer` adds it."""
+    """Holds the bias of a convolution under BasicSR's parameter name, which is that of the activation; the convolution adds it."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -20,7 +20,10 @@ class ActivationBias(nn.Module):
 
 
 class ConvLayer(nn.Sequential):
-    """[resampling,] equalised convolution [, biased leaky ReLU]."""
+    """Convolution with equalised learning rate, after an optional resampling and before an optional leaky ReLU with bias.
+
+    `resample` 'down' applies StyleGAN2's low-pass filter and halves the size; 'up' doubles it by bilinear interpolation.
+    """
 
     def __init__(
         self, in_channels: int, out_channels: int, kernel_size: int, *, resample: Literal['down', 'up'] | None = None, activate: bool = True
@@ -49,12 +52,12 @@ class ConvLayer(nn.Sequential):
                 bias = layer.bias
             else:
                 x = layer(x)
-        # A leaky ReLU is linear in positive factors, so that the convolution can take all gains.
+        # A leaky ReLU commutes with positive factors, so the convolution applies all gains at once.
         return conv(x, gain=gain) if bias is None else leaky_relu_(conv(x, bias, gain * SQRT_2))
 
 
 class ResBlock(nn.Module):
-    """Residual block that halves or doubles height and width."""
+    """Residual block that halves (`resample` 'down') or doubles ('up') height and width."""
 
     def __init__(self, in_channels: int, out_channels: int, resample: Literal['down', 'up'] = 'down') -> None:
         super().__init__()
@@ -63,10 +66,10 @@ class ResBlock(nn.Module):
         self.skip = ConvLayer(in_channels, out_channels, 1, resample=resample, activate=False)
 
     def forward(self, x: Float[Tensor, 'batch in_channels height width']) -> Float[Tensor, 'batch out_channels ...']:
-        # The gain gives a sum of two the variance of one. In place: nothing else reads the result of a convolution without activation.
+        # The gain keeps the variance of the sum that of one summand. The skip's result has no other reader, so it is added to in place.
         gain = math.sqrt(0.5)
         return self.skip(x, gain).add_(self.conv2(self.conv1(x), gain))
 
 
-# One feature map for each size, by size, in any order.
+# Height (= width) in pixels -> feature map (batch, channels, height, height); the keys have no fixed order.
 Features = dict[int, Tensor]

@@ -1,4 +1,4 @@
-"""The 2D decoder, which joins Enc_2D's features with the pyramid of the 3D prior's (FREx, Eq. 4)."""
+"""The 2D decoder, which fuses the features of Enc_2D with a pyramid of the 3D prior's features (FREx, Eq. 4)."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,10 @@ from frex_arch.ops import resolutions
 
 
 class Pyramid3D(nn.Module):
-    """Makes F_3D^i, at the renderer's size down to 8, of the rendered features and the mask of where they are valid."""
+    """Downsamples the rendered feature image to the pyramid F_3D^i: feature maps from `render_size` down to 8.
+
+    `channels` are the channels of each level by its size, except the finest, which has `feature_channels`.
+    """
 
     def __init__(self, *, render_size: int, feature_channels: int, channels: dict[int, int]) -> None:
         super().__init__()
@@ -22,6 +25,7 @@ class Pyramid3D(nn.Module):
         self.down = nn.ModuleDict({str(size): ResBlock(self.channels[size * 2], self.channels[size]) for size in self.sizes[1:]})
 
     def forward(self, feature_image: Float[Tensor, 'batch channel size size'], mask: Float[Tensor, 'batch 1 size size']) -> Features:
+        """Return F_3D^i by size; `mask` is 1 where the feature image is valid, and is given to the first convolution as a channel."""
         x = self.first(torch.cat([feature_image, mask.to(feature_image.dtype)], dim=1))
         features = {self.sizes[0]: x}
         for size in self.sizes[1:]:
@@ -30,7 +34,7 @@ class Pyramid3D(nn.Module):
 
 
 class UpsampledCode(nn.Module):
-    """Takes the place of F_3D^i where the 3D prior is switched off (table 2): Z_2D, upsampled."""
+    """Replaces `Pyramid3D` where the 3D prior is switched off (table 2): Z_2D, upsampled bilinearly to each of `sizes`."""
 
     def __init__(self, *, sizes: Sequence[int], channels: int) -> None:
         super().__init__()
@@ -41,7 +45,7 @@ class UpsampledCode(nn.Module):
 
 
 class SkipFusion(nn.Module):
-    """Joins F_3D^i to the decoder's feature of the same size."""
+    """Fuses F_3D^i with the decoder's feature of the same size: concatenation and two convolutions."""
 
     def __init__(self, channels: int, channels_3d: int) -> None:
         super().__init__()
@@ -53,7 +57,10 @@ class SkipFusion(nn.Module):
 
 
 class Decoder2D(nn.Module):
-    """Decodes Z_2D, the encoder's skips and F_3D^i into F~_3D^i at 8 and every size above; `to_rgb` makes I_3D^i of them."""
+    """Decodes Z_2D with the skips of Enc_2D and F_3D^i into the features F~_3D^i at 8, 16, ..., `out_size`.
+
+    `channels` are the channels of F~_3D^i by size, `channels_3d` those of F_3D^i. `to_rgb` turns each F~_3D^i into an image I_3D^i.
+    """
 
     def __init__(self, *, out_size: int, channels: dict[int, int], channels_3d: dict[int, int]) -> None:
         super().__init__()
@@ -63,7 +70,7 @@ class Decoder2D(nn.Module):
         self.to_rgb = nn.ModuleDict({str(size): ConvLayer(channels[size], 3, 1, activate=False) for size in self.sizes})
 
     def forward(self, z_2d: Float[Tensor, 'batch channel 4 4'], skips: Features, pyramid: Features) -> Features:
-        """Return F~_3D^i by size; `pyramid` is F_3D^i."""
+        """Return F~_3D^i by size; `pyramid` is F_3D^i, which may lack the finest sizes."""
         x, decoded = z_2d, {}
         for size in self.sizes:
             x = self.up[str(size)](x) + skips[size]
@@ -73,5 +80,5 @@ class Decoder2D(nn.Module):
         return decoded
 
     def images(self, decoded: Features) -> tuple[Tensor, ...]:
-        """Return I_3D^i, coarse to fine, RGB about [-1, 1], of F~_3D^i."""
+        """Turn F~_3D^i into the images I_3D^i, coarse to fine; RGB, about [-1, 1], not clamped."""
         return tuple(self.to_rgb[str(size)](decoded[size]) for size in self.sizes)

@@ -1,4 +1,4 @@
-"""The critics of training: StyleGAN2's (FREx, Eqs. 5 and 15) and the latent one of stage A (Eq. 13's W distribution)."""
+"""The critics of training: StyleGAN2's for images (FREx, Eqs. 5 and 15), and one for latent codes in stage A (Eq. 13)."""
 
 from collections.abc import Sequence
 
@@ -11,8 +11,12 @@ from frex_arch.ops import EqualLinear, resolutions, stylegan2_channels
 from frex_arch.stylegan2 import check_channels
 
 
-def append_deviation(x: Float[Tensor, 'batch channel height width'], group: int = 4) -> Float[Tensor, 'batch more height width']:
-    """Append one channel: the mean deviation of features within groups of `group` samples (fewer where these do not divide the batch)."""
+def append_minibatch_stddev(x: Float[Tensor, 'batch channel height width'], group: int = 4) -> Float[Tensor, 'batch more height width']:
+    """Append StyleGAN2's minibatch standard deviation as one more channel.
+
+    It is computed within groups of `group` samples, or of the largest smaller number that divides the batch, and averaged over channels
+    and pixels, so that it is the same for all samples of a group.
+    """
     batch, channels, height, width = x.shape
     group = max(size for size in range(1, group + 1) if batch % size == 0)
     grouped = x.reshape(group, batch // group, channels, height, width)
@@ -22,7 +26,10 @@ def append_deviation(x: Float[Tensor, 'batch channel height width'], group: int 
 
 
 class StyleGAN2Discriminator(nn.Module):
-    """StyleGAN2 critic in BasicSR's parameter layout; channels as for `stylegan2_channels`."""
+    """StyleGAN2's critic for square images of `out_size` pixels, with BasicSR's parameter names.
+
+    `channel_multiplier`, `narrow` and `channels` are arguments of `stylegan2_channels`.
+    """
 
     def __init__(
         self,
@@ -46,21 +53,25 @@ class StyleGAN2Discriminator(nn.Module):
         )
 
     def forward(self, image: Float[Tensor, 'batch channel size size'], joined: int = 1) -> Float[Tensor, 'batch 1']:
-        """Return logits, positive for real. `image` may be `joined` batches of one size, whose deviations are computed apart."""
+        """Return one logit for each image, positive for a real one.
+
+        `image` may be a concatenation of `joined` batches of equal length, for example real and fake; each has a minibatch standard
+        deviation of its own.
+        """
         batches = self.conv_body(image).chunk(joined)
-        x = self.final_conv(torch.cat([append_deviation(batch) for batch in batches]))
+        x = self.final_conv(torch.cat([append_minibatch_stddev(batch) for batch in batches]))
         return self.final_linear(x.flatten(1))
 
 
 class DualDiscriminator(StyleGAN2Discriminator):
-    """Critic of a restored image together with the degraded one it was made of (FREx, Eq. 15)."""
+    """Critic of an image together with the degraded one, concatenated to six channels (FREx, Eq. 15)."""
 
     def __init__(self, *, out_size: int, channel_multiplier: float = 1, narrow: float = 1, channels: Sequence[int] | None = None) -> None:
         super().__init__(out_size=out_size, channel_multiplier=channel_multiplier, narrow=narrow, channels=channels, in_channels=6)
 
 
 class MultiScaleDiscriminator(nn.ModuleDict):
-    """One critic for each of the decoder's images I_3D^i whose size is listed (FREx, Eq. 5)."""
+    """One critic for each of the decoder's images I_3D^i whose size is in `sizes` (FREx, Eq. 5)."""
 
     def __init__(
         self, *, sizes: Sequence[int], channel_multiplier: float = 1, narrow: float = 1, channels: Sequence[int] | None = None
@@ -73,12 +84,12 @@ class MultiScaleDiscriminator(nn.ModuleDict):
         self.sizes = tuple(sizes)
 
     def forward(self, *images: Float[Tensor, 'batch 3 _ _'], joined: int = 1) -> Float[Tensor, 'batch scales']:
-        """Return logits of the images, which are in the order of `sizes`; `joined` as for `StyleGAN2Discriminator`."""
+        """Return one column of logits for each image; `images` are in the order of `sizes`, `joined` as for `StyleGAN2Discriminator`."""
         return torch.cat([self[str(size)](image, joined) for size, image in zip(self.sizes, images, strict=True)], dim=1)
 
 
 class LatentDiscriminator(nn.Module):
-    """Critic of one latent code w: a multi-layer perceptron (e4e's), for stage A."""
+    """Critic of single latent codes w in stage A: the multi-layer perceptron of e4e (Tov et al. 2021)."""
 
     def __init__(self, *, w_dim: int = 512, num_layers: int = 4) -> None:
         super().__init__()
@@ -86,5 +97,8 @@ class LatentDiscriminator(nn.Module):
         self.layers = nn.Sequential(*hidden, EqualLinear(w_dim, 1))
 
     def forward(self, w: Float[Tensor, 'batch w'], joined: int = 1) -> Float[Tensor, 'batch 1']:
-        """Return logits, positive for codes of the mapping network; `joined` changes nothing, since codes are judged one by one."""
+        """Return one logit for each code, positive for codes of the mapping network.
+
+        `joined` has no effect, since the codes of a batch do not influence each other; it exists so that all critics are called alike.
+        """
         return self.layers(w)

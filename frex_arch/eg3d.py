@@ -1,6 +1,7 @@
-"""The 3D prior: EG3D, `ws, camera -> planes -> feature_image -> image` (FREx, Eq. 2; figure 2, the frozen structure branch).
+"""The 3D prior: EG3D's generator, the frozen structure branch of FREx (Eq. 2, figure 2).
 
-Parameters have the official names, so that a state dict of `ffhqrebalanced512-128` loads as it is.
+Latent codes become tri-planes, tri-planes and a camera become a feature image by volume rendering, and super-resolution turns that into
+an image. Parameters have the official names, so that a state dict of `ffhqrebalanced512-128` loads as it is.
 """
 
 import math
@@ -15,30 +16,38 @@ from torch.utils.checkpoint import checkpoint
 
 from frex_arch import rendering
 from frex_arch.camera import Camera, unpack_camera
-from frex_arch.eg3d_backbone import Backbone, SynthesisBlock
+from frex_arch.eg3d_backbone import SynthesisBlock, TriPlaneBackbone
 from frex_arch.ops import Noise, check_int, check_positive, resolutions
 from frex_arch.ray_marching import RayMarcher
 from frex_arch.rendering import Mask, Rays
 from frex_arch.triplane_decoder import TriPlaneDecoder
 
-# The official super-resolution runs in half precision, where activations are kept within +-256.
+# The official super-resolution runs in half precision and therefore clamps its activations to +-256.
 SUPERRESOLUTION_CLAMP = 256.0
 
 
 class Rendering(NamedTuple):
-    """What the rays of cameras see: `feature_image` in [-1, 1], `depth`, and `opacity` in [0, 1]."""
+    """The volume rendering of a batch of heads.
+
+    `feature_image` lies in [-1, 1], give or take 0.002; its first three channels are RGB. `depth` is the expected distance along each ray
+    in units of the world, `opacity` the sum of the compositing weights, in [0, 1].
+    """
 
     feature_image: Float[Tensor, 'batch channel size size']
     depth: Float[Tensor, 'batch 1 size size']
     opacity: Float[Tensor, 'batch 1 size size']
 
     def within(self, mask: Mask, farthest: Tensor) -> 'Rendering':
-        """Return the rendering with nothing where `mask` is 0: features and opacity 0, depth `farthest`."""
+        """Return the rendering with the pixels where `mask` is 0 emptied: features and opacity 0, depth `farthest`."""
         return Rendering(self.feature_image * mask, torch.where(mask > 0, self.depth, farthest), self.opacity * mask)
 
 
 class EG3DOutput(NamedTuple):
-    """`image` and `image_raw` are RGB, about [-1, 1]; `image_raw` is the first three channels of `feature_image`."""
+    """The images of a batch of heads in EG3D's crop.
+
+    `image` is super-resolved, `image_raw` is the first three channels of `feature_image`; both are RGB, about [-1, 1]. `depth` is as in
+    `Rendering`.
+    """
 
     image: Float[Tensor, 'batch 3 out_size out_size']
     image_raw: Float[Tensor, 'batch 3 size size']
@@ -47,7 +56,7 @@ class EG3DOutput(NamedTuple):
 
 
 class SuperResolution(nn.Module):
-    """Turns a feature image into an image of four times its size, driven by the last w alone."""
+    """Turns a feature image of `out_size` / 4 pixels into an RGB image of `out_size`, modulated by the last w alone."""
 
     def __init__(self, in_channels: int, w_dim: int, out_size: int, channels: Sequence[int]) -> None:
         super().__init__()
@@ -58,7 +67,7 @@ class SuperResolution(nn.Module):
     def blocks(
         self, feature_image: Float[Tensor, 'batch channel size size'], ws: Float[Tensor, 'batch num_ws w']
     ) -> list[tuple[Tensor, Tensor]]:
-        """Return feature and image of each of the two blocks; a feature image of another size is resized first."""
+        """Return the pair (feature, RGB image) of each of the two blocks; a feature image of another size is resized first."""
         if feature_image.shape[-1] != self.in_size:
             size = (self.in_size, self.in_size)
             feature_image = F.interpolate(feature_image, size=size, mode='bilinear', align_corners=False, antialias=True)
@@ -73,9 +82,11 @@ class SuperResolution(nn.Module):
 
 
 class EG3D(nn.Module):
-    """Tri-plane generator; without arguments the official FFHQ 512-128 configuration.
+    """EG3D's tri-plane generator; without arguments the official FFHQ 512-128 configuration.
 
-    `depth_range` bounds the rays in units of the world; None bounds each by the cube of side `box_warp`.
+    Each ray has `depth_samples` coarse and `importance_samples` fine samples. `depth_range` is the near and the far limit of rays, in units
+    of the world; None bounds each by the cube of side `box_warp`, which the tri-planes cover. `disparity` spaces the coarse samples evenly
+    in inverse depth. The backbone has min(`channel_base` / s, `channel_max`) channels at size s.
     """
 
     def __init__(
@@ -120,14 +131,14 @@ class EG3D(nn.Module):
         self.checkpoint_rendering = False
         self.z_dim = z_dim
         self.w_dim = w_dim
-        self.backbone = Backbone(z_dim, w_dim, plane_size, 3 * plane_channels, channel_base, channel_max)
+        self.backbone = TriPlaneBackbone(z_dim, w_dim, plane_size, 3 * plane_channels, channel_base, channel_max)
         self.superresolution = SuperResolution(feature_channels, w_dim, out_size, superresolution_channels)
         self.decoder = TriPlaneDecoder(plane_channels, feature_channels)
         self.num_ws = self.backbone.synthesis.num_ws
 
     @property
     def w_avg(self) -> Float[Tensor, ' w']:
-        """The mean of the mapping network's codes w."""
+        """The mean of the codes w that the mapping network gives, tracked while EG3D was trained."""
         return self.backbone.mapping.w_avg
 
     def mapping(
@@ -137,19 +148,22 @@ class EG3D(nn.Module):
         truncation_psi: float = 1.0,
         truncation_cutoff: int | None = None,
     ) -> Float[Tensor, 'batch num_ws w']:
-        """Map random `z` to `ws`, conditioned on `camera` (usually the frontal one, so that identity does not follow the view)."""
+        """Map normally distributed `z` to latent codes, conditioned on `camera`; truncation as in `MappingNetwork`.
+
+        The camera is usually the frontal one for all `z`, so that the identity does not depend on the view.
+        """
         return self.backbone.mapping(z, camera, truncation_psi, truncation_cutoff)
 
     def planes(
         self, ws: Float[Tensor, 'batch num_ws w'], noise: Noise = 'const', generator: Generator | None = None
     ) -> Float[Tensor, 'batch 3 channel plane_size plane_size']:
-        """Generate the tri-planes XY, XZ, ZX."""
+        """Generate the tri-planes XY, XZ and ZX of a head from its latent codes."""
         return self.backbone.synthesis(ws, noise, generator).unflatten(1, (3, self.plane_channels))
 
     def query(
         self, planes: Float[Tensor, 'batch 3 channel height width'], points: Float[Tensor, 'batch points 3']
     ) -> tuple[Float[Tensor, 'batch points feature'], Float[Tensor, 'batch points']]:
-        """Return features, slightly wider than [0, 1], and raw densities at points of the world."""
+        """Return features, in [-0.001, 1.001], and raw densities, before softplus, at points of the world."""
         features, densities = self.decoder(rendering.sample_planes(planes, points, self.box_warp).mean(dim=1))
         return rendering.widen_sigmoid(features), densities
 
@@ -161,11 +175,11 @@ class EG3D(nn.Module):
         jitter: bool = False,
         mask: Mask | None = None,
     ) -> Rendering:
-        """Render `planes` as `camera` sees them, at `render_size`, only where `mask` is not 0 (`Rendering.within`).
+        """Render tri-planes from `camera` at `render_size`; pixels where `mask` is 0 are emptied (see `Rendering.within`).
 
-        With `jitter` depths are drawn within their bins as in training, else they are the middles of the bins: then the
-        same input gives the same bytes. Always in float32: in bfloat16 rays would be off by pixels. With
-        `checkpoint_rendering`, and no `generator`, the backward pass renders again instead of keeping activations, for less memory.
+        With `jitter` the samples' depths are drawn within their bins, from `generator` where given, as in training. Without it they are the
+        middles of the bins, and the same input gives the same bytes. Rendering is always in float32, since rays in bfloat16 would be off by
+        pixels. With `checkpoint_rendering` and no `generator` the backward pass renders again instead of keeping activations.
         """
         with torch.autocast(camera.device.type, enabled=False):
             if self.checkpoint_rendering and generator is None and torch.is_grad_enabled():
@@ -175,15 +189,15 @@ class EG3D(nn.Module):
     def _render(self, planes: Tensor, camera: Camera, generator: Generator | None, jitter: bool, mask: Tensor | None) -> Rendering:
         origins, directions = rendering.pixel_rays(*unpack_camera(camera), self.render_size)
         coarse = self._coarse_depths(origins, directions, generator, jitter)
-        u = rendering.uniform((*coarse.shape[:2], self.importance_samples), coarse, generator) if jitter else None
+        uniforms = rendering.uniform((*coarse.shape[:2], self.importance_samples), coarse, generator) if jitter else None
         march = RayMarcher(self.decoder, self.box_warp, self.importance_samples, self.white_background)
-        rendered = Rendering(*map(self._image, march(planes, Rays(origins, directions, coarse, u), mask)))
+        rendered = Rendering(*map(self._image, march(planes, Rays(origins, directions, coarse, uniforms), mask)))
         return rendered if mask is None else rendered.within(mask, coarse.amax())
 
     def super_resolve(
         self, feature_image: Float[Tensor, 'batch channel size size'], ws: Float[Tensor, 'batch num_ws w']
     ) -> Float[Tensor, 'batch 3 out_size out_size']:
-        """Make `image_3d`, RGB at full size, of the feature image."""
+        """Turn a feature image into an RGB image, about [-1, 1], of `out_size` pixels."""
         return self.superresolution(feature_image, ws)
 
     def forward(
@@ -194,7 +208,7 @@ class EG3D(nn.Module):
         generator: Generator | None = None,
         jitter: bool = False,
     ) -> EG3DOutput:
-        """Render the head of `ws` as `camera` sees it, in EG3D's own crop."""
+        """Generate the head with latent codes `ws` as `camera` sees it; `noise`, `generator` and `jitter` as in `planes` and `render`."""
         rendered = self.render(self.planes(ws, noise, generator), camera, generator, jitter)
         image = self.super_resolve(rendered.feature_image, ws)
         return EG3DOutput(image, rendered.feature_image[:, :3], rendered.feature_image, rendered.depth)

@@ -1,4 +1,4 @@
-"""EG3D's StyleGAN2 backbone in the official parameter layout: mapping, and synthesis blocks for planes and super-resolution."""
+"""EG3D's StyleGAN2 backbone with the official parameter names: mapping network, and synthesis for tri-planes and super-resolution."""
 
 import math
 from typing import Any, cast
@@ -23,7 +23,7 @@ from frex_arch.stylegan2 import Codes
 
 
 class MappingNetwork(nn.Module):
-    """Maps z and a camera to w; `w_avg` is one mean for all cameras."""
+    """Maps z and a camera to w, repeated `num_ws` times; the buffer `w_avg` is the mean over z and cameras. Without `camera_dim` only z."""
 
     w_avg: Tensor
 
@@ -44,7 +44,10 @@ class MappingNetwork(nn.Module):
         truncation_psi: float = 1.0,
         truncation_cutoff: int | None = None,
     ) -> Float[Tensor, 'batch num_ws w']:
-        """Return `ws`, of which the first `truncation_cutoff` are moved towards the mean: w_avg + truncation_psi (w - w_avg)."""
+        """Return `ws`; the first `truncation_cutoff` codes, all if None, are truncated: w_avg + truncation_psi (w - w_avg).
+
+        Raises ValueError where the network is conditioned on a camera and there is none.
+        """
         x = normalize_second_moment(z)
         if self.embed is not None:
             if camera is None:
@@ -61,14 +64,17 @@ class MappingNetwork(nn.Module):
 
 
 def use_loaded_filter(module: nn.Module, _: Any) -> None:
-    """Let `module` filter with the `resample_filter` of the state dict that was just loaded into it."""
+    """Pass the `resample_filter` that was just loaded into `module` on to its resampling layers, which keep prepared copies of it."""
     for child in module.children():
         if isinstance(child, Resample):
             child.prepare(cast(Tensor, module.resample_filter))
 
 
 class SynthesisLayer(nn.Module):
-    """Modulated convolution, noise, biased leaky ReLU. Weights are not scaled by their fan-in: demodulation undoes it."""
+    """Modulated 3 x 3 convolution, noise, bias and leaky ReLU; with `upsample` it doubles the size.
+
+    Unlike elsewhere the weights are not scaled by their fan-in, because demodulation would cancel that.
+    """
 
     resample_filter: Tensor
     noise_const: Tensor
@@ -103,7 +109,7 @@ class SynthesisLayer(nn.Module):
 
 
 class ToRGBLayer(nn.Module):
-    """1 x 1 modulated convolution without demodulation."""
+    """Modulated 1 x 1 convolution without demodulation, which turns a feature into image channels."""
 
     def __init__(self, in_channels: int, out_channels: int, w_dim: int, clamp: float | None = None) -> None:
         super().__init__()
@@ -119,7 +125,7 @@ class ToRGBLayer(nn.Module):
 
 
 class SynthesisBlock(nn.Module):
-    """One resolution. The first (`in_channels` 0) starts from a constant and has one convolution, the others two."""
+    """The layers of one resolution. With `in_channels` 0 it starts from a learned constant and has one convolution, else two."""
 
     resample_filter: Tensor
 
@@ -144,7 +150,7 @@ class SynthesisBlock(nn.Module):
         noise: Noise = 'const',
         generator: Generator | None = None,
     ) -> tuple[Float[Tensor, 'batch out_channels size size'], Float[Tensor, 'batch image_channels size size']]:
-        """Return feature and image; `codes` are one for each convolution and one for toRGB."""
+        """Return the feature and the image at `size`; `codes` are one w for each convolution and one for toRGB, in this order."""
         x = self.const.expand(codes[0].shape[0], -1, -1, -1) if x is None else self.conv0(x, codes[0], noise, generator)
         x = self.conv1(x, codes[self.num_convs - 1], noise, generator)
         colours = self.torgb(x, codes[self.num_convs])
@@ -152,7 +158,7 @@ class SynthesisBlock(nn.Module):
 
 
 class SynthesisNetwork(nn.Module):
-    """The blocks b4, b8, ...: each takes one w for each convolution, and the next block's first w for its toRGB."""
+    """The synthesis blocks b4, b8, ...; each takes one w for each convolution, and shares the next block's first w for its toRGB."""
 
     def __init__(self, w_dim: int, size: int, image_channels: int, channel_base: int, channel_max: int) -> None:
         super().__init__()
@@ -165,7 +171,7 @@ class SynthesisNetwork(nn.Module):
     def blocks(
         self, ws: Float[Tensor, 'batch num_ws w'], noise: Noise = 'const', generator: Generator | None = None
     ) -> list[tuple[Tensor, Tensor]]:
-        """Return feature and image of every block, coarse to fine."""
+        """Return the pair (feature, image) of every block, coarse to fine."""
         outputs: list[tuple[Tensor, Tensor]] = []
         codes = ws.unbind(dim=1)
         x, image, first = None, None, 0
@@ -182,8 +188,8 @@ class SynthesisNetwork(nn.Module):
         return self.blocks(ws, noise, generator)[-1][1]
 
 
-class Backbone(nn.Module):
-    """The mapping network and the synthesis of tri-planes, as one image of three times `plane_channels` channels."""
+class TriPlaneBackbone(nn.Module):
+    """EG3D's mapping network and its synthesis of tri-planes, which it makes as one image with the channels of all three planes."""
 
     def __init__(self, z_dim: int, w_dim: int, size: int, image_channels: int, channel_base: int, channel_max: int) -> None:
         super().__init__()

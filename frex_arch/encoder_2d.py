@@ -8,7 +8,10 @@ from frex_arch.ops import EqualLinear, resolutions
 
 
 class Encoder2D(nn.Module):
-    """Encodes a degraded face as Z_2D, one skip feature for each size, and the 2D prior's latent codes (W+)."""
+    """Encodes a degraded face as Z_2D, a skip feature for each size from `out_size` down to 4, and the 2D prior's codes in W+.
+
+    `channels` are the channels of the features by size.
+    """
 
     def __init__(self, *, out_size: int, channels: dict[int, int], num_ws: int, w_dim: int) -> None:
         super().__init__()
@@ -22,7 +25,7 @@ class Encoder2D(nn.Module):
     def forward(
         self, lq: Float[Tensor, 'batch 3 out_size out_size']
     ) -> tuple[Float[Tensor, 'batch channel 4 4'], Features, Float[Tensor, 'batch num_ws w']]:
-        """Return Z_2D, the skips by size, and W+; `lq` is RGB in [-1, 1]."""
+        """Return Z_2D, the skip features by size, and the latent codes of the degraded face `lq`, RGB in [-1, 1]."""
         x = self.from_rgb(lq)
         skips = {self.sizes[0]: x}
         for size in self.sizes[1:]:

@@ -1,4 +1,4 @@
-"""FREx, the whole network: `FREx.forward` follows the paper's figure 2."""
+"""The whole network of FREx; `FREx.forward` follows the paper's figure 2."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
@@ -9,7 +9,7 @@ from torch import Generator, Tensor, nn
 
 from frex_arch.blocks import Features
 from frex_arch.camera import Camera, recrop_camera
-from frex_arch.crop import Crop, crop_mask, mean_crop, warp_to_crop
+from frex_arch.crop import Crop, mask_in_ffhq_frame, mean_crop, warp_to_crop
 from frex_arch.decoder_2d import Decoder2D, Pyramid3D, UpsampledCode
 from frex_arch.eg3d import EG3D, Rendering
 from frex_arch.encoder_2d import Encoder2D
@@ -21,12 +21,16 @@ from frex_arch.stylegan2 import StyleGAN2
 
 
 class FRExOutput(NamedTuple):
-    """All that one forward pass makes of a batch of faces; what comes from the 3D prior is None where that is switched off.
+    """The result of one forward pass; all that comes from the 3D prior, but for the camera, is None where that is switched off.
 
-    Images are RGB, about [-1, 1], not clamped; `images_3d` are the 2D decoder's I_3D^i, coarse to fine. `feature_image`, `mask` and
-    `depth` are in the input's frame, at the renderer's size; where `mask` is 0 the 3D prior has not been trained, `feature_image` is 0
-    and `depth` the largest. Made only on request: `image_3d`, the 3D prior's own image in EG3D's crop, and `alphas`, the mean over
-    channels of the AWB's alpha (Eq. 7), coarse to fine.
+    Images are RGB, about [-1, 1], not clamped. `image` is the restored face, `images_3d` are the 2D decoder's I_3D^i at 8, 16, ...,
+    `out_size`. `ws` are EG3D's latent codes, w_avg + `z_3d` + `offsets`.
+
+    `feature_image`, `mask` and `depth` are in the input's frame, `render_size` pixels wide. `mask` is 1 inside EG3D's crop. Outside of it,
+    where EG3D has never been trained, `feature_image` is 0 and `depth` has its largest value. Depth is in units of EG3D's world.
+
+    Only on request: `image_3d`, the 3D prior's own image in EG3D's crop, and `alphas`, the AWB's alpha (Eq. 7) averaged over channels, one
+    map for each fused size, coarse to fine; None also where the AWB is switched off.
     """
 
     image: Float[Tensor, 'batch 3 out_size out_size']
@@ -43,14 +47,14 @@ class FRExOutput(NamedTuple):
 
 
 class FREx(nn.Module):
-    """Blind face restoration by fusion of a frozen 3D and a frozen 2D prior.
+    """Restores faces of `out_size` pixels by fusing a frozen 3D prior, EG3D, with a frozen 2D prior, StyleGAN2.
 
-    `eg3d`, `stylegan2` and `encoder_3d` are keyword arguments of `EG3D`, `StyleGAN2` and `Encoder3D`; every size follows
-    from them and `out_size`. Enc_2D and the decoder have `encoder_narrow` times StyleGAN2's channels. `fusion_sizes` says
-    where the priors are fused (all of 8..out_size by default; the paper's i = 0, 1, 2 is [512, 256, 128]). `use_3d_prior`,
-    `use_awb` and `use_cross_attention` are the switches of table 2. Attention is global up to `global_attention_size`,
-    windowed above, and left out above `attention_size`, where it costs most. `output` is StyleGAN2's sum of toRGB layers
-    (`skip`) or one convolution of the finest fused feature (`conv`).
+    `eg3d`, `stylegan2` and `encoder_3d` are keyword arguments of `EG3D`, `StyleGAN2` and `Encoder3D`. Enc_2D and the decoder have
+    `encoder_narrow` times the channels of a StyleGAN2 with channel multiplier 1. `fusion_sizes` are the feature sizes at which the priors
+    are fused: all of 8, 16, ..., `out_size` by default; the paper's i = 0, 1, 2 are [512, 256, 128]. `use_3d_prior`, `use_awb` and
+    `use_cross_attention` are the switches of table 2. Cross-attention is global for features up to `global_attention_size` pixels wide,
+    limited to windows for larger ones, and left out for those above `attention_size`, where it costs most. With `output` 'skip' the image
+    is the sum of StyleGAN2's toRGB layers, with 'conv' one convolution of the finest fused feature.
     """
 
     def __init__(
@@ -80,7 +84,7 @@ class FREx(nn.Module):
 
         num_ws, w_dim = (self.eg3d.num_ws, self.eg3d.w_dim) if self.eg3d else (0, 0)
         self.encoder_3d = Encoder3D(num_ws=num_ws, w_dim=w_dim, **(encoder_3d or {}))
-        # Half of StyleGAN2's width at channel multiplier 1, whatever the prior's own multiplier.
+        # Relative to a StyleGAN2 with channel multiplier 1, whatever the prior's own multiplier.
         prior = stylegan2 or {}
         widths = stylegan2_channels(1, prior.get('narrow', 1) * check_positive('encoder_narrow', encoder_narrow), prior.get('channels'))
         self.encoder_2d = Encoder2D(out_size=out_size, channels=widths, num_ws=self.stylegan2.num_ws, w_dim=self.stylegan2.num_style_feat)
@@ -118,14 +122,15 @@ class FREx(nn.Module):
         fidelity: float = 1.0,
         structure: float = 1.0,
     ) -> FRExOutput:
-        """Restore aligned faces `lq`, RGB in [-1, 1]; with `image_3d` and `alphas` also make these parts of the output.
+        """Restore the aligned degraded faces `lq`, RGB in [-1, 1]; `image_3d` and `alphas` request these parts of the output.
 
-        `fidelity` and `structure` are 1 in training. `fidelity` scales what the decoder takes from the degraded face beside Z_2D (the skips
-        of Eq. 4); `structure` moves F_out from F_2D (0: the 2D prior alone) to the result of Eqs. 8 and 9 (1).
+        `crop` (s, t_x, t_y), defined in `frex_arch.crop`, maps the input's frame to EG3D's crop; None means that of a frontal face.
 
-        `crop` (s, t_x, t_y in image widths) leads from the input's frame to EG3D's; without it, that of a frontal face.
-        In training mode the generators' noise and the renderer's depths are drawn, from `generator` where given (one of
-        the network's device); in evaluation mode nothing is drawn, and the same input gives the same bytes.
+        `fidelity` multiplies the skip features that the decoder takes from the degraded face (Eq. 4). `structure` interpolates each fused
+        feature between the 2D prior's own (0) and the result of Eqs. 8 and 9 (1). Both are 1 in training.
+
+        In training mode the generators' noise and the renderer's depths are random, drawn from `generator` where given, which must be on
+        the network's device. In evaluation mode nothing is random: the same input gives the same bytes.
         """
         crop = mean_crop(lq) if crop is None else crop
 
@@ -137,7 +142,7 @@ class FREx(nn.Module):
         # The degraded face, completed by that structure (Eqs. 3, 4).
         z_2d, skips, ws_2d = self.encoder_2d(lq)
         pyramid = self.pyramid_3d(z_2d) if rendered is None else self.pyramid_3d(rendered.feature_image, mask)
-        decoded = self.decoder_2d(z_2d, scale_features(skips, fidelity), pyramid)
+        decoded = self.decoder_2d(z_2d, multiply_features(skips, fidelity), pyramid)
 
         # Texture: the 2D prior, fused with the structure at each size (Eqs. 6-9).
         embedding = embed_camera(code.camera)
@@ -160,7 +165,7 @@ class FREx(nn.Module):
         )
 
     def _planes(self, code: Encoding3D, generator: Generator | None) -> tuple[Tensor | None, Tensor | None]:
-        """Return the 3D prior's latent codes and tri-planes; None where it is switched off."""
+        """Return the 3D prior's latent codes and its tri-planes; (None, None) where it is switched off."""
         if self.eg3d is None:
             return None, None
         ws = latent_codes(self.eg3d, code)
@@ -169,14 +174,14 @@ class FREx(nn.Module):
     def _render(
         self, planes: Tensor | None, camera: Camera, crop: Crop, generator: Generator | None
     ) -> tuple[Rendering | None, Tensor | None]:
-        """Render the 3D prior from `camera` in the input's frame; also return the mask, 1 where the 3D prior has been trained."""
+        """Render the tri-planes in the input's frame, and return that with the mask of EG3D's crop; (None, None) without a 3D prior."""
         if self.eg3d is None or planes is None:
             return None, None
-        mask = crop_mask(crop, self.eg3d.render_size)
+        mask = mask_in_ffhq_frame(crop, self.eg3d.render_size)
         return self.eg3d.render(planes, recrop_camera(camera, crop), generator, jitter=self.training, mask=mask), mask
 
     def _prior_image(self, ws: Tensor | None, planes: Tensor | None, camera: Camera, generator: Generator | None) -> Tensor | None:
-        """Make the 3D prior's own image of the head, in EG3D's crop."""
+        """Generate the 3D prior's own RGB image in EG3D's crop; None where the prior is switched off."""
         if self.eg3d is None or ws is None or planes is None:
             return None
         rendered = self.eg3d.render(planes, camera, generator, jitter=self.training)
@@ -190,20 +195,20 @@ class FREx(nn.Module):
         structure: float,
         generator: Generator | None,
     ) -> Float[Tensor, 'batch 3 out_size out_size']:
-        """Run StyleGAN2's synthesis, in which F_out^i takes the place of the feature between the two convolutions of each size."""
+        """Run StyleGAN2's synthesis, replacing the feature between the two convolutions of each size by F_out^i (Eqs. 6-9)."""
         codes = ws.unbind(dim=1)
         feature, image = self.stylegan2.start(codes, self._noise, generator)
         for size in self.stylegan2.sizes:
             feature_2d = fused = self.stylegan2.upsample(size, feature, codes, self._noise, generator)
             if str(size) in self.fusion:
                 fused = self.fusion[str(size)](feature_2d, decoded[size], embedding)
-                # No interpolation at 1: its rounding would change the trained network's result.
+                # Not interpolated at 1, where rounding would change the result of the trained network.
                 fused = fused if structure == 1 else torch.lerp(feature_2d, fused, structure)
             feature, image = self.stylegan2.refine(size, fused, image, codes, self._noise, generator)
         return image if self.to_image is None else self.to_image(fused)
 
     def _alphas(self, decoded: Features, embedding: Float[Tensor, 'batch 225']) -> tuple[Float[Tensor, 'batch 1 _ _'], ...] | None:
-        """Return the mean over channels of each AWB's alpha, coarse to fine; None where they are switched off."""
+        """Return each AWB's alpha averaged over channels, coarse to fine; None where the AWB is switched off."""
         blocks = {int(size): fusion.weighting for size, fusion in self.fusion.items() if isinstance(fusion.weighting, AdaptiveWeighting)}
         maps = [blocks[size].modulation(decoded[size], embedding)[0].mean(dim=1, keepdim=True) for size in sorted(blocks)]
         return tuple(maps) or None
@@ -213,6 +218,6 @@ class FREx(nn.Module):
         return 'random' if self.training else 'const'
 
 
-def scale_features(features: Features, factor: float) -> Features:
-    """Multiply the feature of each size by `factor`."""
+def multiply_features(features: Features, factor: float) -> Features:
+    """Multiply the feature maps of all sizes by `factor`; at 1 they are returned as they are."""
     return features if factor == 1 else {size: factor * feature for size, feature in features.items()}

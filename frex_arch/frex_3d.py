@@ -1,4 +1,4 @@
-"""Enc_3D and the frozen Gen_3D alone: what stage A trains (FREx, Eqs. 1, 2 and L_3D)."""
+"""The 3D branch of FREx alone, Enc_3D and the frozen EG3D (Gen_3D), which stage A trains with L_3D (Eqs. 1 and 2)."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -14,7 +14,7 @@ from frex_arch.ops import Noise
 
 
 class FREx3DOutput(NamedTuple):
-    """`image_3d` is RGB, about [-1, 1], in EG3D's crop."""
+    """The reconstruction of a head. `image_3d` is RGB, about [-1, 1], in EG3D's crop, as is `depth`; the rest is as in `FRExOutput`."""
 
     image_3d: Float[Tensor, 'batch 3 out_size out_size']
     camera: Camera
@@ -25,7 +25,7 @@ class FREx3DOutput(NamedTuple):
 
 
 class FREx3D(nn.Module):
-    """The 3D branch of FREx, its parameters under the same names. `eg3d` and `encoder_3d` are keyword arguments of the parts."""
+    """The 3D branch of FREx, with its parameter names; `eg3d` and `encoder_3d` are keyword arguments of `EG3D` and `Encoder3D`."""
 
     def __init__(self, *, out_size: int = 512, eg3d: Mapping[str, Any] | None = None, encoder_3d: Mapping[str, Any] | None = None) -> None:
         super().__init__()
@@ -36,7 +36,7 @@ class FREx3D(nn.Module):
     def forward(
         self, lq: Float[Tensor, 'batch 3 out_size out_size'], crop: Crop | None = None, generator: Generator | None = None
     ) -> FREx3DOutput:
-        """Reconstruct the head of aligned faces `lq`, RGB in [-1, 1]; `crop` and `generator` as for `FREx`."""
+        """Reconstruct the heads of the aligned degraded faces `lq`, RGB in [-1, 1]; `crop` and `generator` are as in `FREx.forward`."""
         noise: Noise = 'random' if self.training else 'const'
         code = self.encoder_3d(warp_to_crop(lq, mean_crop(lq) if crop is None else crop, self.encoder_3d.in_size))
         ws = latent_codes(self.eg3d, code)
@@ -46,7 +46,7 @@ class FREx3D(nn.Module):
 
 
 def latent_codes(eg3d: EG3D, code: Encoding3D) -> Float[Tensor, 'batch num_ws w']:
-    """Return ws = w_avg + Z_3D + Z_bar; raise ValueError where Enc_3D predicts the camera alone."""
+    """Return EG3D's latent codes, w_avg + Z_3D + Z_bar; raise ValueError where Enc_3D has predicted the camera alone."""
     if code.z_3d is None or code.offsets is None:
         raise ValueError('this Enc_3D predicts the camera alone')
     return eg3d.w_avg + code.z_3d[:, None] + code.offsets

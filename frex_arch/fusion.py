@@ -1,4 +1,4 @@
-"""Fusion of the two priors at one size: the Adaptive Weighting Block and cross-attention (FREx, figure 3)."""
+"""Fusion of the two priors' features of one size: the Adaptive Weighting Block (AWB) and cross-attention (FREx, figure 3)."""
 
 from collections.abc import Callable
 
@@ -9,37 +9,40 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from frex_arch.camera import CAMERA_DIM, Camera
-from frex_arch.cpu.attention import attention_of_small_windows
+from frex_arch.cpu.attention import small_window_attention
 from frex_arch.cpu.rules import cpu_fast_path
 from frex_arch.ops import SQRT_2, ModulatedConv2d, leaky_relu_
 
 FREQUENCIES = (1.0, 2.0, 4.0, 8.0)
 EMBEDDING_DIM = CAMERA_DIM * (1 + 2 * len(FREQUENCIES))
 
-# Window of attention at sizes where it does not reach over the whole feature.
+# Side of the windows in pixels where attention is not global.
 WINDOW = 8
 
-# Query, key and value to the result, all (windows, heads, tokens, channels of a head).
+# (query, key, value) -> result; each is (windows, heads, tokens, channels of a head).
 Attention = Callable[[Tensor, Tensor, Tensor], Tensor]
 
-# Windows at a time: CUDA's attention kernels end with an error at 65,536 (pytorch issue 146704), which 16 faces have.
+# CUDA's attention kernels fail at 65,536 windows (pytorch issue 146704), which 16 faces of 512 pixels have; longer batches are split.
 MOST_WINDOWS = 32768
 
 
 def embed_camera(camera: Camera) -> Float[Tensor, 'batch 225']:
-    """Return Embed(P): the camera's numbers, and their sines and cosines at four frequencies (NeRF, Eq. 4)."""
+    """Return Embed(P): the camera's 25 numbers, then their sines and their cosines at the frequencies 1, 2, 4 and 8 (NeRF, Eq. 4)."""
     angles = torch.cat([camera * frequency for frequency in FREQUENCIES], dim=1)
     return torch.cat([camera, angles.sin(), angles.cos()], dim=1)
 
 
 class AdaptiveWeighting(nn.Module):
-    """AWB (Eqs. 7, 8): alpha and beta, made of the 3D features under the camera's style, modulate the 2D prior; they start at 1 and 0."""
+    """The Adaptive Weighting Block (Eqs. 7, 8): scales and shifts the 2D prior's feature by alpha and beta.
+
+    Both are predicted from the 3D features by convolutions that the embedded camera modulates. Before training alpha is 1 and beta 0.
+    """
 
     def __init__(self, channels_2d: int, channels_3d: int) -> None:
         super().__init__()
         self.conv1 = ModulatedConv2d(channels_3d, channels_3d, 3, EMBEDDING_DIM)
         self.bias1 = nn.Parameter(torch.zeros(channels_3d))
-        # No demodulation: it would divide the zero weights by their own size.
+        # Not demodulated: that would divide the weights, which start at zero, by their own norm.
         self.conv2 = ModulatedConv2d(channels_3d, 2 * channels_2d, 3, EMBEDDING_DIM, demodulate=False)
         nn.init.zeros_(self.conv2.weight)
         self.bias2 = nn.Parameter(torch.cat([torch.ones(channels_2d), torch.zeros(channels_2d)])[:, None, None])
@@ -47,7 +50,7 @@ class AdaptiveWeighting(nn.Module):
     def modulation(
         self, features_3d: Float[Tensor, 'batch channels_3d size size'], embedding: Float[Tensor, 'batch 225']
     ) -> tuple[Float[Tensor, 'batch channels_2d size size'], Float[Tensor, 'batch channels_2d size size']]:
-        """Return alpha and beta (Eq. 7)."""
+        """Return alpha and beta (Eq. 7); `embedding` is that of `embed_camera`."""
         x = leaky_relu_(self.conv1(features_3d, embedding, self.bias1, SQRT_2))
         alpha, beta = self.conv2(x, embedding, self.bias2.flatten()).chunk(2, dim=1)
         return alpha, beta
@@ -64,7 +67,7 @@ class AdaptiveWeighting(nn.Module):
 
 
 class ConcatFusion(nn.Module):
-    """Takes the place of the AWB where it is switched off (table 2): concatenates and convolves; starts as the 2D prior alone."""
+    """Replaces the AWB where it is switched off (table 2) by concatenation and a convolution, which starts as the 2D prior alone."""
 
     def __init__(self, channels_2d: int, channels_3d: int) -> None:
         super().__init__()
@@ -77,7 +80,7 @@ class ConcatFusion(nn.Module):
 
 
 def chunked_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """Apply `scaled_dot_product_attention` to (windows, heads, tokens, channels of a head), for any number of windows."""
+    """Apply `scaled_dot_product_attention` to (windows, heads, tokens, channels of a head), at most `MOST_WINDOWS` windows at a time."""
     if torch.compiler.is_compiling() or len(query) <= MOST_WINDOWS:
         return F.scaled_dot_product_attention(query, key, value)
     chunks = zip(query.split(MOST_WINDOWS), key.split(MOST_WINDOWS), value.split(MOST_WINDOWS), strict=True)
@@ -85,9 +88,9 @@ def chunked_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 
 
 class CrossAttention(nn.Module):
-    """Cross-attention (Eq. 9): queries of F_hidden, keys and values of the 3D features; adds 0 at the start.
+    """Residual cross-attention (Eq. 9) from F_hidden (queries) to the 3D features (keys and values); before training it adds 0.
 
-    Up to `global_size` each pixel attends to all of the feature, above it to its 8 x 8 window.
+    In features up to `global_size` pixels wide each pixel attends to all others, in larger ones to those of its 8 x 8 window.
     """
 
     def __init__(self, channels_2d: int, channels_3d: int, global_size: int, heads: int = 4) -> None:
@@ -108,15 +111,15 @@ class CrossAttention(nn.Module):
     def forward(
         self, hidden: Float[Tensor, 'batch channels_2d size size'], features_3d: Float[Tensor, 'batch channels_3d size size']
     ) -> Float[Tensor, 'batch channels_2d size size']:
-        """Return F_out."""
+        """Return F_out (Eq. 9)."""
         size = hidden.shape[-1]
         if size <= self.global_size:
             return self._attend(hidden, features_3d, size)
         if not cpu_fast_path(hidden):
             return self._attend(hidden, features_3d, WINDOW, attention=chunked_attention)
-        # A row of windows at a time.
+        # One row of windows at a time, so that its tensors stay in the cache.
         rows = zip(hidden.split(WINDOW, dim=2), features_3d.split(WINDOW, dim=2), strict=True)
-        return torch.cat([self._attend(*row, WINDOW, attention=attention_of_small_windows) for row in rows], dim=2)
+        return torch.cat([self._attend(*row, WINDOW, attention=small_window_attention) for row in rows], dim=2)
 
     def _attend(
         self,
@@ -126,24 +129,26 @@ class CrossAttention(nn.Module):
         attention: Attention = F.scaled_dot_product_attention,
     ) -> Float[Tensor, 'batch channels_2d height width']:
         """Return `hidden` plus the attention of its tokens to those of `features_3d` in the same `window` x `window` window."""
-        query = self.norm_query(_windows(hidden, window))
-        key = self.norm_key(_windows(features_3d, window))
-        result = attention(self._split(self.to_query(query)), self._split(self.to_key(key)), self._split(self.to_value(key)))
+        query = self.norm_query(_to_windows(hidden, window))
+        key = self.norm_key(_to_windows(features_3d, window))
+        result = attention(
+            self._split_heads(self.to_query(query)), self._split_heads(self.to_key(key)), self._split_heads(self.to_value(key))
+        )
         result = self.to_output(rearrange(result, 'n head token c -> n token (head c)'))
-        # Channels last: rows of tokens are copied as they are.
+        # In channels-last order, in which a window's rows of tokens are copied whole.
         result = rearrange(result, '(b y x) (h w) c -> b (y h) (x w) c', y=hidden.shape[2] // window, x=hidden.shape[3] // window, h=window)
         return hidden + result.movedim(3, 1)
 
-    def _split(self, tokens: Float[Tensor, 'windows tokens channel']) -> Float[Tensor, 'windows heads tokens part']:
+    def _split_heads(self, tokens: Float[Tensor, 'windows tokens channel']) -> Float[Tensor, 'windows heads tokens part']:
         return rearrange(tokens, 'n token (head c) -> n head token c', head=self.heads)
 
 
-def _windows(feature: Float[Tensor, 'batch channel height width'], window: int) -> Float[Tensor, 'windows tokens channel']:
+def _to_windows(feature: Float[Tensor, 'batch channel height width'], window: int) -> Float[Tensor, 'windows tokens channel']:
     return rearrange(feature, 'b c (y h) (x w) -> (b y x) (h w) c', h=window, w=window)
 
 
 class Fusion(nn.Module):
-    """Makes F_out^i of F_2D^i and F~_3D^i (Eqs. 7-9), with the switches of table 2."""
+    """Fuses F_2D^i and F~_3D^i of one size into F_out^i (Eqs. 7-9); `use_awb` and `use_cross_attention` are switches of table 2."""
 
     def __init__(
         self,

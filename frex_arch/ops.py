@@ -1,4 +1,4 @@
-"""Building blocks that StyleGAN2 and EG3D share, in plain PyTorch: no compiler and no CUDA extension is needed."""
+"""The operations and layers that StyleGAN2 and EG3D share, in plain PyTorch: no compiler and no CUDA extension is needed."""
 
 import math
 from collections.abc import Sequence
@@ -16,22 +16,25 @@ from frex_arch.resampling import LowPass, upsampling_filter
 
 Noise = Literal['const', 'random', 'none']
 
-# The gain with which a leaky ReLU keeps a signal's variance.
+# The gain with which StyleGAN2's leaky ReLU keeps the variance of its input.
 SQRT_2 = math.sqrt(2)
 
-# How many numbers the input and the weights of an upsampling convolution have, at least, where a row more makes it faster.
+# The least number of values in the input and in the weights of an upsampling convolution for which one more row makes it faster.
 PADDED_INPUT, PADDED_WEIGHTS = 1 << 22, 1 << 16
 
 
 def check_int(name: str, value: int, least: int, most: int) -> int:
-    """Return `value`; raise ValueError outside of `least`..`most`, since a file of weights could otherwise ask for days of work."""
+    """Return `value`; raise ValueError, which calls it `name`, unless it is an int from `least` to `most`, both included.
+
+    The limits keep a hostile weight file from asking for a network that takes days to build.
+    """
     if not isinstance(value, int) or not least <= value <= most:
         raise ValueError(f'{name} {value!r} must be a whole number of at least {least} and at most {most}')
     return value
 
 
 def check_positive(name: str, value: float) -> float:
-    """Return `value`; raise ValueError unless it is a number above 0."""
+    """Return `value`; raise ValueError, which calls it `name`, unless it is a finite number above 0."""
     if not isinstance(value, int | float) or not 0 < value < math.inf:
         raise ValueError(f'{name} {value!r} must be a number above 0')
     return value
@@ -43,28 +46,28 @@ def upsampling_conv2d(
     low_pass: LowPass,
     bias: Float[Tensor, ' out'] | None = None,
 ) -> Float[Tensor, 'batch out out_height out_width']:
-    """Convolve and double height and width; `low_pass` as `upsampling_filter` makes it."""
+    """Double height and width by a transposed convolution, then filter with `low_pass` (see `upsampling_filter`) and add `bias`."""
     if cpu_fast_path(x) and len(x) == 1 and x.numel() >= PADDED_INPUT and weight.numel() >= PADDED_WEIGHTS:
-        # At some sizes that are powers of 2 oneDNN leaves its fast code for AVX2; a row of zeros more costs next to nothing.
+        # At some power-of-2 sizes oneDNN does not use its fast AVX2 kernels. One more row of zeros avoids that at almost no cost.
         padded = F.conv_transpose2d(F.pad(x, (0, 0, 0, 1)), weight.transpose(0, 1), stride=2)
         return low_pass(padded, bias)[:, :, : 2 * x.shape[2]]
     return low_pass(F.conv_transpose2d(x, weight.transpose(0, 1), stride=2), bias)
 
 
 def in_float32(x: Tensor) -> AbstractContextManager[Any]:
-    """Return a context in which autocast lowers no precision on the device of `x`."""
+    """Return a context that switches autocast off on the device of `x`."""
     device = x.device.type
     return torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else nullcontext()
 
 
 def leaky_relu_(x: Tensor, clamp: float | None = None) -> Tensor:
-    """Apply a leaky ReLU of slope 0.2 in place, and clamp the result to +-`clamp`."""
+    """Apply a leaky ReLU of slope 0.2 in place, and return it, clamped to +-`clamp` unless that is None."""
     x = F.leaky_relu_(x, 0.2)
     return x if clamp is None else x.clamp(-clamp, clamp)
 
 
 def normalize_second_moment(x: Float[Tensor, 'batch channel']) -> Float[Tensor, 'batch channel']:
-    """Scale each row to a mean square of 1."""
+    """Scale each sample to a mean square of 1 over its channels."""
     return x * (x.square().mean(dim=1, keepdim=True) + 1e-8).rsqrt()
 
 
@@ -77,13 +80,12 @@ def modulated_conv2d(
     bias: Float[Tensor, ' out'] | None = None,
     gain: float = 1.0,
 ) -> Float[Tensor, 'batch out out_height out_width']:
-    """Convolve with input channels scaled by `style` (StyleGAN2, Eqs. 1 and 3); with a `low_pass` also double the size.
+    """Modulated convolution (StyleGAN2, Eqs. 1 and 3): input channels are scaled by `style`. With `low_pass` it also doubles the size.
 
-    `gain`, that of an activation that follows, scales both the convolution and its `bias`.
+    `gain` multiplies the result and the `bias` added to it; it is that of the leaky ReLU that follows.
 
-    Activations are scaled rather than weights: the same numbers, one ordinary convolution for the whole batch,
-    and nothing computed for the weights when they are frozen. Only for a single image without gradient, where weights are
-    fewer than activations, the weights are scaled.
+    Activations are scaled instead of weights. The result is the same, one ordinary convolution serves the whole batch, and no gradient is
+    computed for frozen weights. The weights are scaled only for a single image without gradient that has more values than they.
     """
     bias = None if bias is None else bias * gain
     if not torch.is_grad_enabled() and not torch.compiler.is_compiling() and len(x) == 1 and x.numel() > weight.numel():
@@ -92,7 +94,7 @@ def modulated_conv2d(
         return _convolution(scale_channels(x, style if gain == 1 else style * gain), weight, bias, low_pass)
     x = _convolution(scale_channels(x, style), weight, None, low_pass)
     squares = weight.square()
-    # In the order in which `prepare_for_inference` stores weights of upsampling convolutions: input channels first.
+    # `prepare_for_inference` stores the weights of upsampling convolutions with the input channels first: the sum follows that order.
     squares = squares.sum(dim=(2, 3)).T if low_pass is None else squares.transpose(0, 1).sum(dim=(2, 3))
     with in_float32(style):
         scale = (style.square() @ squares + 1e-8).rsqrt()
@@ -102,7 +104,7 @@ def modulated_conv2d(
 def scale_channels(
     x: Float[Tensor, 'batch channel height width'], scale: Float[Tensor, 'batch channel'], bias: Float[Tensor, ' channel'] | None = None
 ) -> Float[Tensor, 'batch channel height width']:
-    """Return `x * scale + bias`, in the precision of `x`."""
+    """Return `x * scale + bias`, one factor for each channel of each sample, in the dtype of `x`."""
     scale = scale.to(x.dtype)[:, :, None, None]
     return x * scale if bias is None else torch.addcmul(bias.to(x.dtype)[:, None, None], x, scale)
 
@@ -116,14 +118,14 @@ def _convolution(x: Tensor, weight: Tensor, bias: Tensor | None, low_pass: LowPa
 def same_conv2d(
     x: Float[Tensor, 'batch channel height width'], weight: Float[Tensor, 'out channel k k'], bias: Float[Tensor, ' out'] | None = None
 ) -> Float[Tensor, 'batch out height width']:
-    """Convolve and keep height and width."""
+    """Convolve with stride 1 and zero padding that keeps height and width; the kernel size is odd."""
     return winograd.convolve(x, weight, bias) if winograd.is_faster(x, weight) else F.conv2d(x, weight, bias, padding=weight.shape[-1] // 2)
 
 
 def modulated_weight(
     weight: Float[Tensor, 'out channel k k'], style: Float[Tensor, ' channel'], demodulate: bool, gain: float = 1.0
 ) -> Float[Tensor, 'out channel k k']:
-    """Return the weights that one style makes (StyleGAN2, Eqs. 1 and 3), times `gain`."""
+    """Return `weight` modulated by the style of one sample and, with `demodulate`, demodulated (StyleGAN2, Eqs. 1 and 3), times `gain`."""
     if not demodulate:
         return weight * (style * gain)[:, None, None]
     weight = weight * style[:, None, None]
@@ -131,7 +133,7 @@ def modulated_weight(
 
 
 def layer_noise(stored: Tensor, batch: int, noise: Noise, generator: torch.Generator | None) -> Tensor | None:
-    """Return one layer's noise image: the `stored` one, a fresh draw per sample, or none."""
+    """Return the noise that a layer adds: `stored` for 'const', a new normally distributed image per sample for 'random', else None."""
     if noise == 'none':
         return None
     if noise == 'const':
@@ -141,9 +143,9 @@ def layer_noise(stored: Tensor, batch: int, noise: Noise, generator: torch.Gener
 
 
 class EqualLinear(nn.Module):
-    """Dense layer with an equalised learning rate: parameters are stored divided by their run-time scale.
+    """Dense layer with equalised learning rate: its parameters are stored divided by their run-time scale.
 
-    Never in the lower precision of autocast: codes and styles are small, and all of an image depends on them.
+    It computes in the dtype of its weights also within autocast, because it is small and the whole image depends on codes and styles.
     """
 
     def __init__(self, in_features: int, out_features: int, *, bias_init: float = 0.0, lr_mul: float = 1.0, activate: bool = False) -> None:
@@ -155,7 +157,7 @@ class EqualLinear(nn.Module):
         self.bias = nn.Parameter(torch.full((out_features,), bias_init))
 
     def forward(self, x: Float[Tensor, '*batch in_features']) -> Float[Tensor, '*batch out_features']:
-        # One matrix product: no scaled copy of the weights is made.
+        # The scales are factors of one matrix product, so that no scaled copy of the weights is made.
         gain = SQRT_2 if self.activate else 1.0
         with in_float32(x):
             rows = x.reshape(-1, x.shape[-1]).to(self.weight.dtype)
@@ -164,12 +166,12 @@ class EqualLinear(nn.Module):
         return leaky_relu_(x) if self.activate else x
 
     def scaled(self) -> tuple[Float[Tensor, 'out_features in_features'], Float[Tensor, ' out_features']]:
-        """Return weight and bias at their run-time scale, for code that computes this layer together with others."""
+        """Return weight and bias at their run-time scale, for code that computes this layer by itself."""
         return self.weight * self.scale, self.bias * self.lr_mul
 
 
 class EqualConv2d(nn.Module):
-    """Convolution with an equalised learning rate; padding keeps the size at stride 1 unless `padding` is given."""
+    """Convolution with equalised learning rate; `padding` None keeps the size at stride 1."""
 
     def __init__(
         self, in_channels: int, out_channels: int, kernel_size: int, *, stride: int = 1, padding: int | None = None, bias: bool = True
@@ -184,8 +186,8 @@ class EqualConv2d(nn.Module):
     def forward(
         self, x: Float[Tensor, 'batch in_channels height width'], bias: Float[Tensor, ' out_channels'] | None = None, gain: float = 1.0
     ) -> Float[Tensor, 'batch out_channels ...']:
-        """Convolve, add the layer's own bias or the given one, and multiply by `gain`."""
-        # The gain is that of the weights and of the bias: no pass over the result.
+        """Convolve, add `bias` (the layer's own if None), and multiply the sum by `gain`."""
+        # Weights and bias are multiplied instead of the result, which is larger.
         weight = self.weight * (self.scale * gain)
         bias = self.bias if bias is None else bias
         bias = bias if bias is None or gain == 1 else bias * gain
@@ -195,7 +197,7 @@ class EqualConv2d(nn.Module):
 
 
 class ModulatedConv2d(nn.Module):
-    """Equalised modulated convolution with its style's affine layer, which starts at one."""
+    """Modulated convolution with equalised learning rate and the affine layer that turns w into a style, which is 1 before training."""
 
     def __init__(
         self, in_channels: int, out_channels: int, kernel_size: int, style_dim: int, *, demodulate: bool = True, upsample: bool = False
@@ -215,16 +217,17 @@ class ModulatedConv2d(nn.Module):
         bias: Float[Tensor, ' out_channels'] | None = None,
         gain: float = 1.0,
     ) -> Tensor:
-        # The scale of the weights, where it costs least.
+        # The weights' run-time scale is applied to the style, which is smaller.
         style = self.modulation(style) * self.scale
         return modulated_conv2d(x, self.weight.squeeze(0), style, self.demodulate, self.low_pass, bias, gain)
 
 
 def stylegan2_channels(channel_multiplier: float = 1, narrow: float = 1, channels: Sequence[int] | None = None) -> dict[int, int]:
-    """Return the channels at each resolution: 512 up to 32, then halved with each doubling; or `channels`, those at 4, 8, 16 and so on.
+    """Return StyleGAN2's number of channels at each size from 4 to 1024, by size.
 
-    `channel_multiplier` multiplies the official ones of 64 and above, `narrow` all of them. Raises ValueError for a factor or a
-    count that is not above 0.
+    The official numbers are 512 up to size 32 and 16384 / size above. `channel_multiplier` multiplies those from 64 on. `channels` replaces
+    the official numbers by its own, for the sizes 4, 8, 16, ... as far as it goes. `narrow` multiplies all. Raises ValueError for a factor
+    or a number that is not above 0.
     """
     check_positive('channel_multiplier', channel_multiplier)
     check_positive('narrow', narrow)
@@ -238,7 +241,7 @@ def stylegan2_channels(channel_multiplier: float = 1, narrow: float = 1, channel
 
 
 def resolutions(first: int, last: int) -> list[int]:
-    """Return the powers of two from `first` to `last` <= 1024, both included; raise ValueError for other sizes."""
+    """Return the powers of 2 from `first` to `last`, both included; raise ValueError unless both are powers of 2 and `last` <= 1024."""
     if not isinstance(last, int) or last > 1024:
         raise ValueError(f'image sizes are whole numbers up to 1024, not {last!r}')
     if first.bit_count() != 1 or last.bit_count() != 1 or last < first:

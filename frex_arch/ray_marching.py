@@ -1,4 +1,4 @@
-"""Rays marched through the planes of a head: coarse samples, fine ones where something is, one weighted sum a ray (FREx, Eq. 2)."""
+"""Volume rendering of tri-planes along rays: coarse samples, importance samples, alpha compositing (EG3D; FREx, Eq. 2)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,15 +9,15 @@ from torch import Tensor
 
 from frex_arch import rendering
 from frex_arch.cpu import marching
-from frex_arch.rendering import Depths, Mask, Query, RayOutputs, Rays
+from frex_arch.rendering import Depths, Mask, PointDecoder, RayOutputs, Rays
 
 
 @dataclass(frozen=True)
 class RayMarcher:
-    """Renders what rays see in tri-planes.
+    """Renders rays through tri-planes.
 
-    `decoder` is a `TriPlaneDecoder`; planes span a cube of side `box_warp` around the origin; each ray has `fine_samples` in addition to
-    its coarse ones, and ends in black, or in white with `white_background`.
+    `decoder` is a `TriPlaneDecoder`. The planes cover a cube of side `box_warp` around the origin. Each ray gets `fine_samples` importance
+    samples in addition to its coarse ones. The background is black, or white with `white_background`.
     """
 
     decoder: Callable[[Tensor], tuple[Tensor, Tensor]]
@@ -26,29 +26,35 @@ class RayMarcher:
     white_background: bool
 
     def __call__(self, planes: Float[Tensor, 'batch 3 channel plane_size plane_size'], rays: Rays, mask: Mask | None) -> RayOutputs:
-        """Return each ray's feature in [-1, 1], depth and opacity in [0, 1]; those of rays where `mask` is 0 may be left out as zeros."""
+        """Return each ray's feature in about [-1, 1], its expected depth, and its opacity in [0, 1].
+
+        Rays of pixels where `mask` is 0 may be skipped; their results are then 0. `mask` None renders all rays.
+        """
         planes = rendering.merge_planes(planes)
         if marching.is_faster(planes, rays):
             return marching.march_in_chunks(self._march, self.decoder, planes, self.box_warp, rays, mask)
         return self._march(lambda points: self.decoder(self._sample(planes, points)), rays, rays.coarse)
 
     def _sample(self, planes: Tensor, points: Tensor) -> Tensor:
-        """Return what each plane holds at points, or, without gradient, the sum; with gradient the decoder adds up, for less memory."""
+        """Return the planes' features at points, summed over planes where no gradient is recorded.
+
+        Otherwise `TriPlaneDecoder` computes the sum as part of its first layer, which needs less memory.
+        """
         sampled = rendering.sample_planes(planes, points, self.box_warp)
         return sampled if torch.is_grad_enabled() else sampled.sum(dim=1)
 
-    def _march(self, query: Query, rays: Rays, limits: Tensor) -> RayOutputs:
-        """March `rays`; expected depths stay between the least and the largest value of `limits`."""
-        features, densities = _query_along(query, rays, rays.coarse)
-        weights = rendering.interval_weights(densities, rays.coarse)
-        fine = rendering.importance_depths(rays.coarse, weights, self.fine_samples, u=rays.u)
-        fine_features, fine_densities = _query_along(query, rays, fine)
+    def _march(self, decode: PointDecoder, rays: Rays, limits: Tensor) -> RayOutputs:
+        """Render `rays` with `decode`, which is called with points of the world; expected depths are clamped to the range of `limits`."""
+        features, densities = _decode_along_rays(decode, rays, rays.coarse)
+        weights = rendering.compositing_weights(densities, rays.coarse)
+        fine = rendering.importance_depths(rays.coarse, weights, self.fine_samples, uniforms=rays.uniforms)
+        fine_features, fine_densities = _decode_along_rays(decode, rays, fine)
 
         depths, order = rendering.merge_depths(rays.coarse, fine)
         densities = torch.cat([densities, fine_densities], dim=2).gather(2, order)
-        weights = rendering.interval_weights(densities, depths)
+        weights = rendering.compositing_weights(densities, depths)
         opacity = weights.sum(dim=2, keepdim=True)
-        # Weights go back to the samples' own order, so that features are neither sorted nor joined.
+        # The weights are brought into the order of the samples, since sorting or concatenating the features would cost more.
         per_sample = rendering.sample_weights(weights)
         of_coarse, of_fine = torch.zeros_like(per_sample).scatter(2, order, per_sample).split([rays.coarse.shape[2], fine.shape[2]], dim=2)
         total = rendering.ray_sum(features, of_coarse) + rendering.ray_sum(fine_features, of_fine)
@@ -56,6 +62,7 @@ class RayMarcher:
         return feature, rendering.expected_depth(weights, depths, limits)[..., None], opacity
 
 
-def _query_along(query: Query, rays: Rays, depths: Depths) -> tuple[Float[Tensor, 'batch rays samples feature'], Depths]:
-    features, densities = query(rays.points(depths))
+def _decode_along_rays(decode: PointDecoder, rays: Rays, depths: Depths) -> tuple[Float[Tensor, 'batch rays samples feature'], Depths]:
+    """Return features and raw densities of the points at `depths`, sample by sample."""
+    features, densities = decode(rays.points(depths))
     return features.unflatten(1, depths.shape[1:]), densities.unflatten(1, depths.shape[1:])

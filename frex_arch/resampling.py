@@ -1,4 +1,4 @@
-"""The low-pass filter of every change of resolution in StyleGAN2, EG3D and their critics, as layers without parameters."""
+"""The low-pass filter with which StyleGAN2, EG3D and their critics change the resolution, as layers without parameters."""
 
 from typing import Any
 
@@ -11,15 +11,15 @@ RESAMPLE_TAPS = (1.0, 3.0, 3.0, 1.0)
 
 
 def resample_kernel() -> Float[Tensor, '4 4']:
-    """Return the kernel of the low-pass filter of every change of resolution in StyleGAN2; it sums to 1."""
+    """Return StyleGAN2's low-pass filter, the outer product of (1, 3, 3, 1) with itself, normalised to a sum of 1."""
     taps = torch.tensor(RESAMPLE_TAPS)
     return torch.outer(taps, taps) / taps.sum() ** 2
 
 
 class _Filter(torch.autograd.Function):
-    """Depthwise convolution with constant weights, whose gradient is its transpose.
+    """Depthwise convolution with constant weights; its gradient is the transposed convolution.
 
-    Left to itself, autograd would differentiate a grouped convolution twice by looping over the channels (R1 does so).
+    It exists for R1, which differentiates twice: autograd's own second derivative of a grouped convolution loops over the channels.
     """
 
     @staticmethod
@@ -40,7 +40,7 @@ class _Filter(torch.autograd.Function):
 
 
 class _TransposedFilter(torch.autograd.Function):
-    """The transpose of `_Filter`, whose gradient is that filter; `extra` rows and columns are what the stride left over."""
+    """The transpose of `_Filter`, with which its gradient is computed; `extra` (rows, columns) is what the stride left over at the end."""
 
     @staticmethod
     def forward(x: Tensor, weight: Tensor, stride: int, padding: int, extra: list[int]) -> Tensor:
@@ -58,14 +58,14 @@ class _TransposedFilter(torch.autograd.Function):
 
 
 def _is_recorded(x: Tensor) -> bool:
-    """Return whether autograd records what is done to `x`; compiled code is differentiated once only, and needs no function of ours."""
+    """Return whether autograd records operations on `x`, outside of compiled code, which is never differentiated twice."""
     return torch.is_grad_enabled() and x.requires_grad and not torch.compiler.is_compiling()
 
 
 class Resample(nn.Module):
-    """Base of the low-pass filter and of its transpose: holds the weights, one copy per channel, in float32 and in bfloat16.
+    """Base of the depthwise filters: holds `kernel` (StyleGAN2's if None) once per channel, in float32 and in bfloat16.
 
-    These are prepared once (StyleGAN2's are exact in both precisions) and are not part of the state dict.
+    These buffers are not part of the state dict. StyleGAN2's kernel is exact in both precisions.
     """
 
     weight: Tensor
@@ -79,26 +79,26 @@ class Resample(nn.Module):
         self.prepare(kernel)
 
     def prepare(self, kernel: Float[Tensor, 'kh kw']) -> None:
-        """Set the kernel of all further filtering."""
+        """Replace the kernel, for example by that of a loaded state dict."""
         weight = self.scaled(kernel)
         self.weight.copy_(weight)
         self.weight_bf16.copy_(weight)
 
     def scaled(self, kernel: Float[Tensor, 'kh kw']) -> Float[Tensor, 'kh kw']:
-        """Return the weights of one channel."""
+        """Return the weights of one channel for torch's convolution, which correlates, with the layer's gain."""
         raise NotImplementedError
 
     def _cast(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return `x` and the weights in the precision of convolutions here, which is autocast's within autocast."""
+        """Return `x` and the weights in the dtype of `x`, or within autocast in autocast's."""
         device = x.device.type
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
         return x.to(dtype), (self.weight_bf16 if dtype == torch.bfloat16 else self.weight).to(dtype)
 
 
 class LowPass(Resample):
-    """Low-pass filter of a feature (batch, channels, height, width), which keeps each `stride`-th row and column.
+    """Depthwise low-pass filter that keeps every `stride`-th row and column, pads with `padding` zeros and can add a bias.
 
-    `kernel` (StyleGAN2's by default) is convolved, not correlated, and multiplied by `gain`.
+    `kernel` (StyleGAN2's if None) is convolved, not correlated, and multiplied by `gain`.
     """
 
     def __init__(
@@ -122,7 +122,7 @@ class LowPass(Resample):
 
 
 class Upsample(Resample):
-    """Doubles height and width of a feature (batch, channels, height, width) and filters it with `kernel` (StyleGAN2's by default)."""
+    """Doubles height and width by inserting zeros, and filters the result with `kernel` (StyleGAN2's if None)."""
 
     def __init__(self, channels: int, *, kernel: Float[Tensor, '4 4'] | None = None) -> None:
         super().__init__(channels, kernel)
@@ -138,5 +138,5 @@ class Upsample(Resample):
 
 
 def upsampling_filter(channels: int, kernel: Float[Tensor, '4 4'] | None = None) -> LowPass:
-    """Return the low-pass filter that follows a transposed convolution of stride 2."""
+    """Return the low-pass filter that follows a transposed 3 x 3 convolution of stride 2; its gain makes up for the inserted zeros."""
     return LowPass(channels, padding=1, gain=4.0, kernel=kernel)

@@ -1,7 +1,7 @@
-"""The 2D prior: StyleGAN2 in BasicSR's parameter layout, so that `StyleGAN2_512_Cmul1_FFHQ` loads as it is.
+"""The 2D prior: StyleGAN2, the frozen texture branch of FREx (figure 2).
 
-It is the frozen texture branch of FREx's figure 2. Its synthesis can be run convolution by convolution (`upsample`, then `refine`, at
-each resolution), since FREx fuses the two priors between the two.
+Parameters have BasicSR's names, so that `StyleGAN2_512_Cmul1_FFHQ` loads as it is. Synthesis can be run step by step, `upsample` and then
+`refine` at each resolution, because FREx fuses the two priors between these steps.
 """
 
 import math
@@ -28,18 +28,18 @@ from frex_arch.resampling import Upsample
 
 
 def check_channels(channels: Mapping[int, int], out_size: int) -> None:
-    """Raise ValueError unless there are channels at each resolution up to `out_size`."""
+    """Raise ValueError unless `channels` has a number above 0 for each size 4, 8, ..., `out_size`."""
     missing = [size for size in resolutions(4, out_size) if not channels.get(size)]
     if missing:
         raise ValueError(f'channels: none at {missing[0]} x {missing[0]}; give one number each for {resolutions(4, out_size)}')
 
 
-# `ws.unbind(dim=1)`. Slices of `ws` would each make a gradient as large as `ws`; this makes one for all of them.
+# `ws.unbind(dim=1)`, one w for each layer. The gradient of each slice of `ws` would be as large as `ws`; `unbind` has one for all.
 Codes = Sequence[Float[Tensor, 'batch w']]
 
 
 class NormalizeStyle(nn.Module):
-    """First layer of the mapping network: scales z to a mean square of 1."""
+    """The first layer of the mapping network: scales each z to a mean square of 1."""
 
     def forward(self, z: Float[Tensor, 'batch channel']) -> Float[Tensor, 'batch channel']:
         return normalize_second_moment(z)
@@ -54,7 +54,7 @@ class ConstantInput(nn.Module):
 
 
 class StyleConv(nn.Module):
-    """Modulated convolution, noise, biased leaky ReLU."""
+    """Modulated 3 x 3 convolution, noise, bias and leaky ReLU; `weight` is the strength of the noise."""
 
     def __init__(self, in_channels: int, out_channels: int, style_dim: int, *, upsample: bool = False) -> None:
         super().__init__()
@@ -70,7 +70,7 @@ class StyleConv(nn.Module):
 
 
 class ToRGB(nn.Module):
-    """The colours that one resolution adds to the image of the coarser ones."""
+    """Turns a feature into RGB by a modulated 1 x 1 convolution, and adds the image of the next coarser resolution, upsampled."""
 
     def __init__(self, in_channels: int, style_dim: int) -> None:
         super().__init__()
@@ -84,10 +84,11 @@ class ToRGB(nn.Module):
 
 
 class StyleGAN2(nn.Module):
-    """StyleGAN2 generator. The defaults are the official 512 x 512 FFHQ prior of GFPGAN; `channels` as for `stylegan2_channels`.
+    """StyleGAN2's generator; by default the 512 x 512 FFHQ prior of GFPGAN.
 
-    `ws` is (B, num_ws, num_style_feat): the first convolution takes ws[0], its toRGB ws[1]; then each resolution two
-    convolutions and a toRGB that shares its w with the next resolution's first convolution.
+    `channel_multiplier`, `narrow` and `channels` are arguments of `stylegan2_channels`, `num_mlp` is the number of layers of the mapping
+    network. Of the latent codes in W+, (batch, num_ws, num_style_feat), the first convolution takes code 0 and its toRGB code 1. Then each
+    resolution takes three: two for its convolutions, the first of which the previous toRGB shares, and one for its toRGB.
     """
 
     def __init__(
@@ -128,7 +129,10 @@ class StyleGAN2(nn.Module):
     def mapping(
         self, z: Float[Tensor, 'batch z'], truncation: float = 1.0, truncation_latent: Float[Tensor, '#batch w'] | None = None
     ) -> Float[Tensor, 'batch num_ws w']:
-        """Return latent codes for random `z`, moved towards `truncation_latent` (the mean w) where `truncation` < 1."""
+        """Map normally distributed `z` to latent codes; a `truncation` below 1 moves them towards `truncation_latent`, the mean w.
+
+        Raises ValueError where `truncation` is below 1 and there is no `truncation_latent`.
+        """
         w = self.style_mlp(z)
         if truncation < 1:
             if truncation_latent is None:
@@ -139,7 +143,7 @@ class StyleGAN2(nn.Module):
     def start(
         self, codes: Codes, noise: Noise = 'const', generator: Generator | None = None
     ) -> tuple[Float[Tensor, 'batch channel 4 4'], Float[Tensor, 'batch 3 4 4']]:
-        """Return feature and image at 4 x 4; raise ValueError unless there are `num_ws` codes, those of `ws.unbind(dim=1)`."""
+        """Return the feature and the image at 4 x 4; raise ValueError unless `codes` has `num_ws` elements, as `ws.unbind(dim=1)` has."""
         if len(codes) != self.num_ws:
             raise ValueError(f'{len(codes)} codes instead of {self.num_ws}: give ws.unbind(dim=1)')
         x = self.constant_input.weight.expand(codes[0].shape[0], -1, -1, -1)
@@ -154,7 +158,7 @@ class StyleGAN2(nn.Module):
         noise: Noise = 'const',
         generator: Generator | None = None,
     ) -> Float[Tensor, 'batch fine full full']:
-        """Apply the first convolution of resolution `size`, which gives F_2D of FREx, Eq. 6."""
+        """Apply the first convolution of resolution `size` to the feature of half that size; the result is F_2D^i (FREx, Eq. 6)."""
         layer = 2 * self._level(size)
         return self.style_convs[layer](feature, codes[layer + 1], self._noise(layer + 1, codes[0].shape[0], noise, generator))
 
@@ -167,7 +171,7 @@ class StyleGAN2(nn.Module):
         noise: Noise = 'const',
         generator: Generator | None = None,
     ) -> tuple[Float[Tensor, 'batch channel full full'], Float[Tensor, 'batch 3 full full']]:
-        """Apply the second convolution and toRGB of resolution `size`; return feature and image."""
+        """Apply the second convolution and toRGB of resolution `size`, and return feature and image; `image` is that of half the size."""
         level = self._level(size)
         layer = 2 * level + 1
         feature = self.style_convs[layer](feature, codes[layer + 1], self._noise(layer + 1, codes[0].shape[0], noise, generator))
@@ -176,7 +180,7 @@ class StyleGAN2(nn.Module):
     def forward(
         self, ws: Float[Tensor, 'batch num_ws w'], noise: Noise = 'const', generator: Generator | None = None
     ) -> Float[Tensor, 'batch 3 height width']:
-        """Generate the image of `ws`, RGB, about [-1, 1], not clamped."""
+        """Generate images from latent codes in W+; RGB, about [-1, 1], not clamped."""
         codes = ws.unbind(dim=1)
         feature, image = self.start(codes, noise, generator)
         for size in self.sizes:

@@ -1,4 +1,4 @@
-"""The decoder of EG3D's tri-planes, which turns what the planes hold at a point into density and features (FREx, Eq. 2)."""
+"""EG3D's tri-plane decoder, which turns the planes' features at a point into density and features to render (FREx, Eq. 2)."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ aten = torch.ops.aten
 
 
 class TriPlaneDecoder(nn.Module):
-    """Two dense layers from what planes hold at a point to its density and its features. The viewing direction is not used."""
+    """Two dense layers from the sum of the planes' features at a point to its density and features; the viewing direction is not used."""
 
     def __init__(self, channels: int, feature_channels: int, hidden: int = 64) -> None:
         super().__init__()
@@ -24,7 +24,10 @@ class TriPlaneDecoder(nn.Module):
     def forward(
         self, sampled: Float[Tensor, 'batch *planes points channel']
     ) -> tuple[Float[Tensor, 'batch points feature'], Float[Tensor, 'batch points']]:
-        """Return features in [0, 1], before `widen_sigmoid`, and raw densities; what several planes hold is added up."""
+        """Return features in [0, 1], before `widen_sigmoid`, and raw densities, before softplus, of points.
+
+        `sampled` holds the features of each plane, which are summed here, or their sum without the dimension of planes.
+        """
         if sampled.ndim == 4 and torch.is_grad_enabled() and not torch.compiler.is_compiling():
             return self._with_gradient(sampled)
         features = sampled.sum(dim=1) if sampled.ndim == 4 else sampled
@@ -41,14 +44,15 @@ class TriPlaneDecoder(nn.Module):
     def _with_gradient(self, sampled: Float[Tensor, 'batch planes points channel']) -> tuple[Tensor, Tensor]:
         first, last = self._layers()
         weight, bias = first.scaled()
-        # A weight for each plane's channel: the sum over planes is the first layer's.
+        # The first layer gets its weights once per plane, so that its matrix product also sums over the planes.
         return _Decode.apply(sampled.transpose(2, 3).flatten(1, 2), weight.repeat(1, sampled.shape[1]), bias, *last.scaled())
 
 
 class _Decode(torch.autograd.Function):
-    """Dense layer, softplus, dense layer, sigmoid of all but the first, with few passes over memory, forward and backward.
+    """The decoder's layers with a backward pass of their own, which is exact and halves the memory traffic of autograd's.
 
-    There are millions of points: nearly all of rendering's memory traffic is here, and autograd alone would move twice as much.
+    Nearly all memory traffic of rendering, which decodes millions of points, is here. The steps are dense layer, softplus, dense layer, and
+    sigmoid of all outputs but the first, the density. Parameters get a gradient only where they require one.
     """
 
     @staticmethod

@@ -26,7 +26,7 @@ from tiny import tiny_eg3d_file, tiny_frex, tiny_network_options
 
 from frex.camera_labels.estimate import LandmarkFinder
 from frex.cli.main import main
-from frex.data.labels import own_names, read_labels
+from frex.data.labels import drop_bare_names, read_labels
 from frex.options import CHECKOUT, load_options
 from frex.weights.manifest import manifest
 from frex.weights.network_file import NetworkFile, save_safetensors
@@ -143,7 +143,7 @@ def test_the_guide_leads_from_nothing_to_the_table(machine, capsys, caplog):
     table = Path('results/table1.md').read_text()
     assert re.search(r'\| FREx +\|.* \d+\.\d+', table.replace('*', ''))
     assert len(list(Path('results/cameras/faces').iterdir())) == len(FFHQ) - 1
-    assert len(own_names(read_labels(Path('datasets/ffhq/estimated.json')).cameras)) == len(FFHQ)
+    assert len(drop_bare_names(read_labels(Path('datasets/ffhq/estimated.json')).cameras)) == len(FFHQ)
     assert np.unique(cv2.imread('datasets/ffhq/ffhq_512/00000.png')).size > 4
 
 

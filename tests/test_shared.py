@@ -17,7 +17,7 @@ from frex.camera_labels.estimate import LandmarkFinder, estimate_camera
 from frex.cli.main import main
 from frex.cli.restore import main as inference
 from frex.data.face_degradation_dataset import FaceDegradationDataset
-from frex.data.labels import angles_of, read_labels
+from frex.data.labels import read_labels, view_angles_in_degrees
 from frex.demo.portraits import read_portraits
 from frex.images import read_image
 from frex.restore import FaceRestorer
@@ -27,7 +27,7 @@ from frex.restore.faces.photo import find_faces
 from frex.restore.image_io.convert import from_array
 from frex.testsets.scan import FoundFace, compute_duplicate_features
 from frex.testsets.select_faces import Limits, is_near_duplicate
-from frex_arch.camera import FFHQ_FOCAL, flip_camera, unpack_camera, view_angles
+from frex_arch.camera import FFHQ_FOCAL, mirror_camera, unpack_camera, view_angles
 from frex_arch.crop import MEAN_CROP
 
 pytestmark = pytest.mark.shared
@@ -114,7 +114,7 @@ def test_mirrored_faces_get_mirrored_cameras(tmp_path):
     for name in ('8.jpg', '11.jpg'):
         image = read_image(faces / name)
         camera, mirrored = (estimate_camera(finder.find(view), 'eg3d')[0] for view in (image, np.ascontiguousarray(image[:, ::-1])))
-        assert compute_angle_errors(flip_camera(torch.from_numpy(camera)[None])[0].numpy(), mirrored).max() < 0.1
+        assert compute_angle_errors(mirror_camera(torch.from_numpy(camera)[None])[0].numpy(), mirrored).max() < 0.1
 
 
 def test_faces_in_ffhqs_alignment_get_cameras_and_crops(tmp_path):
@@ -126,12 +126,12 @@ def test_faces_in_ffhqs_alignment_get_cameras_and_crops(tmp_path):
     assert sorted(labels.cameras) == sorted(labels.crops) == names
     for name in names:
         np.testing.assert_allclose(labels.crops[name], MEAN_CROP, atol=0.12)
-        yaw, pitch, roll = angles_of(labels.cameras[name])
+        yaw, pitch, roll = view_angles_in_degrees(labels.cameras[name])
         assert abs(yaw) < 35
         assert max(abs(pitch), abs(roll)) < 20
     # The girl of 00006 looks to the left of her image, the baby of 00000 to the right.
-    assert angles_of(labels.cameras['00006.png'])[0] > 15
-    assert angles_of(labels.cameras['00000.png'])[0] < -5
+    assert view_angles_in_degrees(labels.cameras['00006.png'])[0] > 15
+    assert view_angles_in_degrees(labels.cameras['00000.png'])[0] < -5
 
 
 def test_every_face_of_a_photograph_is_detected():

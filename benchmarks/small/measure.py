@@ -25,8 +25,8 @@ from restorers import RestoreFunction, Restorer, load_restorer, resize_around
 from scores import COLUMNS, INPUT, check_goals, compute_means, group_images, to_markdown
 from torch import Tensor
 
-from frex.data.contact_sheet import contact_sheet
-from frex.data.degradation import PRESETS, degrade, draw
+from frex.data.contact_sheet import draw_contact_sheet
+from frex.data.degradation import PRESETS, degrade, draw_degradation
 from frex.errors import FRExError
 from frex.images import Image, list_images, read_image, resize, write_image
 from frex.losses.stlpips_loss import ShiftTolerantLPIPS
@@ -65,7 +65,7 @@ def read_faces(folder: Path, manifest: Path, size: int) -> list[Face]:
 def degrade_face(face: Face, preset: str, seed: int) -> Image:
     """Return the face degraded as FREx degrades training images; it is the same for the same name, preset and seed."""
     rng = np.random.default_rng([seed, zlib.crc32(face.name.encode()), list(PRESETS).index(preset)])
-    return (degrade(face.image.astype(np.float32) / 255, draw(PRESETS[preset], rng)) * 255).round().astype(np.uint8)
+    return (degrade(face.image.astype(np.float32) / 255, draw_degradation(PRESETS[preset], rng)) * 255).round().astype(np.uint8)
 
 
 class Scorer:
@@ -156,7 +156,7 @@ def draw_contact_sheet(degraded_faces: DegradedFaces, restorers: Mapping[str, Re
     for name, row in rows.items():
         images += row
         captions += [f'{name[:14]} {value:.1f}' for value in psnr(_batch(row), _batch(clean)).tolist()]
-    return contact_sheet([*images, *clean], [*captions, *['clean'] * len(clean)], len(faces))
+    return draw_contact_sheet([*images, *clean], [*captions, *['clean'] * len(clean)], len(faces))
 
 
 # --- The command

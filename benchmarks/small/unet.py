@@ -28,7 +28,7 @@ from frex.errors import FRExError
 from frex.options import RunOptions, requested_options
 from frex.utils.files import write_atomically
 from frex.utils.signals import stop_on_signals
-from frex.weights.state_dict import load_strict, pick
+from frex.weights.state_dict import load_strict, pick_state
 from frex.weights.torch_file import read_torch_file
 
 # Training steps between two checkpoints.
@@ -97,7 +97,7 @@ def load_unet(path: Path, content: Any = None) -> tuple[UNet, UNetOptions]:
         raise FRExError(f'{path}: not a checkpoint of the U-Net')
     options = UNetOptions(**content['unet'])
     net = UNet(options)
-    load_strict(net, pick(content, 'params_ema', str(path)), str(path))
+    load_strict(net, pick_state(content, 'params_ema', str(path)), str(path))
     return net.requires_grad_(False).eval(), options
 
 
@@ -138,8 +138,8 @@ class Training:
         content = read_torch_file(path)
         if not isinstance(content, dict) or content.get('unet') != asdict(self.options):
             raise FRExError(f'{path}: of another network than {self.options}; choose another folder')
-        load_strict(self.net, pick(content, 'params', str(path)), str(path))
-        load_strict(self.ema, pick(content, 'params_ema', str(path)), str(path))
+        load_strict(self.net, pick_state(content, 'params', str(path)), str(path))
+        load_strict(self.ema, pick_state(content, 'params_ema', str(path)), str(path))
         self.optimizer.load_state_dict(content['optimizer'])
         self.step = content['step']
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from frex.data.labels import CameraLabel, angles_of, match, own_names, read_labels
+from frex.data.labels import CameraLabel, drop_bare_names, match_labels, read_labels, view_angles_in_degrees
 from frex.errors import FRExError
 from frex.utils.text import abbreviate, in_columns
 
@@ -29,8 +29,8 @@ def compare_labels(options: CompareOptions) -> int:
     Returns 0. Raises FRExError where the files have no name in common.
     """
     first, second = (read_labels(path).cameras for path in (options.a, options.b))
-    names = own_names(first)
-    both = {name: compute_angle_errors(first[name], other) for name, other in match(second, names).items()}
+    names = drop_bare_names(first)
+    both = {name: compute_angle_errors(first[name], other) for name, other in match_labels(second, names).items()}
     if not both:
         raise FRExError(f'{options.a} and {options.b} share no name ({abbreviate(list(first))} against {abbreviate(list(second))})')
     errors = np.stack(list(both.values()))
@@ -41,7 +41,7 @@ def compare_labels(options: CompareOptions) -> int:
     print('\n'.join(in_columns(rows)))
     for path, alone in (
         (options.a, names.keys() - both.keys()),
-        (options.b, own_names(second).keys() - match(first, own_names(second)).keys()),
+        (options.b, drop_bare_names(second).keys() - match_labels(first, drop_bare_names(second)).keys()),
     ):
         if alone:
             print(f'only in {path}: {len(alone)} ({abbreviate(sorted(alone))})')
@@ -53,7 +53,7 @@ def compute_angle_errors(one: CameraLabel, other: CameraLabel) -> Float[np.ndarr
 
     The first three are signed and within 180 degrees; their signs are those of `frex_arch.camera.view_angles`.
     """
-    first, second = (np.array(angles_of(camera)) for camera in (one, other))
+    first, second = (np.array(view_angles_in_degrees(camera)) for camera in (one, other))
     rotations = [camera[:16].reshape(4, 4)[:3, :3].astype(np.float64) for camera in (one, other)]
     # The angle comes from the chord between the rotations: unlike the arc cosine of a trace, it is exact for small angles.
     chord = np.linalg.norm(rotations[0] - rotations[1]) / np.sqrt(8)

@@ -4,12 +4,12 @@ import cv2
 import numpy as np
 from jaxtyping import Float
 
-from frex.data.labels import CameraLabel, CropLabel, angles_of
-from frex.data.landmarks import head_in_world, project
+from frex.data.labels import CameraLabel, CropLabel, view_angles_in_degrees
+from frex.data.landmarks import mean_head_in_world, project_points
 from frex.images import Image
 
 # In EG3D's world: the axes start between the eyes and are about as long as the distance of the eyes.
-ORIGIN = head_in_world()[:2].mean(axis=0)
+ORIGIN = mean_head_in_world()[:2].mean(axis=0)
 LENGTH = 0.15
 # BGR colors of the axes: x red, y green, z blue.
 AXIS_COLORS = ((0, 0, 255), (0, 200, 0), (255, 80, 0))
@@ -21,7 +21,7 @@ def project_axes(camera: CameraLabel, crop: CropLabel) -> Float[np.ndarray, '4 2
     `camera` belongs to EG3D's crop of the face, to which `crop` (s, t_x, t_y) leads from the image.
     """
     points = np.stack([ORIGIN, *(ORIGIN + LENGTH * np.eye(3))])
-    projected = project(points, camera.astype(np.float64))
+    projected = project_points(points, camera.astype(np.float64))
     return (projected - crop[1:]) / crop[0]
 
 
@@ -36,7 +36,7 @@ def draw_camera(image: Image, camera: CameraLabel, crop: CropLabel) -> Image:
     thickness = max(1, width // 128)
     for end, color in zip(ends, AXIS_COLORS, strict=True):
         cv2.arrowedLine(drawn, origin, end, color, thickness, cv2.LINE_AA, tipLength=0.15)
-    yaw, pitch, roll = angles_of(camera)
+    yaw, pitch, roll = view_angles_in_degrees(camera)
     _write_caption(drawn, f'yaw {yaw:+.0f}  pitch {pitch:+.0f}  roll {roll:+.0f}')
     return drawn
 

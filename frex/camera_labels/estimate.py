@@ -10,9 +10,9 @@ from tqdm import tqdm
 
 from frex.camera_labels.head_pose import solve_camera
 from frex.camera_labels.preview import PreviewFolder, report_failures
-from frex.data.labels import CameraLabel, CropLabel, as_lists, write_labels
-from frex.data.landmarks import crop_to_eg3d, flip_landmarks
-from frex.data.sources import images_below
+from frex.data.labels import CameraLabel, CropLabel, labels_to_lists, write_labels
+from frex.data.landmarks import crop_to_eg3d, mirror_landmarks
+from frex.data.sources import find_images
 from frex.errors import FRExError
 from frex.images import Image, read_aligned, resize
 from frex.restore.detection.dense_landmarks import KEY, LandmarkNetwork, five_landmarks
@@ -20,7 +20,7 @@ from frex.restore.detection.retinaface import DetectedFace, Detector, FaceDetect
 from frex.restore.faces.restorer import choose_device
 from frex.utils.files import check_output_path
 from frex.weights.locate import FileStatus, find_file
-from frex.weights.manifest import entry
+from frex.weights.manifest import find_entry
 
 # Faces are resized to this size for the detector, which is most accurate at it.
 DETECTOR_SIZE = 512
@@ -41,7 +41,7 @@ class LandmarkFinder:
     def from_weights(cls, weights: Path | None, device: torch.device, threshold: float) -> 'LandmarkFinder':
         """Load the networks from the folder `weights` and print which are used; raise FRExError where no detector is installed."""
         detector = FaceDetector.from_weights(weights, device)
-        has_network = find_file(entry(KEY), weights).state is not FileStatus.MISSING
+        has_network = find_file(find_entry(KEY), weights).state is not FileStatus.MISSING
         points = f'five of the 98 of {KEY}, faces by' if has_network else f'{KEY} is not installed, so the five of'
         print(f'landmarks: {points} {detector.key}')
         return cls(detector, LandmarkNetwork.from_weights(weights, device) if has_network else None, threshold)
@@ -56,7 +56,7 @@ class LandmarkFinder:
         faces = self._detect_landmarks(resized)
         if not faces:
             raise FRExError(f'no face found with a score above {self.threshold:g}')
-        mirrored = [flip_landmarks(face) for face in self._detect_landmarks(np.ascontiguousarray(resized[:, ::-1]))]
+        mirrored = [mirror_landmarks(face) for face in self._detect_landmarks(np.ascontiguousarray(resized[:, ::-1]))]
         same = [face for face in mirrored if np.abs(face - faces[0]).max() < SAME_FACE]
         return np.mean([faces[0], *same[:1]], axis=0)
 
@@ -98,7 +98,7 @@ def estimate_labels(options: EstimateOptions) -> int:
     and where no image gets a camera.
     """
     _check(options)
-    images = images_below(options.folder)
+    images = find_images(options.folder)
     previews = PreviewFolder(options.preview, options.overwrite) if options.preview is not None else None
     finder = LandmarkFinder.from_weights(options.weights, choose_device(options.device), options.det_threshold)
     cameras: dict[str, CameraLabel] = {}
@@ -121,7 +121,7 @@ def estimate_labels(options: EstimateOptions) -> int:
     if not cameras:
         report_failures(failures)
         raise FRExError(f'no camera could be estimated, {options.output} is not written')
-    write_labels(options.output, as_lists(cameras), as_lists(crops), unlabelled)
+    write_labels(options.output, labels_to_lists(cameras), labels_to_lists(crops), unlabelled)
     print(f'{options.output}: {len(cameras)} cameras of {len(images)} images')
     if previews is not None:
         previews.finish()

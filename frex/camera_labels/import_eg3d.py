@@ -15,13 +15,22 @@ import torch
 from jaxtyping import Bool
 
 from frex.camera_labels.cropping_params import read_cropping_params
-from frex.data.labels import CameraLabel, CropLabel, as_lists, check_rotations, match, own_names, read_labels, write_labels
-from frex.data.sources import images_below
+from frex.data.labels import (
+    CameraLabel,
+    CropLabel,
+    check_rotations,
+    drop_bare_names,
+    labels_to_lists,
+    match_labels,
+    read_labels,
+    write_labels,
+)
+from frex.data.sources import find_images
 from frex.errors import FRExError
 from frex.utils.files import check_output_path
 from frex.utils.text import abbreviate
-from frex_arch.camera import flip_camera
-from frex_arch.crop import flip_crop
+from frex_arch.camera import mirror_camera
+from frex_arch.crop import mirror_crop
 
 # EG3D doubles its data set with mirror images before training; their names end like this.
 MIRROR_SUFFIX = '_mirror'
@@ -49,16 +58,16 @@ def import_labels(options: ImportOptions) -> int:
     """
     check_output_path(options.output, options.overwrite)
     labels = read_labels(options.dataset_json)
-    cameras, crops = own_names(labels.cameras), own_names(labels.crops)
+    cameras, crops = drop_bare_names(labels.cameras), drop_bare_names(labels.crops)
     if not cameras:
         raise FRExError(f'{options.dataset_json}: has no labels')
     check_rotations(np.stack(list(cameras.values())), cameras, str(options.dataset_json))
     params = {} if options.cropping_params is None else read_cropping_params(options.cropping_params)
-    images = [] if options.images is None else list(images_below(options.images))
+    images = [] if options.images is None else list(find_images(options.images))
     # The names of the crops are all images that EG3D numbered.
     source = options.cropping_params if params else options.images
     known = labels.cameras
-    if not has_counted_names(cameras) or match(cameras, images):
+    if not has_counted_names(cameras) or match_labels(cameras, images):
         print(f'{options.dataset_json}: {len(cameras)} labels by the names of images ({abbreviate(list(cameras))})')
     elif source is not None and (params or images):
         cameras = known = rename_counted(cameras, list(params) or images, options.dataset_json, source)
@@ -69,8 +78,8 @@ def import_labels(options: ImportOptions) -> int:
         crops |= select_crops(list(cameras), params, options.cropping_params)
     unlabelled = []
     if options.images is not None and images:
-        unlabelled = _print_unmatched(cameras, match(known, images), images, options.images)
-    write_labels(options.output, as_lists(cameras), as_lists(crops), unlabelled)
+        unlabelled = _print_unmatched(cameras, match_labels(known, images), images, options.images)
+    write_labels(options.output, labels_to_lists(cameras), labels_to_lists(crops), unlabelled)
     print(f'{options.output}: {len(cameras)} cameras, {len(crops)} crops')
     return 0
 
@@ -110,7 +119,7 @@ def rename_counted(cameras: Mapping[str, CameraLabel], names: Sequence[str], pat
 
 def _are_mirrored(cameras: np.ndarray, others: np.ndarray) -> Bool[np.ndarray, ' pairs']:
     """Return for each pair whether the camera in `others` is the mirrored one of that in `cameras`; both are (pairs, 25)."""
-    flipped = flip_camera(torch.from_numpy(cameras)).numpy()
+    flipped = mirror_camera(torch.from_numpy(cameras)).numpy()
     return np.abs(flipped - others).max(axis=1) < MIRROR_TOLERANCE
 
 
@@ -135,9 +144,9 @@ def select_crops(names: list[str], crops: dict[str, CropLabel], path: Path) -> d
 
     `path` is the file of the crops, for messages. Prints which images have none, and raises FRExError where no image has one.
     """
-    found = match(crops, names)
+    found = match_labels(crops, names)
     originals = {_original_name(name): name for name in names if name not in found}
-    found |= {originals[original]: _flip_crop_label(crop) for original, crop in match(crops, originals).items()}
+    found |= {originals[original]: _flip_crop_label(crop) for original, crop in match_labels(crops, originals).items()}
     without = [name for name in names if name not in found]
     if not found:
         raise FRExError(f'{path}: no name of it is in the labels ({abbreviate(list(crops))} against {abbreviate(names)})')
@@ -154,7 +163,7 @@ def _original_name(name: str) -> str:
 
 def _flip_crop_label(crop: CropLabel) -> CropLabel:
     """Return the crop between the two mirrored images."""
-    return flip_crop(torch.from_numpy(crop)[None])[0].numpy()
+    return mirror_crop(torch.from_numpy(crop)[None])[0].numpy()
 
 
 def _print_unmatched(

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from frex.camera_labels.draw import draw_camera
-from frex.data.contact_sheet import contact_sheet
-from frex.data.labels import CameraLabel, CropLabel, match, read_labels
-from frex.data.sources import images_below
+from frex.data.contact_sheet import draw_contact_sheet
+from frex.data.labels import CameraLabel, CropLabel, match_labels, read_labels
+from frex.data.sources import find_images
 from frex.errors import FRExError
 from frex.images import Image, read_aligned, resize, write_image
 from frex.utils.text import abbreviate
@@ -55,7 +55,7 @@ class PreviewFolder:
         """Write the contact sheet, and print where the previews are."""
         if self.tiles:
             columns = min(SHEET_COLUMNS, len(self.tiles))
-            write_image(self.folder / SHEET, contact_sheet(self.tiles, self.captions, columns, TILE))
+            write_image(self.folder / SHEET, draw_contact_sheet(self.tiles, self.captions, columns, TILE))
         first = f'the first {len(self.tiles)} of them' if self.count > len(self.tiles) else 'all'
         print(f'previews: {self.count} in {self.folder}, {first} in {self.folder / SHEET}')
 
@@ -83,12 +83,12 @@ def preview_labels(options: PreviewOptions) -> int:
     if options.num is not None and options.num < 1:
         raise FRExError(f'--num {options.num}: at least 1 is needed')
     labels = read_labels(options.labels)
-    unlabelled = match(dict.fromkeys(labels.unlabelled, np.zeros(0)), images_below(options.folder))
-    images = {name: path for name, path in images_below(options.folder).items() if name not in unlabelled}
+    unlabelled = match_labels(dict.fromkeys(labels.unlabelled, np.zeros(0)), find_images(options.folder))
+    images = {name: path for name, path in find_images(options.folder).items() if name not in unlabelled}
     if options.num is not None and options.num < len(images):
         chosen = np.linspace(0, len(images) - 1, options.num).round().astype(int)
         images = {name: images[name] for name in np.array(list(images))[chosen].tolist()}
-    cameras, crops = match(labels.cameras, images), match(labels.crops, images)
+    cameras, crops = match_labels(labels.cameras, images), match_labels(labels.crops, images)
     if not cameras:
         raise FRExError(f'{options.labels}: no label for any image of {options.folder} ({abbreviate(list(images))})')
     previews = PreviewFolder(options.output, options.overwrite)

@@ -1,1 +1,1 @@
-"""Training data: degradation, the data set, camera labels."""
+"""Training data: sources of face images, their camera labels and crops, the degradation, and the data set for BasicSR."""

@@ -1,4 +1,4 @@
-"""A contact sheet: many small images in rows, with a caption under each."""
+"""Contact sheets: many small images in one, with a caption under each."""
 
 from collections.abc import Sequence
 
@@ -8,14 +8,18 @@ from jaxtyping import UInt8
 
 from frex.images import Image, resize
 
+# The space to the right of each image and below its caption, and the height of a caption, in pixels.
 MARGIN, LINE = 6, 18
 FONT, FONT_SCALE = cv2.FONT_HERSHEY_SIMPLEX, 0.42
 
 
-def contact_sheet(
+def draw_contact_sheet(
     images: Sequence[Image], captions: Sequence[str], columns: int = 8, size: int = 160
 ) -> UInt8[np.ndarray, 'sheet_height sheet_width 3']:
-    """Draw square `images`, resized to `size`, row by row on a white sheet; at the default size a caption has room for 22 letters."""
+    """Return a white sheet, BGR uint8, with `images` row by row, resized to `size` x `size` pixels, and a caption under each.
+
+    Raises ValueError unless there are as many captions as images. At the default size about 22 letters of a caption fit.
+    """
     tiles = [_tile(image, caption, size) for image, caption in zip(images, captions, strict=True)]
     columns = min(columns, len(tiles))
     blank = np.full_like(tiles[0], 255)

@@ -1,4 +1,4 @@
-"""Convolution with large blur kernels, by Fourier transforms."""
+"""Convolution of images with large blur kernels by Fourier transforms."""
 
 import cv2
 import numpy as np
@@ -6,14 +6,14 @@ from jaxtyping import Float32
 
 FloatImage = Float32[np.ndarray, 'height width 3']
 Kernel = Float32[np.ndarray, 'size size']
-# Up to this size OpenCV computes the sums directly, without transforms.
+# Up to this kernel size OpenCV filters without Fourier transforms.
 DIRECT_SIZE = 11
 
 
 def convolve(image: FloatImage, kernel: Kernel) -> FloatImage:
-    """Filter an image, mirrored at its border, with a kernel of odd size; equal to `cv2.filter2D` up to 1e-6.
+    """Filter an image, reflected at its border, with a square kernel of odd size, as `cv2.filter2D` does up to 1e-6.
 
-    Each channel is transformed as a whole; filter2D cuts it into tiles and takes twice as long.
+    Each channel is transformed as a whole, which takes half the time of `filter2D`, which transforms tiles.
     """
     size = len(kernel)
     if size <= DIRECT_SIZE:
@@ -33,5 +33,5 @@ def convolve(image: FloatImage, kernel: Kernel) -> FloatImage:
 
 
 def _fast_length(least: int) -> int:
-    """Return the smallest fast and even length of a transform that is at least `least`; odd ones are slower."""
+    """Return the smallest even length from `least` on for which OpenCV's transform is fast; odd lengths are slower."""
     return 2 * cv2.getOptimalDFTSize((least + 1) // 2)

@@ -1,8 +1,8 @@
 """The degradation of Eq. 19, I_LQ = [(I_HQ * k) down_r + n]_JPEG.
 
-`draw` makes all random decisions and `degrade` applies them, so that an image can be made again from its parameters.
-Lengths (sigmas, kernel sizes) and the ratio of down-sampling are stated for 512 pixels and scale with the image, so that a small
-image shows as much of the face as a large one does with the same parameters.
+`draw_degradation` makes all random decisions and `degrade` applies them, so that an image can be reproduced from its parameters. Lengths
+(standard deviations of blur, kernel sizes) and the down-sampling ratio are stated for images 512 pixels wide and scale with the width, so
+that with the same parameters a small image and a large one show equally much of the face.
 """
 
 import math
@@ -13,16 +13,20 @@ import numpy as np
 
 from frex.data.convolution import FloatImage, Kernel, convolve
 
+# The image width in pixels for which lengths are stated.
 REFERENCE_SIZE = 512
+# The least and the largest value of a uniform distribution.
 Range = tuple[float, float]
 
 
 @dataclass(frozen=True)
-class Degradation:
-    """Ranges of all parameters and the probability of each step. The defaults are the paper's ranges.
+class DegradationRanges:
+    """The distribution of a degradation's parameters: the range of each, and the probability of each step. The defaults are the paper's.
 
-    Standard deviations of noise are in grey levels of 255. With `second_prob` an image goes through blur, down-sampling,
-    noise and JPEG once more, with the `second_` ranges.
+    `motion_sizes` are lengths of motion blur, `blur_sigma` the standard deviations of Gaussian blur, both in pixels of 512;
+    `isotropic_prob` is the probability that both standard deviations are equal. `noise_range` is in grey levels from 0 to 255. `jpeg_range`
+    are qualities, both ends included. With probability `second_prob` an image goes through Gaussian blur, down-sampling, noise and JPEG
+    once more, with the `second_` ranges and else the same values.
     """
 
     motion_prob: float = 0.5
@@ -43,8 +47,8 @@ class Degradation:
     second_noise_range: Range = (0, 15)
 
 
-# The authors' code, in which no step of the first pass is optional and all are strong.
-RELEASE = Degradation(
+# The authors' code, in which no step is optional, and those of the first pass are strong.
+RELEASE = DegradationRanges(
     motion_prob=1.0,
     motion_sizes=(21, 25, 31, 35, 41, 45, 51, 61, 71),
     blur_prob=1.0,
@@ -59,28 +63,30 @@ RELEASE = Degradation(
     second_downsample_range=(2, 8),
 )
 
-PRESETS = {'paper': Degradation(), 'release': RELEASE}
+PRESETS = {'paper': DegradationRanges(), 'release': RELEASE}
 
 
 @dataclass(frozen=True)
 class DegradationParams:
-    """The parameters of one pass of Eq. 19; None for a step that is left out."""
+    """Drawn parameters of one pass of Eq. 19; None for a step that is left out."""
 
     motion: tuple[float, float] | None
-    """Length in pixels of 512, angle in radians."""
+    """Length in pixels of 512, and angle in radians from the x axis (right) towards the y axis (down)."""
     blur: tuple[float, float, float] | None
-    """Two standard deviations in pixels of 512, and the angle of the first in radians."""
+    """Standard deviations along and across an axis, in pixels of 512, and the axis' angle, as in `motion`."""
     blur_kernel_size: float
+    """In pixels of 512."""
     downsample: float | None
-    """Ratio r for an image of 512 pixels; at S pixels it is r S / 512, and at least 1."""
+    """Ratio r for an image 512 pixels wide; for one of S pixels it is r S / 512, but at least 1."""
     noise: float | None
-    """Standard deviation in grey levels."""
+    """Standard deviation in grey levels from 0 to 255."""
     noise_seed: int
     jpeg: int | None
+    """Quality from 1 to 100."""
 
 
-def draw(degradation: Degradation, rng: np.random.Generator) -> list[DegradationParams]:
-    """Draw the parameters of the one or two passes that an image goes through."""
+def draw_degradation(degradation: DegradationRanges, rng: np.random.Generator) -> list[DegradationParams]:
+    """Draw the parameters of each pass that an image goes through, one or two."""
     d = degradation
     first = _draw_pass(d, rng, d.motion_prob, d.blur_sigma, d.downsample_range, d.noise_range)
     if rng.random() >= d.second_prob:
@@ -89,9 +95,12 @@ def draw(degradation: Degradation, rng: np.random.Generator) -> list[Degradation
 
 
 def _draw_pass(
-    d: Degradation, rng: np.random.Generator, motion_prob: float, sigma: Range, downsample: Range, noise: Range
+    d: DegradationRanges, rng: np.random.Generator, motion_prob: float, sigma: Range, downsample: Range, noise: Range
 ) -> DegradationParams:
-    """Draw one pass; every number is drawn whether it is used or not, so that changing one probability changes nothing else."""
+    """Draw the parameters of one pass.
+
+    Every number is drawn whether it is used or not, so that a change of one probability does not change the other parameters.
+    """
     motion = (float(rng.choice(d.motion_sizes)), rng.uniform(0, math.pi))
     happens = rng.random(5) < (motion_prob, d.blur_prob, d.downsample_prob, d.noise_prob, d.jpeg_prob)
     sigmas = rng.uniform(*sigma, size=2)
@@ -113,22 +122,22 @@ def _draw_pass(
 
 
 def degrade(image: FloatImage, passes: list[DegradationParams]) -> FloatImage:
-    """Degrade `image`, BGR in [0, 1], at the same size; the result is rounded to steps of 1/255."""
+    """Return `image`, BGR in [0, 1], degraded by `passes` one after another, at the same size and rounded to multiples of 1/255."""
     for params in passes:
         image = _degrade_once(image, params)
     return (image.clip(0, 1) * 255).round().astype(np.float32) / 255
 
 
 def _degrade_once(image: FloatImage, params: DegradationParams) -> FloatImage:
-    """Apply one pass of Eq. 19: blur, down-sampling, noise, JPEG, and the resize back to the image's size."""
+    """Apply one pass of Eq. 19: motion blur, Gaussian blur, down-sampling, noise, JPEG, and the resize back to the image's size."""
     height, width = image.shape[:2]
     scale = width / REFERENCE_SIZE
     if params.motion is not None:
         length, angle = params.motion
         image = convolve(image, motion_kernel(length * scale, angle))
     if params.blur is not None:
-        sigma_x, sigma_y, angle = params.blur
-        image = convolve(image, gaussian_kernel(params.blur_kernel_size * scale, sigma_x * scale, sigma_y * scale, angle))
+        along, across, angle = params.blur
+        image = convolve(image, gaussian_kernel(params.blur_kernel_size * scale, along * scale, across * scale, angle))
     if params.downsample is not None:
         ratio = max(1.0, params.downsample * scale)
         size = (max(1, int(width // ratio)), max(1, int(height // ratio)))
@@ -137,12 +146,15 @@ def _degrade_once(image: FloatImage, params: DegradationParams) -> FloatImage:
         field = np.random.default_rng(params.noise_seed).standard_normal(image.shape, dtype=np.float32)
         image = (image + field * np.float32(params.noise / 255)).clip(0, 1)
     if params.jpeg is not None:
-        image = jpeg(image, params.jpeg)
+        image = compress_jpeg(image, params.jpeg)
     return cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
 
 
 def motion_kernel(length: float, angle: float) -> Kernel:
-    """Return a line of `length` pixels through the centre, at `angle` radians to the x axis, as a kernel that sums to 1."""
+    """Return the kernel of motion blur, which sums to 1: an antialiased line of `length` pixels through the centre.
+
+    `angle` is in radians, from the x axis (right) towards the y axis (down).
+    """
     reach = max((length - 1) / 2, 0.0)
     radius = math.ceil(reach)
     steps = np.linspace(-reach, reach, 4 * radius + 1)
@@ -157,19 +169,23 @@ def motion_kernel(length: float, angle: float) -> Kernel:
     return (kernel / kernel.sum()).astype(np.float32)
 
 
-def gaussian_kernel(size: float, sigma_x: float, sigma_y: float, angle: float) -> Kernel:
-    """Return a Gaussian kernel of the nearest odd `size`, which sums to 1; deviations in pixels along and across `angle` (radians)."""
+def gaussian_kernel(size: float, sigma_along: float, sigma_across: float, angle: float) -> Kernel:
+    """Return a Gaussian kernel, which sums to 1, of the odd size nearest to `size`, but at least 3.
+
+    `angle` is in radians, from the x axis (right) towards the y axis (down). The standard deviations are in pixels, along the axis at that
+    angle and across it.
+    """
     radius = max(1, round((size - 1) / 2))
     y, x = np.mgrid[-radius : radius + 1, -radius : radius + 1].astype(np.float64)
     along, across = x * math.cos(angle) + y * math.sin(angle), y * math.cos(angle) - x * math.sin(angle)
-    # A Gaussian of less than a tenth of a pixel is a point.
-    exponent = (along / max(sigma_x, 0.1)) ** 2 + (across / max(sigma_y, 0.1)) ** 2
+    # A standard deviation below a tenth of a pixel makes no difference; 0 would divide by zero.
+    exponent = (along / max(sigma_along, 0.1)) ** 2 + (across / max(sigma_across, 0.1)) ** 2
     kernel = np.exp(-exponent / 2)
     return (kernel / kernel.sum()).astype(np.float32)
 
 
-def jpeg(image: FloatImage, quality: int) -> FloatImage:
-    """Compress `image` (BGR, in [0, 1]) as JPEG and decode it again; `quality` is 1 to 100."""
+def compress_jpeg(image: FloatImage, quality: int) -> FloatImage:
+    """Return `image`, BGR in [0, 1], after compression as JPEG of `quality` 1 to 100."""
     _, data = cv2.imencode('.jpg', (image.clip(0, 1) * 255).round().astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, quality])
     decoded = cv2.imdecode(data, cv2.IMREAD_COLOR)
     return np.asarray(decoded, dtype=np.float32) / 255

@@ -1,4 +1,4 @@
-"""The data set of aligned faces, degraded on the fly. A sample depends on (seed, epoch, visit) only."""
+"""The data set of aligned faces, degraded on the fly. A sample depends on nothing but the images, seed, phase, epoch and visit."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.utils.data import Dataset, get_worker_info
 
-from frex.data.degradation import PRESETS, Degradation, FloatImage, degrade, draw
+from frex.data.degradation import PRESETS, DegradationRanges, FloatImage, degrade, draw_degradation
 from frex.data.face_options import FaceDegradationOptions
 from frex.data.face_set import FaceSet
 from frex.data.mixing import Mix
@@ -18,25 +18,35 @@ from frex.errors import FRExError, nearest
 from frex.images import resize
 from frex.options import convert
 
+# Epoch, and index into the repeated data set (see `VisitSampler`).
 Visit = tuple[int, int]
 
 
-def read_degradation(options: dict[str, Any], where: str) -> Degradation:
-    """Return a preset (`options['preset']`, by default `paper`) with its other keys replaced; raise FRExError for an unknown one."""
+def read_degradation(options: dict[str, Any], where: str) -> DegradationRanges:
+    """Return the preset that `options['preset']` names, `paper` by default, with the fields that the other keys of `options` replace.
+
+    Raises FRExError, which starts with `where`, for an unknown preset or key, or a value of another type.
+    """
     preset = options.get('preset', 'paper')
     if preset not in PRESETS:
         raise FRExError(f'{where}.preset: no preset {preset!r}; {nearest(str(preset), list(PRESETS))}')
     changes = {key: value for key, value in options.items() if key != 'preset'}
-    return convert(Degradation, vars(PRESETS[preset]) | changes, where)
+    return convert(DegradationRanges, vars(PRESETS[preset]) | changes, where)
 
 
 class FaceDegradationDataset(Dataset):
-    """Pairs of degraded and clean faces from a folder, an lmdb or a zip of aligned faces, with those of another set mixed in.
+    """Pairs of degraded and clean faces from a folder, an lmdb or a zip of aligned faces, with images of another set mixed in.
 
-    A sample holds `lq`, `gt` (3, gt_size, gt_size) RGB in [-1, 1]; `crop` (3); where there are labels, `camera` (25) and
-    `has_camera`, false for images that have none; `gt_path`, `lq_path`; `name`, for results, which no other image of
-    the set has; and `epoch`. The key of a sample is (epoch, visit), where visits go through the enlarged set, or a plain index for
-    validation. Raises FRExError for missing or damaged images, a bad label file, or an image without a label.
+    The key of a sample is (epoch, visit), or in validation an index. A sample has
+
+    - `lq` and `gt`, the degraded and the clean face, (3, gt_size, gt_size), RGB in [-1, 1];
+    - `crop`, (3,), from the image's frame to EG3D's crop (see `frex_arch.crop`);
+    - where the set has camera labels, `camera`, (25,), and `has_camera`, a bool: false for an image that is listed as unlabelled, whose
+      `camera` is the frontal one;
+    - `gt_path` and `lq_path`, both the path of the clean image, as BasicSR expects;
+    - `name`, unique in the set, for the names of results; and `epoch`.
+
+    Raises FRExError for missing or damaged images, a bad label file, or an image that a label file does not mention.
     """
 
     def __init__(self, opt: dict[str, Any]) -> None:
@@ -47,7 +57,7 @@ class FaceDegradationDataset(Dataset):
         self.faces = FaceSet(self.options, where)
         mix = self.options.mix
         if mix and self.options.phase != 'train':
-            raise FRExError(f'{where}.mix: only images to train on are mixed')
+            raise FRExError(f'{where}.mix: only the training set can have images mixed in')
         self.mix = Mix(mix, self.options.seed, f'{where}.mix') if mix else None
         sets = [self.faces, *([self.mix.faces] if self.mix else [])]
         self.has_cameras = any(faces.cameras is not None for faces in sets)
@@ -56,25 +66,25 @@ class FaceDegradationDataset(Dataset):
         return len(self.faces)
 
     def _find(self, epoch: int, visit: int) -> tuple[FaceSet, int]:
-        """Return the set of images that a visit goes to, the own or the mixed one, and the index of its image."""
+        """Return the set that a visit takes its image from, this data set's own or the mixed one, and the index of the image in it."""
         mixed_in = self.mix.pick(epoch, visit) if self.mix else None
         if self.mix is None or mixed_in is None:
             return self.faces, visit % len(self.faces)
         return self.mix.faces, mixed_in
 
     def __getitem__(self, key: int | Visit) -> dict[str, Tensor | str | int]:
-        """Return the sample of a visit (see the class), whose random numbers depend on (seed, phase, epoch, visit) only."""
+        """Return the sample of a visit (see the class)."""
         prepare_process(get_worker_info() is not None)
         epoch, visit = (0, key) if isinstance(key, int) else key
         faces, index = self._find(epoch, visit)
-        # The phase is part of the seed, so that validation never repeats draws of training.
+        # A sequence of numbers seeds one generator. With the phase in it validation never repeats random numbers of training.
         rng = np.random.default_rng([self.options.seed, self.options.phase == 'train', epoch, visit])
         flip = rng.random() < 0.5 and faces.options.use_hflip
 
         name = faces.source.names[index]
-        gt = resize(faces.source.image(name), self.options.gt_size).astype(np.float32) / 255
+        gt = resize(faces.source.read_image(name), self.options.gt_size).astype(np.float32) / 255
         gt = np.ascontiguousarray(gt[:, ::-1]) if flip else gt
-        lq = degrade(gt, draw(self.degradation, rng))
+        lq = degrade(gt, draw_degradation(self.degradation, rng))
 
         sample: dict[str, Tensor | str | int] = {'lq': to_tensor(lq), 'gt': to_tensor(gt), 'crop': faces.crop(index, flip), 'epoch': epoch}
         sample['gt_path'] = sample['lq_path'] = faces.source.path(name)
@@ -85,7 +95,7 @@ class FaceDegradationDataset(Dataset):
 
 
 def to_tensor(image: FloatImage) -> Float[Tensor, '3 height width']:
-    """Turn BGR in [0, 1] into RGB in [-1, 1]."""
+    """Turn an image, BGR in [0, 1], into a tensor, RGB in [-1, 1]."""
     planes = np.stack(cv2.split(image)[::-1])
     planes *= 2
     planes -= 1

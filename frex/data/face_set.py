@@ -1,4 +1,4 @@
-"""A set of images with a crop, and perhaps a camera, of each."""
+"""A set of aligned faces with their crops and, where there are labels, their cameras."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -11,17 +11,18 @@ from jaxtyping import Bool, Float, Float32
 from torch import Tensor
 
 from frex.data.face_options import FaceSetOptions
-from frex.data.labels import Labels, read_labels, rows
+from frex.data.labels import Labels, read_labels, stack_labels
 from frex.data.sources import open_source
 from frex.errors import FRExError
-from frex_arch.camera import flip_camera, frontal_camera
-from frex_arch.crop import MEAN_CROP, flip_crop
+from frex_arch.camera import frontal_camera, mirror_camera
+from frex_arch.crop import MEAN_CROP, mirror_crop
 
 
 class FaceSet:
-    """Images with a crop each, and a camera each where there are labels.
+    """The images of `options.dataroot_gt`, with a crop for each and, where there are labels, a camera for each.
 
-    Raises FRExError, which names the key below `where`, for images or labels that are missing or damaged.
+    `where` is the path of the options in the option file. Raises FRExError, which names the option, for images or labels that are missing
+    or damaged.
     """
 
     def __init__(self, options: FaceSetOptions, where: str) -> None:
@@ -31,45 +32,51 @@ class FaceSet:
         labels = read_labels(Path(options.camera_labels).expanduser()) if options.camera_labels else None
         names, where_labels = self.source.names, f'{where}.camera_labels'
         self.labelled = self._find_labelled(labels, where_labels)
-        """Whether each image has a camera of its own."""
+        """Which images have a camera of their own, in the order of `source.names`."""
         self.cameras = self._cameras(labels) if labels else None
         self.crops = self._crops(labels, where_labels)
         if not (self.crops[:, 0] > 0).all():
             raise FRExError(f'{where}.crop: the scale of a crop must be above 0')
-        self.short_names = short_names(names)
+        self.short_names = make_short_names(names)
 
     def _find_labelled(self, labels: Labels | None, where: str) -> Bool[np.ndarray, ' images']:
+        """Return which images have a label; raise FRExError for an image that the label file does not mention at all."""
         if labels is None:
             return np.zeros(len(self), dtype=bool)
         known = dict.fromkeys(labels.unlabelled, np.zeros(1, np.float32)) | dict.fromkeys(labels.cameras, np.ones(1, np.float32))
-        return rows(known, self.source.names, f'{where}: no camera')[:, 0] > 0
+        return stack_labels(known, self.source.names, f'{where}: no camera')[:, 0] > 0
 
     def _cameras(self, labels: Labels) -> Float32[np.ndarray, 'images 25']:
+        """Return the camera of each image, for unlabelled ones the frontal camera."""
         frontal = dict.fromkeys(labels.unlabelled, frontal_camera()[0].numpy())
-        return rows(frontal | labels.cameras, self.source.names, 'no camera')
+        return stack_labels(frontal | labels.cameras, self.source.names, 'no camera')
 
     def _crops(self, labels: Labels | None, where: str) -> Float32[np.ndarray, 'images 3']:
+        """Return the crop of each image: the option's, else the label's, else that of a frontal face."""
         if self.options.crop is None and labels and labels.crops:
             mean = dict.fromkeys(labels.unlabelled, np.array(MEAN_CROP, np.float32))
-            return rows(mean | labels.crops, self.source.names, f'{where}: no crop')
+            return stack_labels(mean | labels.crops, self.source.names, f'{where}: no crop')
         return np.tile(np.array(self.options.crop or MEAN_CROP, dtype=np.float32), (len(self), 1))
 
     def __len__(self) -> int:
         return len(self.source.names)
 
     def crop(self, index: int, flip: bool) -> Float[Tensor, '3']:
-        """Return the crop of an image, or of its mirror image."""
+        """Return the crop (s, t_x, t_y) of an image, or with `flip` that of its mirror image."""
         crop = torch.from_numpy(self.crops[index])[None]
-        return (flip_crop(crop) if flip else crop)[0]
+        return (mirror_crop(crop) if flip else crop)[0]
 
     def camera(self, index: int, flip: bool) -> Float[Tensor, '25']:
-        """Return the camera of an image, or of its mirror image; where there is no label, the frontal one in its place."""
+        """Return the camera of an image, or with `flip` that of its mirror image; the frontal camera for an image without a label."""
         camera = frontal_camera() if self.cameras is None else torch.from_numpy(self.cameras[index])[None]
-        return (flip_camera(camera) if flip else camera)[0]
+        return (mirror_camera(camera) if flip else camera)[0]
 
 
-def short_names(names: Sequence[str]) -> list[str]:
-    """Return unique names without suffix and slash for the results of images: the file's own if they are unique, else with folders."""
+def make_short_names(names: Sequence[str]) -> list[str]:
+    """Return a unique name without suffix and slash for each path in `names`, in their order, to name results after images.
+
+    These are the file names if they are unique, else paths joined by underscores if those are unique, else percent-encoded paths.
+    """
     paths = [PurePosixPath(name) for name in names]
     for short in ([path.stem for path in paths], ['_'.join(path.with_suffix('').parts) for path in paths]):
         if max(Counter(short).values()) == 1:

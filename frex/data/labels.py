@@ -1,4 +1,4 @@
-"""Labels of faces, cameras and crops, in the format of EG3D's `dataset.json`; they are looked up by file name, never by position."""
+"""Labels of faces, that is, cameras and crops, in the format of EG3D's `dataset.json`; images are matched by name, never by position."""
 
 import json
 from collections import Counter
@@ -19,15 +19,15 @@ from frex_arch.camera import view_angles
 CameraLabel = Float32[np.ndarray, '25']
 CropLabel = Float32[np.ndarray, '3']
 LAYOUT = "EG3D's dataset.json, {'labels': [[file name, 25 numbers], ...], 'crops': [[file name, 3 numbers], ...]}"
-# An image that is known to have no label has null instead of the numbers.
+# FREx also writes null instead of the 25 numbers for an image that is known to have no label.
 
 
 @dataclass(frozen=True)
 class Labels:
-    """Cameras and crops by file name; a file name that is unique among all folders is also a key without its folder.
+    """Cameras and crops by image name, which is a path below the images' folder.
 
-    `crops` (s, t_x, t_y) lead from each image's frame to EG3D's; EG3D's own files have none. `unlabelled` are images that are
-    known to have no label.
+    A file name that is unique among all folders is also a key by itself. `crops` (s, t_x, t_y) map each image's frame to EG3D's (see
+    `frex_arch.crop`); EG3D's own files have none. `unlabelled` are images that are known to have no label.
     """
 
     cameras: dict[str, CameraLabel]
@@ -36,7 +36,7 @@ class Labels:
 
 
 def read_labels(path: Path) -> Labels:
-    """Read a label file, or one in a zip (`faces.zip/dataset.json`); raise FRExError where it is missing or not in EG3D's format."""
+    """Read a label file, which may be in a zip (`faces.zip/dataset.json`); raise FRExError where it is missing or not in EG3D's format."""
     try:
         return parse_labels(read_file(path).decode(), path)
     except (OSError, UnicodeDecodeError) as error:
@@ -44,7 +44,7 @@ def read_labels(path: Path) -> Labels:
 
 
 def parse_labels(text: str, path: Path) -> Labels:
-    """Parse the text of the label file `path`; raise FRExError where it is not in EG3D's format."""
+    """Parse the text of a label file; raise FRExError, which names its `path`, where it is not in EG3D's format."""
     try:
         content = json.loads(text)
         labels, crops = _entries(content['labels']), _vectors(_entries(content.get('crops') or ()))
@@ -62,7 +62,7 @@ def parse_labels(text: str, path: Path) -> Labels:
 def write_labels(
     path: Path, cameras: Mapping[str, Iterable[float]], crops: Mapping[str, Iterable[float]], unlabelled: Iterable[str] = ()
 ) -> None:
-    """Write `dataset.json`, whole or not at all; `unlabelled` are images without a label."""
+    """Write a label file atomically; `cameras` and `crops` are by image name, `unlabelled` are images that get null for a camera."""
     labels: dict[str, list[float] | None] = {name: [float(number) for number in camera] for name, camera in cameras.items()}
     labels |= dict.fromkeys(unlabelled)
     content = {
@@ -73,10 +73,13 @@ def write_labels(
         part.write_text(json.dumps(content), encoding='utf-8')
 
 
-def rows(vectors: Mapping[str, Float32[np.ndarray, ' length']], names: Sequence[str], missing: str) -> Float32[np.ndarray, 'names length']:
-    """Return the vector of each image, by its name or, where no other image has that, by its name without folders.
+def stack_labels(
+    vectors: Mapping[str, Float32[np.ndarray, ' length']], names: Sequence[str], missing: str
+) -> Float32[np.ndarray, 'names length']:
+    """Return the labels of the images `names`, in their order, as rows of one array.
 
-    Raises FRExError, which starts with `missing`, where images have none.
+    An image is looked up by its path or, where its file name is unique in `names`, by that. Raises FRExError, which starts with `missing`,
+    where images have no label.
     """
     bare = {name: PurePosixPath(name).name for name in names}
     count = Counter(bare.values())
@@ -88,6 +91,7 @@ def rows(vectors: Mapping[str, Float32[np.ndarray, ' length']], names: Sequence[
 
 
 def _entries(entries: Any) -> dict[str, Any]:
+    """Return the pairs (name, numbers) of a label file by name, with forward slashes."""
     return {PurePosixPath(name.replace('\\', '/')).as_posix(): vector for name, vector in entries}
 
 
@@ -96,25 +100,26 @@ def _vectors(entries: Mapping[str, Any]) -> dict[str, np.ndarray]:
 
 
 def _also_by_bare_name(vectors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Add each file name that is unique among all folders as a further key of its label."""
     count = Counter(PurePosixPath(name).name for name in vectors)
     return {PurePosixPath(name).name: vector for name, vector in vectors.items() if count[PurePosixPath(name).name] == 1} | vectors
 
 
-def angles_of(camera: CameraLabel) -> tuple[float, float, float]:
-    """Return yaw, pitch and roll of the viewing direction, in degrees."""
+def view_angles_in_degrees(camera: CameraLabel) -> tuple[float, float, float]:
+    """Return yaw, pitch and roll of a camera in degrees; the signs are those of `frex_arch.camera.view_angles`."""
     yaw, pitch, roll = (np.degrees(angle.item()) for angle in view_angles(torch.from_numpy(camera)[None]))
     return yaw, pitch, roll
 
 
-# The largest entry of |R R^T - I| that a rotation R in a label may have. EG3D's labels are float32 and reach 2e-7; numbers rounded to
-# three decimals reach 0.002, to two decimals 0.017. Two decimals move the camera by half a degree, so they count as damaged.
+# The largest entry of |R R^T - I| that the rotation R of a label may have. EG3D's labels, in float32, reach 2e-7; labels rounded to three
+# decimals reach 0.002, to two decimals 0.017. Two decimals turn the camera by up to half a degree, so such labels count as damaged.
 ROTATION_TOLERANCE = 0.01
 
 
 def check_rotations(cameras: Float32[np.ndarray, 'image 25'], names: Iterable[str], where: str) -> None:
     """Raise FRExError where the upper left 3 x 3 block of a camera is not a rotation, for example all zeros or a reflection.
 
-    `names` are the images of the cameras, in order. The message starts with `where` and names the first of the wrong ones.
+    `names` are the images of the cameras, in their order. The message starts with `where` and names the first wrong image.
     """
     rotations = cameras[:, :16].reshape(-1, 4, 4)[:, :3, :3].astype(np.float64)
     errors = np.abs(rotations @ rotations.transpose(0, 2, 1) - np.eye(3)).max(axis=(1, 2))
@@ -124,20 +129,20 @@ def check_rotations(cameras: Float32[np.ndarray, 'image 25'], names: Iterable[st
         raise FRExError(f'{where}: the camera of {wrong[0]} is not a rotation ({len(wrong)} such); correct or remove it')
 
 
-def own_names(vectors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Return the labels by the names in their file only, without the shorter ones that `read_labels` adds."""
+def drop_bare_names(vectors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return labels without the keys that `read_labels` adds, so that each label is there once, by the name in its file."""
     in_folders = {id(vector) for name, vector in vectors.items() if '/' in name}
     return {name: vector for name, vector in vectors.items() if '/' in name or id(vector) not in in_folders}
 
 
-def match(vectors: Mapping[str, np.ndarray], names: Iterable[str]) -> dict[str, np.ndarray]:
-    """Return the labels of the `names` that have one, found as by `rows`."""
+def match_labels(vectors: Mapping[str, np.ndarray], names: Iterable[str]) -> dict[str, np.ndarray]:
+    """Return the labels of the images `names`, by these names and looked up as in `stack_labels`; images without one are left out."""
     bare = {name: PurePosixPath(name).name for name in names}
     count = Counter(bare.values())
     keys = {name: name if name in vectors or count[bare[name]] > 1 else bare[name] for name in bare}
     return {name: vectors[key] for name, key in keys.items() if key in vectors}
 
 
-def as_lists(vectors: Mapping[str, np.ndarray]) -> dict[str, list[float]]:
-    """Turn labels into lists of numbers, as `write_labels` takes them."""
+def labels_to_lists(vectors: Mapping[str, np.ndarray]) -> dict[str, list[float]]:
+    """Return labels as lists of numbers, which `write_labels` takes."""
     return {name: vector.tolist() for name, vector in vectors.items()}

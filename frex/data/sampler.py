@@ -1,4 +1,4 @@
-"""The order in which training visits faces."""
+"""The order in which training visits the images of a data set."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -8,10 +8,10 @@ from torch.utils.data import Sampler
 
 
 class VisitSampler(Sampler):
-    """Replaces BasicSR's EnlargedSampler: yields (epoch, visit), so that every visit of a face can be degraded differently.
+    """Replaces BasicSR's EnlargedSampler and yields keys (epoch, visit), so that every visit of an image has a degradation of its own.
 
-    A visit is an index into the set repeated `ratio` times; together the ranks make each once an epoch, in an order that
-    depends on seed and epoch.
+    A visit is an index into the data set repeated `ratio` times, and beyond it where `num_replicas`, the number of processes, does not
+    divide its length. In each epoch the processes together make every visit once, in an order that depends on `seed` and epoch.
     """
 
     def __init__(self, dataset: Any, num_replicas: int, rank: int, ratio: int = 1, seed: int = 0) -> None:
@@ -20,7 +20,7 @@ class VisitSampler(Sampler):
         self.seed = seed
         self.epoch = 0
         self.skipped: dict[int, int] = {}
-        """Number of visits of this process, by epoch, that an earlier run has made and this one skips."""
+        """Epoch -> number of this process's first visits to skip, because the training that is resumed has already made them."""
         self.num_samples = -(-len(dataset) * ratio // num_replicas)
 
     def __iter__(self) -> Iterator[tuple[int, int]]:

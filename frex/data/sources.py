@@ -1,4 +1,4 @@
-"""Sources of images: a folder, an lmdb in BasicSR's format, or a zip as EG3D and StyleGAN use it."""
+"""Sources of images: a folder, a zip as EG3D and StyleGAN use it, or an lmdb in BasicSR's format."""
 
 import os
 import zipfile
@@ -13,13 +13,14 @@ import lmdb
 from frex.errors import FRExError
 from frex.images import SUFFIXES, Image, decode_image
 
+# The errors that reading a missing or damaged zip raises.
 READING_ZIP = (OSError, EOFError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
 class Source(ABC):
-    """Images by name, a path below the source; `names` are sorted. It keeps no file open, so that it can be sent to workers.
+    """Images by name, which is the path below `root`; `names` are sorted. It can be pickled for worker processes, as it holds no open file.
 
-    Raises FRExError, which names the option `where`, for a source that is missing, damaged or without an image.
+    Raises FRExError, which starts with `where`, for a source that is missing, damaged or without an image.
     """
 
     def __init__(self, root: Path, names: Iterable[str], where: str) -> None:
@@ -30,19 +31,19 @@ class Source(ABC):
 
     @abstractmethod
     def read(self, name: str) -> bytes:
-        """Return the bytes of an image file; raise FRExError, which names it, where it cannot be read."""
+        """Return the content of an image file; raise FRExError, which names the file, where it cannot be read."""
 
-    def image(self, name: str) -> Image:
-        """Return an image; raise FRExError, which names it, where it is damaged."""
+    def read_image(self, name: str) -> Image:
+        """Return an image, BGR uint8; raise FRExError, which names the file, where it cannot be read or is damaged."""
         return decode_image(self.read(name), self.path(name))
 
     def path(self, name: str) -> str:
-        """Return the path of an image, within the archive where there is one."""
+        """Return the path of an image for people; in an archive it starts with that of the archive."""
         return (self.root / name).as_posix()
 
 
 class FolderSource(Source):
-    """A folder with all folders below it; links to folders are followed, hidden files are skipped."""
+    """The images of a folder and of all folders below it; links to folders are followed, hidden files and folders are skipped."""
 
     def __init__(self, root: Path, where: str) -> None:
         if not root.is_dir():
@@ -60,7 +61,7 @@ class FolderSource(Source):
 
 
 class ZipSource(Source):
-    """The images of a zip."""
+    """The images of a zip archive."""
 
     def __init__(self, root: Path, where: str) -> None:
         if not root.is_file():
@@ -69,14 +70,14 @@ class ZipSource(Source):
             names = set(_open_archive(root, zipfile.ZipFile).namelist())
         except READING_ZIP as error:
             raise FRExError(f'{where}: {root} is not a zip, or a damaged one ({error})') from None
-        super().__init__(root, filter(is_image, names), where)
+        super().__init__(root, filter(has_image_name, names), where)
 
     def read(self, name: str) -> bytes:
         return read_member(self.root, name)
 
 
 class LmdbSource(Source):
-    """A folder `NAME.lmdb` with BasicSR's `meta_info.txt`; the keys of the lmdb are names without suffix."""
+    """The images of a folder `NAME.lmdb` with BasicSR's `meta_info.txt`; the keys of the lmdb are image names without suffix."""
 
     def __init__(self, root: Path, where: str) -> None:
         if not root.is_dir():
@@ -86,7 +87,7 @@ class LmdbSource(Source):
             _check_whole(root)
         except (OSError, UnicodeDecodeError, lmdb.Error) as error:
             raise FRExError(f"{where}: {root} is not an lmdb of BasicSR's layout, or a damaged one ({error})") from None
-        # `name.png (height,width,channels) compression`
+        # A line is `name.png (height,width,channels) compression`.
         super().__init__(root, {line.split(' (')[0].strip() for line in lines if line.strip()}, where)
         self.read(self.names[0])
 
@@ -105,7 +106,11 @@ KINDS: dict[str, Callable[[Path, str], Source]] = {'.lmdb': LmdbSource, '.zip': 
 
 
 def open_source(root: Path, backend: str | None, where: str) -> Source:
-    """Open the kind of source that the suffix of `root` says; `backend` is BasicSR's `io_backend.type`, `disk` or `lmdb`."""
+    """Open the folder, zip or lmdb `root`, by its suffix.
+
+    `backend` is BasicSR's `io_backend.type`, `disk` or `lmdb`, or None. Raises FRExError, which starts with `where`, for another backend,
+    for one that contradicts the suffix, and for a source that is missing, damaged or empty.
+    """
     if backend not in (None, 'disk', 'lmdb'):
         raise FRExError(f'{where}.io_backend.type: {backend!r}; known: disk, lmdb (or leave io_backend out)')
     if backend is not None and (backend == 'lmdb') != (root.suffix == '.lmdb'):
@@ -114,7 +119,10 @@ def open_source(root: Path, backend: str | None, where: str) -> Source:
 
 
 def read_file(path: Path) -> bytes:
-    """Read a file, or the member `name` of a zip by `faces.zip/name`; raise OSError, or FRExError for a damaged zip."""
+    """Return the content of a file, or of a member of a zip for a path like `faces.zip/name`.
+
+    Raises OSError where the file, and FRExError where the member of a zip cannot be read.
+    """
     for parent in path.parents:
         if parent.suffix.lower() == '.zip' and parent.is_file():
             return read_member(parent, path.relative_to(parent).as_posix())
@@ -122,21 +130,21 @@ def read_file(path: Path) -> bytes:
 
 
 def read_member(archive: Path, name: str) -> bytes:
-    """Read a member of a zip; raise FRExError, which names both, where it cannot be read."""
+    """Return the content of the member `name` of a zip; raise FRExError, which names both, where it cannot be read."""
     try:
         return _open_archive(archive, zipfile.ZipFile).read(name)
     except READING_ZIP as error:
         raise FRExError(f'{archive / name}: cannot be read from the zip ({" ".join(str(error).split())})') from None
 
 
-def is_image(name: str) -> bool:
-    """Return whether a path is that of an image, by its suffix; hidden files and macOS's companions of other files are none."""
+def has_image_name(name: str) -> bool:
+    """Return whether a path has an image's suffix and neither a hidden part nor macOS's folder `__MACOSX` of resource forks."""
     path = PurePosixPath(name)
     return path.suffix.lower() in SUFFIXES and not any(part.startswith(('.', '__MACOSX')) for part in path.parts)
 
 
 def _walk(root: Path) -> Iterable[str]:
-    """Yield the names of the images below `root`; a folder to which several links lead is read once."""
+    """Yield the names of the images below `root`; a folder that several links lead to is read once. Raises OSError."""
     seen = set()
 
     def stop(error: OSError) -> None:
@@ -148,9 +156,9 @@ def _walk(root: Path) -> Iterable[str]:
             subfolders.clear()
             continue
         seen.add((state.st_dev, state.st_ino))
-        # Sorted, since the first path to a folder is the one that names its images.
+        # Sorted, since images are named by the path on which their folder is reached first.
         subfolders.sort()
-        yield from filter(is_image, (Path(folder, file).relative_to(root).as_posix() for file in files))
+        yield from filter(has_image_name, (Path(folder, file).relative_to(root).as_posix() for file in files))
 
 
 def _open_lmdb(root: Path) -> Any:
@@ -158,7 +166,7 @@ def _open_lmdb(root: Path) -> Any:
 
 
 def _check_whole(root: Path) -> None:
-    """Raise OSError for an lmdb that was cut short; it is mapped into memory, where reading beyond its end would kill the process."""
+    """Raise OSError for a truncated lmdb, because it is mapped into memory: reading beyond its end would kill the process."""
     environment = _open_archive(root, _open_lmdb)
     needed = (environment.info()['last_pgno'] + 1) * environment.stat()['psize']
     there = (root / 'data.mdb').stat().st_size
@@ -166,7 +174,7 @@ def _check_whole(root: Path) -> None:
         raise OSError(f'data.mdb has {there} bytes of {needed}')
 
 
-# --- Archives that this process has open. An lmdb must be opened once a process; forked children must share neither lmdb nor zip.
+# --- The archives that this process has open. A process must open an lmdb only once; forked children must not share an lmdb or a zip.
 
 _archives: dict[Path, Any] = {}
 
@@ -186,6 +194,9 @@ if hasattr(os, 'register_at_fork'):
     os.register_at_fork(after_in_child=_close_all)
 
 
-def images_below(folder: Path) -> dict[str, Path]:
-    """Return the images that a data set finds in `folder`, by the names that labels use; raise FRExError where there are none."""
+def find_images(folder: Path) -> dict[str, Path]:
+    """Return the path of each image below `folder`, by its name in labels, which is the path below the folder.
+
+    Raises FRExError where there are none.
+    """
     return {name: folder / name for name in FolderSource(folder, 'FOLDER').names}

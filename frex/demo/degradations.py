@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from frex.data.convolution import FloatImage, convolve
-from frex.data.degradation import REFERENCE_SIZE, gaussian_kernel, jpeg
+from frex.data.degradation import REFERENCE_SIZE, compress_jpeg, gaussian_kernel
 from frex.images import Image
 
 SEED = 2024
@@ -57,6 +57,6 @@ def apply_degradation(image: Image, degradation: FixedDegradation, face_width: f
         noise = np.random.default_rng([SEED, *seed]).standard_normal(values.shape, dtype=np.float32)
         values = (values + noise * np.float32(degradation.noise / 255)).clip(0, 1)
     if degradation.jpeg is not None:
-        values = jpeg(values, degradation.jpeg)
+        values = compress_jpeg(values, degradation.jpeg)
     full_size = cv2.resize(values, (width, height), interpolation=cv2.INTER_LINEAR)
     return (full_size.clip(0, 1) * 255).round().astype(np.uint8)

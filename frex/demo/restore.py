@@ -44,7 +44,7 @@ def run(model: Path | None = None, folder: Path = FOLDER, device: str = 'auto') 
         )
     restorer = FaceRestorer.from_pretrained(model, device)
     if model is None:
-        print(small_model.notice(restorer.size))
+        print(small_model.small_model_notice(restorer.size))
     demonstrate(restorer, folder)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from tqdm import tqdm
 
 from frex import compat
-from frex.data.degradation import PRESETS, degrade, draw
+from frex.data.degradation import PRESETS, degrade, draw_degradation
 from frex.demo.portraits import read_portraits
 from frex.errors import FRExError
 from frex.images import Image, read_image, resize, write_image
@@ -84,7 +84,7 @@ def degrade_and_restore(restorer: FaceRestorer, face: Path, seed: list[int]) -> 
     No seed gives a degradation that training has seen.
     """
     original = resize(read_image(face), restorer.size)
-    draws = draw(PRESETS['paper'], np.random.default_rng([UNSEEN_SEED, *seed]))
+    draws = draw_degradation(PRESETS['paper'], np.random.default_rng([UNSEEN_SEED, *seed]))
     degraded = (degrade(original.astype(np.float32) / 255, draws) * 255).round().astype(np.uint8)
     return DemoSample(degraded, restorer.restore_aligned(degraded), original)
 

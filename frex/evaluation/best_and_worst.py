@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from frex.data.contact_sheet import contact_sheet
+from frex.data.contact_sheet import draw_contact_sheet
 from frex.evaluation.inputs import BILINEAR, GT
 from frex.evaluation.markdown import format_value
 from frex.evaluation.results import Evaluation, ImageScores, Row
@@ -62,7 +62,7 @@ def _draw_contact_sheet(evaluation: Evaluation, chosen: Row, metric: Metric) -> 
     cases = [('worst', index) for index in worst] + [('best', index) for index in best]
     images = [read_image(row.runs[0].files[index]) for _, index in cases for row in evaluation.rows]
     captions = [_caption(row, kind, evaluation.names[index], index, metric) for kind, index in cases for row in evaluation.rows]
-    return contact_sheet(images, captions, columns=len(evaluation.rows))
+    return draw_contact_sheet(images, captions, columns=len(evaluation.rows))
 
 
 def _caption(row: Row, kind: str, name: str, index: int, metric: Metric) -> str:

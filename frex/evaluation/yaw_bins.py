@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 
-from frex.data.labels import CameraLabel, check_rotations, own_names, read_labels, rows
+from frex.data.labels import CameraLabel, check_rotations, drop_bare_names, read_labels, stack_labels
 from frex.errors import FRExError
 from frex.evaluation.inputs import strip_suffix
 from frex_arch.camera import view_angles
@@ -42,7 +42,7 @@ def read_absolute_yaw(path: Path, names: Sequence[str]) -> Degrees:
     `path` is a `dataset.json` in EG3D's layout; its labels are matched to `names` without suffix. Raises FRExError where an image has no
     camera, or one that is not a rotation.
     """
-    cameras = rows(_by_stem(read_labels(path).cameras, path), names, f'--cameras: {path} has no label')
+    cameras = stack_labels(_by_stem(read_labels(path).cameras, path), names, f'--cameras: {path} has no label')
     check_rotations(cameras, names, f'--cameras: {path}')
     yaw, _, _ = view_angles(torch.from_numpy(cameras))
     return np.degrees(yaw.abs().numpy().astype(np.float64))
@@ -50,7 +50,7 @@ def read_absolute_yaw(path: Path, names: Sequence[str]) -> Degrees:
 
 def _by_stem(cameras: Mapping[str, CameraLabel], path: Path) -> dict[str, CameraLabel]:
     """Return the labels by name without suffix; raise FRExError where two names differ in their suffix only."""
-    twice = [name for name, count in Counter(map(strip_suffix, own_names(cameras))).items() if count > 1]
+    twice = [name for name, count in Counter(map(strip_suffix, drop_bare_names(cameras))).items() if count > 1]
     if twice:
         raise FRExError(f'--cameras: {path} has two labels for {twice[0]}, which differ in their suffix alone')
     return {strip_suffix(name): camera for name, camera in cameras.items()}

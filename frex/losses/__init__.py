@@ -1,1 +1,1 @@
-"""The losses of training, one in each file; BasicSR's L1Loss, MSELoss and GANLoss are used as they are."""
+"""The losses of training that are not BasicSR's; its L1Loss, MSELoss and GANLoss are used as they are."""

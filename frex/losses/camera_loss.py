@@ -8,15 +8,18 @@ from frex_arch.camera import Camera
 
 
 class CameraLoss(nn.Module):
-    """Mean absolute difference between the 25 numbers of the predicted and the true camera."""
+    """Mean absolute difference between the 25 numbers of the predicted and the labelled camera."""
 
     def __init__(self, loss_weight: float = 1.0) -> None:
         super().__init__()
         self.loss_weight = loss_weight
 
-    def forward(self, camera: Camera, target: Camera, has_camera: Bool[Tensor, ' batch'] | None = None) -> Float[Tensor, '']:
-        """Return the mean over the samples that `has_camera`, all if None; 0, with a gradient of 0, where no sample has one."""
-        if has_camera is None:
+    def forward(self, camera: Camera, target: Camera, is_labelled: Bool[Tensor, ' batch'] | None = None) -> Float[Tensor, '']:
+        """Return the mean over the labelled samples of the batch, times `loss_weight`.
+
+        `is_labelled` says which samples have a label; None: all. Where none has, the loss and its gradient are 0.
+        """
+        if is_labelled is None:
             return self.loss_weight * F.l1_loss(camera, target)
         error = (camera - target).abs().mean(dim=1)
-        return self.loss_weight * (error * has_camera).sum() / has_camera.sum().clamp(min=1)
+        return self.loss_weight * (error * is_labelled).sum() / is_labelled.sum().clamp(min=1)

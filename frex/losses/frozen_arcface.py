@@ -1,4 +1,4 @@
-"""The frozen ArcFace of the identity and the structure loss."""
+"""The frozen ArcFace whose embedding the identity loss and whose features the structure loss compares."""
 
 import torch
 from jaxtyping import Float
@@ -9,13 +9,14 @@ from frex.losses.frozen_network import FrozenNetwork
 from frex.weights.locate import require_file
 from frex.weights.network_file import build_network, read_network
 from frex_arch import ArcFace
-from frex_arch.arcface import ArcFaceFeatures, arcface_input
+from frex_arch.arcface import ArcFaceFeatures, to_arcface_input
 
 
 def frozen_arcface(weights: str | None) -> ArcFace:
-    """Return ArcFace in evaluation mode, without gradient for its parameters.
+    """Return ArcFace in evaluation mode, without gradients of its parameters.
 
-    `weights` is a key of the manifest or a file, None for random weights, which is for tests only. Raises FRExError for another network.
+    `weights` is a key of the manifest or a file; None gives random weights, for tests only. Raises FRExError where the file is missing,
+    damaged or of another network.
     """
     if weights is None:
         return ArcFace().requires_grad_(False).eval()
@@ -27,7 +28,7 @@ def frozen_arcface(weights: str | None) -> ArcFace:
 
 
 class FrozenArcFace(FrozenNetwork):
-    """Computes ArcFace's features and embedding of faces in colour; `weights` as for `frozen_arcface`."""
+    """Computes ArcFace's features and embedding of RGB faces of any size; `weights` is as in `frozen_arcface`."""
 
     def __init__(self, weights: str | None) -> None:
         super().__init__(('ArcFace', weights))
@@ -37,9 +38,9 @@ class FrozenArcFace(FrozenNetwork):
     def compute(
         self, image: Float[Tensor, 'batch 3 height width'], gt: Float[Tensor, 'batch 3 height width']
     ) -> tuple[ArcFaceFeatures, ArcFaceFeatures]:
-        """Return the features of both RGB images in [-1, 1]."""
-        # In one pass: at 128 x 128 kernel launches cost a GPU more than the gradient of `gt`, which nobody uses.
-        both = self.arcface.features(torch.cat([arcface_input(image), arcface_input(gt)]))
+        """Return the features of `image` and those of `gt`, both RGB in [-1, 1]."""
+        # Both in one pass: at 128 x 128 the kernel launches of a second pass cost a GPU more than the unused gradient of `gt`.
+        both = self.arcface.features(torch.cat([to_arcface_input(image), to_arcface_input(gt)]))
         before, after = (list(zip(*(stage.chunk(2) for stage in stages), strict=True)) for stages in (both[0], both[1]))
         first, second = map(ArcFaceFeatures, before, after, both.embedding.chunk(2))
         return first, second

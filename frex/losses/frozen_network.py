@@ -1,4 +1,4 @@
-"""Frozen networks whose features losses compare; losses with equal networks share one, which runs once for each pair of images."""
+"""The frozen networks whose features losses compare. Losses with equal networks can share one and its features of a pair of images."""
 
 from collections.abc import Hashable, Iterable, Iterator
 from contextlib import contextmanager
@@ -10,23 +10,24 @@ from torch import Tensor, nn
 
 
 class FrozenNetwork(nn.Module):
-    """Base of the networks that losses keep as `network`; losses whose networks have equal keys can share one (`share_networks`).
+    """Base of the frozen networks that losses keep as their attribute `network`.
 
-    Within `feature_cache` the features of a pair of images are computed once, outside of it in every call.
+    `key` identifies architecture and weights: losses whose networks have equal keys can share one (`share_networks`). Within
+    `feature_cache` the features of a pair of images are computed once, outside of it in every call.
     """
 
     def __init__(self, key: Hashable) -> None:
         super().__init__()
         self.key = key
-        # By the ids of both images, which it holds, so that no other image gets their ids.
+        # (id of image, id of gt) -> (image, gt, features). It keeps the images alive, so that no other image gets their ids.
         self.cache: dict[tuple[int, int], tuple[Any, ...]] | None = None
 
     def compute(self, image: Float[Tensor, 'batch 3 height width'], gt: Float[Tensor, 'batch 3 height width']) -> tuple[Any, Any]:
-        """Return the features of `image`, through which its gradient flows, and of `gt`; both are RGB in [-1, 1]."""
+        """Return the features of `image`, through which its gradient flows, and those of `gt`; both are RGB in [-1, 1]."""
         raise NotImplementedError
 
     def forward(self, image: Float[Tensor, 'batch 3 height width'], gt: Float[Tensor, 'batch 3 height width']) -> tuple[Any, Any]:
-        """Return the features that `compute` gives, from the cache where there is one; no gradient flows to `gt`."""
+        """Return the features of `image` and those of `gt` as `compute` does, from the cache if there is one; no gradient flows to `gt`."""
         if self.cache is None:
             return self.compute(image, gt.detach())
         key = id(image), id(gt)
@@ -36,7 +37,10 @@ class FrozenNetwork(nn.Module):
 
 
 def mean_difference(feature: Float[Tensor, '*shape'], target: Float[Tensor, '*shape']) -> Float[Tensor, '']:
-    """Return the mean absolute difference, summed in float32; under autocast `l1_loss` would copy both features to float32."""
+    """Return the mean absolute difference of two tensors of one shape.
+
+    Of bfloat16 tensors it is summed in float32 without copying them to float32, as `l1_loss` would do within autocast.
+    """
     return (feature - target).abs().mean(dtype=torch.float32 if feature.dtype == torch.bfloat16 else None)
 
 
@@ -45,14 +49,14 @@ def _with_network(losses: Iterable[nn.Module]) -> list[Any]:
 
 
 def share_networks(losses: Iterable[nn.Module]) -> None:
-    """Give losses whose networks have equal keys one network."""
+    """Let losses whose networks have equal keys share the network of the first of them."""
     shared: dict[Hashable, Any] = {}
     for loss in _with_network(losses):
         loss.network = shared.setdefault(loss.network.key, loss.network)
 
 
-def store_layers(net: nn.Module, dtype: torch.dtype) -> None:
-    """Store the weights of frozen convolutions and dense layers in `dtype`, since autocast would copy them to it in every call."""
+def cast_layers(net: nn.Module, dtype: torch.dtype) -> None:
+    """Cast the parameters of frozen convolutions and dense layers to autocast's `dtype`, which autocast would do in every call."""
     for module in net.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
             module.to(dtype)
@@ -60,7 +64,7 @@ def store_layers(net: nn.Module, dtype: torch.dtype) -> None:
 
 @contextmanager
 def feature_cache(losses: Iterable[nn.Module]) -> Iterator[None]:
-    """Within the block, the network of each of `losses` computes the features of a pair of images once, and so does its backward pass."""
+    """Return a context in which the frozen networks of `losses` compute the features of each pair of images, and their gradient, once."""
     networks = [loss.network for loss in _with_network(losses)]
     for network in networks:
         network.cache = {}

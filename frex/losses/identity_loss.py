@@ -8,7 +8,10 @@ from frex.losses.frozen_arcface import FrozenArcFace
 
 
 class IdentityLoss(nn.Module):
-    """Distance of ArcFace embeddings: their mean absolute difference (`l1`, stage B), or 1 - cosine (`cosine`, stage A)."""
+    """Distance of ArcFace embeddings: their mean absolute difference (`distance` 'l1', stage B), or 1 - cosine ('cosine', stage A).
+
+    `weights` is as in `frozen_arcface`.
+    """
 
     def __init__(self, loss_weight: float = 1.0, distance: str = 'l1', weights: str | None = 'arcface_resnet18') -> None:
         super().__init__()
@@ -19,7 +22,7 @@ class IdentityLoss(nn.Module):
         self.network = FrozenArcFace(weights)
 
     def forward(self, image: Float[Tensor, 'batch 3 height width'], gt: Float[Tensor, 'batch 3 height width']) -> Float[Tensor, '']:
-        """Return the mean over the batch; images are RGB in [-1, 1]; the gradient flows to `image`."""
+        """Return the mean over the batch of RGB images in [-1, 1], times `loss_weight`; the gradient flows to `image` alone."""
         embedding, target = (features.embedding for features in self.network(image, gt))
         if self.distance == 'l1':
             return self.loss_weight * F.l1_loss(embedding, target)

@@ -1,4 +1,4 @@
-"""LPIPS, the perceptual term of stage A and, as an option, that of stage B (Eqs. 10, 14)."""
+"""LPIPS, the perceptual term of stage A and optionally of stage B (Eqs. 10 and 14)."""
 
 import inspect
 from pathlib import Path
@@ -12,15 +12,15 @@ from frex.weights.locate import require_file
 from frex.weights.state_dict import as_state, load_strict, torchvision_state
 from frex.weights.torch_file import read_torch_file
 
-# Network of LPIPS -> the manifest's file of its trunk.
+# Network of LPIPS -> key of the manifest's file with the weights of its trunk.
 TRUNKS = {'vgg': 'vgg16', 'alex': 'alexnet'}
 
 
 class LPIPSLoss(nn.Module):
-    """LPIPS 0.1 (Zhang et al. 2018) with the trunk `net`, `vgg` or `alex`.
+    """LPIPS 0.1 (Zhang et al. 2018) with the trunk `net`, 'vgg' (VGG16) or 'alex' (AlexNet).
 
-    `weights` is a key of the manifest or a file with the trunk's weights, `auto` the official ones of `net`, None random ones,
-    which is for tests only.
+    `weights` is a key of the manifest or a file with the trunk's weights; 'auto' means torchvision's for `net`, None random ones, for tests
+    only. The linear layers come with the package lpips.
     """
 
     def __init__(self, loss_weight: float = 1.0, net: str = 'vgg', weights: str | None = 'auto') -> None:
@@ -29,34 +29,40 @@ class LPIPSLoss(nn.Module):
             raise ValueError(f'net {net!r} is not one of {list(TRUNKS)}')
         self.loss_weight = loss_weight
         self.lpips = LPIPS(net=net, pretrained=False, pnet_rand=True, verbose=False).requires_grad_(False)
-        # The package would read its own file without asking for weights alone.
+        # The package would unpickle its own file without torch's `weights_only`.
         linear = Path(inspect.getfile(LPIPS)).parent / 'weights/v0.1' / f'{net}.pth'
         self.lpips.load_state_dict(as_state(read_torch_file(linear), str(linear)), strict=False)
         if weights is not None:
             load_trunk(self.lpips.net, TRUNKS[net] if weights == 'auto' else weights)
 
     def forward(self, image: Float[Tensor, 'batch 3 height width'], gt: Float[Tensor, 'batch 3 height width']) -> Float[Tensor, '']:
-        """Return the mean over the batch; images are RGB in [-1, 1]; the gradient flows to `image`."""
+        """Return the mean over the batch of RGB images in [-1, 1], times `loss_weight`; the gradient flows to `image` alone."""
         features, targets = (self.lpips.net(self.lpips.scaling_layer(x)) for x in (image, gt.detach()))
         layers = zip(features, targets, self.lpips.lins, strict=True)
         return self.loss_weight * torch.stack([_distance(*layer) for layer in layers]).sum()
 
 
 def _distance(feature: Tensor, target: Tensor, linear: nn.Module) -> Float[Tensor, '']:
-    """Return LPIPS of one layer as the package computes it, in the precision of the features and with fewer passes over them."""
+    """Return one layer's term of LPIPS, mean over the batch, as the package computes it but with fewer passes over the features.
+
+    It is in the features' dtype, and summed in float32 where that is bfloat16.
+    """
     difference = torch.addcmul(feature * inverse_norm(feature), target, inverse_norm(target), value=-1)
     return linear(difference.square()).mean(dtype=torch.float32 if feature.dtype == torch.bfloat16 else None)
 
 
 def inverse_norm(feature: Float[Tensor, 'batch channel height width']) -> Float[Tensor, 'batch 1 height width']:
-    """Return the factor that makes each pixel's feature vector a unit vector, in the precision of the features."""
+    """Return 1 / (norm + 1e-10) of each pixel's feature vector, in the features' dtype, to scale the vector to unit length."""
     with torch.autocast(feature.device.type, enabled=False):
         norm = torch.linalg.vector_norm(feature, dim=1, keepdim=True, dtype=torch.float32 if feature.dtype == torch.bfloat16 else None)
         return (norm + 1e-10).reciprocal().to(feature.dtype)
 
 
 def load_trunk(trunk: nn.Module, weights: str) -> None:
-    """Load torchvision's `features.N` into LPIPS's `sliceK.N`."""
+    """Load torchvision's weights into the trunk of LPIPS, whose names are `sliceK.N` for torchvision's `features.N`.
+
+    `weights` is a key of the manifest or a file. Raises FRExError where it is missing, damaged or of another network.
+    """
     path = require_file(weights)
     own = {name.partition('.')[2]: name for name in trunk.state_dict()}
     state = torchvision_state(read_torch_file(path), str(path))

@@ -1,4 +1,4 @@
-"""The penalty that keeps the latent offsets Z_bar small, which is not in the paper but e4e's (Tov et al. 2021)."""
+"""The penalty on large latent offsets Z_bar, which is not in the paper but from e4e (Tov et al. 2021)."""
 
 import torch
 from jaxtyping import Float
@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 
 class OffsetNormLoss(nn.Module):
-    """Mean over the batch of the sum of the offsets' Euclidean norms."""
+    """Sum over latent codes of the offsets' Euclidean norms, mean over the batch, times `loss_weight`."""
 
     def __init__(self, loss_weight: float = 1.0) -> None:
         super().__init__()

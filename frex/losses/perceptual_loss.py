@@ -4,4 +4,4 @@ from frex.losses.vgg import VGGLoss
 
 
 class VGGPerceptualLoss(VGGLoss):
-    """Weighted L1 of VGG19's features before their activations."""
+    """Weighted sum over layers of the L1 distance of VGG19's features before their ReLU; arguments as for `VGGLoss`."""

@@ -1,4 +1,4 @@
-"""L1 of the decoder's images I_3D^i at every size, which is not in the paper but in the authors' code."""
+"""The L1 distance of the decoder's images I_3D^i of all sizes, which is not in the paper but in the authors' code."""
 
 from collections.abc import Sequence
 
@@ -9,12 +9,12 @@ from torch import Tensor, nn
 
 
 def image_pyramid(image: Float[Tensor, 'batch 3 height width'], sizes: Sequence[int]) -> list[Float[Tensor, 'batch 3 _ _']]:
-    """Return `image` averaged down to each of `sizes`, which must divide its own."""
+    """Return square images averaged down to each of `sizes`, in this order; every size must divide that of `image`."""
     return [F.avg_pool2d(image, image.shape[-1] // size) for size in sizes]
 
 
 class PyramidLoss(nn.Module):
-    """Sum over sizes of the mean absolute difference to `gt` at that size."""
+    """Sum over the images of the mean absolute difference to `gt`, averaged down to the image's size; all are RGB in [-1, 1]."""
 
     def __init__(self, loss_weight: float = 1.0) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""R1, the gradient penalty of the critics (Mescheder et al. 2018), applied lazily as in StyleGAN2."""
+"""R1, the gradient penalty of the critics (Mescheder et al. 2018)."""
 
 from collections.abc import Sequence
 
@@ -8,9 +8,9 @@ from torch import Tensor
 
 
 def r1_penalty(logits: Float[Tensor, 'batch _'], real: Sequence[Float[Tensor, 'batch ...']]) -> Float[Tensor, '']:
-    """Return the squared norm of the gradient of `logits` with respect to the `real` inputs: summed over inputs, mean over the batch.
+    """Return the squared norm of the gradient of the critic's `logits` with respect to its `real` inputs, without the factor gamma / 2.
 
-    The inputs must have required a gradient when the logits were computed.
+    It is summed over the inputs and averaged over the batch. The inputs must require a gradient, and the logits be computed from them.
     """
     gradients = torch.autograd.grad(logits.sum(), list(real), create_graph=True)
     norms = [gradient.flatten(1).square().sum(dim=1) for gradient in gradients]

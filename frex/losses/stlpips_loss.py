@@ -1,4 +1,4 @@
-"""ST-LPIPS, a perceptual distance whose weights come in a PyPI package, for runs that cannot download VGG's."""
+"""ST-LPIPS, a shift-tolerant LPIPS whose weights come with a PyPI package, for use where VGG's weights cannot be downloaded."""
 
 import re
 from collections.abc import Sequence
@@ -16,15 +16,18 @@ from frex.weights.state_dict import State, as_state, load_strict
 from frex.weights.torch_file import read_torch_file
 
 PACKAGE = 'stlpips_pytorch'
-# A layer's place among all layers of its trunk, as the package's file numbers them.
+# Names of weights in the package's file. The number of a trunk's weight is its layer's index among all layers of the trunk.
 WEIGHT = re.compile(r'net\.slice\d+\.(\d+)\.(weight|bias)')
 LINEAR = re.compile(r'lin(\d+)\.model\.1\.weight')
-# Mean and standard deviation of ImageNet for images in [-1, 1], as LPIPS has them.
+# ImageNet's mean and standard deviation of RGB in [-1, 1], rounded as in LPIPS.
 SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)
 
 
-def find_weights(net: str) -> Path:
-    """Return the file of the trunk `net` in the package stlpips-pytorch, none of whose code is run; raise FRExError without the package."""
+def find_stlpips_weights(net: str) -> Path:
+    """Return the file with the weights of `net`, 'alex' or 'vgg', in the package stlpips-pytorch; none of the package's code is run.
+
+    Raises FRExError where the package is not installed or lacks the file.
+    """
     spec = find_spec(PACKAGE)
     path = Path(next(iter(spec.submodule_search_locations or ())) if spec else '', 'weights/vST0.0', f'{net}_shift_tolerant.pth')
     if spec is None or not path.is_file():
@@ -32,8 +35,11 @@ def find_weights(net: str) -> Path:
     return path
 
 
-class Blur(nn.Module):
-    """Halve a feature map by the binomial filter (1, 2, 1) / 4 along both axes, its border reflected by two pixels."""
+class BlurPool(nn.Module):
+    """Blurs with the binomial filter (1, 2, 1) / 4 along both axes, then keeps every second pixel (Zhang 2019).
+
+    The border is reflected by two pixels, so that a side of n pixels becomes one of n / 2 + 1, rounded up.
+    """
 
     kernel: Tensor
 
@@ -43,24 +49,22 @@ class Blur(nn.Module):
         self.register_buffer('kernel', torch.outer(line, line).expand(channels, 1, 3, 3).contiguous(), persistent=False)
 
     def forward(self, x: Float[Tensor, 'batch channel height width']) -> Float[Tensor, 'batch channel _ _']:
-        """Return about half of the height and of the width."""
         kernel = self.kernel.to(x.dtype)
         return F.conv2d(F.pad(x, (2, 2, 2, 2), mode='reflect'), kernel, stride=2, groups=len(kernel))
 
 
 class BlurredConvolution(nn.Conv2d):
-    """AlexNet's first convolution, 11 x 11 with a border of two zeros, and the blur that follows it, in one.
+    """The first convolution of this AlexNet, 11 x 11 with two zeros of padding, and the `BlurPool` that follows it, as one layer.
 
-    Nothing lies between the two, so together they are one convolution of 13 x 13 with a stride of 2, which takes a quarter of the time.
-    Only in the first and last row and column does the blur see reflected values: the first ones then equal the second ones, as do the last
-    ones of an odd size; the last ones of an even size are means of two, which `_kernel` has weights of its own for.
+    No activation lies between the two, so they are one convolution of 13 x 13 with stride 2, in a quarter of the time. Only the first and
+    last row and column see the reflected border. The first equal the second ones, and so do the last of an odd size the ones before. The
+    last of an even size are means of two convolved values, for which `_kernel` returns a smaller kernel.
     """
 
     def __init__(self) -> None:
         super().__init__(3, 64, 11)
 
     def forward(self, x: Float[Tensor, 'batch 3 height width']) -> Float[Tensor, 'batch 64 _ _']:
-        """Return about half of the height and of the width."""
         padded, even = F.pad(x, (2, 2, 2, 2)), [size % 2 == 0 for size in x.shape[2:]]
         blurred = self._convolve(padded, False, False)
         if even[1]:
@@ -75,9 +79,10 @@ class BlurredConvolution(nn.Conv2d):
         return F.conv2d(x, self._kernel(is_last_row, is_last_column), self.bias, stride=2)
 
     def _kernel(self, is_last_row: bool, is_last_column: bool) -> Float[Tensor, '64 3 _ _']:
+        """Return the convolution's weights, blurred; with blur weights (1, 1) / 2 along an axis on whose last line the kernel is used."""
         lines = [self.weight.new_tensor([0.5, 0.5] if last else [0.25, 0.5, 0.25]) for last in (is_last_row, is_last_column)]
         blur = torch.outer(*lines).expand(3, 1, -1, -1)
-        # A blur is symmetric, so that correlation, which torch calculates, is convolution.
+        # torch correlates, which is convolution here because the blur is symmetric.
         kernel = F.conv2d(self.weight, blur, padding=(len(lines[0]) - 1, len(lines[1]) - 1), groups=3)
         return kernel.contiguous(memory_format=torch.channels_last)
 
@@ -87,12 +92,12 @@ def _convolution(inputs: int, outputs: int, size: int = 3) -> list[nn.Module]:
 
 
 def _pool(size: int, channels: int) -> list[nn.Module]:
-    return [nn.MaxPool2d(size, stride=1), Blur(channels)]
+    return [nn.MaxPool2d(size, stride=1), BlurPool(channels)]
 
 
 def _alexnet() -> list[list[nn.Module]]:
     return [
-        # The package numbers the blur as a layer of its own.
+        # An identity in the place of the blur keeps the package's numbering of layers.
         [BlurredConvolution(), nn.Identity(), nn.ReLU(inplace=True)],
         [*_pool(3, 64), *_convolution(64, 192, 5)],
         [*_pool(3, 192), *_convolution(192, 384)],
@@ -113,11 +118,15 @@ def _vgg16() -> list[list[nn.Module]]:
     return slices
 
 
+# Network -> function that returns the slices of its trunk, and the channels of the features after each slice.
 TRUNKS = {'alex': (_alexnet, (64, 192, 384, 256, 256)), 'vgg': (_vgg16, (64, 128, 256, 512, 512))}
 
 
 class ShiftTolerantLPIPS(nn.Module):
-    """ST-LPIPS (Ghildyal and Liu 2022) with AlexNet or VGG16 as trunk, frozen: LPIPS that a shift by a pixel hardly changes."""
+    """ST-LPIPS (Ghildyal and Liu 2022), an LPIPS that a shift by a pixel hardly changes; frozen, with the trunk 'alex' or 'vgg'.
+
+    Raises ValueError for another `net`, and FRExError without the package stlpips-pytorch, which holds the weights.
+    """
 
     shift: Tensor
     scale: Tensor
@@ -129,17 +138,17 @@ class ShiftTolerantLPIPS(nn.Module):
         build, channels = TRUNKS[net]
         slices = build()
         self.layers = nn.Sequential(*(layer for part in slices for layer in part))
-        # The features that are compared are those after the last layer of each slice.
+        # The indices of the layers that end a slice, after which features are compared.
         self.ends = {sum(map(len, slices[: number + 1])) - 1 for number in range(len(slices))}
         self.lins = nn.ModuleList(nn.Conv2d(count, 1, 1, bias=False) for count in channels)
         for name, values in (('shift', SHIFT), ('scale', SCALE)):
             self.register_buffer(name, torch.tensor(values).view(1, 3, 1, 1))
-        path = find_weights(net)
-        load_strict(self, _state(as_state(read_torch_file(path), str(path))), str(path))
+        path = find_stlpips_weights(net)
+        load_strict(self, _rename_weights(as_state(read_torch_file(path), str(path))), str(path))
         self.to(memory_format=torch.channels_last).requires_grad_(False).eval()
 
     def features(self, image: Float[Tensor, 'batch 3 height width']) -> list[Float[Tensor, 'batch _ _ _']]:
-        """Return the five feature maps of RGB images in [-1, 1], not yet normalized."""
+        """Return the five feature maps, shallow to deep and not normalised, of RGB images in [-1, 1]."""
         x = ((image - self.shift) / self.scale).contiguous(memory_format=torch.channels_last)
         found = []
         for place, layer in enumerate(self.layers):
@@ -149,13 +158,13 @@ class ShiftTolerantLPIPS(nn.Module):
         return found
 
     def forward(self, image: Float[Tensor, 'batch 3 height width'], gt: Float[Tensor, 'batch 3 height width']) -> Float[Tensor, ' batch']:
-        """Return the distance of each pair of RGB images in [-1, 1]; the gradient flows to `image` only."""
+        """Return the distance of each pair of RGB images in [-1, 1]; the gradient flows to `image` alone."""
         with torch.no_grad():
             targets = self.features(gt)
         return self.compare(self.features(image), targets)
 
     def compare(self, features: Sequence[Tensor], targets: Sequence[Tensor]) -> Float[Tensor, ' batch']:
-        """Return the distance of each pair of images whose `features` are given."""
+        """Return the distance of each pair of images, given the feature maps of both as `features` returns them."""
         layers = zip(features, targets, self.lins, strict=True)
         return torch.stack([_distance(*layer) for layer in layers]).sum(dim=0)
 
@@ -165,8 +174,8 @@ def _distance(feature: Tensor, target: Tensor, linear: nn.Module) -> Float[Tenso
     return linear(difference.square()).mean(dim=(1, 2, 3), dtype=torch.float32 if feature.dtype == torch.bfloat16 else None)
 
 
-def _state(stored: State) -> State:
-    """Rename the weights of the package's file; its blurs, which are no weights, are left out."""
+def _rename_weights(stored: State) -> State:
+    """Turn the package's names of weights into those of `ShiftTolerantLPIPS`; its constant blur filters are left out."""
     state: State = {}
     for name, value in stored.items():
         if match := WEIGHT.fullmatch(name):
@@ -179,7 +188,7 @@ def _state(stored: State) -> State:
 
 
 class STLPIPSLoss(nn.Module):
-    """ST-LPIPS with the trunk `net`, `alex` or `vgg`; raises FRExError without the package stlpips-pytorch, which holds the weights."""
+    """ST-LPIPS as a loss, with the trunk `net`, 'alex' or 'vgg'; errors as for `ShiftTolerantLPIPS`."""
 
     def __init__(self, loss_weight: float = 1.0, net: str = 'alex') -> None:
         super().__init__()
@@ -187,5 +196,5 @@ class STLPIPSLoss(nn.Module):
         self.stlpips = ShiftTolerantLPIPS(net)
 
     def forward(self, image: Float[Tensor, 'batch 3 height width'], gt: Float[Tensor, 'batch 3 height width']) -> Float[Tensor, '']:
-        """Return the mean over the batch; images are RGB in [-1, 1]; the gradient flows to `image`."""
+        """Return the mean over the batch of RGB images in [-1, 1], times `loss_weight`; the gradient flows to `image` alone."""
         return self.loss_weight * self.stlpips(image, gt).mean()

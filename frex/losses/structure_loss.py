@@ -12,7 +12,11 @@ from frex_arch.arcface import ArcFaceFeatures
 
 
 class StructureLoss(nn.Module):
-    """Weighted L1 of the features of ArcFace's four stages, before (the paper) or after (the authors' code) their last activation."""
+    """Weighted sum of the L1 distances of the features of ArcFace's four stages.
+
+    `layer_weights` are the loss weights of the stages, shallow to deep. Features are taken before the last activation of a stage (the
+    paper) or, without `before_activation`, after it (the authors' code). `weights` is as in `frozen_arcface`.
+    """
 
     def __init__(
         self,
@@ -30,7 +34,7 @@ class StructureLoss(nn.Module):
         self.network = FrozenArcFace(weights)
 
     def forward(self, image: Float[Tensor, 'batch 3 height width'], gt: Float[Tensor, 'batch 3 height width']) -> Float[Tensor, '']:
-        """Return the sum over stages; images are RGB in [-1, 1]; the gradient flows to `image`."""
+        """Return the sum over stages for RGB images in [-1, 1], times `loss_weight`; the gradient flows to `image` alone."""
         features, targets = map(self._stages, self.network(image, gt))
         stages = zip(self.layer_weights, features, targets, strict=True)
         terms = [weight * mean_difference(feature, target) for weight, feature, target in stages]

@@ -1,4 +1,4 @@
-"""Features of VGG19 before their activations, and the base of the perceptual and the style loss, which compare them."""
+"""The features of VGG19 before their ReLU, and the base class of the perceptual and the style loss, which compare them."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,17 +14,17 @@ from frex.weights.state_dict import load_strict, torchvision_state
 from frex.weights.torch_file import read_torch_file
 from frex_arch.encoder_3d import ImageNetNormalization
 
-# Name of a convolution -> its place in torchvision's `features`.
+# Name of a convolution -> its index in torchvision's `features`.
 LAYERS = {'conv1_2': 2, 'conv2_2': 7, 'conv3_4': 16, 'conv4_4': 25, 'conv5_4': 34}
 
-# The paper's and the authors' weights of the layers.
+# The loss weights of the layers in the paper and in the authors' code.
 LAYER_WEIGHTS = {'conv1_2': 0.1, 'conv2_2': 0.1, 'conv3_4': 1.0, 'conv4_4': 1.0, 'conv5_4': 1.0}
 
 Features = dict[str, Float[Tensor, 'batch channel _ _']]
 
 
 class FrozenVGG(FrozenNetwork):
-    """Computes the features of `layers` of VGG19; `weights` as for `VGGLoss`."""
+    """Computes the features of the convolutions `layers` (keys of `LAYERS`) of VGG19, before their ReLU; `weights` is as in `VGGLoss`."""
 
     def __init__(self, layers: Sequence[str], weights: str | None = 'vgg19') -> None:
         super().__init__(('VGG19', weights, frozenset(layers)))
@@ -37,7 +37,7 @@ class FrozenVGG(FrozenNetwork):
         self.requires_grad_(False).eval()
 
     def compute(self, image: Float[Tensor, 'batch 3 height width'], gt: Float[Tensor, 'batch 3 height width']) -> tuple[Features, Features]:
-        """Return the features of both RGB images in [-1, 1], by the names of their layers."""
+        """Return the features of `image` and those of `gt`, both RGB in [-1, 1], by the names of the layers."""
         return self._features(image), self._features(gt)
 
     def _features(self, image: Tensor) -> Features:
@@ -51,15 +51,15 @@ class FrozenVGG(FrozenNetwork):
 
 
 def _vgg_features(path: Path | None) -> nn.Sequential:
-    """Return the layers of VGG19 before its classifier, none of them in place, with the weights of `path` or random ones."""
-    # Built without storage first, since the classifier, which is not used, is six times as large as the rest.
+    """Return VGG19's layers without the classifier, none of them in place, with the weights of `path`; None gives random ones."""
+    # Built without storage first, because the unused classifier is six times as large as the rest.
     with torch.device('meta'):
         net = vgg19(weights=None)
     del net.classifier
     net = net.to_empty(device=torch.get_default_device())
     for layer in net.features:
         if isinstance(layer, nn.ReLU):
-            # In place it would overwrite the features that are taken before it.
+            # In place it would overwrite the features before it, which are compared.
             layer.inplace = False
         elif isinstance(layer, nn.Conv2d):
             layer.reset_parameters()
@@ -70,9 +70,10 @@ def _vgg_features(path: Path | None) -> nn.Sequential:
 
 
 class VGGLoss(nn.Module):
-    """Weighted sum over layers of the mean absolute difference of VGG19's features, as `describe` turns them.
+    """Weighted sum over layers of the mean absolute difference of a statistic of VGG19's features (`compute_statistic`).
 
-    `weights` is a key of the manifest or a file; None gives random ones, which is for tests only.
+    `layer_weights` are loss weights by keys of `LAYERS`; None means `LAYER_WEIGHTS`. `weights` is a key of the manifest or a file; None
+    gives random ones, for tests only. Raises FRExError where the file is missing, damaged or of another network.
     """
 
     def __init__(self, loss_weight: float = 1.0, layer_weights: Mapping[str, float] | None = None, weights: str | None = 'vgg19') -> None:
@@ -81,12 +82,15 @@ class VGGLoss(nn.Module):
         self.layer_weights = layer_weights or LAYER_WEIGHTS
         self.network = FrozenVGG(list(self.layer_weights), weights)
 
-    def describe(self, feature: Float[Tensor, 'batch channel height width']) -> Float[Tensor, 'batch ...']:
-        """Return the statistic of one layer's feature that is compared; by default the feature itself."""
+    def compute_statistic(self, feature: Float[Tensor, 'batch channel height width']) -> Float[Tensor, 'batch ...']:
+        """Return what is compared of one layer's feature; by default the feature itself."""
         return feature
 
     def forward(self, image: Float[Tensor, 'batch 3 height width'], gt: Float[Tensor, 'batch 3 height width']) -> Float[Tensor, '']:
-        """Return the sum over layers; images are RGB in [-1, 1]; the gradient flows to `image`."""
+        """Return the sum over layers for RGB images in [-1, 1], times `loss_weight`; the gradient flows to `image` alone."""
         features, targets = self.network(image, gt)
-        terms = [w * mean_difference(self.describe(features[name]), self.describe(targets[name])) for name, w in self.layer_weights.items()]
+        terms = [
+            w * mean_difference(self.compute_statistic(features[name]), self.compute_statistic(targets[name]))
+            for name, w in self.layer_weights.items()
+        ]
         return self.loss_weight * torch.stack(terms).sum()

@@ -1,6 +1,6 @@
 """Metrics of restored images, for evaluations and for BasicSR's validation during training.
 
-Importing any of these modules makes basicsr importable first.
+Importing this package first patches what keeps basicsr from being imported (`frex.compat`).
 """
 
 from frex import compat

@@ -1,7 +1,7 @@
-"""Metrics as functions of two BGR uint8 images, for BasicSR's validation.
+"""Metrics for BasicSR's validation: functions of a restored image `img` and its clean image `img2`, both BGR uint8 of one size.
 
-Each network is loaded once per process, on its GPU where it has one. BasicSR passes all keys of a metric's section of the option file,
-`better` among them, so each function ignores further keys.
+Each network is loaded once per process, on the process's GPU where there is one. BasicSR passes all keys of a metric's section in the
+option file, `better` among them, so each function ignores further keys.
 """
 
 from collections.abc import Callable
@@ -16,26 +16,26 @@ from frex.tensors import to_tensor
 
 
 def calculate_lpips(img: Image, img2: Image, net: str = 'vgg', weights: str | None = 'auto', **_: Any) -> float:
-    """Return LPIPS 0.1 with the trunk `net`; `weights` is as for LPIPSLoss."""
+    """Return LPIPS 0.1 with the trunk `net`, 'vgg' or 'alex'; `weights` is as in `LPIPSLoss`."""
     return _score(LPIPSDistance, img, img2, net=net, weights=weights)
 
 
 def calculate_stlpips(img: Image, img2: Image, net: str = 'vgg', **_: Any) -> float:
-    """Return ST-LPIPS with the trunk `net`, `vgg` or `alex`; use the trunk that is not used in training."""
+    """Return ST-LPIPS with the trunk `net`, 'vgg' or 'alex'; use the one that no loss of the training uses."""
     return _score(STLPIPSDistance, img, img2, net=net)
 
 
 def calculate_deg(img: Image, img2: Image, weights: str | None = 'arcface_resnet18', **_: Any) -> float:
-    """Return the angle between the identity embeddings in degrees; `weights` is a key of the manifest or a file."""
+    """Return Deg, the angle between the ArcFace embeddings in degrees; `weights` is a key of the manifest or a file."""
     return _score(IdentityAngle, img, img2, weights=weights)
 
 
 def calculate_landmark_distance(img: Image, img2: Image, weights: str | None = 'awing_fan', **_: Any) -> float:
-    """Return the mean distance of 98 landmarks in pixels; `weights` is a key of the manifest or a file."""
+    """Return LMD, the mean distance of 98 landmarks in pixels; `weights` is a key of the manifest or a file."""
     return _score(LandmarkDistance, img, img2, weights=weights)
 
 
-# The class of each function's network, which takes the function's arguments; the check before a training builds it.
+# Function -> class of its network, which takes the function's arguments. The check before training builds it to find missing weights.
 NETWORKS: dict[Callable[..., Any], Callable[..., MetricFunction]] = {
     calculate_lpips: LPIPSDistance,
     calculate_stlpips: STLPIPSDistance,
@@ -46,12 +46,12 @@ NETWORKS: dict[Callable[..., Any], Callable[..., MetricFunction]] = {
 
 @cache
 def _network(kind: Callable[..., MetricFunction], **arguments: str | None) -> MetricFunction:
-    """Return the metric `kind` with these arguments, loaded once."""
+    """Return `kind(**arguments)` on this process's device, built once for each set of arguments."""
     return kind(**arguments, device=choose_device('auto'))
 
 
 def _score(kind: Callable[..., MetricFunction], img: Image, img2: Image, **arguments: str | None) -> float:
-    """Return the score of one pair of images."""
+    """Return the score that the metric `kind`, built with `arguments`, gives to one pair of images."""
     device = choose_device('auto')
     first, second = (to_tensor(image)[None].to(device) for image in (img, img2))
     return float(_network(kind, **arguments)(first, second))

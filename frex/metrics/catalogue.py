@@ -1,4 +1,4 @@
-"""The catalogue of metrics: those of the paper's tables, in their order, and four more."""
+"""The catalogue of metrics: the six of the paper's tables, in their order, and four more."""
 
 from collections.abc import Callable
 from functools import partial
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from frex.losses.stlpips_loss import find_weights
+from frex.losses.stlpips_loss import find_stlpips_weights
 from frex.metrics.metric import Metric, MetricFunction
 from frex.metrics.networks import (
     load_identity_angle,
@@ -20,12 +20,12 @@ from frex.metrics.pixelwise import niqe, psnr, ssim
 
 
 def _without_weights(scorer: MetricFunction) -> Callable[[Path | None, torch.device], MetricFunction]:
-    """Return a loader for a metric that has no weights."""
+    """Return a `Metric.load` for a metric without weights."""
     return lambda weights, device: scorer
 
 
 def _refuse_single_images(weights: Path | None, device: torch.device) -> MetricFunction:
-    """Raise TypeError: FID is a metric of sets of images."""
+    """Raise TypeError, because FID compares sets and has no score of a single image."""
     raise TypeError('FID has no score of an image; see frex.metrics.inception and frex.metrics.feature_statistics')
 
 
@@ -106,7 +106,7 @@ STLPIPS = Metric(
     'ST-LPIPS',
     'lower',
     4,
-    check=partial(find_weights, 'vgg'),
+    check=partial(find_stlpips_weights, 'vgg'),
     protocol='weights of stlpips-pytorch, VGG16, shift-tolerant, RGB in [-1, 1] at full size; mean over images',
     load=load_stlpips,
 )
@@ -115,7 +115,7 @@ STLPIPS_ALEX = Metric(
     'ST-LPIPS-Alex',
     'lower',
     4,
-    check=partial(find_weights, 'alex'),
+    check=partial(find_stlpips_weights, 'alex'),
     protocol='weights of stlpips-pytorch, AlexNet, shift-tolerant, RGB in [-1, 1] at full size; mean over images',
     load=load_stlpips_alex,
 )

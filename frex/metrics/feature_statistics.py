@@ -1,4 +1,4 @@
-"""Mean and covariance of a set's features, and the Frechet distance between two of them."""
+"""Mean and covariance of the Inception features of a set of images, and the Frechet distance between two sets."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,14 +11,15 @@ from jaxtyping import Float
 from torch import Tensor
 
 from frex.errors import FRExError
-from frex.metrics.statistics_file import read_stored, write_stored
+from frex.metrics.statistics_file import read_statistics_file, write_statistics_file
 
 
 @dataclass(frozen=True, eq=False)
 class FeatureStatistics:
-    """Mean and unbiased covariance of the features of `count` images, by the network whose file has the SHA-256 `network`.
+    """Mean and unbiased covariance of the features of a set of images.
 
-    `count` and `network` are None where a file does not contain them.
+    `count` is the number of images, `network` the SHA-256 of the file of the network that computed the features; both are None where a file
+    does not contain them.
     """
 
     mean: Float[np.ndarray, ' feature']
@@ -28,11 +29,12 @@ class FeatureStatistics:
 
     @classmethod
     def load(cls, path: Path, network: str | None = None) -> 'FeatureStatistics':
-        """Read a file of BasicSR (`.pth`) or pytorch-fid (`.npz`) without running code in it.
+        """Read a file of BasicSR (`.pth`) or pytorch-fid (`.npz`); no code in it is run.
 
-        Raises FRExError for any other file, and where the file says that it was made by another network than `network`.
+        Raises FRExError where the file is missing, damaged or of another kind, and where it says that it was made with another network than
+        `network`, a SHA-256; None accepts any network.
         """
-        statistics = cls(*read_stored(path))
+        statistics = cls(*read_statistics_file(path))
         if network is not None and statistics.network not in (None, network):
             raise FRExError(
                 f'{path}: made with a network whose sha256 begins with {statistics.network:.8}, not {network:.8}; create it again'
@@ -40,18 +42,18 @@ class FeatureStatistics:
         return statistics
 
     def save(self, path: Path) -> None:
-        """Write the file in pytorch-fid's format where its name ends in `.npz`, else in BasicSR's."""
-        write_stored(path, (self.mean, self.covariance, self.count, self.network))
+        """Write a file, atomically: in pytorch-fid's format where its name ends in `.npz`, else in BasicSR's."""
+        write_statistics_file(path, (self.mean, self.covariance, self.count, self.network))
 
     @cached_property
     def factor(self) -> Float[np.ndarray, 'feature rank']:
-        """Return F with F F^T = covariance."""
+        """Return a matrix F with F F^T = covariance, for `frechet_distance`."""
         values, vectors = np.linalg.eigh(self.covariance)
         return vectors * np.sqrt(values.clip(min=0))
 
 
 class FeatureSums:
-    """Sums from which mean and covariance of a set follow, so that no features have to be stored."""
+    """Sums over a set of images, in float64, from which mean and covariance follow without storing the features."""
 
     def __init__(self, device: torch.device | str = 'cpu', features: int = 2048) -> None:
         self.count = torch.zeros([], dtype=torch.float64, device=device)
@@ -59,34 +61,34 @@ class FeatureSums:
         self.products = torch.zeros(features, features, dtype=torch.float64, device=device)
 
     def add(self, features: Float[Tensor, 'batch feature']) -> None:
-        """Add the features of a batch."""
+        """Add the features of a batch of images."""
         features = features.to(self.sum)
         self.count += len(features)
         self.sum += features.sum(dim=0)
         self.products.addmm_(features.T, features)
 
     def merge(self, other: 'FeatureSums') -> None:
-        """Add the sums of `other`."""
+        """Add the images of `other`."""
         for own, added in zip((self.count, self.sum, self.products), (other.count, other.sum, other.products), strict=True):
             own += added
 
     def gather(self) -> None:
-        """Add the sums of all processes of the distributed group."""
+        """Replace the sums by those over all processes of the distributed group; every process must call this."""
         for value in (self.count, self.sum, self.products):
             dist.all_reduce(value)
 
     def statistics(self, network: str | None = None) -> FeatureStatistics:
-        """Return mean and covariance of what was added; the covariance of fewer than two images is NaN."""
+        """Return mean and covariance of all images added; the covariance of fewer than two is not finite. `network` as in the result."""
         mean = self.sum / self.count
         covariance = (self.products - self.count * torch.outer(mean, mean)) / (self.count - 1)
         return FeatureStatistics(mean.cpu().numpy(), covariance.cpu().numpy(), int(self.count), network)
 
 
 def frechet_distance(first: FeatureStatistics, second: FeatureStatistics) -> float:
-    """Return |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)), NaN where one covariance is not finite.
+    """Return FID, |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)); NaN where a covariance is not finite.
 
-    The trace of the root is the sum of the singular values of F1^T F2. Unlike a root of C1 C2 it is always real and exact to rounding,
-    even for fewer images than features. Raises FRExError where the numbers of features differ.
+    The trace of the root is computed as the sum of the singular values of F1^T F2, where F F^T = C. Unlike a matrix root of C1 C2 it is
+    always real and exact to rounding, even for fewer images than features. Raises FRExError where the numbers of features differ.
     """
     if first.mean.shape != second.mean.shape:
         raise FRExError(f'statistics of {len(first.mean)} and of {len(second.mean)} features cannot be compared')
@@ -94,5 +96,5 @@ def frechet_distance(first: FeatureStatistics, second: FeatureStatistics) -> flo
         return float('nan')
     root = np.linalg.svd(first.factor.T @ second.factor, compute_uv=False).sum()
     between = np.square(first.mean - second.mean).sum()
-    # For two equal sets rounding gives a little less than 0.
+    # Rounding can give slightly less than 0 for equal sets.
     return max(0.0, float(between + np.trace(first.covariance) + np.trace(second.covariance) - 2 * root))

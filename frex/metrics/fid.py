@@ -1,4 +1,4 @@
-"""FID (Heusel et al. 2017) for BasicSR's validation: of the results, against the clean images or stored statistics."""
+"""FID (Heusel et al. 2017) for BasicSR's validation: of the restored images, against the clean images or stored statistics."""
 
 from functools import cache, cached_property
 from pathlib import Path
@@ -16,13 +16,14 @@ from frex.weights.locate import require_file
 
 
 class FID:
-    """The sums from which FID is computed. `weights` is a key of the manifest or a file; None means random weights, for tests only.
+    """Accumulates the features of restored and clean images; `float` of it is FID.
 
-    `statistics` is a file that `frex statistics` wrote; it replaces the clean images.
+    `weights` is a key of the manifest or a file; None means random weights, for tests only. `statistics` is a file from `frex statistics`,
+    which replaces the clean images. `img` and `img2` are a restored image and its clean image, BGR uint8, or a list of each, as BasicSR's
+    `calculate_metric` passes them. `better` is a key of BasicSR's option files and not used here.
 
-    BasicSR's `calculate_metric` passes a result and its clean image, or a list of each, as `img` and `img2`. BasicSR's models add what
-    a metric returns for each image and divide by the number of images. Therefore FIDs can be added, and their sum divided by the number
-    of images is the distance, as `float` of the sum is.
+    BasicSR's models add the values of all images and divide by the number of images. Therefore FIDs can be added, which joins their images,
+    and divided by the number of their images, which gives the distance.
     """
 
     def __init__(
@@ -42,30 +43,30 @@ class FID:
 
     @cached_property
     def device(self) -> torch.device:
-        """Return the device. It is chosen late: options are checked by creating an FID before a process knows its GPU."""
+        """Return the device, chosen at the first use, since the check of options creates an FID before the process knows its GPU."""
         return choose_device('auto')
 
     @cached_property
     def sums(self) -> list[FeatureSums]:
-        """Return the sums of the results and, without statistics, of the clean images."""
+        """Return the sums over the restored images and, without stored statistics, those over the clean images."""
         self.inception.to(self.device)
         return [FeatureSums(self.device, self.inception.features) for _ in range(1 if self.statistics else 2)]
 
     @property
     def count(self) -> int:
-        """Return the number of results."""
+        """Return the number of restored images added."""
         return int(self.sums[0].count)
 
     @torch.inference_mode()
     def add(self, img: Image, img2: Image | None = None) -> None:
-        """Add a result and its clean image, BGR; raise TypeError where the clean image is needed and missing."""
+        """Add a restored image and its clean image, BGR uint8; raise TypeError where there are neither a clean image nor statistics."""
         for sums, image in zip(self.sums, (img, img2), strict=False):
             if image is None:
                 raise TypeError('FID needs a clean image for each result, or statistics')
             sums.add(self.inception(to_tensor(image)[None]))
 
     def value(self) -> float:
-        """Return the FID over the images of all processes, NaN for fewer than two."""
+        """Return the FID over the images of all processes, which must all call this; NaN for fewer than two images."""
         if dist.is_available() and dist.is_initialized():
             for sums in self.sums:
                 sums.gather()
@@ -79,9 +80,11 @@ class FID:
         return self
 
     def __radd__(self, zero: int) -> 'FID':
+        """Return this FID; BasicSR adds metrics to 0."""
         return self
 
     def __truediv__(self, count: int) -> float:
+        """Return the FID; raise ValueError unless `count`, by which BasicSR divides, is the number of images."""
         if count != self.count:
             raise ValueError(f'this FID is of {self.count} images, not {count}')
         return float(self)
@@ -96,16 +99,16 @@ class FID:
 
 
 def _read_inception(weights: str | None) -> Any:
-    """Load the Inception network."""
+    """Load the Inception network; `weights` is as in `FID`."""
     return Inception(None if weights is None else require_file(weights))
 
 
 @cache
 def _shared_inception(weights: str | None) -> Any:
-    """Load the network once: `calculate_metric` creates the metric anew for each pair."""
+    """Load the network once per process, because `calculate_metric` creates an FID for each pair of images."""
     return _read_inception(weights)
 
 
 def _as_list(images: Any) -> list[Image]:
-    """Return one image, a list or a batch as a list."""
+    """Return one image, a sequence of images or a batch (image, height, width, channel) as a list of images."""
     return list(images) if isinstance(images, list | tuple) or images.ndim == 4 else [images]

@@ -22,9 +22,10 @@ INPUT_SIZE = 299
 
 
 class Inception(nn.Module):
-    """Maps RGB in [-1, 1] to 2048 features, in evaluation mode; `path` None means random weights, for tests only.
+    """Maps images, RGB in [-1, 1] and of any size, to 2048 features, in evaluation mode.
 
-    `sha256` is the checksum of the file. Raises FRExError where the file is missing, damaged or of another network.
+    `path` is the file of weights; None means random weights, for tests only. `sha256` is the file's checksum, or None. Raises FRExError
+    where the file is missing, damaged or of another network.
     """
 
     features = FEATURES
@@ -37,33 +38,37 @@ class Inception(nn.Module):
 
     @classmethod
     def from_weights(cls, weights: Path | None = None, device: torch.device | str = 'cpu') -> 'Inception':
-        """Load the network from `weights`, the folder of `--weights`.
+        """Load the network to `device` from the folder `weights`, that of `--weights`; None searches the usual folders.
 
         Raises FRExError, with the command that downloads the file, where it is missing.
         """
         return cls(require_file(KEY, weights)).to(device)
 
     def forward(self, faces: Float[Tensor, 'batch 3 height width']) -> Float[Tensor, 'batch 2048']:
-        """Return the features of a batch, which is moved to the device of the network."""
+        """Return the features of a batch, RGB in [-1, 1], on the device of the network, to which the batch is moved."""
         device = next(self.net.parameters()).device
-        return self.net(inception_input(faces.to(device)))[0].flatten(1)
+        return self.net(resize_for_inception(faces.to(device)))[0].flatten(1)
 
 
-def inception_input(faces: Float[Tensor, 'batch 3 height width']) -> Float[Tensor, 'batch 3 299 299']:
-    """Resize a batch as BasicSR's network does first, bilinearly without antialiasing; then all sizes fit into one batch."""
+def resize_for_inception(faces: Float[Tensor, 'batch 3 height width']) -> Float[Tensor, 'batch 3 299 299']:
+    """Resize images, RGB in [-1, 1], to 299 x 299, bilinearly without antialiasing.
+
+    This is the first step of BasicSR's network, which leaves images of that size alone. Taken before, it lets images of different sizes
+    share a batch.
+    """
     return F.interpolate(faces, size=(INPUT_SIZE, INPUT_SIZE), mode='bilinear', align_corners=False)
 
 
 def _build_random() -> nn.Module:
-    """Build the network with random weights, without downloading any."""
+    """Build the network with random weights, without the download that BasicSR's constructor does."""
     skip = {'load_state_dict': lambda *_, **__: None}
     with compat.replaced(nn.Module, skip), compat.replaced(inception, {'load_url': lambda *_, **__: None}):
         return _build()
 
 
 def _build_with_weights(path: Path) -> nn.Module:
-    """Build the network with the weights in a file; raise FRExError where they are of another network."""
-    # BasicSR would download the file, and unpickle it without restrictions.
+    """Build the network with the weights in a file; raise FRExError where they are damaged or of another network."""
+    # BasicSR itself would download the file and unpickle it without restrictions.
     state = as_state(read_torch_file(path), str(path))
     try:
         with compat.replaced(inception, {'LOCAL_FID_WEIGHTS': '', 'load_url': lambda *_, **__: state}):
@@ -73,7 +78,7 @@ def _build_with_weights(path: Path) -> nn.Module:
 
 
 def _build() -> nn.Module:
-    """Build BasicSR's network."""
+    """Build BasicSR's network, whose output is the 2048 features of the last pooling."""
     with warnings.catch_warnings():
         # BasicSR uses a deprecated argument of torchvision to ask for no ImageNet weights.
         warnings.simplefilter('ignore', UserWarning)

@@ -1,4 +1,4 @@
-"""Define a metric: what the tables and the evaluation need to know of it."""
+"""What evaluation and tables need to know of a metric."""
 
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
@@ -13,22 +13,25 @@ from torch import Tensor
 from frex.errors import FRExError
 from frex.weights.locate import require_file
 
-# RGB in [-1, 1], as `frex.tensors.to_tensor` makes them of images.
+# RGB in [-1, 1], as `frex.tensors.to_tensor` returns them.
 Faces = Float[Tensor, 'batch 3 height width']
 Scores = Float[Tensor, ' batch']
 
 
 @runtime_checkable
 class MetricFunction(Protocol):
-    """A metric that is ready to use; `gt` are the clean images, which a metric without reference ignores."""
+    """A metric that is ready to use, its weights loaded."""
 
     def __call__(self, restored: Faces, gt: Faces | None) -> Scores:
-        """Return one score per image, NaN where it is undefined."""
+        """Return one score for each of the `restored` images, NaN where it is undefined.
+
+        `gt` are the clean images in the same order; a metric that needs none ignores them.
+        """
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric of the catalogue, with its key, its title in tables and how to load it."""
+    """A metric of the catalogue. `key` names it in commands and reports, `title` in tables."""
 
     key: str
     title: str
@@ -37,26 +40,27 @@ class Metric:
     """Decimals in tables."""
     _: KW_ONLY
     needs_gt: bool = True
+    """Whether it compares with clean images."""
     compares_sets: bool = False
     """Whether it compares two sets of images, as FID does, which has no `MetricFunction`."""
     on_cpu: bool = False
     """Whether numpy computes it, in several processes; other metrics take batches on a device."""
     weights: tuple[str, ...] = ()
-    """The weights that it needs, keys of the manifest."""
+    """Keys of the manifest for the weight files that it needs."""
     check: Callable[[], object] | None = None
-    """A function that raises FRExError where something else than files of the manifest is missing."""
+    """Raises FRExError where something that it needs beside files of the manifest is missing; None: there is no such thing."""
     protocol: str
-    """How it is computed, in a line: network, range of values, size, what is averaged."""
+    """How it is computed, in one line for people: network, range of values, image size, what is averaged."""
     load: Callable[[Path | None, torch.device], MetricFunction]
-    """Takes the folder of weights (`--weights`) and a device; raises FRExError, with the command that corrects it, without its files."""
+    """Loads it from the folder of weights (`--weights`, or None) to a device; raises FRExError, with the command to get missing files."""
 
     @property
     def has_network(self) -> bool:
-        """Return whether the metric uses a network, which runs best on a GPU and should be in memory only once."""
+        """Return whether the metric uses a network, which is best computed on a GPU and kept in memory only once."""
         return bool(self.weights) or self.check is not None
 
     def missing(self, weights: Path | None) -> str | None:
-        """Return a line on files that are missing or damaged, with the command that corrects it; None where there is no problem."""
+        """Return what is missing or damaged, in one line with the commands that get it; None where nothing is."""
         problems = []
         checks: list[Callable[[], object]] = [partial(require_file, key, weights) for key in self.weights]
         for check in checks if self.check is None else [*checks, self.check]:
@@ -68,7 +72,7 @@ class Metric:
 
 
 def require_gt(gt: Faces | None) -> Faces:
-    """Return the clean images; raise TypeError where a metric needs them and there are none."""
+    """Return the clean images `gt`; raise TypeError where they are None."""
     if gt is None:
         raise TypeError('this metric needs clean images')
     return gt

@@ -15,17 +15,17 @@ from frex.metrics.metric import Faces, Scores, require_gt
 from frex.restore.detection.dense_landmarks import INPUT_SIZE, build_fan, peaks
 from frex.tensors import to_images
 from frex.weights.locate import require_file
-from frex.weights.state_dict import as_state, load_strict, pick
+from frex.weights.state_dict import as_state, load_strict, pick_state
 from frex.weights.torch_file import read_torch_file
-from frex_arch.arcface import arcface_input
+from frex_arch.arcface import to_arcface_input
 
 Device = torch.device | str
-# The networks of LPIPS halve an image four or five times.
+# The least image side in pixels, since the networks of LPIPS halve an image four or five times.
 SMALLEST = 32
 
 
 class LPIPSDistance:
-    """LPIPS 0.1 (Zhang et al. 2018); `net` and `weights` are as for LPIPSLoss."""
+    """LPIPS 0.1 (Zhang et al. 2018); `net` and `weights` are as in `LPIPSLoss`."""
 
     def __init__(self, net: str = 'vgg', weights: str | None = 'auto', device: Device = 'cpu') -> None:
         self.lpips = LPIPSLoss(net=net, weights=weights).lpips.to(device).eval()
@@ -39,7 +39,7 @@ class LPIPSDistance:
 
 
 class STLPIPSDistance:
-    """ST-LPIPS (Ghildyal and Liu 2022) with the trunk `net`, `vgg` or `alex`; its weights come with the package stlpips-pytorch."""
+    """ST-LPIPS (Ghildyal and Liu 2022) with the trunk `net`, 'vgg' or 'alex'; its weights come with the package stlpips-pytorch."""
 
     def __init__(self, net: str = 'vgg', device: Device = 'cpu') -> None:
         self.stlpips = ShiftTolerantLPIPS(net).to(device)
@@ -53,7 +53,7 @@ class STLPIPSDistance:
 
 
 class IdentityAngle:
-    """Deg: the angle between ArcFace embeddings in degrees, 0 for identical images; the mean is over all pairs.
+    """Deg: the angle between the ArcFace embeddings of restored and clean image, in degrees; 0 for identical images.
 
     `weights` is a key of the manifest or a file; None means random weights, for tests only.
     """
@@ -63,14 +63,14 @@ class IdentityAngle:
 
     @torch.inference_mode()
     def __call__(self, restored: Faces, gt: Faces | None) -> Scores:
-        # Near 1 the arc cosine of a float32 has errors of hundredths of a degree.
         """Return one angle per pair, in degrees."""
-        first, second = (self.arcface(arcface_input(faces)).double() for faces in (restored, require_gt(gt)))
+        # In float64, since near 1 the arc cosine of a float32 errs by hundredths of a degree.
+        first, second = (self.arcface(to_arcface_input(faces)).double() for faces in (restored, require_gt(gt)))
         return F.cosine_similarity(first, second).clamp(-1, 1).arccos().rad2deg()
 
 
 class LandmarkDistance:
-    """LMD: the mean distance of the 98 landmarks of AWing, in pixels of the images.
+    """LMD: the mean distance of the 98 facial landmarks that AWing finds in restored and clean image, in pixels of the images.
 
     `weights` is a key of the manifest or a file; None means random weights, for tests only.
     """
@@ -80,17 +80,20 @@ class LandmarkDistance:
         if weights is not None:
             path = require_file(weights)
             content = read_torch_file(path)
-            state = pick(content, 'state_dict', str(path)) if 'state_dict' in content else as_state(content, str(path))
+            state = pick_state(content, 'state_dict', str(path)) if 'state_dict' in content else as_state(content, str(path))
             load_strict(self.net, state, str(path))
 
     @torch.inference_mode()
     def __call__(self, restored: Faces, gt: Faces | None) -> Scores:
-        """Return one distance per pair, in pixels."""
+        """Return one mean distance per pair, in pixels."""
         first, second = (self.landmarks(faces) for faces in (restored, require_gt(gt)))
         return (first - second).norm(dim=2).mean(dim=1).to(restored.device)
 
     def landmarks(self, faces: Faces) -> Tensor:
-        """Return the landmarks, (batch, 98, 2) in pixels, on the CPU, as `frex.restore.detection.dense_landmarks` does."""
+        """Return the landmarks (x, y) of each face, (batch, 98, 2) in pixels, on the CPU.
+
+        They are found as in `frex.restore.detection.dense_landmarks`, at 256 x 256.
+        """
         inputs = np.stack([resize(image, INPUT_SIZE)[:, :, ::-1].transpose(2, 0, 1) for image in to_images(faces)])
         heatmaps, _ = self.net(torch.from_numpy(inputs).float().to(faces.device) / 255)
         points = np.stack([peaks(maps) for maps in heatmaps[-1][:, :-1].float().cpu()])
@@ -98,7 +101,7 @@ class LandmarkDistance:
 
 
 def load_lpips(weights: Path | None, device: torch.device) -> LPIPSDistance:
-    """Load LPIPS with VGG16 from the folder `weights`."""
+    """Load LPIPS with VGG16 from the folder `weights`; for this and the following functions see `Metric.load`."""
     return LPIPSDistance('vgg', str(require_file('vgg16', weights)), device)
 
 
@@ -108,12 +111,12 @@ def load_lpips_alex(weights: Path | None, device: torch.device) -> LPIPSDistance
 
 
 def load_stlpips(weights: Path | None, device: torch.device) -> STLPIPSDistance:
-    """Load ST-LPIPS with VGG16; its weights come with a package, so the folder `weights` is ignored."""
+    """Load ST-LPIPS with VGG16; the folder `weights` is ignored, since the weights come with a package."""
     return STLPIPSDistance('vgg', device)
 
 
 def load_stlpips_alex(weights: Path | None, device: torch.device) -> STLPIPSDistance:
-    """Load ST-LPIPS with AlexNet; the folder `weights` is ignored."""
+    """Load ST-LPIPS with AlexNet; the folder `weights` is ignored, since the weights come with a package."""
     return STLPIPSDistance('alex', device)
 
 

@@ -1,4 +1,4 @@
-"""PSNR, SSIM (Wang et al. 2004) and NIQE (Mittal et al. 2013) of batches, on RGB values from 0 to 255, without cropping."""
+"""PSNR, SSIM (Wang et al. 2004) and NIQE (Mittal et al. 2013) of batches of images, on values from 0 to 255, without cropping."""
 
 import warnings
 
@@ -12,21 +12,22 @@ from torch import Tensor
 from frex.metrics.metric import Faces, Scores, require_gt
 from frex.tensors import to_images
 
+# The constants of SSIM, and its Gaussian window of standard deviation 1.5 as one line of weights.
 C1, C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
 WINDOW = 11
 LINE = cv2.getGaussianKernel(WINDOW, 1.5).ravel().tolist()
 
 
 def psnr(restored: Faces, gt: Faces | None) -> Scores:
-    """Return 10 log10(255^2 / mse) in dB for each pair, over all pixels and channels; inf for identical images."""
+    """Return PSNR, 10 log10(255^2 / MSE) in dB, of each pair, over all pixels and RGB channels; inf for identical images."""
     mse = (_values(restored) - _values(require_gt(gt))).square().mean(dim=(1, 2, 3))
     return 10 * torch.log10(255**2 / mse)
 
 
 def ssim(restored: Faces, gt: Faces | None) -> Scores:
-    """Return the mean SSIM of the three channels for each pair; NaN for images smaller than the window.
+    """Return SSIM of each pair, averaged over RGB channels and over all positions where the 11 x 11 window lies within the image.
 
-    The window is Gaussian, 11 x 11, and lies within the image.
+    It is NaN for images smaller than the window.
     """
     x, y = _values(restored), _values(require_gt(gt))
     if min(x.shape[2:]) < WINDOW:
@@ -39,9 +40,9 @@ def ssim(restored: Faces, gt: Faces | None) -> Scores:
 
 
 def niqe(restored: Faces, gt: Faces | None) -> Scores:
-    """Return BasicSR's NIQE of each image, on the Y channel in blocks of 96 x 96.
+    """Return BasicSR's NIQE of each restored image, on the Y channel in blocks of 96 x 96 pixels; `gt` is ignored.
 
-    It is NaN for an image with fewer than two blocks, and for one without texture.
+    It is NaN for an image with fewer than two whole blocks, and for one without texture.
     """
     return torch.tensor([_niqe(image) for image in to_images(restored)], dtype=torch.float64, device=restored.device)
 
@@ -52,7 +53,7 @@ def _niqe(image: np.ndarray) -> float:
     if (height // 96) * (width // 96) < 2:
         return float('nan')
     with warnings.catch_warnings(), np.errstate(all='ignore'):
-        # numpy warns of an empty mean where a block is flat.
+        # In a flat block numpy takes the mean of nothing, and warns.
         warnings.simplefilter('ignore', RuntimeWarning)
         try:
             return float(calculate_niqe(image, crop_border=0))
@@ -61,14 +62,14 @@ def _niqe(image: np.ndarray) -> float:
 
 
 def _values(faces: Faces) -> Float[Tensor, 'batch 3 height width']:
-    """Return the images as values from 0 to 255, rounded as in a file."""
+    """Return images in [-1, 1] as float64 values from 0 to 255, clamped and rounded as in a file."""
     return ((faces.double().clamp(-1, 1) + 1) * 127.5).round()
 
 
 def _blurred(x: Float[Tensor, 'batch 3 height width']) -> Float[Tensor, 'batch 3 inner_height inner_width']:
-    """Apply the Gaussian window by rows, then by columns, where it lies within the image.
+    """Filter with SSIM's Gaussian window where it lies within the image, so that each side shrinks by 10 pixels.
 
-    In double precision these sums of shifted images take a tenth of the time of torch's convolutions.
+    In float64 these weighted sums of shifted images take a tenth of the time of torch's convolution.
     """
     for axis in (2, 3):
         shifted = [x.narrow(axis, offset, x.shape[axis] - WINDOW + 1) for offset in range(WINDOW)]

@@ -1,4 +1,4 @@
-"""`frex statistics`: write the feature statistics of a folder, against which FID is computed."""
+"""`frex statistics`: write the Inception statistics of a folder of images, against which FID can be computed."""
 
 import os
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from frex.data.workers import prepare_process
 from frex.device import choose_device
 from frex.errors import FRExError
 from frex.metrics.feature_statistics import FeatureStatistics, FeatureSums
-from frex.metrics.inception import Inception, inception_input
+from frex.metrics.inception import Inception, resize_for_inception
 from frex.tensors import to_tensor
 
 SUFFIXES = ('.pth', '.npz')
@@ -24,7 +24,10 @@ SUFFIXES = ('.pth', '.npz')
 
 @dataclass(frozen=True)
 class StatisticsOptions:
-    """The folder of images, of any sizes, and the file `output` to write."""
+    """Options of `frex statistics`: the folder of images, which may differ in size, and the file `output` to write.
+
+    `weights` is the folder of weights; None searches the usual folders.
+    """
 
     folder: Path
     output: Path
@@ -36,9 +39,9 @@ class StatisticsOptions:
 
 
 def write_statistics(options: StatisticsOptions) -> None:
-    """Write the feature statistics of a folder's images.
+    """Write the statistics of a folder's images, and print the file, the number of images and the network's checksum.
 
-    Raises FRExError for invalid options and files, before the work where they can be checked then.
+    Raises FRExError for invalid options and for missing or damaged files.
     """
     check_output(options.output, options.overwrite)
     for flag, least in (('batch_size', 1), ('num_workers', 0)):
@@ -56,7 +59,7 @@ def write_statistics(options: StatisticsOptions) -> None:
 
 
 def check_output(path: Path, overwrite: bool) -> None:
-    """Raise FRExError where the file has another suffix, exists and may not be overwritten, or has no folder."""
+    """Raise FRExError where the suffix of `path` is not in `SUFFIXES`, the file exists without `overwrite`, or its folder is missing."""
     if path.suffix not in SUFFIXES:
         raise FRExError(f"-o {path}: the name must end in .pth (BasicSR's format) or .npz (pytorch-fid's)")
     if os.path.lexists(path) and not overwrite:
@@ -67,7 +70,7 @@ def check_output(path: Path, overwrite: bool) -> None:
 
 @torch.inference_mode()
 def compute_statistics(source: Source, inception: Inception, batch_size: int, num_workers: int) -> FeatureStatistics:
-    """Return the feature statistics of all images of `source`; only a few batches are in memory at a time."""
+    """Return the statistics of all images of `source`; only a few batches are in memory at a time, and a progress bar is shown."""
     sums = FeatureSums(next(inception.parameters()).device, inception.features)
     loader = DataLoader(_Inputs(source), batch_size, num_workers=num_workers)
     with tqdm(total=len(source.names), unit='image', disable=None) as progress:
@@ -78,7 +81,7 @@ def compute_statistics(source: Source, inception: Inception, batch_size: int, nu
 
 
 class _Inputs(Dataset[Tensor]):
-    """The images of a source, resized for Inception."""
+    """The images of a source, RGB in [-1, 1], resized for Inception so that they form batches."""
 
     def __init__(self, source: Source) -> None:
         self.source = source
@@ -89,4 +92,4 @@ class _Inputs(Dataset[Tensor]):
 
     def __getitem__(self, index: int) -> Float[Tensor, '3 299 299']:
         prepare_process(get_worker_info() is not None)
-        return inception_input(to_tensor(self.source.image(self.names[index]))[None])[0]
+        return resize_for_inception(to_tensor(self.source.read_image(self.names[index]))[None])[0]

@@ -1,4 +1,4 @@
-"""Read and write files of FID statistics: BasicSR's (pickled numpy arrays) and pytorch-fid's. Nothing in a file is executed."""
+"""Read and write files of FID statistics in BasicSR's format (pickled numpy arrays) and pytorch-fid's; no code in a file is run."""
 
 import io
 import mmap
@@ -13,35 +13,35 @@ import torch
 from frex.errors import FRExError
 from frex.utils.files import write_atomically
 from frex.weights.safe_pickle import MALFORMED, Call, Global, InertUnpickler
-from frex.weights.torch_file import LEGACY_START, UNREADABLE, ZIP_START, unreadable
+from frex.weights.torch_file import LEGACY_START, UNREADABLE, ZIP_START, unreadable_error
 
 ARRAYS = [Global(f'numpy.{core}.multiarray', '_reconstruct') for core in ('core', '_core')]
 BYTES = Global('_codecs', 'encode')
 KNOWN = {*ARRAYS, BYTES, Global('numpy', 'ndarray'), Global('numpy', 'dtype')}
 
-# The largest array that is read; the covariance of Inception has 2048 x 2048 numbers.
+# The largest array that is read, in bytes; the covariance of Inception's features has 2048 x 2048 numbers.
 MAX_BYTES = 1 << 28
 # The most files in an archive that is read.
 MAX_MEMBERS = 100
 
-# Mean, covariance, number of images and SHA-256 of the network; the last two are None unless FREx wrote the file.
+# Mean, covariance, number of images, SHA-256 of the network's file. The last two are None unless FREx wrote the file.
 StoredStatistics = tuple[np.ndarray, np.ndarray, int | None, str | None]
 
 
-def read_stored(path: Path) -> StoredStatistics:
-    """Read the statistics in a file; raise FRExError where it is missing, damaged or holds something else."""
+def read_statistics_file(path: Path) -> StoredStatistics:
+    """Read FID statistics from a file; raise FRExError where it is missing, damaged or holds something else."""
     if not path.is_file():
         raise FRExError(f'{path}: no such file')
     try:
         statistics = _from_npz(path) if path.suffix == '.npz' else _from_pickle(path)
         _check(statistics)
     except (*MALFORMED, *UNREADABLE, zlib.error) as error:
-        raise FRExError(str(unreadable(path, error)).replace('of weights', 'of FID statistics')) from None
+        raise FRExError(str(unreadable_error(path, error)).replace('of weights', 'of FID statistics')) from None
     return statistics
 
 
-def write_stored(path: Path, statistics: StoredStatistics) -> None:
-    """Write the statistics atomically, as pytorch-fid where the name ends in `.npz`, else as BasicSR, readable by old torch."""
+def write_statistics_file(path: Path, statistics: StoredStatistics) -> None:
+    """Write FID statistics atomically: in pytorch-fid's format where the name ends in `.npz`, else in BasicSR's, which old torch reads."""
     mean, covariance, count, network = statistics
     known = {name: value for name, value in (('count', count), ('network', network)) if value is not None}
     with write_atomically(path) as part, part.open('wb') as stream:
@@ -52,22 +52,22 @@ def write_stored(path: Path, statistics: StoredStatistics) -> None:
 
 
 def _check(statistics: StoredStatistics) -> None:
-    """Raise ValueError or TypeError for statistics of inconsistent shape, of numbers that are not finite, or of other types."""
+    """Raise ValueError for inconsistent shapes or numbers that are not finite, TypeError for a count or network of another type."""
     mean, covariance, count, network = statistics
     if mean.ndim != 1 or covariance.shape != (len(mean), len(mean)):
         raise ValueError(f'a mean of shape {mean.shape} and a covariance of {covariance.shape} do not go together')
     if not (np.isfinite(mean).all() and np.isfinite(covariance).all()):
-        raise ValueError('it holds what is not a number')
+        raise ValueError('it has values that are not finite numbers')
     if not isinstance(count, int | None) or not isinstance(network, str | None):
-        raise TypeError('a count that is no number, or a network that is no text')
+        raise TypeError('its count is not a whole number, or its network is not a string')
 
 
 def _from_npz(path: Path) -> StoredStatistics:
-    """Read pytorch-fid's format."""
+    """Read pytorch-fid's format; raise ValueError where the archive would unpack to too many bytes."""
     with zipfile.ZipFile(path) as archive:
         members = archive.infolist()
     if len(members) > MAX_MEMBERS or any(member.file_size > MAX_BYTES for member in members):
-        raise ValueError('it would unpack to more than statistics have')
+        raise ValueError('its content is larger than FID statistics can be')
     with np.load(path, allow_pickle=False) as arrays:
         count = int(arrays['count']) if 'count' in arrays else None
         network = str(arrays['network']) if 'network' in arrays else None
@@ -75,7 +75,7 @@ def _from_npz(path: Path) -> StoredStatistics:
 
 
 def _from_pickle(path: Path) -> StoredStatistics:
-    """Read BasicSR's format."""
+    """Read BasicSR's format; raise ValueError where it is another."""
     content = _content(path)
     if not isinstance(content, dict) or not {'mean', 'cov'} <= content.keys():
         raise ValueError('it has no mean and cov')
@@ -83,7 +83,7 @@ def _from_pickle(path: Path) -> StoredStatistics:
 
 
 def _content(path: Path) -> Any:
-    """Return the object that `torch.save` was given, in its old or its present format, with calls left unexecuted."""
+    """Return the object in a file of `torch.save`, of its old or its present format, with calls as `Call` instead of executed."""
     with path.open('rb') as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
         start = content[: len(LEGACY_START)]
         if start == LEGACY_START:
@@ -95,18 +95,18 @@ def _content(path: Path) -> Any:
         with zipfile.ZipFile(stream) as archive:
             pickles = [member for member in archive.infolist() if member.filename.endswith('/data.pkl')]
             if len(pickles) != 1 or pickles[0].file_size > 2 * MAX_BYTES:
-                raise ValueError('not one pickle of statistics')
+                raise ValueError('it does not hold exactly one pickle of statistics')
             return InertUnpickler(io.BytesIO(archive.read(pickles[0])), KNOWN.__contains__).load()
 
 
 def _array(value: Any) -> np.ndarray:
-    """Return the array that numpy would create from a pickled call."""
+    """Return the array, in float64, that a pickled call of numpy's stands for; raise TypeError or ValueError for anything else."""
     if not isinstance(value, Call) or value.function not in ARRAYS:
-        raise TypeError('something else in the place of an array')
+        raise TypeError('its mean or covariance is not an array')
     _, shape, dtype, is_fortran, data = value.state
     kind, order = dtype.arguments[0], dtype.state[1]
     if kind not in ('f4', 'f8') or order not in ('<', '>'):
-        raise ValueError('an array of something else than real numbers')
+        raise ValueError('its mean or covariance does not consist of real numbers')
     if isinstance(data, Call):
         # This is how Python 2 pickles bytes.
         text, encoding = data.arguments

@@ -9,10 +9,10 @@ from basicsr.losses import build_loss
 from basicsr.utils import get_root_logger
 from torch import Tensor, nn
 
-from frex.losses.frozen_network import feature_cache, share_networks, store_layers
+from frex.losses.frozen_network import cast_layers, feature_cache, share_networks
 from frex.models.batch import Batch
 from frex.models.train_options import TrainOptions
-from frex_arch.crop import frame_mask, mean_crop, warp_to_crop
+from frex_arch.crop import mask_in_eg3d_crop, mean_crop, warp_to_crop
 
 # A FRExOutput or a FREx3DOutput; `check_loss_inputs` holds that the network makes what a term needs.
 Output = Any
@@ -45,7 +45,7 @@ def in_eg3d_crop(batch: Batch, image_3d: Tensor) -> Tensor:
     """Return `gt` in EG3D's crop; where that reaches beyond the image, `image_3d` itself, so that nothing is compared there."""
     crop = mean_crop(batch.gt) if batch.crop is None else batch.crop
     size = image_3d.shape[-1]
-    return torch.where(frame_mask(crop, size) > 0, warp_to_crop(batch.gt, crop, size), image_3d.detach())
+    return torch.where(mask_in_eg3d_crop(crop, size) > 0, warp_to_crop(batch.gt, crop, size), image_3d.detach())
 
 
 # Key of `train` in the option file -> name in the log, and what the loss compares.
@@ -92,7 +92,7 @@ class Objective(nn.Module):
         self.needs_image_3d = any(key in TERMS_3D for key in self.losses)
         self.left_out: set[str] = set()
         if options.bf16:
-            store_layers(self, torch.bfloat16)
+            cast_layers(self, torch.bfloat16)
 
     def forward(self, output: Output, batch: Batch) -> dict[str, Tensor]:
         """Return the weighted terms by their names in the log."""

@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
-from frex.data.sources import is_image
+from frex.data.sources import has_image_name
 from frex.errors import FRExError
 from frex.utils.text import abbreviate
 
@@ -20,7 +20,7 @@ Results = Mapping[str, Sequence[PurePosixPath]]
 def list_outputs(folder: Path) -> list[PurePosixPath]:
     """Return the images in and below `folder`, as sorted paths relative to it."""
     names = (path.relative_to(folder).as_posix() for path in sorted(folder.rglob('*')) if path.is_file())
-    return [PurePosixPath(name) for name in names if is_image(name)]
+    return [PurePosixPath(name) for name in names if has_image_name(name)]
 
 
 def find_results(stems: Iterable[str], outputs: Sequence[PurePosixPath], pattern: str | None) -> tuple[Results, str | None]:

@@ -16,7 +16,7 @@ from frex.errors import FRExError
 from frex.images import Image
 from frex.restore import FaceRestorer
 from frex.tensors import to_images
-from frex.weights.state_dict import load_strict, pick
+from frex.weights.state_dict import load_strict, pick_state
 from frex.weights.torch_file import read_torch_file
 
 # Restores a face: takes BGR uint8 of any size and a random seed, returns BGR uint8.
@@ -74,7 +74,7 @@ def _load_from_gfpgan(module: str, name: str, arguments: dict[str, Any], model: 
         raise FRExError(f"{name} needs the package {error.name}: pip install 'frex[peers]'") from None
     content = read_torch_file(model)
     weights = content if isinstance(content, dict) else {}
-    state = pick(weights, 'params_ema' if 'params_ema' in weights else 'params', str(model))
+    state = pick_state(weights, 'params_ema' if 'params_ema' in weights else 'params', str(model))
     net: nn.Module = constructor(**arguments)
     load_strict(net, state, str(model))
     net.eval().to(device)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32
 
-from frex.data.contact_sheet import contact_sheet
+from frex.data.contact_sheet import draw_contact_sheet
 from frex.data.labels import write_labels
 from frex.errors import FRExError
 from frex.images import Image, read_image, write_image
@@ -99,5 +99,5 @@ class SynthesisFolder:
         yaw, pitch = draw_poses(recipe, range(num))
         shown = np.argsort(yaw)[np.linspace(0, num - 1, min(num, SHOWN)).round().astype(int)]
         captions = [f'yaw {yaw[number]:+.2f} pitch {pitch[number]:+.2f}' for number in shown]
-        sheet = contact_sheet([read_image(self.image_path(int(number))) for number in shown], captions)
+        sheet = draw_contact_sheet([read_image(self.image_path(int(number))) for number in shown], captions)
         write_image(self.root / 'contact_sheet.jpg', sheet)

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from frex.data.landmarks import crop_from_ffhq, head_in_world, project
+from frex.data.landmarks import crop_from_ffhq, mean_head_in_world, project_points
 from frex.errors import FRExError
 from frex_arch import EG3D
 from frex_arch.camera import Camera, ffhq_intrinsics, frontal_camera, look_at, pack_camera, recrop_camera
@@ -88,7 +88,7 @@ def draw_labels(recipe: SamplingRecipe, numbers: Sequence[int]) -> tuple[Camera,
     camera = pack_camera(look_at(yaw, pitch), ffhq_intrinsics().double()[None])
     crop = torch.tensor([[1.0, 0.0, 0.0]]).repeat(len(camera), 1)
     if recipe.frame == 'ffhq':
-        crop = torch.from_numpy(np.stack([crop_from_ffhq(project(head_in_world(), label)) for label in camera.numpy()]))
+        crop = torch.from_numpy(np.stack([crop_from_ffhq(project_points(mean_head_in_world(), label)) for label in camera.numpy()]))
     return camera.float(), crop.float()
 
 

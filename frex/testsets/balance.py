@@ -20,9 +20,9 @@ from typing import Any
 
 import numpy as np
 
-from frex.data.contact_sheet import contact_sheet
-from frex.data.labels import as_lists, write_labels
-from frex.data.sources import images_below, read_file
+from frex.data.contact_sheet import draw_contact_sheet
+from frex.data.labels import labels_to_lists, write_labels
+from frex.data.sources import find_images, read_file
 from frex.errors import FRExError
 from frex.images import Image, read_image, resize, write_image
 from frex.testsets.even_sampling import Choice, Counts, choose_evenly
@@ -65,7 +65,7 @@ def balance(options: BalanceOptions) -> None:
     check_output_outside(options.pool, options.output, 'POOL')
     folder = TestSetFolder(options.output, RECORD)
     try:
-        sources = images_below(options.pool)
+        sources = find_images(options.pool)
         yaw_source = choose_yaw_source(options)
         settings = _collect_settings(options, yaw_source, sources)
         record = folder.read_set()
@@ -100,7 +100,7 @@ def _write_set(
     for name in choice.names:
         copy_or_link(sources[name], folder.images_folder / name, link)
     chosen = set(choice.names)
-    cameras, crops = (as_lists({name: vectors[name] for name in vectors.keys() & chosen}) for vectors in (found.cameras, found.crops))
+    cameras, crops = (labels_to_lists({name: vectors[name] for name in vectors.keys() & chosen}) for vectors in (found.cameras, found.crops))
     if cameras:
         write_labels(folder.images_folder / LABELS, cameras, crops)
     write_image(folder.root / SHEET, _draw_contact_sheet(folder, found, choice))
@@ -144,7 +144,7 @@ def _draw_contact_sheet(folder: TestSetFolder, found: FoundYaw, choice: Choice) 
     names = sorted(choice.names, key=lambda name: found.yaw[name])
     shown = [names[index] for index in np.linspace(0, len(names) - 1, min(len(names), SHOWN)).round().astype(int).tolist()]
     tiles = [resize(read_image(folder.images_folder / name), TILE) for name in shown]
-    return contact_sheet(tiles, [f'{found.yaw[name]:+.0f} {name[-17:]}' for name in shown], size=TILE)
+    return draw_contact_sheet(tiles, [f'{found.yaw[name]:+.0f} {name[-17:]}' for name in shown], size=TILE)
 
 
 def draw_histogram(choice: Choice, path: Path) -> None:

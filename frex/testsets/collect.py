@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from frex.data.contact_sheet import contact_sheet
+from frex.data.contact_sheet import draw_contact_sheet
 from frex.data.labels import write_labels
 from frex.data.sources import FolderSource
 from frex.device import choose_device
@@ -208,4 +208,4 @@ def _draw_contact_sheet(folder: TestSetFolder, selected: Selected) -> Image:
     faces = sorted(selected.faces.values(), key=lambda face: face.sharpness)
     shown = [faces[index] for index in np.linspace(0, len(faces) - 1, min(len(faces), SHOWN)).round().astype(int).tolist()]
     tiles = [resize(read_image(folder.images_folder / f'{face.name}.png'), TILE) for face in shown]
-    return contact_sheet(tiles, [f'{face.size:.0f} px, sharp {face.sharpness:.0f}' for face in shown], size=TILE)
+    return draw_contact_sheet(tiles, [f'{face.size:.0f} px, sharp {face.sharpness:.0f}' for face in shown], size=TILE)

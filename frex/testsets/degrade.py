@@ -20,8 +20,8 @@ from typing import Any
 
 from tqdm import tqdm
 
-from frex.data.degradation import PRESETS, Degradation
-from frex.data.sources import images_below
+from frex.data.degradation import PRESETS, DegradationRanges
+from frex.data.sources import find_images
 from frex.data.workers import prepare_process
 from frex.errors import FRExError, nearest
 from frex.images import write_image
@@ -101,7 +101,7 @@ def _check_at_least(least: int, **values: int | None) -> None:
 
 def _list_tasks(folder: Path, test_set: TestSetFolder, size: int | None) -> list[DegradationTask]:
     """Return one task per image below `folder`; raise FRExError where two images differ in their suffix only."""
-    sources = images_below(folder)
+    sources = find_images(folder)
     count = Counter(_strip_suffix(file) for file in sources)
     twice = [file for file in sources if count[_strip_suffix(file)] > 1]
     if twice:
@@ -186,7 +186,7 @@ class DegradedSetWriter:
         return (self.test_set.read_set() or {}).get('images')
 
 
-def choose_degradation(preset: str, severity: int | None) -> Degradation:
+def choose_degradation(preset: str, severity: int | None) -> DegradationRanges:
     """Return the preset, restricted to `severity` where one is given; raise FRExError for an unknown preset or severity."""
     if preset not in PRESETS:
         raise FRExError(f'--preset {preset}: no such preset; {nearest(preset, list(PRESETS))}')
@@ -197,7 +197,7 @@ def choose_degradation(preset: str, severity: int | None) -> Degradation:
     return restrict_to_severity(PRESETS[preset], severity)
 
 
-def restrict_to_severity(degradation: Degradation, level: int) -> Degradation:
+def restrict_to_severity(degradation: DegradationRanges, level: int) -> DegradationRanges:
     """Return one pass of Eq. 19 in which every step happens, with parameters from the `level`-th fifth of their ranges, 1 the mildest.
 
     An image has the same angles and the same noise seed at each level, and its parameters lie at the same position within each fifth. The

@@ -9,9 +9,9 @@ import msgspec
 import numpy as np
 from msgspec import Struct
 
-from frex.data.contact_sheet import contact_sheet
-from frex.data.degradation import Degradation, DegradationParams, degrade, draw
-from frex.data.labels import as_lists, match, read_labels, write_labels
+from frex.data.contact_sheet import draw_contact_sheet
+from frex.data.degradation import DegradationParams, DegradationRanges, degrade, draw_degradation
+from frex.data.labels import labels_to_lists, match_labels, read_labels, write_labels
 from frex.errors import FRExError
 from frex.images import Image, read_aligned, read_image, resize, write_image
 from frex.utils.files import sha256
@@ -28,13 +28,13 @@ class DegradationRecipe:
     `size` is the width of the results in pixels, None for that of each clean image.
     """
 
-    degradation: Degradation
+    degradation: DegradationRanges
     seed: int
     size: int | None = None
 
     def draw_params(self, name: str) -> list[DegradationParams]:
         """Draw the parameters of each pass for the image `name`, a path without suffix; they depend on seed and name only."""
-        return draw(self.degradation, make_generator(self.seed, PURPOSE, name))
+        return draw_degradation(self.degradation, make_generator(self.seed, PURPOSE, name))
 
     def read_gt(self, path: Path) -> Image:
         """Read a clean image, BGR uint8, and resize it to `size`.
@@ -160,7 +160,8 @@ def copy_labels(folder: Path, tasks: Sequence[DegradationTask], roots: Sequence[
     labels = read_labels(folder / LABELS)
     new = {task.source.relative_to(folder).as_posix(): f'{task.name}.png' for task in tasks}
     cameras, crops = (
-        {new[name]: vector for name, vector in as_lists(match(vectors, new)).items()} for vectors in (labels.cameras, labels.crops)
+        {new[name]: vector for name, vector in labels_to_lists(match_labels(vectors, new)).items()}
+        for vectors in (labels.cameras, labels.crops)
     )
     for root in roots:
         write_labels(root / LABELS, cameras, crops)
@@ -172,7 +173,7 @@ def draw_contact_sheet(tasks: Sequence[DegradationTask], recipe: DegradationReci
     shown = [tasks[number] for number in chosen.tolist()]
     tiles = [resize(image, TILE) for task in shown for image in (recipe.read_gt(task.source), read_image(task.lq))]
     captions = [text for task in shown for text in (task.name[-CAPTION_LENGTH:], format_caption(recipe.draw_params(task.name)))]
-    return contact_sheet(tiles, captions, size=TILE)
+    return draw_contact_sheet(tiles, captions, size=TILE)
 
 
 def format_caption(draws: Sequence[DegradationParams]) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from frex.data.sources import is_image
+from frex.data.sources import has_image_name
 from frex.errors import FRExError
 from frex.utils.files import sha256
 from frex.utils.resumable import Record, ResumableFolder
@@ -41,7 +41,7 @@ class TestSetFolder(ResumableFolder):
     def check_images(self, names: Collection[str]) -> None:
         """Raise FRExError where the folder of images holds an image whose relative path is not one of `names`."""
         there = (path.relative_to(self.images_folder).as_posix() for path in self.images_folder.rglob('*'))
-        others = sorted(set(filter(is_image, there)) - set(names))
+        others = sorted(set(filter(has_image_name, there)) - set(names))
         if others:
             raise FRExError(
                 f'{self.images_folder}: holds {others[0]}, which is not of this set; remove it ({len(others)} such), or give a new folder'

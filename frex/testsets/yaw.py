@@ -12,13 +12,13 @@ from torch import Tensor
 from tqdm import tqdm
 
 from frex.camera_labels.estimate import LandmarkFinder, estimate_camera
-from frex.data.labels import CameraLabel, CropLabel, angles_of, check_rotations, match, read_labels, rows
+from frex.data.labels import CameraLabel, CropLabel, check_rotations, match_labels, read_labels, stack_labels, view_angles_in_degrees
 from frex.device import choose_device
 from frex.errors import FRExError
 from frex.images import Image, read_aligned
 from frex.weights.locate import FileStatus, find_file, require_file
-from frex.weights.manifest import entry
-from frex.weights.state_dict import load_strict, pick
+from frex.weights.manifest import find_entry
+from frex.weights.state_dict import load_strict, pick_state
 from frex.weights.torch_file import read_torch_file
 
 LABELS = 'dataset.json'
@@ -71,7 +71,7 @@ def choose_yaw_source(options: YawOptions) -> str:
         return yaw_source
     if options.cameras is not None or find_labels_file(options).exists():
         return 'labels'
-    return 'landmarks' if find_file(entry(HOPENET_KEY), options.weights).state is FileStatus.MISSING else 'hopenet'
+    return 'landmarks' if find_file(find_entry(HOPENET_KEY), options.weights).state is FileStatus.MISSING else 'hopenet'
 
 
 def find_labels_file(options: YawOptions) -> Path:
@@ -103,10 +103,10 @@ def read_yaw_from_labels(path: Path, names: list[str]) -> FoundYaw:
     Raises FRExError where an image has no camera, or one that is not a rotation.
     """
     labels = read_labels(path)
-    vectors = rows(labels.cameras, names, f'{path}: no camera')
+    vectors = stack_labels(labels.cameras, names, f'{path}: no camera')
     check_rotations(vectors, names, str(path))
     cameras = dict(zip(names, vectors, strict=True))
-    return FoundYaw({name: angles_of(camera)[0] for name, camera in cameras.items()}, cameras, match(labels.crops, names))
+    return FoundYaw({name: view_angles_in_degrees(camera)[0] for name, camera in cameras.items()}, cameras, match_labels(labels.crops, names))
 
 
 def _process_images(images: Mapping[str, Path], found: FoundYaw, process: Callable[[str, Image], None]) -> None:
@@ -131,7 +131,7 @@ def _store_hopenet_yaw(name: str, image: Image, network: 'HeadPoseNetwork', foun
 def _store_landmark_yaw(name: str, image: Image, finder: LandmarkFinder, frame: str, found: FoundYaw) -> None:
     """Store in `found` the camera, crop and yaw that follow from the landmarks of one image; `frame` is its alignment."""
     found.cameras[name], found.crops[name] = estimate_camera(finder.find(image), frame)
-    found.yaw[name] = angles_of(found.cameras[name])[0]
+    found.yaw[name] = view_angles_in_degrees(found.cameras[name])[0]
 
 
 class HeadPoseNetwork:
@@ -148,7 +148,7 @@ class HeadPoseNetwork:
         """
         path = require_file(HOPENET_KEY, weights)
         net = build_hopenet()
-        load_strict(net, pick(read_torch_file(path), 'params', str(path)), str(path))
+        load_strict(net, pick_state(read_torch_file(path), 'params', str(path)), str(path))
         return cls(net.to(device), device)
 
     @torch.inference_mode()

@@ -23,7 +23,7 @@ from frex.utils.text import in_columns
 from frex.weights.locate import require_file
 from frex.weights.manifest import manifest
 from frex.weights.network_file import read_state
-from frex.weights.priors import OFFICIAL, PRIORS, check_prior, other_settings, read_prior
+from frex.weights.priors import OFFICIAL, PRIORS, check_prior, differing_settings, read_prior
 from frex.weights.state_dict import build_checked, check_fits
 from frex.weights.torch_file import read_torch_file
 
@@ -241,7 +241,7 @@ def suggest_fix(option: str, path: Path, opt: Options) -> str:
 def _other_arguments(part: str, path: Path, opt: Options) -> str:
     """Return the options with which the network fits the file; empty where they already do, or where the file is of another network."""
     try:
-        settings = other_settings(read_prior(part, path), opt['network_g'])
+        settings = differing_settings(read_prior(part, path), opt['network_g'])
     except FRExError:
         return ''
     values = {name: value for name, (value, _) in settings.items()}

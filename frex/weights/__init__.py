@@ -1,1 +1,1 @@
-"""Files of weights: found, downloaded, read without running code, and loaded strictly."""
+"""Weight files: finding and downloading them, reading them without running code in them, and loading them strictly."""

@@ -1,4 +1,4 @@
-"""List, download, check and convert weight files: the sub-commands of `frex weights`. Each returns the exit status."""
+"""The sub-commands of `frex weights`, which list, download, check, convert and grow weight files. Each returns the exit status."""
 
 import os
 import shlex
@@ -13,12 +13,12 @@ from frex.utils.text import in_columns
 from frex.weights import small_model
 from frex.weights.download import Unreachable, fetch
 from frex.weights.locate import FileStatus, WeightFileStatus, download_dir, find_file, require_file, search_paths
-from frex.weights.manifest import WeightFile, entry, manifest, needed_for
+from frex.weights.manifest import WeightFile, files_for_task, find_entry, manifest
 
 
 @dataclass(frozen=True)
 class ListOptions:
-    """List the files that `task` needs, by default all; the folder `weights` is searched first."""
+    """Options of `frex weights list`: list the files that `task` needs, all if None; the folder `weights` is searched first."""
 
     task: str | None = None
     weights: Path | None = None
@@ -26,9 +26,9 @@ class ListOptions:
 
 @dataclass(frozen=True)
 class DownloadOptions:
-    """Download the files with the keys `names` and those that `task` needs into the folder `weights`.
+    """Options of `frex weights download`: get the files with the keys `names` and those that `task` needs, into the folder `weights`.
 
-    The addresses `mirror` are tried first; with `offline` nothing is downloaded.
+    `mirror` are URLs of folders, tried before the manifest's URLs. With `offline` nothing is downloaded, only found or reported.
     """
 
     names: tuple[str, ...] = ()
@@ -40,7 +40,10 @@ class DownloadOptions:
 
 @dataclass(frozen=True)
 class CheckOptions:
-    """Check the files `names`, keys or paths, and those that `task` needs; without both, all that are there."""
+    """Options of `frex weights check`: check the files `names` (keys or paths) and those that `task` needs; without both, all found.
+
+    `param_key` is the key of the weights in checkpoints of training.
+    """
 
     names: tuple[str, ...] = ()
     task: str | None = None
@@ -50,7 +53,10 @@ class CheckOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class WriteOptions:
-    """Make the `.safetensors` file `target` from the network `source`, a key or a path."""
+    """What `frex weights convert` and `grow` have in common: the network `source` (key or path) and the `.safetensors` file `target`.
+
+    `weights` is the folder searched first, `param_key` the key of the weights in a checkpoint of training.
+    """
 
     source: str
     target: Path
@@ -61,21 +67,21 @@ class WriteOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class ConvertOptions(WriteOptions):
-    """Convert the network; with `half` to half precision."""
+    """Options of `frex weights convert`; `half` stores float16."""
 
     half: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class GrowOptions(WriteOptions):
-    """Grow a FREx to twice its size, with `channels` channels at the new size."""
+    """Options of `frex weights grow`; `channels` are the channels at the new size (see `grow`)."""
 
     channels: int | None = None
 
 
 def list_files(options: ListOptions) -> int:
-    """Print a table of the files, with what each is for and whether it is there."""
-    listed = [table_row(find_file(file, options.weights)) for file in needed_for(options.task)]
+    """Print a table of weight files with their state, size, purpose and licence; return 0."""
+    listed = [table_row(find_file(file, options.weights)) for file in files_for_task(options.task)]
     if options.task in (None, 'restore'):
         listed.insert(0, small_model_row())
     head, *lines = in_columns([('KEY', 'STATE', 'BYTES', 'FOR', 'WHAT FOR', 'LICENCE'), *(row for row, _ in listed)])
@@ -90,7 +96,7 @@ def list_files(options: ListOptions) -> int:
 
 
 def table_row(status: WeightFileStatus) -> tuple[tuple[str, ...], str]:
-    """Return the table's row for a file, and its path with what is wrong with it; the path is empty where the file is missing."""
+    """Return a file's row of the table, and a line with its path and what is wrong with it; the line is empty for a missing file."""
     file, state, path, detail = status
     size = f'{file.size:,}' if file.size else '?'
     row = (file.key, state.value, size, ', '.join(file.tasks) or '-', file.purpose, file.licence)
@@ -98,7 +104,7 @@ def table_row(status: WeightFileStatus) -> tuple[tuple[str, ...], str]:
 
 
 def small_model_row() -> tuple[tuple[str, ...], str]:
-    """Return the table's row for the model that comes with the package, which is not in the manifest, and its path."""
+    """Return what `table_row` does for the small FREx, which comes with the package and is not in the manifest."""
     path = small_model.PATH
     is_there = path.is_file()
     size = f'{path.stat().st_size:,}' if is_there else '?'
@@ -108,10 +114,9 @@ def small_model_row() -> tuple[tuple[str, ...], str]:
 
 
 def download(options: DownloadOptions) -> int:
-    """Download the chosen files that are not there, and print where each lies.
+    """Download the chosen files that are not there yet, print the path of each, and return 0.
 
-    For a file that cannot be downloaded, print a line with all that is needed to get it by hand. Raises FRExError where one is missing at
-    the end.
+    For a file that no URL gives, a line on stderr says how to get it by hand; then FRExError is raised at the end.
     """
     files = select_files(options.names, options.task)
     folder = download_dir(options.weights).absolute()
@@ -134,32 +139,32 @@ def download(options: DownloadOptions) -> int:
 
 
 def describe_manual_download(file: WeightFile, answers: dict[str, str], folder: Path) -> str:
-    """Return a line with all that is needed to get a file by hand; `answers` are the addresses with what each answered."""
+    """Return one line that says how to get a file by hand: its size, checksum, URLs with their `answers`, and the `folder` for it."""
     addresses = ', '.join(f'{url} ({answer})' for url, answer in answers.items())
     return f'{file.file}: {file.described_size}, sha256 {file.described_sum}, from {addresses}; put it into {folder}'
 
 
 def select_files(names: Sequence[str], task: str | None) -> list[WeightFile]:
-    """Return the files with the keys `names` and those that `task` needs, each once.
+    """Return the manifest's files with the keys `names` and those that `task` needs, each once.
 
-    Raises FRExError where neither is given, for an unknown key, and for the small model, which is not downloaded.
+    Raises FRExError where neither is given, for an unknown key, and for the small FREx, which cannot be downloaded.
     """
     if not names and task is None:
         raise FRExError(f'say which: --for train, restore or evaluate, or some of: {", ".join(manifest())}')
     if small_model.KEY in names:
         raise FRExError(f'{small_model.KEY} comes with the package: it cannot be downloaded')
-    files = [entry(name) for name in names] + (needed_for(task) if task else [])
+    files = [find_entry(name) for name in names] + (files_for_task(task) if task else [])
     return list({file.key: file for file in files}.values())
 
 
 def check(options: CheckOptions) -> int:
-    """Check that each chosen file is there and undamaged, and that the networks which FREx builds can be built from it.
+    """Check that each chosen file is there and undamaged and, for networks that FREx builds, that its weights fit; return 0.
 
-    Prints a line for each file. Raises FRExError where a file fails, or there is none.
+    A line is printed for each file. Raises FRExError at the end where a file has failed, and where there is none.
     """
-    needed = [file.key for file in needed_for(options.task)] if options.task else []
+    needed = [file.key for file in files_for_task(options.task)] if options.task else []
     names = [*options.names, *needed] or [
-        file.key for file in needed_for(None) if find_file(file, options.weights).state is not FileStatus.MISSING
+        file.key for file in files_for_task(None) if find_file(file, options.weights).state is not FileStatus.MISSING
     ]
     if not names:
         raise FRExError(
@@ -179,9 +184,9 @@ def check(options: CheckOptions) -> int:
 
 
 def describe(name: str, path: Path, param_key: str) -> str:
-    """Return what an undamaged file holds, for the user; raise FRExError where its network cannot be built.
+    """Return, for people, what an undamaged file holds; raise FRExError where its network cannot be built.
 
-    `name` is the key or path by which it was found, and `param_key` names the weights in a checkpoint.
+    `name` is the key or path that the user gave for `path`, `param_key` the key of the weights in a checkpoint of training.
     """
     from frex.weights.eg3d_layout import lacks_camera
     from frex.weights.network_file import BUILT, check_network, read_network
@@ -199,12 +204,13 @@ def describe(name: str, path: Path, param_key: str) -> str:
 
 
 def find_key(path: Path) -> str | None:
-    """Return the manifest's key of the file whose checksum is that of `path`; None where there is none."""
+    """Return the key of the manifest's file that has the checksum of the file `path`; None if there is none."""
     digest = sha256(path)
     return next((file.key for file in manifest().values() if file.sha256 and file.has_sum(digest)), None)
 
 
 def _check_target(options: WriteOptions) -> None:
+    """Raise FRExError where the target has another suffix than `.safetensors`, or exists and may not be overwritten."""
     if options.target.suffix != '.safetensors':
         raise FRExError(f'{options.target}: give a name that ends in .safetensors')
     if os.path.lexists(options.target) and not options.overwrite:
@@ -212,7 +218,7 @@ def _check_target(options: WriteOptions) -> None:
 
 
 def convert(options: ConvertOptions) -> int:
-    """Write a network as a `.safetensors` file that also holds its constructor arguments; raise FRExError where that fails."""
+    """Write a network as a `.safetensors` file with its class and constructor arguments, and return 0; raise FRExError on failure."""
     from frex.weights.network_file import check_network, read_network, save_safetensors
 
     _check_target(options)
@@ -226,7 +232,7 @@ def convert(options: ConvertOptions) -> int:
 
 
 def grow_network(options: GrowOptions) -> int:
-    """Write a FREx of twice the size of a trained one as a `.safetensors` file; raise FRExError where that fails."""
+    """Write a FREx grown to twice its size (see `grow`) as a `.safetensors` file, and return 0; raise FRExError on failure."""
     from frex.weights.grow import grow
     from frex.weights.network_file import read_network, save_safetensors
 

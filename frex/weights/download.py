@@ -1,4 +1,4 @@
-"""Download of files of weights: resumed where it was cut, verified, and under their names only when whole."""
+"""Download of weight files: resumed after an interruption, verified, and put under the final name only when complete."""
 
 import os
 import time
@@ -15,16 +15,16 @@ from frex.weights.locate import FileStatus, download_dir, find_file, verify_file
 from frex.weights.manifest import WeightFile
 
 CONNECT_SECONDS, READ_SECONDS = 10, 30
-# Attempts in a row at one address that bring no new bytes.
+# Consecutive attempts at one URL without new bytes, after which it is given up.
 MOST_IDLE_ATTEMPTS = 3
-# The limit where the manifest has no size.
+# The largest file that is accepted where the manifest has no size, in bytes.
 MOST_BYTES = 2 << 30
-# Blocks are small, since a block that a cut connection leaves unfinished is lost.
+# In bytes. Small, because the block during which a connection breaks is lost.
 BLOCK = 1 << 14
 
 
 class Unreachable(Exception):
-    """No address gave the file; `answers` says for each address why."""
+    """Raised where no URL gave a file; `answers` says for each URL why, in a few words."""
 
     def __init__(self, answers: dict[str, str]) -> None:
         super().__init__('; '.join(f'{url}: {answer}' for url, answer in answers.items()))
@@ -34,10 +34,11 @@ class Unreachable(Exception):
 def fetch(
     file: WeightFile, folder: Path | None = None, mirrors: Sequence[str] = (), *, offline: bool = False, pause: float = 1.0
 ) -> tuple[Path, str]:
-    """Find a file, or download it into `download_dir(folder)`; return its path, and how it came there, for people.
+    """Find a file, or download it into `download_dir(folder)`; return its path, and for people how it came there.
 
-    `mirrors` are addresses of folders, tried before the manifest's. Of several processes one downloads and the others wait.
-    `pause` is the time in seconds before an address is tried again. Raises Unreachable where no address gives the file.
+    `mirrors` are URLs of folders, tried before the manifest's URLs. Of several processes one downloads and the others wait. `pause` is the
+    time in seconds before a URL is tried again. Raises Unreachable where no URL gives the file or with `offline` it is not there, and
+    FRExError where it cannot be written.
     """
     status = find_file(file, folder)
     if status.state is FileStatus.THERE and status.path is not None:
@@ -56,14 +57,14 @@ def fetch(
 
 
 def _download(file: WeightFile, target: Path, urls: Sequence[str], pause: float) -> str:
-    """Download and verify the file; return where it came from."""
+    """Download and verify the file, trying `urls` in their order; return for people where it came from, or raise Unreachable."""
     part = target.with_name(f'{file.file}.part')
     if not file.sha256:
-        # Without a sum nothing would show that the part on disk is of another file.
+        # Without a checksum nothing would show that the partial file on disk is one of another file.
         part.unlink(missing_ok=True)
     answers = {}
     for url in urls:
-        # Once from the part on disk; if that gives a wrong file, once more from the beginning.
+        # The first attempt continues the partial file on disk. If that gives a wrong file, a second one starts from the beginning.
         for _ in range(1 + part.exists()):
             try:
                 download_part(file, url, part, pause)
@@ -80,7 +81,7 @@ def _download(file: WeightFile, target: Path, urls: Sequence[str], pause: float)
 
 
 def _looks_like_weights(path: Path) -> bool:
-    """Return whether a file is a pickle (a `.pkl` to its end), a zip, or a `.safetensors`, and not e.g. a web page."""
+    """Return whether a file begins as a pickle, a zip or a `.safetensors` does, unlike e.g. a web page; a `.pkl` must also end as one."""
     with path.open('rb') as stream:
         content = stream.read(9)
         stream.seek(max(0, path.stat().st_size - 1))
@@ -89,7 +90,7 @@ def _looks_like_weights(path: Path) -> bool:
 
 
 def download_part(file: WeightFile, url: str, part: Path, pause: float) -> None:
-    """Download what `part` lacks from one address; raise RequestException when the address gives no more."""
+    """Download from one URL what the partial file `part` lacks, in several attempts; raise RequestException where it is given up."""
     idle = longest = 0
     while True:
         start = part.stat().st_size if part.exists() else 0
@@ -100,7 +101,7 @@ def download_part(file: WeightFile, url: str, part: Path, pause: float) -> None:
             return
         except requests.RequestException as error:
             there = part.stat().st_size if part.exists() else 0
-            # A response that brings the same bytes again and again counts as idle, too.
+            # An attempt counts as idle unless the partial file grows beyond its longest so far: a server may send the same bytes forever.
             idle, longest = (0, there) if there > max(longest, start) else (idle + 1, longest)
             if _is_final(error) or idle >= MOST_IDLE_ATTEMPTS:
                 raise
@@ -108,20 +109,20 @@ def download_part(file: WeightFile, url: str, part: Path, pause: float) -> None:
 
 
 def _is_final(error: requests.RequestException) -> bool:
-    """Return whether trying again is of no use: the server refuses, or the response is too long or too short."""
+    """Return whether another attempt is useless: the server refuses (a status below 500), or the file has a wrong size."""
     if isinstance(error, requests.HTTPError) and error.response is not None:
         return error.response.status_code < 500
     return isinstance(error, requests.exceptions.InvalidHeader | requests.exceptions.InvalidURL)
 
 
 def _request_part(file: WeightFile, url: str, part: Path, start: int) -> None:
-    """Request the bytes from `start` on and append them to `part`; raise RequestException where the response is not all of them."""
+    """Request the bytes from `start` on and write them to `part`; raise RequestException where the response lacks some of them."""
     headers = {'Accept-Encoding': 'identity', 'User-Agent': 'frex'} | ({'Range': f'bytes={start}-'} if start else {})
     with requests.get(url, headers=headers, stream=True, timeout=(CONNECT_SECONDS, READ_SECONDS)) as response:
         continued = response.status_code == requests.codes.partial_content and _continues(response, start)
         refused = start and response.status_code == requests.codes.partial_content and not continued
         if refused or response.status_code == requests.codes.requested_range_not_satisfiable:
-            # The part on disk cannot be continued here: the next attempt starts from the beginning.
+            # The partial file cannot be continued from this server: the next attempt starts from the beginning.
             part.unlink(missing_ok=True)
             raise requests.ConnectionError('the range was refused')
         response.raise_for_status()
@@ -129,31 +130,31 @@ def _request_part(file: WeightFile, url: str, part: Path, start: int) -> None:
 
 
 def _continues(response: requests.Response, start: int) -> bool:
-    """Return whether the bytes of a partial response are those from `start` on."""
+    """Return whether the bytes of a response with status 206 are those from `start` on."""
     return response.headers.get('Content-Range', '').startswith(f'bytes {start}-') and not _is_encoded(response)
 
 
 def _is_encoded(response: requests.Response) -> bool:
-    """Return whether the response is compressed, which some servers do although the request says no."""
+    """Return whether the response is compressed, which some servers do although the request forbids it."""
     return response.headers.get('Content-Encoding', 'identity') != 'identity'
 
 
 def _stated_length(response: requests.Response, start: int) -> int | None:
-    """Return the length of the whole file by the response that brings it from `start` on; None where it does not say."""
+    """Return the length in bytes of the whole file according to the response, which brings it from `start` on; None if unknown."""
     digits = response.headers.get('Content-Range' if start else 'Content-Length', '').rpartition('/')[2]
     return int(digits) if digits.isdecimal() and not _is_encoded(response) else None
 
 
 def _write(file: WeightFile, response: requests.Response, part: Path, start: int) -> None:
-    """Write the response to `part` from `start` on; raise RequestException where the file is too long or too short."""
+    """Write the response to `part` at byte `start`; raise RequestException where the file becomes too long or stays too short."""
     limit = file.size or MOST_BYTES
     stated = _stated_length(response, start)
     if file.size and stated not in (None, file.size):
-        # Another file, perhaps a login page of the network. The part on disk is kept for the next address.
+        # Another file, perhaps the login page of a network. The partial file is kept for the next URL.
         raise requests.exceptions.InvalidHeader(f'{stated:,} bytes instead of {file.size:,}')
     total = file.size or stated
     written = start
-    # A progress bar only on a terminal.
+    # `disable=None` shows the progress bar on terminals only.
     with (
         part.open('r+b' if start else 'wb') as stream,
         tqdm(total=total, initial=start, desc=file.file, unit='B', unit_scale=True, unit_divisor=1024, disable=None) as bar,
@@ -175,13 +176,13 @@ def _write(file: WeightFile, response: requests.Response, part: Path, start: int
 
 
 def _reason(error: requests.RequestException) -> str:
-    """Return what went wrong in a few words."""
+    """Return in a few words, for people, why a request failed."""
     if isinstance(error, requests.HTTPError) and error.response is not None:
         return f'status {error.response.status_code}'
     text = str(error)
     if isinstance(error, requests.Timeout) or 'timed out' in text:
         return 'no answer in time'
-    # The address may hold the word, too: .../resolve/main/...
+    # The whole phrase, since a URL may contain the word: .../resolve/main/...
     if 'Failed to resolve' in text or 'Name or service' in text:
         return 'its host is not known here'
     return 'no connection' if isinstance(error, requests.exceptions.ConnectionError) and 'HTTPConnectionPool' in text else text

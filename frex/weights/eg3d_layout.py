@@ -1,4 +1,4 @@
-"""EG3D's official generators: constructor arguments by the attributes and the shapes of weights in a file."""
+"""EG3D's official generators: FREx's constructor arguments from the attributes in a pickle and from the shapes of the weights."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,7 +8,7 @@ from torch import Tensor
 
 from frex_arch.camera import CAMERA_DIM
 
-# Attributes of the pickled `rendering_kwargs` and FREx's arguments for them.
+# Key of the pickled `rendering_kwargs` -> FREx's argument for it.
 RENDERING = {
     'depth_resolution': 'depth_samples',
     'depth_resolution_importance': 'importance_samples',
@@ -17,7 +17,7 @@ RENDERING = {
     'white_back': 'white_background',
 }
 
-# Settings that FREx's EG3D does not vary. A file that differs would load and give other images.
+# Settings that are fixed in FREx's EG3D. A file with other values would load, but give wrong images, and is refused.
 FIXED_RENDERING = {
     'clamp_mode': 'softplus',
     'superresolution_module': 'training.superresolution.SuperresolutionHybrid8XDC',
@@ -26,41 +26,44 @@ FIXED_RENDERING = {
     'decoder_lr_mul': 1,
 }
 FIXED = {'c_dim': 25, 'img_channels': 3, 'conv_clamp': None}
-# A buffer that the official training adds to the generator: how much the camera labels vary. It is no weight.
+# A buffer that the official training adds to the generator: the standard deviation of the camera labels, which inference does not use.
 LABEL_DEVIATION = 'dataset_label_std'
 
-# The weight by which the mapping multiplies the camera.
+# The weight of the mapping network's camera embedding.
 CAMERA_WEIGHT = 'backbone.mapping.embed.weight'
 
 
 def generator_weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the weights without the buffer that only training uses; one of another shape stays, and is a surplus weight."""
+    """Return the state without `LABEL_DEVIATION`; a value of that name with another shape stays, and loading refuses it."""
     value = state.get(LABEL_DEVIATION)
     is_known = value is not None and value.shape == (CAMERA_DIM,) and value.is_floating_point()
     return {name: value for name, value in state.items() if name != LABEL_DEVIATION or not is_known}
 
 
 def lacks_camera(state: Mapping[str, Tensor]) -> bool:
-    """Tell whether a generator's mapping makes the same codes for all cameras, as after `without_camera`."""
+    """Return whether the mapping network gives the same codes for all cameras, as after `without_camera`."""
     return not state[CAMERA_WEIGHT].any()
 
 
 def ignores_camera(attributes: Mapping[str, Any]) -> bool:
-    """Tell whether the mapping of a pickled network sees a camera of zeros.
+    """Return whether a pickled generator, given its `__dict__`, replaces the camera by zeros in its mapping network.
 
-    The official training says so by `c_gen_conditioning_zero`, and its code multiplies the camera by 0 where `c_scale` is not set.
+    The official training does so with `c_gen_conditioning_zero`, and its code multiplies the camera by 0 where `c_scale` is not set.
     """
     rendering = attributes['rendering_kwargs']
     return rendering.get('c_scale', 0) == 0 or rendering.get('c_gen_conditioning_zero', False) is True
 
 
 def without_camera(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Set the weight of the mapping's camera to 0, which makes the same codes as a camera of zeros does."""
+    """Return the state with the weight of the camera embedding set to 0, which has the effect of a camera of zeros."""
     return {name: torch.zeros_like(value) if name == CAMERA_WEIGHT else value for name, value in state.items()}
 
 
 def arguments_from_shapes(state: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Return the arguments that follow from the shapes of weights, and no rendering settings. Raises KeyError for a missing weight."""
+    """Return the arguments of `EG3D` that follow from the shapes of weights, which are all but those of rendering.
+
+    Raises KeyError for a missing weight.
+    """
     sizes = sorted(
         int(name.split('.')[2][1:]) for name in state if name.startswith('backbone.synthesis.b') and name.endswith('.torgb.bias')
     )
@@ -73,7 +76,7 @@ def arguments_from_shapes(state: Mapping[str, Tensor]) -> dict[str, Any]:
         'w_dim': w_dim,
         'plane_size': sizes[-1],
         'plane_channels': len(state['backbone.synthesis.b4.torgb.bias']) // 3,
-        # Widths are min(channel_base / size, channel_max).
+        # The number of channels at a size is min(channel_base / size, channel_max).
         'channel_base': widths[sizes[-1]] * sizes[-1],
         'channel_max': widths[sizes[0]],
         'feature_channels': feature_channels,
@@ -82,10 +85,10 @@ def arguments_from_shapes(state: Mapping[str, Tensor]) -> dict[str, Any]:
 
 
 def arguments_from_pickle(arguments: Mapping[str, Any], attributes: Mapping[str, Any], state: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Return all arguments, from a network's `_init_kwargs` and `__dict__`.
+    """Return all arguments of `EG3D`, from the pickled network's `_init_kwargs` (`arguments`), its `__dict__` and its weights.
 
-    Rendering settings are those of `__dict__`: training changes them after construction. Raises ValueError for settings
-    that FREx's EG3D does not have.
+    Rendering settings are taken from `__dict__`, because training changes them after construction. Raises ValueError for settings that
+    FREx's EG3D does not have.
     """
     rendering = attributes['rendering_kwargs']
     for settings, fixed in ((arguments, FIXED), (rendering, FIXED_RENDERING)):

@@ -1,4 +1,4 @@
-"""`frex weights grow`: turns a trained FREx into the start of one of twice its size (progressive growing, Karras et al. 2018)."""
+"""`frex weights grow`: turns a trained FREx into an initialisation of one of twice its size (progressive growing, Karras et al. 2018)."""
 
 import copy
 from typing import Any
@@ -12,18 +12,19 @@ from frex.weights.network_file import NetworkFile, build_frex
 from frex_arch import FREx
 from frex_arch.ops import SQRT_2, EqualConv2d
 
-# Channels that carry red, green and blue, each once as it is and once negated, past a leaky ReLU.
+# The channels that carry R, G, B, -R, -G and -B through a leaky ReLU without loss.
 CARRIERS = 6
-# Two leaky ReLUs of slope 0.2 keep a value above 0 and multiply one below 0 by 0.04, so that v and -v after them differ by 1.04 v.
+# Two leaky ReLUs of slope 0.2 keep a value above 0 and multiply one below 0 by 0.04. Their results for v and -v thus differ by 1.04 v.
 DOUBLE_LEAKY = 1.04
 
 
 def grow(file: NetworkFile, channels: int | None, where: str) -> NetworkFile:
-    """Return FREx with one more, finer level of `channels`, at twice the size of the network in `file`.
+    """Return a FREx of twice the size of the one in `file`, with one more, finest level of `channels` channels.
 
-    All coarser levels keep their weights. Before training the finest level adds nothing: the image is the smaller network's, enlarged by
-    StyleGAN2's filter, and Enc_2D's coarser levels see the face as the smaller network does. `channels` is None for a network whose
-    widths follow from `narrow`. Raises FRExError for another network than FREx, and where the channels do not fit.
+    All coarser levels keep their weights. Before training the finest level adds nothing: the image is that of the smaller network, enlarged
+    by StyleGAN2's filter, and the coarser levels of Enc_2D get what the smaller network gets of the face. `channels` must be None where the
+    numbers of channels follow from `narrow` instead of a list. Raises FRExError, which starts with `where`, for another network than FREx,
+    and where the channels do not fit.
     """
     small = build_frex(file, where)
     if small.to_image is not None:
@@ -43,7 +44,7 @@ def grow(file: NetworkFile, channels: int | None, where: str) -> NetworkFile:
 
 
 def grown_arguments(arguments: dict[str, Any], out_size: int, channels: int | None, where: str) -> dict[str, Any]:
-    """Return the constructor's arguments of the larger network."""
+    """Return the constructor arguments of the larger network; raise FRExError where `channels` is missing or not wanted."""
     grown: dict[str, Any] = copy.deepcopy(arguments) | {'out_size': 2 * out_size}
     listed = (grown.get('stylegan2') or {}).get('channels')
     if (listed is None) != (channels is None):
@@ -57,7 +58,7 @@ def grown_arguments(arguments: dict[str, Any], out_size: int, channels: int | No
 
 
 def _copy_equal_shapes(small: nn.Module, large: nn.Module) -> None:
-    """Copy the weights that both networks have under one name and in one shape."""
+    """Copy to `large` all parameters and buffers that `small` has under the same name and in the same shape."""
     state = small.state_dict()
     for name, value in large.state_dict().items():
         if name in state and state[name].shape == value.shape:
@@ -65,7 +66,7 @@ def _copy_equal_shapes(small: nn.Module, large: nn.Module) -> None:
 
 
 def _repeat_last_code(small: FREx, large: FREx) -> None:
-    """Drive the finest convolutions by the code that drives the smaller network's last toRGB."""
+    """Let Enc_2D predict the latent code of the smaller network's last toRGB also for all finer layers."""
     missing = large.stylegan2.num_ws - small.stylegan2.num_ws
     old, new = small.encoder_2d.to_ws, large.encoder_2d.to_ws
     for parameter, trained in ((new.weight, old.weight), (new.bias, old.bias)):
@@ -74,10 +75,10 @@ def _repeat_last_code(small: FREx, large: FREx) -> None:
 
 
 def _hand_on_smaller_input(small: FREx, large: FREx, where: str) -> None:
-    """Let Enc_2D's finest block hand on what the smaller network's first layer makes of the face, low-passed and halved by the block.
+    """Let the finest block of Enc_2D pass on what the smaller network's first layer computes, of the face low-passed and halved.
 
-    The first layer makes pairs of a colour and its negative; the block's first convolution hands them on, and its second takes them
-    apart again, with the weights and the bias of the smaller network's first layer. The other weights of that one start at 0.
+    The new first layer computes R, G, B and their negatives. The block's first convolution passes these on, and its second recovers R, G
+    and B with the weights and the bias of the smaller network's first layer. All other weights of the second convolution start at 0.
     """
     old, old_bias = _layer(small.encoder_2d.from_rgb)
     first, first_bias = _layer(large.encoder_2d.from_rgb)
@@ -89,7 +90,7 @@ def _hand_on_smaller_input(small: FREx, large: FREx, where: str) -> None:
     _set(first, torch.cat([colours, -colours]) / SQRT_2)
     nn.init.zeros_(first_bias.bias)
     _set(second, torch.eye(CARRIERS) / SQRT_2)
-    # The gain of this branch, sqrt(1/2), cancels that of its leaky ReLU, sqrt(2), while the smaller network's layer has the second only.
+    # In this branch the block's gain, sqrt(1/2), cancels that of the leaky ReLU, sqrt(2). The smaller network's layer has the latter only.
     weight = old.weight[:, :, 0, 0] * (SQRT_2 * old.scale)
     nn.init.zeros_(third.weight)
     _set(third, weight @ torch.cat([colours, -colours], dim=1) / DOUBLE_LEAKY)
@@ -98,19 +99,20 @@ def _hand_on_smaller_input(small: FREx, large: FREx, where: str) -> None:
 
 
 def _layer(layer: nn.Module) -> tuple[EqualConv2d, Any]:
-    """Return the convolution of a `ConvLayer`, and its last layer, which is the bias where it has an activation."""
+    """Return the convolution of a `ConvLayer` and its last sub-module, which is its `ActivationBias` if it has an activation."""
     parts: list[Any] = [*layer.children()]
     conv = next(part for part in parts if isinstance(part, EqualConv2d))
     return conv, parts[-1]
 
 
 def _set(conv: EqualConv2d, centre: Float[Tensor, 'out channel']) -> None:
-    """Make the first output channels `centre` times the first input channels of the same pixel, and nothing else."""
+    """Let the first output channels be `centre` times the first input channels of the same pixel; all their other weights are set to 0."""
     rows, columns, middle = *centre.shape, conv.weight.shape[-1] // 2
     conv.weight[:rows] = 0
     conv.weight[:rows, :columns, middle, middle] = centre / conv.scale
 
 
 def _add_nothing(to_rgb: Any) -> None:
+    """Let a toRGB layer add 0 to the image of the coarser levels."""
     nn.init.zeros_(to_rgb.modulated_conv.weight)
     nn.init.zeros_(to_rgb.bias)

@@ -1,4 +1,4 @@
-"""Search for files of weights, and the check that they are whole."""
+"""The search for weight files, and the check that they are undamaged."""
 
 import os
 from enum import Enum
@@ -11,14 +11,14 @@ from platformdirs import user_cache_path
 from frex.errors import FRExError, nearest
 from frex.utils.files import sha256
 from frex.weights import small_model
-from frex.weights.manifest import WeightFile, entry, manifest
+from frex.weights.manifest import WeightFile, find_entry, manifest
 
-# Folders in which other restoration projects keep the same files. They are read, never written to.
+# The folders, below the working directory, in which other restoration projects keep the same files. They are never written to.
 OLD_PLACES = ('experiments/pretrained_models', 'gfpgan/weights', 'weights/facelib', 'facexlib/weights')
 
 
 class FileStatus(Enum):
-    """The result of a search for a file."""
+    """The state of a weight file; the values are words for people."""
 
     THERE = 'there'
     MISSING = 'missing'
@@ -26,7 +26,7 @@ class FileStatus(Enum):
 
 
 class WeightFileStatus(NamedTuple):
-    """The result of a search for `file`, with the path where it was found and, in `detail`, what is wrong with it."""
+    """The result of a search for `file`: its `path` unless it is missing and, for a damaged file, in `detail` what is wrong with it."""
 
     file: WeightFile
     state: FileStatus
@@ -35,7 +35,7 @@ class WeightFileStatus(NamedTuple):
 
 
 def download_dir(folder: Path | None = None) -> Path:
-    """Return the folder of downloads: `folder` (`--weights`), else `$FREX_HOME`, else `./weights` if it is there, else the user's cache."""
+    """Return the folder for downloads: `folder` (`--weights`), else `$FREX_HOME`, else `./weights` if it exists, else the user's cache."""
     if folder is not None:
         return Path(os.path.expanduser(folder))
     if os.environ.get('FREX_HOME'):
@@ -44,7 +44,7 @@ def download_dir(folder: Path | None = None) -> Path:
 
 
 def search_paths(folder: Path | None = None) -> list[Path]:
-    """Return all folders that are searched, in this order; a file that is found earlier hides later ones of its name."""
+    """Return all folders that are searched for weight files, in this order; `folder` (`--weights`) is the first."""
     own = [download_dir(folder), download_dir(), Path('weights'), user_cache_path('frex') / 'weights']
     old = [Path(place) for place in OLD_PLACES]
     facexlib = find_spec('facexlib')
@@ -53,13 +53,13 @@ def search_paths(folder: Path | None = None) -> list[Path]:
 
 
 def _torch_hub() -> Path:
-    # The folder of torch.hub.get_dir, without importing torch to list a few files.
+    """Return what `torch.hub.get_dir` returns, without importing torch, which takes long."""
     cache = os.environ.get('XDG_CACHE_HOME', '~/.cache')
     return Path(os.environ.get('TORCH_HOME', f'{cache}/torch')).expanduser() / 'hub'
 
 
 def verify_file(file: WeightFile, path: Path) -> WeightFileStatus:
-    """Compare the file at `path` with the manifest's size and sum."""
+    """Compare the size and the checksum of the file at `path` with those of the manifest's entry `file`; return THERE or DAMAGED."""
     try:
         size = path.stat().st_size
         if file.size is not None and size != file.size:
@@ -73,7 +73,7 @@ def verify_file(file: WeightFile, path: Path) -> WeightFileStatus:
 
 
 def find_file(file: WeightFile, folder: Path | None = None) -> WeightFileStatus:
-    """Search for `file`; a whole copy in a later folder wins over a damaged one in an earlier folder."""
+    """Search for `file` in `search_paths(folder)`; return its first undamaged copy, else its first damaged one, else MISSING."""
     damaged = None
     for place in search_paths(folder):
         # Unlike Path.is_file, this skips folders without permission to read them.
@@ -86,12 +86,12 @@ def find_file(file: WeightFile, folder: Path | None = None) -> WeightFileStatus:
 
 
 def require_file(name: str | Path, folder: Path | None = None) -> Path:
-    """Return the file that an option names, by the manifest's key or by its path.
+    """Return the path of the file that an option names, by a key of the manifest, `frex-small`, or a path.
 
-    Raises FRExError, with the command that gets it, where it is missing or damaged.
+    `folder` is searched first for a key. Raises FRExError, with the command that gets the file, where it is missing or damaged.
     """
     if str(name) in manifest():
-        status = find_file(entry(str(name)), folder)
+        status = find_file(find_entry(str(name)), folder)
         if status.state is FileStatus.THERE and status.path is not None:
             return status.path
         what = 'is missing' if status.state is FileStatus.MISSING else f'is damaged ({status.path}: {status.detail})'

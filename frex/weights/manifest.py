@@ -1,4 +1,4 @@
-"""The manifest of the files from other projects that FREx uses: what they are for, where they come from, their sizes and sums."""
+"""The manifest of the weight files of other projects that FREx uses: their purposes, URLs, sizes, checksums and licences."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -17,7 +17,11 @@ TASKS: tuple[str, ...] = get_args(Task)
 
 @dataclass(frozen=True)
 class WeightFile:
-    """One file; `sha256` are whole sums or their first digits, none where none is known; `size` is in bytes, or None."""
+    """One entry of the manifest. `key` names it in options and commands, `file` is the name without folder, `size` in bytes or None.
+
+    `sha256` are the accepted checksums, or their first digits where no more is known; an empty list accepts any. `urls` are tried in their
+    order. Raises ValueError for values that are not of this form.
+    """
 
     key: str
     file: str
@@ -39,41 +43,41 @@ class WeightFile:
                 raise ValueError(f'url {url!r} must begin with https://')
 
     def has_sum(self, digest: str) -> bool:
-        """Return whether `digest` is one of the known sums; True where none is known."""
+        """Return whether `digest`, 64 hexadecimal digits, is one of the known checksums; True where none is known."""
         return not self.sha256 or any(digest.startswith(digits) for digits in self.sha256)
 
     @property
     def described_sum(self) -> str:
-        """The official sum for people, which says where only its beginning, or nothing, is known."""
+        """The first known checksum for people, who are told where only its beginning, or nothing, is known."""
         if not self.sha256:
             return 'not known'
         return self.sha256[0] if len(self.sha256[0]) == 64 else f'{self.sha256[0]}... (the rest is not known)'
 
     @property
     def described_size(self) -> str:
-        """The size for people."""
+        """The size for people, with thousands separators."""
         return 'size not known' if self.size is None else f'{self.size:,} bytes'
 
 
 def parse_manifest(text: str, where: str) -> dict[str, WeightFile]:
-    """Return the entries of a manifest by their keys; raise FRExError, which names it, for a wrong entry."""
+    """Return the entries of a manifest in YAML by their keys; raise FRExError, which starts with `where` and the key, for a wrong one."""
     content: Any = yaml.safe_load(text)
     return {key: convert(WeightFile, {'key': key, **entry}, f'{where}: {key}') for key, entry in content.items()}
 
 
 @cache
 def manifest() -> dict[str, WeightFile]:
-    """Return FREx's own manifest, `manifest.yml`."""
+    """Return the entries of FREx's own manifest, `manifest.yml`, by their keys; it is read once."""
     return parse_manifest(resources.files('frex.weights').joinpath('manifest.yml').read_text(encoding='utf-8'), 'manifest.yml')
 
 
-def entry(key: str) -> WeightFile:
-    """Return the entry of `key`; raise FRExError, with the nearest key, where there is none."""
+def find_entry(key: str) -> WeightFile:
+    """Return the entry of FREx's manifest for `key`; raise FRExError, with the most similar key, where there is none."""
     if key not in manifest():
         raise FRExError(f'no weights are called {key!r}; {nearest(key, list(manifest()))}')
     return manifest()[key]
 
 
-def needed_for(task: str | None) -> list[WeightFile]:
-    """Return the files that a task needs, or all for None."""
+def files_for_task(task: str | None) -> list[WeightFile]:
+    """Return the entries of FREx's manifest that `task` needs, or all if it is None."""
     return [file for file in manifest().values() if task is None or task in file.tasks]

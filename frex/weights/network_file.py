@@ -1,4 +1,4 @@
-"""Network files, read and written: EG3D, StyleGAN2 and ArcFace in their projects' formats, FREx's checkpoints, `.safetensors` of each."""
+"""Read and write network files: EG3D, StyleGAN2 and ArcFace in their projects' formats, FREx's checkpoints, and `.safetensors` of each."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -16,25 +16,25 @@ from frex.utils.files import write_atomically
 from frex.weights import eg3d_layout, stylegan2_layout
 from frex.weights.nvidia_pickle import MOST_VALUES, plain_value, read_nvidia_pickle
 from frex.weights.safe_pickle import MALFORMED
-from frex.weights.state_dict import State, as_state, build_checked, check_fits, pick
-from frex.weights.torch_file import LEGACY_START, UNREADABLE, read_torch_file, unreadable
+from frex.weights.state_dict import State, as_state, build_checked, check_fits, pick_state
+from frex.weights.torch_file import LEGACY_START, UNREADABLE, read_torch_file, unreadable_error
 from frex_arch import EG3D, ArcFace, FREx, FREx3D, StyleGAN2
 from frex_arch.encoder_3d import Encoder3D
 
 NETWORKS: dict[str, type[nn.Module]] = {network.__name__: network for network in (FREx, FREx3D, EG3D, StyleGAN2, ArcFace)}
 
-# Arguments of FREx that hold the arguments of a part.
+# Argument of FREx that holds the arguments of a part -> class of the part.
 PARTS = {'eg3d': EG3D, 'stylegan2': StyleGAN2, 'encoder_3d': Encoder3D}
 
-# Keys of the manifest whose files hold such networks.
+# Keys of the manifest whose files hold networks of `NETWORKS`.
 BUILT = ('ffhqrebalanced512-128', 'ffhq512-128', 'stylegan2-ffhq512', 'arcface_resnet18')
 
-# A header has about a hundred bytes for each tensor; FREx's has less than a megabyte.
+# The largest header of a `.safetensors` in bytes. It has about a hundred bytes for each tensor; FREx's is below 1 MB.
 MOST_HEADER = 4 << 20
 
 
 class NetworkFile(NamedTuple):
-    """The content of a network file: the name of the class, the constructor's arguments, and the weights in FREx's own layout."""
+    """The content of a network file: the class (a key of `NETWORKS`), its constructor arguments, and a state dict with its names."""
 
     kind: str
     arguments: dict[str, Any]
@@ -45,10 +45,10 @@ class NetworkFile(NamedTuple):
 
 
 def read_network(path: Path, param_key: str = 'params_ema') -> NetworkFile:
-    """Read a network of any format that FREx knows, which the content of the file shows; no code of the file is run.
+    """Read a network from a file of any format that FREx knows, which is recognised by the content; no code in the file is run.
 
-    `param_key` says which weights of BasicSR's files to take. Raises FRExError where the file is damaged, holds something
-    else, or has no `param_key`.
+    `param_key` is the key of the weights in BasicSR's checkpoints. Raises FRExError where the file is missing or damaged, holds something
+    else, or is such a checkpoint without that key.
     """
     if not path.is_file():
         raise FRExError(f'{path}: no such file')
@@ -79,16 +79,16 @@ def _from_pickle(path: Path) -> NetworkFile:
 
 
 def _from_dictionary(content: Any, param_key: str, path: Path) -> NetworkFile:
-    """Interpret what `torch.save` wrote: a checkpoint of FREx or of BasicSR, rosinality's, EG3D's re-saves, or weights alone."""
+    """Interpret an object from `torch.save`: a checkpoint of FREx, BasicSR or rosinality, a re-saved EG3D, or a state dict."""
     if not isinstance(content, dict):
         raise FRExError(f'{path}: holds a {type(content).__name__}, not a dictionary of weights')
     if 'network_g' in content:
-        return _named(content['network_g'], pick(content, param_key, str(path)), path)
+        return _named(content['network_g'], pick_state(content, param_key, str(path)), path)
     for key in ('G_ema', 'g_ema', 'G'):
         if key in content:
-            return _from_state(pick(content, key, str(path)))
+            return _from_state(pick_state(content, key, str(path)))
     if 'params' in content or 'params_ema' in content:
-        return _from_state(pick(content, param_key, str(path)))
+        return _from_state(pick_state(content, param_key, str(path)))
     return _from_state(as_state(content, str(path)))
 
 
@@ -98,7 +98,7 @@ def _from_safetensors(path: Path) -> NetworkFile:
 
 
 def _named(network: Any, state: State, path: Path) -> NetworkFile:
-    """Return a network whose class and arguments the file names."""
+    """Return a network from `network`, the class and arguments as the file states them, and its weights; `path` is for errors."""
     network = plain_value(network, iter(range(MOST_VALUES)))
     if not isinstance(network, dict) or network.get('type') not in NETWORKS:
         named = network.get('type') if isinstance(network, dict) else network
@@ -107,7 +107,7 @@ def _named(network: Any, state: State, path: Path) -> NetworkFile:
 
 
 def read_safetensors(path: Path) -> tuple[dict[str, str], State]:
-    """Read metadata and weights of a `.safetensors`; raise FRExError for a damaged file."""
+    """Return metadata and weights of a `.safetensors`; raise FRExError where the file is damaged or its header too long."""
     with path.open('rb') as stream:
         length = int.from_bytes(stream.read(8), 'little')
     if length > MOST_HEADER:
@@ -117,21 +117,24 @@ def read_safetensors(path: Path) -> tuple[dict[str, str], State]:
             state = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118 (it is no mapping)
             return content.metadata() or {}, as_state(state, str(path))
     except (*UNREADABLE, safetensors.SafetensorError) as error:
-        raise unreadable(path, error) from None
+        raise unreadable_error(path, error) from None
 
 
 def read_state(path: Path, param_key: str | None = 'params') -> State:
-    """Read only the weights of a file: `param_key` of what `torch.save` wrote, all of it if None; all of a `.safetensors`."""
+    """Read a state dict: all of a `.safetensors`, or what a file of `torch.save` has under `param_key`, or all of it for None.
+
+    Raises FRExError where the file is missing, damaged or without that key.
+    """
     if path.is_file() and is_safetensors(path):
         return read_safetensors(path)[1]
     content = read_torch_file(path)
     if param_key is None or not isinstance(content, dict):
         return as_state(content, str(path))
-    return pick(content, param_key, str(path))
+    return pick_state(content, param_key, str(path))
 
 
 def is_safetensors(path: Path) -> bool:
-    """Return whether a file starts as a `.safetensors` does: with a length in eight bytes, and JSON."""
+    """Return whether a file begins as a `.safetensors` does: with a length of eight bytes, and JSON."""
     with path.open('rb') as stream:
         return stream.read(9)[8:] == b'{'
 
@@ -153,7 +156,7 @@ def _arcface(state: State) -> NetworkFile:
     return NetworkFile('ArcFace', {'layers': layers}, state)
 
 
-# A weight that only this layout has -> the network.
+# Name of a weight that only one layout has -> function that reads a state dict of this layout.
 LAYOUTS: dict[str, Callable[[dict[str, Tensor]], NetworkFile]] = {
     'backbone.synthesis.b4.const': _eg3d,
     'style_conv1.modulated_conv.weight': _stylegan2,
@@ -174,14 +177,17 @@ def _from_state(state: State) -> NetworkFile:
 
 
 def check_frex_arguments(constructor: Callable[..., Any], arguments: Mapping[str, Any], where: str) -> None:
-    """Raise FRExError for a key that `constructor`, FREx or FREx3D, or the part of it that the key is for, does not take."""
+    """Raise FRExError, which starts with `where`, for an argument that the constructor of FREx or FREx3D, or of one of its parts, lacks."""
     check_arguments(constructor, arguments, where)
     for key, part in PARTS.items():
         check_arguments(part, arguments.get(key) or {}, f'{where}.{key}')
 
 
 def check_network(file: NetworkFile, where: str) -> None:
-    """Raise FRExError unless the arguments make a network and the weights are its own. Costs no memory."""
+    """Raise FRExError, which starts with `where`, unless a network can be built from the arguments and the weights fit it.
+
+    The network is built on the `meta` device, without memory for its weights.
+    """
     constructor = NETWORKS[file.kind]
     if constructor in (FREx, FREx3D):
         check_frex_arguments(constructor, file.arguments, f'{where}: network_g')
@@ -193,7 +199,7 @@ def check_network(file: NetworkFile, where: str) -> None:
 
 
 def build_network(file: NetworkFile, where: str) -> nn.Module:
-    """Build the network with its weights, in evaluation mode; raise FRExError where arguments or weights do not fit."""
+    """Build the network with its weights, in evaluation mode; raise FRExError, which starts with `where`, where it cannot be built."""
     check_network(file, where)
     net = NETWORKS[file.kind](**file.arguments)
     net.load_state_dict(file.state)
@@ -201,12 +207,15 @@ def build_network(file: NetworkFile, where: str) -> nn.Module:
 
 
 def load_network(path: str | Path, param_key: str = 'params_ema') -> nn.Module:
-    """Read and build a network, which is FREx, FREx3D, EG3D, StyleGAN2 or ArcFace, as the file says."""
+    """Read a file and build its network, in evaluation mode on the CPU: a FREx, FREx3D, EG3D, StyleGAN2 or ArcFace, as the file says.
+
+    Arguments and errors are those of `read_network`.
+    """
     return build_network(read_network(Path(path), param_key), str(path))
 
 
 def build_frex(file: NetworkFile, where: str) -> FREx:
-    """Build FREx as `build_network` does; raise FRExError for another network."""
+    """Build a FREx as `build_network` does; raise FRExError where the file holds another network."""
     net = build_network(file, where) if file.kind == FREx.__name__ else None
     if not isinstance(net, FREx):
         raise FRExError(f'{where}: not a FREx checkpoint but the weights of {file.kind}')
@@ -217,20 +226,20 @@ def build_frex(file: NetworkFile, where: str) -> FREx:
 
 
 def save_checkpoint(path: Path, states: Mapping[str, State], options: Mapping[str, Any]) -> None:
-    """Write a checkpoint of training: state dicts by their keys, and the options of the network that they belong to."""
+    """Write a checkpoint of training atomically: `states` by key, e.g. `params_ema`, and beside them the entries of `options`."""
     content = {key: {name: value.detach().cpu() for name, value in state.items()} for key, state in states.items()}
     with write_atomically(path) as part:
         torch.save(content | dict(options), part)
 
 
 def save_safetensors(path: Path, file: NetworkFile, half: bool = False) -> None:
-    """Write a file from which `read_network` and `build_network` make the network again; raise FRExError where it cannot be written.
+    """Write a network as a `.safetensors` with its class and arguments, atomically; raise FRExError where it cannot be written.
 
-    With `half` its numbers are float16, half as many bytes. The network that is built from it has float32 parameters all the same.
+    With `half` the weights are stored in float16. A network built from the file has float32 parameters all the same.
     """
     state = {name: value.detach().cpu().contiguous().clone() for name, value in file.state.items()}
     if half:
-        state = {name: in_half(name, value) if value.is_floating_point() else value for name, value in state.items()}
+        state = {name: to_half_precision(name, value) if value.is_floating_point() else value for name, value in state.items()}
     network = json.dumps({'type': file.kind, **file.arguments})
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -240,8 +249,8 @@ def save_safetensors(path: Path, file: NetworkFile, half: bool = False) -> None:
         raise FRExError(f'{path}: cannot be written ({error})') from None
 
 
-def in_half(name: str, value: Tensor) -> Tensor:
-    """Return the weights in float16; raise FRExError where some are too large for it."""
+def to_half_precision(name: str, value: Tensor) -> Tensor:
+    """Return the values of the weight `name` in float16; raise FRExError where some are too large for it."""
     halved = value.to(torch.float16)
     if not torch.isfinite(halved).all():
         raise FRExError(f'{name}: weights up to {value.abs().max().item():.3g} do not fit half precision; leave out --half')

@@ -1,7 +1,7 @@
-"""The network pickles of EG3D and StyleGAN2-ADA, read without running the source code that they carry.
+"""Reading the network pickles of EG3D and StyleGAN2-ADA without running the source code that they carry.
 
-Such a file is a dictionary of networks. Each module is a class's source text, its name, the arguments of its
-constructor and its `__dict__`; each tensor's storage is a whole file of `torch.save` in its oldest format.
+Such a file is a dictionary of networks. Each module is stored as the source text of its class, the class's name, the constructor arguments
+and the module's `__dict__`. Each tensor's storage is a whole file of `torch.save` in its oldest format.
 """
 
 import io
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from frex.errors import FRExError
 from frex.weights.safe_pickle import MALFORMED, Call, Global, InertUnpickler
-from frex.weights.torch_file import MAGIC, PROTOCOL, STORAGES, check_inside, unreadable
+from frex.weights.torch_file import MAGIC, PROTOCOL, STORAGES, check_inside, unreadable_error
 
 PERSISTENT = Global('torch_utils.persistence', '_reconstruct_persistent_obj')
 BLOB = Global('torch.storage', '_load_from_bytes')
@@ -25,15 +25,15 @@ TENSOR = Global('torch._utils', '_rebuild_tensor_v2')
 PARAMETERS = (Global('torch._utils', '_rebuild_parameter'), Global('torch._utils', '_rebuild_parameter_with_state'))
 DICTIONARIES = (Global('dnnlib.util', 'EasyDict'), Global('collections', 'OrderedDict'))
 SETS = (Global('builtins', 'set'), Global('__builtin__', 'set'))
-# Python 3 writes bytes as a call of one of these in protocol 2, which has no opcode for them.
+# In protocol 2, which has no opcode for bytes, Python 3 writes them as a call of one of these.
 ENCODED = Global('_codecs', 'encode')
 NO_BYTES = (Global('builtins', 'bytes'), Global('__builtin__', 'bytes'))
 NUMPY = [Global(f'numpy.{module}.multiarray', 'scalar') for module in ('core', '_core')]
 KNOWN = {PERSISTENT, BLOB, TENSOR, *PARAMETERS, *DICTIONARIES, *SETS, ENCODED, *NO_BYTES, *NUMPY, Global('numpy', 'dtype')}
-# Classes of modules that are pickled as they are; nothing but their state is used.
+# Classes that are pickled in the ordinary way; only the modules' state is used.
 ORDINARY_MODULES = ('training.', 'torch.nn.modules.')
 
-# Limits above those of any real network: a hostile file could share objects so that walking it would never end.
+# Limits beyond any real network. Without them a hostile file could nest shared objects so that walking it would never end.
 MOST_LEVELS = 32
 MOST_CHARACTERS = 200
 MOST_HIDDEN = 100
@@ -41,7 +41,7 @@ MOST_VALUES = 10_000
 
 
 class PickledNetwork(NamedTuple):
-    """A network of a pickle; `arguments` are the constructor's, `attributes` those of its `__dict__` that are plain values."""
+    """A network from a pickle: its class, constructor arguments, the plain values of its `__dict__`, and its state dict."""
 
     class_name: str
     arguments: dict[str, Any]
@@ -50,9 +50,9 @@ class PickledNetwork(NamedTuple):
 
 
 def read_nvidia_pickle(path: Path, network: str = 'G_ema') -> PickledNetwork:
-    """Read one network of a pickle of EG3D or StyleGAN2-ADA.
+    """Read the network under the key `network` from a pickle of EG3D or StyleGAN2-ADA.
 
-    Raises FRExError where the file is damaged, names anything that the format does not have, or has no `network`.
+    Raises FRExError where the file is missing or damaged, names a class or function that the format does not have, or has no such key.
     """
     if not path.is_file():
         raise FRExError(f'{path}: no such file')
@@ -60,14 +60,14 @@ def read_nvidia_pickle(path: Path, network: str = 'G_ema') -> PickledNetwork:
         with path.open('rb') as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
             networks = InertUnpickler(content, _is_known).load()
             if content.tell() < len(content):
-                raise ValueError('it goes on after its end')
+                raise ValueError('it has bytes after the end of its pickle')
             if not isinstance(networks, dict):
                 raise TypeError(f'it holds a {type(networks).__name__}')
             if not isinstance(networks.get(network), Call):
                 raise FRExError(f'{path}: has no network {network}; it holds {", ".join(map(str, networks))}')
             return _network(networks[network], len(content))
     except (*MALFORMED, OSError, RuntimeError) as error:
-        raise unreadable(path, error) from None
+        raise unreadable_error(path, error) from None
 
 
 def _is_known(named: Global) -> bool:
@@ -90,6 +90,7 @@ def _network(module: Call, file_size: int) -> PickledNetwork:
 
 
 def _meta(module: Call) -> dict[str, Any]:
+    """Return the description of a module that NVIDIA's `torch_utils.persistence` has stored; raise ValueError for anything else."""
     (meta,) = module.arguments
     if module.function != PERSISTENT or meta['type'] != 'class' or meta['version'] != 6:
         raise ValueError('not a persistent module of version 6')
@@ -97,9 +98,9 @@ def _meta(module: Call) -> dict[str, Any]:
 
 
 def _attributes(module: Any) -> dict[str, Any]:
-    """Return a module's `__dict__`."""
+    """Return the `__dict__` of a stored module; raise TypeError or ValueError for anything else."""
     if not isinstance(module, Call):
-        raise TypeError(f'a {type(module).__name__} in the place of a module')
+        raise TypeError(f'a {type(module).__name__} instead of a module')
     attributes = _meta(module)['state'] if module.function == PERSISTENT else module.state
     if not isinstance(attributes, dict):
         raise TypeError('a module without attributes')
@@ -107,11 +108,14 @@ def _attributes(module: Any) -> dict[str, Any]:
 
 
 def _walk(module: Any, prefix: str, tensors: 'TensorReader', state: dict[str, Tensor], seen: set[int]) -> None:
-    """Collect parameters, buffers and sub-modules in torch's order."""
+    """Add the parameters and persistent buffers of a module and its sub-modules to `state`, in the order of torch's state dicts.
+
+    `prefix` is that of the module's names, `seen` are the ids of objects that have been visited.
+    """
     attributes = _attributes(module)
     groups = [_items(attributes[group]) for group in ('_parameters', '_buffers', '_modules')]
     hidden = _elements(attributes.get('_non_persistent_buffers_set', set()))
-    # An object that is met again would be walked once more for each path to it.
+    # A shared object would be walked once for each path to it.
     if prefix.count('.') > MOST_LEVELS or seen & {id(module), id(attributes), *map(id, groups)}:
         raise ValueError('a module within itself, or shared')
     seen |= {id(module), id(attributes), *map(id, groups)}
@@ -125,25 +129,25 @@ def _walk(module: Any, prefix: str, tensors: 'TensorReader', state: dict[str, Te
 
 
 def _items(value: Any) -> dict[str, Any]:
-    """Return a dictionary, or the items of a call that would make one; raise TypeError unless its keys can be names of parameters."""
+    """Return a dictionary, or the items of a call that would make one; raise TypeError unless all keys are short strings."""
     items = _dictionary(value) if isinstance(value, Call) and value.function in DICTIONARIES else value
     if not isinstance(items, dict) or not all(isinstance(name, str) and len(name) <= MOST_CHARACTERS for name in items):
-        raise TypeError('a dictionary by names is needed')
+        raise TypeError('a dictionary whose keys are not short strings')
     return items
 
 
 def _dictionary(call: Call) -> dict[Any, Any]:
-    """Return the items of a call that would make a dictionary; Python 3 writes all of them after a call without arguments."""
+    """Return the items of a call that would make a dictionary; Python 3 writes a call without arguments, then all items."""
     if call.arguments != ():
         raise TypeError('a dictionary of a dictionary')
     return call.items
 
 
 def _elements(value: Any) -> set[str]:
-    """Return a set of names, or that of a call that would make one; raise TypeError for anything else, or too many names."""
+    """Return a set of names, or the one that a call would make; raise TypeError for anything else and for too many names."""
     names = value.arguments[0] if isinstance(value, Call) and value.function in SETS else value
     if not isinstance(names, set | list) or len(names) > MOST_HIDDEN or not all(isinstance(name, str) for name in names):
-        raise TypeError('a set of a few names is needed')
+        raise TypeError('something else than a set of a few names')
     return set(names)
 
 
@@ -151,7 +155,7 @@ def _elements(value: Any) -> set[str]:
 
 
 def _plain_attributes(attributes: dict[Any, Any], budget: Iterator[int]) -> dict[str, Any]:
-    """Return the public attributes that are plain values, without the others."""
+    """Return those attributes that are plain values and whose names do not begin with an underscore."""
     plain = {}
     for name, value in attributes.items():
         with suppress(*MALFORMED):
@@ -161,9 +165,9 @@ def _plain_attributes(attributes: dict[Any, Any], budget: Iterator[int]) -> dict
 
 
 def plain_value(value: Any, budget: Iterator[int], levels: int = 8) -> Any:
-    """Return numbers, texts, and lists and dictionaries of them, made of values and of calls that would make such.
+    """Return None, a number, a bool, a string, or a list, tuple or dictionary of these, in which calls that would make one are replaced.
 
-    Raises ValueError for anything else, and for more values than `budget` has items.
+    Raises ValueError for anything else, for more values than `budget` has items, and for more than `levels` levels of nesting.
     """
     if levels == 0 or next(budget, None) is None:
         raise ValueError('too many values')
@@ -181,7 +185,7 @@ def plain_value(value: Any, budget: Iterator[int], levels: int = 8) -> Any:
 
 
 def _bytes(value: Any) -> bytes:
-    """Return the bytes that `value` stands for, in protocol 2 a call that encodes text, or nothing; Python 2 wrote them as text."""
+    """Return the bytes that `value` stands for: bytes, a call that encodes text as Python 3 writes it in protocol 2, or Python 2's text."""
     if isinstance(value, Call) and value.function in NO_BYTES and value.arguments == ():
         return b''
     if isinstance(value, Call) and value.function == ENCODED:
@@ -191,14 +195,15 @@ def _bytes(value: Any) -> bytes:
     if isinstance(value, str):
         return value.encode('latin1')
     if not isinstance(value, bytes):
-        raise TypeError(f'a {type(value).__name__} in the place of bytes')
+        raise TypeError(f'a {type(value).__name__} instead of bytes')
     return value
 
 
 def _numpy_scalar(dtype: Call, value: Any) -> float | int | bool:
+    """Return the number that numpy would make from a pickled dtype and bytes."""
     formats = {'f8': 'd', 'f4': 'f', 'i8': 'q', 'i4': 'i', 'b1': '?'}
     name, order = dtype.arguments[0], dtype.state[1] if dtype.state else '<'
-    # Checked first, since the look-up hashes it.
+    # Checked before it is used as a key: hashing another object could be made arbitrarily slow.
     if not isinstance(name, str):
         raise TypeError('a number without a type')
     return struct.unpack(('>' if order == '>' else '<') + formats[name], _bytes(value))[0]
@@ -208,17 +213,17 @@ def _numpy_scalar(dtype: Call, value: Any) -> float | int | bool:
 
 
 class TensorReader:
-    """Makes the tensors of one file; raises ValueError once their storages together would be larger than it."""
+    """Makes the tensors of one file of `file_size` bytes; raises ValueError once their storages together exceed that."""
 
     def __init__(self, file_size: int) -> None:
         self.left = file_size
 
     def tensor(self, value: Any) -> Tensor:
-        """Return a contiguous tensor; raise ValueError where it does not lie in its storage."""
+        """Return the tensor that a pickled call would make, contiguous; raise ValueError where it does not lie within its storage."""
         if isinstance(value, Call) and value.function in PARAMETERS:
             value = value.arguments[0]
         if not isinstance(value, Call) or value.function != TENSOR:
-            raise TypeError('something else in the place of a tensor')
+            raise TypeError('a parameter or buffer that is not a tensor')
         storage, offset, size, stride = value.arguments[:4]
         if not isinstance(storage, Call) or storage.function != BLOB:
             raise TypeError('a tensor without storage')
@@ -232,7 +237,7 @@ class TensorReader:
 
 
 def read_blob(blob: bytes) -> Tensor:
-    """Read a storage, which is a whole file in torch's format from before 1.6; raise ValueError for anything else than one storage."""
+    """Return a storage as a flat tensor; `blob` is a file of `torch.save` before torch 1.6. Raises ValueError unless it holds just one."""
     stream = io.BytesIO(blob)
     magic, protocol, system = (InertUnpickler(stream, _nothing).load() for _ in range(3))
     reference = InertUnpickler(stream, _is_storage, lambda reference: reference).load()
@@ -241,7 +246,7 @@ def read_blob(blob: bytes) -> Tensor:
         raise ValueError('not a little-endian storage')
     kind, storage, key, _, count, *view = reference
     if kind != 'storage' or not isinstance(key, str) or keys != [key] or any(view):
-        raise ValueError('a storage that is not one alone')
+        raise ValueError('it does not hold exactly one storage where it should')
     dtype = STORAGES[storage.name]
     (stored,) = struct.unpack('<q', stream.read(8))
     if not isinstance(count, int) or stored != count or len(blob) - stream.tell() != count * dtype.itemsize:

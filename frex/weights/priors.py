@@ -1,4 +1,4 @@
-"""Loading of the parts that FREx starts training from, its two priors, its backbone and its encoders, from the files in the options."""
+"""Loads the parts with which training starts, the two priors, the backbone of Enc_3D and the encoders, from files in the options."""
 
 import inspect
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from frex_arch import FREx, FREx3D
 
 Net = FREx | FREx3D
 
-# Name in `path.pretrain_network_NAME`, in the order of loading -> the part of the network that the file is for.
+# NAME of the option `path.pretrain_network_NAME`, in the order of loading -> class of the part that the file is for.
 PRIORS = {
     'eg3d': 'EG3D',
     'stylegan2': 'StyleGAN2',
@@ -23,20 +23,23 @@ PRIORS = {
     'encoder_3d': 'Encoder3D',
     'encoder_2d': 'Encoder2D',
 }
-# ... -> the manifest's file for it; the encoders are FREx's own.
+# NAME -> key of the official file in the manifest; the encoders have none.
 OFFICIAL = {'eg3d': 'ffhqrebalanced512-128', 'stylegan2': 'stylegan2-ffhq512', 'backbone': 'swin_v2_b'}
 
 
-def prior_of(net: Net, name: str) -> nn.Module | None:
-    """Return the part of `net` that the prior `name` is loaded into; None where the network does without it."""
+def find_part(net: Net, name: str) -> nn.Module | None:
+    """Return the part of `net` that a file is loaded into, by its name in `PRIORS`; None where the network lacks it."""
     return net.encoder_3d.backbone.swin if name == 'backbone' else getattr(net, name, None)
 
 
 def read_prior(name: str, path: Path) -> NetworkFile:
-    """Read one part from its own file or from a checkpoint of FREx; raise FRExError where the file holds something else."""
+    """Read the part `name` (a key of `PRIORS`) from a file of its own or from a checkpoint of FREx.
+
+    Raises FRExError where the file is missing, damaged or holds something else.
+    """
     if name == 'backbone':
         state = read_safetensors(path)[1] if is_safetensors(path) else torchvision_state(read_torch_file(path), str(path))
-        # ImageNet's classifier is no part of Enc_3D.
+        # Enc_3D lacks the classifier.
         return NetworkFile(PRIORS[name], {}, {key: value for key, value in state.items() if not key.startswith(('norm.', 'head.'))})
     file = read_network(path)
     if file.kind in (FREx.__name__, FREx3D.__name__):
@@ -47,8 +50,8 @@ def read_prior(name: str, path: Path) -> NetworkFile:
     return file
 
 
-def _for(net: Net, name: str, file: NetworkFile) -> NetworkFile:
-    """Return what `net` loads of a file: without a 3D prior Enc_3D predicts the camera only, and takes no more than that."""
+def _select_for(net: Net, name: str, file: NetworkFile) -> NetworkFile:
+    """Return `file` with the weights that `net` uses: without a 3D prior those of Enc_3D that predict latent codes are dropped."""
     if name != 'encoder_3d' or net.eg3d is not None:
         return file
     own = net.encoder_3d.state_dict()
@@ -56,28 +59,34 @@ def _for(net: Net, name: str, file: NetworkFile) -> NetworkFile:
 
 
 def check_prior(net: Net, name: str, path: Path) -> None:
-    """Raise FRExError unless the file fits its part of `net`, which may be on the `meta` device."""
-    part = prior_of(net, name)
+    """Raise FRExError unless the file fits the part `name` of `net`, which may be on the `meta` device."""
+    part = find_part(net, name)
     if part is not None:
-        check_fits(part, _for(net, name, read_prior(name, path)).state, str(path))
+        check_fits(part, _select_for(net, name, read_prior(name, path)).state, str(path))
 
 
-def load_prior(net: Net, name: str, path: Path, network: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Load a file into its part of `net`, whose options are `network`; return their `other_settings`."""
-    part = prior_of(net, name)
+def load_prior(net: Net, name: str, path: Path, network_options: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Load a file into the part `name` of `net`, and return the `differing_settings` of the file and the network's options.
+
+    Nothing is loaded where `net` lacks the part. Raises FRExError where the file does not fit.
+    """
+    part = find_part(net, name)
     if part is None:
         return {}
-    file = _for(net, name, read_prior(name, path))
+    file = _select_for(net, name, read_prior(name, path))
     load_strict(part, file.state, str(path))
-    return other_settings(file, network)
+    return differing_settings(file, network_options)
 
 
-def other_settings(file: NetworkFile, network: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Return the arguments of a part that differ between its file and the options of FREx: the file's value, the options' value."""
+def differing_settings(file: NetworkFile, network_options: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Return the constructor arguments of a part in which its file and FREx's options differ, as {name: (file's, options')}.
+
+    It is empty for a part without arguments in `PARTS`. `network_options` is the option file's `network_g`.
+    """
     part = next((key for key, kind in PARTS.items() if kind.__name__ == file.kind), None)
     if part is None:
         return {}
-    requested = {'out_size': network.get('out_size', 512), **(network.get(part) or {})}
+    requested = {'out_size': network_options.get('out_size', 512), **(network_options.get(part) or {})}
     defaults = {name: parameter.default for name, parameter in inspect.signature(PARTS[part]).parameters.items()}
     effective = defaults | requested
     return {name: (value, effective.get(name)) for name, value in file.arguments.items() if not _same(value, effective.get(name))}

@@ -1,7 +1,7 @@
-"""A reader of pickles as data: what a pickle would call is recorded, never looked up and never called.
+"""Reads pickles as data: classes and functions that a pickle would call are recorded by name, never imported and never called.
 
-The opcodes are decoded by the standard library's `pickletools`; `pickle.Unpickler` is not used, since even with every
-global refused it calls methods of what it builds.
+The standard library's `pickletools` decodes the opcodes. `pickle.Unpickler` is not used, because even with all globals refused it calls
+methods of the objects that it builds.
 """
 
 import pickletools
@@ -10,11 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-# One opcode makes an object of some two hundred bytes at most: bounds what a small file can ask for. Official files have
-# less than a fifth of it.
+# One opcode makes an object of about two hundred bytes at most, so this limits the memory that a small file can ask for. Official files
+# have less than a fifth of it.
 MOST_OPCODES = 500_000
 
-# The errors that reading a malformed stream raises.
+# The errors that reading a malformed pickle raises.
 MALFORMED = (ValueError, IndexError, KeyError, TypeError, AttributeError, OverflowError, EOFError, RecursionError, struct.error)
 
 CONSTANTS = {'NONE': None, 'NEWTRUE': True, 'NEWFALSE': False}
@@ -26,7 +26,7 @@ LITERALS = {
 
 
 class Global(NamedTuple):
-    """The name of a class or function."""
+    """The name of a class or function that a pickle refers to."""
 
     module: str
     name: str
@@ -34,7 +34,7 @@ class Global(NamedTuple):
 
 @dataclass(eq=False, slots=True)
 class Call:
-    """The record of an object that was not made: the call `function(*arguments)`, then its state, items and elements."""
+    """The record of an object that a pickle would make by `function(*arguments)`, with the state, items and elements that it would get."""
 
     function: Global
     arguments: tuple[Any, ...]
@@ -44,9 +44,10 @@ class Call:
 
 
 class InertUnpickler:
-    """Reads the pickles of a stream, which is anything with `read` and `readline`.
+    """Reads the consecutive pickles of a stream, which is an object with `read` and `readline`.
 
-    `allowed` says which globals a pickle may name. `persistent` turns a persistent id into a value; without it they are refused.
+    `allowed` says which globals a pickle may name. `persistent` turns a persistent id into a value; with None such ids are refused. A
+    method `do_OPCODE` handles one opcode of the pickle format.
     """
 
     def __init__(
@@ -63,7 +64,7 @@ class InertUnpickler:
         self.memo: dict[int, Any] = {}
 
     def load(self) -> Any:
-        """Return the value of the stream's next pickle; raise one of MALFORMED where it is not well-formed or not allowed."""
+        """Return the value of the stream's next pickle; raise one of `MALFORMED` where it is malformed or names what is not allowed."""
         for count, (opcode, argument, _) in enumerate(pickletools.genops(self.stream)):
             if count > MOST_OPCODES:
                 raise ValueError(f'more than {MOST_OPCODES:,} opcodes')
@@ -83,6 +84,7 @@ class InertUnpickler:
         return self.stack.pop()
 
     def _to_mark(self) -> list[Any]:
+        """Pop and return all values above the last mark."""
         items, self.stack = self.stack, self.marked.pop()
         return items
 
@@ -93,7 +95,7 @@ class InertUnpickler:
             raise ValueError(f'protocol {version}')
 
     def do_frame(self, length: int) -> None:
-        """Do nothing: frames only make reading faster."""
+        """Ignore the opcode, because frames only help buffering."""
 
     def do_mark(self, _: None) -> None:
         self.marked.append(self.stack)
@@ -157,6 +159,7 @@ class InertUnpickler:
         self._elements().extend(items)
 
     def _elements(self) -> list[Any]:
+        """Return the list that elements are to be appended to: the value on top of the stack, or the elements of a call there."""
         target = self.stack[-1]
         elements = target.elements if isinstance(target, Call) else target
         if not isinstance(elements, list):
@@ -211,7 +214,7 @@ class InertUnpickler:
 
     def _global(self, module: Any, name: Any) -> None:
         if not isinstance(module, str) or not isinstance(name, str):
-            raise TypeError('a name that is no text')
+            raise TypeError('a class or function whose name is not a string')
         if not self.allowed(Global(module, name)):
             raise ValueError(f'it names {module}.{name}, which is not part of the format')
         self.stack.append(Global(module, name))
@@ -237,9 +240,9 @@ class InertUnpickler:
 
 
 def as_key(key: Any) -> Any:
-    """Return `key` if it may be a key of a dictionary that a file fills; else raise TypeError."""
-    # Hashing a deeply nested tuple would overflow the interpreter's own stack, hashing a long one again and again takes
-    # forever, and so do keys whose hashes are all the same, which large integers can be chosen for.
+    """Return `key` if it may be a key of a dictionary or set: None, a string, bytes, a float or an int below 2^60; else raise TypeError."""
+    # With other keys a hostile file could overflow the interpreter's stack by a deeply nested tuple, or take forever by hashing a long
+    # tuple again and again or by many large integers of the same hash.
     if isinstance(key, str | bytes | float | None) or (isinstance(key, int) and abs(key) < 1 << 60):
         return key
     raise TypeError(f'a {type(key).__name__} as a key')

@@ -1,4 +1,4 @@
-"""The small FREx that comes with the package, as `files/frex-small.safetensors` beside this module."""
+"""The small FREx that comes with the package, in `files/frex-small.safetensors` beside this module."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ PURPOSE = 'restoring without --model_path: small faces, for trying it out, not f
 
 
 def require_small_model() -> Path:
-    """Return the file of the small FREx; raise FRExError, with what to do, where this installation lacks it."""
+    """Return the path of the small FREx; raise FRExError, which says what to do instead, where this installation lacks it."""
     if not PATH.is_file():
         raise FRExError(
             'give a FREx checkpoint by --model_path, e.g. experiments/train_frex/models/net_g_latest.pth: '
@@ -20,8 +20,8 @@ def require_small_model() -> Path:
     return PATH
 
 
-def notice(size: int) -> str:
-    """Return the line that says which model is used where none was named, and what it is good for; its faces are `size` pixels wide."""
+def small_model_notice(size: int) -> str:
+    """Return the line for users without --model_path: that the small FREx is used, for faces `size` pixels wide, and what it is for."""
     return (
         f'No --model_path: using the small FREx that comes with the package '
         f'({size} x {size} faces, for trying it out; not for identification).'

@@ -1,4 +1,4 @@
-"""State dicts: checked, and loaded strictly; keys that do not fit are reported by prefix."""
+"""Check state dicts and load them strictly; keys that do not fit are reported by prefix."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
@@ -10,22 +10,23 @@ from torch import Tensor, nn
 from frex.errors import FRExError
 
 State = dict[str, Tensor]
-# The version of torch's batch normalization that has a counter of batches.
+# The version of torch's batch normalisation since which it has the buffer `num_batches_tracked`.
 BATCH_COUNTER_VERSION = 2
 T = TypeVar('T')
 
 
 def as_state(content: Any, where: str) -> State:
-    """Return the weights of a state dict, without the prefix that data-parallel training adds; raise FRExError for anything else.
+    """Return `content` as a state dict, without the prefix `module.` of data-parallel training.
 
-    Counters of batch normalization are added where torch's own strict loading would add them.
+    `num_batches_tracked` of old batch normalisations is added where torch's own strict loading would add it. Raises FRExError, which starts
+    with `where`, for anything else than dense tensors by name, and for tensors that share memory.
     """
     if not isinstance(content, Mapping) or not content:
         raise FRExError(f'{where}: a dictionary of weights is needed, not {"an empty one" if content == {} else type(content).__name__}')
     for name, value in content.items():
         if not isinstance(name, str) or not isinstance(value, Tensor) or value.layout != torch.strided or value.is_quantized:
             raise FRExError(f'{where}: {name!r} is no weight but a {type(value).__name__}')
-    # A small file could say that all of its weights are the same few bytes, and its network would be huge.
+    # A small file could let all of its weights share a few bytes, and the network built from it would be huge.
     storages = {value.untyped_storage().data_ptr(): value.untyped_storage().nbytes() for value in content.values()}
     if sum(value.nbytes for value in content.values()) > sum(storages.values()):
         raise FRExError(f'{where}: weights that share their memory are not supported')
@@ -36,9 +37,9 @@ def as_state(content: Any, where: str) -> State:
 
 
 def with_batch_counters(content: Mapping[str, Tensor]) -> State:
-    """Return a copy of a state dict in which each batch normalization of a torch before 0.4.1 has its `num_batches_tracked`, 0.
+    """Return a copy of a state dict with `num_batches_tracked`, 0, for each batch normalisation that torch before 0.4.1 has saved without.
 
-    Those have none. Which version wrote a module stands in the `_metadata` of the state dict; without it, all modules are old.
+    The version of each module is in the `_metadata` of the state dict; without it all modules count as old.
     """
     metadata = getattr(content, '_metadata', None)
     state: State = {}
@@ -52,7 +53,7 @@ def with_batch_counters(content: Mapping[str, Tensor]) -> State:
 
 
 def _is_old(module: str, metadata: Any) -> bool:
-    """Tell whether a batch normalization was written before version 2 of its class, in torch 0.4.1, by torch's own rule."""
+    """Return whether a batch normalisation was saved before version 2 of its class (torch 0.4.1), by the rule of torch's own loading."""
     if metadata is None:
         return True
     entry = metadata.get(module, {}) if isinstance(metadata, Mapping) else None
@@ -60,22 +61,25 @@ def _is_old(module: str, metadata: Any) -> bool:
     return version is None or (isinstance(version, int) and version < BATCH_COUNTER_VERSION)
 
 
-def pick(content: Mapping[str, Any], param_key: str, where: str) -> State:
-    """Return the state dict under `param_key`; raise FRExError where there is none, and never take another in its place."""
+def pick_state(content: Mapping[str, Any], param_key: str, where: str) -> State:
+    """Return the state dict under `param_key`; raise FRExError, which starts with `where`, where there is none.
+
+    It never falls back to another key, since `params` and `params_ema` hold different weights.
+    """
     if param_key not in content:
         raise FRExError(f'{where}: has no {param_key}; it holds {", ".join(sorted(map(str, content))[:6])}')
     return as_state(content[param_key], f'{where}: {param_key}')
 
 
 def torchvision_state(content: Any, where: str) -> State:
-    """Return the weights of a network of torchvision: alone, as it publishes them, or `model` of its training script's checkpoints."""
+    """Return the state dict of a network of torchvision, from `content` as published or from a checkpoint of its training script."""
     if isinstance(content, Mapping) and isinstance(content.get('model'), Mapping):
-        return pick(content, 'model', where)
+        return pick_state(content, 'model', where)
     return as_state(content, where)
 
 
 def build_checked(constructor: Callable[..., T], arguments: Mapping[str, Any], where: str) -> T:
-    """Return `constructor(**arguments)`; raise FRExError for whatever it raises for wrong values."""
+    """Return `constructor(**arguments)`; turn the errors that wrong values raise into FRExError, which starts with `where`."""
     try:
         return constructor(**arguments)
     except (TypeError, ValueError, LookupError, ArithmeticError, AttributeError, AssertionError, RuntimeError) as error:
@@ -83,29 +87,32 @@ def build_checked(constructor: Callable[..., T], arguments: Mapping[str, Any], w
 
 
 def load_strict(net: nn.Module, state: State, where: str) -> None:
-    """Load every key or none; raise FRExError, which lists missing, unexpected and misshapen keys by prefix."""
+    """Load all of `state` into `net`; raise FRExError, which starts with `where`, and load nothing where keys or shapes do not fit."""
     check_fits(net, state, where)
     net.load_state_dict(state)
 
 
 def check_fits(net: nn.Module, state: State, where: str) -> None:
-    """Raise FRExError unless `state` has the keys and shapes of `net`, which may be on the `meta` device."""
-    problem = mismatch(net, state)
+    """Raise FRExError, which says by prefix what does not fit, unless `state` has the keys and shapes of `net`.
+
+    `net` may be on the `meta` device. The message starts with `where`.
+    """
+    problem = describe_mismatch(net, state)
     if problem:
         raise FRExError(f'{where}: the weights do not fit {type(net).__name__}: {problem}')
 
 
 def load_matching(net: nn.Module, state: State) -> str:
-    """Load the keys that fit, and return, by prefix, those that do not."""
+    """Load those weights that fit `net`, and return what does not, as `describe_mismatch` does."""
     own = net.state_dict()
     shared = own.keys() & state.keys()
     fitting = [name for name in shared if _has_shape_of(own[name], state[name]) and _kind(own[name]) == _kind(state[name])]
     net.load_state_dict({name: state[name] for name in fitting}, strict=False)
-    return mismatch(net, state)
+    return describe_mismatch(net, state)
 
 
-def mismatch(net: nn.Module, state: State) -> str:
-    """Return missing, unexpected and misshapen keys by prefix; an empty text where all fit."""
+def describe_mismatch(net: nn.Module, state: State) -> str:
+    """Return in one line, for people, how many keys are missing, unexpected or of another shape, by prefix; an empty string if all fit."""
     own = net.state_dict()
     problems = {
         'missing': own.keys() - state.keys(),
@@ -117,7 +124,7 @@ def mismatch(net: nn.Module, state: State) -> str:
 
 
 def _has_shape_of(own: Tensor, value: Tensor) -> bool:
-    """Tell whether `value` has the shape of `own`; before torch 0.4 single numbers had one dimension, which torch still loads."""
+    """Return whether `value` has the shape of `own`; (1,) passes for a scalar, which before torch 0.4 had that shape."""
     return value.shape == own.shape or (own.ndim == 0 and value.shape == (1,))
 
 

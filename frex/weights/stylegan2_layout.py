@@ -1,4 +1,4 @@
-"""StyleGAN2 generators in three layouts: BasicSR's (FREx's own), rosinality's, and NVIDIA's StyleGAN2-ADA."""
+"""Converts state dicts of StyleGAN2 generators of rosinality and of NVIDIA's StyleGAN2-ADA to BasicSR's layout, which is FREx's."""
 
 import math
 import re
@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-# rosinality's names -> BasicSR's, which are derived from them; the kernels of resampling are left out.
+# rosinality's names -> BasicSR's.
 ROSINALITY = [
     (re.compile(r'style\.(\d+)\.(weight|bias)'), r'style_mlp.\1.\2'),
     (re.compile(r'input\.input'), r'constant_input.weight'),
@@ -18,14 +18,16 @@ ROSINALITY = [
     (re.compile(r'to_rgb(1|s\.\d+)\.bias'), r'to_rgb\1.bias'),
     (re.compile(r'noises\.noise_(\d+)'), r'noises.noise\1'),
 ]
+# Constant resampling filters, which BasicSR's layout lacks.
 ROSINALITY_CONSTANTS = re.compile(r'.*\.(blur|upsample)\.kernel')
 
 NVIDIA_LAYER = re.compile(r'synthesis\.b(4|8|16|32|64|128|256|512|1024)\.(conv[01]|torgb)\.(.+)')
+# Constant resampling filters and the mean latent code, which BasicSR's layout lacks.
 NVIDIA_CONSTANTS = re.compile(r'.*\.resample_filter|mapping\.w_avg')
 
 
 def arguments_from_shapes(state: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Return the constructor's arguments of a state dict in BasicSR's layout. Raises KeyError for a missing weight."""
+    """Return the constructor arguments of `StyleGAN2` for a state dict in BasicSR's layout; raise KeyError for a missing weight."""
     out_size = max(value.shape[-1] for name, value in state.items() if name.startswith('noises.'))
     narrow = state['constant_input.weight'].shape[1] / 512
     finest = f'style_convs.{2 * int(math.log2(out_size)) - 5}.activate.bias'
@@ -33,14 +35,14 @@ def arguments_from_shapes(state: Mapping[str, Tensor]) -> dict[str, Any]:
         'out_size': out_size,
         'num_style_feat': len(state['style_mlp.1.bias']),
         'num_mlp': sum(name.startswith('style_mlp.') and name.endswith('.bias') for name in state),
-        # Up to 32 all widths are 512, from 64 they are 16384 / size times the multiplier.
+        # Up to size 32 there are 512 channels, from 64 on 16384 / size times the multiplier; all times `narrow`.
         'channel_multiplier': len(state[finest]) * out_size / 16384 / narrow if out_size >= 64 else 1,
         'narrow': narrow,
     }
 
 
 def from_rosinality(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Convert rosinality's to BasicSR's layout: new names for the same values. Raises ValueError for a name that is not of that layout."""
+    """Convert rosinality's layout to BasicSR's, which has other names for the same values; raise ValueError for an unknown name."""
     return {_renamed(name): value for name, value in state.items() if not ROSINALITY_CONSTANTS.fullmatch(name)}
 
 
@@ -53,10 +55,10 @@ def _renamed(name: str) -> str:
 
 
 def from_nvidia(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Convert NVIDIA's to BasicSR's layout: new names and shapes, weights multiplied by what BasicSR divides them by at run time.
+    """Convert NVIDIA's layout to BasicSR's: names, shapes, and the scale of weights, which BasicSR divides at run time.
 
-    The mean latent code `w_avg` is left out, which BasicSR's layout does not have. Raises ValueError for a name that is not of an
-    unconditional generator with skip connections.
+    The mean latent code `w_avg` is lost, because BasicSR's layout lacks it. Raises ValueError for a name that an unconditional generator
+    with skip connections does not have.
     """
     converted: dict[str, Tensor] = {}
     for name, value in state.items():
@@ -89,7 +91,7 @@ def _nvidia_layer(size: int, layer: str, name: str, value: Tensor) -> tuple[str,
     if name.startswith('affine.'):
         return f'{own}.modulated_conv.modulation.{name.removeprefix("affine.")}', value
     if name == 'weight':
-        # NVIDIA divides the weights of toRGB at run time, too.
+        # Those of toRGB are divided at run time in both layouts.
         return f'{own}.modulated_conv.weight', value[None] * (1 if layer == 'torgb' else math.sqrt(value[0].numel()))
     if name == 'bias':
         return (f'{own}.bias', value[None, :, None, None]) if layer == 'torgb' else (f'{own}.activate.bias', value)

@@ -1,7 +1,7 @@
-"""Reads files that `torch.save` wrote, as data: no object of a class is made but tensors and dictionaries.
+"""Reads files of `torch.save` as data: only tensors, dictionaries, lists and plain values are made.
 
-torch's own reader is not used. With `weights_only` it does not run code, but a file can make it allocate more memory than the file
-has bytes, read half a file, crash the interpreter, and it refuses training checkpoints that hold an `argparse.Namespace`.
+torch's own reader is not used. Even with `weights_only` a file can make it allocate more memory than the file has bytes, accept half a file
+or crash the interpreter, and it refuses checkpoints of training that hold an `argparse.Namespace`.
 """
 
 import io
@@ -24,13 +24,13 @@ from frex.weights.safe_pickle import MALFORMED, MOST_OPCODES, Call, Global, Iner
 
 MAGIC = 0x1950A86A20F9469CFC6C
 PROTOCOL = 1001
-# How `torch.save` began files before torch 1.6: the magic number, pickled.
+# The first bytes of files before torch 1.6: the pickled magic number.
 LEGACY_START = b'\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.'
 ZIP_START = b'PK\x03\x04'
 
-# The directory at a zip's end has some hundred bytes for each tensor.
+# The longest directory of a zip in bytes; it has about a hundred bytes for each tensor.
 MOST_DIRECTORY = 4 << 20
-# The records behind it: an end of 22 bytes, and what zips of 64 bits have before that.
+# The lengths in bytes of the records after the directory: the end record and, before it in 64-bit zips, the locator and another end record.
 END, LOCATOR, END_64 = 22, 20, 56
 
 STORAGES = {
@@ -46,37 +46,39 @@ STORAGES = {
     'BoolStorage': torch.bool,
     'UntypedStorage': torch.uint8,
 }
-# The modules of storage classes, of now and of the time when storages of GPUs had classes of their own.
+# The modules of storage classes; `torch.cuda` is that of GPU storages in old versions of torch.
 STORAGE_MODULES = ('torch', 'torch.cuda', 'torch.storage')
 
 ORDERED_DICTIONARY = Global('collections', 'OrderedDict')
-# Milestones of a learning rate's schedule.
+# The state of torch's MultiStepLR has its milestones in one.
 COUNTER = Global('collections', 'Counter')
 REBUILT_PARAMETER = Global('torch._utils', '_rebuild_parameter')
-# The second of these and the next are in files of before torch 0.4, torchvision's VGG among them. How many arguments they take.
+# Function that makes a tensor -> its possible numbers of arguments. The second function, and `OLD_PARAMETER`, are in files from before
+# torch 0.4, such as torchvision's VGG.
 TENSORS = {Global('torch._utils', '_rebuild_tensor_v2'): (6, 7), Global('torch._utils', '_rebuild_tensor'): (4,)}
 OLD_PARAMETER = Global('torch.nn.parameter', 'Parameter')
-# The options of a training script, which rosinality's and torchvision's checkpoints hold.
+# Checkpoints of rosinality and torchvision hold the options of their training scripts as one of these.
 NAMESPACE = Global('argparse', 'Namespace')
 KNOWN = {ORDERED_DICTIONARY, COUNTER, REBUILT_PARAMETER, OLD_PARAMETER, NAMESPACE, *TENSORS}
 
 MOST_DIMENSIONS = 8
 
-# The errors that reading raises for files that `torch.save` did not write, or that are damaged.
+# The errors that reading raises for damaged files and for files that `torch.save` did not write.
 UNREADABLE = (*MALFORMED, OSError, RuntimeError, AssertionError, MemoryError, zipfile.BadZipFile, pickle.UnpicklingError)
 
 
 @dataclass
 class ScriptOptions:
-    """Takes the place of an `argparse.Namespace`, whose class is never looked up; `attributes` are the options' values by their names."""
+    """Replaces an `argparse.Namespace` in a file; `attributes` are its values by name."""
 
     attributes: dict[str, Any]
 
 
 def read_torch_file(path: Path) -> Any:
-    """Return what `torch.save` wrote, on the CPU, without unpickling code; raise FRExError for a damaged file and for anything else.
+    """Return the object in a file of `torch.save`, with its tensors on the CPU and without gradient; no code in the file is run.
 
-    No tensor needs a gradient, and an `argparse.Namespace` comes as ScriptOptions.
+    An `argparse.Namespace` in it becomes ScriptOptions. Raises FRExError where the file is missing, damaged, not from `torch.save`, or
+    holds objects that checkpoints do not have.
     """
     if not path.is_file():
         raise FRExError(f'{path}: no such file')
@@ -90,21 +92,21 @@ def read_torch_file(path: Path) -> Any:
                 return _read_legacy(stream)
             raise ValueError('torch.save did not write it')
     except UNREADABLE as error:
-        raise unreadable(path, error) from None
+        raise unreadable_error(path, error) from None
 
 
-def unreadable(path: Path, error: BaseException) -> FRExError:
-    """Return the FRExError, of one line, for what reading a file raised."""
+def unreadable_error(path: Path, error: BaseException) -> FRExError:
+    """Return an FRExError of one line for the `error` that reading a weight file raised; it recognises web pages."""
     with path.open('rb') as stream:
         start = stream.read(512).lstrip().lower()
     if start.startswith((b'<!doctype', b'<html')):
-        return FRExError(f'{path}: not a file of weights but a web page; download it anew')
+        return FRExError(f'{path}: not a file of weights but a web page; download it again')
     reason = str(error).strip().splitlines()
     return FRExError(f'{path}: not a file of weights, or a damaged one ({reason[0] if reason else type(error).__name__})')
 
 
 def _read_zip(stream: BinaryIO) -> Any:
-    """Read the format since torch 1.6; raise one of UNREADABLE unless every storage that the pickle names lies in the file whole."""
+    """Read the format since torch 1.6, a zip; raise one of `UNREADABLE` unless it is well-formed and has every storage in full."""
     size = stream.seek(0, io.SEEK_END)
     if _directory_size(stream, size) > MOST_DIRECTORY:
         raise ValueError('its directory is too long')
@@ -112,11 +114,11 @@ def _read_zip(stream: BinaryIO) -> Any:
         members = archive.infolist()
         if any(member.compress_type != zipfile.ZIP_STORED or member.flag_bits & 1 for member in members):
             raise ValueError('it is compressed or encrypted, which torch.save does not do')
-        # torch's own reader takes capital and small letters for the same.
+        # In lower case, because torch's own reader ignores the case of names.
         names = {member.filename.lower() for member in members}
         if sum(member.file_size for member in members) > size or len(names) < len(members):
             raise ValueError('its parts overlap')
-        # Reads every byte and compares the checksums.
+        # Reads all members and compares their checksums.
         if archive.testzip() is not None:
             raise ValueError('a checksum is wrong')
         root = members[0].filename.partition('/')[0]
@@ -135,7 +137,10 @@ def _read_zip(stream: BinaryIO) -> Any:
 
 
 def _directory_size(stream: BinaryIO, size: int) -> int:
-    """Return the length of a zip's directory, from the records that end the file; it must end where they begin, as every reader expects."""
+    """Return the length in bytes of a zip's directory, from the records at the end of the file.
+
+    Raises BadZipFile unless the directory ends where these records begin, so that all readers find the same one.
+    """
     stream.seek(max(0, size - END_64 - LOCATOR - END))
     records = stream.read()
     end, place = records[-END:], size - END
@@ -154,7 +159,7 @@ def _directory_size(stream: BinaryIO, size: int) -> int:
 
 
 def _read_legacy(stream: BinaryIO) -> Any:
-    """Read the format before torch 1.6; raise one of UNREADABLE unless every storage that the pickle names lies in the file whole."""
+    """Read the format before torch 1.6; raise one of `UNREADABLE` unless it is well-formed and has every storage in full."""
     with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
         magic, protocol, system = (InertUnpickler(content, _nothing).load() for _ in range(3))
         if (magic, protocol, system.get('little_endian')) != (MAGIC, PROTOCOL, True):
@@ -164,7 +169,7 @@ def _read_legacy(stream: BinaryIO) -> Any:
         keys = InertUnpickler(content, _nothing).load()
         storages = unpickler.storages
         if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys) or sorted(keys) != sorted(storages):
-            raise ValueError('its tensors are not those that it lists')
+            raise ValueError('its tensors differ from its list of tensors')
         for key in keys:
             (count,) = struct.unpack('<q', content.read(8))
             if count != storages[key].count:
@@ -177,8 +182,8 @@ def _read_legacy(stream: BinaryIO) -> Any:
 
 
 @dataclass
-class Stored:
-    """A storage as the pickle names it: the type of its numbers, how many it has, and their bytes on the CPU."""
+class Storage:
+    """A storage as the pickle declares it: dtype and number of its values, and their bytes (uint8, on the CPU), which `fill` reads."""
 
     dtype: torch.dtype
     count: int
@@ -186,46 +191,47 @@ class Stored:
 
     @property
     def length(self) -> int:
-        """Its length in bytes."""
+        """The length in bytes."""
         return self.count * self.dtype.itemsize
 
     def fill(self, content: bytes) -> None:
-        """Copy the bytes that the file has for it; raise ValueError where they are more or fewer."""
+        """Copy the storage's bytes from the file; raise ValueError unless there are exactly `length`."""
         if len(content) != self.length:
             raise ValueError('a tensor is larger or smaller than its part of the file')
         self.content.numpy()[:] = np.frombuffer(content, np.uint8)
 
 
 class ObjectUnpickler(InertUnpickler):
-    """Makes the saved object, with tensors of `storages` that are to be filled afterwards; those have at most `most_bytes` bytes.
+    """Makes the saved object, with tensors that are views of `storages`; these are filled afterwards and have `most_bytes` at most in all.
 
-    The pickle may say only what state dicts, states of optimizers and schedules, and a script's options are made of.
+    A pickle may contain only what state dicts, states of optimizers and schedules, and the options of a script consist of.
     """
 
     def __init__(self, stream: Any, most_bytes: int) -> None:
         super().__init__(stream, _is_known, self._storage)
-        self.storages: dict[str, Stored] = {}
+        self.storages: dict[str, Storage] = {}
         self.bytes_left = most_bytes
         self.items_left = MOST_OPCODES
 
-    def _storage(self, reference: Any) -> Stored:
+    def _storage(self, reference: Any) -> Storage:
+        """Return the storage that a persistent id refers to; it is allocated at the first reference."""
         if not isinstance(reference, tuple) or len(reference) not in (5, 6):
-            raise TypeError('a reference to no storage')
+            raise TypeError('a persistent id that names no storage')
         kind, storage, key, _, count, *view = reference
         if kind != 'storage' or not isinstance(key, str) or not isinstance(count, int) or count < 0 or view not in ([], [None]):
-            raise ValueError('a reference to no storage')
+            raise ValueError('a persistent id that names no storage')
         if not key.isascii() or not key.isdecimal():
-            raise ValueError('a storage without a number')
+            raise ValueError('a storage whose key is not a number')
         dtype = STORAGES[storage.name]
         length = count * dtype.itemsize
         if key not in self.storages:
             self.bytes_left -= length
             if self.bytes_left < 0:
                 raise ValueError('its tensors are larger than the file')
-            self.storages[key] = Stored(dtype, count, torch.empty(length, dtype=torch.uint8, device='cpu'))
+            self.storages[key] = Storage(dtype, count, torch.empty(length, dtype=torch.uint8, device='cpu'))
         if self.storages[key].length != length:
             raise ValueError('a storage of two lengths')
-        return Stored(dtype, count, self.storages[key].content)
+        return Storage(dtype, count, self.storages[key].content)
 
     def do_reduce(self, _: None) -> None:
         super().do_reduce(None)
@@ -242,15 +248,15 @@ class ObjectUnpickler(InertUnpickler):
             raise TypeError(f'a call of {call.function.name}')
 
     def _dictionary(self, call: Call) -> dict[Any, Any]:
-        """Make an ordered dictionary or a counter of nothing, of another dictionary or, in files of Python 2, of pairs."""
+        """Make an ordered dictionary or a counter: empty, from a dictionary, or as Python 2 writes it from pairs."""
         made: dict[Any, Any] = Counter() if call.function == COUNTER else OrderedDict()
         (items,) = call.arguments or ({},)
         if not isinstance(items, dict) and not (isinstance(items, list) and call.function == ORDERED_DICTIONARY):
             raise TypeError(f'a dictionary of a {type(items).__name__}')
-        # Many dictionaries made of the same long one would take forever.
+        # Otherwise copying one long dictionary again and again would take forever.
         self.items_left -= len(items)
         if self.items_left < 0:
-            raise ValueError('dictionaries without end')
+            raise ValueError('too many items in its dictionaries')
         for key, value in items if isinstance(items, list) else items.items():
             made[as_key(key)] = value
         return made
@@ -259,7 +265,7 @@ class ObjectUnpickler(InertUnpickler):
         super().do_newobj(None)
         call = self.stack.pop()
         if call.function not in (OLD_PARAMETER, NAMESPACE) or call.arguments != ():
-            raise TypeError('an object of a class')
+            raise TypeError('an object of a class that checkpoints do not have')
         self.stack.append(ScriptOptions({}) if call.function == NAMESPACE else _empty_parameter())
 
     def do_build(self, _: None) -> None:
@@ -269,7 +275,7 @@ class ObjectUnpickler(InertUnpickler):
         elif type(made) is OrderedDict and isinstance(state, dict) and state.keys() <= {'_metadata'}:
             vars(made).update(state)
         elif isinstance(made, nn.Parameter) and isinstance(state, tuple) and len(state) in (3, 5):
-            # Whether it needs a gradient, and hooks, are not wanted.
+            # The other elements, whether it requires a gradient and its hooks, are ignored.
             if len(state) == 5:
                 made.data = _checked_tensor(state[0])
         else:
@@ -277,13 +283,13 @@ class ObjectUnpickler(InertUnpickler):
 
 
 def _tensor(call: Call) -> Tensor:
-    """Make a tensor that lies in a storage; raise ValueError where it does not."""
+    """Make the tensor of a pickled call as a view of its storage; raise ValueError where it does not lie within that."""
     if len(call.arguments) not in TENSORS[call.function]:
         raise TypeError('a tensor of too few or too many arguments')
     storage, offset, size, stride, *more = call.arguments
-    if not isinstance(storage, Stored):
+    if not isinstance(storage, Storage):
         raise TypeError('a tensor without storage')
-    # The last argument says whether the numbers are conjugated or negated, which those of weights are not.
+    # After `requires_grad` and hooks comes metadata: whether the values are conjugated or negated, which those of weights are not.
     if any(more[2:]):
         raise ValueError('a tensor with metadata')
     check_inside(offset, size, stride, storage.count)
@@ -295,13 +301,14 @@ def _empty_parameter() -> nn.Parameter:
 
 
 def _checked_tensor(value: Any) -> Tensor:
+    """Return `value`; raise TypeError unless it is a tensor."""
     if not isinstance(value, Tensor):
-        raise TypeError(f'a {type(value).__name__} in the place of a tensor')
+        raise TypeError(f'a {type(value).__name__} instead of a tensor')
     return value
 
 
 def check_inside(offset: Any, size: Any, stride: Any, count: int) -> None:
-    """Raise ValueError unless a tensor's values lie in a storage of `count`, and are not more."""
+    """Raise ValueError unless a tensor of this offset, size and stride has at most `count` values and lies in a storage of `count`."""
     if not isinstance(size, tuple) or not isinstance(stride, tuple) or not len(stride) == len(size) <= MOST_DIMENSIONS:
         raise ValueError('a tensor without size and strides')
     if not all(isinstance(number, int) and number >= 0 for number in (offset, *size, *stride)):

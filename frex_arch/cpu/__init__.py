@@ -1,5 +1,5 @@
-"""Faster forms of the networks' operations on CPUs, where nothing is recorded for a gradient, a trace or a compiler.
+"""Faster forms of the networks' operations for inference on CPUs, each equal to the plain operation up to rounding.
 
-`cpu_fast_path` in `rules` is the one predicate that says when they may be used. Each module holds the fast form of one operation, and
-gives what the plain operation gives, up to rounding. Some add an `is_faster`, which also says for which inputs their form is worth it.
+`rules.cpu_fast_path` says when they may be used: never for a gradient, a trace or a compiler. Each module has the fast form of one
+operation; some add a function `is_faster`, which also says for which inputs it is worth it.
 """

@@ -1,4 +1,4 @@
-"""The two dense layers of `TriPlaneDecoder` for millions of points, with few passes over memory and in powers of 2."""
+"""`TriPlaneDecoder` for millions of points on a CPU, with few passes over memory and with powers of 2 instead of e."""
 
 import math
 
@@ -7,9 +7,9 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-# e^x = 2^(x log2 e), and 2^x takes a fifth of the time.
+# e^x = 2^(x log2(e)), and computing 2^x takes a fifth of the time of e^x.
 LOG2_E = math.log2(math.e)
-# float32 does not hold 2^128.
+# 2^128 is beyond the range of float32.
 LARGEST_POWER = 127.0
 
 
@@ -20,7 +20,10 @@ def decode_points(
     weight2: Float[Tensor, 'decoded hidden'],
     bias2: Float[Tensor, ' decoded'],
 ) -> tuple[Float[Tensor, 'batch points feature'], Float[Tensor, 'batch points']]:
-    """Apply dense layer, softplus and dense layer; return the sigmoid of all outputs but the first, and the first as it is."""
+    """Apply a dense layer, softplus and a second dense layer, of given weights and biases.
+
+    Returns the sigmoid of all outputs but the first, the features, and the first as it is, the raw density.
+    """
     hidden = softplus2_(pointwise(features, weight1 * LOG2_E, bias1 * LOG2_E))
     weight2 = weight2 / LOG2_E
     return pointwise(hidden, weight2[1:], bias2[1:]).sigmoid_(), hidden @ weight2[0] + bias2[0]
@@ -29,11 +32,11 @@ def decode_points(
 def pointwise(
     x: Float[Tensor, 'batch points in'], weight: Float[Tensor, 'out in'], bias: Float[Tensor, ' out']
 ) -> Float[Tensor, 'batch points out']:
-    """Apply a dense layer as a 1 x 1 convolution, which threads share better than a product of tall matrices."""
+    """Apply a dense layer as a 1 x 1 convolution, which uses several threads better than the product of tall matrices."""
     return F.conv2d(x[:, :, None].permute(0, 3, 1, 2), weight[..., None, None], bias).permute(0, 2, 3, 1)[:, :, 0]
 
 
 def softplus2_(x: Tensor) -> Tensor:
-    """Return the softplus in powers of 2, log2(1 + 2^x), which is `LOG2_E` times the softplus of `x / LOG2_E`; may overwrite `x`."""
-    # log1p would take five times as long. For powers beyond float32, and for NaN, the form that is safe.
+    """Return log2(1 + 2^x), which is `LOG2_E` times the softplus of x / `LOG2_E`; `x` may be overwritten."""
+    # log1p would take five times as long. Values beyond float32's range and NaN need the safe form.
     return x.exp2_().add_(1).log2_() if x.amax() < LARGEST_POWER else torch.logaddexp2(x, x.new_zeros(()))

@@ -1,4 +1,4 @@
-"""The march of `ray_marching` on CPUs: one head at a time, only along the rays that its mask shows, in chunks that fit into the cache."""
+"""Volume rendering on a CPU: one head at a time, only the rays inside of its mask, in chunks that fit into the cache."""
 
 from collections.abc import Callable
 
@@ -8,18 +8,18 @@ from torch import Tensor
 
 from frex_arch.cpu.plane_table import PlaneTable
 from frex_arch.cpu.rules import cpu_fast_path
-from frex_arch.rendering import Mask, Query, RayOutputs, Rays
+from frex_arch.rendering import Mask, PointDecoder, RayOutputs, Rays
 
-# Rays at a time: among 256, 512, 1024 and 2048 about the fastest.
+# About the fastest of 256, 512, 1024 and 2048.
 RAYS_PER_CHUNK = 1024
 
-# Marches all rays given, through what the query finds at points; the last argument holds the least and the largest depth of all rays.
-March = Callable[[Query, Rays, Tensor], RayOutputs]
+# `RayMarcher._march`: renders rays with a decoder of points. The tensor holds the least and the largest depth of all rays of the batch.
+March = Callable[[PointDecoder, Rays, Tensor], RayOutputs]
 
 
 def is_faster(planes: Tensor, rays: Rays) -> bool:
-    """Return whether `march_in_chunks` may take the place of one march of all rays."""
-    # A PlaneTable has no row for a point that is NaN or infinite.
+    """Return whether `march_in_chunks` may render `rays`."""
+    # A PlaneTable has no texel for a point that is NaN or infinite.
     return cpu_fast_path(planes) and bool(rays.directions.isfinite().all())
 
 
@@ -31,32 +31,33 @@ def march_in_chunks(
     rays: Rays,
     mask: Mask | None,
 ) -> RayOutputs:
-    """Return what `march` gives for each ray through `merge_planes` planes; for rays where `mask` is 0, zeros.
+    """Render `rays` through planes from `merge_planes`, which cover a cube of side `box_warp`, with `march`.
 
-    `decoder` makes features and raw densities of what the planes hold at points of a cube of side `box_warp`.
+    `decoder` turns the summed features of the planes at points into features and raw densities. Rays of pixels where `mask` is 0 are
+    skipped, and their outputs are 0; None renders all rays.
     """
     masks = [None] * len(planes) if mask is None else mask
     limits = torch.stack(rays.coarse.aminmax())
     heads = []
     for head, head_rays, head_mask in zip(planes, rays.split(1, dim=0), masks, strict=True):
         table = PlaneTable(head, box_warp)
-        heads.append(_march_head(march, _query(table, decoder), head_rays, head_mask, limits))
+        heads.append(_march_head(march, _decode_from_table(table, decoder), head_rays, head_mask, limits))
     return tuple(torch.cat(outputs) for outputs in zip(*heads, strict=True))  # type: ignore[return-value]
 
 
-def _query(table: PlaneTable, decoder: Callable[[Tensor], tuple[Tensor, Tensor]]) -> Query:
+def _decode_from_table(table: PlaneTable, decoder: Callable[[Tensor], tuple[Tensor, Tensor]]) -> PointDecoder:
     return lambda points: decoder(table.look_up(points))
 
 
-def _march_head(march: March, query: Query, rays: Rays, mask: Tensor | None, limits: Tensor) -> list[Tensor]:
+def _march_head(march: March, decode: PointDecoder, rays: Rays, mask: Tensor | None, limits: Tensor) -> list[Tensor]:
     if mask is None:
-        return _march_chunks(march, query, rays, limits)
-    # One ray at least, since no rays at all cannot be marched.
+        return _march_chunks(march, decode, rays, limits)
+    # At least one ray, because `march` cannot render none.
     index = mask.flatten().nonzero()[:, 0] if mask.any() else torch.tensor([0])
-    found = _march_chunks(march, query, rays.select(index), limits)
+    found = _march_chunks(march, decode, rays.select(index), limits)
     return [output.new_zeros(1, mask.numel(), output.shape[2]).index_copy(1, index, output) for output in found]
 
 
-def _march_chunks(march: March, query: Query, rays: Rays, limits: Tensor) -> list[Tensor]:
-    chunks = [march(query, chunk, limits) for chunk in rays.split(RAYS_PER_CHUNK, dim=1)]
+def _march_chunks(march: March, decode: PointDecoder, rays: Rays, limits: Tensor) -> list[Tensor]:
+    chunks = [march(decode, chunk, limits) for chunk in rays.split(RAYS_PER_CHUNK, dim=1)]
     return [torch.cat(outputs, dim=1) for outputs in zip(*chunks, strict=True)]

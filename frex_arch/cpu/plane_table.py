@@ -1,6 +1,6 @@
-"""Look-up in two `merge_planes` planes as one weighted sum of eight rows of a table, the four texels around the point in each plane.
+"""Bilinear look-up in two planes on a CPU: one weighted sum of eight rows of a table, the four texels around a point in each plane.
 
-It gives the sum over both planes of what `rendering.sample_planes` gives, and moves far less memory on a CPU.
+The result is that of `rendering.sample_planes`, summed over the planes, with far less memory traffic.
 """
 
 import torch
@@ -10,17 +10,18 @@ from torch import Tensor
 
 from frex_arch.rendering import PLANE_COORDINATES
 
-# Texels of zeros beyond the planes: one before, and two behind, since a point on the far edge reads one further.
+# Rows and columns of zeros around a plane: one before it and two behind it, since a point on the far edge reads one texel further.
 BEFORE, BEHIND = 1, 2
-# Column and row coordinate of each merged plane.
+# The axes of the columns and of the rows of each merged plane.
 AXES = PLANE_COORDINATES[:2]
 
 
 def texel_weights() -> tuple[Float[Tensor, '16 3'], Float[Tensor, ' 16']]:
-    """Return weight and bias of a dense layer from the fractions of x, y and z to the bilinear weights of each plane's four texels.
+    """Return weight and bias of a dense layer that computes the factors of bilinear interpolation in both planes.
 
-    The first eight outputs are the weights along rows, the others those along columns. Of the two texels around a point the first weighs
-    1 - fraction, the second fraction.
+    Its inputs are the fractional parts of x, y and z in texels. Its first 8 outputs are the factors of the 4 texels of each plane along its
+    rows' axis, the other 8 those along its columns' axis: 1 - fraction for the first texel, fraction for the second. The weight of a texel
+    is the product of its two factors.
     """
     slope, start = torch.zeros(2, 2, 2, 2, 3), torch.zeros(2, 2, 2, 2)
     for plane, (column, row) in enumerate(AXES):
@@ -31,7 +32,7 @@ def texel_weights() -> tuple[Float[Tensor, '16 3'], Float[Tensor, ' 16']]:
 
 
 class PlaneTable:
-    """The table of the `merge_planes` planes of one head; points are in a cube of side `box_warp`."""
+    """The texels of one head's two planes from `merge_planes`, which cover a cube of side `box_warp`, as rows of one table."""
 
     def __init__(self, planes: Float[Tensor, '2 channel size size'], box_warp: float) -> None:
         self.size = planes.shape[-1]
@@ -40,17 +41,17 @@ class PlaneTable:
         padded = planes.new_zeros(2, self.stride, self.stride, planes.shape[1])
         padded[:, BEFORE:-BEHIND, BEFORE:-BEHIND] = planes.permute(0, 2, 3, 1)
         self.texels = padded.flatten(0, 2)
-        self.weights_of = [constant.to(planes) for constant in texel_weights()]
-        # From the row of the table that holds a plane's first texel around a point to those of all four.
+        self.texel_layer = [constant.to(planes) for constant in texel_weights()]
+        # Offsets in the table from the first texel around a point to all four.
         self.corners = torch.tensor([0, 1, self.stride, self.stride + 1], dtype=torch.int32, device=planes.device)
 
     def look_up(self, points: Float[Tensor, '1 points 3']) -> Float[Tensor, '1 points channel']:
-        """Return the sum of both planes at each point, bilinearly interpolated; zero outside."""
+        """Return the sum of both planes' features at points of the world, interpolated bilinearly; zero outside of the cube."""
         position = points[0] * (self.size / self.box_warp) + ((self.size - 1) / 2 + BEFORE)
         position = position.clamp_(0, self.size + BEFORE)
         low = position.floor()
         fraction = position.sub_(low)
-        along_rows, along_columns = F.linear(fraction, *self.weights_of).chunk(2, dim=1)
+        along_rows, along_columns = F.linear(fraction, *self.texel_layer).chunk(2, dim=1)
         low = low.int()
         first = [low[:, row] * self.stride + low[:, column] + plane * self.stride**2 for plane, (column, row) in enumerate(AXES)]
         rows = torch.stack(first, dim=1)[:, :, None] + self.corners

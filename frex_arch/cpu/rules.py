@@ -1,14 +1,14 @@
-"""The predicate on which all fast forms of this package rest."""
+"""The predicate that says when the fast forms of this package may be used."""
 
 import torch
 from torch import Tensor
 
 
 def cpu_fast_path(x: Tensor) -> bool:
-    """Return whether the fast forms may compute with `x`: it is on a CPU, without gradient, and code is neither compiled nor traced.
+    """Return whether the fast forms may compute with `x`: on a CPU, without gradient, neither compiled nor traced, not in float16.
 
-    The fast forms work in place, in pieces that fit into the cache, and decide by values, none of which can be recorded. They are not
-    for float16, neither that of `x` nor that of autocast, because their powers of 2 would leave its range.
+    They work in place, in pieces that fit into the cache, and branch on values, none of which can be recorded. Their powers of 2 would
+    leave the range of float16, be it the dtype of `x` or autocast's.
     """
     recorded = torch.is_grad_enabled() or torch.compiler.is_compiling() or torch.jit.is_tracing()
     return x.device.type == 'cpu' and not recorded and torch.float16 not in (x.dtype, _autocast_dtype())

@@ -1,4 +1,4 @@
-"""The memory layout of weights with which inference is fastest."""
+"""The memory layout of convolution weights with which inference on a CPU is fastest."""
 
 from typing import TypeVar
 
@@ -9,7 +9,10 @@ Network = TypeVar('Network', bound=nn.Module)
 
 
 def prepare_for_inference(net: Network, device: torch.device) -> Network:
-    """Move `net` to `device` and into evaluation mode, and return it; on a CPU its convolutions then take their weights without a copy."""
+    """Move `net` to `device`, set it to evaluation mode, and return it.
+
+    On a CPU its convolution weights are stored in channels-last format, so that no call has to copy them.
+    """
     net = net.to(device).eval()
     if device.type == 'cpu':
         for module in net.modules():
@@ -20,7 +23,10 @@ def prepare_for_inference(net: Network, device: torch.device) -> Network:
 
 
 def channels_last(weight: torch.Tensor, transposed: bool = False) -> torch.Tensor:
-    """Return weights (..., out, in, k, k) in channels-last memory format; transposed convolutions take (in, out, k, k)."""
+    """Return convolution weights, (out, in, k, k) or (1, out, in, k, k), in channels-last memory format.
+
+    With `transposed` they are laid out for a transposed convolution, which takes them as (in, out, k, k); the shape stays.
+    """
     if weight.ndim == 5:
         return channels_last(weight[0], transposed)[None]
     if transposed:

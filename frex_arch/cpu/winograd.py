@@ -1,7 +1,8 @@
-"""3 x 3 convolution with a quarter of the multiplications, for processors: Winograd's F(4 x 4, 3 x 3) (Lavin and Gray 2016).
+"""3 x 3 convolution on a CPU with a quarter of the multiplications: Winograd's F(4 x 4, 3 x 3) (Lavin and Gray 2016).
 
-Tiles of 6 x 6 pixels, and the weights, are evaluated as polynomials at 0, +-sqrt(1/2), +-sqrt(2) and infinity. With these points, unlike
-the usual 0, +-1, +-2, the rounding error is that of oneDNN's direct convolution, but relative to the largest value of a tile.
+Input tiles of 6 x 6 pixels and weights are transformed, that is, evaluated as polynomials at 0, +-sqrt(1/2), +-sqrt(2) and infinity. With
+these points, unlike with the usual 0, +-1 and +-2, the rounding error is as small as that of oneDNN's direct convolution, but relative to
+the largest value of a tile.
 """
 
 import math
@@ -13,14 +14,14 @@ from torch import Tensor
 
 from frex_arch.cpu.rules import cpu_fast_path
 
-# Where it is faster: channels of input and output, their product, pixels.
+# The least channels of input and output, their least product, and the least pixels with which it is faster than oneDNN.
 FEWEST_CHANNELS, FEWEST_WEIGHTS, FEWEST_PIXELS = 64, 128 * 128, 1024
-# At a time, so that they stay in the cache.
+# Tiles that are transformed at a time, so that they stay in the cache.
 TILES = 128
 
 ROOT = math.sqrt(0.5)
-# A row of weights at each point, divided by what the point's distances from the others multiply to.
-EVALUATE = torch.tensor(
+# The matrix G of Lavin and Gray: one row for each point, divided by the product of the point's distances from the others.
+WEIGHT_TRANSFORM = torch.tensor(
     [
         [1.0, 0.0, 0.0],
         [-2 / 3, -2 / 3 * ROOT, -1 / 3],
@@ -32,11 +33,11 @@ EVALUATE = torch.tensor(
     dtype=torch.float64,
     device='cpu',
 )
-EVALUATE_2D = torch.kron(EVALUATE, EVALUATE).float()
+WEIGHT_TRANSFORM_2D = torch.kron(WEIGHT_TRANSFORM, WEIGHT_TRANSFORM).float()
 
 
 def is_faster(x: Tensor, weight: Tensor) -> bool:
-    """Whether `convolve` is faster here than `conv2d`."""
+    """Return whether `convolve` may be used for `x` (batch, channel, height, width) and is faster than `conv2d`."""
     out_channels, channels, *kernel = weight.shape
     height, width = x.shape[-2:]
     return (
@@ -55,7 +56,7 @@ def is_faster(x: Tensor, weight: Tensor) -> bool:
 def convolve(
     x: Float[Tensor, 'batch channel height width'], weight: Float[Tensor, 'out channel 3 3'], bias: Float[Tensor, ' out'] | None
 ) -> Float[Tensor, 'batch out height width']:
-    """`conv2d` with padding 1; height and width are multiples of 4."""
+    """Compute `conv2d` with padding 1 and stride 1 in float32; height and width must be multiples of 4."""
     batch, _, height, width = x.shape
     weights = transform_weight(weight)
     padded = F.pad(x.permute(0, 2, 3, 1), (0, 0, 1, 1, 1, 1))
@@ -69,13 +70,14 @@ def convolve(
 
 
 def transform_weight(weight: Float[Tensor, 'out channel 3 3']) -> Float[Tensor, '36 channel out']:
-    """Weights at the points in both directions."""
-    return (EVALUATE_2D @ weight.permute(0, 2, 3, 1).flatten(1, 2)).permute(1, 2, 0)
+    """Return G g G^T for each kernel g, its 6 x 6 values flattened into the first dimension."""
+    return (WEIGHT_TRANSFORM_2D @ weight.permute(0, 2, 3, 1).flatten(1, 2)).permute(1, 2, 0)
 
 
 def _convolve_band(
     x: Float[Tensor, 'higher wider channel'], weights: Float[Tensor, '36 channel out'], result: Float[Tensor, 'height width out']
 ) -> None:
+    """Convolve a band of rows of one image into `result`; `x` has one row and one column of padding on each side."""
     high, wide = result.shape[0] // 4, result.shape[1] // 4
     rows = x.new_empty(6, high, x.shape[1], x.shape[2])
     input_transform([x[row : row + 4 * high - 3 : 4] for row in range(6)], rows)
@@ -88,7 +90,10 @@ def _convolve_band(
 
 
 def input_transform(x: list[Tensor], values: Tensor) -> None:
-    """Six pixels of each tile, in one direction, at the six points with which `values` begin."""
+    """Write the input transform B^T of each tile in one direction to `values`.
+
+    `x` holds the six pixels of all tiles in that direction, the first dimension of `values` the six points.
+    """
     for first, point, square_of_other in ((1, ROOT, 2.0), (3, 2 * ROOT, 0.5)):
         even, odd = torch.sub(x[4], x[2], alpha=square_of_other), torch.sub(x[3], x[1], alpha=square_of_other)
         torch.add(even, odd, alpha=point, out=values[first])
@@ -98,7 +103,10 @@ def input_transform(x: list[Tensor], values: Tensor) -> None:
 
 
 def output_transform(values: Tensor, result: Tensor) -> None:
-    """Four pixels of each tile, in one direction, with which `result` begins, from values at the six points."""
+    """Write the output transform A^T of each tile in one direction to `result`.
+
+    The first dimension of `values` is the six points, that of `result` the four pixels of a tile.
+    """
     small, large = values[1] + values[2], values[3] + values[4]
     torch.mul(torch.add(small, large, alpha=4), 0.5, out=result[2])
     torch.add(small.add_(large), values[0], out=result[0])

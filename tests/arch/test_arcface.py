@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from golden import Golden, load_official
 
-from frex_arch.arcface import ArcFace, IRBlock, arcface_input
+from frex_arch.arcface import ArcFace, IRBlock, to_arcface_input
 
 LIMIT = 2e-5
 HOOKED = ('conv1', 'maxpool', 'bn4', 'fc5')
@@ -56,7 +56,7 @@ def test_features_before_the_activation_lack_only_the_prelu(net, golden):
 
 def test_the_image_is_made_grey_and_128_wide():
     primaries = torch.eye(3)[:, :, None, None].expand(3, 3, 256, 256)
-    grey = arcface_input(primaries)
+    grey = to_arcface_input(primaries)
     expected = torch.tensor([0.2989, 0.5870, 0.1140])
     torch.testing.assert_close(grey, expected[:, None, None, None].expand(3, 1, 128, 128))
 
@@ -66,7 +66,7 @@ def test_the_image_is_not_antialiased():
     image = torch.rand(1, 3, 512, 512, generator=torch.Generator().manual_seed(0))
     weights = torch.tensor([0.2989, 0.5870, 0.1140])[:, None, None]
     middle = (image * weights).sum(dim=1, keepdim=True).unfold(2, 4, 4).unfold(3, 4, 4)[..., 1:3, 1:3]
-    torch.testing.assert_close(arcface_input(image), middle.mean(dim=(4, 5)))
+    torch.testing.assert_close(to_arcface_input(image), middle.mean(dim=(4, 5)))
 
 
 def test_one_prelu_acts_inside_and_after_the_block():
@@ -82,7 +82,7 @@ def test_one_prelu_acts_inside_and_after_the_block():
 
 def test_gradients_reach_the_image_through_the_frozen_network(net):
     image = torch.rand(1, 3, 128, 128, generator=torch.Generator().manual_seed(0)).requires_grad_()
-    net(arcface_input(image)).square().sum().backward()
+    net(to_arcface_input(image)).square().sum().backward()
     assert torch.isfinite(image.grad).all()
     assert image.grad.any()
     assert all(parameter.grad is None for parameter in net.parameters())

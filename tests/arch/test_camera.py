@@ -9,7 +9,7 @@ from golden import Golden
 from torch import Tensor
 
 from frex_arch import camera as cameras
-from frex_arch.crop import MEAN_CROP, crop_mask, flip_crop, mean_crop, pixel_centres, warp_to_crop
+from frex_arch.crop import MEAN_CROP, mask_in_ffhq_frame, mean_crop, mirror_crop, pixel_centres, warp_to_crop
 from frex_arch.rendering import pixel_rays
 
 GOLDEN = Golden('eg3d_camera')
@@ -25,7 +25,7 @@ RECORDS = {
     'lookat_cam2world': lambda: cameras.look_at(*GOLDEN['lookat_offsets'].T),
     'lookat_cam2world_pivot0': lambda: cameras.look_at(*GOLDEN['lookat_offsets'].T, pivot=(0.0, 0.0, 0.0)),
     'fov_intrinsics': lambda: cameras.intrinsics_from_fov(GOLDEN['fov_degrees']),
-    'labels_mirrored': lambda: cameras.flip_camera(GOLDEN['labels']),
+    'labels_mirrored': lambda: cameras.mirror_camera(GOLDEN['labels']),
     'rays_origins_4': lambda: rays(GOLDEN['labels'], 4)[0],
     'rays_origins_7': lambda: rays(GOLDEN['labels'], 7)[0],
     'rays_directions_4': lambda: rays(GOLDEN['labels'], 4)[1],
@@ -133,15 +133,15 @@ def test_gradients_of_the_camera():
 
 def test_a_flip_is_its_own_inverse():
     label = general_camera()
-    torch.testing.assert_close(cameras.flip_camera(cameras.flip_camera(label)), label)
+    torch.testing.assert_close(cameras.mirror_camera(cameras.mirror_camera(label)), label)
     crop = torch.tensor([[1.05, -0.08, -0.11]])
-    torch.testing.assert_close(flip_crop(flip_crop(crop)), crop)
+    torch.testing.assert_close(mirror_crop(mirror_crop(crop)), crop)
 
 
 def test_a_flipped_camera_has_the_mirrored_rays():
     mirror = torch.tensor([-1.0, 1.0, 1.0], dtype=torch.float64)
     origins, directions = rays(general_camera(), 5)
-    flipped_origins, flipped_directions = rays(cameras.flip_camera(general_camera()), 5)
+    flipped_origins, flipped_directions = rays(cameras.mirror_camera(general_camera()), 5)
     torch.testing.assert_close(flipped_origins, origins * mirror)
     torch.testing.assert_close(flipped_directions.unflatten(1, (5, 5)).flip(2).flatten(1, 2), directions * mirror)
 
@@ -170,8 +170,8 @@ def test_the_crop_that_changes_nothing():
 
 def test_flipping_and_recropping_commute():
     label, crop = general_camera(), torch.tensor([[1.05, -0.08, -0.11]], dtype=torch.float64)
-    flipped_last = cameras.flip_camera(cameras.recrop_camera(label, crop))
-    torch.testing.assert_close(cameras.recrop_camera(cameras.flip_camera(label), flip_crop(crop)), flipped_last)
+    flipped_last = cameras.mirror_camera(cameras.recrop_camera(label, crop))
+    torch.testing.assert_close(cameras.recrop_camera(cameras.mirror_camera(label), mirror_crop(crop)), flipped_last)
 
 
 def test_the_mean_crop_is_given_to_every_sample():
@@ -188,7 +188,7 @@ def test_pixel_centres_by_hand():
 
 def test_the_mask_is_where_the_crop_was_taken():
     # x_e = 2 x - 0.5 is inside for x from 0.25 to 0.75, y_e = 2 y for y up to 0.5.
-    mask = crop_mask(torch.tensor([[2.0, -0.5, 0.0]]), 4)
+    mask = mask_in_ffhq_frame(torch.tensor([[2.0, -0.5, 0.0]]), 4)
     rows, columns = torch.tensor([1.0, 1, 0, 0]), torch.tensor([0.0, 1, 1, 0])
     assert torch.equal(mask, (rows[:, None] * columns)[None, None])
 

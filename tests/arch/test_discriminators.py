@@ -16,7 +16,7 @@ from frex_arch.discriminators import (
     LatentDiscriminator,
     MultiScaleDiscriminator,
     StyleGAN2Discriminator,
-    append_deviation,
+    append_minibatch_stddev,
 )
 
 FILES = {'stylegan2_disc_64': 64, 'stylegan2_disc_256': 256}
@@ -43,7 +43,7 @@ def differences_of(name: str) -> dict[str, float]:
     for batch in (1, 4):
         image = drawn_image(batch, FILES[name])
         body = net.conv_body(image)
-        joined = append_deviation(body)
+        joined = append_minibatch_stddev(body)
         outputs = {'image': image, 'conv_body': body, 'with_stddev': joined, 'final_conv': net.final_conv(joined), 'logits': net(image)}
         found |= {f'{stage}{batch}': value for stage, value in outputs.items()}
     return {record: golden.difference(record, found[record]) for file, record in RECORDS if file == name}
@@ -69,7 +69,7 @@ def test_equals_the_official_critic(differences, name, record):
 )
 def test_deviation_within_each_group_equals_numpys(batch, groups):
     x = np.random.default_rng(0).normal(size=(batch, 3, 4, 5))
-    joined = append_deviation(torch.from_numpy(x)).numpy()
+    joined = append_minibatch_stddev(torch.from_numpy(x)).numpy()
     assert joined.shape == (batch, 4, 4, 5)
     assert np.array_equal(joined[:, :3], x)
     for group in groups:

@@ -7,10 +7,10 @@ import torch
 from tiny import faces, tiny_frex, trained
 
 from frex_arch import FREx
-from frex_arch.camera import flip_camera, frontal_camera, look_at, pack_camera, recrop_camera, unpack_camera
+from frex_arch.camera import frontal_camera, look_at, mirror_camera, pack_camera, recrop_camera, unpack_camera
 from frex_arch.cpu import attention as attention_forms
 from frex_arch.cpu.weight_layout import prepare_for_inference
-from frex_arch.crop import flip_crop, mean_crop
+from frex_arch.crop import mean_crop, mirror_crop
 from frex_arch.fusion import AdaptiveWeighting, ConcatFusion, CrossAttention
 
 
@@ -163,7 +163,7 @@ def test_cross_attention_answers_within_its_window_only():
 @torch.no_grad()
 def test_attention_takes_no_faces_at_all():
     nothing = torch.zeros(0, 2, 16, 4)
-    assert attention_forms.attention_of_small_windows(nothing, nothing, nothing).shape == nothing.shape
+    assert attention_forms.small_window_attention(nothing, nothing, nothing).shape == nothing.shape
 
 
 def test_cross_attention_equals_softmax_attention_written_out():
@@ -274,7 +274,7 @@ def test_mirroring_camera_and_crop_mirrors_the_rendering(net):
     camera = pack_camera(look_at(torch.tensor([0.4]), torch.tensor([0.1])), intrinsics)
     crop = torch.tensor([[1.05, -0.08, -0.11]])
     seen = net.eg3d.render(symmetric, recrop_camera(camera, crop))
-    mirror = net.eg3d.render(symmetric, recrop_camera(flip_camera(camera), flip_crop(crop)))
+    mirror = net.eg3d.render(symmetric, recrop_camera(mirror_camera(camera), mirror_crop(crop)))
     torch.testing.assert_close(mirror.feature_image.flip(-1), seen.feature_image, rtol=0, atol=1e-4)
     torch.testing.assert_close(mirror.depth.flip(-1), seen.depth, rtol=0, atol=1e-4)
     assert not torch.allclose(mirror.feature_image, seen.feature_image, atol=1e-2)

@@ -117,7 +117,7 @@ def march_depths() -> Tensor:
 
 
 def march_weights() -> Tensor:
-    return rendering.interval_weights(GOLDEN['march_densities_used'][..., 0], march_depths())
+    return rendering.compositing_weights(GOLDEN['march_densities_used'][..., 0], march_depths())
 
 
 def march_colours(white_background: bool) -> Tensor:

@@ -108,7 +108,7 @@ def test_three_samples_by_hand():
     # Raw densities of 1 on average: softplus(1 - 1) = ln 2. Over a length of 2 that lets pass exp(-2 ln 2) = 1/4,
     # over a length of 1 then 1/2 of it.
     densities, depths = torch.tensor([[[0.0, 2.0, 0.0]]]), torch.tensor([[[1.0, 3.0, 4.0]]])
-    weights = rendering.interval_weights(densities, depths)
+    weights = rendering.compositing_weights(densities, depths)
     torch.testing.assert_close(weights, torch.tensor([[[3 / 4, 1 / 8]]]))
     # Intervals' middles are at 2 and 3.5.
     torch.testing.assert_close(rendering.expected_depth(weights, depths, depths), torch.tensor([[(0.75 * 2 + 0.125 * 3.5) / 0.875]]))
@@ -127,7 +127,7 @@ def test_what_a_ray_collects_is_what_all_its_intervals_stop():
     torch.manual_seed(0)
     densities, depths = torch.randn(2, 5, 9).double(), (2 + torch.rand(2, 5, 9).double()).sort(dim=2).values
     stopped = F.softplus((densities[..., 1:] + densities[..., :-1]) / 2 - 1) * (depths[..., 1:] - depths[..., :-1])
-    torch.testing.assert_close(rendering.interval_weights(densities, depths).sum(dim=2), 1 - torch.exp(-stopped.sum(dim=2)))
+    torch.testing.assert_close(rendering.compositing_weights(densities, depths).sum(dim=2), 1 - torch.exp(-stopped.sum(dim=2)))
 
 
 def test_the_order_of_samples_in_a_sum_does_not_matter():
@@ -172,7 +172,7 @@ def test_fine_samples_follow_the_given_probabilities():
     depths, weights = torch.linspace(1, 2, 11).expand(1, 2, 11), torch.ones(1, 2, 10)
     u = torch.tensor([[[0.25, 0.0], [0.5, 0.75]]])
     expected = torch.tensor([[[1.25, 1.05], [1.45, 1.65]]])
-    torch.testing.assert_close(rendering.importance_depths(depths, weights, 2, u=u), expected)
+    torch.testing.assert_close(rendering.importance_depths(depths, weights, 2, uniforms=u), expected)
 
 
 def test_merged_depths_are_sorted_and_say_where_they_stood():
@@ -187,7 +187,7 @@ def test_gradients_of_the_ray_march():
     colours = torch.rand(1, 2, 5, 3, dtype=torch.float64, requires_grad=True)
 
     def march(densities, colours):
-        weights = rendering.interval_weights(densities, depths)
+        weights = rendering.compositing_weights(densities, depths)
         return rendering.ray_sum(colours, rendering.sample_weights(weights)), rendering.expected_depth(weights, depths, depths)
 
     assert torch.autograd.gradcheck(march, [densities, colours], fast_mode=True)

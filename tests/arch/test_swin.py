@@ -6,7 +6,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torchvision.models import swin_v2_t
 from torchvision.models.swin_transformer import PatchMergingV2, SwinTransformerBlockV2
 
-from frex_arch.encoder_3d import Backbone3D, Encoder3D, OffsetHead
+from frex_arch.encoder_3d import Encoder3D, OffsetHead, SwinBackbone
 from frex_arch.swin import SwinBlock, SwinPatchMerging, SwinStage
 
 # Of one block with the work that its stage shares, and of one more block with shifted windows; torchvision's take 155 and 174.
@@ -129,7 +129,7 @@ def test_merging_patches_equals_torchvisions(size):
 def test_the_backbone_loads_torchvisions_weights_and_gives_its_tokens():
     torch.manual_seed(0)
     theirs = swin_v2_t(weights=None).eval()
-    backbone = Backbone3D('swin_v2_t', 64).eval()
+    backbone = SwinBackbone('swin_v2_t', 64).eval()
     state = {name: value for name, value in theirs.state_dict().items() if not name.startswith(('norm.', 'head.'))}
     backbone.swin.load_state_dict(state)
     image = torch.rand(1, 3, 64, 64) * 2 - 1

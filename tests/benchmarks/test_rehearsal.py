@@ -121,7 +121,7 @@ import torch
 from frex.losses.camera_loss import CameraLoss
 import rehearsal
 
-CameraLoss.forward = lambda self, camera, target, has_camera: (camera - torch.zeros(2, 25)).abs().mean()
+CameraLoss.forward = lambda self, camera, target, is_labelled: (camera - torch.zeros(2, 25)).abs().mean()
 rehearsal.main()
 """
 

@@ -28,14 +28,14 @@ from frex.camera_labels.cropping_params import read_cropping_params
 from frex.camera_labels.draw import project_axes
 from frex.camera_labels.estimate import LandmarkFinder
 from frex.cli.main import main
-from frex.data.labels import check_rotations, match, own_names, read_labels
-from frex.data.landmarks import project
+from frex.data.labels import check_rotations, drop_bare_names, match_labels, read_labels
+from frex.data.landmarks import project_points
 from frex.errors import FRExError
 from frex.images import read_image
 from frex.restore.detection.dense_landmarks import LandmarkNetwork
 from frex.restore.detection.retinaface import DetectedFace
-from frex_arch.camera import flip_camera, frontal_camera
-from frex_arch.crop import flip_crop
+from frex_arch.camera import frontal_camera, mirror_camera
+from frex_arch.crop import mirror_crop
 
 
 def run(*arguments):
@@ -88,7 +88,7 @@ def test_the_crop_of_params_is_what_cutting_the_image_does(tmp_path):
 
 
 def test_importing_joins_labels_crops_and_mirrored_crops(tmp_path, capsys):
-    labels = {'00000.png': camera(10), '00000_mirror.png': flip_camera(torch.from_numpy(camera(10))[None])[0], '00002.png': camera(0)}
+    labels = {'00000.png': camera(10), '00000_mirror.png': mirror_camera(torch.from_numpy(camera(10))[None])[0], '00002.png': camera(0)}
     landmarks = (760, 740) + 290 * SYMMETRIC[:, :2] * (1, -1)
     params = write_cropping_params(tmp_path / 'params.json', **{'00000': cropping_entry(landmarks)})
     out = tmp_path / 'out.json'
@@ -100,7 +100,7 @@ def test_importing_joins_labels_crops_and_mirrored_crops(tmp_path, capsys):
     np.testing.assert_array_equal(imported.cameras['00002.png'], camera(0).astype(np.float32))
     expected = read_cropping_params(params)['00000.png']
     np.testing.assert_array_equal(imported.crops['00000.png'], expected)
-    np.testing.assert_allclose(imported.crops['00000_mirror.png'], flip_crop(torch.from_numpy(expected)[None])[0])
+    np.testing.assert_allclose(imported.crops['00000_mirror.png'], mirror_crop(torch.from_numpy(expected)[None])[0])
 
 
 def test_importing_tells_which_images_and_labels_have_no_partner(tmp_path, truth, capsys):
@@ -192,7 +192,7 @@ def test_labels_of_an_images_own_counted_name_stay(tmp_path, capsys):
     labels = write_label_file(tmp_path / 'dataset.json', counted_labels())
     assert run('import', labels, '--images', images, '-o', tmp_path / 'out.json') == 0
     assert '6 labels by the names of images' in capsys.readouterr().out
-    assert own_names(read_labels(tmp_path / 'out.json').cameras).keys() == counted_labels().keys()
+    assert drop_bare_names(read_labels(tmp_path / 'out.json').cameras).keys() == counted_labels().keys()
 
 
 def test_a_mirrored_label_that_is_not_mirrored_is_told(tmp_path, capsys):
@@ -225,7 +225,7 @@ def test_rotations_of_eg3d_and_rounded_ones_are_accepted(rotation):
 @pytest.mark.parametrize('rotation', [np.zeros((3, 3)), np.eye(3) * (1, 1, -1), EG3D_ROTATION * 1.01, EG3D_ROTATION.round(1)])
 def test_a_camera_that_is_not_a_rotation_is_named(rotation):
     cameras = np.stack([camera_with(EG3D_ROTATION), camera_with(rotation)])
-    with pytest.raises(FRExError, match=r'^labels.json: the camera of b.png is not a rotation \(1 such\)'):
+    with pytest.raises(FRExError, match_labels=r'^labels.json: the camera of b.png is not a rotation \(1 such\)'):
         check_rotations(cameras, ['a.png', 'b.png'], 'labels.json')
 
 
@@ -248,7 +248,7 @@ def test_cameras_and_crops_are_estimated(tmp_path, truth, with_dots, capsys, fra
     assert run('estimate', tmp_path / 'faces', '-o', out, '--frame', frame, '--preview', tmp_path / 'drawn') == 0
     assert f'{out}: 3 cameras of 3 images' in capsys.readouterr().out
     estimated = read_labels(out)
-    assert own_names(estimated.cameras).keys() == cameras.keys()
+    assert drop_bare_names(estimated.cameras).keys() == cameras.keys()
     for name in cameras:
         # A turned head is cropped further to its side.
         np.testing.assert_allclose(estimated.crops[name], crop, atol=0.05)
@@ -327,21 +327,21 @@ class LeaningDetector:
         self.others = others
 
     def detect(self, image, threshold=0.8):
-        landmarks = project(in_world(), camera(0)) * 512 + (3, 0)
+        landmarks = project_points(in_world(), camera(0)) * 512 + (3, 0)
         box = np.array([100.0, 100, 400, 400])
         return [DetectedFace(box + grow, 0.9, landmarks + move) for grow, move in [((0, 0, 0, 0), (0, 0)), *self.others]]
 
 
 def test_what_a_detector_leans_to_one_side_cancels_out():
     found = LandmarkFinder(LeaningDetector(), None, 0.5).find(np.zeros((64, 64, 3), np.uint8))
-    np.testing.assert_allclose(found, project(in_world(), camera(0)), atol=1e-4)
+    np.testing.assert_allclose(found, project_points(in_world(), camera(0)), atol=1e-4)
 
 
 def test_the_mirror_image_of_another_face_is_not_mixed_in():
     finder = LandmarkFinder(LeaningDetector(((0, 0, 9, 9), (120, 0))), None, 0.5)
     found = finder.find(np.zeros((64, 64, 3), np.uint8))
     # The larger one is to the right in the image and in what is no mirror image of it.
-    np.testing.assert_allclose(found - project(in_world(), camera(0)), [(123 / 512, 0)] * 5, atol=1e-4)
+    np.testing.assert_allclose(found - project_points(in_world(), camera(0)), [(123 / 512, 0)] * 5, atol=1e-4)
 
 
 # --- preview
@@ -419,9 +419,9 @@ def test_angle_errors_are_those_by_which_cameras_were_turned(tmp_path, capsys):
 
 def test_names_are_matched_without_folders_only_where_that_is_clear():
     one, two = np.zeros(3), np.ones(3)
-    assert match({'a.png': one}, ['x/a.png']) == {'x/a.png': one}
-    assert match({'a.png': one}, ['x/a.png', 'y/a.png']) == {}
-    assert match({'a.png': one, 'x/a.png': two}, ['a.png', 'x/a.png']) == {'a.png': one, 'x/a.png': two}
+    assert match_labels({'a.png': one}, ['x/a.png']) == {'x/a.png': one}
+    assert match_labels({'a.png': one}, ['x/a.png', 'y/a.png']) == {}
+    assert match_labels({'a.png': one, 'x/a.png': two}, ['a.png', 'x/a.png']) == {'a.png': one, 'x/a.png': two}
 
 
 # --- bad input

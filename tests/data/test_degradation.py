@@ -7,7 +7,16 @@ import numpy as np
 import pytest
 
 from frex.data.convolution import convolve
-from frex.data.degradation import PRESETS, Degradation, DegradationParams, degrade, draw, gaussian_kernel, jpeg, motion_kernel
+from frex.data.degradation import (
+    PRESETS,
+    DegradationParams,
+    DegradationRanges,
+    compress_jpeg,
+    degrade,
+    draw_degradation,
+    gaussian_kernel,
+    motion_kernel,
+)
 
 NOTHING = DegradationParams(motion=None, blur=None, blur_kernel_size=41, downsample=None, noise=None, noise_seed=0, jpeg=None)
 
@@ -110,19 +119,19 @@ def test_the_ratio_of_downsampling_is_that_of_512_pixels():
 def test_jpeg_is_opencvs():
     image = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
     _, data = cv2.imencode('.jpg', image, [cv2.IMWRITE_JPEG_QUALITY, 60])
-    assert np.array_equal((jpeg(image.astype(np.float32) / 255, 60) * 255).round(), cv2.imdecode(data, cv2.IMREAD_COLOR))
+    assert np.array_equal((compress_jpeg(image.astype(np.float32) / 255, 60) * 255).round(), cv2.imdecode(data, cv2.IMREAD_COLOR))
 
 
 def test_same_seed_same_bytes_other_seed_other_image():
-    first, again, other = (degrade(random_image(), draw(Degradation(), np.random.default_rng(seed))) for seed in (3, 3, 4))
+    first, again, other = (degrade(random_image(), draw_degradation(DegradationRanges(), np.random.default_rng(seed))) for seed in (3, 3, 4))
     assert np.array_equal(first, again)
     assert not np.array_equal(first, other)
 
 
 def test_changing_one_probability_changes_nothing_else():
-    changed = Degradation(motion_prob=1.0)
+    changed = DegradationRanges(motion_prob=1.0)
     for seed in range(20):
-        before, after = (draw(kind, np.random.default_rng(seed))[0] for kind in (Degradation(), changed))
+        before, after = (draw_degradation(kind, np.random.default_rng(seed))[0] for kind in (DegradationRanges(), changed))
         assert after.motion is not None
         assert vars(after) | {'motion': None} == vars(before) | {'motion': None}
 
@@ -130,7 +139,7 @@ def test_changing_one_probability_changes_nothing_else():
 @pytest.mark.parametrize('preset', PRESETS)
 def test_draws_stay_in_range_and_happen_as_often_as_asked(preset):
     kind = PRESETS[preset]
-    first = [draw(kind, np.random.default_rng(seed))[0] for seed in range(2000)]
+    first = [draw_degradation(kind, np.random.default_rng(seed))[0] for seed in range(2000)]
     ranges = {
         'motion': ([once.motion[0] for once in first if once.motion], kind.motion_prob, (21, 71)),
         'blur': ([sigma for once in first if once.blur for sigma in once.blur[:2]], 2 * kind.blur_prob, kind.blur_sigma),
@@ -145,7 +154,7 @@ def test_draws_stay_in_range_and_happen_as_often_as_asked(preset):
 
 
 def test_the_second_pass_has_no_motion_and_its_own_ranges():
-    twice = [draw(PRESETS['release'], np.random.default_rng(seed)) for seed in range(1000)]
+    twice = [draw_degradation(PRESETS['release'], np.random.default_rng(seed)) for seed in range(1000)]
     second = [draws[1] for draws in twice if len(draws) == 2]
     assert len(second) / 1000 == pytest.approx(0.8, abs=0.04)
     assert all(once.motion is None and once.blur[0] <= 10 and once.downsample <= 8 and once.noise <= 15 for once in second)

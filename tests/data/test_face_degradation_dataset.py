@@ -10,8 +10,8 @@ from torch.utils.data import DataLoader
 from frex.data.face_degradation_dataset import FaceDegradationDataset, read_degradation
 from frex.data.sampler import VisitSampler
 from frex.errors import FRExError
-from frex_arch.camera import flip_camera, frontal_camera
-from frex_arch.crop import MEAN_CROP, flip_crop
+from frex_arch.camera import frontal_camera, mirror_camera
+from frex_arch.crop import MEAN_CROP, mirror_crop
 
 
 def options(folder, **changes):
@@ -131,8 +131,8 @@ def test_a_flip_flips_image_camera_and_crop_together(face_folder, labels):
     assert 10 < len(flipped) < 30
     for a, b in flipped:
         assert torch.equal(a['gt'], b['gt'].flip(-1))
-        assert torch.equal(a['camera'], flip_camera(b['camera'][None])[0])
-        assert torch.equal(a['crop'], flip_crop(b['crop'][None])[0])
+        assert torch.equal(a['camera'], mirror_camera(b['camera'][None])[0])
+        assert torch.equal(a['crop'], mirror_crop(b['crop'][None])[0])
 
 
 def test_degradation_presets_can_be_changed_key_by_key():

@@ -15,8 +15,8 @@ from frex.data.mixing import Mix, yaw_bins
 from frex.data.sampler import VisitSampler
 from frex.errors import FRExError
 from frex.losses.camera_loss import CameraLoss
-from frex_arch.camera import ffhq_intrinsics, flip_camera, frontal_camera, look_at, pack_camera
-from frex_arch.crop import MEAN_CROP, flip_crop
+from frex_arch.camera import ffhq_intrinsics, frontal_camera, look_at, mirror_camera, pack_camera
+from frex_arch.crop import MEAN_CROP, mirror_crop
 
 # Degrees; in bins of 5: six from 0, two from 20 (one to each side), one from 40.
 YAWS = [0.5, 1, 2, 3, -4, -4.5, 22, -23, 41]
@@ -122,8 +122,8 @@ def test_labels_and_crops_come_along_and_are_flipped_with_the_image(face_folder,
         flipped = bool(sample['crop'][1] != crop[0, 1])
         flips.append(flipped)
         torch.testing.assert_close(sample['gt'], torch.full((3, 64, 64), 20 * number / 255 - 1))
-        torch.testing.assert_close(sample['camera'], (flip_camera(camera) if flipped else camera)[0])
-        torch.testing.assert_close(sample['crop'], (flip_crop(crop) if flipped else crop)[0])
+        torch.testing.assert_close(sample['camera'], (mirror_camera(camera) if flipped else camera)[0])
+        torch.testing.assert_close(sample['crop'], (mirror_crop(crop) if flipped else crop)[0])
     assert 8 < sum(flips) < len(flips) - 8
 
 
@@ -175,5 +175,5 @@ def test_bad_options_of_a_mixture_are_told(face_folder, rendered, changes, messa
 
 
 def test_only_training_is_mixed(face_folder, rendered):
-    with pytest.raises(FRExError, match=r'datasets\.val\.mix: only images to train on are mixed'):
+    with pytest.raises(FRExError, match=r'datasets\.val\.mix: only the training set can have images mixed in'):
         mixed(face_folder, rendered, phase='val')

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 
 from frex import compat
 from frex.data.face_degradation_dataset import FaceDegradationDataset
-from frex.data.face_set import short_names
+from frex.data.face_set import make_short_names
 from frex.data.sources import open_source
 from frex.errors import FRExError
 from frex_arch.camera import frontal_camera
@@ -72,7 +72,7 @@ def test_names_are_paths_below_the_root(root):
 
 def test_images_are_those_that_were_put_in(root, folder):
     source = open_source(root, None, 'here')
-    assert all(np.array_equal(source.image(name), cv2.imread(str(folder / name))) for name in NAMES)
+    assert all(np.array_equal(source.read_image(name), cv2.imread(str(folder / name))) for name in NAMES)
 
 
 def test_samples_of_all_kinds_are_equal_byte_for_byte(root, folder):
@@ -120,7 +120,7 @@ def test_links_to_folders_are_followed_but_not_in_circles(folder, tmp_path):
     ],
 )
 def test_results_have_names_of_their_own(names, expected):
-    assert short_names(names) == expected
+    assert make_short_names(names) == expected
 
 
 @pytest.mark.parametrize(
@@ -176,9 +176,9 @@ def test_a_damaged_zip_is_named(archives, tmp_path):
     (tmp_path / 'changed.zip').write_bytes(stored.replace(data, data[:-1] + b'x'))
     source = open_source(tmp_path / 'changed.zip', None, 'here')
     with pytest.raises(FRExError, match=r'changed\.zip/a/face\.png: cannot be read from the zip \(Bad CRC-32'):
-        source.image('a/face.png')
+        source.read_image('a/face.png')
     with pytest.raises(FRExError, match=r'changed\.zip/a/text\.png: not an image'):
-        source.image('a/text.png')
+        source.read_image('a/text.png')
 
 
 def test_a_damaged_lmdb_is_named(archives, tmp_path):
@@ -191,7 +191,7 @@ def test_a_damaged_lmdb_is_named(archives, tmp_path):
     with (other / 'meta_info.txt').open('a') as lines:
         lines.write('zzz.png (64,64,3) 1\n')
     with pytest.raises(FRExError, match=r'other\.lmdb/zzz\.png: meta_info\.txt names it, but the lmdb does not hold it'):
-        open_source(other, None, 'here').image('zzz.png')
+        open_source(other, None, 'here').read_image('zzz.png')
 
 
 def test_an_lmdb_of_rubbish_is_named(tmp_path):

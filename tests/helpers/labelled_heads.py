@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import torch
 
-from frex.data.landmarks import MEAN_HEAD, WORLD_ORIGIN, WORLD_UNIT, project
+from frex.data.landmarks import MEAN_HEAD, WORLD_ORIGIN, WORLD_UNIT, project_points
 from frex.restore.detection.retinaface import DetectedFace
 from frex_arch.camera import ffhq_intrinsics, flip_camera, look_along, pack_camera, pose
 
@@ -27,7 +27,9 @@ def camera(yaw, pitch=0.0, roll=0.0):
     distances = np.linspace(2, 3.5, 150001)[:, None]
     places = WORLD_ORIGIN - distances * forward.numpy()
     place = places[np.abs(np.linalg.norm(places, axis=1) - 2.7).argmin()]
-    return pack_camera(pose(torch.from_numpy(turned)[None], torch.from_numpy(place)[None]), ffhq_intrinsics()[None].double())[0].numpy()
+    return pack_camera(pack_pose(torch.from_numpy(turned)[None], torch.from_numpy(place)[None]), ffhq_intrinsics()[None].double())[
+        0
+    ].numpy()
 
 
 # Of three images; EG3D's finished zip counts them through with their mirror images.
@@ -59,7 +61,7 @@ def write_face(path, label, crop=(1.0, 0.0, 0.0)):
     """Draw dots where the head's landmarks lie; `crop` leads from the image to EG3D's."""
     path.parent.mkdir(parents=True, exist_ok=True)
     image = np.zeros((512, 512, 3), np.uint8)
-    for (x, y), grey in zip((project(in_world(), label) - crop[1:]) / crop[0] * 512 - 0.5, DOTS, strict=True):
+    for (x, y), grey in zip((project_points(in_world(), label) - crop[1:]) / crop[0] * 512 - 0.5, DOTS, strict=True):
         # With four more binary digits of the place.
         cv2.circle(image, (round(x * 16), round(y * 16)), 8 * 16, (grey,) * 3, -1, cv2.LINE_8, 4)
     cv2.imwrite(str(path), image)
@@ -90,7 +92,7 @@ def write_cropping_params(path, **entries):
 
 def mirrored(label):
     """Return the camera of the mirror image."""
-    return flip_camera(torch.from_numpy(np.asarray(label))[None])[0].numpy()
+    return mirror_camera(torch.from_numpy(np.asarray(label))[None])[0].numpy()
 
 
 def named_labels():

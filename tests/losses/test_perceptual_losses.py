@@ -16,7 +16,7 @@ from frex.losses.lpips_loss import LPIPSLoss
 from frex.losses.offset_norm_loss import OffsetNormLoss
 from frex.losses.perceptual_loss import VGGPerceptualLoss
 from frex.losses.structure_loss import StructureLoss
-from frex.losses.style_loss import StyleLoss, gram
+from frex.losses.style_loss import StyleLoss, gram_matrix
 from frex.losses.vgg import LAYER_WEIGHTS
 from frex.weights.manifest import WeightFile
 
@@ -132,7 +132,7 @@ def test_losses_that_share_a_network_compute_each_image_once_and_give_the_same(f
 def test_gram_of_two_channels():
     feature = torch.tensor([[[[1.0, 2.0]], [[3.0, -1.0]]]])
     # Products of the channels over both pixels, divided by four values.
-    torch.testing.assert_close(gram(feature), torch.tensor([[[5.0, 1.0], [1.0, 10.0]]]) / 4)
+    torch.testing.assert_close(gram_matrix(feature), torch.tensor([[[5.0, 1.0], [1.0, 10.0]]]) / 4)
 
 
 def test_lpips_is_the_lpips_packages(losses, files):

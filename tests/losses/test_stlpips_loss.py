@@ -13,7 +13,7 @@ import frex.registry  # noqa: F401 (makes basicsr importable)
 from frex.errors import FRExError
 from frex.evaluation.scoring import _runs_in_workers
 from frex.losses import stlpips_loss
-from frex.losses.stlpips_loss import STLPIPSLoss, find_weights
+from frex.losses.stlpips_loss import STLPIPSLoss, find_stlpips_weights
 from frex.metrics.basicsr_functions import calculate_stlpips
 from frex.metrics.catalogue import METRICS
 from frex.metrics.networks import STLPIPSDistance
@@ -49,7 +49,7 @@ def theirs(net):
 
         patch.setattr(torch.nn, 'Linear', NoLinear)
         network = LPIPS(net=net, variant='shift_tolerant', pretrained=False, verbose=False)
-    missing, unexpected = network.load_state_dict(read_torch_file(find_weights(net)), strict=False)
+    missing, unexpected = network.load_state_dict(read_torch_file(find_stlpips_weights(net)), strict=False)
     # A second name of the same layers.
     assert not unexpected
     assert all(name.startswith('lins.') for name in missing)

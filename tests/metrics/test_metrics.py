@@ -23,13 +23,13 @@ from frex.metrics import basicsr_functions, networks
 from frex.metrics.catalogue import METRICS
 from frex.metrics.feature_statistics import FeatureStatistics, FeatureSums, frechet_distance
 from frex.metrics.fid import FID
-from frex.metrics.inception import Inception, inception_input
+from frex.metrics.inception import Inception, resize_for_inception
 from frex.metrics.pixelwise import niqe, psnr, ssim
 from frex.models.scalars import read_scalars
 from frex.tensors import to_tensor
 from frex.weights.manifest import WeightFile
 from frex_arch import ArcFace
-from frex_arch.arcface import arcface_input
+from frex_arch.arcface import to_arcface_input
 
 from basicsr.metrics import calculate_niqe, calculate_psnr, calculate_ssim  # isort: skip (frex.metrics makes it importable)
 from basicsr.metrics.fid import calculate_fid  # isort: skip
@@ -154,7 +154,7 @@ def test_deg_is_the_angle_of_the_embeddings_of_a_network_in_evaluation():
     torch.manual_seed(0)
     metric = networks.IdentityAngle(None)
     noisy, clean = map(batch, noisy_and_clean(2, (128, 128)))
-    first, second = (metric.arcface(arcface_input(images)).double().numpy() for images in (noisy, clean))
+    first, second = (metric.arcface(to_arcface_input(images)).double().numpy() for images in (noisy, clean))
     cosines = (first * second).sum(axis=1) / np.linalg.norm(first, axis=1) / np.linalg.norm(second, axis=1)
     assert metric(noisy, clean).tolist() == pytest.approx(np.degrees(np.arccos(cosines)), abs=1e-4)
     assert metric(noisy, noisy).tolist() == pytest.approx([0, 0], abs=1e-4)
@@ -230,8 +230,8 @@ def test_features_are_pytorch_fids(inception_file):
 
 
 def test_what_is_resized_before_is_not_resized_again():
-    once = inception_input(faces(1, 80))
-    assert torch.equal(inception_input(once), once)
+    once = resize_for_inception(faces(1, 80))
+    assert torch.equal(resize_for_inception(once), once)
 
 
 def test_a_file_of_another_network_is_told(tmp_path):

@@ -104,7 +104,7 @@ def test_the_statistics_of_a_folder_are_those_of_its_images(tmp_path, face_folde
     for place, options in enumerate((['--batch_size', '2', '--num_workers', '0'], ['--num_workers', '2'])):
         assert main(['statistics', str(face_folder), '-o', str(tmp_path / f'{place}.pth'), '--device', 'cpu', *options]) == 0
     assert '5 images, network of sha256 abab' in capsys.readouterr().out
-    images = [inception_input(to_tensor(cv2.imread(str(path)))[None]) for path in sorted(face_folder.iterdir())]
+    images = [resize_for_inception(to_tensor(cv2.imread(str(path)))[None]) for path in sorted(face_folder.iterdir())]
     expected = np.concatenate([EightMeans()(image).detach().numpy() for image in images]).astype(np.float64)
     for place in '01':
         loaded = FeatureStatistics.load(tmp_path / f'{place}.pth')

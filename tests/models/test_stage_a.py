@@ -10,7 +10,7 @@ from frex.models.latents import LatentPool, draw_latents
 from frex.models.objective import in_eg3d_crop
 from frex_arch import EG3D, FREx3D
 from frex_arch.camera import frontal_camera
-from frex_arch.crop import crop_mask, frame_mask, mean_crop, warp_to_crop
+from frex_arch.crop import mask_in_eg3d_crop, mask_in_ffhq_frame, mean_crop, warp_to_crop
 
 
 @pytest.fixture(scope='module')
@@ -39,7 +39,7 @@ def test_losses_are_those_of_their_formulas(model):
         losses = model.generator_losses(output, labelled_batch(model))
         logits = model.critics[0].net(model.net_g.eg3d.w_avg + output.z_3d)
     model.net_g.train()
-    inside = frame_mask(model.crop, 64).expand(-1, 3, -1, -1) > 0
+    inside = mask_in_eg3d_crop(model.crop, 64).expand(-1, 3, -1, -1) > 0
     error = (output.image_3d - warp_to_crop(model.gt, model.crop, 64)).square()
     torch.testing.assert_close(losses['l_g_pix_3d'], torch.where(inside, error, 0).mean())
     torch.testing.assert_close(losses['l_g_latent'], 0.1 * torch.log1p(torch.exp(-logits)).mean())
@@ -51,7 +51,7 @@ def test_validation_compares_in_eg3ds_crop(model):
     model.test()
     visuals = model.get_current_visuals()
     torch.testing.assert_close(visuals['result'], (model.output.image_3d + 1) / 2)
-    inside = frame_mask(model.crop, 64).expand(-1, 3, -1, -1) > 0
+    inside = mask_in_eg3d_crop(model.crop, 64).expand(-1, 3, -1, -1) > 0
     torch.testing.assert_close(visuals['gt'][inside], (warp_to_crop(model.gt, model.crop, 64)[inside] + 1) / 2)
     assert torch.equal(visuals['gt'][~inside], visuals['result'][~inside])
 
@@ -60,7 +60,7 @@ def test_nothing_is_compared_where_the_image_has_no_pixels():
     crop = mean_crop(faces())
     image = torch.zeros(2, 3, 64, 64)
     target = in_eg3d_crop(Batch(faces(), faces(seed=2), crop, None), image)
-    mask = frame_mask(crop, 64).expand(-1, 3, -1, -1) > 0
+    mask = mask_in_eg3d_crop(crop, 64).expand(-1, 3, -1, -1) > 0
     assert torch.equal(target[~mask], image[~mask])
     assert torch.equal(target[mask], warp_to_crop(faces(seed=2), crop, 64)[mask])
     assert torch.equal(in_eg3d_crop(Batch(faces(), faces(seed=2), None, None), image), target)
@@ -69,12 +69,12 @@ def test_nothing_is_compared_where_the_image_has_no_pixels():
 def test_the_frames_are_each_others_inverse():
     crop = torch.tensor([[1.25, -0.25, 0.25], [0.5, 0.25, 0.25]])
     # x_e = 1.25 x_f - 0.25 lies in 0..1 for all of x_f from 0.2; y_e reaches from 0.25 on beyond 1.
-    first = frame_mask(crop, 8)[0, 0]
+    first = mask_in_eg3d_crop(crop, 8)[0, 0]
     assert first.tolist() == [[float(row >= 2)] * 8 for row in range(8)]
     # Twice as far away, the image is the middle of the crop.
-    second = frame_mask(crop, 8)[1, 0]
+    second = mask_in_eg3d_crop(crop, 8)[1, 0]
     assert second.tolist() == [[float(2 <= row < 6 and 2 <= column < 6) for column in range(8)] for row in range(8)]
-    assert torch.equal(crop_mask(crop[1:], 8), torch.ones(1, 1, 8, 8))
+    assert torch.equal(mask_in_ffhq_frame(crop[1:], 8), torch.ones(1, 1, 8, 8))
 
 
 def test_frex_and_frex3d_image_the_same_head():

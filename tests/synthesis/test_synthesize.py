@@ -13,9 +13,9 @@ from tiny import tiny_eg3d_file
 
 from frex import __main__ as module_entry
 from frex.cli.main import main
-from frex.data.contact_sheet import contact_sheet
+from frex.data.contact_sheet import draw_contact_sheet
 from frex.data.labels import read_labels
-from frex.data.landmarks import crop_from_ffhq, head_in_world, project
+from frex.data.landmarks import crop_from_ffhq, mean_head_in_world, project_points
 from frex.errors import FRExError
 from frex.images import read_image
 from frex.synthesis.samples import SamplingRecipe, draw_labels, draw_poses, draw_z, render_samples
@@ -25,7 +25,7 @@ from frex.utils.sharding import choose_local_device, choose_shard
 from frex.weights.network_file import NetworkFile, load_network, save_safetensors
 from frex_arch import EG3D, StyleGAN2
 from frex_arch.camera import FFHQ_RADIUS, frontal_camera, recrop_camera, unpack_camera, yaw_pitch
-from frex_arch.crop import frame_mask, warp_to_crop
+from frex_arch.crop import mask_in_eg3d_crop, warp_to_crop
 
 NUM = 7
 
@@ -110,7 +110,7 @@ def test_labels_tell_the_poses_and_are_those_of_eg3ds_crop():
 
 def test_in_the_ffhq_frame_eyes_and_mouth_lie_where_the_alignment_has_them():
     camera, crop = draw_labels(SamplingRecipe(), range(50))
-    for seen in (project(head_in_world(), label) for label in recrop_camera(camera, crop).double().numpy()):
+    for seen in (project_points(mean_head_in_world(), label) for label in recrop_camera(camera, crop).double().numpy()):
         np.testing.assert_allclose(crop_from_ffhq(seen), [1, 0, 0], atol=1e-6)
 
 
@@ -152,7 +152,7 @@ def test_the_image_in_the_ffhq_frame_is_that_of_eg3ds_crop_seen_through_the_crop
     _, crop = draw_labels(SamplingRecipe(), numbers)
     ffhq, eg3d = (render_samples(net, SamplingRecipe(frame=frame), numbers).images for frame in ('ffhq', 'eg3d'))
     # Its filters fade to black at the edges of both frames.
-    both = frame_mask(crop, 32)
+    both = mask_in_eg3d_crop(crop, 32)
     inner = (F.avg_pool2d(1 - both, 5, 1, 2) == 0).float()
     inner[:, :, :2], inner[:, :, -2:], inner[..., :2], inner[..., -2:] = 0, 0, 0, 0
     small = F.avg_pool2d(eg3d, 4)
@@ -272,9 +272,9 @@ def test_the_contact_sheet_goes_from_one_side_to_the_other(whole, make, tmp_path
 
     def sheet(images, captions):
         shown.extend(zip(images, captions, strict=True))
-        return contact_sheet(images, captions)
+        return draw_contact_sheet(images, captions)
 
-    monkeypatch.setattr('frex.synthesis.output_folder.contact_sheet', sheet)
+    monkeypatch.setattr('frex.synthesis.output_folder.draw_contact_sheet', sheet)
     assert make(whole, '--ws') == 0
     yaw, pitch = draw_poses(SamplingRecipe(), range(NUM))
     order = sorted(range(NUM), key=lambda number: yaw[number])
@@ -285,7 +285,7 @@ def test_the_contact_sheet_goes_from_one_side_to_the_other(whole, make, tmp_path
 
 def test_a_sheet_has_rows_of_images_with_captions():
     red, blue = (np.full((64, 64, 3), colour, dtype=np.uint8) for colour in [(0, 0, 255), (255, 0, 0)])
-    sheet = contact_sheet([red, red, blue], ['a', 'b', 'c'], columns=2, size=32)
+    sheet = draw_contact_sheet([red, red, blue], ['a', 'b', 'c'], columns=2, size=32)
     assert (sheet[:32, :32] == (0, 0, 255)).all()
     assert (sheet[len(sheet) // 2 :][:32, :32] == (255, 0, 0)).all()
     assert (sheet[len(sheet) // 2 :, sheet.shape[1] // 2 :] == 255).all()

@@ -15,7 +15,7 @@ from torchvision.transforms.functional import normalize
 
 from frex.camera_labels.estimate import LandmarkFinder
 from frex.cli.main import main
-from frex.data.labels import angles_of, read_labels
+from frex.data.labels import read_labels, view_angles_in_degrees
 from frex.errors import FRExError
 from frex.images import read_image
 from frex.testsets.even_sampling import choose_evenly, water_fill
@@ -112,8 +112,8 @@ def test_exactly_as_many_as_asked_are_chosen_evenly(pool, balanced):
     assert len(names) == len(set(names)) == NUM
     labels = read_labels(pool / 'dataset.json').cameras
     all_names = sorted(name for name in labels if '/' in name)
-    before = counts_of([angles_of(labels[name])[0] for name in all_names])
-    after = counts_of([angles_of(labels[name])[0] for name in names])
+    before = counts_of([view_angles_in_degrees(labels[name])[0] for name in all_names])
+    after = counts_of([view_angles_in_degrees(labels[name])[0] for name in names])
     level = record_of(balanced)['level']
     assert ((after == before) | (after == level) | (after == level + 1)).all()
     assert [(entry['pool'], entry['chosen']) for entry in record_of(balanced)['bins']] == [
@@ -131,7 +131,7 @@ def test_the_chosen_are_copied_with_their_labels(pool, balanced):
         data = (images / name).read_bytes()
         assert data == (pool / name).read_bytes()
         assert record_of(balanced)['images'][name]['sha256'] == hashlib.sha256(data).hexdigest()
-        assert record_of(balanced)['images'][name]['yaw'] == pytest.approx(angles_of(all_labels[name])[0], abs=1e-3)
+        assert record_of(balanced)['images'][name]['yaw'] == pytest.approx(view_angles_in_degrees(all_labels[name])[0], abs=1e-3)
         np.testing.assert_array_equal(labels[name], all_labels[name])
     assert min(read_image(balanced / 'histogram.png').shape[:2]) > 300
     assert (balanced / 'contact_sheet.jpg').exists()

@@ -11,7 +11,7 @@ import pytest
 from scipy.ndimage import laplace
 
 from frex.cli.main import main
-from frex.data.labels import angles_of, read_labels
+from frex.data.labels import read_labels, view_angles_in_degrees
 from frex.errors import FRExError
 from frex.images import read_image
 from frex.restore.detection.align import TEMPLATE_512
@@ -335,7 +335,7 @@ def test_faces_are_cut_out_described_and_labelled(photos, tmp_path):
         assert entry['sha256'] == hashlib.sha256((out / f'images/{name}.png').read_bytes()).hexdigest()
         assert (entry['size'], entry['inside']) == (44, pytest.approx(1))
         assert entry['side'] == pytest.approx(SIDE, rel=1e-3)
-        assert abs(angles_of(labels.cameras[f'{name}.png'])[0]) < 3
+        assert abs(view_angles_in_degrees(labels.cameras[f'{name}.png'])[0]) < 3
     assert sum(manifest(out)['not_taken'].values()) == 2
     assert manifest(out)['near_duplicates']['same'] == 'deep/b'
     assert (out / 'contact_sheet.jpg').exists()

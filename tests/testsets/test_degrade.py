@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from frex.cli.main import main
-from frex.data.degradation import PRESETS, DegradationParams, degrade, draw
+from frex.data.degradation import PRESETS, DegradationParams, degrade, draw_degradation
 from frex.data.labels import read_labels
 from frex.images import read_image
 from frex.testsets import degrade_folder

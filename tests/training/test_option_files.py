@@ -10,7 +10,7 @@ from frex.options import CHECKOUT, RunOptions, complete, convert, load_options
 from frex.training import pipeline
 from frex.training.check_options import check, check_data
 from frex.training.check_weights import missing_data, named_files
-from frex.weights.manifest import needed_for
+from frex.weights.manifest import files_for_task
 from frex_arch.camera import frontal_camera
 
 
@@ -46,7 +46,7 @@ def test_a_file_says_what_it_is(path):
 
 def test_both_stages_name_all_files_that_a_training_needs(face_folder, tmp_path):
     stage_a, stage_b = (set(named_files(completed(CHECKOUT / 'options' / name, face_folder, tmp_path)).values()) for name in STAGES)
-    keys = {file.key for file in needed_for('train')}
+    keys = {file.key for file in files_for_task('train')}
     assert stage_a == {'ffhqrebalanced512-128', 'swin_v2_b', 'vgg16', 'arcface_resnet18'}
     assert stage_b == keys | {'experiments/train_frex_3d/models/net_g_latest.pth'}
 

@@ -17,7 +17,7 @@ from frex.errors import FRExError
 from frex.utils.files import sha256
 from frex.weights import small_model
 from frex.weights.locate import FileStatus, download_dir, find_file, require_file, search_paths, verify_file
-from frex.weights.manifest import TASKS, WeightFile, entry, manifest, needed_for, parse_manifest
+from frex.weights.manifest import TASKS, WeightFile, files_for_task, find_entry, manifest, parse_manifest
 
 # The sums were made with sha256sum.
 CONTENT, SUM = b'weights of a network', 'fad5a62c483c9f6d16e61df97ab77879bcf3bea2062eecf55476aa5142e24711'
@@ -91,11 +91,11 @@ def put(place, content=CONTENT, name='good.pth'):
     ],
 )
 def test_the_manifest_has_the_files_that_frex_needs_under_their_projects_names(key, file, tasks):
-    assert entry(key).key == key
-    assert entry(key).file == file
-    assert entry(key).tasks == tasks
-    assert [file.key for file in needed_for(None)].count(key) == 1
-    assert [task for task in TASKS if entry(key) in needed_for(task)] == tasks
+    assert find_entry(key).key == key
+    assert find_entry(key).file == file
+    assert find_entry(key).tasks == tasks
+    assert [file.key for file in files_for_task(None)].count(key) == 1
+    assert [task for task in TASKS if find_entry(key) in files_for_task(task)] == tasks
 
 
 def test_no_two_files_have_one_name():
@@ -116,13 +116,13 @@ def test_every_entry_has_what_one_needs_to_get_the_file(file):
 
 @pytest.mark.parametrize('key', ['swin_v2_b', 'swin_v2_s', 'swin_v2_t', 'vgg19', 'vgg16', 'alexnet', 'inception_fid'])
 def test_the_digits_in_a_files_name_begin_its_sum(key):
-    (digits,) = re.findall(r'-([0-9a-f]{8})\.pth$', entry(key).file)
-    assert [known[:8] for known in entry(key).sha256] == [digits]
+    (digits,) = re.findall(r'-([0-9a-f]{8})\.pth$', find_entry(key).file)
+    assert [known[:8] for known in find_entry(key).sha256] == [digits]
 
 
 @pytest.mark.parametrize('key', ['swin_v2_b', 'swin_v2_s', 'swin_v2_t', 'vgg19', 'vgg16', 'alexnet'])
 def test_torchvisions_files_are_those_that_torchvision_loads(key):
-    assert entry(key).urls == [torchvision.models.get_model_weights(key).IMAGENET1K_V1.url]
+    assert find_entry(key).urls == [torchvision.models.get_model_weights(key).IMAGENET1K_V1.url]
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_facexlibs_files_are_those_that_facexlib_loads_under_the_same_name(monke
     monkeypatch.setattr(sys, 'path', [place for place in sys.path if place != str(tmp_path / 'site')])
     source = (Path(find_spec('facexlib').origin).parent / module / '__init__.py').read_text(encoding='utf-8')
     assert f"'{key}'" in source
-    assert f"'{entry(key).urls[0]}'" in source
+    assert f"'{find_entry(key).urls[0]}'" in source
 
 
 @pytest.mark.parametrize(
@@ -365,7 +365,7 @@ def test_what_cannot_be_found_is_one_line_that_says_what_to_do(manifest_of, name
 
 def test_a_misspelt_key_is_told_with_the_nearest():
     with pytest.raises(FRExError, match=r"^no weights are called 'vgg91'; did you mean 'vgg19'\?$"):
-        entry('vgg91')
+        find_entry('vgg91')
 
 
 # --- The commands

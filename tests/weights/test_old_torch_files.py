@@ -13,7 +13,7 @@ from frex.restore.detection.retinaface import build_retinaface
 from frex.restore.faces.helper_networks import build_parsenet
 from frex.testsets.yaw import build_hopenet
 from frex.weights.network_file import load_network
-from frex.weights.state_dict import as_state, load_strict, mismatch
+from frex.weights.state_dict import as_state, describe_mismatch, load_strict
 from frex.weights.torch_file import read_torch_file
 from frex_arch import ArcFace, StyleGAN2
 
@@ -164,7 +164,7 @@ def test_counters_are_added_exactly_where_torch_adds_them(tmp_path, versions, la
     net = small()
     taken = torch_takes(nn.ModuleDict({'module': net}) if prefix else net, torch.load(path, weights_only=True))
     read = as_state(read_torch_file(path), str(path))
-    assert (mismatch(small(), read) == '') is taken
+    assert (describe_mismatch(small(), read) == '') is taken
     if taken:
         own = small()
         load_strict(own, read, 'file.pth')
@@ -206,7 +206,7 @@ def test_nothing_but_counters_is_added(lacking):
     state = without_counters(small().state_dict())
     del state[f'0.{lacking}']
     assert f'0.{lacking}' not in as_state(state, 'file')
-    assert 'missing' in mismatch(small(), as_state(state, 'file'))
+    assert 'missing' in describe_mismatch(small(), as_state(state, 'file'))
 
 
 @pytest.mark.parametrize(('shape', 'taken'), [((), True), ((1,), True), ((2,), False), ((1, 1), False), ((0,), False)])

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from frex.images import Image, resize
 from frex.weights.locate import require_file
-from frex.weights.state_dict import as_state, load_strict, pick
+from frex.weights.state_dict import as_state, load_strict, pick_state
 from frex.weights.torch_file import read_torch_file
 
 KEY = 'awing_fan'
@@ -39,7 +39,7 @@ class LandmarkNetwork:
         path = require_file(KEY, weights)
         net = build_fan(torch.device(device))
         content = read_torch_file(path)
-        state = pick(content, 'state_dict', str(path)) if 'state_dict' in content else as_state(content, str(path))
+        state = pick_state(content, 'state_dict', str(path)) if 'state_dict' in content else as_state(content, str(path))
         load_strict(net, state, str(path))
         return cls(net.to(device).eval(), device)
 

@@ -16,7 +16,7 @@ from jaxtyping import Float
 from frex.errors import FRExError, nearest
 from frex.images import Image
 from frex.weights.locate import FileStatus, find_file, require_file
-from frex.weights.manifest import entry
+from frex.weights.manifest import find_entry
 from frex.weights.state_dict import as_state, load_strict
 from frex.weights.torch_file import read_torch_file
 
@@ -62,7 +62,7 @@ class FaceDetector:
         damaged.
         """
         key = key or next(
-            (key for key in DETECTORS if find_file(entry(key), weights).state is not FileStatus.MISSING), next(iter(DETECTORS))
+            (key for key in DETECTORS if find_file(find_entry(key), weights).state is not FileStatus.MISSING), next(iter(DETECTORS))
         )
         if key not in DETECTORS:
             raise FRExError(f'no detector is called {key!r}; {nearest(key, list(DETECTORS))}')

@@ -22,12 +22,12 @@ from frex.restore.detection.retinaface import Detector, FaceDetector
 from frex.restore.faces.paste import soft_square
 from frex.tensors import to_tensor
 from frex.weights.locate import FileStatus, find_file, require_file
-from frex.weights.manifest import entry
+from frex.weights.manifest import find_entry
 from frex.weights.network_file import build_network, read_network
 from frex.weights.state_dict import as_state, load_strict
 from frex.weights.torch_file import read_torch_file
 from frex_arch import ArcFace
-from frex_arch.arcface import arcface_input
+from frex_arch.arcface import to_arcface_input
 
 T = TypeVar('T')
 
@@ -104,7 +104,7 @@ class IdentityNetwork:
         self, first: Float[Tensor, 'batch 3 height width'], second: Float[Tensor, 'batch 3 height width']
     ) -> Float[Tensor, ' batch']:
         """Return the cosine of the embeddings of aligned faces, RGB in [-1, 1]: 1 for the same image, about 0 for two persons."""
-        return F.cosine_similarity(self.net(arcface_input(first.float())), self.net(arcface_input(second.float().clamp(-1, 1))))
+        return F.cosine_similarity(self.net(to_arcface_input(first.float())), self.net(to_arcface_input(second.float().clamp(-1, 1))))
 
 
 class Lazy(Generic[T]):
@@ -142,4 +142,4 @@ class HelperNetworks:
 
 
 def _has_file(key: str, weights: Path | None) -> bool:
-    return find_file(entry(key), weights).state is not FileStatus.MISSING
+    return find_file(find_entry(key), weights).state is not FileStatus.MISSING

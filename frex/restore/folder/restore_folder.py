@@ -26,7 +26,7 @@ from frex.restore.folder.report import REPORT, ImageRecord, Run, absolute_name, 
 from frex.restore.folder.threaded_pipeline import ThreadedPipeline
 from frex.utils.sharding import Shard, choose_local_device, choose_shard
 from frex.utils.signals import Stop, stop_on_signals
-from frex.weights.small_model import notice, require_small_model
+from frex.weights.small_model import require_small_model, small_model_notice
 from frex_arch import FREx
 from frex_arch.fusion import AdaptiveWeighting
 
@@ -48,7 +48,9 @@ def restore_folder(options: RestoreOptions) -> int:
     log_rank0(shard, *flag_notes(options, inputs.non_images))
     model = require_small_model() if options.model_path is None else options.model_path
     restorer = load_restorer(options, model)
-    log_rank0(shard, *([notice(restorer.size)] if options.model_path is None else []), *unsupported_flags(options, restorer.net))
+    log_rank0(
+        shard, *([small_model_notice(restorer.size)] if options.model_path is None else []), *unsupported_flags(options, restorer.net)
+    )
     settings = collect_settings(options, model)
     plan = Plan(outputs, PreviousResults(read_combined_report(options.output), settings), options.aligned, inputs)
     items = [inputs[number] for number in shard.of(len(inputs))]

@@ -22,7 +22,7 @@ from frex.restore.faces.helper_networks import HelperNetworks
 from frex.tensors import to_images, to_tensor
 from frex.weights.manifest import WeightFile
 from frex_arch import ArcFace, FRExOutput
-from frex_arch.arcface import arcface_input
+from frex_arch.arcface import to_arcface_input
 from frex_arch.crop import MEAN_CROP
 
 FACES = (detected(landmarks_at(90, 100, 100), 0.99), detected(landmarks_at(230, 110, 120, 20), 0.95))
@@ -401,7 +401,7 @@ def test_identity_is_told_where_arcface_is(weights_folder, manifest_of):
     assert fake_restorer(size=128).restore_faces([same])[0].identity_similarity == pytest.approx(1)
     with torch.no_grad():
         expected = [
-            torch.cosine_similarity(*(arcface(arcface_input(to_tensor(view.copy())[None])) for view in (face, face[:, ::-1]))).item()
+            torch.cosine_similarity(*(arcface(to_arcface_input(to_tensor(view.copy())[None])) for view in (face, face[:, ::-1]))).item()
             for face in (same, other)
         ]['same']
     measured = [restoration.identity_similarity for restoration in mirrored.restore_faces([same, other])]
