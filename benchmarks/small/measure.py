@@ -146,7 +146,7 @@ def score_rows(
     return joined, seconds
 
 
-def draw_contact_sheet(degraded_faces: DegradedFaces, restorers: Mapping[str, RestoreFunction], preset: str, shown: int) -> Image:
+def draw_restorations(degraded_faces: DegradedFaces, restorers: Mapping[str, RestoreFunction], preset: str, shown: int) -> Image:
     """Return a sheet (BGR) of the first `shown` faces with PSNR: the input with the first seed, each restoration, the clean face."""
     faces = degraded_faces.faces[:shown]
     clean = [face.image for face in faces]
@@ -178,7 +178,7 @@ def measure(args: Namespace) -> dict[str, Any]:
         means[preset] = {group.title: compute_means(rows, group) for group in groups}
         counts[preset] = {group.title: int(group.members.sum()) for group in groups}
     for preset in args.presets:
-        write_image(args.output / f'contact_sheet_{preset}.png', draw_contact_sheet(degraded_faces, restorers, preset, args.shown))
+        write_image(args.output / f'contact_sheet_{preset}.png', draw_restorations(degraded_faces, restorers, preset, args.shown))
     trunk = f'stlpips_{TRUNKS[args.trunk][0]}' if TRUNKS[args.trunk] else ''
     count = len(degraded_faces.faces) * degraded_faces.seeds * len(degraded_faces.presets)
     goals = {name: {preset: check_goals(preset, means[preset], name, trunk) for preset in means} for name in restorers}

@@ -100,7 +100,9 @@ def _write_set(
     for name in choice.names:
         copy_or_link(sources[name], folder.images_folder / name, link)
     chosen = set(choice.names)
-    cameras, crops = (labels_to_lists({name: vectors[name] for name in vectors.keys() & chosen}) for vectors in (found.cameras, found.crops))
+    cameras, crops = (
+        labels_to_lists({name: vectors[name] for name in vectors.keys() & chosen}) for vectors in (found.cameras, found.crops)
+    )
     if cameras:
         write_labels(folder.images_folder / LABELS, cameras, crops)
     write_image(folder.root / SHEET, _draw_contact_sheet(folder, found, choice))

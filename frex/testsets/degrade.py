@@ -32,7 +32,7 @@ from frex.testsets.degraded_set import (
     WrittenPair,
     check_unchanged,
     copy_labels,
-    draw_contact_sheet,
+    draw_examples,
     hash_outputs,
     make_entry,
     run_task,
@@ -168,7 +168,7 @@ class DegradedSetWriter:
         images = {f'{task.name}.png': make_entry(task, pair, self.recipe, self.folder) for task, pair in zip(tasks, pairs, strict=True)}
         check_unchanged(self._recorded_images() or {}, images, self.test_set.images_folder)
         copy_labels(self.folder, tasks, [self.test_set.images_folder, *([self.test_set.root / GT] if self.recipe.size is not None else [])])
-        write_image(self.test_set.root / SHEET, draw_contact_sheet(tasks, self.recipe))
+        write_image(self.test_set.root / SHEET, draw_examples(tasks, self.recipe))
         self.test_set.write((self.test_set.read_set() or {}) | {'images': images})
         self.journal.remove()
         print(f'{len(tasks)} images in {self.test_set.images_folder}; look at {self.test_set.root / SHEET}')

@@ -167,7 +167,7 @@ def copy_labels(folder: Path, tasks: Sequence[DegradationTask], roots: Sequence[
         write_labels(root / LABELS, cameras, crops)
 
 
-def draw_contact_sheet(tasks: Sequence[DegradationTask], recipe: DegradationRecipe) -> Image:
+def draw_examples(tasks: Sequence[DegradationTask], recipe: DegradationRecipe) -> Image:
     """Return a contact sheet (BGR) of evenly picked pairs: a clean image with its name, a degraded one with its parameters."""
     chosen = np.linspace(0, len(tasks) - 1, min(len(tasks), SHOWN)).round().astype(int)
     shown = [tasks[number] for number in chosen.tolist()]

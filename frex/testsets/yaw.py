@@ -106,7 +106,9 @@ def read_yaw_from_labels(path: Path, names: list[str]) -> FoundYaw:
     vectors = stack_labels(labels.cameras, names, f'{path}: no camera')
     check_rotations(vectors, names, str(path))
     cameras = dict(zip(names, vectors, strict=True))
-    return FoundYaw({name: view_angles_in_degrees(camera)[0] for name, camera in cameras.items()}, cameras, match_labels(labels.crops, names))
+    return FoundYaw(
+        {name: view_angles_in_degrees(camera)[0] for name, camera in cameras.items()}, cameras, match_labels(labels.crops, names)
+    )
 
 
 def _process_images(images: Mapping[str, Path], found: FoundYaw, process: Callable[[str, Image], None]) -> None:

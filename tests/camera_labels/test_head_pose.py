@@ -7,8 +7,8 @@ from labelled_heads import SYMMETRIC, camera, in_world
 
 from frex.camera_labels.compare import compute_angle_errors
 from frex.camera_labels.head_pose import PITCH_SIGMA, solve_camera
-from frex.data.landmarks import WORLD_ORIGIN, project
-from frex_arch.camera import FFHQ_FOCAL, ffhq_intrinsics, mirror_camera, frontal_camera, unpack_camera
+from frex.data.landmarks import WORLD_ORIGIN, project_points
+from frex_arch.camera import FFHQ_FOCAL, ffhq_intrinsics, frontal_camera, mirror_camera, unpack_camera
 
 PIXEL = 1 / 512
 

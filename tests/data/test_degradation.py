@@ -123,7 +123,9 @@ def test_jpeg_is_opencvs():
 
 
 def test_same_seed_same_bytes_other_seed_other_image():
-    first, again, other = (degrade(random_image(), draw_degradation(DegradationRanges(), np.random.default_rng(seed))) for seed in (3, 3, 4))
+    first, again, other = (
+        degrade(random_image(), draw_degradation(DegradationRanges(), np.random.default_rng(seed))) for seed in (3, 3, 4)
+    )
     assert np.array_equal(first, again)
     assert not np.array_equal(first, other)
 

@@ -8,7 +8,7 @@ import torch
 
 from frex.data.landmarks import MEAN_HEAD, WORLD_ORIGIN, WORLD_UNIT, project_points
 from frex.restore.detection.retinaface import DetectedFace
-from frex_arch.camera import ffhq_intrinsics, flip_camera, look_along, pack_camera, pose
+from frex_arch.camera import ffhq_intrinsics, look_along, mirror_camera, pack_camera, pack_pose
 
 # Grey values of the dots that stand for eyes, nose and mouth.
 DOTS = (250, 210, 170, 130, 90)
@@ -27,9 +27,8 @@ def camera(yaw, pitch=0.0, roll=0.0):
     distances = np.linspace(2, 3.5, 150001)[:, None]
     places = WORLD_ORIGIN - distances * forward.numpy()
     place = places[np.abs(np.linalg.norm(places, axis=1) - 2.7).argmin()]
-    return pack_camera(pack_pose(torch.from_numpy(turned)[None], torch.from_numpy(place)[None]), ffhq_intrinsics()[None].double())[
-        0
-    ].numpy()
+    packed = pack_pose(torch.from_numpy(turned)[None], torch.from_numpy(place)[None])
+    return pack_camera(packed, ffhq_intrinsics()[None].double())[0].numpy()
 
 
 # Of three images; EG3D's finished zip counts them through with their mirror images.

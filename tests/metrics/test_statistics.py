@@ -13,7 +13,7 @@ from frex.cli.main import main
 from frex.errors import FRExError
 from frex.metrics import statistics
 from frex.metrics.feature_statistics import FeatureStatistics
-from frex.metrics.inception import inception_input
+from frex.metrics.inception import resize_for_inception
 from frex.tensors import to_tensor
 
 

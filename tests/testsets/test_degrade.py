@@ -120,7 +120,7 @@ def test_a_level_of_severity_is_a_fifth_of_each_range():
 
 @pytest.mark.parametrize('preset', ['paper', 'release'])
 def test_severity_changes_how_much_but_not_which_way(preset):
-    ladder = [draw(restrict_to_severity(PRESETS[preset], level), np.random.default_rng(7)) for level in range(1, 6)]
+    ladder = [draw_degradation(restrict_to_severity(PRESETS[preset], level), np.random.default_rng(7)) for level in range(1, 6)]
     assert all(len(draws) == 1 for draws in ladder)
     first, rest = ladder[0][0], [draws[0] for draws in ladder[1:]]
     for once in rest:
