@@ -21,7 +21,7 @@ from frex.cli.restore import main
 from frex.images import read_image, resize, write_image
 from frex.restore import FaceRestorer
 from frex.restore.faces.results import Restoration
-from frex.restore.folder import jobs
+from frex.restore.folder import stages
 from frex.restore.image_io import photo_file as picture_files
 
 ROOT = Path(__file__).parent.parent
@@ -132,7 +132,7 @@ def test_details_of_the_3d_prior_are_written_when_asked_for(aligned, tmp_path):
 
 
 def test_a_face_whose_details_cannot_be_made_is_the_only_one_that_fails(aligned, tmp_path, monkeypatch):
-    made, make = [], jobs.render_structure
+    made, make = [], stages.render_structure
 
     def render_structure(*given):
         made.append(given)
@@ -141,7 +141,7 @@ def test_a_face_whose_details_cannot_be_made_is_the_only_one_that_fails(aligned,
             raise RuntimeError('CUDA error: out of memory')
         return make(*given)
 
-    monkeypatch.setattr(jobs, 'render_structure', render_structure)
+    monkeypatch.setattr(stages, 'render_structure', render_structure)
     assert aligned('--save_3d', '--batch_size', '2') == 1
     pictures = report(tmp_path / 'out')['pictures']
     assert sorted(picture['status'] for picture in pictures) == ['failed', *['restored'] * 4]

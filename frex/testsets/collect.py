@@ -26,7 +26,7 @@ from frex.images import Image, read_image, resize, write_image
 from frex.restore.detection.align import align_face
 from frex.restore.detection.retinaface import FaceDetector
 from frex.restore.detection.selection import Selection
-from frex.restore.folder.result_names import unique_names
+from frex.restore.folder.inputs import unique_names
 from frex.restore.image_io.photo_file import read_photo, to_eight_bit
 from frex.testsets.scan import SCAN, FoundFace, ScannedImage, scan
 from frex.testsets.select_faces import Limits, Selected, select

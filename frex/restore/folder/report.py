@@ -110,9 +110,20 @@ def absolute_name(path: Path) -> str:
     return to_text(os.path.abspath(path))
 
 
+def relative_name(path: Path, folder: Path) -> str:
+    """Return the path of a result relative to the output folder, as the report writes it."""
+    return to_text(path.relative_to(folder).as_posix())
+
+
 def to_text(name: str) -> str:
     """Return a file name as valid Unicode, with bytes that are not UTF-8 as backslash escapes, because JSON cannot hold them."""
     return name.encode(errors='backslashreplace').decode()
+
+
+def make_failure_record(path: Path, error: Exception) -> ImageRecord:
+    """Return the record of the input `path`, which failed with `error`."""
+    reason = str(error) if isinstance(error, FRExError) else one_line(f'{type(error).__name__}: {error}')
+    return ImageRecord(input=absolute_name(path), status='failed', reason=reason)
 
 
 REPORT = 'report.json'
