@@ -1,4 +1,4 @@
-"""The device on which networks run, and their precision, by what the command line says."""
+"""Choose the device on which networks run, and their precision, from the values of `--device` and `--precision`."""
 
 import torch
 

@@ -1,4 +1,4 @@
-"""Reading and writing images: BGR, uint8, as in OpenCV and BasicSR."""
+"""Read and write images as BGR arrays of uint8, as OpenCV and BasicSR do."""
 
 from pathlib import Path
 

@@ -14,7 +14,8 @@ from frex.restore.detection.retinaface import DetectedFace
 from frex.restore.detection.rotated import is_surely_upright, rotate_left, rotate_points_back
 from frex.restore.detection.selection import Selection
 from frex.restore.faces.photo import find_faces, paste_faces
-from frex.restore.image_io.photo_file import Metadata, Photo
+from frex.restore.image_io.metadata import Metadata
+from frex.restore.image_io.photo_file import Photo
 
 
 def picture_of(image, alpha=None, grey=False):

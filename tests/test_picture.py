@@ -18,8 +18,9 @@ from PIL import ImageCms, ImageOps, features
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from frex.errors import FRExError
-from frex.restore.image_io.metadata import valid_dpi
-from frex.restore.image_io.photo_file import Metadata, Photo, read_photo, scale_photo, to_eight_bit, write_photo
+from frex.restore.image_io.color_modes import to_eight_bit
+from frex.restore.image_io.metadata import Metadata, valid_dpi
+from frex.restore.image_io.photo_file import Photo, read_photo, scale_photo, write_photo
 
 RNG = np.random.default_rng(0)
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile('sRGB')).tobytes()

@@ -36,7 +36,7 @@ def place(tmp_path):
 
         def plan(self, *given, records=(), runs=(('one', NOW),), exist='skip', aligned=False):
             found = find_inputs([str(tmp_path / name) for name in given], recursive=False)
-            previous = PreviousResults(Report(version=1, runs=dict(runs), pictures=list(records)), SETTINGS | {'aligned': aligned})
+            previous = PreviousResults(Report(version=1, runs=dict(runs), images=list(records)), SETTINGS | {'aligned': aligned})
             plan = Plan(Outputs(self.out, exist=exist), previous, aligned, found)
             planned = [plan.decide(item) for item in found]
             jobs = [one.item.path.name for one in planned if isinstance(one, Job)]

@@ -27,7 +27,8 @@ from frex.restore.detection.align import align_face
 from frex.restore.detection.retinaface import FaceDetector
 from frex.restore.detection.selection import Selection
 from frex.restore.folder.inputs import unique_names
-from frex.restore.image_io.photo_file import read_photo, to_eight_bit
+from frex.restore.image_io.color_modes import to_eight_bit
+from frex.restore.image_io.photo_file import read_photo
 from frex.testsets.scan import SCAN, FoundFace, ScannedImage, scan
 from frex.testsets.select_faces import Limits, Selected, select
 from frex.testsets.set_folder import SHEET, SetFolder, check_output_outside

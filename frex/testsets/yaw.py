@@ -16,8 +16,7 @@ from frex.data.labels import CameraLabel, CropLabel, angles_of, check_rotations,
 from frex.device import choose_device
 from frex.errors import FRExError
 from frex.images import Image, read_aligned
-from frex.weights.locate import FileStatus, find_file, require_file
-from frex.weights.manifest import entry
+from frex.weights.locate import has_file, require_file
 from frex.weights.state_dict import load_strict, pick
 from frex.weights.torch_file import read_torch_file
 
@@ -65,7 +64,7 @@ def choose_pose_source(options: PoseOptions) -> str:
         return pose_source
     if options.cameras is not None or labels_file(options).exists():
         return 'labels'
-    return 'landmarks' if find_file(entry(HOPENET_KEY), options.weights).state is FileStatus.MISSING else 'hopenet'
+    return 'hopenet' if has_file(HOPENET_KEY, options.weights) else 'landmarks'
 
 
 def labels_file(options: PoseOptions) -> Path:

@@ -12,7 +12,7 @@ from frex.utils.files import sha256
 from frex.utils.text import in_columns
 from frex.weights import small_model
 from frex.weights.download import Unreachable, fetch
-from frex.weights.locate import FileStatus, WeightFileStatus, download_dir, find_file, require_file, search_paths
+from frex.weights.locate import FileStatus, WeightFileStatus, download_dir, find_file, has_file, require_file, search_paths
 from frex.weights.manifest import WeightFile, entry, manifest, needed_for
 
 
@@ -158,9 +158,7 @@ def check(options: CheckOptions) -> int:
     Prints a line for each file. Raises FRExError where a file fails, or there is none.
     """
     needed = [file.key for file in needed_for(options.task)] if options.task else []
-    names = [*options.names, *needed] or [
-        file.key for file in needed_for(None) if find_file(file, options.weights).state is not FileStatus.MISSING
-    ]
+    names = [*options.names, *needed] or [file.key for file in needed_for(None) if has_file(file.key, options.weights)]
     if not names:
         raise FRExError(
             f'no file of weights in {", ".join(map(str, search_paths(options.weights)))}; get them with: frex weights download --for train'

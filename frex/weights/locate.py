@@ -1,4 +1,4 @@
-"""Search for files of weights, and the check that they are whole."""
+"""Search for files of weights, and check that they are whole."""
 
 import os
 from enum import Enum
@@ -70,6 +70,12 @@ def verify_file(file: WeightFile, path: Path) -> WeightFileStatus:
     if not file.has_sum(digest):
         return WeightFileStatus(file, FileStatus.DAMAGED, path, f'its sha256 begins with {digest[:8]} instead of {file.sha256[0][:8]}')
     return WeightFileStatus(file, FileStatus.THERE, path)
+
+
+def has_file(key: str, folder: Path | None = None) -> bool:
+    """Return whether the file `key` of the manifest is in one of the searched folders, whole or damaged."""
+    # Unlike Path.is_file, this skips folders without permission to read them.
+    return any(os.path.isfile(place / entry(key).file) for place in search_paths(folder))
 
 
 def find_file(file: WeightFile, folder: Path | None = None) -> WeightFileStatus:

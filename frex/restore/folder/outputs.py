@@ -12,7 +12,7 @@ from frex.errors import FRExError
 from frex.restore.folder.inputs import Input
 from frex.restore.folder.journal import CLAIM
 from frex.restore.folder.report import ImageRecord, relative_name
-from frex.restore.image_io.formats import FORMATS, find_format
+from frex.restore.image_io.encoding import FORMATS, find_format
 
 RESTORED_IMAGES = 'restored_imgs'
 FACES = ('cropped_faces', 'restored_faces', 'cmp')

@@ -27,8 +27,8 @@ class PreviousResults:
     """The results of earlier runs according to `report`, compared with the `settings` of this run."""
 
     def __init__(self, report: Report, settings: Mapping[str, Any]) -> None:
-        self._owners = {file: record.input for record in report.pictures for file in list_results(record)}
-        self._runs = {record.input: record.run for record in report.pictures}
+        self._owners = {file: record.input for record in report.images for file in list_results(record)}
+        self._runs = {record.input: record.run for record in report.images}
         self._differences = {name: _describe_differences(run.settings, settings) for name, run in report.runs.items()}
 
     def check_owner(self, path: Path, results: Results) -> None:

@@ -209,4 +209,4 @@ def finish(run: Run, summary: Sequence[str], shard: Shard, stop: Stop, folder: P
     print(f'results in {folder}, details in {folder / REPORT}')
     if stop():
         print(f'stopped before the end: {stop.reason}', file=sys.stderr)
-    return stop.status or int(run.pictures['failed'] > 0)
+    return stop.status or int(run.images['failed'] > 0)

@@ -27,7 +27,9 @@ from frex.restore.folder.outputs import remove_stale_faces
 from frex.restore.folder.planning import Job
 from frex.restore.folder.report import FaceRecord, ImageRecord, absolute_name, relative_name
 from frex.restore.folder.threaded_pipeline import PipelineStages
-from frex.restore.image_io.photo_file import Metadata, Photo, read_photo, scaled_size, to_eight_bit, write_photo
+from frex.restore.image_io.color_modes import to_eight_bit
+from frex.restore.image_io.metadata import Metadata
+from frex.restore.image_io.photo_file import Photo, read_photo, scaled_size, write_photo
 
 Unit = TypeVar('Unit', Face, Image)
 
