@@ -62,7 +62,8 @@ def restore_folder(options: RestoreOptions) -> int:
     restorer = load_restorer(options, model)
     log_rank0(shard, *([notice(restorer.size)] if options.model_path is None else []), *unsupported_flags(options, restorer.net))
     settings = collect_settings(options, model)
-    plan = Plan(outputs, PreviousResults(read_combined_report(options.output), settings), options.aligned, inputs)
+    previous = PreviousResults(read_combined_report(options.output), settings)
+    plan = Plan(outputs, previous, options.aligned, inputs)
     items = [inputs[number] for number in shard.of(len(inputs))]
     with stop_on_signals() as stop, Journal(options.output, shard, run, settings, len(items)) as journal:
         for record in unreadable_records(inputs) if shard.index == 0 else ():

@@ -31,6 +31,7 @@ from frex.restore.image_io.color_modes import to_eight_bit
 from frex.restore.image_io.metadata import Metadata
 from frex.restore.image_io.photo_file import Photo, read_photo, scaled_size, write_photo
 
+# What the network restores: a face of a photograph, or the image of an aligned face.
 Unit = TypeVar('Unit', Face, Image)
 
 

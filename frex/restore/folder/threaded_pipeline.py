@@ -28,7 +28,8 @@ class Prepared(Protocol[FaceType]):
     """An image in memory with the faces for the network; there may be none."""
 
     @property
-    def faces(self) -> Sequence[FaceType]: ...
+    def faces(self) -> Sequence[FaceType]:
+        """The faces that `PipelineStages.restore` takes."""
 
 
 class PipelineStages(ABC, Generic[Job, Face, Result, Record]):
