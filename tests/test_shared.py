@@ -24,7 +24,7 @@ from frex.restore import FaceRestorer
 from frex.restore.detection.retinaface import FaceDetector
 from frex.restore.faces.helper_networks import HelperNetworks
 from frex.restore.faces.photo import find_faces
-from frex.restore.image_io.convert import from_array
+from frex.restore.image_io.photo_file import from_array
 from frex.testsets.scan import FoundFace, compute_duplicate_features
 from frex.testsets.select_faces import Limits, is_near_duplicate
 from frex_arch.camera import FFHQ_FOCAL, mirror_camera, unpack_camera, view_angles

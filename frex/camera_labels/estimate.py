@@ -13,14 +13,13 @@ from frex.camera_labels.preview import PreviewFolder, report_failures
 from frex.data.labels import CameraLabel, CropLabel, labels_to_lists, write_labels
 from frex.data.landmarks import crop_to_eg3d, mirror_landmarks
 from frex.data.sources import find_images
+from frex.device import choose_device
 from frex.errors import FRExError
 from frex.images import Image, read_aligned, resize
 from frex.restore.detection.dense_landmarks import KEY, LandmarkNetwork, five_landmarks
 from frex.restore.detection.retinaface import DetectedFace, Detector, FaceDetector
-from frex.restore.faces.restorer import choose_device
 from frex.utils.files import check_output_path
-from frex.weights.locate import FileStatus, find_file
-from frex.weights.manifest import find_entry
+from frex.weights.locate import has_file
 
 # Faces are resized to this size for the detector, which is most accurate at it.
 DETECTOR_SIZE = 512
@@ -41,7 +40,7 @@ class LandmarkFinder:
     def from_weights(cls, weights: Path | None, device: torch.device, threshold: float) -> 'LandmarkFinder':
         """Load the networks from the folder `weights` and print which are used; raise FRExError where no detector is installed."""
         detector = FaceDetector.from_weights(weights, device)
-        has_network = find_file(find_entry(KEY), weights).state is not FileStatus.MISSING
+        has_network = has_file(KEY, weights)
         points = f'five of the 98 of {KEY}, faces by' if has_network else f'{KEY} is not installed, so the five of'
         print(f'landmarks: {points} {detector.key}')
         return cls(detector, LandmarkNetwork.from_weights(weights, device) if has_network else None, threshold)

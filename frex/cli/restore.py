@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from frex.cli.flags import number_between, positive_int, read_options
+from frex.cli.run import run
 
 WHAT = 'Restore the faces in photographs with FREx.'
 EXAMPLE = 'example: python inference_frex.py -i photos -o results --model_path experiments/train_frex/models/net_g_latest.pth'
@@ -189,8 +190,6 @@ def _restore(args: Namespace) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `inference_frex.py`, which takes the flags of `frex restore`, and return the exit status."""
-    from frex.cli.run import run
-
     parser = ArgumentParser(prog='inference_frex.py', description=WHAT, epilog=EXAMPLE, allow_abbrev=False)
     add_flags(parser)
     parser.set_defaults(run=_restore)

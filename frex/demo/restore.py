@@ -19,7 +19,7 @@ from frex.restore.detection.align import align_face, cut_face, face_matrix, scal
 from frex.restore.detection.retinaface import DetectedFace
 from frex.restore.faces.details import turntable
 from frex.restore.faces.photo import cut_out
-from frex.restore.image_io.convert import from_array
+from frex.restore.image_io.photo_file import from_array
 from frex.tensors import to_images
 from frex.utils.text import in_columns
 from frex.weights import small_model

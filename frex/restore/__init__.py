@@ -1,4 +1,4 @@
-"""Restore faces in images: the Python interface, and the room of `frex restore`. BasicSR is never imported here."""
+"""Restore faces in images: the Python interface, and the code behind `frex restore`. BasicSR is never imported here."""
 
 from frex.restore.detection.selection import Selection
 from frex.restore.faces.restorer import FaceRestorer

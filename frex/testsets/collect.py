@@ -27,8 +27,9 @@ from frex.images import Image, read_image, resize, write_image
 from frex.restore.detection.align import align_face
 from frex.restore.detection.retinaface import FaceDetector
 from frex.restore.detection.selection import Selection
-from frex.restore.folder.result_names import unique_names
-from frex.restore.image_io.photo_file import read_photo, to_eight_bit
+from frex.restore.folder.inputs import unique_names
+from frex.restore.image_io.color_modes import to_eight_bit
+from frex.restore.image_io.photo_file import read_photo
 from frex.testsets.scan import SCAN, FoundFace, ScannedImage, scan_photographs
 from frex.testsets.select_faces import Limits, Selected, select_faces
 from frex.testsets.test_set_folder import SHEET, TestSetFolder, check_output_outside

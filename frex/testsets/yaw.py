@@ -16,8 +16,7 @@ from frex.data.labels import CameraLabel, CropLabel, check_rotations, match_labe
 from frex.device import choose_device
 from frex.errors import FRExError
 from frex.images import Image, read_aligned
-from frex.weights.locate import FileStatus, find_file, require_file
-from frex.weights.manifest import find_entry
+from frex.weights.locate import has_file, require_file
 from frex.weights.state_dict import load_strict, pick_state
 from frex.weights.torch_file import read_torch_file
 
@@ -71,7 +70,7 @@ def choose_yaw_source(options: YawOptions) -> str:
         return yaw_source
     if options.cameras is not None or find_labels_file(options).exists():
         return 'labels'
-    return 'landmarks' if find_file(find_entry(HOPENET_KEY), options.weights).state is FileStatus.MISSING else 'hopenet'
+    return 'hopenet' if has_file(HOPENET_KEY, options.weights) else 'landmarks'
 
 
 def find_labels_file(options: YawOptions) -> Path:

@@ -12,7 +12,7 @@ from frex.utils.files import sha256
 from frex.utils.text import in_columns
 from frex.weights import small_model
 from frex.weights.download import Unreachable, fetch
-from frex.weights.locate import FileStatus, WeightFileStatus, download_dir, find_file, require_file, search_paths
+from frex.weights.locate import FileStatus, WeightFileStatus, download_dir, find_file, has_file, require_file, search_paths
 from frex.weights.manifest import WeightFile, files_for_task, find_entry, manifest
 
 
@@ -163,9 +163,7 @@ def check(options: CheckOptions) -> int:
     A line is printed for each file. Raises FRExError at the end where a file has failed, and where there is none.
     """
     needed = [file.key for file in files_for_task(options.task)] if options.task else []
-    names = [*options.names, *needed] or [
-        file.key for file in files_for_task(None) if find_file(file, options.weights).state is not FileStatus.MISSING
-    ]
+    names = [*options.names, *needed] or [file.key for file in files_for_task(None) if has_file(file.key, options.weights)]
     if not names:
         raise FRExError(
             f'no file of weights in {", ".join(map(str, search_paths(options.weights)))}; get them with: frex weights download --for train'

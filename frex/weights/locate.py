@@ -72,6 +72,12 @@ def verify_file(file: WeightFile, path: Path) -> WeightFileStatus:
     return WeightFileStatus(file, FileStatus.THERE, path)
 
 
+def has_file(key: str, folder: Path | None = None) -> bool:
+    """Return whether the file `key` of the manifest is in one of the searched folders, whole or damaged."""
+    # Unlike Path.is_file, this skips folders without permission to read them.
+    return any(os.path.isfile(place / find_entry(key).file) for place in search_paths(folder))
+
+
 def find_file(file: WeightFile, folder: Path | None = None) -> WeightFileStatus:
     """Search for `file` in `search_paths(folder)`; return its first undamaged copy, else its first damaged one, else MISSING."""
     damaged = None

@@ -12,7 +12,8 @@ import pytest
 from PIL import ImageCms, features
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
-from frex.restore.image_io.photo_file import Metadata, Photo
+from frex.restore.image_io.metadata import Metadata
+from frex.restore.image_io.photo_file import Photo
 
 RNG = np.random.default_rng(0)
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile('sRGB')).tobytes()

@@ -15,8 +15,7 @@ from jaxtyping import Float
 
 from frex.errors import FRExError, nearest
 from frex.images import Image
-from frex.weights.locate import FileStatus, find_file, require_file
-from frex.weights.manifest import find_entry
+from frex.weights.locate import has_file, require_file
 from frex.weights.state_dict import as_state, load_strict
 from frex.weights.torch_file import read_torch_file
 
@@ -61,9 +60,7 @@ class FaceDetector:
         The folder `weights` is searched first. Raises FRExError, with the command that downloads the file, where it is missing or
         damaged.
         """
-        key = key or next(
-            (key for key in DETECTORS if find_file(find_entry(key), weights).state is not FileStatus.MISSING), next(iter(DETECTORS))
-        )
+        key = key or next((key for key in DETECTORS if has_file(key, weights)), next(iter(DETECTORS)))
         if key not in DETECTORS:
             raise FRExError(f'no detector is called {key!r}; {nearest(key, list(DETECTORS))}')
         path = require_file(key, weights)

@@ -21,8 +21,7 @@ from frex.images import Image, resize
 from frex.restore.detection.retinaface import Detector, FaceDetector
 from frex.restore.faces.paste import soft_square
 from frex.tensors import to_tensor
-from frex.weights.locate import FileStatus, find_file, require_file
-from frex.weights.manifest import find_entry
+from frex.weights.locate import has_file, require_file
 from frex.weights.network_file import build_network, read_network
 from frex.weights.state_dict import as_state, load_strict
 from frex.weights.torch_file import read_torch_file
@@ -137,9 +136,5 @@ class HelperNetworks:
         detector: Detector | None = None,
     ) -> None:
         self.detector: Lazy[Detector] = Lazy(lambda: detector or FaceDetector.from_weights(weights, device, detection_model))
-        self.parser = Lazy(lambda: FaceParser.from_weights(weights, device) if _has_file(PARSER_KEY, weights) else None)
-        self.identity = Lazy(lambda: IdentityNetwork.from_weights(weights, device) if _has_file(ARCFACE_KEY, weights) else None)
-
-
-def _has_file(key: str, weights: Path | None) -> bool:
-    return find_file(find_entry(key), weights).state is not FileStatus.MISSING
+        self.parser = Lazy(lambda: FaceParser.from_weights(weights, device) if has_file(PARSER_KEY, weights) else None)
+        self.identity = Lazy(lambda: IdentityNetwork.from_weights(weights, device) if has_file(ARCFACE_KEY, weights) else None)

@@ -15,8 +15,8 @@ from frex.restore.detection.rotated import detect_in_any_rotation
 from frex.restore.detection.selection import Selection
 from frex.restore.faces.paste import Mask, paste_face
 from frex.restore.faces.resolution import has_more_detail
-from frex.restore.image_io.color_modes import to_grey
-from frex.restore.image_io.photo_file import Photo, scale_photo, to_eight_bit
+from frex.restore.image_io.color_modes import to_eight_bit, to_grey
+from frex.restore.image_io.photo_file import Photo, scale_photo
 from frex_arch.crop import MEAN_CROP
 
 Upsampler = Callable[[np.ndarray, tuple[int, int]], np.ndarray]

@@ -5,7 +5,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Shaped
 
 from frex.restore.detection.align import Matrix, apply_affine, cut_face, inverse, scale_of
-from frex.restore.image_io.photo_file import to_eight_bit
+from frex.restore.image_io.color_modes import to_eight_bit
 
 # Networks with results of at least this many pixels a side restore every face.
 LARGE_NETWORK = 512

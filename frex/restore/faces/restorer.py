@@ -20,8 +20,8 @@ from frex.restore.faces.batches import BatchRunner, NetworkOptions, map_output, 
 from frex.restore.faces.helper_networks import HelperNetworks, IdentityNetwork
 from frex.restore.faces.photo import Face, Upsampler, find_faces, keep_detail, paste_faces
 from frex.restore.faces.results import Restoration, RestoredFace, RestoredImage, RestoredPixels
-from frex.restore.image_io.convert import Source, has_colour_channels, to_photo
-from frex.restore.image_io.photo_file import Photo, to_eight_bit
+from frex.restore.image_io.color_modes import to_eight_bit
+from frex.restore.image_io.photo_file import Photo, Source, has_colour_channels, to_photo
 from frex.tensors import to_images, to_tensor
 from frex.weights.network_file import build_frex, read_network
 from frex.weights.small_model import require_small_model

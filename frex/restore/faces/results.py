@@ -30,6 +30,16 @@ class Restoration:
     output: FRExOutput | None = None
     problem: str | None = None
 
+    @property
+    def yaw(self) -> float | None:
+        """The yaw of the camera in degrees; None where the face failed."""
+        return None if self.camera is None else view_degrees(self.camera)[0]
+
+    @property
+    def pitch(self) -> float | None:
+        """The pitch of the camera in degrees; None where the face failed."""
+        return None if self.camera is None else view_degrees(self.camera)[1]
+
 
 @dataclass(frozen=True, eq=False)
 class RestoredFace:
@@ -55,7 +65,6 @@ class RestoredFace:
     @classmethod
     def of(cls, face: Face, restoration: Restoration) -> 'RestoredFace':
         """Combine a face of a photograph with its restoration."""
-        yaw, pitch = (None, None) if restoration.camera is None else view_degrees(restoration.camera)
         return cls(
             box=face.box,
             score=face.score,
@@ -65,8 +74,8 @@ class RestoredFace:
             aligned=face.aligned,
             restored=restoration.image,
             camera=restoration.camera,
-            yaw=yaw,
-            pitch=pitch,
+            yaw=restoration.yaw,
+            pitch=restoration.pitch,
             identity_similarity=restoration.identity_similarity,
             problem=restoration.problem,
         )

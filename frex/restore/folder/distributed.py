@@ -4,10 +4,8 @@ If each process listed the folders itself, the lists could differ, because a fol
 """
 
 import json
-from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
-from uuid import uuid4
 
 import torch
 
@@ -27,26 +25,44 @@ class SharedInputs(NamedTuple):
     inputs: Inputs
 
 
-def share_inputs(shard: Shard, find: Callable[[], Inputs]) -> SharedInputs:
-    """Call `find` in the first process of a run, and return its inputs in all of them, with the id of the run.
+class InputChannel:
+    """A connection of all processes of a run, by which the first one sends the inputs, or the error that it met, to the others.
 
-    The other processes wait for the first. Where `find` raises FRExError, all of them raise it. Raises FRExError also where the
-    processes cannot reach each other.
+    Raises FRExError where the processes cannot reach each other. A process that is alone sends nothing.
     """
-    if shard.count == 1:
-        return SharedInputs(_new_run(), find())
-    store = _open_store(shard)
-    if shard.index == 0:
-        return _find_and_send(store, shard, find)
-    message = json.loads(b''.join(store.get(f'{KEY}/{part}') for part in range(int(store.get(KEY)))))
-    store.set(f'{KEY}/read_by/{shard.index}', '')
-    if 'error' in message:
-        raise FRExError(message['error'])
-    return SharedInputs(message['run'], Inputs(Input(Path(path), PurePosixPath(name)) for path, name in message['files']))
 
+    def __init__(self, shard: Shard) -> None:
+        self.shard = shard
+        self._store = None if shard.count == 1 else _open_store(shard)
 
-def _new_run() -> str:
-    return uuid4().hex[:12]
+    def send(self, shared: SharedInputs) -> None:
+        """Send the inputs; return when all other processes have received them."""
+        self._send({'run': shared.run, 'files': [(str(item.path), str(item.name)) for item in shared.inputs]})
+
+    def send_error(self, error: FRExError) -> None:
+        """Send the error, which `receive` raises in all other processes; return when they have received it."""
+        self._send({'error': str(error)})
+
+    def receive(self) -> SharedInputs:
+        """Wait for what the first process sends, and return its inputs; raise FRExError where it sends an error."""
+        assert self._store is not None
+        message = json.loads(b''.join(self._store.get(f'{KEY}/{part}') for part in range(int(self._store.get(KEY)))))
+        self._store.set(f'{KEY}/read_by/{self.shard.index}', '')
+        if 'error' in message:
+            raise FRExError(message['error'])
+        return SharedInputs(message['run'], Inputs(Input(Path(path), PurePosixPath(name)) for path, name in message['files']))
+
+    def _send(self, message: dict[str, Any]) -> None:
+        if self._store is None:
+            return
+        # JSON in plain ASCII keeps file names that are not valid UTF-8.
+        content = json.dumps(message)
+        parts = [content[start : start + PART_BYTES] for start in range(0, len(content), PART_BYTES)]
+        for number, part in enumerate(parts):
+            self._store.set(f'{KEY}/{number}', part)
+        self._store.set(KEY, str(len(parts)))
+        # The store may live in this process, so it must not end before the others have read the message.
+        self._store.wait([f'{KEY}/read_by/{index}' for index in range(1, self.shard.count)])
 
 
 def _open_store(shard: Shard) -> torch.distributed.Store:
@@ -55,24 +71,3 @@ def _open_store(shard: Shard) -> torch.distributed.Store:
     except (ValueError, RuntimeError) as error:
         raise FRExError(f'the processes of torchrun cannot reach each other ({error})') from None
     return store
-
-
-def _find_and_send(store: torch.distributed.Store, shard: Shard, find: Callable[[], Inputs]) -> SharedInputs:
-    try:
-        shared = SharedInputs(_new_run(), find())
-    except FRExError as error:
-        _send(store, shard, {'error': str(error)})
-        raise
-    _send(store, shard, {'run': shared.run, 'files': [(str(item.path), str(item.name)) for item in shared.inputs]})
-    return shared
-
-
-def _send(store: torch.distributed.Store, shard: Shard, message: dict[str, Any]) -> None:
-    # JSON in plain ASCII keeps file names that are not valid UTF-8.
-    content = json.dumps(message)
-    parts = [content[start : start + PART_BYTES] for start in range(0, len(content), PART_BYTES)]
-    for number, part in enumerate(parts):
-        store.set(f'{KEY}/{number}', part)
-    store.set(KEY, str(len(parts)))
-    # The store may live in this process, so it must not end before the others have read the message.
-    store.wait([f'{KEY}/read_by/{index}' for index in range(1, shard.count)])

@@ -1,13 +1,13 @@
 """Find the images that `--input` names: files, folders, patterns and lists."""
 
 import os
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePath, PurePosixPath
 
 from frex.errors import FRExError
-from frex.restore.folder.result_names import unique_names
 from frex.restore.image_io.decoding import SUFFIXES
 
 LIST_SUFFIX = '.txt'
@@ -50,6 +50,33 @@ def find_inputs(inputs: Sequence[str], recursive: bool, excluded: Collection[Pat
     result = Inputs(Input(search.written_paths[path], name) for (path, _), name in zip(files, names, strict=True))
     result.non_images, result.unreadable = search.non_images, search.unreadable
     return result
+
+
+def unique_names(files: Sequence[tuple[Path, PurePath]]) -> list[PurePosixPath]:
+    """Return a unique name for each file, given its absolute path and the last parts of that path, which should be its name.
+
+    A name has no suffix. Where names clash they get their suffix, then one more folder in front, and so on until all are unique.
+    """
+    levels = [0] * len(files)
+    while True:
+        names = [_name(path, relative, level) for (path, relative), level in zip(files, levels, strict=True)]
+        holders = defaultdict(list)
+        for index, name in enumerate(names):
+            holders[name].append(index)
+        clashes = [indices for indices in holders.values() if len(indices) > 1]
+        if not clashes:
+            return names
+        for indices in clashes:
+            lowest = min(levels[index] for index in indices)
+            for index in indices:
+                levels[index] += levels[index] == lowest
+
+
+def _name(path: Path, relative: PurePath, level: int) -> PurePosixPath:
+    folders, with_suffix = divmod(level, 2)
+    name = PurePosixPath(*path.parts[1:][-len(relative.parts) - folders :])
+    # `..png` would have an empty name without its suffix.
+    return name if with_suffix or name.stem == '.' else name.with_suffix('')
 
 
 class _Search:

@@ -11,14 +11,15 @@ from pathlib import Path, PurePosixPath
 from frex.errors import FRExError
 from frex.restore.folder.inputs import Input
 from frex.restore.folder.journal import CLAIM
-from frex.restore.folder.report import ImageRecord, to_text
-from frex.restore.folder.result_names import MOST_BYTES, shorten_name
-from frex.restore.image_io.formats import FORMATS, find_format
+from frex.restore.folder.report import ImageRecord, relative_name
+from frex.restore.image_io.encoding import FORMATS, find_format
 
 RESTORED_IMAGES = 'restored_imgs'
 FACES = ('cropped_faces', 'restored_faces', 'cmp')
 DETAILS = ('depth', 'image_3d', 'turntable', 'weights_map')
 
+# The limit of most file systems for a name, less what `frex.utils.files.replacing` appends while a file is written.
+MOST_BYTES = 255 - len('.01234567.part')
 # Bytes of a file name that are kept free for what follows the name of the image, such as `(12)_00_depth.png`.
 RESERVED_BYTES = 40
 
@@ -141,6 +142,17 @@ class Outputs:
             self._claims.pop().unlink(missing_ok=True)
 
 
+def shorten_name(name: str, most: int) -> str:
+    """Return `name` in at most `most` bytes; a longer one is cut and ends with `~` and a hash of the whole name."""
+    if len(os.fsencode(name)) <= most:
+        return name
+    end = f'~{blake2s(os.fsencode(name), digest_size=4).hexdigest()}'
+    start = name
+    while len(os.fsencode(start)) > most - len(end):
+        start = start[:-1]
+    return start + end
+
+
 class ExistingFaceFiles:
     """The face files that exist in `folders`, by the name of their image; `ending` is what follows a face's number in their names."""
 
@@ -167,9 +179,9 @@ class ExistingFaceFiles:
         return dict(found)
 
 
-def remove_stale_faces(existing: Sequence[Path], folder: Path, record: ImageRecord) -> None:
-    """Remove the `existing` faces of an earlier run, except those that are written again according to `record`."""
+def remove_stale_faces(results: Results, record: ImageRecord) -> None:
+    """Remove the faces of an earlier run that `results` replace, except those that are written again according to `record`."""
     written = {file for face in record.faces for file in face.files.values()}
-    for path in existing:
-        if to_text(path.relative_to(folder).as_posix()) not in written:
+    for path in results.existing_faces:
+        if relative_name(path, results.folder) not in written:
             path.unlink(missing_ok=True)

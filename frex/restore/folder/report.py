@@ -25,7 +25,7 @@ STATUSES: tuple[Status, ...] = ('restored', 'no face', 'skipped', 'failed')
 
 
 class FaceRecord(Struct, kw_only=True):
-    """A face: `box` is left, top, right, bottom; `landmarks` are eyes, nose, corners of the mouth.
+    """The record of a face. `box` is left, top, right, bottom; `landmarks` are eyes, nose, corners of the mouth.
 
     `size` is the side of the aligned square in pixels of the image. `yaw` and `pitch` are those of the network's camera, in EG3D's
     crop. `identity_similarity` is the cosine of ArcFace's embeddings before and after, 1 for the same. `reason` says why a face is not
@@ -45,7 +45,7 @@ class FaceRecord(Struct, kw_only=True):
 
 
 class ImageRecord(Struct, kw_only=True):
-    """An image: `status` is restored, no face, skipped (its results existed already) or failed.
+    """The record of an image. `status` is restored, no face, skipped (its results existed already) or failed.
 
     `reason` says why it failed, or what is special about results that existed. `width` and `height` are those of the input. `output`
     is the file in `restored_imgs`. `seconds` holds the times of the stages read, detect, restore and write; restore is the sum over
@@ -68,8 +68,8 @@ class ImageRecord(Struct, kw_only=True):
 class Run(Struct, kw_only=True):
     """One call of the command, in `processes` processes; `finished` lists the numbers of those that have handled all their images.
 
-    `pictures` counts images by status, `faces` counts restored faces, and `skipped` counts skipped images by their reason. `settings`
-    are the options by their names. Times are seconds since 1970.
+    `images`, in the file `pictures`, counts images by status, `faces` counts restored faces, and `skipped` counts skipped images by
+    their reason. `settings` are the options by their names. Times are seconds since 1970.
     """
 
     settings: dict[str, str | float | bool | list[str] | None] = {}
@@ -77,20 +77,21 @@ class Run(Struct, kw_only=True):
     ended: float
     processes: int = 1
     finished: list[int] = []
-    pictures: dict[str, int] = field(default_factory=lambda: dict.fromkeys(STATUSES, 0))
+    images: dict[str, int] = field(default_factory=lambda: dict.fromkeys(STATUSES, 0), name='pictures')
     faces: int = 0
     skipped: dict[str, int] = {}
 
 
 class Report(Struct, kw_only=True):
-    """The whole file. `pictures` holds one record for each image, that of the last run that did not skip it, sorted by `input`.
+    """The content of `report.json`. `runs` holds the runs by their ids.
 
-    `input` is an absolute path. `runs` holds the runs by their ids.
+    `images`, in the file `pictures`, holds one record for each image, that of the last run that did not skip it. The records are sorted
+    by `input`, which is an absolute path.
     """
 
     version: Literal[1]
     runs: dict[str, Run] = {}
-    pictures: list[ImageRecord] = []
+    images: list[ImageRecord] = field(default_factory=list, name='pictures')
 
 
 def is_complete(run: Run) -> bool:
@@ -110,9 +111,20 @@ def absolute_name(path: Path) -> str:
     return to_text(os.path.abspath(path))
 
 
+def relative_name(path: Path, folder: Path) -> str:
+    """Return the path of a result relative to the output folder, as the report writes it."""
+    return to_text(path.relative_to(folder).as_posix())
+
+
 def to_text(name: str) -> str:
     """Return a file name as valid Unicode, with bytes that are not UTF-8 as backslash escapes, because JSON cannot hold them."""
     return name.encode(errors='backslashreplace').decode()
+
+
+def make_failure_record(path: Path, error: Exception) -> ImageRecord:
+    """Return the record of the input `path`, which failed with `error`."""
+    reason = str(error) if isinstance(error, FRExError) else one_line(f'{type(error).__name__}: {error}')
+    return ImageRecord(input=absolute_name(path), status='failed', reason=reason)
 
 
 REPORT = 'report.json'
@@ -158,30 +170,30 @@ def merge_records(report: Report, run_id: str, process: int, run: Run, records: 
     `finished` says that the process has handled all of its images. `run` describes this process alone; its images are counted here, from
     `records`. A process that has finished before is not counted again.
     """
-    known = report.runs.get(run_id) or msgspec.structs.replace(run, finished=[], pictures=dict.fromkeys(STATUSES, 0), faces=0, skipped={})
+    known = report.runs.get(run_id) or msgspec.structs.replace(run, finished=[], images=dict.fromkeys(STATUSES, 0), faces=0, skipped={})
     if process in known.finished:
         return
     known.started, known.ended = min(known.started, run.started), max(known.ended, run.ended)
     known.finished = sorted({*known.finished, process}) if finished else known.finished
-    pictures = {record.input: record for record in report.pictures}
-    owners = {file: record.input for record in report.pictures for file in list_results(record)}
+    images = {record.input: record for record in report.images}
+    owners = {file: record.input for record in report.images for file in list_results(record)}
     for record in records:
         record.run = run_id
         _count_record(known, record)
-        if record.status != 'skipped' or record.input not in pictures:
-            pictures[record.input] = record
+        if record.status != 'skipped' or record.input not in images:
+            images[record.input] = record
         # Files that were overwritten no longer belong to another image.
         for other in {owners.get(file, record.input) for file in list_results(record)} - {record.input}:
-            pictures.pop(other, None)
-    report.pictures = sorted(pictures.values(), key=lambda record: record.input)
-    used = {record.run for record in report.pictures}
+            images.pop(other, None)
+    report.images = sorted(images.values(), key=lambda record: record.input)
+    used = {record.run for record in report.images}
     runs = report.runs | {run_id: known}
     # Finished runs of which no record is left are dropped, such as those that skipped all images.
     report.runs = {name: one for name, one in runs.items() if name == run_id or name in used or len(one.finished) < one.processes}
 
 
 def _count_record(run: Run, record: ImageRecord) -> None:
-    run.pictures[record.status] += 1
+    run.images[record.status] += 1
     if record.status == 'restored':
         run.faces += sum(face.reason is None for face in record.faces)
     if record.status == 'skipped' and record.reason is not None:
@@ -195,10 +207,10 @@ SKIPPED_HINT = 'results are there; --exist overwrite or rename restores again'
 
 def summarize_run(report: Report, run: str) -> list[str]:
     """Return the lines of a run's summary: a table of counts, then the images without a face, with faces left as they were, and failed."""
-    counts, faces = report.runs[run].pictures, report.runs[run].faces
+    counts, faces = report.runs[run].images, report.runs[run].faces
     remarks = {'restored': f'{faces} face{"s" * (faces != 1)}', 'skipped': SKIPPED_HINT if counts['skipped'] else ''}
     rows = [[status, str(number), remarks.get(status, '')] for status, number in counts.items()]
-    records = [record for record in report.pictures if record.run == run]
+    records = [record for record in report.images if record.run == run]
     skipped = [f'skipped: {number} {reason}' for reason, number in report.runs[run].skipped.items()]
     lists = (_list_images(heading, records) for heading in ('no face', 'left', 'failed'))
     return [*in_columns(rows), *skipped, *chain.from_iterable(lists)]

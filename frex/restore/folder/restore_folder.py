@@ -1,5 +1,6 @@
 """Restore images, one or a million: `frex restore`. A file that fails never stops the others, and each is accounted for in the report."""
 
+import errno
 import os
 import sys
 import tempfile
@@ -7,22 +8,31 @@ from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import torch
 
 from frex.device import choose_device
 from frex.errors import FRExError
 from frex.restore.faces.restorer import FaceRestorer
-from frex.restore.folder.aligned_faces import AlignedFaces
-from frex.restore.folder.distributed import share_inputs
-from frex.restore.folder.inputs import Inputs, find_inputs
-from frex.restore.folder.jobs import RestoreJobs
+from frex.restore.folder.distributed import InputChannel, SharedInputs
+from frex.restore.folder.inputs import Input, Inputs, find_inputs
 from frex.restore.folder.journal import Journal, read_combined_report, recover_crashed_runs
 from frex.restore.folder.options import RestoreOptions
 from frex.restore.folder.outputs import Outputs
-from frex.restore.folder.photographs import Photographs
-from frex.restore.folder.planning import Plan, PreviousResults
-from frex.restore.folder.report import REPORT, ImageRecord, Run, absolute_name, is_complete, read_report, summarize_run, to_text
+from frex.restore.folder.planning import Job, Plan, PreviousResults
+from frex.restore.folder.report import (
+    REPORT,
+    ImageRecord,
+    Run,
+    absolute_name,
+    is_complete,
+    make_failure_record,
+    read_report,
+    summarize_run,
+    to_text,
+)
+from frex.restore.folder.stages import AlignedFaces, Photographs, RestoreStages
 from frex.restore.folder.threaded_pipeline import ThreadedPipeline
 from frex.utils.sharding import Shard, choose_local_device, choose_shard
 from frex.utils.signals import Stop, stop_on_signals
@@ -32,6 +42,8 @@ from frex_arch.fusion import AdaptiveWeighting
 
 # Default number of faces that are restored at a time. On a CPU more of them take memory and save no time.
 BATCH_ON_GPU, BATCH_ON_CPU = 8, 2
+# Errors after which every further write would fail as well: the disk is full, the quota is used up, or the disk is read-only.
+FATAL_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 def restore_folder(options: RestoreOptions) -> int:
@@ -43,7 +55,7 @@ def restore_folder(options: RestoreOptions) -> int:
     """
     shard = choose_shard('0/1', os.environ)
     outputs = Outputs(options.output, options.suffix, options.ext, options.exist)
-    run, inputs = share_inputs(shard, lambda: collect_inputs(options, outputs))
+    run, inputs = collect_inputs(options, outputs, shard)
     outputs.process_id = f'{run}-{shard.index}'
     log_rank0(shard, *flag_notes(options, inputs.non_images))
     model = require_small_model() if options.model_path is None else options.model_path
@@ -52,29 +64,71 @@ def restore_folder(options: RestoreOptions) -> int:
         shard, *([small_model_notice(restorer.size)] if options.model_path is None else []), *unsupported_flags(options, restorer.net)
     )
     settings = collect_settings(options, model)
-    plan = Plan(outputs, PreviousResults(read_combined_report(options.output), settings), options.aligned, inputs)
+    previous = PreviousResults(read_combined_report(options.output), settings)
+    plan = Plan(outputs, previous, options.aligned, inputs)
     items = [inputs[number] for number in shard.of(len(inputs))]
     with stop_on_signals() as stop, Journal(options.output, shard, run, settings, len(items)) as journal:
         for record in unreadable_records(inputs) if shard.index == 0 else ():
             journal.add(record)
-        stages: RestoreJobs[Any] = (AlignedFaces if options.aligned else Photographs)(restorer, journal, options, stop)
+        stages: RestoreStages[Any] = (AlignedFaces if options.aligned else Photographs)(restorer, options)
         try:
-            ThreadedPipeline(stages, restorer.batches.batch_size).run(plan.jobs(items, journal.add), stop)
+            restore_images(stages, plan_jobs(plan, items, journal), journal, stop)
         finally:
             outputs.close()
         report = journal.merge_into_report(finished=not stop())
     return finish(report.runs[run], summarize_run(report, run), shard, stop, options.output)
 
 
-def collect_inputs(options: RestoreOptions, outputs: Outputs) -> Inputs:
-    """Find the input images, check that results can be written, and clean up after runs that were killed.
+def collect_inputs(options: RestoreOptions, outputs: Outputs, shard: Shard) -> SharedInputs:
+    """Return the input images, and an id for the run; both are the same in all processes of the run.
 
-    Raises FRExError where an input is missing or the output folder cannot be written.
+    The first process finds the images, checks that results can be written, and cleans up after runs that were killed. The others wait
+    for it. Raises FRExError, in all of them, where an input is missing or the output folder cannot be written.
     """
-    inputs = find_inputs(options.input, options.recursive, excluded=outputs.folders)
-    check_writable(outputs)
-    recover_crashed_runs(outputs.folder, outputs.folders)
-    return inputs
+    channel = InputChannel(shard)
+    if shard.index > 0:
+        return channel.receive()
+    try:
+        inputs = find_inputs(options.input, options.recursive, excluded=outputs.folders)
+        check_writable(outputs)
+        recover_crashed_runs(outputs.folder, outputs.folders)
+    except FRExError as error:
+        channel.send_error(error)
+        raise
+    shared = SharedInputs(uuid4().hex[:12], inputs)
+    channel.send(shared)
+    return shared
+
+
+def plan_jobs(plan: Plan, items: Sequence[Input], journal: Journal) -> Iterator[Job]:
+    """Yield a job for each of the `items` that is restored, and add the records of the others to the journal."""
+    for item in items:
+        planned = plan.decide(item)
+        if isinstance(planned, Job):
+            yield planned
+        else:
+            journal.add(planned)
+
+
+def restore_images(stages: RestoreStages[Any], jobs: Iterator[Job], journal: Journal, stop: Stop) -> None:
+    """Restore the images of `jobs`, and add their records to the journal; stop where every further write would fail as well."""
+    for job, outcome in ThreadedPipeline(stages, stages.restorer.batches.batch_size).run(jobs, stop):
+        if isinstance(outcome, ImageRecord):
+            journal.add(outcome)
+            continue
+        journal.add(make_failure_record(job.item.path, outcome))
+        number = find_fatal_errno(outcome)
+        if number is not None:
+            stop.request(1, f'nothing more can be written ({errno.errorcode[number]}); afterwards the same command goes on from here')
+
+
+def find_fatal_errno(error: BaseException | None) -> int | None:
+    """Return the errno of the FATAL_ERRORS that caused `error`, directly or not; None where none of them did."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in FATAL_ERRORS:
+            return error.errno
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def unreadable_records(inputs: Inputs) -> Iterator[ImageRecord]:
@@ -158,4 +212,4 @@ def finish(run: Run, summary: Sequence[str], shard: Shard, stop: Stop, folder: P
     print(f'results in {folder}, details in {folder / REPORT}')
     if stop():
         print(f'stopped before the end: {stop.reason}', file=sys.stderr)
-    return stop.status or int(run.pictures['failed'] > 0)
+    return stop.status or int(run.images['failed'] > 0)

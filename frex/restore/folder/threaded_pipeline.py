@@ -28,11 +28,12 @@ class Prepared(Protocol[FaceType]):
     """An image in memory with the faces for the network; there may be none."""
 
     @property
-    def faces(self) -> Sequence[FaceType]: ...
+    def faces(self) -> Sequence[FaceType]:
+        """The faces that `PipelineStages.restore` takes."""
 
 
 class PipelineStages(ABC, Generic[Job, Face, Result, Record]):
-    """The stages through which each image goes. `prepare` and `finish` run in several threads, the others in the caller's thread."""
+    """The stages through which each image goes. `prepare` and `finish` run in several threads, `restore` in the caller's thread."""
 
     @abstractmethod
     def bytes_of(self, job: Job) -> float:
@@ -49,14 +50,6 @@ class PipelineStages(ABC, Generic[Job, Face, Result, Record]):
     @abstractmethod
     def finish(self, prepared: Any, results: Sequence[Result]) -> Record:
         """Write the results of an image and return its record; `results` are those of its faces, in their order."""
-
-    @abstractmethod
-    def done(self, job: Job, record: Record) -> None:
-        """Receive the record of an image that is written."""
-
-    @abstractmethod
-    def failed(self, job: Job, error: Exception) -> None:
-        """Receive the error of an image on which a stage failed."""
 
 
 @dataclass(eq=False)
@@ -86,21 +79,24 @@ class ThreadedPipeline(Generic[Job, Face, Result, Record]):
         self.reading: dict[Future[Any], InFlight[Job, Face, Result]] = {}
         self.writing: dict[Future[Any], InFlight[Job, Face, Result]] = {}
 
-    def run(self, jobs: Iterable[Job], stopped: Callable[[], bool] = lambda: False) -> None:
-        """Handle all jobs; when `stopped` returns True, finish only the images that are being written."""
+    def run(self, jobs: Iterable[Job], stopped: Callable[[], bool] = lambda: False) -> Iterator[tuple[Job, Record | Exception]]:
+        """Handle all jobs, and yield each as soon as it is done, with its record, or with the error of the stage that failed on it.
+
+        When `stopped` returns True, only the images that are being written are finished.
+        """
         upcoming = self._measure_jobs(jobs)
         with ThreadPoolExecutor(self.threads, 'read') as self.readers, ThreadPoolExecutor(self.threads, 'write') as self.writers:
             self.upcoming = next(upcoming, None)
             self._admit(upcoming)
             while self.in_flight and not stopped():
-                self._collect(0 if self._is_ready() else POLL_SECONDS)
+                yield from self._collect(0 if self._is_ready() else POLL_SECONDS)
                 self._admit(upcoming)
                 if self._is_ready():
-                    self._restore([self.waiting.popleft() for _ in range(min(self.batch_size, len(self.waiting)))])
+                    yield from self._restore([self.waiting.popleft() for _ in range(min(self.batch_size, len(self.waiting)))])
             self.readers.shutdown(wait=False, cancel_futures=True)
             self.reading.clear()
             while self.writing:
-                self._collect(POLL_SECONDS)
+                yield from self._collect(POLL_SECONDS)
 
     def _measure_jobs(self, jobs: Iterable[Job]) -> Iterator[InFlight[Job, Face, Result]]:
         return (InFlight(job, self.stages.bytes_of(job)) for job in jobs)
@@ -122,45 +118,48 @@ class ThreadedPipeline(Generic[Job, Face, Result, Record]):
         few = len(self.in_flight) < self.most_in_flight and len(self.reading) < 2 * self.threads and faces <= MOST_BATCHES * self.batch_size
         return few and used + size <= self.memory
 
-    def _collect(self, seconds: float) -> None:
-        """Handle what the threads have finished; wait for it for up to `seconds`."""
+    def _collect(self, seconds: float) -> Iterator[tuple[Job, Record | Exception]]:
+        """Handle what the threads have finished, and yield the jobs that are done; wait for the threads for up to `seconds`."""
         done, _ = wait([*self.reading, *self.writing], timeout=seconds, return_when=FIRST_COMPLETED)
         for future in done:
             was_reading = future in self.reading
             image = self.reading.pop(future) if was_reading else self.writing.pop(future)
             error = future.exception()
             if error is not None:
-                self._fail(image, error)
+                yield self._drop(image, error)
             elif was_reading:
                 self._queue_faces(image, future.result())
             else:
                 self.in_flight.discard(image)
-                self.stages.done(image.job, future.result())
+                yield image.job, future.result()
 
     def _queue_faces(self, image: InFlight[Job, Face, Result], prepared: Prepared[Face]) -> None:
         image.prepared = prepared
         self.waiting.extend((image, number) for number in range(len(prepared.faces)))
         self._write_if_complete(image)
 
-    def _restore(self, batch: Sequence[tuple[InFlight[Job, Face, Result], int]]) -> None:
+    def _restore(self, batch: Sequence[tuple[InFlight[Job, Face, Result], int]]) -> Iterator[tuple[Job, Exception]]:
+        """Restore a batch of faces, given as images and the faces' numbers in them; yield the jobs on which this fails."""
         try:
             results = self.stages.restore([_faces(image)[number] for image, number in batch])
         except Exception as error:
-            self._restore_separately(batch, error)
+            yield from self._restore_separately(batch, error)
             return
         for (image, number), result in zip(batch, results, strict=True):
             image.results[number] = result
         for image in {image for image, _ in batch}:
             self._write_if_complete(image)
 
-    def _restore_separately(self, batch: Sequence[tuple[InFlight[Job, Face, Result], int]], error: Exception) -> None:
+    def _restore_separately(
+        self, batch: Sequence[tuple[InFlight[Job, Face, Result], int]], error: Exception
+    ) -> Iterator[tuple[Job, Exception]]:
         """Restore the faces of a failed batch again, one image at a time, so that only the images that cause the error fail."""
         images = list(dict.fromkeys(image for image, _ in batch))
         if len(images) == 1:
-            self._fail(images[0], error)
+            yield self._drop(images[0], error)
             return
         for one in images:
-            self._restore([(image, number) for image, number in batch if image is one])
+            yield from self._restore([(image, number) for image, number in batch if image is one])
 
     def _write_if_complete(self, image: InFlight[Job, Face, Result]) -> None:
         numbers = range(len(_faces(image)))
@@ -168,12 +167,13 @@ class ThreadedPipeline(Generic[Job, Face, Result, Record]):
             results = [image.results[number] for number in numbers]
             self.writing[self.writers.submit(self.stages.finish, image.prepared, results)] = image
 
-    def _fail(self, image: InFlight[Job, Face, Result], error: BaseException) -> None:
+    def _drop(self, image: InFlight[Job, Face, Result], error: BaseException) -> tuple[Job, Exception]:
+        """Take an image on which a stage failed out of the pipeline; return its job and the error."""
         if not isinstance(error, Exception):
             raise error
         self.in_flight.discard(image)
         self.waiting = deque(item for item in self.waiting if item[0] is not image)
-        self.stages.failed(image.job, error)
+        return image.job, error
 
 
 def _faces(image: InFlight[Job, Face, Result]) -> Sequence[Face]:

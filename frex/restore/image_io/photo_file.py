@@ -1,26 +1,28 @@
-"""Read, scale and write images as `Photo`: upright BGR pixels of 8 or 16 bit, with alpha and metadata."""
+"""`Photo`, an image in memory with alpha and metadata: read it from a file, make it from what Python callers pass, scale and write it."""
 
 import math
 import struct
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
-from jaxtyping import UInt
+import PIL.Image
+from jaxtyping import Shaped, UInt
+from PIL import ImageOps
 
 from frex.errors import FRExError
-from frex.restore.image_io.color_modes import to_eight_bit, to_grey
-from frex.restore.image_io.decoding import MOST_PIXELS, decode
-from frex.restore.image_io.encoding import encode
-from frex.restore.image_io.formats import Pixels, find_format, fit_to_format
+from frex.restore.image_io.color_modes import GREY, to_grey
+from frex.restore.image_io.decoding import MOST_PIXELS, decode, read_metadata
+from frex.restore.image_io.encoding import Pixels, encode, find_format, fit_to_format
 from frex.restore.image_io.metadata import Metadata, profile_color_space
 from frex.utils.files import write_atomically
 
-__all__ = ['Metadata', 'Photo', 'is_colourless', 'read_photo', 'scale_photo', 'scaled_size', 'to_eight_bit', 'write_photo']
-
 # The largest result: PNG and Pillow still handle it in a few gigabytes of memory.
 MOST_RESULT_PIXELS = 4 * MOST_PIXELS
+# Pillow's modes whose values are not grey or RGB colours from 0 to 255.
+UNREAD_MODES = ('I', 'F', 'LAB', 'HSV')
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +38,10 @@ class Photo:
     grey: bool
     metadata: Metadata
     notes: tuple[str, ...] = ()
+
+
+Source = str | Path | Photo | PIL.Image.Image | Shaped[np.ndarray, 'height width *channels']
+"""An image as a caller may give it: a path, a `Photo`, one of Pillow's images, or an array as OpenCV reads it."""
 
 
 def read_photo(path: Path) -> Photo:
@@ -64,6 +70,76 @@ def is_colourless(image: UInt[np.ndarray, 'height width 3']) -> bool:
     # Every 64th row is enough to reject most colour images.
     parts = (image[::step] for step in (64, 1))
     return all(cv2.absdiff(part[..., 1], part[..., channel]).max() <= most for part in parts for channel in (0, 2))
+
+
+# --- What Python callers pass
+
+
+def to_photo(source: object) -> Photo:
+    """Convert any `Source` to a `Photo`; raise FRExError, with the reason, where `source` is not an image or cannot be read."""
+    if isinstance(source, Photo):
+        return source
+    if isinstance(source, str | Path):
+        return read_photo(Path(source))
+    if isinstance(source, PIL.Image.Image):
+        return from_pillow(source)
+    if isinstance(source, np.ndarray):
+        return from_array(source)
+    hint = (
+        'was the file read? cv2.imread gives None where it could not' if source is None else 'give a path, or an array as OpenCV reads it'
+    )
+    raise FRExError(f'no image: {type(source).__name__}; {hint}')
+
+
+def from_array(array: Shaped[np.ndarray, '*shape']) -> Photo:
+    """Convert an array to a `Photo`: grey (H, W) or (H, W, 1), BGR (H, W, 3) or BGRA (H, W, 4), uint8 or uint16.
+
+    An image without colour is marked `grey`, whatever its number of channels. Raises FRExError for other shapes and types.
+    """
+    channels = 1 if array.ndim == 2 else array.shape[2] if array.ndim == 3 else 0
+    if channels not in (1, 3, 4) or array.dtype not in (np.uint8, np.uint16) or 0 in array.shape:
+        raise FRExError(f'no image: {array.dtype} {array.shape}; give (H, W), (H, W, 3) or (H, W, 4), uint8 or uint16')
+    if channels == 1:
+        return Photo(np.dstack([array.reshape(array.shape[:2])] * 3), None, True, Metadata())
+    alpha = array[:, :, 3].copy() if channels == 4 else None
+    image = np.ascontiguousarray(array[:, :, :3])
+    return Photo(image, alpha, is_colourless(image), Metadata())
+
+
+def has_colour_channels(source: object) -> bool:
+    """Return whether a caller's array, or Pillow's image, has three colour channels, so that the result must have as many."""
+    if isinstance(source, PIL.Image.Image):
+        return source.mode not in GREY
+    return isinstance(source, np.ndarray) and source.ndim == 3 and source.shape[2] > 1
+
+
+def from_pillow(image: PIL.Image.Image) -> Photo:
+    """Convert one of Pillow's images to a `Photo`, turned upright as its EXIF orientation says.
+
+    Mode `I;16` becomes 16 bit, all others 8 bit; grey, alpha and metadata are kept. Raises FRExError for the modes in UNREAD_MODES.
+    """
+    if image.mode in UNREAD_MODES:
+        raise FRExError(f"no image: Pillow's mode {image.mode} is not read; convert it to L, I;16, RGB or RGBA")
+    image = ImageOps.exif_transpose(image)
+    metadata = read_metadata(image)
+    if image.mode not in ('L', 'LA', 'RGB', 'RGBA'):
+        metadata = metadata._replace(icc=None)
+    if image.mode.startswith('I;16'):
+        return replace(from_array(np.asarray(image).astype(np.uint16)), metadata=metadata)
+    has_alpha = 'A' in image.getbands() or 'a' in image.getbands() or 'transparency' in image.info
+    if image.mode in GREY and 'transparency' not in image.info:
+        grey, alpha = _channels(image.convert('LA'))
+        return Photo(np.dstack([grey] * 3), alpha if has_alpha else None, True, metadata)
+    red, green, blue, alpha = _channels(image.convert('RGBA'))
+    colours = np.dstack([blue, green, red])
+    return Photo(colours, alpha if has_alpha else None, is_colourless(colours), metadata)
+
+
+def _channels(image: PIL.Image.Image) -> list[Any]:
+    return [np.ascontiguousarray(channel) for channel in np.moveaxis(np.asarray(image), 2, 0)]
+
+
+# --- Writing and scaling
 
 
 def write_photo(path: Path, photo: Photo, quality: int = 95) -> tuple[str, ...]:

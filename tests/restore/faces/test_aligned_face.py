@@ -6,11 +6,11 @@ import pytest
 import torch
 from restore_command import names
 
+from frex.device import choose_device
 from frex.errors import FRExError
 from frex.images import write_image
 from frex.restore import FaceRestorer
 from frex.restore.detection.align import TEMPLATE_512, align_face
-from frex.restore.faces.restorer import choose_device
 from frex.tensors import to_images, to_tensor
 
 

@@ -2,6 +2,7 @@
 
 import os
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -132,7 +133,8 @@ def test_former_faces_go_and_those_of_now_stay(tmp_path):
     for path in files:
         make(path)
     record = ImageRecord(input='a', status='restored', faces=[FaceRecord(files={'cmp': 'cmp/\\udcff_01.png'})])
-    remove_stale_faces(files, tmp_path, record)
+    results = replace(Outputs(tmp_path).results(given('a')), existing_faces=tuple(files))
+    remove_stale_faces(results, record)
     assert [path.exists() for path in files] == [False, True, False]
 
 

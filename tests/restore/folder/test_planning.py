@@ -6,7 +6,7 @@ import pytest
 
 from frex.restore.folder.inputs import find_inputs
 from frex.restore.folder.outputs import Outputs
-from frex.restore.folder.planning import Plan, PreviousResults
+from frex.restore.folder.planning import Job, Plan, PreviousResults
 from frex.restore.folder.report import FaceRecord, ImageRecord, Report, Run, absolute_name
 
 SETTINGS = {'aligned': False, 'model_path': '/net.pth', 'fidelity_weight': 1.0, 'upscale': 1.0, 'batch_size': 4}
@@ -36,10 +36,11 @@ def place(tmp_path):
 
         def plan(self, *given, records=(), runs=(('one', NOW),), exist='skip', aligned=False):
             found = find_inputs([str(tmp_path / name) for name in given], recursive=False)
-            heard = []
-            previous = PreviousResults(Report(version=1, runs=dict(runs), pictures=list(records)), SETTINGS | {'aligned': aligned})
-            jobs = list(Plan(Outputs(self.out, exist=exist), previous, aligned, found).jobs(found, heard.append))
-            return [job.item.path.name for job in jobs], [(record.status, record.reason) for record in heard]
+            previous = PreviousResults(Report(version=1, runs=dict(runs), images=list(records)), SETTINGS | {'aligned': aligned})
+            plan = Plan(Outputs(self.out, exist=exist), previous, aligned, found)
+            planned = [plan.decide(item) for item in found]
+            jobs = [one.item.path.name for one in planned if isinstance(one, Job)]
+            return jobs, [(one.status, one.reason) for one in planned if isinstance(one, ImageRecord)]
 
     return Place()
 

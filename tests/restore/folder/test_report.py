@@ -70,12 +70,12 @@ def test_the_file_has_the_documented_keys(tmp_path):
 def test_what_is_skipped_keeps_its_earlier_record(tmp_path):
     add(tmp_path, record('a.png', width=7), record('b.png', 'failed'))
     report = add(tmp_path, record('a.png', 'skipped'), record('b.png', width=8), record('c.png', 'skipped'), run='two')
-    assert [(one.input[-5:], one.status, one.run, one.width) for one in report.pictures] == [
+    assert [(one.input[-5:], one.status, one.run, one.width) for one in report.images] == [
         ('a.png', 'restored', 'one', 7),
         ('b.png', 'restored', 'two', 8),
         ('c.png', 'skipped', 'two', None),
     ]
-    assert report.runs['two'].pictures == {'restored': 1, 'no face': 0, 'skipped': 2, 'failed': 0}
+    assert report.runs['two'].images == {'restored': 1, 'no face': 0, 'skipped': 2, 'failed': 0}
 
 
 def test_runs_that_only_skip_do_not_pile_up(tmp_path):
@@ -90,7 +90,7 @@ def test_processes_add_up_to_one_run(tmp_path):
     assert not is_complete(report.runs['one'])
     report = add(tmp_path, record('c.png'), count=2)
     assert is_complete(report.runs['one'])
-    assert report.runs['one'].pictures == {'restored': 2, 'no face': 0, 'skipped': 0, 'failed': 1}
+    assert report.runs['one'].images == {'restored': 2, 'no face': 0, 'skipped': 0, 'failed': 1}
 
 
 def test_a_run_lasts_from_its_first_process_to_its_last():
@@ -103,7 +103,7 @@ def test_a_run_lasts_from_its_first_process_to_its_last():
 def test_a_process_is_counted_once(tmp_path):
     report = add(tmp_path, record('a.png'))
     merge_records(report, 'one', 0, Run(started=1, ended=2), [record('a.png')], finished=True)
-    assert report.runs['one'].pictures['restored'] == 1
+    assert report.runs['one'].images['restored'] == 1
 
 
 def test_a_record_costs_the_same_however_many_there_are(tmp_path, monkeypatch):
@@ -126,7 +126,7 @@ def test_what_a_killed_run_did_is_in_the_next_runs_report(tmp_path):
     journal_file.write_bytes(journal_file.read_bytes() + b'{"input": "/in/c')
     recover_crashed_runs(tmp_path, [])
     report = read_report(tmp_path)
-    assert [(one.input, one.status, one.run) for one in report.pictures] == [
+    assert [(one.input, one.status, one.run) for one in report.images] == [
         ('/in/a.png', 'restored', 'dead'),
         ('/in/b.png', 'restored', 'dead'),
     ]
@@ -164,8 +164,8 @@ def test_what_a_run_that_goes_on_needs_is_left_to_it(tmp_path):
         recover_crashed_runs(tmp_path, [])
         assert {'.claim-2', '.run-alive-0.jsonl', '.run-alive-0.lock', 'a.png.0123abcd.part'} <= set(hidden(tmp_path))
         assert not (tmp_path / '.claim-1').exists()
-        assert [one.input for one in read_report(tmp_path).pictures] == ['/in/a.png']
-        assert [one.input for one in read_combined_report(tmp_path).pictures] == ['/in/a.png', '/in/b.png']
+        assert [one.input for one in read_report(tmp_path).images] == ['/in/a.png']
+        assert [one.input for one in read_combined_report(tmp_path).images] == ['/in/a.png', '/in/b.png']
         own.merge_into_report(finished=True)
     # The killed process is still remembered, so that its incomplete files are removed when no process can be writing them.
     recover_crashed_runs(tmp_path, [])
@@ -181,7 +181,7 @@ def test_a_folder_without_traces_is_not_touched(tmp_path):
 def test_a_result_that_is_written_over_is_its_earlier_inputs_no_more(tmp_path):
     add(tmp_path, record('1/a.png', output='restored_imgs/a.png'), record('b.png', output='restored_imgs/b.png'))
     report = add(tmp_path, record('2/a.png', output='restored_imgs/a.png'), run='two')
-    assert [one.input for one in report.pictures] == ['/in/2/a.png', '/in/b.png']
+    assert [one.input for one in report.images] == ['/in/2/a.png', '/in/b.png']
 
 
 def test_two_runs_at_once_lose_nothing(tmp_path):
@@ -189,7 +189,7 @@ def test_two_runs_at_once_lose_nothing(tmp_path):
         list(pool.map(lambda number: add(tmp_path, record(f'{number:02d}.png'), run=f'run{number % 2}', index=number, count=24), range(24)))
     report = read_report(tmp_path)
     assert [image.input for image in report.pictures] == [f'/in/{number:02d}.png' for number in range(24)]
-    assert [run.pictures['restored'] for run in report.runs.values()] == [12, 12]
+    assert [run.images['restored'] for run in report.runs.values()] == [12, 12]
     assert not list(tmp_path.glob('*.part'))
 
 
@@ -211,7 +211,7 @@ def test_a_report_that_cannot_be_written_is_told_and_the_old_one_kept(tmp_path, 
 
 def test_a_name_that_is_no_text_is_written(tmp_path):
     add(tmp_path, ImageRecord(input=absolute_name(Path('/in/\udcff.png')), status='restored'))
-    assert read_report(tmp_path).pictures[0].input == '/in/\\udcff.png'
+    assert read_report(tmp_path).images[0].input == '/in/\\udcff.png'
 
 
 # --- The table

@@ -14,7 +14,7 @@ from frex.cli.main import main as frex
 from frex.images import read_image, resize
 from frex.restore import FaceRestorer
 from frex.restore.faces.results import Restoration
-from frex.restore.folder import jobs
+from frex.restore.folder import stages
 
 pytestmark = pytest.mark.usefixtures('weights_folder')
 
@@ -67,7 +67,7 @@ def test_details_of_the_3d_prior_are_written_when_asked_for(aligned, tmp_path):
 
 
 def test_a_face_whose_details_cannot_be_made_is_the_only_one_that_fails(aligned, tmp_path, monkeypatch):
-    made, make = [], jobs.render_structure
+    made, make = [], stages.render_structure
 
     def render_structure(*given):
         made.append(given)
@@ -76,7 +76,7 @@ def test_a_face_whose_details_cannot_be_made_is_the_only_one_that_fails(aligned,
             raise RuntimeError('CUDA error: out of memory')
         return make(*given)
 
-    monkeypatch.setattr(jobs, 'render_structure', render_structure)
+    monkeypatch.setattr(stages, 'render_structure', render_structure)
     assert aligned('--save_3d', '--batch_size', '2') == 1
     images = report(tmp_path / 'out')['pictures']
     assert sorted(image['status'] for image in images) == ['failed', *['restored'] * 4]

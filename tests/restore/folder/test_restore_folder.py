@@ -13,10 +13,11 @@ from processes import free_port
 from tiny import tiny_frex
 
 from frex.errors import FRExError
-from frex.restore.folder.distributed import share_inputs
+from frex.restore.folder.distributed import InputChannel, SharedInputs
 from frex.restore.folder.inputs import Input, Inputs
 from frex.restore.folder.options import RestoreOptions
-from frex.restore.folder.restore_folder import unsupported_flags
+from frex.restore.folder.outputs import Outputs
+from frex.restore.folder.restore_folder import collect_inputs, unsupported_flags
 from frex.restore.folder.threaded_pipeline import PipelineStages, ThreadedPipeline
 from frex.utils.sharding import Shard, choose_local_device, choose_shard
 from frex.utils.signals import stop_on_signals
@@ -71,18 +72,19 @@ class Fake(PipelineStages):
         self.stumble('finish', prepared.name)
         return list(results)
 
-    def done(self, job, record):
+    def note(self, job, outcome):
+        """Note the record or the error of a job that is done."""
         self.alive.discard(job[0])
-        self.records[job[0]] = record
-
-    def failed(self, job, error):
-        self.alive.discard(job[0])
-        self.failures[job[0]] = str(error)
+        if isinstance(outcome, Exception):
+            self.failures[job[0]] = str(outcome)
+        else:
+            self.records[job[0]] = outcome
 
 
 def run(jobs, batch_size=4, stopped=lambda: False, memory=1e9, **changes):
     fake = Fake(**changes)
-    ThreadedPipeline(fake, batch_size, memory).run(jobs, stopped)
+    for job, outcome in ThreadedPipeline(fake, batch_size, memory).run(jobs, stopped):
+        fake.note(job, outcome)
     return fake
 
 
@@ -138,10 +140,10 @@ def test_few_images_are_alive_however_many_there_are():
 
     fake = Fake()
     overlap = ThreadedPipeline(fake, 2)
-    original = fake.done
     ahead = []
-    fake.done = lambda job, record: (original(job, record), ahead.append(taken - len(fake.records)))
-    overlap.run(jobs())
+    for job, outcome in overlap.run(jobs()):
+        fake.note(job, outcome)
+        ahead.append(taken - len(fake.records))
     assert len(fake.records) == 300
     assert fake.most_alive <= overlap.most_in_flight == 8
     # The list of jobs is not read far ahead either.
@@ -202,7 +204,9 @@ def test_flags_for_what_a_network_has_not_are_told(switch, flag):
 
 def test_a_stop_finishes_what_is_being_written_and_begins_nothing():
     fake = Fake(pause=0.02)
-    ThreadedPipeline(fake, 2).run(((f'{number}-', 1) for number in range(1000)), stopped=lambda: len(fake.batches) >= 3)
+    jobs = ((f'{number}-', 1) for number in range(1000))
+    for job, outcome in ThreadedPipeline(fake, 2).run(jobs, stopped=lambda: len(fake.batches) >= 3):
+        fake.note(job, outcome)
     restored = {face[:-1] for batch in fake.batches for face in batch}
     assert 3 <= len(fake.batches) <= 4
     assert set(fake.records) == restored
@@ -245,56 +249,68 @@ def test_signals_are_left_alone_outside_of_the_main_thread():
 # --- Shards
 
 
-def test_a_process_alone_has_a_run_of_its_own():
-    runs = {share_inputs(Shard(), Inputs).run for _ in range(2)}
+def test_a_process_alone_has_a_run_of_its_own(tmp_path):
+    (tmp_path / 'a.png').touch()
+    options, outputs = RestoreOptions((str(tmp_path / 'a.png'),)), Outputs(tmp_path / 'out')
+    runs = {collect_inputs(options, outputs, Shard()).run for _ in range(2)}
     assert len(runs) == 2
 
 
 @pytest.fixture
 def together(monkeypatch):
-    """Return a function that calls `share_inputs` as several processes do, each with the inputs it would find itself."""
+    """Return a function that sends the first of several processes' answers, inputs or an error, and returns what all of them get."""
     monkeypatch.setenv('MASTER_ADDR', '127.0.0.1')
     monkeypatch.setenv('MASTER_PORT', str(free_port()))
 
-    def call(*finds):
-        with ThreadPoolExecutor(len(finds)) as pool:
-            return list(pool.map(lambda number: attempt(number, finds), range(len(finds))))
+    def call(answer, processes):
+        with ThreadPoolExecutor(processes) as pool:
+            return list(pool.map(lambda number: attempt(number, answer, processes), range(processes)))
 
-    def attempt(number, finds):
+    def attempt(number, answer, processes):
+        channel = InputChannel(Shard(number, processes))
         try:
-            return share_inputs(Shard(number, len(finds)), finds[number])
+            if number > 0:
+                return channel.receive()
         except FRExError as error:
-            return str(error)
+            return error
+        (channel.send if isinstance(answer, SharedInputs) else channel.send_error)(answer)
+        return answer
 
     return call
 
 
 def inputs(*names):
-    return lambda: Inputs(Input(Path(f'/in/{name}'), PurePosixPath(name).with_suffix('')) for name in names)
+    return Inputs(Input(Path(f'/in/{name}'), PurePosixPath(name).with_suffix('')) for name in names)
 
 
 def test_all_processes_go_by_one_list_though_the_folder_changes(together, monkeypatch):
     monkeypatch.setattr('frex.restore.folder.distributed.PART_BYTES', 7)
     before = [f'{number}.jpg' for number in range(10)] + ['\udcff é\n.png']
-    answers = together(inputs(*before), inputs('0a.jpg', *before), inputs('1.jpg'))
-    assert len({answer.run for answer in answers}) == 1
-    assert all(answer.inputs == inputs(*before)() for answer in answers)
+    answers = together(SharedInputs('run', inputs(*before)), processes=3)
+    assert answers == [SharedInputs('run', inputs(*before))] * 3
     done = [item for number, answer in enumerate(answers) for item in (answer.inputs[one] for one in Shard(number, 3).of(11))]
-    assert sorted(done, key=str) == sorted(inputs(*before)(), key=str)
+    assert sorted(done, key=str) == sorted(inputs(*before), key=str)
 
 
 def test_what_the_first_process_cannot_find_all_processes_tell(together):
-    def find():
-        raise FRExError('--input: no file')
+    assert [str(answer) for answer in together(FRExError('--input: no file'), processes=2)] == ['--input: no file'] * 2
 
-    assert together(find, inputs('a.jpg')) == ['--input: no file'] * 2
+
+def test_the_error_of_the_first_process_is_sent_and_raised(tmp_path, monkeypatch):
+    sent = []
+    monkeypatch.setattr(InputChannel, '__init__', lambda self, shard: None)
+    monkeypatch.setattr(InputChannel, 'send_error', lambda self, error: sent.append(str(error)))
+    options = RestoreOptions((str(tmp_path / 'none.png'),))
+    with pytest.raises(FRExError, match='no file') as raised:
+        collect_inputs(options, Outputs(tmp_path / 'out'), Shard(0, 2))
+    assert sent == [str(raised.value)]
 
 
 def test_processes_without_a_meeting_place_are_told(monkeypatch):
     for name in ('MASTER_ADDR', 'MASTER_PORT'):
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(FRExError, match=r'cannot reach each other .*MASTER_ADDR'):
-        share_inputs(Shard(1, 2), Inputs)
+        InputChannel(Shard(1, 2))
 
 
 @pytest.mark.parametrize('changes', [{'RANK': '3'}, {'RANK': 'x'}, {'WORLD_SIZE': '0'}, {'RANK': '-1'}])

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image as PillowImage
 
 from frex.errors import FRExError
-from frex.restore.image_io.convert import to_photo
+from frex.restore.image_io.photo_file import to_photo
 
 RNG = np.random.default_rng(0)
 COLOURS = RNG.integers(0, 256, (6, 9, 3), dtype=np.uint8)
