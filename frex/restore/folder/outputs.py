@@ -18,7 +18,7 @@ RESTORED_IMAGES = 'restored_imgs'
 FACES = ('cropped_faces', 'restored_faces', 'cmp')
 DETAILS = ('depth', 'image_3d', 'turntable', 'weights_map')
 
-# The limit of most file systems for a name, less what `frex.utils.files.replacing` appends while a file is written.
+# The limit of most file systems for a name, less what `frex.utils.files.write_atomically` appends while a file is written.
 MOST_BYTES = 255 - len('.01234567.part')
 # Bytes of a file name that are kept free for what follows the name of the image, such as `(12)_00_depth.png`.
 RESERVED_BYTES = 40

@@ -228,8 +228,8 @@ def test_a_signal_asks_to_stop_and_is_then_the_programs_own_again(number, status
 
 def test_the_first_reason_to_stop_counts():
     with stop_on_signals() as stop:
-        stop.ask(1, 'the disk is full')
-        stop.ask(130, 'stopped')
+        stop.request(1, 'the disk is full')
+        stop.request(130, 'stopped')
     assert (stop.status, stop.reason) == (1, 'the disk is full')
 
 

@@ -6,8 +6,9 @@ import pytest
 from image_files import ORIENTATION, SRGB, WITH_METADATA, XMP, exif, kept_exif, noise, photo_of, png_16, saved, soft, tiff
 from PIL import ImageOps
 
+from frex.restore.image_io.color_modes import to_eight_bit
 from frex.restore.image_io.metadata import valid_dpi
-from frex.restore.image_io.photo_file import Metadata, read_photo, to_eight_bit, write_photo
+from frex.restore.image_io.photo_file import Metadata, read_photo, write_photo
 
 
 @pytest.mark.parametrize('orientation', range(1, 9))

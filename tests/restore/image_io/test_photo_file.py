@@ -7,7 +7,8 @@ import pytest
 from image_files import GRAY, KINDS, SRGB, cmyk_profile, exif, kept_exif, needs_avif, noise, photo_of, png_16, saved, soft, tiff
 
 from frex.errors import FRExError
-from frex.restore.image_io.photo_file import Metadata, read_photo, scale_photo, to_eight_bit, write_photo
+from frex.restore.image_io.color_modes import to_eight_bit
+from frex.restore.image_io.photo_file import Metadata, read_photo, scale_photo, write_photo
 
 
 @pytest.mark.parametrize('kind', ['png', 'tif'])
