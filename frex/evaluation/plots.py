@@ -11,7 +11,7 @@ from frex.evaluation.inputs import BILINEAR
 from frex.evaluation.markdown import ARROWS
 from frex.evaluation.results import Evaluation, Row
 from frex.metrics.metric import Metric
-from frex.utils.extras import require_matplotlib
+from frex.utils.extras import require
 from frex.utils.files import replacing
 
 SCORES, YAW = 'scores.png', 'yaw.png'
@@ -33,7 +33,7 @@ def draw_plots(evaluation: Evaluation, folder: Path) -> list[Path]:
 
 def _figure(evaluation: Evaluation, metrics: Sequence[Metric], draw: Any, height: float) -> Any:
     """Return a figure with one panel per metric, drawn by `draw(axes, evaluation, metric)` and `height` inches high."""
-    require_matplotlib('--plots')
+    require('matplotlib', '--plots')
     from matplotlib.figure import Figure
 
     columns = min(COLUMNS, len(metrics))

@@ -27,7 +27,7 @@ from frex.images import Image, read_image, resize, write_image
 from frex.testsets.even_sampling import Choice, Counts, choose
 from frex.testsets.set_folder import SHEET, SetFolder, check_output_outside
 from frex.testsets.yaw import LABELS, PoseOptions, Poses, choose_pose_source, find_poses, labels_file
-from frex.utils.extras import require_matplotlib
+from frex.utils.extras import require
 from frex.utils.files import replacing, sha256
 from frex.utils.seeding import check_seed
 
@@ -59,7 +59,7 @@ def balance(options: BalanceOptions) -> None:
     check_seed(options.seed)
     if not MIN_BIN_DEGREES <= options.bin_degrees <= 180:
         raise FRExError(f'--bin_degrees {options.bin_degrees:g}: from {MIN_BIN_DEGREES} to 180 is needed')
-    require_matplotlib('the histogram')
+    require('matplotlib', 'the histogram')
     check_output_outside(options.pool, options.output, 'POOL')
     folder = SetFolder(options.output, RECORD)
     try:
