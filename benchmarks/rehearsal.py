@@ -31,7 +31,7 @@ import frex
 import frex_arch
 from frex.models.frex_model import FRExModel
 from frex.models.train_options import TrainOptions
-from frex.options import CHECKOUT, RunOptions
+from frex.options import SHIPPED_FOLDER, RunOptions
 from frex.restore.faces.batches import BatchRunner, NetworkOptions
 from frex.utils.text import in_columns
 from frex.weights.torch_file import read_torch_file
@@ -59,7 +59,7 @@ class Rehearsal(NamedTuple):
 
 def list_rehearsals() -> list[Rehearsal]:
     """Return a rehearsal of each option file of full size in the checkout from which `frex` is imported."""
-    folder = CHECKOUT / 'options'
+    folder = SHIPPED_FOLDER
     return [
         Rehearsal('stage A', str(folder / 'train_frex_3d.yml')),
         Rehearsal('stage B', str(folder / 'train_frex.yml'), ('', R1)),

@@ -16,7 +16,15 @@ from frex.errors import FRExError, nearest
 T = TypeVar('T')
 Options = dict[str, Any]
 
-CHECKOUT = Path(__file__).resolve().parent.parent
+
+def _shipped_folder() -> Path:
+    """Return the folder of the option files that come with FREx: `options` of a checkout, or the wheel's copy of it."""
+    package = Path(__file__).resolve().parent
+    copy = package / 'option_files'
+    return copy if copy.is_dir() else package.parent / 'options'
+
+
+SHIPPED_FOLDER = _shipped_folder()
 
 
 class _Loader(yaml.SafeLoader):
@@ -51,13 +59,17 @@ class DistOptions:
 
 
 def find_option_file(name: str) -> Path:
-    """Find an option file from the working directory, else from FREx's checkout; raise FRExError, which lists the files that are there."""
-    for path in (Path(name), CHECKOUT / name):
+    """Return the option file `name` of the working directory, else the one that comes with FREx; its `options/` may be left out.
+
+    Raises FRExError, which lists the files that there are.
+    """
+    shipped = SHIPPED_FOLDER / Path(name).relative_to('options') if Path(name).parts[:1] == ('options',) else SHIPPED_FOLDER / name
+    for path in (Path(name), shipped):
         if path.is_file():
             return path
-    folder = Path(name).parent if Path(name).parent.is_dir() else CHECKOUT / 'options'
-    there = ', '.join(sorted(str(path) for path in folder.glob('*.yml'))) or 'none'
-    raise FRExError(f'-opt: no file {name}; option files in {folder}: {there}')
+    folder = Path(name).parent
+    own = sorted(str(path) for path in folder.glob('*.yml')) if folder.is_dir() else []
+    raise FRExError(f'-opt: no file {name}; option files in {folder}: {", ".join(own) or "none"}; those of FREx: frex options list')
 
 
 def load_options(path: Path) -> Options:

@@ -22,16 +22,17 @@ from labelled_heads import (
     write_face,
     write_label_file,
 )
+from processes import ROOT
 from tiny import tiny_eg3d_file, tiny_frex, tiny_network_options
 
 from frex.camera_labels.estimate import LandmarkFinder
 from frex.cli.main import main
 from frex.data.labels import drop_bare_names, read_labels
-from frex.options import CHECKOUT, load_options
+from frex.options import SHIPPED_FOLDER, load_options
 from frex.weights.manifest import manifest
 from frex.weights.network_file import NetworkFile, save_safetensors
 
-BLOCKS = re.findall(r'```(bash|python)\n(.*?)```', (CHECKOUT / 'docs/train.md').read_text(), re.DOTALL)
+BLOCKS = re.findall(r'```(bash|python)\n(.*?)```', (ROOT / 'docs/train.md').read_text(), re.DOTALL)
 TORCHRUN = 'torchrun --nproc_per_node=8 -m frex'
 # The other way to labels.
 ESTIMATED = 'frex cameras estimate datasets/ffhq/ffhq_512 -o datasets/ffhq/dataset.json'
@@ -93,14 +94,14 @@ def write_options(folder):
     """The tiny form of both stages, with images, labels, mixture and weights of the shipped options."""
     folder.mkdir()
     for name, tiny in STAGES.items():
-        shipped = load_options(CHECKOUT / f'options/{name}.yml')
+        shipped = load_options(SHIPPED_FOLDER / f'{name}.yml')
         data = {
             phase: {key: dataset[key] for key in ('dataroot_gt', 'camera_labels', 'mix') if key in dataset}
             for phase, dataset in shipped['datasets'].items()
         }
         data['train'] |= {'num_worker_per_gpu': 0, 'persistent_workers': False, 'batch_size_per_gpu': 2}
         options = {
-            '_base_': str(CHECKOUT / f'options/{tiny}.yml'),
+            '_base_': str(SHIPPED_FOLDER / f'{tiny}.yml'),
             'name': name,
             'datasets': data,
             'path': shipped['path'],

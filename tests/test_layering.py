@@ -37,6 +37,7 @@ RANKS = {
     'frex.registry': 7,
     'frex.testsets': 7,
     'frex.training': 8,
+    'frex.doctor': 8,
     'frex.ablation': 9,
     'frex.demo': 9,
     'frex.cli': 10,

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from frex.errors import FRExError
-from frex.options import CHECKOUT, RunOptions, check_arguments, complete, convert, find_option_file, load_options, merge, override
+from frex.options import SHIPPED_FOLDER, RunOptions, check_arguments, complete, convert, find_option_file, load_options, merge, override
 
 
 def arguments(**changes):
@@ -99,7 +99,7 @@ def test_a_missing_option_file_lists_those_that_are_there():
 
 def test_option_files_of_the_checkout_are_found_from_anywhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert find_option_file('options/train_frex_tiny.yml') == CHECKOUT / 'options' / 'train_frex_tiny.yml'
+    assert find_option_file('options/train_frex_tiny.yml') == SHIPPED_FOLDER / 'train_frex_tiny.yml'
 
 
 @dataclass
@@ -185,5 +185,5 @@ def test_what_a_run_cannot_do_without_is_asked_for(opt, message):
 
 
 def test_every_shipped_option_file_can_be_read():
-    files = sorted((CHECKOUT / 'options').rglob('*.yml'))
+    files = sorted(SHIPPED_FOLDER.rglob('*.yml'))
     assert [load_options(file)['model_type'] for file in files] == ['FRExModel'] * len(files)

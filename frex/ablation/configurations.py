@@ -11,11 +11,11 @@ from typing import Any
 import yaml
 
 from frex.errors import FRExError, nearest
-from frex.options import CHECKOUT, Options, find_option_file, load_options, override
+from frex.options import SHIPPED_FOLDER, Options, find_option_file, load_options, override
 from frex.utils.files import write_atomically
 
 FULL = 'full'
-FOLDER = CHECKOUT / 'options' / 'ablations'
+FOLDER = SHIPPED_FOLDER / 'ablations'
 BASE_LINE = re.compile(r'^_base_:.*$', re.MULTILINE)
 
 

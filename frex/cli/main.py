@@ -3,6 +3,7 @@
 from argparse import ArgumentParser
 from collections.abc import Sequence
 
+from frex import __version__
 from frex.cli import (
     ablate,
     balance,
@@ -10,8 +11,10 @@ from frex.cli import (
     collect_real,
     degrade,
     demo,
+    doctor,
     evaluate,
     export,
+    options,
     peers,
     restore,
     statistics,
@@ -22,7 +25,23 @@ from frex.cli import (
 from frex.cli.run import run
 
 # The modules that each add one command.
-SINGLE = (restore, weights, cameras, synthesize, degrade, balance, collect_real, statistics, evaluate, peers, ablate, export, demo)
+SINGLE = (
+    restore,
+    weights,
+    options,
+    cameras,
+    synthesize,
+    degrade,
+    balance,
+    collect_real,
+    statistics,
+    evaluate,
+    peers,
+    ablate,
+    export,
+    demo,
+    doctor,
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -33,6 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def frex_parser() -> ArgumentParser:
     """Return the parser of `frex` with all its commands."""
     parser = ArgumentParser(prog='frex', description='Blind face restoration under extreme conditions.', allow_abbrev=False)
+    parser.add_argument('--version', action='version', version=f'FREx {__version__}')
     commands = parser.add_subparsers(title='commands', required=True, metavar='COMMAND')
     train.add_commands(commands)
     for module in SINGLE:

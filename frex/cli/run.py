@@ -8,12 +8,14 @@ from io import TextIOWrapper
 from frex.errors import FRExError, nearest
 from frex.threads import shorten_waits
 from frex.utils.allocator import keep_freed_memory
+from frex.utils.extras import EXTRAS, missing_package
 
 
 def run(parser: ArgumentParser, argv: Sequence[str] | None) -> int:
     """Parse the flags `argv` and run the command; return its exit status.
 
-    FRExError is printed as one line on standard error, with status 1. An interrupt by the keyboard gives status 130.
+    FRExError is printed as one line on standard error, with status 1, and so is a missing package of an extra. An interrupt by the
+    keyboard gives status 130.
     """
     for stream in (sys.stdout, sys.stderr):
         # File names need not be valid Unicode.
@@ -27,6 +29,11 @@ def run(parser: ArgumentParser, argv: Sequence[str] | None) -> int:
         return command(args) or 0
     except FRExError as error:
         print(f'{parser.prog}: error: {error}', file=sys.stderr)
+        return 1
+    except ModuleNotFoundError as error:
+        if error.name not in EXTRAS:
+            raise
+        print(f'{parser.prog}: error: {missing_package(error.name, "this command")}', file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(f'{parser.prog}: stopped', file=sys.stderr)

@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from frex.errors import FRExError
 from frex.images import Image, read_image
 from frex.restore.detection.align import Points
+from frex.utils.extras import require_package
 
 # Pixel coordinates (x, y) of eyes, nose and corners of the mouth, left before right in the image, as RetinaFace finds them.
 ASTRONAUT_LANDMARKS = [(203.6, 101.1), (247.5, 104.5), (223.3, 129.3), (200.9, 138.4), (245.6, 141.2)]
@@ -24,11 +24,11 @@ class Portrait(NamedTuple):
 
 def read_portraits() -> list[Portrait]:
     """Return the portraits of Eileen Collins and Grace Hopper; raise FRExError where a package that ships one is missing."""
-    try:
-        from matplotlib.cbook import get_sample_data
-        from skimage.data import astronaut
-    except ImportError as error:
-        raise FRExError(f"the demo needs {error.name}: pip install 'frex[demo]'") from None
+    for package in ('matplotlib', 'skimage'):
+        require_package(package, 'the demo')
+    from matplotlib.cbook import get_sample_data
+    from skimage.data import astronaut
+
     hopper = read_image(Path(get_sample_data('grace_hopper.jpg', asfileobj=False)))
     collins = np.ascontiguousarray(astronaut()[:, :, ::-1])
     return [

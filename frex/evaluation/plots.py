@@ -11,7 +11,7 @@ from frex.evaluation.inputs import BILINEAR
 from frex.evaluation.markdown import ARROWS
 from frex.evaluation.results import Evaluation, Row
 from frex.metrics.metric import Metric
-from frex.utils.extras import require_matplotlib
+from frex.utils.extras import require_package
 from frex.utils.files import write_atomically
 
 SCORES, YAW = 'scores.png', 'yaw.png'
@@ -36,7 +36,7 @@ def draw_plots(evaluation: Evaluation, folder: Path) -> list[Path]:
 
 def _draw_figure(evaluation: Evaluation, metrics: Sequence[Metric], draw: Any, height: float) -> Any:
     """Return a figure with one panel per metric, each `height` inches high and drawn by `draw(axes, evaluation, metric)`."""
-    require_matplotlib('--plots')
+    require_package('matplotlib', '--plots')
     from matplotlib.figure import Figure
 
     columns = min(COLUMNS, len(metrics))

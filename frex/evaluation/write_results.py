@@ -12,7 +12,7 @@ from frex.evaluation.markdown import to_markdown
 from frex.evaluation.plots import draw_plots
 from frex.evaluation.results import Evaluation
 from frex.evaluation.serialize import to_csv, to_json
-from frex.utils.extras import require_matplotlib
+from frex.utils.extras import require_package
 from frex.utils.files import check_output_path, write_atomically
 
 TEXTS: dict[str, Callable[[Evaluation], str]] = {'json': to_json, 'csv': to_csv, 'markdown': to_markdown}
@@ -47,7 +47,7 @@ def write_evaluation(options: EvaluateOptions, settings: Settings) -> None:
     for path in texts.values():
         check_output_path(path, options.overwrite)
     if options.plots is not None:
-        require_matplotlib('--plots')
+        require_package('matplotlib', '--plots')
         _check_plot_folder(options.plots, options.overwrite)
     try:
         evaluation = evaluate(read_methods(options.restored), options.gt, options.lq, options.cameras, settings)

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable, Mapping
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from torch import Tensor
 from torch.export import ExportedProgram
 
 from frex.errors import FRExError
+from frex.utils.extras import require_package
 
 # The lowest opset that PyTorch's exporter writes, and the highest that FREx supports.
 MIN_OPSET, MAX_OPSET = 18, 23
@@ -20,12 +20,9 @@ MAX_BYTES = 2**31 - 2**26
 
 
 def require_onnx() -> None:
-    """Raise FRExError where a package that ONNX files need is missing."""
+    """Raise FRExError where a package that writes or runs .onnx is not installed."""
     for package in ('onnx', 'onnxscript', 'onnxruntime'):
-        try:
-            import_module(package)
-        except ImportError:
-            raise FRExError(f"{package}, which .onnx needs, is missing: pip install 'frex[export]'") from None
+        require_package(package, 'writing .onnx')
 
 
 def write_onnx(path: Path, program: ExportedProgram, metadata: Mapping[str, str], opset: int) -> None:

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from frex.errors import FRExError
 from frex.losses.lpips_loss import inverse_norm
+from frex.utils.extras import missing_package
 from frex.weights.state_dict import State, as_state, load_strict
 from frex.weights.torch_file import read_torch_file
 
@@ -31,7 +31,7 @@ def find_stlpips_weights(net: str) -> Path:
     spec = find_spec(PACKAGE)
     path = Path(next(iter(spec.submodule_search_locations or ())) if spec else '', 'weights/vST0.0', f'{net}_shift_tolerant.pth')
     if spec is None or not path.is_file():
-        raise FRExError("the package stlpips-pytorch, which holds the weights of ST-LPIPS, is missing: pip install 'frex[perceptual]'")
+        raise missing_package(PACKAGE, 'ST-LPIPS')
     return path
 
 

@@ -16,6 +16,7 @@ from frex.errors import FRExError
 from frex.images import Image
 from frex.restore import FaceRestorer
 from frex.tensors import to_images
+from frex.utils.extras import missing_package
 from frex.weights.state_dict import load_strict, pick_state
 from frex.weights.torch_file import read_torch_file
 
@@ -71,7 +72,7 @@ def _load_from_gfpgan(module: str, name: str, arguments: dict[str, Any], model: 
     try:
         constructor = getattr(importlib.import_module(module), name)
     except ImportError as error:
-        raise FRExError(f"{name} needs the package {error.name}: pip install 'frex[peers]'") from None
+        raise missing_package('gfpgan', name) from error
     content = read_torch_file(model)
     weights = content if isinstance(content, dict) else {}
     state = pick_state(weights, 'params_ema' if 'params_ema' in weights else 'params', str(model))

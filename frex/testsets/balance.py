@@ -28,7 +28,7 @@ from frex.images import Image, read_image, resize, write_image
 from frex.testsets.even_sampling import Choice, Counts, choose_evenly
 from frex.testsets.test_set_folder import SHEET, TestSetFolder, check_output_outside
 from frex.testsets.yaw import LABELS, FoundYaw, YawOptions, choose_yaw_source, find_labels_file, find_yaw
-from frex.utils.extras import require_matplotlib
+from frex.utils.extras import require_package
 from frex.utils.files import sha256, write_atomically
 from frex.utils.seeding import check_seed
 
@@ -61,7 +61,7 @@ def balance(options: BalanceOptions) -> None:
     check_seed(options.seed)
     if not MIN_BIN_DEGREES <= options.bin_degrees <= 180:
         raise FRExError(f'--bin_degrees {options.bin_degrees:g}: from {MIN_BIN_DEGREES} to 180 is needed')
-    require_matplotlib('the histogram')
+    require_package('matplotlib', 'the histogram')
     check_output_outside(options.pool, options.output, 'POOL')
     folder = TestSetFolder(options.output, RECORD)
     try:

@@ -18,7 +18,7 @@ from frex.losses.lpips_loss import TRUNKS
 from frex.metrics.basicsr_functions import NETWORKS
 from frex.models.critic import critic_names
 from frex.models.objective import idle_terms
-from frex.options import CHECKOUT, Options, arguments_of
+from frex.options import SHIPPED_FOLDER, Options, arguments_of
 from frex.utils.text import in_columns
 from frex.weights.locate import require_file
 from frex.weights.manifest import manifest
@@ -182,7 +182,7 @@ def _how_to_get(option: str, name: str) -> str:
     if key is not None:
         return f'frex weights download {key}' + ('' if key == name else f', and name it {key}')
     experiment = re.fullmatch(r'experiments/(\w+)/models/net_g_\w+\.pth', name)
-    if experiment and (CHECKOUT / f'options/{experiment[1]}.yml').exists():
+    if experiment and (SHIPPED_FOLDER / f'{experiment[1]}.yml').exists():
         return f'frex train -opt options/{experiment[1]}.yml'
     return f'--force_yml {option.replace(".", ":")}=FILE ({nearest(name, list(manifest()))})'
 

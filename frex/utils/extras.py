@@ -1,11 +1,33 @@
-"""Checks for optional packages, which only some installations have."""
+"""Packages that only some installations have, and which `pip install 'frex[...]'` brings each."""
+
+from importlib import import_module
 
 from frex.errors import FRExError
 
+# By the name under which a package is imported.
+EXTRAS = {
+    'basicsr': 'train',
+    'lmdb': 'train',
+    'lpips': 'train',
+    'scipy': 'train',
+    'gfpgan': 'peers',
+    'matplotlib': 'evaluate',
+    'onnx': 'export',
+    'onnxruntime': 'export',
+    'onnxscript': 'export',
+    'skimage': 'demo',
+    'stlpips_pytorch': 'perceptual',
+}
 
-def require_matplotlib(purpose: str) -> None:
-    """Raise FRExError where matplotlib is missing; the message starts with `purpose`, for example the flag that needs it."""
+
+def require_package(package: str, purpose: str) -> None:
+    """Raise FRExError where `package` of an extra is not installed; the message starts with `purpose`, what the package is needed for."""
     try:
-        import matplotlib  # noqa: F401
+        import_module(package)
     except ImportError:
-        raise FRExError(f"{purpose}: matplotlib is missing: pip install 'frex[evaluate]'") from None
+        raise missing_package(package, purpose) from None
+
+
+def missing_package(package: str, purpose: str) -> FRExError:
+    """Return the error that says how to install `package` of an extra, which `purpose` needs."""
+    return FRExError(f"{purpose} needs the package {package}, which is not installed: pip install 'frex[{EXTRAS[package]}]'")

@@ -24,11 +24,11 @@ from frex.errors import FRExError
 from frex.evaluation.results import Evaluation, Row, Run, Summary
 from frex.images import read_image, write_image
 from frex.metrics.catalogue import METRICS
-from frex.options import CHECKOUT, load_options
+from frex.options import SHIPPED_FOLDER, load_options
 from frex.restore import FaceRestorer
 from frex.weights.network_file import save_checkpoint
 
-PAPERS_BASE = CHECKOUT / 'options/train_frex.yml'
+PAPERS_BASE = SHIPPED_FOLDER / 'train_frex.yml'
 SIX = [FULL, *(path.stem for path in ABLATIONS)]
 
 

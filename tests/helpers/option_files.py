@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from frex.options import CHECKOUT
+from frex.options import SHIPPED_FOLDER
 
-OPTION_FILES = sorted((CHECKOUT / 'options').rglob('*.yml'))
+OPTION_FILES = sorted(SHIPPED_FOLDER.rglob('*.yml'))
 ABLATIONS = [path for path in OPTION_FILES if path.parent.name == 'ablations']
 # Changes with which a short training starts no process and writes no tensorboard.
 IN_ONE_PROCESS = ['datasets:train:num_worker_per_gpu=0', 'datasets:train:persistent_workers=false', 'logger:use_tb_logger=false']

@@ -4,12 +4,12 @@ from typing import Any
 
 import torch
 
-from frex.options import CHECKOUT, Options, arguments_of, load_options
+from frex.options import SHIPPED_FOLDER, Options, arguments_of, load_options
 from frex.weights.network_file import NetworkFile
 from frex_arch import EG3D, FREx
 
-TINY_OPTIONS = CHECKOUT / 'options' / 'train_frex_tiny.yml'
-TINY_STAGE_A = CHECKOUT / 'options' / 'train_frex_3d_tiny.yml'
+TINY_OPTIONS = SHIPPED_FOLDER / 'train_frex_tiny.yml'
+TINY_STAGE_A = SHIPPED_FOLDER / 'train_frex_3d_tiny.yml'
 
 
 def tiny_network_options(**changes: Any) -> Options:

@@ -134,7 +134,7 @@ def test_options_are_checked_before_a_run():
 
 def test_a_missing_package_is_one_line_that_says_what_to_install(monkeypatch):
     monkeypatch.setattr(stlpips_loss, 'find_spec', lambda name: None if name == 'stlpips_pytorch' else find_spec(name))
-    message = r"the package stlpips-pytorch, .* is missing: pip install 'frex\[perceptual\]'$"
+    message = r"ST-LPIPS needs the package stlpips_pytorch, which is not installed: pip install 'frex\[perceptual\]'$"
     for build in (STLPIPSLoss, STLPIPSDistance):
         with pytest.raises(FRExError, match=message):
             build()

@@ -7,12 +7,12 @@ import sys
 
 import pytest
 import torch
-from processes import HELPERS
+from processes import HELPERS, ROOT
 from tiny_model import assert_equal_steps, batch, build, gradients_of_a_step
 
 from frex.errors import FRExError
 from frex.models import acceleration
-from frex.options import CHECKOUT, convert
+from frex.options import convert
 
 
 @pytest.fixture(scope='module', params=[1, 16], ids=['without R1', 'with R1'])
@@ -96,7 +96,7 @@ print(sorted(compiled), dict(counters['graph_break']), counters['stats']['unique
 def test_a_compiled_step_is_the_plain_step(tmp_path):
     """With the graphs and gradients that code would be generated from, and with R1, which must not be compiled."""
     # A process of its own: here all functions check the shapes of their arguments, which would be compiled with them.
-    environment = os.environ | {'PYTHONPATH': os.pathsep.join([str(CHECKOUT), str(HELPERS)])}
+    environment = os.environ | {'PYTHONPATH': os.pathsep.join([str(ROOT), str(HELPERS)])}
     done = subprocess.run(
         [sys.executable, '-W', 'ignore', '-c', COMPILED_STEP], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
     )

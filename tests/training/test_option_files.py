@@ -6,7 +6,7 @@ from option_files import ABLATIONS, OPTION_FILES, differing_keys
 
 from frex.data.labels import write_labels
 from frex.models.train_options import TrainOptions
-from frex.options import CHECKOUT, RunOptions, complete, convert, load_options
+from frex.options import SHIPPED_FOLDER, RunOptions, complete, convert, load_options
 from frex.training import pipeline
 from frex.training.check_options import check, check_data
 from frex.training.check_weights import missing_data, named_files
@@ -45,7 +45,7 @@ def test_a_file_says_what_it_is(path):
 
 
 def test_both_stages_name_all_files_that_a_training_needs(face_folder, tmp_path):
-    stage_a, stage_b = (set(named_files(completed(CHECKOUT / 'options' / name, face_folder, tmp_path)).values()) for name in STAGES)
+    stage_a, stage_b = (set(named_files(completed(SHIPPED_FOLDER / name, face_folder, tmp_path)).values()) for name in STAGES)
     keys = {file.key for file in files_for_task('train')}
     assert stage_a == {'ffhqrebalanced512-128', 'swin_v2_b', 'vgg16', 'arcface_resnet18'}
     assert stage_b == keys | {'experiments/train_frex_3d/models/net_g_latest.pth'}
@@ -76,22 +76,22 @@ def test_the_losses_are_the_designs():
         'structure_opt': 10,
         'multi_scale_gan_opt': 0.1,
     }
-    assert weights(CHECKOUT / 'options/train_frex_3d.yml') == stage_a
+    assert weights(SHIPPED_FOLDER / 'train_frex_3d.yml') == stage_a
     # Eq. 18 is the whole: L_3D goes on in stage B.
-    assert weights(CHECKOUT / 'options/train_frex.yml') == stage_a | stage_b
+    assert weights(SHIPPED_FOLDER / 'train_frex.yml') == stage_a | stage_b
 
 
 @pytest.mark.parametrize('name', [*STAGES, 'train_frex_release.yml', *(f'ablations/{path.name}' for path in ABLATIONS)])
 def test_the_data_are_the_papers(name):
     """FFHQ with labels, and 100,000 faces of EG3D among 170,000."""
-    train = load_options(CHECKOUT / 'options' / name)['datasets']['train']
+    train = load_options(SHIPPED_FOLDER / name)['datasets']['train']
     assert train['camera_labels'] == 'datasets/ffhq/dataset.json'
     assert train['mix']['ratio'] == pytest.approx(100 / 170, abs=0.005)
     assert train['mix']['camera_labels'] == 'datasets/eg3d/images/dataset.json'
 
 
 def test_the_schedule_is_the_papers():
-    for path in (CHECKOUT / 'options' / name for name in STAGES):
+    for path in (SHIPPED_FOLDER / name for name in STAGES):
         options = convert(TrainOptions, load_options(path)['train'], path.name)
         assert (options.total_iter, options.scheduler['milestones'], options.scheduler['gamma']) == (250_000, [200_000], 0.5)
         assert (options.optim_g.lr, options.optim_g.betas, options.r1_reg_weight, options.net_d_reg_every) == (2e-3, (0, 0.99), 10, 16)
@@ -99,7 +99,7 @@ def test_the_schedule_is_the_papers():
 
 @pytest.mark.parametrize('path', ABLATIONS, ids=lambda path: path.stem)
 def test_an_ablation_differs_in_what_it_takes_away(path):
-    changed = differing_keys(load_options(CHECKOUT / 'options/train_frex.yml'), load_options(path)) - {'name'}
+    changed = differing_keys(load_options(SHIPPED_FOLDER / 'train_frex.yml'), load_options(path)) - {'name'}
     assert (
         changed
         == {
@@ -124,7 +124,7 @@ def test_checking_a_full_network_costs_no_memory(face_folder, tmp_path):
     """Its half a gigabyte of weights is never there."""
     import resource
 
-    opt = completed(CHECKOUT / 'options/train_frex.yml', face_folder, tmp_path)
+    opt = completed(SHIPPED_FOLDER / 'train_frex.yml', face_folder, tmp_path)
     opt['datasets']['train']['dataset_enlarge_ratio'] = 100
     check(opt, 'warm up')
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

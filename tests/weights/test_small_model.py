@@ -1,7 +1,6 @@
 """The small FREx that comes with the package: how it is made, found and used where no model is named."""
 
 import json
-from fnmatch import fnmatch
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,6 @@ from tiny import faces
 from frex.cli.main import main
 from frex.cli.restore import main as inference
 from frex.errors import FRExError
-from frex.options import CHECKOUT
 from frex.restore import FaceRestorer
 from frex.weights import small_model as shipped
 from frex.weights.network_file import NetworkFile, load_network, read_network, read_safetensors, save_safetensors
@@ -67,12 +65,6 @@ def test_weights_that_are_too_large_for_half_precision_are_refused(tmp_path):
 
 
 # --- Found
-
-
-def test_the_package_takes_the_file_along():
-    place = shipped.PATH.relative_to(CHECKOUT / 'frex/weights').as_posix()
-    line = next(line for line in (CHECKOUT / 'pyproject.toml').read_text().splitlines() if line.startswith('"frex.weights" ='))
-    assert any(fnmatch(place, pattern) for pattern in json.loads(line.partition('=')[2]))
 
 
 def test_what_the_package_ships_is_a_small_frex():
