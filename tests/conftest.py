@@ -32,6 +32,12 @@ def _freed_memory_is_given_back(monkeypatch):
     monkeypatch.setattr('frex.cli.run.shorten_waits', lambda: None)
 
 
+@pytest.fixture(autouse=True)
+def _nothing_is_downloaded(monkeypatch):
+    """Where a test is about downloads it serves them itself."""
+    monkeypatch.setenv('FREX_OFFLINE', '1')
+
+
 @pytest.fixture(scope='session')
 def checkpoint(tmp_path_factory):
     """A checkpoint of a tiny network, as training writes it."""
@@ -89,7 +95,7 @@ def manifest_of(monkeypatch):
 
     def replace(*files):
         known = {file.key: file for file in files}
-        for module in ('manifest', 'locate', 'commands'):
+        for module in ('manifest', 'locate', 'download', 'commands'):
             monkeypatch.setattr(f'frex.weights.{module}.manifest', lambda: known)
 
     return replace

@@ -9,7 +9,7 @@ from frex.ablation.configurations import FULL, Configuration, equals_full, list_
 from frex.errors import FRExError
 from frex.evaluation.inputs import BILINEAR, GT, MAX_NAME_BYTES
 from frex.peers.methods import NAME
-from frex.weights.locate import require_file
+from frex.weights.download import obtain_file
 from frex.weights.network_file import read_network
 
 LEFT_OUT = 'the base already lacks what it removes, so that it would be the full configuration again'
@@ -69,7 +69,7 @@ def _read_takes(takes: Sequence[str]) -> dict[str, list[Path]]:
         if not equals or not name or '/' in name:
             raise FRExError(f'--take: {entry!r} is not of the form NAME=CHECKPOINT')
         try:
-            taken[name].append(require_file(file))
+            taken[name].append(obtain_file(file))
         except FRExError as error:
             raise FRExError(f'--take: {name}: {error}') from None
     return dict(taken)

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from frex.cli.flags import read_options
+from frex.cli.flags import add_offline, read_options
 
 SEEDS = (0, 1, 2)
 METRICS = ('psnr', 'ssim', 'lpips', 'fid', 'niqe', 'deg')
@@ -83,6 +83,7 @@ def _add_evaluation(parser: ArgumentParser) -> None:
         '--fid_statistics', type=Path, metavar='FILE', help='statistics that FID compares with (default: those of the clean faces)'
     )
     group.add_argument('--weights', type=Path, metavar='DIR', help="folder of the metrics' weight files (default: as frex evaluate)")
+    add_offline(group)
     group.add_argument('--num_workers', type=int, default=4, metavar='N', help='processes for reading and for NIQE (default: 4)')
     group.add_argument('--device', default='auto', help='device for restoring and metrics: auto, cpu, cuda or cuda:N (default: auto)')
 

@@ -4,7 +4,7 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import Any
 
-from frex.cli.flags import add_det_threshold, add_device, add_frame, add_weights, read_options
+from frex.cli.flags import add_det_threshold, add_device, add_frame, add_offline, add_weights, read_options
 
 WHAT = 'Choose N faces of a pool so that |yaw| is as evenly spread as the pool allows: all faces of small bins, equally many of the others.'
 EXAMPLE = """--pose auto uses labels where --cameras is given or POOL/dataset.json exists, else the head-pose network hopenet where its file
@@ -27,6 +27,7 @@ def add_command(commands: Any) -> None:
     parser.add_argument('--link', action='store_true', help='link to the images instead of copying them')
     add_frame(parser, 'ffhq', 'alignment of the faces, for --pose landmarks')
     add_weights(parser)
+    add_offline(parser)
     add_det_threshold(parser, 0.5)
     add_device(parser)
     parser.set_defaults(run=_balance)

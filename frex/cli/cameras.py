@@ -4,7 +4,7 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import Any
 
-from frex.cli.flags import add_det_threshold, add_device, add_frame, add_weights, read_options
+from frex.cli.flags import add_det_threshold, add_device, add_frame, add_offline, add_weights, read_options
 
 
 def add_command(commands: Any) -> None:
@@ -39,6 +39,7 @@ def _add_estimate(actions: Any) -> None:
     _add_output(parser)
     add_frame(parser, 'ffhq', 'alignment of the faces')
     add_weights(parser)
+    add_offline(parser)
     add_det_threshold(parser, 0.5)
     parser.add_argument(
         '--preview', type=Path, metavar='DIR', help='also draw the cameras on the faces, and write the drawings to this folder'

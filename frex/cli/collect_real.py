@@ -4,7 +4,7 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import Any
 
-from frex.cli.flags import add_det_threshold, add_device, add_weights, read_options
+from frex.cli.flags import add_det_threshold, add_device, add_offline, add_weights, read_options
 
 WHAT = """Find the faces in photographs, align them as FFHQ does, and keep N random ones of those within the limits. The limits apply to
 the longer side of the face's box, the part of the aligned square that lies in the image, and the sharpness: the variance of the
@@ -25,6 +25,7 @@ def add_command(commands: Any) -> None:
     _add_limits(parser)
     _add_wider(parser)
     add_weights(parser)
+    add_offline(parser)
     add_device(parser)
     parser.set_defaults(run=_collect)
 

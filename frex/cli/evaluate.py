@@ -4,7 +4,7 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import Any
 
-from frex.cli.flags import add_device, add_weights, read_options
+from frex.cli.flags import add_device, add_offline, add_weights, read_options
 
 WHAT = 'Compare restored images of one or several methods with the clean ones; print the table and the protocol.'
 EXAMPLE = """images are matched by their relative paths without suffix (NAME_00, the first face of an image, counts as NAME).
@@ -58,6 +58,7 @@ def _add_work(parser: ArgumentParser) -> None:
         help='statistics that FID compares with, from frex statistics or pytorch-fid (default: those of --gt)',
     )
     add_weights(group)
+    add_offline(group)
     add_device(group)
     group.add_argument('--batch_size', type=int, default=8, metavar='B', help='number of images at a time (default: 8)')
     group.add_argument(

@@ -23,6 +23,11 @@ def add_weights(parser: Any) -> None:
     parser.add_argument('--weights', type=Path, metavar='DIR', help='folder of the files (default: $FREX_HOME, ./weights, the user cache)')
 
 
+def add_offline(parser: Any) -> None:
+    """Add `--offline` to a parser or a group of flags."""
+    parser.add_argument('--offline', action='store_true', help='download nothing; FREX_OFFLINE=1 does the same for all commands')
+
+
 def add_device(parser: Any) -> None:
     """Add `--device` to a parser or a group of flags."""
     parser.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N (default: auto)')

@@ -4,7 +4,7 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import Any
 
-from frex.cli.flags import read_options
+from frex.cli.flags import add_offline, read_options
 
 EXAMPLE = (
     'example: frex peers -i lq -o results --method frex=frex:net_g_latest.pth --method gfpgan=gfpgan:GFPGANv1.4.pth '
@@ -50,6 +50,7 @@ def add_command(commands: Any) -> None:
         'else {name}_WORD where one word fits all faces)',
     )
     parser.add_argument('--weights', type=Path, metavar='DIR', help='folder that is searched first for files that are not given')
+    add_offline(parser)
     parser.add_argument('--device', default='auto', help='device of the networks: auto, cpu, cuda or cuda:N (default: auto)')
     parser.set_defaults(run=_peers)
 

@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NoReturn
 
-from frex.cli.flags import number_between, positive_int, read_options
+from frex.cli.flags import add_offline, number_between, positive_int, read_options
 from frex.cli.run import run
 
 WHAT = 'Restore the faces in photographs with FREx.'
@@ -89,6 +89,7 @@ def _add_network(parser: ArgumentParser) -> None:
     group.add_argument(
         '--weights', type=Path, metavar='DIR', help='folder of the other files (default: $FREX_HOME, ./weights, the user cache)'
     )
+    add_offline(group)
     group.add_argument(
         '-w', '--fidelity_weight', type=weight, default=1.0, metavar='W', help='0 for quality, 1 for fidelity to the input (default: 1)'
     )

@@ -1,5 +1,6 @@
 """Parse the flags of a command, run it, and turn its errors into one line and an exit status."""
 
+import os
 import sys
 from argparse import SUPPRESS, ArgumentParser, Namespace
 from collections.abc import Callable, Iterator, Sequence
@@ -22,6 +23,9 @@ def run(parser: ArgumentParser, argv: Sequence[str] | None) -> int:
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors='backslashreplace')
     args = parse(parser, argv)
+    if getattr(args, 'offline', False):
+        # Worker processes inherit it.
+        os.environ['FREX_OFFLINE'] = '1'
     keep_freed_memory()
     shorten_waits()
     command: Callable[[Namespace], int | None] = args.run

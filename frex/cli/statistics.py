@@ -4,7 +4,7 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import Any
 
-from frex.cli.flags import add_device, add_weights, read_options
+from frex.cli.flags import add_device, add_offline, add_weights, read_options
 
 EXAMPLE = 'example: frex statistics datasets/celeba_hq -o celeba_hq.pth; then: frex evaluate ... --fid_statistics celeba_hq.pth'
 
@@ -19,6 +19,7 @@ def add_command(commands: Any) -> None:
     )
     parser.add_argument('--overwrite', action='store_true', help='replace FILE if it exists')
     add_weights(parser)
+    add_offline(parser)
     add_device(parser)
     parser.add_argument('--batch_size', default=32, type=int, metavar='B', help='number of images at a time (default: 32)')
     parser.add_argument('--num_workers', default=4, type=int, metavar='N', help='number of processes that read images (default: 4)')

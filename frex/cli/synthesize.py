@@ -4,7 +4,7 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import Any
 
-from frex.cli.flags import add_device, read_options
+from frex.cli.flags import add_device, add_offline, read_options
 
 EXAMPLE = 'example: torchrun --nproc_per_node=8 -m frex synthesize -o datasets/eg3d -n 100000; the same command again resumes it'
 
@@ -48,6 +48,7 @@ def add_command(commands: Any) -> None:
         help='shard I of N, counted from 0, for one of N jobs; under torchrun its ranks divide it (default: 0/1)',
     )
     add_device(parser)
+    add_offline(parser)
     parser.set_defaults(run=_synthesize)
 
 

@@ -3,7 +3,7 @@
 from argparse import ArgumentParser, Namespace
 from typing import Any
 
-from frex.cli.flags import read_options
+from frex.cli.flags import add_offline, read_options
 
 
 def add_commands(commands: Any) -> None:
@@ -23,6 +23,7 @@ def _add_flags(parser: ArgumentParser) -> None:
     parser.add_argument(
         '--debug', action='store_true', help='log every iteration, and validate and save every 8, under the name debug_NAME'
     )
+    add_offline(parser)
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help='set by torch.distributed.launch; not used')
     parser.add_argument(
         '--force_yml', nargs='+', metavar='KEY=VALUE', help='change options, e.g. train:total_iter=1000 datasets:train:dataroot_gt=DIR'

@@ -15,7 +15,7 @@ from frex.evaluation.inputs import BILINEAR, ImageStats, Inputs
 from frex.evaluation.summaries import RESAMPLES
 from frex.metrics.metric import Metric
 from frex.utils.files import sha256
-from frex.weights.locate import require_file
+from frex.weights.download import obtain_file
 
 PACKAGES = ('frex', 'torch', 'torchvision', 'basicsr', 'lpips', 'stlpips-pytorch', 'numpy', 'scipy', 'opencv-python')
 READING = 'OpenCV, 8 bits a channel, 3 channels, upright; networks take RGB in [-1, 1], n / 127.5 - 1'
@@ -40,7 +40,7 @@ def describe_metrics(metrics: Sequence[Metric], usable: Sequence[Metric], weight
     """Describe each metric, and the weight files of the `usable` metrics with their checksums; `weights` is the folder of weight files."""
     described = {metric.title: f'{metric.protocol}; {metric.better} is better' for metric in metrics}
     keys = dict.fromkeys(key for metric in usable for key in metric.weights)
-    paths = {key: require_file(key, weights) for key in keys}
+    paths = {key: obtain_file(key, weights) for key in keys}
     return described | {f'weights {key}': f'{path.name}, sha256 {sha256(path)}' for key, path in paths.items()}
 
 

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from frex.errors import FRExError
 from frex.losses.frozen_network import FrozenNetwork
-from frex.weights.locate import require_file
+from frex.weights.download import obtain_file
 from frex.weights.network_file import build_network, read_network
 from frex_arch import ArcFace
 from frex_arch.arcface import ArcFaceFeatures, to_arcface_input
@@ -20,7 +20,7 @@ def frozen_arcface(weights: str | None) -> ArcFace:
     """
     if weights is None:
         return ArcFace().requires_grad_(False).eval()
-    path = require_file(weights)
+    path = obtain_file(weights)
     net = build_network(read_network(path), str(path))
     if not isinstance(net, ArcFace):
         raise FRExError(f'{path}: holds the weights of {type(net).__name__}, not of ArcFace')

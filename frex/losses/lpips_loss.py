@@ -8,7 +8,7 @@ from jaxtyping import Float
 from lpips import LPIPS
 from torch import Tensor, nn
 
-from frex.weights.locate import require_file
+from frex.weights.download import obtain_file
 from frex.weights.state_dict import as_state, load_strict, torchvision_state
 from frex.weights.torch_file import read_torch_file
 
@@ -63,7 +63,7 @@ def load_trunk(trunk: nn.Module, weights: str) -> None:
 
     `weights` is a key of the manifest or a file. Raises FRExError where it is missing, damaged or of another network.
     """
-    path = require_file(weights)
+    path = obtain_file(weights)
     own = {name.partition('.')[2]: name for name in trunk.state_dict()}
     state = torchvision_state(read_torch_file(path), str(path))
     features = {name.removeprefix('features.'): value for name, value in state.items() if name.startswith('features.')}

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torchvision.models import vgg19
 
 from frex.losses.frozen_network import FrozenNetwork, mean_difference
-from frex.weights.locate import require_file
+from frex.weights.download import obtain_file
 from frex.weights.state_dict import load_strict, torchvision_state
 from frex.weights.torch_file import read_torch_file
 from frex_arch.encoder_3d import ImageNetNormalization
@@ -32,7 +32,7 @@ class FrozenVGG(FrozenNetwork):
         if unknown:
             raise ValueError(f'layers {sorted(unknown)} are not among {list(LAYERS)}')
         self.layers = {LAYERS[name]: name for name in layers}
-        self.features = _vgg_features(None if weights is None else require_file(weights))[: max(self.layers) + 1]
+        self.features = _vgg_features(None if weights is None else obtain_file(weights))[: max(self.layers) + 1]
         self.normalize = ImageNetNormalization()
         self.requires_grad_(False).eval()
 

@@ -12,7 +12,7 @@ from frex.images import Image
 from frex.metrics.feature_statistics import FeatureStatistics, FeatureSums, frechet_distance
 from frex.metrics.inception import KEY, Inception
 from frex.tensors import to_tensor
-from frex.weights.locate import require_file
+from frex.weights.download import obtain_file
 
 
 class FID:
@@ -100,7 +100,7 @@ class FID:
 
 def _read_inception(weights: str | None) -> Any:
     """Load the Inception network; `weights` is as in `FID`."""
-    return Inception(None if weights is None else require_file(weights))
+    return Inception(None if weights is None else obtain_file(weights))
 
 
 @cache

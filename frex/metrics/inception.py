@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from frex import compat
 from frex.errors import FRExError
 from frex.utils.files import sha256
-from frex.weights.locate import require_file
+from frex.weights.download import obtain_file
 from frex.weights.state_dict import as_state
 from frex.weights.torch_file import read_torch_file
 
@@ -42,7 +42,7 @@ class Inception(nn.Module):
 
         Raises FRExError, with the command that downloads the file, where it is missing.
         """
-        return cls(require_file(KEY, weights)).to(device)
+        return cls(obtain_file(KEY, weights)).to(device)
 
     def forward(self, faces: Float[Tensor, 'batch 3 height width']) -> Float[Tensor, 'batch 2048']:
         """Return the features of a batch, RGB in [-1, 1], on the device of the network, to which the batch is moved."""

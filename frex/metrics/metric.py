@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from frex.errors import FRExError
-from frex.weights.locate import require_file
+from frex.weights.download import obtain_file
 
 # RGB in [-1, 1], as `frex.tensors.to_tensor` returns them.
 Faces = Float[Tensor, 'batch 3 height width']
@@ -62,7 +62,7 @@ class Metric:
     def missing(self, weights: Path | None) -> str | None:
         """Return what is missing or damaged, in one line with the commands that get it; None where nothing is."""
         problems = []
-        checks: list[Callable[[], object]] = [partial(require_file, key, weights) for key in self.weights]
+        checks: list[Callable[[], object]] = [partial(obtain_file, key, weights) for key in self.weights]
         for check in checks if self.check is None else [*checks, self.check]:
             try:
                 check()

@@ -14,7 +14,7 @@ from frex.losses.stlpips_loss import ShiftTolerantLPIPS
 from frex.metrics.metric import Faces, Scores, require_gt
 from frex.restore.detection.dense_landmarks import INPUT_SIZE, build_fan, peaks
 from frex.tensors import to_images
-from frex.weights.locate import require_file
+from frex.weights.download import obtain_file
 from frex.weights.state_dict import as_state, load_strict, pick_state
 from frex.weights.torch_file import read_torch_file
 from frex_arch.arcface import to_arcface_input
@@ -78,7 +78,7 @@ class LandmarkDistance:
     def __init__(self, weights: str | None = 'awing_fan', device: Device = 'cpu') -> None:
         self.net = build_fan(torch.device(device)).to(device).eval()
         if weights is not None:
-            path = require_file(weights)
+            path = obtain_file(weights)
             content = read_torch_file(path)
             state = pick_state(content, 'state_dict', str(path)) if 'state_dict' in content else as_state(content, str(path))
             load_strict(self.net, state, str(path))
@@ -102,12 +102,12 @@ class LandmarkDistance:
 
 def load_lpips(weights: Path | None, device: torch.device) -> LPIPSDistance:
     """Load LPIPS with VGG16 from the folder `weights`; for this and the following functions see `Metric.load`."""
-    return LPIPSDistance('vgg', str(require_file('vgg16', weights)), device)
+    return LPIPSDistance('vgg', str(obtain_file('vgg16', weights)), device)
 
 
 def load_lpips_alex(weights: Path | None, device: torch.device) -> LPIPSDistance:
     """Load LPIPS with AlexNet from the folder `weights`."""
-    return LPIPSDistance('alex', str(require_file('alexnet', weights)), device)
+    return LPIPSDistance('alex', str(obtain_file('alexnet', weights)), device)
 
 
 def load_stlpips(weights: Path | None, device: torch.device) -> STLPIPSDistance:
@@ -122,9 +122,9 @@ def load_stlpips_alex(weights: Path | None, device: torch.device) -> STLPIPSDist
 
 def load_identity_angle(weights: Path | None, device: torch.device) -> IdentityAngle:
     """Load Deg with ArcFace-18 from the folder `weights`."""
-    return IdentityAngle(str(require_file('arcface_resnet18', weights)), device)
+    return IdentityAngle(str(obtain_file('arcface_resnet18', weights)), device)
 
 
 def load_landmark_distance(weights: Path | None, device: torch.device) -> LandmarkDistance:
     """Load LMD with the AWing network from the folder `weights`."""
-    return LandmarkDistance(str(require_file('awing_fan', weights)), device)
+    return LandmarkDistance(str(obtain_file('awing_fan', weights)), device)

@@ -28,7 +28,7 @@ from frex.models.training_state import set_random_state
 from frex.options import convert
 from frex.utils.files import write_atomically
 from frex.utils.signals import StopSignal
-from frex.weights.locate import require_file
+from frex.weights.download import obtain_file
 from frex.weights.priors import PRIORS, load_prior
 from frex_arch import FREx, FREx3D
 
@@ -95,7 +95,7 @@ class FRExModel(CheckpointedModel):
                 get_root_logger().info(f'Not loading {name} of {file}: pretrain_network_g brings its own.')
             elif file:
                 get_root_logger().info(f'Loading {name} of {file}.')
-                for setting, (there, here) in load_prior(net, name, require_file(file), self.opt['network_g']).items():
+                for setting, (there, here) in load_prior(net, name, obtain_file(file), self.opt['network_g']).items():
                     get_root_logger().warning(f'{name}: {setting} is {here}; the file was made with {there}.')
 
     def _build_critic(self, name: str) -> Critic:

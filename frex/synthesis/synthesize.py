@@ -18,7 +18,7 @@ from frex.synthesis.samples import SamplingRecipe, render_samples
 from frex.tensors import to_images
 from frex.utils.files import sha256
 from frex.utils.sharding import Shard, choose_local_device, choose_shard
-from frex.weights.locate import require_file
+from frex.weights.download import obtain_file
 from frex.weights.network_file import load_network
 from frex_arch import EG3D
 
@@ -56,7 +56,7 @@ def write_samples(options: SynthesizeOptions) -> None:
             raise FRExError(f'--{flag} {getattr(options, flag)}: at least 1 is needed')
     shard = choose_shard(options.shard, os.environ)
     recipe = SamplingRecipe(options.seed, options.psi, options.frame, options.yaw, options.pitch)
-    path = require_file(options.eg3d)
+    path = obtain_file(options.eg3d)
     folder = SynthesisFolder(options.output, options.ext, options.ws)
     try:
         requested = collect_settings(recipe, options.ext, path)

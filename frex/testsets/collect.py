@@ -36,7 +36,7 @@ from frex.testsets.test_set_folder import SHEET, TestSetFolder, check_output_out
 from frex.testsets.wider import WiderFace, lookup_by_path, read_wider
 from frex.utils.files import sha256
 from frex.utils.seeding import check_seed
-from frex.weights.locate import require_file
+from frex.weights.download import obtain_file
 
 RECORD = 'manifest.json'
 
@@ -124,7 +124,7 @@ def _collect_new(
     detector = FaceDetector.from_weights(options.weights, choose_device(options.device))
     folder.root.mkdir(parents=True, exist_ok=True)
     scan_settings = {'det_threshold': options.det_threshold, 'wider_sha256': settings['wider_sha256']}
-    scan_settings |= {'detector': detector.key, 'detector_sha256': sha256(require_file(detector.key, options.weights))}
+    scan_settings |= {'detector': detector.key, 'detector_sha256': sha256(obtain_file(detector.key, options.weights))}
     found = scan_photographs(sources, annotations, detector, options.det_threshold, folder.root / SCAN, scan_settings)
     selected = select_faces(found, options.num, limits, options.seed)
     print_selection(found, selected)

@@ -16,7 +16,8 @@ from frex.data.labels import CameraLabel, CropLabel, check_rotations, match_labe
 from frex.device import choose_device
 from frex.errors import FRExError
 from frex.images import Image, read_aligned
-from frex.weights.locate import has_file, require_file
+from frex.weights.download import obtain_file
+from frex.weights.locate import has_file
 from frex.weights.state_dict import load_strict, pick_state
 from frex.weights.torch_file import read_torch_file
 
@@ -147,7 +148,7 @@ class HeadPoseNetwork:
 
         Raises FRExError, with the command that downloads them, where they are missing or damaged.
         """
-        path = require_file(HOPENET_KEY, weights)
+        path = obtain_file(HOPENET_KEY, weights)
         net = build_hopenet()
         load_strict(net, pick_state(read_torch_file(path), 'params', str(path)), str(path))
         return cls(net.to(device), device)

@@ -20,7 +20,7 @@ from frex.models.critic import critic_names
 from frex.models.objective import idle_terms
 from frex.options import SHIPPED_FOLDER, Options, arguments_of
 from frex.utils.text import in_columns
-from frex.weights.locate import require_file
+from frex.weights.download import obtain_file
 from frex.weights.manifest import manifest
 from frex.weights.network_file import read_state
 from frex.weights.priors import OFFICIAL, PRIORS, check_prior, differing_settings, read_prior
@@ -160,7 +160,7 @@ def _is_first_process() -> bool:
 def _check(option: str, name: str, opt: Options, found: dict[str, Path]) -> CheckedPath:
     """Check one file and put its path into `found`."""
     try:
-        path = found[option] = require_file(name)
+        path = found[option] = obtain_file(name)
     except FRExError as error:
         problem, _, _ = str(error).partition(';')
         return CheckedPath(option, name, problem, _how_to_get(option, name))

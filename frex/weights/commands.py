@@ -11,7 +11,7 @@ from frex.errors import FRExError
 from frex.utils.files import sha256
 from frex.utils.text import in_columns
 from frex.weights import small_model
-from frex.weights.download import Unreachable, fetch
+from frex.weights.download import Unreachable, describe_manual_download, fetch
 from frex.weights.locate import FileStatus, WeightFileStatus, download_dir, find_file, has_file, require_file, search_paths
 from frex.weights.manifest import WeightFile, files_for_task, find_entry, manifest
 
@@ -136,12 +136,6 @@ def download(options: DownloadOptions) -> int:
         reason = 'with --offline nothing is fetched' if options.offline else 'no address gave them; try --mirror URL'
         raise FRExError(f'{len(missing)} of {len(files)} files are not there: {reason}, or put them into {folder}')
     return 0
-
-
-def describe_manual_download(file: WeightFile, answers: dict[str, str], folder: Path) -> str:
-    """Return one line that says how to get a file by hand: its size, checksum, URLs with their `answers`, and the `folder` for it."""
-    addresses = ', '.join(f'{url} ({answer})' for url, answer in answers.items())
-    return f'{file.file}: {file.described_size}, sha256 {file.described_sum}, from {addresses}; put it into {folder}'
 
 
 def select_files(names: Sequence[str], task: str | None) -> list[WeightFile]:

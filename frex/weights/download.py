@@ -1,6 +1,7 @@
-"""Download of weight files: resumed after an interruption, verified, and put under the final name only when complete."""
+"""Download of weight files: when a command first needs them, resumed after an interruption, verified, named only when complete."""
 
 import os
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,9 +12,11 @@ from tqdm import tqdm
 
 from frex.errors import FRExError
 from frex.utils.files import sha256
-from frex.weights.locate import FileStatus, download_dir, find_file, verify_file
-from frex.weights.manifest import WeightFile
+from frex.weights.locate import FileStatus, download_dir, find_file, require_file, verify_file
+from frex.weights.manifest import WeightFile, manifest
 
+# The environment variable that forbids downloads.
+OFFLINE = 'FREX_OFFLINE'
 CONNECT_SECONDS, READ_SECONDS = 10, 30
 # Consecutive attempts at one URL without new bytes, after which it is given up.
 MOST_IDLE_ATTEMPTS = 3
@@ -29,6 +32,35 @@ class Unreachable(Exception):
     def __init__(self, answers: dict[str, str]) -> None:
         super().__init__('; '.join(f'{url}: {answer}' for url, answer in answers.items()))
         self.answers = answers
+
+
+def is_offline() -> bool:
+    """Return whether nothing may be downloaded: `--offline`, or FREX_OFFLINE set to anything but 0."""
+    return os.environ.get(OFFLINE, '0') not in ('', '0')
+
+
+def obtain_file(name: str | Path, folder: Path | None = None) -> Path:
+    """Return the file that an option names, as `require_file` does; download it first where it is missing or damaged.
+
+    `folder` is searched first, and is where the file goes. A line on stderr names file, size and licence before a download. Raises
+    FRExError where the file cannot be downloaded, and where it is missing and `is_offline()`.
+    """
+    file = manifest().get(str(name))
+    if file is None or is_offline() or find_file(file, folder).state is FileStatus.THERE:
+        return require_file(name, folder)
+    target = download_dir(folder).absolute()
+    print(f'Downloading {file.key}, {file.purpose}: {file.described_size} into {target}; licence: {file.licence}', file=sys.stderr)
+    try:
+        return fetch(file, folder)[0]
+    except Unreachable as error:
+        how = describe_manual_download(file, error.answers, target)
+        raise FRExError(f'{file.file} is missing and cannot be downloaded: {how}') from None
+
+
+def describe_manual_download(file: WeightFile, answers: dict[str, str], folder: Path) -> str:
+    """Return one line that says how to get a file by hand: its size, checksum, URLs with their `answers`, and the `folder` for it."""
+    addresses = ', '.join(f'{url} ({answer})' for url, answer in answers.items())
+    return f'{file.file}: {file.described_size}, sha256 {file.described_sum}, from {addresses}; put it into {folder}'
 
 
 def fetch(

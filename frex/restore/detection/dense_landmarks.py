@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from frex.images import Image, resize
-from frex.weights.locate import require_file
+from frex.weights.download import obtain_file
 from frex.weights.state_dict import as_state, load_strict, pick_state
 from frex.weights.torch_file import read_torch_file
 
@@ -36,7 +36,7 @@ class LandmarkNetwork:
 
         Raises FRExError, with the command that downloads the file, where it is missing or damaged.
         """
-        path = require_file(KEY, weights)
+        path = obtain_file(KEY, weights)
         net = build_fan(torch.device(device))
         content = read_torch_file(path)
         state = pick_state(content, 'state_dict', str(path)) if 'state_dict' in content else as_state(content, str(path))

@@ -15,7 +15,8 @@ from jaxtyping import Float
 
 from frex.errors import FRExError, nearest
 from frex.images import Image
-from frex.weights.locate import has_file, require_file
+from frex.weights.download import obtain_file
+from frex.weights.locate import has_file
 from frex.weights.state_dict import as_state, load_strict
 from frex.weights.torch_file import read_torch_file
 
@@ -63,7 +64,7 @@ class FaceDetector:
         key = key or next((key for key in DETECTORS if has_file(key, weights)), next(iter(DETECTORS)))
         if key not in DETECTORS:
             raise FRExError(f'no detector is called {key!r}; {nearest(key, list(DETECTORS))}')
-        path = require_file(key, weights)
+        path = obtain_file(key, weights)
         net = build_retinaface(DETECTORS[key], torch.device(device))
         load_strict(net, as_state(read_torch_file(path), str(path)), str(path))
         return cls(net.eval(), key)

@@ -1,9 +1,9 @@
 """The networks that FREx uses besides its own: face detector, face parser and ArcFace.
 
-Each is loaded once, when it is first needed. Their weight files are located by the manifest, read without executing code, and never
-downloaded from here.
+Each is loaded once, when it is first needed. Their weight files are located by the manifest and read without executing code.
 """
 
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +21,8 @@ from frex.images import Image, resize
 from frex.restore.detection.retinaface import Detector, FaceDetector
 from frex.restore.faces.paste import soft_square
 from frex.tensors import to_tensor
-from frex.weights.locate import has_file, require_file
+from frex.weights.download import obtain_file
+from frex.weights.locate import has_file
 from frex.weights.network_file import build_network, read_network
 from frex.weights.state_dict import as_state, load_strict
 from frex.weights.torch_file import read_torch_file
@@ -54,7 +55,7 @@ class FaceParser:
 
         Raises FRExError, with the command that downloads the file, where it is missing or damaged.
         """
-        path = require_file(PARSER_KEY, weights)
+        path = obtain_file(PARSER_KEY, weights)
         net = build_parsenet()
         load_strict(net, as_state(read_torch_file(path), str(path)), str(path))
         return cls(net, device)
@@ -92,7 +93,7 @@ class IdentityNetwork:
 
         Raises FRExError, with the command that downloads the file, where it is missing or damaged, and for another network.
         """
-        path = require_file(ARCFACE_KEY, weights)
+        path = obtain_file(ARCFACE_KEY, weights)
         net = build_network(read_network(path), str(path))
         if not isinstance(net, ArcFace):
             raise FRExError(f'{path}: holds the weights of {type(net).__name__}, not of ArcFace')
@@ -124,8 +125,9 @@ class HelperNetworks:
     """Face detector, face parser and ArcFace on a device; call an attribute to get the network.
 
     The folder `weights` is searched first. `detection_model` is the detector's key in the manifest; `detector` is used instead of
-    facexlib's, if given. `parser()` and `identity()` return None where their files are missing. All raise FRExError where their files
-    are damaged, and `detector()` also where its file is missing.
+    facexlib's, if given. The files of the detector and the parser are downloaded when they are first used. `parser()` returns None where
+    that is not possible, `identity()` where its file is missing. All raise FRExError where their files are damaged, and `detector()` also
+    where its file cannot be downloaded.
     """
 
     def __init__(
@@ -136,5 +138,16 @@ class HelperNetworks:
         detector: Detector | None = None,
     ) -> None:
         self.detector: Lazy[Detector] = Lazy(lambda: detector or FaceDetector.from_weights(weights, device, detection_model))
-        self.parser = Lazy(lambda: FaceParser.from_weights(weights, device) if has_file(PARSER_KEY, weights) else None)
+        self.parser = Lazy(lambda: _load_parser(weights, device))
         self.identity = Lazy(lambda: IdentityNetwork.from_weights(weights, device) if has_file(ARCFACE_KEY, weights) else None)
+
+
+def _load_parser(weights: Path | None, device: torch.device | str) -> FaceParser | None:
+    """Load the face parser; where its file is missing and cannot be downloaded, say so on stderr and return None."""
+    try:
+        return FaceParser.from_weights(weights, device)
+    except FRExError as error:
+        if has_file(PARSER_KEY, weights):
+            raise
+        print(f'{error}; faces are pasted without a face parser', file=sys.stderr)
+        return None
