@@ -111,7 +111,7 @@ def read_safetensors(path: Path) -> tuple[dict[str, str], State]:
     with path.open('rb') as stream:
         length = int.from_bytes(stream.read(8), 'little')
     if length > MOST_HEADER:
-        raise FRExError(f'{path}: not a file of weights, or a damaged one (a header of {length:,} bytes)')
+        raise unreadable_error(path, ValueError(f'a header of {length:,} bytes'))
     try:
         with safetensors.safe_open(path, framework='pt') as content:
             state = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118 (it is no mapping)
@@ -244,7 +244,11 @@ def save_safetensors(path: Path, file: NetworkFile, half: bool = False) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with write_atomically(path) as part:
+            # safetensors makes files that only their owner can read; the user's umask says who may.
+            part.touch()
+            mode = part.stat().st_mode
             safetensors.torch.save_file(state, part, {'format': 'pt', 'network': network})
+            part.chmod(mode)
     except (OSError, safetensors.SafetensorError) as error:
         raise FRExError(f'{path}: cannot be written ({error})') from None
 

@@ -12,6 +12,8 @@ from frex.errors import FRExError
 State = dict[str, Tensor]
 # The version of torch's batch normalisation since which it has the buffer `num_batches_tracked`.
 BATCH_COUNTER_VERSION = 2
+# What torch.compile puts before the names of a module's weights.
+COMPILED_PREFIX = '_orig_mod.'
 T = TypeVar('T')
 
 
@@ -19,13 +21,18 @@ def as_state(content: Any, where: str) -> State:
     """Return `content` as a state dict, without the prefix `module.` of data-parallel training.
 
     `num_batches_tracked` of old batch normalisations is added where torch's own strict loading would add it. Raises FRExError, which starts
-    with `where`, for anything else than dense tensors by name, and for tensors that share memory.
+    with `where`, for anything else than dense tensors by name, for those of a compiled module, and for tensors that share memory.
     """
     if not isinstance(content, Mapping) or not content:
         raise FRExError(f'{where}: a dictionary of weights is needed, not {"an empty one" if content == {} else type(content).__name__}')
     for name, value in content.items():
         if not isinstance(name, str) or not isinstance(value, Tensor) or value.layout != torch.strided or value.is_quantized:
             raise FRExError(f'{where}: {name!r} is no weight but a {type(value).__name__}')
+    if any(COMPILED_PREFIX in name for name in content):
+        raise FRExError(
+            f'{where}: the weights of a compiled module, whose names have {COMPILED_PREFIX} in them; save the module that torch.compile '
+            'was given, or remove the prefix from the names'
+        )
     # A small file could let all of its weights share a few bytes, and the network built from it would be huge.
     storages = {value.untyped_storage().data_ptr(): value.untyped_storage().nbytes() for value in content.values()}
     if sum(value.nbytes for value in content.values()) > sum(storages.values()):

@@ -24,6 +24,8 @@ from frex.weights.safe_pickle import MALFORMED, MOST_OPCODES, Call, Global, Iner
 
 MAGIC = 0x1950A86A20F9469CFC6C
 PROTOCOL = 1001
+# The first bytes of the text that Git LFS leaves in the place of a file that it has not fetched.
+LFS_START = b'version https://git-lfs'
 # The first bytes of files before torch 1.6: the pickled magic number.
 LEGACY_START = b'\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.'
 ZIP_START = b'PK\x03\x04'
@@ -96,11 +98,13 @@ def read_torch_file(path: Path) -> Any:
 
 
 def unreadable_error(path: Path, error: BaseException) -> FRExError:
-    """Return an FRExError of one line for the `error` that reading a weight file raised; it recognises web pages."""
+    """Return an FRExError of one line for the `error` that reading a weight file raised; it recognises web pages and LFS pointers."""
     with path.open('rb') as stream:
         start = stream.read(512).lstrip().lower()
     if start.startswith((b'<!doctype', b'<html')):
         return FRExError(f'{path}: not a file of weights but a web page; download it again')
+    if start.startswith(LFS_START):
+        return FRExError(f'{path}: not a file of weights but a Git LFS pointer to one; get the file itself with: git lfs pull')
     reason = str(error).strip().splitlines()
     return FRExError(f'{path}: not a file of weights, or a damaged one ({reason[0] if reason else type(error).__name__})')
 

@@ -1,5 +1,6 @@
 """Networks written anew as safetensors, by `save_safetensors` and by `frex weights convert`."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -121,3 +122,19 @@ def test_what_is_there_is_not_replaced_unasked(tmp_path, checkpoint, capsys, mak
     assert capsys.readouterr().err == f'frex: error: {target}: exists already; --overwrite replaces it\n'
     assert target.lstat() == before
     assert list(tmp_path.iterdir()) == [target]
+
+
+@pytest.mark.parametrize(('umask', 'mode'), [(0o022, 0o644), (0o077, 0o600)])
+def test_who_may_read_the_file_is_what_the_users_umask_says(tmp_path, checkpoint, umask, mode):
+    before = os.umask(umask)
+    try:
+        assert main(['weights', 'convert', str(checkpoint), str(tmp_path / 'frex.safetensors')]) == 0
+    finally:
+        os.umask(before)
+    assert (tmp_path / 'frex.safetensors').stat().st_mode & 0o777 == mode
+
+
+def test_weights_of_a_compiled_module_are_named_as_such(tmp_path):
+    state = {f'_orig_mod.{name}': value for name, value in ArcFace(layers=[1, 1, 1, 1]).state_dict().items()}
+    with pytest.raises(FRExError, match=r'^.*arcface\.pth: the weights of a compiled module, whose names have _orig_mod\. in them'):
+        read_network(write_pth(tmp_path / 'arcface.pth', state))

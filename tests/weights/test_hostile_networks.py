@@ -117,6 +117,10 @@ CHECKPOINTS = {
 }  # fmt: skip
 OTHERS = {
     'a text': (lambda: b'Repository not found\n', DAMAGED),
+    'an LFS pointer': (
+        lambda: b'version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n',
+        'not a file of weights but a Git LFS pointer',
+    ),
     'a page': (lambda: b'\n<!DOCTYPE html><html>', 'not a file of weights but a web page'),
     'nothing': (lambda: b'', DAMAGED),
     'one byte': (lambda: b'\x80', DAMAGED),
