@@ -3,6 +3,9 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
+# A notice of mkdocs-material, not of this project.
+export NO_MKDOCS_2_WARNING := 1
+
 .PHONY: demo test lint bench bench-gpu rehearse clean
 
 demo: $(INSTALLED)
@@ -27,20 +30,22 @@ bench-gpu: $(INSTALLED)
 rehearse: $(INSTALLED)
 	$(BIN)/python -W ignore benchmarks/rehearsal.py -o benchmarks/results/rehearsal.json
 
+# With --quiet, --strict would see no warnings.
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mkdocs build --strict
 
 # basicsr has no wheel, and its setup.py would build in an environment with a torch of its own: so torch comes first,
-# and the rest without isolation.
+# and the rest without isolation, for which FREx's own build needs hatchling.
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 13) and "FREx needs Python 3.10 to 3.12: make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --constraint constraints.txt --upgrade pip setuptools torch torchvision
+	$(BIN)/pip install --quiet --constraint constraints.txt --upgrade pip setuptools hatchling torch torchvision
 	$(BIN)/pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[dev]'
 	touch $(INSTALLED)
 
 clean:
-	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .mypy_cache
+	rm -rf $(VENV) build site *.egg-info .pytest_cache .ruff_cache .mypy_cache
 	find frex frex_arch tests -name __pycache__ -exec rm -rf {} +
