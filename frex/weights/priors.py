@@ -27,53 +27,53 @@ PRIORS = {
 OFFICIAL = {'eg3d': 'ffhqrebalanced512-128', 'stylegan2': 'stylegan2-ffhq512', 'backbone': 'swin_v2_b'}
 
 
-def find_part(net: Net, name: str) -> nn.Module | None:
+def find_part(net: Net, part_name: str) -> nn.Module | None:
     """Return the part of `net` that a file is loaded into, by its name in `PRIORS`; None where the network lacks it."""
-    return net.encoder_3d.backbone.swin if name == 'backbone' else getattr(net, name, None)
+    return net.encoder_3d.backbone.swin if part_name == 'backbone' else getattr(net, part_name, None)
 
 
-def read_prior(name: str, path: Path) -> NetworkFile:
-    """Read the part `name` (a key of `PRIORS`) from a file of its own or from a checkpoint of FREx.
+def read_prior(part_name: str, path: Path) -> NetworkFile:
+    """Read the part `part_name` (a key of `PRIORS`) from a file of its own or from a checkpoint of FREx.
 
     Raises FRExError where the file is missing, damaged or holds something else.
     """
-    if name == 'backbone':
+    if part_name == 'backbone':
         state = read_safetensors(path)[1] if is_safetensors(path) else torchvision_state(read_torch_file(path), str(path))
         # Enc_3D lacks the classifier.
-        return NetworkFile(PRIORS[name], {}, {key: value for key, value in state.items() if not key.startswith(('norm.', 'head.'))})
+        return NetworkFile(PRIORS[part_name], {}, {key: value for key, value in state.items() if not key.startswith(('norm.', 'head.'))})
     file = read_network(path)
     if file.kind in (FREx.__name__, FREx3D.__name__):
-        own = {key.removeprefix(f'{name}.'): value for key, value in file.state.items() if key.startswith(f'{name}.')}
-        return NetworkFile(PRIORS[name], file.arguments.get(name) or {}, own)
-    if file.kind != PRIORS[name]:
-        raise FRExError(f'{path}: holds the weights of {file.kind}, not of {PRIORS[name]}')
+        own = {key.removeprefix(f'{part_name}.'): value for key, value in file.state.items() if key.startswith(f'{part_name}.')}
+        return NetworkFile(PRIORS[part_name], file.arguments.get(part_name) or {}, own)
+    if file.kind != PRIORS[part_name]:
+        raise FRExError(f'{path}: holds the weights of {file.kind}, not of {PRIORS[part_name]}')
     return file
 
 
-def _select_for(net: Net, name: str, file: NetworkFile) -> NetworkFile:
+def _select_for(net: Net, part_name: str, file: NetworkFile) -> NetworkFile:
     """Return `file` with the weights that `net` uses: without a 3D prior those of Enc_3D that predict latent codes are dropped."""
-    if name != 'encoder_3d' or net.eg3d is not None:
+    if part_name != 'encoder_3d' or net.eg3d is not None:
         return file
     own = net.encoder_3d.state_dict()
     return file._replace(state={key: value for key, value in file.state.items() if key in own})
 
 
-def check_prior(net: Net, name: str, path: Path) -> None:
-    """Raise FRExError unless the file fits the part `name` of `net`, which may be on the `meta` device."""
-    part = find_part(net, name)
+def check_prior(net: Net, part_name: str, path: Path) -> None:
+    """Raise FRExError unless the file fits the part `part_name` of `net`, which may be on the `meta` device."""
+    part = find_part(net, part_name)
     if part is not None:
-        check_fits(part, _select_for(net, name, read_prior(name, path)).state, str(path))
+        check_fits(part, _select_for(net, part_name, read_prior(part_name, path)).state, str(path))
 
 
-def load_prior(net: Net, name: str, path: Path, network_options: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Load a file into the part `name` of `net`, and return the `differing_settings` of the file and the network's options.
+def load_prior(net: Net, part_name: str, path: Path, network_options: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Load a file into the part `part_name` of `net`, and return the `differing_settings` of the file and the network's options.
 
     Nothing is loaded where `net` lacks the part. Raises FRExError where the file does not fit.
     """
-    part = find_part(net, name)
+    part = find_part(net, part_name)
     if part is None:
         return {}
-    file = _select_for(net, name, read_prior(name, path))
+    file = _select_for(net, part_name, read_prior(part_name, path))
     load_strict(part, file.state, str(path))
     return differing_settings(file, network_options)
 

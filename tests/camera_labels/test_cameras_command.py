@@ -225,7 +225,7 @@ def test_rotations_of_eg3d_and_rounded_ones_are_accepted(rotation):
 @pytest.mark.parametrize('rotation', [np.zeros((3, 3)), np.eye(3) * (1, 1, -1), EG3D_ROTATION * 1.01, EG3D_ROTATION.round(1)])
 def test_a_camera_that_is_not_a_rotation_is_named(rotation):
     cameras = np.stack([camera_with(EG3D_ROTATION), camera_with(rotation)])
-    with pytest.raises(FRExError, match_labels=r'^labels.json: the camera of b.png is not a rotation \(1 such\)'):
+    with pytest.raises(FRExError, match=r'^labels.json: the camera of b.png is not a rotation \(1 such\)'):
         check_rotations(cameras, ['a.png', 'b.png'], 'labels.json')
 
 
