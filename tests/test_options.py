@@ -6,7 +6,18 @@ from pathlib import Path
 import pytest
 
 from frex.errors import FRExError
-from frex.options import CHECKOUT, RunOptions, check_arguments, complete, convert, find_option_file, load_options, merge, override
+from frex.options import (
+    CHECKOUT,
+    RunOptions,
+    check_arguments,
+    complete,
+    convert,
+    find_option_file,
+    load_options,
+    merge,
+    override,
+    with_option,
+)
 
 
 def arguments(**changes):
@@ -77,6 +88,13 @@ def test_force_yml_changes_its_key_alone():
     changed = override(override(opt, 'datasets:val:type=B'), 'datasets:val:gt_size=64')
     assert changed == {'datasets': {'val': {'type': 'B', 'dataroot_gt': 'x', 'gt_size': 64}}, 'name': 'n'}
     assert opt['datasets']['val'] == {'type': 'A', 'dataroot_gt': 'x'}
+
+
+def test_an_option_is_set_in_a_copy():
+    opt = {'train': {'identity_opt': {'type': 'IdentityLoss'}}, 'name': 'n'}
+    changed = with_option(opt, ('train', 'identity_opt', 'weights'), 'w.pth')
+    assert changed == {'train': {'identity_opt': {'type': 'IdentityLoss', 'weights': 'w.pth'}}, 'name': 'n'}
+    assert opt == {'train': {'identity_opt': {'type': 'IdentityLoss'}}, 'name': 'n'}
 
 
 def test_yaml_that_would_run_code_is_refused(tmp_path):

@@ -124,7 +124,7 @@ def _method(name: str, checkpoint: Path, device: str) -> NetworkMethod:
 def describe_setup(plan: Plan, size: int, options: AblateOptions) -> AblationSetup:
     """Return how the table was made, from which its caveats follow."""
     return AblationSetup(
-        options=plan.trained[0].options if plan.trained else None,
+        config=plan.trained[0].config if plan.trained else None,
         size=size,
         seeds=options.seeds,
         taken=tuple(plan.taken),

@@ -11,7 +11,7 @@ from frex.evaluation import Evaluation
 from frex.evaluation.inputs import BILINEAR
 from frex.evaluation.markdown import format_table, format_value
 from frex.metrics.metric import Metric
-from frex.options import Options
+from frex.options import FRExConfig
 
 PAPER_ITERATIONS, PAPER_SIZE = 250_000, 512
 # The number of features of FID: with fewer images their covariance is singular.
@@ -24,11 +24,11 @@ FEW_RUNS = 5
 class AblationSetup:
     """How the table was made.
 
-    `options` are those of a configuration that was trained, None where all are taken. `left_out` are configurations without a row, with
-    the reason.
+    `config` are the options of a configuration that was trained, None where all are taken. `left_out` are configurations without a row,
+    with the reason.
     """
 
-    options: Options | None
+    config: FRExConfig | None
     size: int
     seeds: Sequence[int]
     taken: Sequence[str]
@@ -84,11 +84,11 @@ def caveats(evaluation: Evaluation, setup: AblationSetup) -> list[str]:
 def _setup_notes(setup: AblationSetup) -> list[str]:
     """Return sentences on training, taken checkpoints and test images."""
     lines = []
-    if setup.options is not None:
-        train, loader = setup.options.get('train') or {}, setup.options['datasets']['train']
+    if setup.config is not None and setup.config.train is not None:
         seeds = ', '.join(map(str, setup.seeds))
         lines.append(
-            f'Each configuration was trained for {train.get("total_iter"):,} iterations of {loader.get("batch_size_per_gpu")} faces a GPU '
+            f'Each configuration was trained for {setup.config.train.total_iter:,} iterations '
+            f'of {setup.config.face_sets["train"].batch_size_per_gpu} faces a GPU '
             f'at {setup.size} x {setup.size}, with the seeds {seeds}; a seed decides the first weights and all draws.'
         )
     if setup.taken:
@@ -99,18 +99,16 @@ def _setup_notes(setup: AblationSetup) -> list[str]:
 
 def _limit_notes(evaluation: Evaluation, setup: AblationSetup) -> list[str]:
     """Return sentences on short training, random priors, test images seen in training, and few images."""
-    lines, options, count = [], setup.options, len(evaluation.names)
-    if options is not None:
-        iterations = (options.get('train') or {}).get('total_iter', 0)
-        if iterations < PAPER_ITERATIONS or setup.size < PAPER_SIZE:
+    lines, config, count = [], setup.config, len(evaluation.names)
+    if config is not None and config.train is not None:
+        if config.train.total_iter < PAPER_ITERATIONS or setup.size < PAPER_SIZE:
             lines.append(
                 f'The paper trains {PAPER_ITERATIONS:,} iterations at {PAPER_SIZE} x {PAPER_SIZE}. A shorter or smaller training shows '
                 'that each part can be taken away and that all is measured; it does not show what a part is worth at the end.'
             )
-        path = options.get('path') or {}
-        if not any(path.get(f'pretrain_network_{prior}') for prior in ('g', 'eg3d', 'stylegan2')):
+        if not any(config.path.file(name) for name in ('g', 'eg3d', 'stylegan2')):
             lines.append('The priors have random weights: what a trained 3D or 2D prior brings cannot show here.')
-        if _is_within(setup.gt, options['datasets']['train'].get('dataroot_gt')):
+        if _is_within(setup.gt, config.face_sets['train'].dataroot_gt):
             lines.append('It was trained on the images it is tested on: nothing here tells of other faces.')
     if any(metric.compares_sets and metric.key not in evaluation.gaps for metric in evaluation.metrics) and count < FID_FEATURES:
         lines.append(f'FID is of {count} images, fewer than its {FID_FEATURES:,} features: not to be compared with that of other sets.')
@@ -142,9 +140,9 @@ def _is_better(one: float, other: float, metric: Metric) -> bool:
     return one > other if metric.better == 'higher' else one < other
 
 
-def _is_within(gt: Path, trained: object) -> bool:
+def _is_within(gt: Path, trained: str) -> bool:
     """Return whether the test images lie in the folder of the training images."""
-    return isinstance(trained, str) and gt.resolve().is_relative_to(Path(trained).expanduser().resolve())
+    return gt.resolve().is_relative_to(Path(trained).expanduser().resolve())
 
 
 def _significance_notes(evaluation: Evaluation) -> list[str]:

@@ -10,10 +10,10 @@ import torch
 from jaxtyping import Bool, Float, Float32
 from torch import Tensor
 
-from frex.data.face_options import FaceSetOptions
 from frex.data.labels import Labels, read_labels, rows
 from frex.data.sources import open_source
 from frex.errors import FRExError
+from frex.options.data import FaceSetOptions
 from frex_arch.camera import flip_camera, frontal_camera
 from frex_arch.crop import MEAN_CROP, flip_crop
 

@@ -12,6 +12,14 @@ class IoBackend:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DatasetOptions:
+    """The keys of a data set of any model that FREx reads."""
+
+    type: str = ''
+    batch_size_per_gpu: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
 class FaceSetOptions:
     """The options of one set of images: where they are, their labels and their crop."""
 
@@ -38,18 +46,16 @@ class MixOptions(FaceSetOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class FaceDegradationOptions(FaceSetOptions):
-    """All keys of an entry of `datasets`; those of the loader (workers, batch size, ...) are BasicSR's."""
+class FaceDegradationOptions(DatasetOptions, FaceSetOptions):
+    """All keys of a data set of degraded faces; those of the loader (workers, prefetching, ...) are BasicSR's."""
 
     name: str
-    type: str
     gt_size: int
     phase: str = 'train'
     seed: int = 0
     mix: MixOptions | None = None
     degradation: dict[str, Any] = field(default_factory=lambda: {'preset': 'paper'})
     num_worker_per_gpu: int = 0
-    batch_size_per_gpu: int = 1
     dataset_enlarge_ratio: int = 1
     prefetch_mode: str | None = None
     num_prefetch_queue: int = 1
