@@ -30,8 +30,8 @@ from torch import nn
 import frex
 import frex_arch
 from frex.models.frex_model import FRExModel
-from frex.models.train_options import TrainOptions
 from frex.options import SHIPPED_FOLDER, RunOptions
+from frex.options.train import TrainOptions
 from frex.restore.faces.batches import BatchRunner, NetworkOptions
 from frex.utils.text import in_columns
 from frex.weights.torch_file import read_torch_file

@@ -18,7 +18,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from frex.options import DistOptions, OptionLoader, Options, RunOptions, complete, convert, find_option_file, requested_options
+from frex.options import OptionLoader, Options, RunConfig, RunOptions, complete, find_option_file, read_run, requested_options, with_option
 
 
 def install() -> None:
@@ -217,33 +217,30 @@ def parse_options(root_path: str, is_train: bool = True) -> tuple[Options, RunOp
     import torch
 
     opt = complete(requested_options(run), run, Path(root_path), is_train, torch.cuda.device_count())
-    return start_process(opt, run.launcher), run
+    return start_process(opt, read_run(opt, run.opt), run.launcher), run
 
 
-def start_process(opt: Options, launcher: str) -> Options:
-    """Join the other processes of a run, seed this one, and add `dist`, `rank` and `world_size` to `opt`, which is returned."""
+def start_process(opt: Options, config: RunConfig, launcher: str) -> Options:
+    """Join the other processes of a run and seed this one; return `opt` with `dist`, `rank`, `world_size` and the GPUs in use."""
     import torch.multiprocessing as mp
 
     dist_util: Any = importlib.import_module('basicsr.utils.dist_util')
     utils: Any = importlib.import_module('basicsr.utils')
     # torchrun sets this variable, so no --launcher is needed.
     launcher = 'pytorch' if launcher == 'none' and 'TORCHELASTIC_RUN_ID' in os.environ else launcher
-    opt['dist'] = launcher != 'none'
-    if not opt['dist'] and opt['num_gpu'] > 1:
-        print(
-            f'one process takes one GPU; for all {opt["num_gpu"]}: torchrun --nproc_per_node={opt["num_gpu"]} -m frex ...', file=sys.stderr
-        )
+    is_distributed, num_gpu = launcher != 'none', config.num_gpu
+    if not is_distributed and num_gpu > 1:
+        print(f'one process takes one GPU; for all {num_gpu}: torchrun --nproc_per_node={num_gpu} -m frex ...', file=sys.stderr)
         # Otherwise basicsr's loader would make batches for all of them.
-        opt['num_gpu'] = 1
-    if opt['dist']:
+        num_gpu = 1
+    if is_distributed:
         if mp.get_start_method(allow_none=True) is None and 'fork' in mp.get_all_start_methods():
             # Otherwise basicsr would have every worker of every process import torch anew in each epoch.
             mp.set_start_method('fork')
-        options = convert(DistOptions, opt.get('dist_params') or {}, 'dist_params')
-        dist_util.init_dist(launcher, **options.arguments(opt['num_gpu']))
-    opt['rank'], opt['world_size'] = dist_util.get_dist_info()
-    utils.set_random_seed(opt['manual_seed'] + opt['rank'])
-    return opt
+        dist_util.init_dist(launcher, **config.dist_params.arguments(num_gpu))
+    rank, world_size = dist_util.get_dist_info()
+    utils.set_random_seed(config.manual_seed + rank)
+    return opt | {'dist': is_distributed, 'num_gpu': num_gpu, 'rank': rank, 'world_size': world_size}
 
 
 def _load_resume_state(opt: Options) -> dict[str, Any] | None:
@@ -253,13 +250,14 @@ def _load_resume_state(opt: Options) -> dict[str, Any] | None:
     """
     import torch
 
-    path = opt['path'].get('resume_state')
-    if opt['auto_resume']:
-        states = [state for state in Path(opt['path']['training_states']).glob('*.state') if state.stem.isdecimal()]
+    config = read_run(opt, 'options')
+    path = config.path.resume_state
+    if config.auto_resume:
+        states = [state for state in Path(config.path.training_states).glob('*.state') if state.stem.isdecimal()]
         path = str(max(states, key=lambda state: int(state.stem))) if states else path
     if not path:
         return None
-    opt['path']['resume_state'] = path
+    opt |= with_option(opt, ('path', 'resume_state'), path)
     state = torch.load(path, map_location='cpu', weights_only=True)
     utils: Any = importlib.import_module('basicsr.utils')
     utils.check_resume(opt, state['iter'])

@@ -6,7 +6,18 @@ from pathlib import Path
 import pytest
 
 from frex.errors import FRExError
-from frex.options import SHIPPED_FOLDER, RunOptions, check_arguments, complete, convert, find_option_file, load_options, merge, override
+from frex.options import (
+    SHIPPED_FOLDER,
+    RunOptions,
+    check_arguments,
+    complete,
+    convert,
+    find_option_file,
+    load_options,
+    merge,
+    override,
+    with_option,
+)
 
 
 def arguments(**changes):
@@ -187,3 +198,10 @@ def test_what_a_run_cannot_do_without_is_asked_for(opt, message):
 def test_every_shipped_option_file_can_be_read():
     files = sorted(SHIPPED_FOLDER.rglob('*.yml'))
     assert [load_options(file)['model_type'] for file in files] == ['FRExModel'] * len(files)
+
+
+def test_an_option_is_set_in_a_copy():
+    opt = {'train': {'identity_opt': {'type': 'IdentityLoss'}}, 'name': 'n'}
+    changed = with_option(opt, ('train', 'identity_opt', 'weights'), 'w.pth')
+    assert changed == {'train': {'identity_opt': {'type': 'IdentityLoss', 'weights': 'w.pth'}}, 'name': 'n'}
+    assert opt == {'train': {'identity_opt': {'type': 'IdentityLoss'}}, 'name': 'n'}

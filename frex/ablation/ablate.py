@@ -128,7 +128,7 @@ def _make_method(name: str, checkpoint: Path, device: str) -> NetworkMethod:
 def describe_setup(plan: Plan, size: int, options: AblateOptions) -> AblationSetup:
     """Return how the table was made, from which its caveats follow; `size` is the width of the networks' images in pixels."""
     return AblationSetup(
-        options=plan.trained[0].options if plan.trained else None,
+        config=plan.trained[0].config if plan.trained else None,
         size=size,
         seeds=options.seeds,
         taken=tuple(plan.taken),

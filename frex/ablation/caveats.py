@@ -11,7 +11,7 @@ from frex.evaluation import Evaluation
 from frex.evaluation.inputs import BILINEAR
 from frex.evaluation.markdown import format_table, format_value
 from frex.metrics.metric import Metric
-from frex.options import Options
+from frex.options import FRExConfig
 
 PAPER_ITERATIONS, PAPER_SIZE = 250_000, 512
 # The number of Inception features of FID: the covariance of fewer images is singular.
@@ -24,12 +24,12 @@ FEW_RUNS = 5
 class AblationSetup:
     """How the table was made.
 
-    `options` are those of one configuration that was trained, None where all checkpoints are taken. `size` is the width of the networks'
-    images in pixels. `taken` are the rows of taken checkpoints; `left_out` are configurations without a row, with the reason. `gt` is the
-    folder of clean test images.
+    `config` are the options of one configuration that was trained, None where all checkpoints are taken. `size` is the width of the
+    networks' images in pixels. `taken` are the rows of taken checkpoints; `left_out` are configurations without a row, with the reason.
+    `gt` is the folder of clean test images.
     """
 
-    options: Options | None
+    config: FRExConfig | None
     size: int
     seeds: Sequence[int]
     taken: Sequence[str]
@@ -88,11 +88,11 @@ def list_caveats(evaluation: Evaluation, setup: AblationSetup) -> list[str]:
 def _list_setup_notes(setup: AblationSetup) -> list[str]:
     """Return sentences on the training, taken checkpoints and test images."""
     lines = []
-    if setup.options is not None:
-        train, loader = setup.options.get('train') or {}, setup.options['datasets']['train']
+    if setup.config is not None and setup.config.train is not None:
         seeds = ', '.join(map(str, setup.seeds))
         lines.append(
-            f'Each configuration was trained for {train.get("total_iter"):,} iterations of {loader.get("batch_size_per_gpu")} faces a GPU '
+            f'Each configuration was trained for {setup.config.train.total_iter:,} iterations '
+            f'of {setup.config.face_sets["train"].batch_size_per_gpu} faces a GPU '
             f'at {setup.size} x {setup.size}, with the seeds {seeds}; a seed determines the initial weights and all random numbers.'
         )
     if setup.taken:
@@ -103,18 +103,16 @@ def _list_setup_notes(setup: AblationSetup) -> list[str]:
 
 def _list_limits(evaluation: Evaluation, setup: AblationSetup) -> list[str]:
     """Return sentences on short training, random priors, test images seen in training, few images, and results worse than their input."""
-    lines, options, count = [], setup.options, len(evaluation.names)
-    if options is not None:
-        iterations = (options.get('train') or {}).get('total_iter', 0)
-        if iterations < PAPER_ITERATIONS or setup.size < PAPER_SIZE:
+    lines, config, count = [], setup.config, len(evaluation.names)
+    if config is not None and config.train is not None:
+        if config.train.total_iter < PAPER_ITERATIONS or setup.size < PAPER_SIZE:
             lines.append(
                 f'The paper trains {PAPER_ITERATIONS:,} iterations at {PAPER_SIZE} x {PAPER_SIZE}. A shorter or smaller training shows '
                 'that each part can be taken away and that all is measured; it does not show what a part is worth at the end.'
             )
-        path = options.get('path') or {}
-        if not any(path.get(f'pretrain_network_{prior}') for prior in ('g', 'eg3d', 'stylegan2')):
+        if not any(config.path.file(name) for name in ('g', 'eg3d', 'stylegan2')):
             lines.append('The priors have random weights: this table cannot show what a trained 3D or 2D prior contributes.')
-        if _is_within(setup.gt, options['datasets']['train'].get('dataroot_gt')):
+        if _is_within(setup.gt, config.face_sets['train'].dataroot_gt):
             lines.append('The test images are training images: this table shows nothing about other faces.')
     if any(metric.compares_sets and metric.key not in evaluation.gaps for metric in evaluation.metrics) and count < FID_FEATURES:
         lines.append(f'FID is of {count} images, fewer than its {FID_FEATURES:,} features: do not compare it with the FID of other sets.')
@@ -146,9 +144,9 @@ def _is_better(one: float, other: float, metric: Metric) -> bool:
     return one > other if metric.better == 'higher' else one < other
 
 
-def _is_within(gt: Path, trained: object) -> bool:
-    """Return whether the test images lie in the training's `dataroot_gt`, which is `trained`; False where that is no path."""
-    return isinstance(trained, str) and gt.resolve().is_relative_to(Path(trained).expanduser().resolve())
+def _is_within(gt: Path, trained: str) -> bool:
+    """Return whether the test images lie in the folder of the training images."""
+    return gt.resolve().is_relative_to(Path(trained).expanduser().resolve())
 
 
 def _list_significance_notes(evaluation: Evaluation) -> list[str]:

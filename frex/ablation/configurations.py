@@ -5,13 +5,24 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from frex.errors import FRExError, nearest
-from frex.options import SHIPPED_FOLDER, Options, find_option_file, load_options, override
+from frex.options import (
+    SHIPPED_FOLDER,
+    FRExConfig,
+    Options,
+    RunOptions,
+    complete,
+    find_option_file,
+    load_options,
+    override,
+    read_frex_run,
+)
 from frex.utils.files import write_atomically
 
 FULL = 'full'
@@ -26,6 +37,12 @@ class Configuration:
     name: str
     file: Path
     options: Options
+
+    @cached_property
+    def config(self) -> FRExConfig:
+        """The options, typed; raises FRExError for a key or value that no training takes."""
+        run = RunOptions(str(self.file))
+        return read_frex_run(complete(self.options, run, Path(), is_train=True, num_devices=0), run.opt)
 
     def run_name(self, seed: int) -> str:
         """Return the name of the training run; a checksum of the options in it keeps a run from resuming one with other options."""

@@ -3,17 +3,18 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from frex.ablation.configurations import FULL, Configuration, equals_full, list_known_configurations, write_configurations
 from frex.errors import FRExError
 from frex.evaluation.inputs import BILINEAR, GT, MAX_NAME_BYTES
+from frex.options.run import DEFAULT_SIZE
 from frex.peers.methods import NAME
 from frex.weights.download import obtain_file
 from frex.weights.network_file import read_network
 
 LEFT_OUT = 'the base already lacks what it removes, so that it would be the full configuration again'
-DEFAULT_SIZE = 512
 # Names of rows and roles in `frex.evaluation`.
 RESERVED = (BILINEAR.lower(), GT.lower(), 'lq')
 
@@ -34,9 +35,9 @@ class Plan:
 
         Raises FRExError where the networks have different sizes, and for a damaged checkpoint.
         """
-        sizes = {each.name: each.options['network_g'] for each in self.trained}
-        sizes |= {str(path): read_network(path).arguments for paths in self.taken.values() for path in paths}
-        by_size = {int(options.get('out_size', DEFAULT_SIZE)): name for name, options in sizes.items()}
+        by_size = {each.config.out_size: each.name for each in self.trained}
+        for path in chain.from_iterable(self.taken.values()):
+            by_size[int(read_network(path).arguments.get('out_size', DEFAULT_SIZE))] = str(path)
         if len(by_size) != 1:
             sizes_by_name = ', '.join(f'{name} {size}' for size, name in sorted(by_size.items()))
             raise FRExError(f'the networks make images of several sizes ({sizes_by_name}), which cannot be compared')

@@ -10,13 +10,13 @@ from torch import Tensor
 from torch.utils.data import Dataset, get_worker_info
 
 from frex.data.degradation import PRESETS, DegradationRanges, FloatImage, degrade, draw_degradation
-from frex.data.face_options import FaceDegradationOptions
 from frex.data.face_set import FaceSet
 from frex.data.mixing import Mix
 from frex.data.workers import prepare_process
 from frex.errors import FRExError, nearest
 from frex.images import resize
 from frex.options import convert
+from frex.options.data import FaceDegradationOptions
 
 # Epoch, and index into the repeated data set (see `VisitSampler`).
 Visit = tuple[int, int]

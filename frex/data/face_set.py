@@ -10,10 +10,10 @@ import torch
 from jaxtyping import Bool, Float, Float32
 from torch import Tensor
 
-from frex.data.face_options import FaceSetOptions
 from frex.data.labels import Labels, read_labels, stack_labels
 from frex.data.sources import open_source
 from frex.errors import FRExError
+from frex.options.data import FaceSetOptions
 from frex_arch.camera import frontal_camera, mirror_camera
 from frex_arch.crop import MEAN_CROP, mirror_crop
 

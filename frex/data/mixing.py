@@ -4,9 +4,9 @@ import numpy as np
 import torch
 from jaxtyping import Float32, Int
 
-from frex.data.face_options import MixOptions
 from frex.data.face_set import FaceSet
 from frex.errors import FRExError
+from frex.options.data import MixOptions
 from frex_arch.camera import yaw_pitch
 
 BIN_DEGREES = 5

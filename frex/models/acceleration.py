@@ -7,7 +7,7 @@ import torch
 from basicsr.utils import get_root_logger
 from torch import nn
 
-from frex.models.train_options import TrainOptions
+from frex.options.train import TrainOptions
 from frex_arch import FREx, FREx3D
 from frex_arch.cpu.weight_layout import channels_last
 

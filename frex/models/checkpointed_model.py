@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from basicsr.utils import get_root_logger
-from basicsr.utils.dist_util import master_only
+from basicsr.utils.dist_util import get_dist_info, master_only
 from torch import Tensor, nn
 
 from frex.errors import FRExError
@@ -46,9 +46,9 @@ class CheckpointedModel(ValidatedModel):
         for critic in self.critics:
             self.save_network(critic.net, f'net_d_{critic.name}', current_iter)
         self.save_training_state(epoch, current_iter)
-        keep = self.opt['logger'].get('keep_last')
-        if keep and self.opt['rank'] == 0:
-            remove_older([Path(self.opt['path'][folder]) for folder in ('models', 'training_states')], keep)
+        path, keep = self.config.path, self.config.logger.keep_last
+        if keep and get_dist_info()[0] == 0:
+            remove_older([Path(path.models), Path(path.training_states)], keep)
 
     @master_only
     def save_network(
@@ -58,9 +58,9 @@ class CheckpointedModel(ValidatedModel):
         nets = net if isinstance(net, list) else [net]
         keys = param_key if isinstance(param_key, list) else [param_key]
         states = {key: self.get_bare_model(item).state_dict() for key, item in zip(keys, nets, strict=True)}
-        path = Path(self.opt['path']['models']) / f'{net_label}_{"latest" if current_iter == -1 else current_iter}.pth'
-        options = net_label.replace('net_', 'network_', 1)
-        save_checkpoint(path, states, {options: self.opt[options]})
+        path = Path(self.config.path.models) / f'{net_label}_{"latest" if current_iter == -1 else current_iter}.pth'
+        key = net_label.replace('net_', 'network_', 1)
+        save_checkpoint(path, states, {key: self.config.networks[key].section})
 
     def save_training_state(self, epoch: int, current_iter: int) -> None:
         """Write `training_states/ITER.state`, all that a resumed run needs; nothing for iteration -1, which BasicSR saves at the end."""
@@ -68,7 +68,7 @@ class CheckpointedModel(ValidatedModel):
             return
         pools = {critic.name: [code.cpu() for code in critic.pool.codes] for critic in self.critics if critic.pool is not None}
         processes = gather({'random': random_state(), 'pools': pools})
-        if self.opt['rank'] == 0:
+        if get_dist_info()[0] == 0:
             state = {
                 'epoch': epoch,
                 'iter': current_iter,
@@ -79,7 +79,7 @@ class CheckpointedModel(ValidatedModel):
                 'best_metric_results': getattr(self, 'best_metric_results', {}),
                 'processes': processes,
             }
-            with write_atomically(Path(self.opt['path']['training_states']) / f'{current_iter}.state') as part:
+            with write_atomically(Path(self.config.path.training_states) / f'{current_iter}.state') as part:
                 torch.save(state, part)
 
     def resume_training(self, resume_state: dict[str, Any]) -> None:
@@ -91,7 +91,7 @@ class CheckpointedModel(ValidatedModel):
             super().resume_training(resume_state)
         except (AssertionError, ValueError, KeyError) as error:
             raise FRExError(
-                f'{self.opt["path"]["resume_state"]}: it belongs to other networks, train.frozen_parts or train.encoder_3d_lr '
+                f'{self.config.path.resume_state}: it belongs to other networks, train.frozen_parts or train.encoder_3d_lr '
                 f'({" ".join(str(error).split())}); start from its networks by path.pretrain_network_g instead'
             ) from None
         for optimizer in self.optimizers:
@@ -107,11 +107,11 @@ class CheckpointedModel(ValidatedModel):
         for critic, r1 in zip(self.critics, resume_state.get('r1', ()), strict=False):
             critic.r1 = r1.to(self.device)
         processes = resume_state.get('processes', [])
-        if len(processes) != self.opt['world_size']:
-            world_size = self.opt['world_size']
+        rank, world_size = get_dist_info()
+        if len(processes) != world_size:
             get_root_logger().warning(f'The state is of {len(processes)} processes, this run has {world_size}: random numbers start anew.')
             return
-        own = processes[self.opt['rank']]
+        own = processes[rank]
         self.random_state_of_resume = own['random']
         for critic in self.critics:
             if critic.pool is not None:

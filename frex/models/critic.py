@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -13,9 +13,11 @@ from frex.losses.r1_penalty import r1_penalty
 from frex.models.acceleration import uncompiled
 from frex.models.batch import Batch
 from frex.models.latents import LatentPool
-from frex.models.objective import Output, idle_terms
-from frex.models.optimization import Stepper
-from frex.models.train_options import TrainOptions
+from frex.models.objective import Output, active_losses
+from frex.models.optimization import Stepper, build_optimizer
+from frex.options import FRExConfig
+from frex.options.convert import ComponentOptions
+from frex.options.train import TrainOptions
 
 Images = tuple[Tensor, ...]
 Sizes = Sequence[int]
@@ -67,7 +69,7 @@ class Critic:
         every = options.net_d_reg_every
         optimizer = (options.optim_d_latent if name == 'latent' else None) or options.optim_d or options.optim_g
         # Lazy R1 acts in one step of `every`, for which rate and betas are corrected.
-        self.stepper = Stepper(net, optimizer.build(list(net.parameters()), lazy=every / (every + 1)), options)
+        self.stepper = Stepper(net, build_optimizer(optimizer, list(net.parameters()), lazy=every / (every + 1)), options)
 
     def generator_loss(self, output: Output, batch: Batch) -> Tensor:
         """Return the generator's loss, softplus(-D(fake)), weighted, summed over scales."""
@@ -127,8 +129,9 @@ def frozen(critics: Sequence[Critic]) -> Iterator[None]:
             critic.net.requires_grad_(True)
 
 
-def critic_names(opt: dict[str, Any]) -> list[str]:
-    """Return the critics that an option file configures, without those that would train nothing (`idle_terms`)."""
-    train = opt.get('train') or {}
-    idle = idle_terms(train.get('frozen_parts') or (), bool(train.get('train_priors')))
-    return [name for name in COMPARISONS if opt.get(f'network_d_{name}') and f'{name}_gan_opt' not in idle]
+def active_critics(config: FRExConfig) -> dict[str, ComponentOptions]:
+    """Return the options of the critics by their names, without those that would train nothing (`active_losses`)."""
+    if config.train is None:
+        return {}
+    idle = config.train.losses.keys() - active_losses(config.train).keys()
+    return {name: critic for name, critic in config.critics.items() if f'{name}_gan_opt' not in idle}

@@ -2,8 +2,6 @@
 
 import signal
 from collections.abc import Sequence
-from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,7 +9,7 @@ import torch.distributed as dist
 from basicsr.archs import build_network
 from basicsr.losses import build_loss
 from basicsr.utils import get_root_logger
-from basicsr.utils.dist_util import master_only
+from basicsr.utils.dist_util import get_dist_info, master_only
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
@@ -19,13 +17,12 @@ from frex.errors import FRExError
 from frex.models.acceleration import accelerate, set_tf32
 from frex.models.batch import Batch
 from frex.models.checkpointed_model import CheckpointedModel
-from frex.models.critic import COMPARISONS, Critic, critic_names, frozen
+from frex.models.critic import Critic, active_critics, frozen
 from frex.models.latents import draw_latents
 from frex.models.objective import TERMS_3D, Objective, Output, total, zero_gradient_terms
-from frex.models.optimization import Stepper
-from frex.models.train_options import TrainOptions
+from frex.models.optimization import Stepper, build_optimizer
 from frex.models.training_state import set_random_state
-from frex.options import convert
+from frex.options.convert import ComponentOptions
 from frex.utils.files import write_atomically
 from frex.utils.signals import StopSignal
 from frex.weights.download import obtain_file
@@ -45,27 +42,23 @@ class FRExModel(CheckpointedModel):
 
     # --- Set-up
 
-    @cached_property
-    def train_options(self) -> TrainOptions:
-        """The `train` section, typed."""
-        return convert(TrainOptions, self.opt['train'], 'train')
-
     def init_training_settings(self) -> None:
         """Load the priors, and make the averaged network, objective, critics and optimisers; BasicSR calls it once net_g is built."""
         set_tf32(self.train_options.tf32)
         self._load_priors()
         self.net_g.train()
-        self.net_g_ema = build_network(self.opt['network_g']).to(self.device).eval()
+        self.net_g_ema = build_network(self.config.net_g.section).to(self.device).eval()
         self.model_ema(0)
-        path = self.opt['path']
-        if path.get('resume_state'):
-            self.load_network(self.net_g_ema, path['pretrain_network_g'], True, 'params_ema')
+        path = self.config.path
+        if path.resume_state and path.pretrain_network_g:
+            self.load_network(self.net_g_ema, path.pretrain_network_g, True, 'params_ema')
         # After all loading, so that nothing is loaded into the trained network through the averaged one.
         self._share_frozen_memory()
         self.objective = Objective(self.train_options).to(self.device)
-        self.critics = [self._build_critic(name) for name in critic_names(self.opt)]
-        for name in COMPARISONS:
-            if self.opt.get(f'network_d_{name}') and name not in critic_names(self.opt):
+        active = active_critics(self.config)
+        self.critics = [self._build_critic(name, critic) for name, critic in active.items()]
+        for name in self.config.critics:
+            if name not in active:
                 get_root_logger().warning(f'Left out, since it would train nothing: network_d_{name}.')
         self.setup_optimizers()
         self.setup_schedulers()
@@ -88,27 +81,27 @@ class FRExModel(CheckpointedModel):
 
     def _load_priors(self) -> None:
         """Load the priors and encoders from the files that the options name, unless `pretrain_network_g` brings its own."""
-        path, net = self.opt['path'], self.get_bare_model(self.net_g)
+        path, net = self.config.path, self.get_bare_model(self.net_g)
         for name in PRIORS:
-            file = path.get(f'pretrain_network_{name}')
-            if file and path.get('pretrain_network_g'):
+            file = path.file(name)
+            if file and path.pretrain_network_g:
                 get_root_logger().info(f'Not loading {name} of {file}: pretrain_network_g brings its own.')
             elif file:
                 get_root_logger().info(f'Loading {name} of {file}.')
-                for setting, (there, here) in load_prior(net, name, obtain_file(file), self.opt['network_g']).items():
+                for setting, (there, here) in load_prior(net, name, obtain_file(file), self.config.net_g.arguments).items():
                     get_root_logger().warning(f'{name}: {setting} is {here}; the file was made with {there}.')
 
-    def _build_critic(self, name: str) -> Critic:
-        net = self.model_to_device(build_network(self.opt[f'network_d_{name}']))
+    def _build_critic(self, name: str, options: ComponentOptions) -> Critic:
+        net = self.model_to_device(build_network(options.section))
         self.print_network(net)
-        pretrained = self.opt['path'].get(f'pretrain_network_d_{name}')
-        if pretrained:
-            self.load_network(net, pretrained)
-        loss = build_loss(getattr(self.train_options, f'{name}_gan_opt')).to(self.device)
+        file, param_key, strict = self.config.path.source(f'd_{name}')
+        if file:
+            self.load_network(net, file, strict, param_key)
+        loss = build_loss(self.train_options.losses[f'{name}_gan_opt'].section).to(self.device)
         return Critic(name, net, loss, self.train_options, sizes=getattr(self.get_bare_model(net), 'sizes', ()))
 
     def setup_optimizers(self) -> None:
-        self.stepper = Stepper(self.net_g, self.train_options.optim_g.build(self._parameter_groups()), self.train_options)
+        self.stepper = Stepper(self.net_g, build_optimizer(self.train_options.optim_g, self._parameter_groups()), self.train_options)
         self.optimizers += [stepper.optimizer for stepper in self._steppers()]
 
     def _parameter_groups(self) -> list[dict[str, Any]]:
@@ -150,7 +143,7 @@ class FRExModel(CheckpointedModel):
         if net.eg3d is not None:
             net.eg3d.requires_grad_(True)
             net.eg3d.backbone.mapping.requires_grad_(False)
-            is_compared = any(getattr(self.train_options, key) for key in TERMS_3D)
+            is_compared = any(key in self.train_options.losses for key in TERMS_3D)
             for name, parameter in net.eg3d.superresolution.named_parameters():
                 # Super-resolution adds no noise.
                 parameter.requires_grad_(is_compared and not name.endswith('noise_strength'))
@@ -214,7 +207,7 @@ class FRExModel(CheckpointedModel):
                 name = type(self.get_bare_model(stepper.net)).__name__
                 get_root_logger().warning(f'iter {current_iter}: the losses of {name} are not finite; the step is skipped.')
             if stepper.bad_steps >= self.train_options.most_bad_steps:
-                path = Path(self.opt['path']['experiments_root']) / f'not_finite_iter{current_iter}_rank{self.opt["rank"]}.pth'
+                path = self.config.path.root / f'not_finite_iter{current_iter}_rank{get_dist_info()[0]}.pth'
                 with write_atomically(path) as part:
                     torch.save({'batches': [batch._asdict() for batch in batches]}, part)
                 raise FRExError(
@@ -242,9 +235,10 @@ class FRExModel(CheckpointedModel):
     def reduce_loss_dict(self, loss_dict: dict[str, Tensor]) -> dict[str, float]:
         """Return losses as numbers, on rank 0 their means over all processes; BasicSR's fetches each from the device apart."""
         values = torch.stack([loss.float() for loss in loss_dict.values()])
-        if self.opt['dist']:
+        rank, world_size = get_dist_info()
+        if world_size > 1:
             dist.reduce(values, dst=0)
-            values = values / self.opt['world_size'] if self.opt['rank'] == 0 else values
+            values = values / world_size if rank == 0 else values
         return dict(zip(loss_dict, values.cpu().tolist(), strict=True))
 
 

@@ -1,6 +1,6 @@
 """The generator's objective: the terms of Eqs. 10, 14, 17 and 18 that need no critic."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from frex.losses.frozen_network import cast_layers, feature_cache, share_networks
 from frex.models.batch import Batch
-from frex.models.train_options import TrainOptions
+from frex.options.convert import ComponentOptions
+from frex.options.train import TrainOptions
 from frex_arch.crop import mask_in_eg3d_crop, mean_crop, warp_to_crop
 
 # A FRExOutput or a FREx3DOutput; `check_loss_inputs` holds that the network makes what a term needs.
@@ -68,11 +69,10 @@ TERMS_2D = [key for key, (_, compared) in TERMS.items() if compared in (_image, 
 TERMS_OF_ENCODER_3D = [key for key, (_, compared) in TERMS.items() if compared in (_image_3d, _offsets, _camera)]
 
 
-def idle_terms(frozen_parts: Sequence[str], train_priors: bool = False) -> list[str]:
-    """Return the keys of the terms that would train nothing, since all that they train is frozen."""
-    if 'encoder_3d' not in frozen_parts:
-        return []
-    return [key for key in (*TERMS_OF_ENCODER_3D, 'latent_gan_opt') if not (train_priors and key in TERMS_3D)]
+def active_losses(options: TrainOptions) -> dict[str, ComponentOptions]:
+    """Return the configured losses by their keys, without those that would train nothing, since all that they train is frozen."""
+    idle = {*TERMS_OF_ENCODER_3D, 'latent_gan_opt'} if 'encoder_3d' in options.frozen_parts else set()
+    return {key: loss for key, loss in options.losses.items() if key not in idle or (options.train_priors and key in TERMS_3D)}
 
 
 class Objective(nn.Module):
@@ -83,11 +83,11 @@ class Objective(nn.Module):
 
     def __init__(self, options: TrainOptions) -> None:
         super().__init__()
-        keys = [key for key in TERMS if getattr(options, key)]
-        idle = [key for key in keys if key in idle_terms(options.frozen_parts, options.train_priors)]
+        active = active_losses(options)
+        idle = [key for key in TERMS if key in options.losses and key not in active]
         if idle:
             get_root_logger().warning(f'Left out, since they train encoder_3d only, which train.frozen_parts freezes: {", ".join(idle)}.')
-        self.losses = nn.ModuleDict({key: build_loss(getattr(options, key)) for key in keys if key not in idle})
+        self.losses = nn.ModuleDict({key: build_loss(active[key].section) for key in TERMS if key in active})
         share_networks(self.losses.values())
         self.needs_image_3d = any(key in TERMS_3D for key in self.losses)
         self.left_out: set[str] = set()

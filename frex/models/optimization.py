@@ -1,7 +1,7 @@
 """One step of one optimiser: parts of a batch, precision, clipping, and the check for losses and gradients that are not finite."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, TypeVar
 
@@ -11,9 +11,19 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from frex.models.train_options import TrainOptions
+from frex.options.train import OptimizerOptions, TrainOptions
 
 T = TypeVar('T')
+
+
+def build_optimizer(
+    options: OptimizerOptions, parameters: Iterable[nn.Parameter] | list[dict[str, Any]], lazy: float = 1.0
+) -> torch.optim.Optimizer:
+    """Build an optimiser; `lazy` < 1 corrects rate and betas for a lazy regulariser (StyleGAN2, appendix B)."""
+    kind = {'Adam': torch.optim.Adam, 'AdamW': torch.optim.AdamW}[options.type]
+    betas = (options.betas[0] ** lazy, options.betas[1] ** lazy)
+    # Fused: one kernel launch for all parameters.
+    return kind(parameters, lr=options.lr * lazy, betas=betas, weight_decay=options.weight_decay, fused=True)
 
 
 class Stepper:

@@ -4,12 +4,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from frex.options import RunConfig
 from frex.utils.jsonl import append_line, read_lines, write_lines
 
 
-def scalars_path(opt: Mapping[str, Any]) -> Path:
-    """Return the path of the file, in the folder of the run whose options are `opt`."""
-    return Path(opt['path']['experiments_root' if opt['is_train'] else 'results_root']) / 'scalars.jsonl'
+def scalars_path(config: RunConfig) -> Path:
+    """Return the path of the file, in the folder of the run."""
+    return config.path.root / 'scalars.jsonl'
 
 
 def append_scalars(path: Path, record: Mapping[str, Any]) -> None:

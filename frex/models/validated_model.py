@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from basicsr.metrics import calculate_metric
 from basicsr.models.sr_model import SRModel
 from basicsr.utils import imwrite, tensor2img
+from basicsr.utils.dist_util import get_dist_info
 from basicsr.utils.registry import METRIC_REGISTRY
 from torch import Tensor
 from torch.utils.data import Dataset, default_collate
@@ -22,7 +22,9 @@ from frex.models.image_grid import image_grid
 from frex.models.objective import Output, in_eg3d_crop
 from frex.models.scalars import append_scalars, read_scalars, scalars_path
 from frex.models.training_state import gather, random_state, set_random_state
-from frex.options import arguments_of
+from frex.options import FRExConfig, read_frex_run
+from frex.options.convert import MetricOptions
+from frex.options.train import TrainOptions
 from frex_arch import FREx, FREx3DOutput, FRExOutput
 
 
@@ -30,6 +32,17 @@ class ValidatedModel(SRModel):
     """BasicSR's model with a validation that is divided among the processes."""
 
     output: Output
+
+    @cached_property
+    def config(self) -> FRExConfig:
+        """The options of the run, typed, as they are when the model is built; `opt` is BasicSR's."""
+        return read_frex_run(self.opt, 'options')
+
+    @property
+    def train_options(self) -> TrainOptions:
+        """The `train` section, which a test does not have."""
+        assert self.config.train is not None
+        return self.config.train
 
     @cached_property
     def validated(self) -> set[tuple[str, int | str]]:
@@ -44,36 +57,35 @@ class ValidatedModel(SRModel):
 
     def validation(self, dataloader: Any, current_iter: int | str, tb_logger: Any, save_img: bool = False) -> None:
         """Validate on a data set, divided among the processes; in a test `current_iter` is the name of the run."""
-        dataset, val = dataloader.dataset, self.opt['val'] or {}
-        name, metrics = dataset.opt['name'], val.get('metrics') or {}
+        dataset, val = dataloader.dataset, self.config.val
+        name, (rank, world_size) = dataset.opt['name'], get_dist_info()
         if isinstance(current_iter, int):
             # At the end of training BasicSR counts an iteration that it has not done.
-            current_iter = min(current_iter, self.opt['train']['total_iter'])
+            current_iter = min(current_iter, self.train_options.total_iter)
         if (name, current_iter) in self.validated:
             return
         self.validated.add((name, current_iter))
         random_state_before = random_state()
         path_of = (lambda image: self._path_of_result(image, name, current_iter)) if save_img else None
-        rank, world_size = self.opt['rank'], self.opt['world_size']
-        values = validate(dataset, self._restore, metrics, path_of, rank, world_size, val.get('pbar', False))
-        if metrics:
+        values = validate(dataset, self._restore, val.metrics, path_of, rank, world_size, val.pbar)
+        if val.metrics:
             self.metric_results = values
             self._initialize_best_metric_results(name)
             for metric, value in values.items():
                 self._update_best_metric_result(name, metric, value, current_iter)
             if rank == 0:
                 self._log_validation_metric_values(current_iter, name, tb_logger)
-                append_scalars(scalars_path(self.opt), {'iter': current_iter, 'dataset': name, **values})
+                append_scalars(scalars_path(self.config), {'iter': current_iter, 'dataset': name, **values})
             self._save_best(name, current_iter)
-        if self.is_train and rank == 0 and val.get('grid_images'):
-            self._show_grid(dataset, val['grid_images'], current_iter, tb_logger)
+        if self.is_train and rank == 0 and val.grid_images:
+            self._show_grid(dataset, val.grid_images, current_iter, tb_logger)
         # Training continues as if no metric had drawn random numbers.
         set_random_state(random_state_before)
 
     def _restore_best_results(self) -> None:
         """Restore the best results from the log of a resumed run, since BasicSR saves a state before it validates."""
-        path, metrics = scalars_path(self.opt), (self.opt.get('val') or {}).get('metrics') or {}
-        is_first = self.opt['rank'] == 0 and path.exists()
+        path, metrics = scalars_path(self.config), self.config.val.metrics
+        is_first = get_dist_info()[0] == 0 and path.exists()
         records = gather([record for record in read_scalars(path) if 'dataset' in record] if is_first else [])[0]
         for record in records if metrics else ():
             self._initialize_best_metric_results(record['dataset'])
@@ -90,14 +102,14 @@ class ValidatedModel(SRModel):
         if isinstance(output, FREx3DOutput):
             gt = in_eg3d_crop(Batch(lq, gt, crop, None), output.image_3d)
         grid, name = image_grid(lq, output, gt), dataset.opt['name']
-        imwrite(tensor2img([grid]), str(Path(self.opt['path']['visualization']) / f'grid_{name}_{current_iter}.jpg'))
+        imwrite(tensor2img([grid]), str(Path(self.config.path.visualization) / f'grid_{name}_{current_iter}.jpg'))
         if tb_logger:
             tb_logger.add_image(f'validation/{name}', grid, current_iter)
 
     def _save_best(self, dataset: str, current_iter: int | str) -> None:
         """Save `net_g_best_METRIC.pth` for each metric of `val.save_best` that is better than ever before."""
-        sets = [phase for phase in self.opt['datasets'] if phase.startswith('val')]
-        for metric in self.opt['val'].get('save_best') or () if self.is_train else ():
+        sets = [phase for phase in self.config.datasets if phase.startswith('val')]
+        for metric in self.config.val.save_best or () if self.is_train else ():
             if self.best_metric_results[dataset][metric]['iter'] == current_iter:
                 name = f'best_{metric}' if len(sets) == 1 else f'best_{metric}_{dataset}'
                 self.save_network([self.net_g, self.net_g_ema], 'net_g', name, param_key=['params', 'params_ema'])
@@ -109,10 +121,10 @@ class ValidatedModel(SRModel):
 
     def _path_of_result(self, image: str, dataset: str, current_iter: int | str) -> Path:
         """Return the path at which BasicSR writes the result of an image."""
-        folder = Path(self.opt['path']['visualization'])
-        if self.opt['is_train']:
+        folder = Path(self.config.path.visualization)
+        if self.is_train:
             return folder / image / f'{image}_{current_iter}.png'
-        return folder / dataset / f'{image}_{self.opt["val"].get("suffix") or self.opt["name"]}.png'
+        return folder / dataset / f'{image}_{self.config.val.suffix or self.config.name}.png'
 
     def get_current_visuals(self) -> 'OrderedDict[str, Tensor]':
         """Return `lq`, `result` and `gt` in [0, 1]; those of FREx3D are in EG3D's crop."""
@@ -123,7 +135,7 @@ class ValidatedModel(SRModel):
         return OrderedDict((name, (image.detach().cpu() + 1) / 2) for name, image in images.items())
 
 
-Metrics = Mapping[str, Mapping[str, Any]]
+Metrics = Mapping[str, MetricOptions]
 # A sample in a batch of one -> images `result` and, where there is one, `gt`, in [0, 1].
 Restore = Callable[[dict[str, Any]], Mapping[str, torch.Tensor]]
 
@@ -135,11 +147,8 @@ def validate(
 
     A metric that is a function of two images is averaged over images; one that is a class is given all of them, and computes its own value.
     """
-    of_sets = {
-        name: METRIC_REGISTRY.get(metric['type'])(**arguments_of(metric, 'better'))
-        for name, metric in metrics.items()
-        if _is_of_sets(metric)
-    }
+    kinds = {name: METRIC_REGISTRY.get(metric.type) for name, metric in metrics.items()}
+    of_sets = {name: kinds[name](**metric.arguments) for name, metric in metrics.items() if inspect.isclass(kinds[name])}
     of_images = {name: metric for name, metric in metrics.items() if name not in of_sets}
     device = torch.device('cuda' if world_size > 1 and dist.get_backend() == 'nccl' else 'cpu')
     # Sums of the metrics and, last, the number of images, in this process's part of the data set, which may be empty.
@@ -148,7 +157,7 @@ def validate(
         sample = default_collate([dataset[index]])
         images = {name: tensor2img([image]) for name, image in restore(sample).items() if name != 'lq'}
         data = {own: images[name] for own, name in (('img', 'result'), ('img2', 'gt')) if name in images}
-        values = [calculate_metric(data, dict(options)) for options in of_images.values()]
+        values = [kinds[name](**data, **metric.arguments) for name, metric in of_images.items()]
         sums += torch.tensor([*values, 1.0], dtype=torch.float64, device=device)
         for metric in of_sets.values():
             metric.add(**data)
@@ -158,7 +167,3 @@ def validate(
         dist.all_reduce(sums)
     means = dict(zip(of_images, (sums[:-1] / sums[-1].clamp(min=1)).tolist(), strict=True))
     return {name: of_sets[name].value() if name in of_sets else means[name] for name in metrics}
-
-
-def _is_of_sets(metric: Mapping[str, Any]) -> bool:
-    return inspect.isclass(METRIC_REGISTRY.get(metric['type']))

@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import torch
 import torch.distributed as dist
 import yaml
 from basicsr.utils import check_resume
-from basicsr.utils.dist_util import master_only
+from basicsr.utils.dist_util import get_dist_info, master_only
 from basicsr.utils.misc import mkdir_and_rename
 
 from frex import compat
@@ -23,10 +23,11 @@ from frex.data.sampler import VisitSampler
 from frex.errors import FRExError
 from frex.models.scalars import forget_scalars_after, scalars_path
 from frex.models.training_state import gather
-from frex.options import Options, RunOptions, complete, requested_options
+from frex.options import Options, RunConfig, RunOptions, complete, read_run, requested_options, with_option
+from frex.options.sections import PathOptions
 from frex.registry import register
-from frex.training.check_options import check, check_data
-from frex.training.check_weights import preflight
+from frex.training.check_options import check_options
+from frex.training.check_weights import check_files
 from frex.training.train_log import CallbackTrainLog, TrainLog, quiet
 from frex.utils.signals import StopSignal
 from frex.weights.torch_file import read_torch_file
@@ -37,48 +38,52 @@ def train(run: RunOptions, on_log: Callable[[Options], None] | None = None) -> N
 
     `on_log` is called with each logged iteration, and keeps BasicSR's own log off the screen.
     """
-    requested, opt = _prepare(run, is_train=True)
+    requested, opt, config = _prepare(run, is_train=True)
     pipeline: Any = basicsr.train
-    stop = StopSignal()
+    stop, data = StopSignal(), TrainingData(config, pipeline.create_train_val_dataloader)
     replacements: dict[str, Any] = {
-        'parse_options': lambda root_path, is_train: (compat.start_process(opt, run.launcher), run),
-        'load_resume_state': load_resume_state,
-        'make_exp_dirs': make_folders,
+        'parse_options': lambda root_path, is_train: (compat.start_process(opt, config, run.launcher), run),
+        'load_resume_state': data.load_resume_state,
+        'make_exp_dirs': lambda _: make_folders(config.path),
         'copy_opt_file': lambda opt_file, folder: write_options(requested, Path(folder) / Path(opt_file).name),
-        'MessageLogger': TrainLog,
+        'MessageLogger': lambda _, *arguments: TrainLog(config, *arguments),
         'build_model': _with_stop(pipeline.build_model, stop),
-        'create_train_val_dataloader': _with_true_epochs(pipeline.create_train_val_dataloader),
+        'create_train_val_dataloader': data.create_loaders,
     }
     if on_log is not None:
         replacements['get_root_logger'] = quiet(pipeline.get_root_logger)
-        replacements['MessageLogger'] = partial(CallbackTrainLog, on_log)
+        replacements['MessageLogger'] = lambda _, *arguments: CallbackTrainLog(on_log, config, *arguments)
     with compat.replaced(pipeline, replacements), _process_group(), stop.listen():
-        pipeline.train_pipeline(opt['root_path'])
+        pipeline.train_pipeline(str(Path.cwd()))
 
 
 def test(run: RunOptions) -> None:
     """Run BasicSR's `test_pipeline` on the options that `run` names; outputs go below the working directory."""
-    _, opt = _prepare(run, is_train=False)
+    _, opt, config = _prepare(run, is_train=False)
     pipeline: Any = basicsr.test
     replacements = {
-        'parse_options': lambda root_path, is_train: (compat.start_process(opt, run.launcher), run),
-        'make_exp_dirs': make_folders,
+        'parse_options': lambda root_path, is_train: (compat.start_process(opt, config, run.launcher), run),
+        'make_exp_dirs': lambda _: make_folders(config.path),
     }
     with compat.replaced(pipeline, replacements), _process_group():
-        pipeline.test_pipeline(opt['root_path'])
+        pipeline.test_pipeline(str(Path.cwd()))
 
 
-def _prepare(run: RunOptions, is_train: bool) -> tuple[Options, Options]:
-    """Return the options as requested and as completed, after all checks; raise FRExError, before anything is created, where one fails."""
+def _prepare(run: RunOptions, is_train: bool) -> tuple[Options, Options, RunConfig]:
+    """Return the options as requested, as BasicSR reads them, and typed; raise FRExError where a check fails, before creating anything."""
     register()
     requested = requested_options(run)
     opt = complete(requested, run, Path.cwd(), is_train, torch.cuda.device_count())
-    check(opt, run.opt)
+    config = read_run(opt, run.opt)
+    check_options(config, run.opt)
     if is_train and run.auto_resume:
-        opt['path']['resume_state'] = newest_state(Path(opt['path']['training_states'])) or opt['path'].get('resume_state')
-    preflight(opt, run.opt)
-    check_data(opt, run.opt)
-    return requested, opt
+        state = newest_state(Path(config.path.training_states)) or config.path.resume_state
+        config = replace(config, path=replace(config.path, resume_state=state))
+    found = check_files(config, run.opt)
+    for option, path in found.items():
+        opt = with_option(opt, option.split('.'), str(path))
+    state = str(found['path.resume_state']) if config.path.resume_state else None
+    return requested, opt, replace(config, path=replace(config.path, resume_state=state))
 
 
 @contextmanager
@@ -95,13 +100,11 @@ def _process_group() -> Iterator[None]:
 
 
 @master_only
-def make_folders(opt: Options) -> None:
+def make_folders(path: PathOptions) -> None:
     """Make the folders of a run, after renaming those of an older run; BasicSR would make a folder of every other entry of `path`, too."""
-    root = opt['path']['experiments_root' if opt['is_train'] else 'results_root']
-    mkdir_and_rename(root)
-    for key in ('models', 'training_states', 'visualization'):
-        if key in opt['path']:
-            Path(opt['path'][key]).mkdir(parents=True, exist_ok=True)
+    mkdir_and_rename(str(path.root))
+    for folder in filter(None, (path.models, path.training_states, path.visualization)):
+        Path(folder).mkdir(parents=True, exist_ok=True)
 
 
 @master_only
@@ -111,17 +114,44 @@ def write_options(requested: Options, path: Path) -> None:
     path.write_text(header + yaml.safe_dump(requested, sort_keys=False, allow_unicode=True), encoding='utf-8')
 
 
-def load_resume_state(opt: Options) -> dict[str, Any] | None:
-    """Load the state to resume from, the one that the first process names; None for a new run. BasicSR's needs a GPU."""
-    path = opt['path']['resume_state'] = gather(opt['path'].get('resume_state'))[0]
-    if path is None:
-        return None
-    state = _read_state(Path(path))
-    check_resume(opt, state['iter'])
-    if opt['rank'] == 0:
-        forget_scalars_after(scalars_path(opt), state['iter'])
-    opt['resumed'] = {'epoch': state['epoch'], 'iter': state['iter']}
-    return state
+class TrainingData:
+    """Loads the state that a run is resumed from, and creates the data loaders, which go on from there."""
+
+    def __init__(self, config: RunConfig, create: Callable[..., Any]) -> None:
+        self.config = config
+        self.create = create
+        self.resumed: dict[str, Any] | None = None
+
+    def load_resume_state(self, opt: Options) -> dict[str, Any] | None:
+        """Load the state to resume from, the one that the first process names; None for a new run. BasicSR's needs a GPU."""
+        path = gather(self.config.path.resume_state)[0]
+        opt |= with_option(opt, ('path', 'resume_state'), path)
+        if path is None:
+            return None
+        self.resumed = state = _read_state(Path(path))
+        check_resume(opt, state['iter'])
+        if get_dist_info()[0] == 0:
+            forget_scalars_after(scalars_path(self.config), state['iter'])
+        return state
+
+    def create_loaders(self, opt: Options, logger: Any) -> Any:
+        """Create loaders as `create_train_val_dataloader` does, but count epochs in batches that are really made, and resume within one.
+
+        BasicSR counts the last, dropped batch of an epoch, so that a small set stops too early, and resumes at an epoch's start.
+        """
+        loader, sampler, val_loaders, _, total_iters = self.create(opt, logger)
+        if not len(loader):
+            raise FRExError('datasets.train: not one batch in it; add images or raise dataset_enlarge_ratio')
+        for each in (loader, *val_loaders):
+            # With a generator of their own they do not draw from training's random numbers in each pass.
+            each.generator = torch.Generator().manual_seed(self.config.manual_seed)
+        if self.resumed is None or not isinstance(sampler, VisitSampler):
+            return loader, sampler, val_loaders, -(-total_iters // len(loader)), total_iters
+        epoch, iteration = self.resumed['epoch'], self.resumed['iter']
+        done = iteration - epoch * len(loader)
+        # With other processes or another batch size epochs have another length, and this one starts from its beginning.
+        sampler.skipped = {epoch: done * self.config.datasets['train'].batch_size_per_gpu} if 0 <= done <= len(loader) else {}
+        return loader, sampler, val_loaders, epoch - (iteration - total_iters) // len(loader) + 1, total_iters
 
 
 def newest_state(folder: Path) -> str | None:
@@ -160,27 +190,3 @@ def _with_stop(build_model: Callable[..., Any], stop: StopSignal) -> Callable[..
         return model
 
     return build_stoppable
-
-
-def _with_true_epochs(create: Callable[..., Any]) -> Callable[..., Any]:
-    """Make `create_train_val_dataloader` count epochs in batches that are really made, and resume within an epoch.
-
-    BasicSR counts the last, dropped batch of an epoch, so that a small set stops too early, and resumes at an epoch's start.
-    """
-
-    def create_with_true_epochs(opt: Options, logger: Any) -> Any:
-        loader, sampler, val_loaders, _, total_iters = create(opt, logger)
-        if not len(loader):
-            raise FRExError('datasets.train: not one batch in it; add images or raise dataset_enlarge_ratio')
-        for each in (loader, *val_loaders):
-            # With a generator of their own they do not draw from training's random numbers in each pass.
-            each.generator = torch.Generator().manual_seed(opt['manual_seed'])
-        if isinstance(sampler, VisitSampler) and 'resumed' in opt:
-            epoch, iteration = opt['resumed']['epoch'], opt['resumed']['iter']
-            done = iteration - epoch * len(loader)
-            # With other processes or another batch size epochs have another length, and this one starts from its beginning.
-            sampler.skipped = {epoch: done * opt['datasets']['train']['batch_size_per_gpu']} if 0 <= done <= len(loader) else {}
-            return loader, sampler, val_loaders, epoch - (iteration - total_iters) // len(loader) + 1, total_iters
-        return loader, sampler, val_loaders, -(-total_iters // len(loader)), total_iters
-
-    return create_with_true_epochs

@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 from basicsr.utils import get_root_logger
-from basicsr.utils.dist_util import master_only
+from basicsr.utils.dist_util import get_dist_info, master_only
 
 from frex.models.scalars import append_scalars, scalars_path
-from frex.options import Options
+from frex.options import Options, RunConfig
 
 TIMES = ('time', 'data_time', 'images_per_second', 'memory_gb')
 
@@ -20,11 +20,13 @@ TIMES = ('time', 'data_time', 'images_per_second', 'memory_gb')
 class TrainLog:
     """Takes the place of BasicSR's MessageLogger; adds images a second and memory to its line."""
 
-    def __init__(self, opt: Options, start_iter: int = 0, tb_logger: Any = None) -> None:
-        self.opt = opt
+    def __init__(self, config: RunConfig, start_iter: int = 0, tb_logger: Any = None) -> None:
+        assert config.train is not None
+        self.config = config
+        self.total_iter = config.train.total_iter
         self.start_iter = start_iter
-        self.tb_logger = None if opt['name'].startswith('debug') else tb_logger
-        self.images = opt['datasets']['train']['batch_size_per_gpu'] * opt['world_size']
+        self.tb_logger = None if config.name.startswith('debug') else tb_logger
+        self.images = config.datasets['train'].batch_size_per_gpu * get_dist_info()[1]
         self.reset_start_time()
 
     def reset_start_time(self) -> None:
@@ -36,7 +38,7 @@ class TrainLog:
         log = log | {'images_per_second': self.images / max(log['time'], 1e-9), 'memory_gb': memory_gb()}
         losses = {name: value for name, value in log.items() if name not in ('epoch', 'iter', 'lrs', *TIMES)}
         get_root_logger().info(self.line(log, losses))
-        append_scalars(scalars_path(self.opt), log)
+        append_scalars(scalars_path(self.config), log)
         if self.tb_logger is not None:
             for name, value in (losses | {name: log[name] for name in TIMES}).items():
                 self.tb_logger.add_scalar(f'losses/{name}' if name.startswith('l_') else name, value, log['iter'])
@@ -47,9 +49,9 @@ class TrainLog:
         """Return BasicSR's line, with images a second and peak memory; times are in seconds."""
         rates = ''.join(f'{rate:.3e},' for rate in log['lrs'])
         done = log['iter'] - self.start_iter
-        left = (self.opt['train']['total_iter'] - log['iter']) * (time.monotonic() - self.start_time) / max(done, 1)
+        left = (self.total_iter - log['iter']) * (time.monotonic() - self.start_time) / max(done, 1)
         return (
-            f'[{self.opt["name"][:5]}..][epoch:{log["epoch"]:3d}, iter:{log["iter"]:8,d}, lr:({rates})] '
+            f'[{self.config.name[:5]}..][epoch:{log["epoch"]:3d}, iter:{log["iter"]:8,d}, lr:({rates})] '
             f'[eta: {timedelta(seconds=int(left))}, time (data): {log["time"]:.3f} ({log["data_time"]:.3f}), '
             f'{log["images_per_second"]:.1f} images/s, {log["memory_gb"]:.2f} GB] '
             + ' '.join(f'{name}: {value:.4e}' for name, value in losses.items())
@@ -71,12 +73,12 @@ def memory_gb() -> float:
 class CallbackTrainLog(TrainLog):
     """Also calls a function with each logged iteration."""
 
-    def __init__(self, on_log: Callable[[Options], None], opt: Options, start_iter: int = 0, tb_logger: Any = None) -> None:
-        super().__init__(opt, start_iter, tb_logger)
+    def __init__(self, on_log: Callable[[Options], None], config: RunConfig, start_iter: int = 0, tb_logger: Any = None) -> None:
+        super().__init__(config, start_iter, tb_logger)
         self.on_log = on_log
 
     def __call__(self, log: Options) -> None:
-        self.on_log(log | {'total_iter': self.opt['train']['total_iter']})
+        self.on_log(log | {'total_iter': self.total_iter})
         super().__call__(log)
 
 

@@ -191,7 +191,7 @@ def evaluation_of(psnr, fid):
     return Evaluation(('a', 'b'), (METRICS['psnr'], METRICS['fid']), {}, rows, (), None, (), {})
 
 
-TAKEN = AblationSetup(options=None, size=512, seeds=[], taken=[], left_out={}, gt=Path('gt'))
+TAKEN = AblationSetup(config=None, size=512, seeds=[], taken=[], left_out={}, gt=Path('gt'))
 
 
 def test_differences_that_chance_does_not_explain_are_named_and_bold():

@@ -10,11 +10,11 @@ import torch
 from torch.utils.data import DataLoader
 
 from frex.data.face_degradation_dataset import FaceDegradationDataset
-from frex.data.face_options import MixOptions
 from frex.data.mixing import Mix, yaw_bins
 from frex.data.sampler import VisitSampler
 from frex.errors import FRExError
 from frex.losses.camera_loss import CameraLoss
+from frex.options.data import MixOptions
 from frex_arch.camera import ffhq_intrinsics, frontal_camera, look_at, mirror_camera, pack_camera
 from frex_arch.crop import MEAN_CROP, mirror_crop
 

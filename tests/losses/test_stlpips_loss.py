@@ -17,6 +17,7 @@ from frex.losses.stlpips_loss import STLPIPSLoss, find_stlpips_weights
 from frex.metrics.basicsr_functions import calculate_stlpips
 from frex.metrics.catalogue import METRICS
 from frex.metrics.networks import STLPIPSDistance
+from frex.options.convert import ComponentOptions, MetricOptions
 from frex.tensors import to_tensor
 from frex.training.check_options import check_loss, check_metric
 from frex.weights.torch_file import read_torch_file
@@ -124,12 +125,12 @@ def test_tiny_images_have_no_distance():
 
 
 def test_options_are_checked_before_a_run():
-    check_loss({'type': 'STLPIPSLoss', 'loss_weight': 0.5, 'net': 'alex'}, 'train.perceptual_opt')
-    check_metric(calculate_stlpips, {'net': 'alex'}, 'val.metrics.stlpips')
+    check_loss(ComponentOptions({'type': 'STLPIPSLoss', 'loss_weight': 0.5, 'net': 'alex'}), 'train.perceptual_opt')
+    check_metric(MetricOptions({'type': 'calculate_stlpips', 'net': 'alex'}), 'val.metrics.stlpips')
     with pytest.raises(FRExError, match=r"train.perceptual_opt: net 'squeeze' is not one of \['alex', 'vgg'\]"):
-        check_loss({'type': 'STLPIPSLoss', 'net': 'squeeze'}, 'train.perceptual_opt')
+        check_loss(ComponentOptions({'type': 'STLPIPSLoss', 'net': 'squeeze'}), 'train.perceptual_opt')
     with pytest.raises(FRExError, match=r"val.metrics.stlpips: net 'squeeze' is not one of"):
-        check_metric(calculate_stlpips, {'net': 'squeeze'}, 'val.metrics.stlpips')
+        check_metric(MetricOptions({'type': 'calculate_stlpips', 'net': 'squeeze'}), 'val.metrics.stlpips')
 
 
 def test_a_missing_package_is_one_line_that_says_what_to_install(monkeypatch):
@@ -139,7 +140,7 @@ def test_a_missing_package_is_one_line_that_says_what_to_install(monkeypatch):
         with pytest.raises(FRExError, match=message):
             build()
     with pytest.raises(FRExError, match=message):
-        check_loss({'type': 'STLPIPSLoss'}, 'train.perceptual_opt')
+        check_loss(ComponentOptions({'type': 'STLPIPSLoss'}), 'train.perceptual_opt')
     missing = METRICS['stlpips'].missing(None)
     assert missing is not None
     assert 'frex[perceptual]' in missing

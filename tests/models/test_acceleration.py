@@ -133,7 +133,7 @@ def test_tf32_is_decided_and_logged(tf32_as_it_was, tf32, monkeypatch, caplog):
 
 
 def test_an_old_torch_is_refused_for_compile(monkeypatch):
-    from frex.models.train_options import TrainOptions
+    from frex.options.train import TrainOptions
 
     monkeypatch.delattr(torch.compiler, 'set_stance')
     options = {'optim_g': {'type': 'Adam', 'lr': 1e-3}, 'scheduler': {}, 'total_iter': 1}

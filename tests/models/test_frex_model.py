@@ -383,6 +383,14 @@ def test_one_kind_of_weights_never_stands_for_another(model, tmp_path):
         build(tmp_path, path={'pretrain_network_g': critic})
 
 
+def test_a_critic_starts_from_the_requested_weights_of_its_file(model, tmp_path):
+    state = {name: torch.full_like(value, 0.5) for name, value in model.critics[0].net.state_dict().items()}
+    torch.save({'params': model.critics[0].net.state_dict(), 'half': state}, tmp_path / 'critic.pth')
+    other = build(tmp_path, path={'pretrain_network_d_dual': str(tmp_path / 'critic.pth'), 'param_key_d_dual': 'half'})
+    for value in other.critics[0].net.state_dict().values():
+        assert (value == 0.5).all()
+
+
 def test_older_checkpoints_are_forgotten(tmp_path):
     model = build(tmp_path, logger={'keep_last': 2}, network_d_multi_scale=None)
     for step in (3, 20, 100, -1):

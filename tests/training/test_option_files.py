@@ -5,17 +5,18 @@ import torch
 from option_files import ABLATIONS, OPTION_FILES, differing_keys
 
 from frex.data.labels import write_labels
-from frex.models.train_options import TrainOptions
-from frex.options import SHIPPED_FOLDER, RunOptions, complete, convert, load_options
+from frex.options import SHIPPED_FOLDER, RunOptions, complete, convert, load_options, read_frex_run
+from frex.options.train import TrainOptions
 from frex.training import pipeline
-from frex.training.check_options import check, check_data
-from frex.training.check_weights import missing_data, named_files
+from frex.training.check_data import check_data, missing_data
+from frex.training.check_options import check_options
+from frex.training.check_weights import frozen_networks, starting_files
 from frex.weights.manifest import files_for_task
 from frex_arch.camera import frontal_camera
 
 
 def completed(path, face_folder, tmp_path):
-    """The options as a run has them, on a folder of faces, with labels where the options name some."""
+    """The options as a run has them, on a folder of faces that is large enough, with labels where the options name some."""
     pipeline.register()
     opt = load_options(path)
     labels = tmp_path / 'dataset.json'
@@ -25,17 +26,17 @@ def completed(path, face_folder, tmp_path):
             if section:
                 section['dataroot_gt'] = str(face_folder)
                 section |= {'camera_labels': str(labels)} if section.get('camera_labels') else {}
-    return complete(opt, RunOptions(str(path)), tmp_path, not path.name.startswith('test'), 0)
+    if opt['datasets'].get('train'):
+        opt['datasets']['train']['dataset_enlarge_ratio'] = 100
+    return read_frex_run(complete(opt, RunOptions(str(path)), tmp_path, not path.name.startswith('test'), 0), path.name)
 
 
 @pytest.mark.parametrize('path', OPTION_FILES, ids=lambda path: path.stem)
 def test_a_run_could_start(path, face_folder, tmp_path):
-    opt = completed(path, face_folder, tmp_path)
-    if opt['datasets'].get('train'):
-        opt['datasets']['train']['dataset_enlarge_ratio'] = 100
-    check(opt, path.name)
-    assert missing_data(opt) == []
-    check_data(opt, path.name)
+    config = completed(path, face_folder, tmp_path)
+    check_options(config, path.name)
+    assert missing_data(config.face_sets) == []
+    check_data(config.face_sets, path.name)
 
 
 @pytest.mark.parametrize('path', OPTION_FILES, ids=lambda path: path.stem)
@@ -45,7 +46,8 @@ def test_a_file_says_what_it_is(path):
 
 
 def test_both_stages_name_all_files_that_a_training_needs(face_folder, tmp_path):
-    stage_a, stage_b = (set(named_files(completed(SHIPPED_FOLDER / name, face_folder, tmp_path)).values()) for name in STAGES)
+    configs = [completed(SHIPPED_FOLDER / name, face_folder, tmp_path) for name in STAGES]
+    stage_a, stage_b = ({file.name for file in (*starting_files(config), *frozen_networks(config))} for config in configs)
     keys = {file.key for file in files_for_task('train')}
     assert stage_a == {'ffhqrebalanced512-128', 'swin_v2_b', 'vgg16', 'arcface_resnet18'}
     assert stage_b == keys | {'experiments/train_frex_3d/models/net_g_latest.pth'}
@@ -93,7 +95,11 @@ def test_the_data_are_the_papers(name):
 def test_the_schedule_is_the_papers():
     for path in (SHIPPED_FOLDER / name for name in STAGES):
         options = convert(TrainOptions, load_options(path)['train'], path.name)
-        assert (options.total_iter, options.scheduler['milestones'], options.scheduler['gamma']) == (250_000, [200_000], 0.5)
+        assert (options.total_iter, options.scheduler.arguments['milestones'], options.scheduler.arguments['gamma']) == (
+            250_000,
+            [200_000],
+            0.5,
+        )
         assert (options.optim_g.lr, options.optim_g.betas, options.r1_reg_weight, options.net_d_reg_every) == (2e-3, (0, 0.99), 10, 16)
 
 
@@ -124,10 +130,9 @@ def test_checking_a_full_network_costs_no_memory(face_folder, tmp_path):
     """Its half a gigabyte of weights is never there."""
     import resource
 
-    opt = completed(SHIPPED_FOLDER / 'train_frex.yml', face_folder, tmp_path)
-    opt['datasets']['train']['dataset_enlarge_ratio'] = 100
-    check(opt, 'warm up')
+    config = completed(SHIPPED_FOLDER / 'train_frex.yml', face_folder, tmp_path)
+    check_options(config, 'warm up')
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    check(opt, 'again')
+    check_options(config, 'again')
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000
     assert torch.get_default_device().type == 'cpu'

@@ -16,9 +16,10 @@ from torch import nn
 from frex import compat
 from frex.cli.main import main
 from frex.errors import FRExError
-from frex.models.optimization import Stepper
+from frex.models.optimization import Stepper, build_optimizer
 from frex.models.scalars import read_scalars
-from frex.models.train_options import OptimizerOptions, TrainOptions
+from frex.options.convert import ComponentOptions
+from frex.options.train import OptimizerOptions, TrainOptions
 from frex.training.pipeline import newest_state
 
 compat.install()
@@ -170,8 +171,8 @@ HALVED = [MultiStepRestartLR, {'milestones': [2, 5], 'gamma': 0.5}]
 def scheduled(rate, kind, arguments):
     """A stepper at a rate, and its schedule."""
     net = nn.Linear(2, 1)
-    options = TrainOptions(OptimizerOptions('Adam', rate), {}, 10)
-    stepper = Stepper(net, options.optim_g.build(list(net.parameters())), options)
+    options = TrainOptions(optim_g=OptimizerOptions('Adam', rate), scheduler=ComponentOptions({}), total_iter=10)
+    stepper = Stepper(net, build_optimizer(options.optim_g, list(net.parameters())), options)
     return stepper, kind(stepper.optimizer, **arguments)
 
 

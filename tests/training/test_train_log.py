@@ -17,6 +17,7 @@ from tiny_model import batch, build
 from frex.metrics import fid
 from frex.models.image_grid import image_grid
 from frex.models.scalars import append_scalars, forget_scalars_after, read_scalars
+from frex.options import read_run
 from frex.training.train_log import TrainLog
 from frex_arch.frex_3d import FREx3DOutput
 
@@ -39,7 +40,8 @@ class Board:
 def options(tmp_path, **changes):
     path = {'experiments_root': str(tmp_path)}
     datasets = {'train': {'batch_size_per_gpu': 4}}
-    return {'name': 'faces', 'is_train': True, 'world_size': 8, 'path': path, 'datasets': datasets, 'train': {'total_iter': 150}} | changes
+    run = {'name': 'faces', 'model_type': 'AnyModel', 'is_train': True, 'num_gpu': 0}
+    return read_run(run | {'path': path, 'datasets': datasets, 'train': {'total_iter': 150}} | changes, 'options')
 
 
 def test_a_line_says_how_fast_and_how_long(tmp_path, monkeypatch):
@@ -47,6 +49,7 @@ def test_a_line_says_how_fast_and_how_long(tmp_path, monkeypatch):
     monkeypatch.setattr('frex.training.train_log.get_root_logger', lambda: Namespace(info=lines.append))
     monkeypatch.setattr('frex.training.train_log.time.monotonic', lambda: next(seconds))
     monkeypatch.setattr('frex.training.train_log.memory_gb', lambda: 1.5)
+    monkeypatch.setattr('frex.training.train_log.get_dist_info', lambda: (0, 8))
     board = Board()
     log = TrainLog(options(tmp_path), start_iter=20, tb_logger=board)
     log(dict(LOG))

@@ -12,6 +12,14 @@ class IoBackend:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DatasetOptions:
+    """The keys of a data set of any model that FREx reads."""
+
+    type: str = ''
+    batch_size_per_gpu: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
 class FaceSetOptions:
     """The options of one set of aligned faces: where the images are, their labels and their crop."""
 
@@ -39,18 +47,16 @@ class MixOptions(FaceSetOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class FaceDegradationOptions(FaceSetOptions):
+class FaceDegradationOptions(DatasetOptions, FaceSetOptions):
     """All options of a data set. `degradation` names a preset and replaces some of its fields; the keys of the loader are BasicSR's."""
 
     name: str
-    type: str
     gt_size: int
     phase: str = 'train'
     seed: int = 0
     mix: MixOptions | None = None
     degradation: dict[str, Any] = field(default_factory=lambda: {'preset': 'paper'})
     num_worker_per_gpu: int = 0
-    batch_size_per_gpu: int = 1
     dataset_enlarge_ratio: int = 1
     prefetch_mode: str | None = None
     num_prefetch_queue: int = 1

@@ -1,13 +1,9 @@
-"""The `train` section of an option file, typed; losses are BasicSR's `type` and arguments."""
+"""The section `train` of option files, typed."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
-import torch
-from torch import nn
-
-LossOptions = dict[str, Any]
+from frex.options.convert import ComponentOptions
 
 
 @dataclass(frozen=True)
@@ -19,21 +15,20 @@ class OptimizerOptions:
     betas: tuple[float, float] = (0.9, 0.999)
     weight_decay: float = 0.0
 
-    def build(self, parameters: Iterable[nn.Parameter] | list[dict[str, Any]], lazy: float = 1.0) -> torch.optim.Optimizer:
-        """Make the optimiser; `lazy` < 1 corrects rate and betas for a lazy regulariser (StyleGAN2, appendix B)."""
-        kind = {'Adam': torch.optim.Adam, 'AdamW': torch.optim.AdamW}[self.type]
-        betas = (self.betas[0] ** lazy, self.betas[1] ** lazy)
-        # Fused: one kernel launch for all parameters.
-        return kind(parameters, lr=self.lr * lazy, betas=betas, weight_decay=self.weight_decay, fused=True)
+
+@dataclass(frozen=True, kw_only=True)
+class LoopOptions:
+    """The keys of `train` of any model that FREx reads."""
+
+    total_iter: int
 
 
-@dataclass(frozen=True)
-class TrainOptions:
+@dataclass(frozen=True, kw_only=True)
+class TrainOptions(LoopOptions):
     """The `train` section; a loss acts where its `_opt` is given."""
 
     optim_g: OptimizerOptions
-    scheduler: dict[str, Any]
-    total_iter: int
+    scheduler: ComponentOptions
     optim_d: OptimizerOptions | None = None
     """The critics' optimiser; the generator's if None."""
     optim_d_latent: OptimizerOptions | None = None
@@ -49,22 +44,22 @@ class TrainOptions:
     """Train the two generators, too, without their mapping networks; for users who have no weights of them."""
 
     # L_3D (Eqs. 10-13)
-    pixel_3d_opt: LossOptions | None = None
-    perceptual_3d_opt: LossOptions | None = None
-    identity_3d_opt: LossOptions | None = None
-    offset_norm_opt: LossOptions | None = None
-    latent_gan_opt: LossOptions | None = None
+    pixel_3d_opt: ComponentOptions | None = None
+    perceptual_3d_opt: ComponentOptions | None = None
+    identity_3d_opt: ComponentOptions | None = None
+    offset_norm_opt: ComponentOptions | None = None
+    latent_gan_opt: ComponentOptions | None = None
     # L_2D (Eqs. 14-16)
-    pixel_opt: LossOptions | None = None
-    perceptual_opt: LossOptions | None = None
-    identity_opt: LossOptions | None = None
-    dual_gan_opt: LossOptions | None = None
+    pixel_opt: ComponentOptions | None = None
+    perceptual_opt: ComponentOptions | None = None
+    identity_opt: ComponentOptions | None = None
+    dual_gan_opt: ComponentOptions | None = None
     # Eqs. 17 and 5, the camera, and the authors' extras
-    structure_opt: LossOptions | None = None
-    multi_scale_gan_opt: LossOptions | None = None
-    camera_opt: LossOptions | None = None
-    style_opt: LossOptions | None = None
-    pyramid_opt: LossOptions | None = None
+    structure_opt: ComponentOptions | None = None
+    multi_scale_gan_opt: ComponentOptions | None = None
+    camera_opt: ComponentOptions | None = None
+    style_opt: ComponentOptions | None = None
+    pyramid_opt: ComponentOptions | None = None
     r1_reg_weight: float = 10.0
     net_d_reg_every: int = 16
 
@@ -86,8 +81,11 @@ class TrainOptions:
     """Consecutive steps without finite losses and gradients after which training stops."""
 
     def __post_init__(self) -> None:
-        if self.compile and not hasattr(torch.compiler, 'set_stance'):
-            raise ValueError(f'compile needs torch 2.6 or newer, this is {torch.__version__}')
+        if self.compile:
+            import torch
+
+            if not hasattr(torch.compiler, 'set_stance'):
+                raise ValueError(f'compile needs torch 2.6 or newer, this is {torch.__version__}')
         for name in ('net_d_reg_every', 'accumulate', 'most_bad_steps'):
             if getattr(self, name) < 1:
                 raise ValueError(f'{name} must be at least 1, not {getattr(self, name)}')
@@ -95,3 +93,8 @@ class TrainOptions:
             raise ValueError(f'encoder_3d_lr must be above 0, not {self.encoder_3d_lr}')
         if self.grad_clip is not None and self.grad_clip <= 0:
             raise ValueError(f'grad_clip must be above 0, not {self.grad_clip}')
+
+    @property
+    def losses(self) -> dict[str, ComponentOptions]:
+        """The configured losses by their keys."""
+        return {key: loss for key, loss in vars(self).items() if key.endswith('_opt') and loss is not None}

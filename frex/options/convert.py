@@ -1,0 +1,83 @@
+"""Conversion of mappings of keys to values into typed options; errors name the key, and the known one that is nearest."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import is_dataclass
+from typing import Any, TypeVar, get_args, get_type_hints
+
+import msgspec
+
+from frex.errors import FRExError, nearest
+
+T = TypeVar('T')
+Options = dict[str, Any]
+
+
+class ComponentOptions:
+    """The options of a network, loss, metric or schedule: its `type`, and its `arguments`, which depend on the type.
+
+    `section` is the mapping of both, which BasicSR's builders take. A missing type is empty.
+    """
+
+    def __init__(self, section: Options) -> None:
+        self.section = section
+        self.type = str(section.get('type') or '')
+        self.arguments = arguments_of(section)
+
+
+class MetricOptions(ComponentOptions):
+    """The options of a metric; `better` is `lower` or `higher`."""
+
+    def __init__(self, section: Options) -> None:
+        super().__init__(section)
+        self.better = self.arguments.pop('better', None)
+
+
+def arguments_of(section: Mapping[str, Any]) -> Options:
+    """Return the arguments of a network, loss or metric: all keys of its section but `type`."""
+    return {key: value for key, value in section.items() if key != 'type'}
+
+
+def convert(kind: type[T], mapping: Mapping[str, Any], where: str) -> T:
+    """Make an instance of the dataclass `kind`; raise FRExError for an unknown, missing or mistyped key, which is named below `where`."""
+    _check_keys(kind, mapping, where)
+    return convert_known(kind, mapping, where)
+
+
+def convert_known(kind: type[T], mapping: Mapping[str, Any], where: str) -> T:
+    """Make an instance of the dataclass `kind` of the keys that it has; raise FRExError for a missing or mistyped one."""
+    try:
+        return msgspec.convert(dict(mapping), kind, dec_hook=_convert_component)
+    except msgspec.ValidationError as error:
+        raise FRExError(f'{where}: {error}') from None
+
+
+def _convert_component(kind: type, section: Any) -> Any:
+    if not issubclass(kind, ComponentOptions):
+        raise NotImplementedError(f'options of type {kind}')
+    if not isinstance(section, dict):
+        raise ValueError(f'a mapping of keys to values is needed, not {section!r}')
+    return kind(section)
+
+
+def _check_keys(kind: Any, mapping: Any, where: str) -> None:
+    """Raise FRExError for a key that the dataclass `kind`, or one that it holds, does not have."""
+    if not isinstance(mapping, Mapping):
+        raise FRExError(f'{where}: a mapping of keys to values is needed, not {mapping!r}')
+    hints = get_type_hints(kind)
+    for key, value in mapping.items():
+        if key not in hints:
+            raise FRExError(f'{where}.{key}: unknown key; {nearest(str(key), list(hints))}')
+        for part in (hints[key], *get_args(hints[key])):
+            if is_dataclass(part) and value is not None:
+                _check_keys(part, value, f'{where}.{key}')
+
+
+def check_arguments(function: Callable[..., Any], arguments: Any, where: str) -> None:
+    """Raise FRExError for a key of `arguments` that `function` does not take, or where they are no mapping."""
+    if not isinstance(arguments, Mapping):
+        raise FRExError(f'{where}: a mapping of keys to values is needed, not {arguments!r}')
+    known = list(inspect.signature(function).parameters)
+    for key in arguments:
+        if key not in known:
+            raise FRExError(f'{where}.{key}: unknown key; {nearest(str(key), known)}')

@@ -1,0 +1,110 @@
+"""The smaller sections of option files, typed: `path`, `val`, `logger` and `dist_params`."""
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from frex.options.convert import MetricOptions, Options
+
+
+class NetworkSource(NamedTuple):
+    """The file that a network starts from, which of its weights to take, and whether they must be those of the whole network."""
+
+    file: str | None
+    param_key: str | None
+    strict: bool
+
+
+@dataclass(frozen=True)
+class PathOptions:
+    """The section `path`: the files that a run starts from, and its folders, which `complete` names."""
+
+    log: str = ''
+    visualization: str = ''
+    experiments_root: str = ''
+    results_root: str = ''
+    models: str = ''
+    training_states: str = ''
+
+    resume_state: str | None = None
+    ignore_resume_networks: list[str] | None = None
+    """Keys of networks that a resumed run does not load."""
+
+    pretrain_network_eg3d: str | None = None
+    pretrain_network_stylegan2: str | None = None
+    pretrain_network_backbone: str | None = None
+    pretrain_network_encoder_3d: str | None = None
+    pretrain_network_encoder_2d: str | None = None
+
+    pretrain_network_g: str | None = None
+    param_key_g: str | None = 'params'
+    strict_load_g: bool = True
+    pretrain_network_d_dual: str | None = None
+    param_key_d_dual: str | None = 'params'
+    strict_load_d_dual: bool = True
+    pretrain_network_d_multi_scale: str | None = None
+    param_key_d_multi_scale: str | None = 'params'
+    strict_load_d_multi_scale: bool = True
+    pretrain_network_d_latent: str | None = None
+    param_key_d_latent: str | None = 'params'
+    strict_load_d_latent: bool = True
+
+    @property
+    def root(self) -> Path:
+        """The folder of the run."""
+        return Path(self.experiments_root or self.results_root)
+
+    def file(self, name: str) -> str | None:
+        """Return the file that a network, or the part `name` of net_g, starts from."""
+        file: str | None = getattr(self, f'pretrain_network_{name}')
+        return file
+
+    def source(self, name: str) -> NetworkSource:
+        """Return what the network `name`, `g` or `d_CRITIC`, starts from; in a resumed run that is what FREx has saved."""
+        if self.resume_state and f'network_{name}' not in (self.ignore_resume_networks or ()):
+            return NetworkSource(self.file(name), 'params', True)
+        return NetworkSource(*(getattr(self, f'{key}_{name}') for key in ('pretrain_network', 'param_key', 'strict_load')))
+
+
+@dataclass(frozen=True)
+class ValOptions:
+    """The section `val`."""
+
+    val_freq: int = 5000
+    save_img: bool = False
+    pbar: bool = False
+    suffix: str | None = None
+    """The end of the names of results of a test; None: the name of the run."""
+    metrics: dict[str, MetricOptions] = field(default_factory=dict)
+    save_best: list[str] | None = None
+    """Metrics whose best network is kept."""
+    grid_images: int | None = None
+    """Number of images of which all that the network makes is shown."""
+
+
+@dataclass(frozen=True)
+class LoggerOptions:
+    """The section `logger`, all in iterations."""
+
+    print_freq: int = 100
+    save_checkpoint_freq: int = 5000
+    keep_last: int | None = None
+    """Number of checkpoints that are kept; None: all."""
+    use_tb_logger: bool = False
+    wandb: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class DistOptions:
+    """The section `dist_params`: BasicSR's keys, and the minutes that processes wait for each other."""
+
+    backend: Literal['nccl', 'gloo'] = 'nccl'
+    port: int | None = None
+    """For Slurm; torchrun has its own."""
+    timeout: float | None = None
+
+    def arguments(self, num_gpu: int) -> Options:
+        """Return the arguments of BasicSR's `init_dist`."""
+        timeout = None if self.timeout is None else timedelta(minutes=self.timeout)
+        return vars(self) | {'timeout': timeout, 'backend': self.backend if num_gpu else 'gloo'}

@@ -1,0 +1,89 @@
+"""The check, before anything is created, that the images and labels of a run are there and whole."""
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import NamedTuple
+
+from frex.data.face_degradation_dataset import FaceDegradationDataset
+from frex.errors import FRExError
+from frex.options.data import FaceDegradationOptions, FaceSetOptions
+
+Datasets = Mapping[str, FaceDegradationOptions]
+
+
+class CheckedPath(NamedTuple):
+    """One file or folder; `problem` is empty where it can be used, else each line of `fix` is a command that helps."""
+
+    option: str
+    name: str
+    problem: str = ''
+    fix: str = ''
+
+
+def forced(option: str, value: str) -> str:
+    """Return the flag that gives an option, e.g. `path.resume_state`, another value."""
+    return f'--force_yml {shlex.quote(option.replace(".", ":") + "=" + value)}'
+
+
+def missing_data(datasets: Datasets) -> list[CheckedPath]:
+    """Return the images and labels of the data sets that do not exist."""
+    lines = []
+    for name, dataset in datasets.items():
+        place, mix = f'datasets.{name}', dataset.mix
+        lines += _missing_faces(place, dataset, f'{place}.camera_labels', place if name.startswith('val') else '')
+        if mix and _is_synthesized(mix):
+            lines += _missing_synthesis(f'{place}.mix', Path(mix.dataroot_gt))
+        elif mix:
+            lines += _missing_faces(f'{place}.mix', mix, f'{place}.mix', f'{place}.mix')
+    return lines
+
+
+def _missing_faces(place: str, section: FaceSetOptions, labels_option: str, root_option: str) -> list[CheckedPath]:
+    """Return what is missing of one data set; setting `labels_option` or `root_option`, where given, to `~` does without it."""
+    lines, root, labels = [], section.dataroot_gt, section.camera_labels
+    if not _is_there(root):
+        lines.append(
+            CheckedPath(f'{place}.dataroot_gt', root, 'is not there', _or_without(forced(f'{place}.dataroot_gt', 'FOLDER'), root_option))
+        )
+    if labels and not _is_there(labels):
+        images, output = shlex.quote(root), shlex.quote(labels)
+        ways = f'frex cameras import DATASET_JSON --images {images} -o {output}\nor frex cameras estimate {images} -o {output}'
+        lines.append(CheckedPath(f'{place}.camera_labels', labels, 'is not there', _or_without(ways, labels_option)))
+    return lines
+
+
+def _missing_synthesis(place: str, root: Path) -> list[CheckedPath]:
+    problem = 'is not there' if not _is_there(root) else '' if _is_there(root / 'dataset.json') else 'is not whole, it has no dataset.json'
+    command = f'frex synthesize -o {shlex.quote(str(root.parent))} -n 100000'
+    return [CheckedPath(place, str(root), problem, _or_without(command, place))] if problem else []
+
+
+def _is_synthesized(mix: FaceSetOptions) -> bool:
+    """Return whether the paths are those that `frex synthesize` writes."""
+    root = Path(mix.dataroot_gt)
+    return root.name == 'images' and mix.camera_labels == str(root / 'dataset.json')
+
+
+def _is_there(name: str | Path) -> bool:
+    """Return whether a file or folder exists; of one within a zip, whether the zip does."""
+    path = Path(name).expanduser()
+    return any(each.exists() for each in (path, *(parent for parent in path.parents if parent.suffix.lower() == '.zip')))
+
+
+def _or_without(command: str, option: str) -> str:
+    return command + (f'\nor without: {forced(option, "~")}' if option else '')
+
+
+def check_data(datasets: Datasets, where: str) -> None:
+    """Raise FRExError where images or labels of a data set are damaged, or too few for one batch."""
+    for name, options in datasets.items():
+        try:
+            count = len(FaceDegradationDataset(asdict(options)))
+        except FRExError as error:
+            raise FRExError(f'{where}: {error}') from None
+        batch = options.batch_size_per_gpu
+        if name == 'train' and count * options.dataset_enlarge_ratio < batch:
+            problem = f'{count} images are fewer than batch_size_per_gpu {batch}'
+            raise FRExError(f'{where}: datasets.{name}: {problem}; add images or raise dataset_enlarge_ratio')
