@@ -71,7 +71,7 @@ def squares(tmp_path, monkeypatch):
     detector = Squares()
     (tmp_path / 'squares.pth').touch()
     monkeypatch.setattr(FaceDetector, 'from_weights', lambda weights, device: detector)
-    monkeypatch.setattr('frex.testsets.collect.require_file', lambda key, weights: tmp_path / 'squares.pth')
+    monkeypatch.setattr('frex.testsets.collect.obtain_file', lambda key, weights: tmp_path / 'squares.pth')
     return detector
 
 
