@@ -9,7 +9,6 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 from jaxtyping import Float
-from scipy.optimize import least_squares  # type: ignore[import-untyped]
 
 from frex.data.landmarks import MEAN_HEAD, WORLD_ORIGIN, WORLD_UNIT, Landmarks
 from frex_arch.camera import FFHQ_FOCAL, FFHQ_RADIUS
@@ -63,6 +62,9 @@ def solve_camera(landmarks: Landmarks) -> Float[np.ndarray, '25']:
     starts at the pose of OpenCV's SQPnP and at the frontal pose, and the better result counts. Raises ValueError where the landmarks fit no
     face that looks towards the camera.
     """
+    # Only the extra `train` installs it; labels are drawn, imported and compared without it.
+    from scipy.optimize import least_squares  # type: ignore[import-untyped]
+
     if not np.isfinite(landmarks).all() or np.ptp(landmarks, axis=0).min() < 10 * LANDMARK_SIGMA:
         raise ValueError('the five landmarks lie in one place, or in one line')
     starts = (_initial_parameters(landmarks), np.zeros(8))

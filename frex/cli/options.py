@@ -1,4 +1,4 @@
-"""`frex options`: list the option files that come with FREx, and copy one to change it."""
+"""`frex options`: list the option files that come with FREx, copy one to change it, and print all keys."""
 
 import shutil
 from argparse import ArgumentParser, Namespace
@@ -13,6 +13,7 @@ def add_command(commands: Any) -> None:
     parser: ArgumentParser = commands.add_parser('options', help='list and copy the option files that come with FREx', allow_abbrev=False)
     actions = parser.add_subparsers(title='actions', required=True, metavar='ACTION')
     actions.add_parser('list', help='list the option files and what each is for', allow_abbrev=False).set_defaults(run=_list)
+    actions.add_parser('keys', help='print all keys with their types, defaults and meanings', allow_abbrev=False).set_defaults(run=_keys)
     copy = actions.add_parser('copy', help='copy an option file and those that it is based on', allow_abbrev=False)
     copy.set_defaults(run=_copy)
     copy.add_argument('name', metavar='NAME', help='one of the listed files, e.g. train_frex.yml')
@@ -23,6 +24,12 @@ def _list(args: Namespace) -> None:
     for name, path in _shipped_files().items():
         purpose = path.read_text(encoding='utf-8').splitlines()[0].removeprefix('# ')
         print(f'options/{name}\n    {purpose}')
+
+
+def _keys(args: Namespace) -> None:
+    from frex.options.describe import to_markdown
+
+    print(to_markdown(), end='')
 
 
 def _copy(args: Namespace) -> None:

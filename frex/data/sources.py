@@ -5,13 +5,13 @@ import zipfile
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
+from importlib import import_module
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import lmdb
-
 from frex.errors import FRExError
 from frex.images import SUFFIXES, Image, decode_image
+from frex.utils.extras import require_package
 
 # The errors that reading a missing or damaged zip raises.
 READING_ZIP = (OSError, EOFError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error)
@@ -85,7 +85,7 @@ class LmdbSource(Source):
         try:
             lines = (root / 'meta_info.txt').read_text(encoding='utf-8').splitlines()
             _check_whole(root)
-        except (OSError, UnicodeDecodeError, lmdb.Error) as error:
+        except (OSError, UnicodeDecodeError, _load_lmdb().Error) as error:
             raise FRExError(f"{where}: {root} is not an lmdb of BasicSR's layout, or a damaged one ({error})") from None
         # A line is `name.png (height,width,channels) compression`.
         super().__init__(root, {line.split(' (')[0].strip() for line in lines if line.strip()}, where)
@@ -95,7 +95,7 @@ class LmdbSource(Source):
         try:
             with _open_archive(self.root, _open_lmdb).begin() as transaction:
                 data = transaction.get(name.rpartition('.')[0].encode())
-        except lmdb.Error as error:
+        except _load_lmdb().Error as error:
             raise FRExError(f'{self.path(name)}: cannot be read ({error})') from None
         if data is None:
             raise FRExError(f'{self.path(name)}: meta_info.txt names it, but the lmdb does not hold it')
@@ -161,8 +161,14 @@ def _walk(root: Path) -> Iterable[str]:
         yield from filter(has_image_name, (Path(folder, file).relative_to(root).as_posix() for file in files))
 
 
+def _load_lmdb() -> Any:
+    """Import lmdb, which only the extra `train` installs; raise FRExError where it is missing."""
+    require_package('lmdb', "reading BasicSR's .lmdb")
+    return import_module('lmdb')
+
+
 def _open_lmdb(root: Path) -> Any:
-    return lmdb.open(str(root), readonly=True, lock=False, readahead=False, meminit=False)
+    return _load_lmdb().open(str(root), readonly=True, lock=False, readahead=False, meminit=False)
 
 
 def _check_whole(root: Path) -> None:

@@ -25,10 +25,14 @@ class RunValues:
     """The options of a run that are no sections."""
 
     name: str
+    """The name of the run: its folder below `experiments` or `results`."""
     model_type: str
+    """`FRExModel`; BasicSR's other models run as they do there."""
     num_gpu: int
+    """Number of GPUs, or `auto` for all that there are; 0 for the CPU. One process uses one GPU."""
     is_train: bool
     manual_seed: int = 0
+    """Seed of all random numbers."""
     auto_resume: bool = False
 
 

@@ -28,27 +28,45 @@ class PathOptions:
     training_states: str = ''
 
     resume_state: str | None = None
+    """The training state to continue from; `--auto_resume` finds the newest of the run."""
     ignore_resume_networks: list[str] | None = None
     """Keys of networks that a resumed run does not load."""
 
     pretrain_network_eg3d: str | None = None
+    """What the 3D prior starts from: a key of `frex weights list`, or a file."""
     pretrain_network_stylegan2: str | None = None
+    """What the 2D prior starts from: a key of `frex weights list`, or a file."""
     pretrain_network_backbone: str | None = None
+    """What Enc_3D's backbone starts from: a key of `frex weights list`, or a file."""
     pretrain_network_encoder_3d: str | None = None
+    """A checkpoint whose Enc_3D is the start: that of stage A."""
     pretrain_network_encoder_2d: str | None = None
+    """A checkpoint whose Enc_2D is the start."""
 
     pretrain_network_g: str | None = None
+    """A checkpoint of the whole network; it brings its own priors."""
     param_key_g: str | None = 'params'
+    """Which weights of that checkpoint to take: `params`, or `params_ema` for the averaged ones."""
     strict_load_g: bool = True
+    """Whether the checkpoint must have all weights of the network and no others."""
     pretrain_network_d_dual: str | None = None
+    """A checkpoint of the dual critic."""
     param_key_d_dual: str | None = 'params'
+    """As `param_key_g`."""
     strict_load_d_dual: bool = True
+    """As `strict_load_g`."""
     pretrain_network_d_multi_scale: str | None = None
+    """A checkpoint of the critics of the decoder's images."""
     param_key_d_multi_scale: str | None = 'params'
+    """As `param_key_g`."""
     strict_load_d_multi_scale: bool = True
+    """As `strict_load_g`."""
     pretrain_network_d_latent: str | None = None
+    """A checkpoint of the critic of latent codes."""
     param_key_d_latent: str | None = 'params'
+    """As `param_key_g`."""
     strict_load_d_latent: bool = True
+    """As `strict_load_g`."""
 
     @property
     def root(self) -> Path:
@@ -72,11 +90,15 @@ class ValOptions:
     """The section `val`."""
 
     val_freq: int = 5000
+    """Iterations between validations."""
     save_img: bool = False
+    """Whether to write the restored images of each validation."""
     pbar: bool = False
+    """Whether to show a progress bar."""
     suffix: str | None = None
     """The end of the names of results of a test; None: the name of the run."""
     metrics: dict[str, MetricOptions] = field(default_factory=dict)
+    """Metrics by names of your choice, each with `type` and arguments; `~` takes one away."""
     save_best: list[str] | None = None
     """Metrics whose best network is kept."""
     grid_images: int | None = None
@@ -88,11 +110,15 @@ class LoggerOptions:
     """The section `logger`, all in iterations."""
 
     print_freq: int = 100
+    """Iterations between lines of the log."""
     save_checkpoint_freq: int = 5000
+    """Iterations between checkpoints."""
     keep_last: int | None = None
     """Number of checkpoints that are kept; None: all."""
     use_tb_logger: bool = False
+    """Whether to write scalars and images for TensorBoard."""
     wandb: dict[str, Any] | None = None
+    """BasicSR's options of Weights & Biases."""
 
 
 @dataclass(frozen=True)
@@ -100,9 +126,11 @@ class DistOptions:
     """The section `dist_params`: BasicSR's keys, and the minutes that processes wait for each other."""
 
     backend: Literal['nccl', 'gloo'] = 'nccl'
+    """How processes talk to each other; without GPUs always `gloo`."""
     port: int | None = None
     """For Slurm; torchrun has its own."""
     timeout: float | None = None
+    """Minutes that processes wait for each other."""
 
     def arguments(self, num_gpu: int) -> Options:
         """Return the arguments of BasicSR's `init_dist`."""

@@ -1,9 +1,13 @@
 """`frex options`: option files that come with FREx are listed, and copied so that they work where they are copied to."""
 
+from dataclasses import fields
+
 import pytest
+from processes import ROOT
 
 from frex.cli.main import main
 from frex.options import SHIPPED_FOLDER, load_options
+from frex.options.describe import SECTIONS
 
 
 def test_the_list_has_every_file_and_what_it_is_for(capsys):
@@ -33,3 +37,22 @@ def test_nothing_is_overwritten(tmp_path, capsys):
 def test_an_unknown_name_is_answered_with_the_nearest(tmp_path, capsys):
     assert main(['options', 'copy', 'train_frx', str(tmp_path)]) == 1
     assert "did you mean 'train_frex.yml'?" in capsys.readouterr().err
+
+
+def test_the_page_on_options_has_all_keys_as_the_command_prints_them(capsys):
+    assert main(['options', 'keys']) == 0
+    tables = capsys.readouterr().out
+    assert (ROOT / 'docs/options.md').read_text().endswith(tables)
+    assert '| `total_iter` | `int` | required | Number of iterations. |' in tables
+    assert "| `optim_d` | section | `~` | The critics' optimiser; the generator's if `~`. |" in tables
+    assert "| `degradation` | section | `{'preset': 'paper'}` |" in tables
+
+
+def test_every_key_of_the_shipped_files_is_described():
+    described = {section: {field.name for field in fields(kind)} for section, kind in SECTIONS.items()}
+    for path in SHIPPED_FOLDER.rglob('*.yml'):
+        opt = load_options(path)
+        for section in ('path', 'train', 'val', 'logger'):
+            assert (opt.get(section) or {}).keys() <= described[section]
+        for dataset in opt['datasets'].values():
+            assert (dataset or {}).keys() <= described['datasets: NAME']

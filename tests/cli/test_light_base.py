@@ -1,0 +1,79 @@
+"""An installation without extras: it has no BasicSR, and restores, degrades images and draws labels all the same."""
+
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+from processes import ROOT
+
+from frex.data.labels import write_labels
+from frex.utils.extras import EXTRAS
+from frex_arch.camera import frontal_camera
+
+# What facexlib asks for and does not need, and what only extras bring.
+BLOCKED = [*EXTRAS, 'filterpy', 'llvmlite', 'numba', 'pkg_resources', 'setuptools']
+SCRIPT = """
+import sys
+from importlib.machinery import PathFinder
+
+class Finder:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        return None if name.partition('.')[0] in {blocked!r} else PathFinder.find_spec(name, path, target)
+
+sys.meta_path[:] = [Finder if finder is PathFinder else finder for finder in sys.meta_path]
+from frex.cli.main import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def frex(folder, *arguments):
+    """Run `frex` in a folder, where the packages of extras are not installed."""
+    command = [sys.executable, '-c', SCRIPT.format(blocked=BLOCKED), *map(str, arguments)]
+    environment = {'PATH': '/usr/bin:/bin', 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1', 'HOME': str(folder)}
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=200)
+
+
+@pytest.fixture
+def faces(tmp_path):
+    (tmp_path / 'faces').mkdir()
+    cv2.imwrite(str(tmp_path / 'faces/a.png'), np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8))
+    write_labels(tmp_path / 'dataset.json', {'a.png': frontal_camera()[0].tolist()}, {})
+    return tmp_path / 'faces'
+
+
+@pytest.mark.parametrize(
+    'command',
+    [
+        'restore -i faces -o out --model_path {checkpoint} --aligned',
+        'degrade faces -o lq --num_workers 0',
+        'cameras preview faces dataset.json -o drawn',
+        'cameras compare dataset.json dataset.json',
+        'options list',
+        'doctor',
+    ],
+    ids=lambda command: ' '.join(command.split()[:2]),
+)
+def test_a_command_runs_without_extras(command, faces, checkpoint, tmp_path):
+    done = frex(tmp_path, *command.format(checkpoint=checkpoint).split())
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+@pytest.mark.parametrize(
+    ('command', 'extra'),
+    [
+        ('train -opt options/train_frex_tiny.yml', 'train'),
+        ('evaluate --restored A=faces --gt faces', 'train'),
+        ('export --model_path {checkpoint} -o frex.onnx', 'export'),
+        ('demo', 'evaluate'),
+    ],
+    ids=lambda text: text.split()[0],
+)
+def test_a_command_that_needs_an_extra_says_which_in_one_line(command, extra, faces, checkpoint, tmp_path):
+    done = frex(tmp_path, *command.format(checkpoint=checkpoint).split())
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith('frex: error: ')
+    assert line.endswith(f"is not installed: pip install 'frex[{extra}]'")
