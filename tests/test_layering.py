@@ -11,6 +11,7 @@ from processes import ROOT
 # A module may import those of its own rank's package and those of lower ranks.
 RANKS = {
     'frex_arch': 0,
+    'frex.__version__': 0,
     'frex.threads': 1,
     'frex.errors': 1,
     'frex.device': 2,
