@@ -63,7 +63,7 @@ def check_output(path: Path, overwrite: bool) -> None:
     if path.suffix not in SUFFIXES:
         raise FRExError(f"-o {path}: the name must end in .pth (BasicSR's format) or .npz (pytorch-fid's)")
     if os.path.lexists(path) and not overwrite:
-        raise FRExError(f'{path}: is there already; --overwrite replaces it')
+        raise FRExError(f'{path}: exists already; --overwrite replaces it')
     if not path.parent.is_dir():
         raise FRExError(f'{path}: no folder {path.parent}')
 

@@ -206,7 +206,7 @@ def _check_target(options: WriteOptions) -> None:
     if options.target.suffix != '.safetensors':
         raise FRExError(f'{options.target}: give a name that ends in .safetensors')
     if os.path.lexists(options.target) and not options.overwrite:
-        raise FRExError(f'{options.target}: is there already; --overwrite replaces it')
+        raise FRExError(f'{options.target}: exists already; --overwrite replaces it')
 
 
 def convert(options: ConvertOptions) -> int:
