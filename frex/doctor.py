@@ -7,7 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
-from frex.utils.extras import EXTRAS
+from frex.utils.extras import find_missing_packages
 from frex.weights import small_model
 from frex.weights.locate import FileStatus, find_file, search_paths
 from frex.weights.manifest import files_for_task
@@ -82,7 +82,7 @@ def _devices() -> Iterator[str]:
 def _readiness(command: str, weights: Path | None) -> str:
     """Return `ready`, or what is missing for a command and how to get it, in one line."""
     extra, task = COMMANDS[command]
-    packages = [name for name, its in EXTRAS.items() if its == extra and find_spec(name) is None]
+    packages = find_missing_packages(extra)
     lacks = [f"packages {', '.join(packages)}: pip install 'frex[{extra}]'"] if packages else []
     statuses = [find_file(file, weights) for file in files_for_task(task)] if task else []
     for state in (FileStatus.MISSING, FileStatus.DAMAGED):

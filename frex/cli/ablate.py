@@ -22,7 +22,7 @@ def add_command(commands: Any) -> None:
     _add_trainings(parser)
     _add_images(parser)
     _add_evaluation(parser)
-    parser.set_defaults(run=_ablate)
+    parser.set_defaults(run=_ablate, extra='train')
 
 
 def _add_trainings(parser: ArgumentParser) -> None:

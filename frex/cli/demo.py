@@ -17,7 +17,7 @@ def add_command(commands: Any) -> None:
         '--model_path', type=Path, metavar='FILE', help='another FREx checkpoint (default: the small FREx that comes with the package)'
     )
     parser.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N (default: auto)')
-    parser.set_defaults(run=_demo)
+    parser.set_defaults(run=_demo, extra='demo')
 
 
 def _demo(args: Namespace) -> None:

@@ -20,7 +20,7 @@ def add_command(commands: Any) -> None:
     _add_images(parser)
     _add_work(parser)
     _add_results(parser)
-    parser.set_defaults(run=_evaluate)
+    parser.set_defaults(run=_evaluate, extra='train')
 
 
 def _add_images(parser: ArgumentParser) -> None:

@@ -9,7 +9,7 @@ from io import TextIOWrapper
 from frex.errors import FRExError, nearest
 from frex.threads import shorten_waits
 from frex.utils.allocator import keep_freed_memory
-from frex.utils.extras import EXTRAS, missing_package
+from frex.utils.extras import EXTRAS, missing_package, require_extra
 
 
 def run(parser: ArgumentParser, argv: Sequence[str] | None) -> int:
@@ -30,6 +30,8 @@ def run(parser: ArgumentParser, argv: Sequence[str] | None) -> int:
     shorten_waits()
     command: Callable[[Namespace], int | None] = args.run
     try:
+        if hasattr(args, 'extra'):
+            require_extra(args.extra, 'this command')
         return command(args) or 0
     except FRExError as error:
         print(f'{parser.prog}: error: {error}', file=sys.stderr)

@@ -23,7 +23,7 @@ def add_command(commands: Any) -> None:
     add_device(parser)
     parser.add_argument('--batch_size', default=32, type=int, metavar='B', help='number of images at a time (default: 32)')
     parser.add_argument('--num_workers', default=4, type=int, metavar='N', help='number of processes that read images (default: 4)')
-    parser.set_defaults(run=_statistics)
+    parser.set_defaults(run=_statistics, extra='train')
 
 
 def _statistics(args: Namespace) -> None:

@@ -9,9 +9,9 @@ from frex.cli.flags import add_offline, read_options
 def add_commands(commands: Any) -> None:
     """Add `train` and `test` to an argparse sub-command group."""
     train = commands.add_parser('train', help='train with an option file', allow_abbrev=False)
-    train.set_defaults(run=_train)
+    train.set_defaults(run=_train, extra='train')
     test = commands.add_parser('test', help='run a trained network over test sets', allow_abbrev=False)
-    test.set_defaults(run=_test)
+    test.set_defaults(run=_test, extra='train')
     for parser in (train, test):
         _add_flags(parser)
 

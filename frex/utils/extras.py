@@ -1,23 +1,26 @@
 """Packages that only some installations have, and which `pip install 'frex[...]'` brings each."""
 
 from importlib import import_module
+from importlib.util import find_spec
 
 from frex.errors import FRExError
 
-# By the name under which a package is imported.
+# The extra that brings a package, by the name under which the package is imported.
 EXTRAS = {
     'basicsr': 'train',
     'lmdb': 'train',
     'lpips': 'train',
     'scipy': 'train',
-    'gfpgan': 'peers',
     'matplotlib': 'evaluate',
+    'skimage': 'demo',
+    'gfpgan': 'peers',
     'onnx': 'export',
     'onnxruntime': 'export',
     'onnxscript': 'export',
-    'skimage': 'demo',
     'stlpips_pytorch': 'perceptual',
 }
+# The extra that an extra includes.
+INCLUDED = {'evaluate': 'train', 'demo': 'evaluate', 'peers': 'evaluate'}
 
 
 def require_package(package: str, purpose: str) -> None:
@@ -31,3 +34,18 @@ def require_package(package: str, purpose: str) -> None:
 def missing_package(package: str, purpose: str) -> FRExError:
     """Return the error that says how to install `package` of an extra, which `purpose` needs."""
     return FRExError(f"{purpose} needs the package {package}, which is not installed: pip install 'frex[{EXTRAS[package]}]'")
+
+
+def require_extra(extra: str, purpose: str) -> None:
+    """Raise FRExError, which starts with `purpose`, where a package of `extra` is not installed; nothing is imported."""
+    missing = find_missing_packages(extra)
+    if missing:
+        raise FRExError(f"{purpose} needs {', '.join(missing)}, not installed here: pip install 'frex[{extra}]'")
+
+
+def find_missing_packages(extra: str | None) -> list[str]:
+    """Return the packages of an extra, and of those that it includes, that are not installed; none for None."""
+    if extra is None:
+        return []
+    own = [package for package, its in EXTRAS.items() if its == extra and find_spec(package) is None]
+    return [*find_missing_packages(INCLUDED.get(extra)), *own]

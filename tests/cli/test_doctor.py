@@ -22,7 +22,7 @@ def test_versions_and_devices_are_named(capsys):
 
 
 def test_what_a_command_lacks_is_said_with_what_brings_it(capsys, monkeypatch, tmp_path):
-    monkeypatch.setattr('frex.doctor.find_spec', lambda name: None)
+    monkeypatch.setattr('frex.utils.extras.find_spec', lambda name: None)
     monkeypatch.setattr('frex.weights.locate.search_paths', lambda folder: [tmp_path])
     lines = described(capsys, '--weights', tmp_path).splitlines()
     train = next(line for line in lines if line.startswith('  frex train: '))
