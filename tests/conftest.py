@@ -1,11 +1,14 @@
 """Checks every annotated shape and type of the project while the tests run; fixtures that several files share."""
 
 import logging
+import os
 import shutil
 
 from jaxtyping import install_import_hook
 
 install_import_hook(['frex_arch', 'frex'], 'typechecker.check')
+# A test that is about downloads serves them itself.
+os.environ['FREX_OFFLINE'] = '1'
 
 import cv2  # noqa: E402 (the hook comes first)
 import numpy as np  # noqa: E402
@@ -30,12 +33,6 @@ def _freed_memory_is_given_back(monkeypatch):
     """Commands that are run in this process would keep it for the rest of the tests, some of which measure memory."""
     monkeypatch.setattr('frex.cli.run.keep_freed_memory', lambda: True)
     monkeypatch.setattr('frex.cli.run.shorten_waits', lambda: None)
-
-
-@pytest.fixture(autouse=True)
-def _nothing_is_downloaded(monkeypatch):
-    """Where a test is about downloads it serves them itself."""
-    monkeypatch.setenv('FREX_OFFLINE', '1')
 
 
 @pytest.fixture(scope='session')

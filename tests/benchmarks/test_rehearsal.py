@@ -29,7 +29,7 @@ def test_kernels_and_their_work_are_those_of_the_operations():
     assert (product.name, product.flops, product.bytes) == ('mm', 2 * 256 * 512 * 128, 4 * (256 * 512 + 512 * 128 + 256 * 128))
     assert (addition.name, addition.flops, addition.bytes) == ('add', 0, 2 * 4 * 256 * 128)
     assert product.shapes == ((256, 512), (512, 128))
-    assert product.line.startswith('tests/benchmarks/test_rehearsal.py:')
+    assert product.line.startswith('benchmarks/test_rehearsal.py:')
 
 
 def test_the_modelled_time_is_the_largest_of_three():

@@ -64,8 +64,8 @@ class Trap:
         ({'mean': Trap(), 'cov': np.eye(2)}, 'which is not part of the format'),
         ({'mean': np.zeros(2)}, 'it has no mean and cov'),
         ({'mean': np.zeros(3), 'cov': np.eye(2)}, 'do not go together'),
-        ({'mean': np.zeros(2), 'cov': np.eye(2, dtype=np.int64)}, 'something else than real numbers'),
-        ({'mean': np.full(2, np.nan), 'cov': np.eye(2)}, 'what is not a number'),
+        ({'mean': np.zeros(2), 'cov': np.eye(2, dtype=np.int64)}, 'its mean or covariance does not consist of real numbers'),
+        ({'mean': np.full(2, np.nan), 'cov': np.eye(2)}, 'it has values that are not finite numbers'),
         ([1], 'it has no mean and cov'),
     ],
 )
@@ -90,7 +90,7 @@ def test_half_a_file_is_refused(tmp_path, name, cut):
 def test_an_archive_that_would_fill_the_memory_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr('frex.metrics.statistics_file.MAX_BYTES', 10_000)
     np.savez_compressed(tmp_path / 'large.npz', mu=np.zeros(2), sigma=np.zeros((200, 200)))
-    with pytest.raises(FRExError, match='would unpack to more than statistics have'):
+    with pytest.raises(FRExError, match='its content is larger than FID statistics can be'):
         FeatureStatistics.load(tmp_path / 'large.npz')
 
 

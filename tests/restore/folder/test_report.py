@@ -188,7 +188,7 @@ def test_two_runs_at_once_lose_nothing(tmp_path):
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda number: add(tmp_path, record(f'{number:02d}.png'), run=f'run{number % 2}', index=number, count=24), range(24)))
     report = read_report(tmp_path)
-    assert [image.input for image in report.pictures] == [f'/in/{number:02d}.png' for number in range(24)]
+    assert [image.input for image in report.images] == [f'/in/{number:02d}.png' for number in range(24)]
     assert [run.images['restored'] for run in report.runs.values()] == [12, 12]
     assert not list(tmp_path.glob('*.part'))
 
@@ -206,7 +206,7 @@ def test_a_report_that_cannot_be_written_is_told_and_the_old_one_kept(tmp_path, 
     monkeypatch.setattr('pathlib.Path.write_bytes', lambda path, data: (_ for _ in ()).throw(OSError(28, 'No space left on device')))
     with pytest.raises(FRExError, match=r'report.json: cannot be written .*No space left'):
         add(tmp_path, record('b.png'))
-    assert [image.input for image in read_report(tmp_path).pictures] == ['/in/a.png']
+    assert [image.input for image in read_report(tmp_path).images] == ['/in/a.png']
 
 
 def test_a_name_that_is_no_text_is_written(tmp_path):
