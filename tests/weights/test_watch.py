@@ -30,8 +30,7 @@ def test_the_watch_sees_harm(tmp_path, monkeypatch, event):
 
 
 def test_the_watch_measures_memory():
-    with watched() as found:
-        # A mapping of its own: other allocations may reuse memory that the process has freed and kept.
-        with mmap(-1, 100 << 20) as memory:
-            memory.write(bytes(len(memory)))
+    # A mapping of its own: other allocations may reuse memory that the process has freed and kept.
+    with watched() as found, mmap(-1, 100 << 20) as memory:
+        memory.write(bytes(len(memory)))
     assert found.growth >= 90 << 20
