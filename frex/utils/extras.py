@@ -11,6 +11,7 @@ EXTRAS = {
     'lpips': 'train',
     'scipy': 'train',
     'gfpgan': 'peers',
+    'huggingface_hub': 'hub',
     'matplotlib': 'evaluate',
     'onnx': 'export',
     'onnxruntime': 'export',
