@@ -68,8 +68,8 @@ class FaceRestorer:
 
         `path` may also be `owner/name` or `owner/name@revision` on the Hugging Face Hub, where no file or folder has that name. Raises
         FRExError where the file is missing, is not a checkpoint, is damaged, or does not fit. `param_key` names the weights in a `.pth`.
-        The files of the face detector (`detection_model` is its key in the manifest), of the face parser and of ArcFace are
-        loaded when they are first needed; the folder `weights` is searched first. `detector` is used instead of facexlib's, if given.
+        The files of the face detector (`detection_model` is its key in the manifest), of the face parser and of ArcFace are loaded when
+        they are first needed; the folder `weights` is searched first. `detector` is used instead of facexlib's, if given.
         """
         path = require_small_model() if path is None else find_checkpoint(path)
         net = build_frex(read_network(path, param_key), str(path))
