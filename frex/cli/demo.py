@@ -14,7 +14,10 @@ def add_command(commands: Any) -> None:
         '--train', action='store_true', help='train a tiny FREx on the two portraits instead, in some minutes, and restore them with it'
     )
     parser.add_argument(
-        '--model_path', type=Path, metavar='FILE', help='another FREx checkpoint (default: the small FREx that comes with the package)'
+        '--model_path',
+        type=Path,
+        metavar='FILE',
+        help='another FREx checkpoint, or owner/name on the Hub (default: the small FREx that comes with the package)',
     )
     parser.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N (default: auto)')
     parser.set_defaults(run=_demo, extra='demo')

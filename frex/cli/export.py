@@ -17,7 +17,7 @@ def add_command(commands: Any) -> None:
     what = 'write the restoration network as .onnx or .pt2'
     parser: ArgumentParser = commands.add_parser('export', help=what, description=WHAT, epilog=EXAMPLE, allow_abbrev=False)
     weight = number_between(0, 1)
-    parser.add_argument('--model_path', required=True, type=Path, metavar='FILE', help='FREx checkpoint, which states its own architecture')
+    parser.add_argument('--model_path', required=True, type=Path, metavar='FILE', help='FREx checkpoint, or owner/name on the Hub')
     parser.add_argument('--param_key', default='params_ema', choices=['params_ema', 'params'], help='weights to use (default: params_ema)')
     parser.add_argument('-o', '--output', required=True, type=Path, metavar='FILE', help='FILE.onnx or FILE.pt2')
     parser.add_argument('--overwrite', action='store_true', help='replace FILE if it exists')

@@ -83,7 +83,8 @@ def _add_network(parser: ArgumentParser) -> None:
         '--model_path',
         type=Path,
         metavar='FILE',
-        help='FREx checkpoint, which states its own architecture (default: the small FREx that comes with the package)',
+        help='FREx checkpoint, which states its own architecture, or owner/name[@revision] on the Hugging Face Hub '
+        '(default: the small FREx that comes with the package)',
     )
     group.add_argument('--param_key', default='params_ema', choices=['params_ema', 'params'], help='weights to use (default: params_ema)')
     group.add_argument(

@@ -15,6 +15,7 @@ from frex.errors import FRExError
 from frex.export.graph import ExportWrapper, load_pt2, trace, write_pt2
 from frex.export.onnx_file import MAX_OPSET, MIN_OPSET, load_onnx, require_onnx, write_onnx
 from frex.utils.files import check_output_path, write_atomically
+from frex.weights.hub import find_checkpoint
 from frex.weights.network_file import build_frex, read_network
 
 Metadata = dict[str, str]
@@ -58,7 +59,7 @@ def export(options: ExportOptions) -> None:
     """
     form = choose_format(options.output, options.opset)
     check_output_path(options.output, options.overwrite)
-    net = build_frex(read_network(options.model_path, options.param_key), str(options.model_path))
+    net = build_frex(read_network(find_checkpoint(options.model_path), options.param_key), str(options.model_path))
     wrapper = ExportWrapper(net, options.fidelity_weight, options.structure_weight)
     try:
         with write_atomically(options.output) as part:

@@ -11,6 +11,7 @@ EXTRAS = {
     'lmdb': 'train',
     'lpips': 'train',
     'scipy': 'train',
+    'huggingface_hub': 'hub',
     'matplotlib': 'evaluate',
     'skimage': 'demo',
     'gfpgan': 'peers',

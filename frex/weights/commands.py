@@ -1,4 +1,4 @@
-"""The sub-commands of `frex weights`, which list, download, check, convert and grow weight files. Each returns the exit status."""
+"""The sub-commands of `frex weights`, which list, download, check, convert, grow and push weight files. Each returns the exit status."""
 
 import os
 import shlex
@@ -6,11 +6,12 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from frex.errors import FRExError
 from frex.utils.files import sha256
 from frex.utils.text import in_columns
-from frex.weights import small_model
+from frex.weights import hub, small_model
 from frex.weights.download import Unreachable, describe_manual_download, fetch
 from frex.weights.locate import FileStatus, WeightFileStatus, download_dir, find_file, has_file, require_file, search_paths
 from frex.weights.manifest import WeightFile, files_for_task, find_entry, manifest
@@ -77,6 +78,25 @@ class GrowOptions(WriteOptions):
     """Options of `frex weights grow`; `channels` are the channels at the new size (see `grow`)."""
 
     channels: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PushOptions:
+    """Options of `frex weights push`: the FREx `checkpoint` (key or path), and the `repository` of the Hub, `owner/name`.
+
+    `half` stores float16. `private` is for a new repository. `license` is an identifier of the Hub, for the model card. `revision` is the
+    branch. With `overwrite` a model card that is there is replaced. The others are those of `WriteOptions`.
+    """
+
+    checkpoint: str
+    repository: str
+    weights: Path | None = None
+    param_key: str = 'params_ema'
+    half: bool = False
+    private: bool = False
+    license: str | None = None
+    revision: str | None = None
+    overwrite: bool = False
 
 
 def list_files(options: ListOptions) -> int:
@@ -234,4 +254,31 @@ def grow_network(options: GrowOptions) -> int:
     save_safetensors(options.target, network)
     size = network.arguments['out_size']
     print(f'{options.target}: FREx at {size} x {size}, grown from {source}')
+    return 0
+
+
+def push(options: PushOptions) -> int:
+    """Upload a FREx as `model.safetensors` with a model card to the Hugging Face Hub, and return 0; raise FRExError on failure."""
+    from frex.weights.model_card import check_license, write_card
+    from frex.weights.network_file import check_network, read_network, save_safetensors
+
+    repository = hub.check_push(options.repository)
+    if options.revision is not None:
+        repository = repository._replace(revision=options.revision)
+    license_id = check_license(options.license)
+    source = require_file(options.checkpoint, options.weights)
+    network = read_network(source, options.param_key)
+    if network.kind != 'FREx':
+        raise FRExError(f'{source}: not a FREx checkpoint but the weights of {network.kind}; only a FREx is pushed')
+    check_network(network, str(source))
+    card = write_card(network, repository, license_id, options.half)
+    with TemporaryDirectory(prefix='frex-push-') as folder:
+        file = Path(folder, hub.WEIGHTS)
+        save_safetensors(file, network, half=options.half)
+        size = file.stat().st_size
+        url, with_card = hub.upload(repository, file, card, private=options.private, overwrite=options.overwrite)
+    precision = ', in half precision' if options.half else ''
+    about = f'and {hub.CARD}' if with_card else f'(it has a {hub.CARD}; --overwrite replaces it)'
+    print(f'{url}: FREx of {source}{precision}, {size:,} bytes {about}')
+    print(f'load it with: frex restore --model_path {repository} ...')
     return 0

@@ -12,11 +12,10 @@ from tqdm import tqdm
 
 from frex.errors import FRExError
 from frex.utils.files import sha256
+from frex.utils.offline import is_offline
 from frex.weights.locate import FileStatus, download_dir, find_file, require_file, verify_file
 from frex.weights.manifest import WeightFile, manifest
 
-# The environment variable that forbids downloads.
-OFFLINE = 'FREX_OFFLINE'
 CONNECT_SECONDS, READ_SECONDS = 10, 30
 # Consecutive attempts at one URL without new bytes, after which it is given up.
 MOST_IDLE_ATTEMPTS = 3
@@ -32,11 +31,6 @@ class Unreachable(Exception):
     def __init__(self, answers: dict[str, str]) -> None:
         super().__init__('; '.join(f'{url}: {answer}' for url, answer in answers.items()))
         self.answers = answers
-
-
-def is_offline() -> bool:
-    """Return whether nothing may be downloaded: `--offline`, or FREX_OFFLINE set to anything but 0."""
-    return os.environ.get(OFFLINE, '0') not in ('', '0')
 
 
 def obtain_file(name: str | Path, folder: Path | None = None) -> Path:

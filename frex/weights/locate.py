@@ -10,7 +10,7 @@ from platformdirs import user_cache_path
 
 from frex.errors import FRExError, nearest
 from frex.utils.files import sha256
-from frex.weights import small_model
+from frex.weights import hub, small_model
 from frex.weights.manifest import WeightFile, find_entry, manifest
 
 # The folders, below the working directory, in which other restoration projects keep the same files. They are never written to.
@@ -92,9 +92,10 @@ def find_file(file: WeightFile, folder: Path | None = None) -> WeightFileStatus:
 
 
 def require_file(name: str | Path, folder: Path | None = None) -> Path:
-    """Return the path of the file that an option names, by a key of the manifest, `frex-small`, or a path.
+    """Return the path of the file that an option names, by a key of the manifest, `frex-small`, a path, or `owner/name` on the Hub.
 
-    `folder` is searched first for a key. Raises FRExError, with the command that gets the file, where it is missing or damaged.
+    `folder` is searched first for a key. Only a file of the Hub is downloaded; see `find_checkpoint`. Raises FRExError, with the command
+    that gets the file, where it is missing or damaged.
     """
     if str(name) in manifest():
         status = find_file(find_entry(str(name)), folder)
@@ -104,7 +105,7 @@ def require_file(name: str | Path, folder: Path | None = None) -> Path:
         raise FRExError(f'{status.file.file} {what}; get it with: frex weights download {name}')
     if str(name) == small_model.KEY:
         return small_model.require_small_model()
-    path = Path(os.path.expanduser(name))
+    path = hub.find_checkpoint(name)
     if not os.path.isfile(path):
         hint = nearest(str(name), list(manifest())) if path.parent == Path() else f'give a file, or a key of: {", ".join(manifest())}'
         raise FRExError(f'no file {name}; {hint}')

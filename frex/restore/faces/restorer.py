@@ -23,6 +23,7 @@ from frex.restore.faces.results import Restoration, RestoredFace, RestoredImage,
 from frex.restore.image_io.color_modes import to_eight_bit
 from frex.restore.image_io.photo_file import Photo, Source, has_colour_channels, to_photo
 from frex.tensors import to_images, to_tensor
+from frex.weights.hub import find_checkpoint
 from frex.weights.network_file import build_frex, read_network
 from frex.weights.small_model import require_small_model
 from frex_arch import FREx, FRExOutput
@@ -65,11 +66,12 @@ class FaceRestorer:
     ) -> 'FaceRestorer':
         """Load a FREx checkpoint (`.pth`, `.safetensors`), by default the small FREx that comes with the package.
 
-        Raises FRExError where the file is missing, is not a checkpoint, is damaged, or does not fit. `param_key` names the weights in a
-        `.pth`. The files of the face detector (`detection_model` is its key in the manifest), of the face parser and of ArcFace are
-        loaded when they are first needed; the folder `weights` is searched first. `detector` is used instead of facexlib's, if given.
+        `path` may also be `owner/name` or `owner/name@revision` on the Hugging Face Hub, where no file or folder has that name. Raises
+        FRExError where the file is missing, is not a checkpoint, is damaged, or does not fit. `param_key` names the weights in a `.pth`.
+        The files of the face detector (`detection_model` is its key in the manifest), of the face parser and of ArcFace are loaded when
+        they are first needed; the folder `weights` is searched first. `detector` is used instead of facexlib's, if given.
         """
-        path = require_small_model() if path is None else Path(path)
+        path = require_small_model() if path is None else find_checkpoint(path)
         net = build_frex(read_network(path, param_key), str(path))
         chosen = choose_device(device)
         return cls(net, chosen, precision, face_batch, HelperNetworks(chosen, weights, detection_model, detector))

@@ -36,6 +36,7 @@ from frex.restore.folder.stages import AlignedFaces, Photographs, RestoreStages
 from frex.restore.folder.threaded_pipeline import ThreadedPipeline
 from frex.utils.sharding import Shard, choose_local_device, choose_shard
 from frex.utils.signals import Stop, stop_on_signals
+from frex.weights.hub import find_checkpoint
 from frex.weights.small_model import require_small_model, small_model_notice
 from frex_arch import FREx
 from frex_arch.fusion import AdaptiveWeighting
@@ -58,7 +59,7 @@ def restore_folder(options: RestoreOptions) -> int:
     run, inputs = collect_inputs(options, outputs, shard)
     outputs.process_id = f'{run}-{shard.index}'
     log_rank0(shard, *flag_notes(options, inputs.non_images))
-    model = require_small_model() if options.model_path is None else options.model_path
+    model = require_small_model() if options.model_path is None else find_checkpoint(options.model_path)
     restorer = load_restorer(options, model)
     log_rank0(
         shard, *([small_model_notice(restorer.size)] if options.model_path is None else []), *unsupported_flags(options, restorer.net)
