@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float32, UInt8, UInt16
 
-from frex.restore.detection.align import Matrix, downscaled, inverse, visible_region, warp
+from frex.restore.detection.align import Matrix, compose_shift_output, downscaled, inverse, visible_region, warp
 
 Mask = Float32[np.ndarray, 'size size']
 Canvas = UInt8[np.ndarray, 'canvas_height canvas_width 3'] | UInt16[np.ndarray, 'canvas_height canvas_width 3']
@@ -59,15 +59,10 @@ def paste_face(canvas: Canvas, face: UInt8[np.ndarray, 'size size 3'], matrix: M
         for x in range(left, right, TILE):
             part = canvas[y : min(y + TILE, bottom), x : min(x + TILE, right)]
             extent = (part.shape[1], part.shape[0])
-            shown = warp(colours, _shift_output(back_of_colours, x, y), extent, cv2.INTER_CUBIC, cv2.BORDER_REPLICATE)
+            shown = warp(colours, compose_shift_output(back_of_colours, x, y), extent, cv2.INTER_CUBIC, cv2.BORDER_REPLICATE)
             # Linear, because cubic interpolation would leave 0..1.
-            weight = warp(weights, _shift_output(back_of_weights, x, y), extent, cv2.INTER_LINEAR, cv2.BORDER_CONSTANT)
+            weight = warp(weights, compose_shift_output(back_of_weights, x, y), extent, cv2.INTER_LINEAR, cv2.BORDER_CONSTANT)
             _blend(part, shown, weight)
-
-
-def _shift_output(matrix: Matrix, left: int, top: int) -> Matrix:
-    """Return the transform to the tile of the canvas whose top left corner is (left, top)."""
-    return np.column_stack([matrix[:, :2], matrix[:, 2] - (left, top)])
 
 
 def _blend(

@@ -15,6 +15,7 @@ from frex.restore.detection.rotated import detect_in_any_rotation
 from frex.restore.detection.selection import Selection
 from frex.restore.faces.paste import Mask, paste_face
 from frex.restore.faces.resolution import has_more_detail
+from frex.restore.faces.tones import Tones, find_tones
 from frex.restore.image_io.color_modes import to_eight_bit, to_grey
 from frex.restore.image_io.photo_file import Photo, scale_photo
 from frex_arch.crop import MEAN_CROP
@@ -32,7 +33,8 @@ class Face:
 
     `matrix` maps them to pixels of `aligned`, the face cut out, BGR at 8 bit; `crop` leads from there to EG3D's crop. Where the
     landmarks cannot be those of a face, `problem` says why, `aligned` shows the surroundings of the box, and the face is not restored.
-    `keep` says why a face that could be restored stays as it is.
+    `keep` says why a face that could be restored stays as it is. `tones` are the colours of a face that has none of its own: a grey
+    face, a sepia one.
     """
 
     box: Float[np.ndarray, '4']
@@ -43,6 +45,7 @@ class Face:
     crop: Float[np.ndarray, '3']
     problem: str | None = None
     keep: str | None = None
+    tones: Tones | None = None
 
 
 def find_faces(photo: Photo, detector: Detector, size: int = 512, selection: Selection | None = None) -> list[Face]:
@@ -64,7 +67,8 @@ def cut_out(photo: Photo, face: DetectedFace, size: int) -> Face:
     except (FRExError, ValueError) as error:
         matrix, crop, problem = box_matrix(face.box, size), np.array(MEAN_CROP), str(error)
     aligned = to_eight_bit(cut_face(photo.image, matrix, size))
-    return Face(face.box, face.score, face.landmarks, matrix, aligned, crop, problem)
+    tones = None if problem else find_tones(photo.image, matrix, size)
+    return Face(face.box, face.score, face.landmarks, matrix, aligned, crop, problem, tones=tones)
 
 
 def keep_detail(photo: Photo, face: Face) -> Face:

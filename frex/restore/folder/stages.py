@@ -134,6 +134,7 @@ class Photographs(RestoreStages[Face]):
             record.status, record.reason = 'failed', f'{len(problems)} of {len(loaded.faces)} faces not restored: {problems[0]}'
         else:
             self._write_image(loaded, restored, record)
+            record.notes += list_toned_faces(loaded.photo, loaded.faces)
             remove_stale_faces(loaded.job.results, record)
         record.seconds['write'] = time.perf_counter() - start
         return record
@@ -173,11 +174,9 @@ class AlignedFaces(RestoreStages[Image]):
         return LoadedImage(job, photo, [face], {'read': time.perf_counter() - start, 'detect': 0.0})
 
     def restore_batch(self, faces: Sequence[Image]) -> list[Restoration]:
-        """Restore faces; the camera is estimated with the crop of a frontal face."""
+        """Restore faces; the camera is estimated with the crop of a frontal face. Faces without colours of their own keep their tone."""
         options = self.options
-        return self.restorer.restore_faces(
-            faces, fidelity_weight=options.fidelity_weight, structure_weight=options.structure_weight, details=options.details
-        )
+        return self.restorer.restore_frontal(faces, options.fidelity_weight, options.structure_weight, options.details)
 
     def finish(self, loaded: LoadedImage[Image], restored: Sequence[TimedRestoration]) -> ImageRecord:
         """Write the restored face, and return the record of the image."""
@@ -192,6 +191,15 @@ class AlignedFaces(RestoreStages[Image]):
             remove_stale_faces(loaded.job.results, record)
         record.seconds['write'] = time.perf_counter() - start
         return record
+
+
+def list_toned_faces(photo: Photo, faces: Sequence[Face]) -> list[str]:
+    """Return a note on how many faces of a photograph in colour have no colours of their own and keep their tone; none where all have."""
+    toned = sum(face.tones is not None and face.keep is None for face in faces)
+    if photo.grey or not toned:
+        return []
+    which = 'the face' if toned == len(faces) == 1 else f'{toned} of {len(faces)} faces'
+    return [f'no colours in {which}: restored in the tone of the photograph']
 
 
 def list_losses(photo: Photo, size: int) -> list[str]:
