@@ -47,10 +47,10 @@ class FaceRecord(Struct, kw_only=True):
 class ImageRecord(Struct, kw_only=True):
     """The record of an image. `status` is restored, no face, skipped (its results existed already) or failed.
 
-    `reason` says why it failed, or what is special about results that existed. `width` and `height` are those of the input. `output`
-    is the file in `restored_imgs`. `seconds` holds the times of the stages read, detect, restore and write; restore is the sum over
-    the image's faces, each of which has an equal part of its batch's time. `notes` lists what a result does not keep, such as alpha in
-    a jpg. `run` is a key of the report's `runs`.
+    `reason` says why it failed, why none of its faces can be restored, or what is special about results that existed. `width` and
+    `height` are those of the input. `output` is the file in `restored_imgs`. `seconds` holds the times of the stages read, detect,
+    restore and write; restore is the sum over the image's faces, each of which has an equal part of its batch's time. `notes` lists
+    what a result does not keep, such as alpha in a jpg. `run` is a key of the report's `runs`.
     """
 
     input: str

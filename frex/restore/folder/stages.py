@@ -120,16 +120,17 @@ class Photographs(RestoreStages[Face]):
     def finish(self, loaded: LoadedImage[Face], restored: Sequence[TimedRestoration]) -> ImageRecord:
         """Write the faces and the restored image, and return the record of the image.
 
-        Faces with unusable landmarks, or with more detail than a result has, stay as they are. Where the network failed on a face, or no
-        face could be aligned, the image is not written, so that it is not mistaken for a result.
+        Faces with a problem, such as unusable landmarks, or with more detail than a result has, stay as they are; an image of which all
+        faces have a problem is written as one without a face. Where the network failed on a face, the image is not written, so that it
+        is not mistaken for a result.
         """
         start = time.perf_counter()
         record = start_record(loaded, restored)
         for number, (face, one) in enumerate(zip(loaded.faces, restored, strict=True)):
             self._write_face(loaded, number, face, one, record)
-        pairs = [(face, one) for face, one in zip(loaded.faces, restored, strict=True) if face.problem is None]
-        reasons = [None if face.keep else one.restoration.problem for face, one in pairs]
-        problems = [problem for problem in reasons or (face.problem for face in loaded.faces) if problem is not None]
+        pairs = zip(loaded.faces, restored, strict=True)
+        failures = [one.restoration.problem for face, one in pairs if face.problem is None and face.keep is None]
+        problems = [problem for problem in failures if problem is not None]
         if problems:
             record.status, record.reason = 'failed', f'{len(problems)} of {len(loaded.faces)} faces not restored: {problems[0]}'
         else:
@@ -149,8 +150,9 @@ class Photographs(RestoreStages[Face]):
         record.notes += [note for note in notes if note not in record.notes]
 
     def _write_image(self, loaded: LoadedImage[Face], restored: Sequence[TimedRestoration], record: ImageRecord) -> None:
-        if not loaded.faces:
-            record.status = 'no face'
+        problems = [face.problem for face in loaded.faces if face.problem is not None]
+        if len(problems) == len(loaded.faces):
+            record.status, record.reason = 'no face', describe_unusable(problems)
             if self.options.no_face == 'skip':
                 return
         restorations = [one.restoration for one in restored]
@@ -191,6 +193,13 @@ class AlignedFaces(RestoreStages[Image]):
             remove_stale_faces(loaded.job.results, record)
         record.seconds['write'] = time.perf_counter() - start
         return record
+
+
+def describe_unusable(problems: Sequence[str]) -> str | None:
+    """Return why none of the found faces of an image can be restored, given the problem of each; None where none was found."""
+    if not problems:
+        return None
+    return f'found, but cannot be restored: {len(problems)} face{"s" * (len(problems) > 1)}: {problems[0]}'
 
 
 def list_toned_faces(photo: Photo, faces: Sequence[Face]) -> list[str]:
