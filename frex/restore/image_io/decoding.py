@@ -1,4 +1,7 @@
-"""Decode image files to pixels and metadata. Pillow checks that a file is complete and reads 8 bit; OpenCV reads 16 bit."""
+"""Decode image files to pixels and metadata.
+
+Pillow checks that a file is complete and reads 8 bit. OpenCV reads PNG of 16 bit. `tiff` reads most TIFF files.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,10 +14,11 @@ import numpy as np
 import PIL.Image
 from jaxtyping import UInt, UInt8, UInt16
 from PIL import features
+from tifffile import TiffPage
 
 from frex import images
 from frex.errors import FRExError
-from frex.restore.image_io.color_modes import COLOUR, GREY, Convert, choose_converter, swap_rgb_bgr
+from frex.restore.image_io.color_modes import COLOUR, GREY, Convert, choose_cmyk_converter, choose_converter, swap_rgb_bgr, to_eight_bit
 from frex.restore.image_io.metadata import (
     EXIF_START,
     Metadata,
@@ -25,6 +29,20 @@ from frex.restore.image_io.metadata import (
     to_exif_block,
     valid_dpi,
 )
+from frex.restore.image_io.tiff import (
+    ICC,
+    ROWS,
+    SEPARATED,
+    XMP,
+    TiffImage,
+    is_plain,
+    is_tiff,
+    read_page,
+    read_tag,
+    read_tiff,
+    rejection_reason,
+)
+from frex.restore.image_io.tiff import ORIENTATION as TIFF_ORIENTATION
 
 # Pixels that are converted at a time.
 STRIP_PIXELS = 4_000_000
@@ -41,8 +59,8 @@ TURNS = {
     8: (True, -1, 1),
 }
 
-# A tag of TIFF, and its value for grey images in which 0 is white.
-PHOTOMETRIC, WHITE_IS_ZERO = 262, 0
+# How the reason goes on for which a file cannot be read.
+SAVE_OTHERWISE = 'is not read here: save it as grey or RGB of 8 or 16 bit'
 
 
 class Decoded(NamedTuple):
@@ -56,11 +74,8 @@ class Decoded(NamedTuple):
 def decode(path: Path) -> Decoded:
     """Read the first frame of an image file; raise FRExError where it is not an image, is truncated, or is too large."""
     try:
-        with path.open('rb') as file, open_image(file, path) as image:
-            bits = read_bit_depth(image, file)
-            check_mode(image, bits, path)
-            image.load()
-            return _decoded(image, bits, file)
+        with path.open('rb') as file:
+            return _decode_tiff(file, path) if is_tiff(file.read(4)) else _decode_by_pillow(file, path)
     except FRExError:
         raise
     except PIL.UnidentifiedImageError:
@@ -73,24 +88,75 @@ def decode(path: Path) -> Decoded:
         raise FRExError(f'{path}: cannot be read, or is damaged ({error or type(error).__name__})') from None
 
 
-def _decoded(image: PIL.Image.Image, bits: int, file: BinaryIO) -> Decoded:
-    metadata, notes = read_metadata(image), list_losses(image)
-    if bits == 16 and image.mode != 'CMYK':
-        pixels = _sixteen_bits(image, file)
-    else:
-        convert, said = choose_converter(image)
-        pixels = _eight_bits(image, convert)
-        notes += said + ((f'{bits} bit read as 8 bit',) if bits > 8 else ())
-    if image.mode == 'CMYK':
+def _decode_by_pillow(file: BinaryIO, path: Path) -> Decoded:
+    with open_image(file, path) as image:
+        bits = read_bit_depth(image, file)
+        check_mode(image, path)
+        image.load()
+        metadata, notes = read_metadata(image), list_losses(image)
+        if bits == 16 and image.format == 'PNG':
+            pixels = _sixteen_bits(image, file)
+        else:
+            convert, said = choose_converter(image)
+            pixels = _eight_bits(image, convert)
+            notes += said + ((f'{bits} bit read as 8 bit',) if bits > 8 else ())
+        if image.mode == 'CMYK':
+            metadata = metadata._replace(icc=None)
+        # Pillow turns a TIFF upright itself, and `descriptive_tags` drops its orientation, so that nothing is turned twice.
+        turn = read_orientation(metadata.exif)
+        return _upright(pixels, metadata, turn, turn != 1 or image.format == 'TIFF', notes)
+
+
+def _decode_tiff(file: BinaryIO, path: Path) -> Decoded:
+    page, frames = read_page(file)
+    check_pixels(page.imagewidth, page.imagelength, path)
+    reason = rejection_reason(page)
+    if reason is not None:
+        raise FRExError(f'{path}: {reason} {SAVE_OTHERWISE}')
+    if not is_plain(page):
+        return _decode_by_pillow(file, path)
+    image, bits = read_tiff(file, page), int(np.atleast_1d(page.bitspersample)[0])
+    metadata, notes = _tiff_metadata(file, path, page, frames)
+    pixels, said = (swap_rgb_bgr(image.samples), ()) if page.photometric != SEPARATED else _from_cmyk(image, metadata.icc)
+    if page.photometric == SEPARATED:
         metadata = metadata._replace(icc=None)
-    turn = read_orientation(metadata.exif)
-    if metadata.exif is not None:
-        # Both libraries turn a TIFF upright themselves, and `descriptive_tags` drops its orientation, so that nothing is turned twice.
-        pixels = apply_orientation(pixels, turn)
-        metadata = metadata._replace(exif=reset_orientation(metadata.exif))
-    if metadata.xmp is not None and (image.format == 'TIFF' or turn != 1):
-        metadata = metadata._replace(xmp=reset_xmp_orientation(metadata.xmp))
-    return Decoded(pixels, metadata, notes)
+        said += (f'{bits} bit read as 8 bit',) if bits > 8 else ()
+    turn = read_tag(page, TIFF_ORIENTATION)
+    return _upright(pixels, metadata, turn if turn in TURNS else 1, True, notes + image.notes + said)
+
+
+def _tiff_metadata(file: BinaryIO, path: Path, page: TiffPage, frames: int) -> tuple[Metadata, tuple[str, ...]]:
+    file.seek(0)
+    try:
+        with open_image(file, path) as image:
+            return read_metadata(image), list_losses(image)
+    # Pillow does not open every TIFF.
+    except (PIL.UnidentifiedImageError, SyntaxError):
+        known = (read_tag(page, tag) for tag in (ICC, XMP))
+        icc, xmp = (value if isinstance(value, bytes) and value else None for value in known)
+        lost = tuple(f'the first of {frames} frames' for _ in range(frames > 1))
+        return Metadata(icc=icc, xmp=xmp), (*lost, 'EXIF left out: it cannot be read')
+
+
+def _from_cmyk(image: TiffImage, icc: bytes | None) -> tuple[UInt8[np.ndarray, 'height width channels'], tuple[str, ...]]:
+    convert, notes = choose_cmyk_converter(icc)
+    height, width, samples = image.samples.shape
+    pixels = np.empty((height, width, samples - 1), np.uint8)
+    for top in range(0, height, ROWS):
+        part = to_eight_bit(image.samples[top : top + ROWS])
+        inks = PIL.Image.fromarray(np.ascontiguousarray(part[:, :, :4]), 'CMYK')
+        pixels[top : top + ROWS, :, :3] = swap_rgb_bgr(np.asarray(convert(inks)))
+        pixels[top : top + ROWS, :, 3:] = part[:, :, 4:]
+    return pixels, notes
+
+
+def _upright(
+    pixels: UInt[np.ndarray, 'height width channels'], metadata: Metadata, turn: int, resets_xmp: bool, notes: tuple[str, ...]
+) -> Decoded:
+    """Return pixels turned by the orientation `turn`, and metadata that say that they are upright; XMP is changed if `resets_xmp`."""
+    exif = metadata.exif and reset_orientation(metadata.exif)
+    xmp = reset_xmp_orientation(metadata.xmp) if metadata.xmp is not None and resets_xmp else metadata.xmp
+    return Decoded(apply_orientation(pixels, turn), metadata._replace(exif=exif, xmp=xmp), notes)
 
 
 def _eight_bits(image: PIL.Image.Image, convert: Convert) -> UInt8[np.ndarray, 'height width channels']:
@@ -112,9 +178,6 @@ def _sixteen_bits(image: PIL.Image.Image, file: BinaryIO) -> UInt16[np.ndarray, 
     if pixels is None or pixels.dtype != np.uint16:
         raise ValueError('OpenCV does not read it at 16 bit')
     pixels = pixels.reshape(*pixels.shape[:2], -1)
-    if image.format == 'TIFF' and image.getexif().get(PHOTOMETRIC) == WHITE_IS_ZERO:
-        # At 8 bit Pillow inverts it.
-        pixels = 65535 - pixels
     clear = image.info.get('transparency')
     if pixels.shape[2] == 1 and clear is not None:
         # OpenCV reads the transparent value of a grey PNG at 8 bit only.
@@ -135,8 +198,6 @@ FORMATS = ('PNG', 'JPEG', 'WEBP', 'BMP', 'TIFF', 'AVIF', 'GIF')
 
 MOST_PIXELS = 250_000_000
 
-BITS_PER_SAMPLE = 258
-
 # Held while Pillow's own limit on pixels, which is global to the process, is lifted.
 _pixel_limit = Lock()
 
@@ -152,15 +213,18 @@ def open_image(file: BinaryIO, path: Path) -> Iterator[PIL.Image.Image]:
         finally:
             PIL.Image.MAX_IMAGE_PIXELS = before
     with image:
-        if image.width * image.height > MOST_PIXELS:
-            raise FRExError(f'{path}: {image.width} x {image.height} is more than {MOST_PIXELS // 10**6} million pixels: make it smaller')
+        check_pixels(image.width, image.height, path)
         yield image
 
 
+def check_pixels(width: int, height: int, path: Path) -> None:
+    """Raise FRExError for an image of more than MOST_PIXELS pixels."""
+    if width * height > MOST_PIXELS:
+        raise FRExError(f'{path}: {width} x {height} is more than {MOST_PIXELS // 10**6} million pixels: make it smaller')
+
+
 def read_bit_depth(image: PIL.Image.Image, file: BinaryIO) -> int:
-    """Return the bits per sample in the file; Pillow may report 8 where the file has more."""
-    if image.format == 'TIFF':
-        return int(np.max(image.getexif().get(BITS_PER_SAMPLE, 1)))
+    """Return the bits per sample of a PNG or AVIF, 8 for other kinds; Pillow may report 8 where the file has more."""
     if image.format == 'PNG':
         file.seek(24)
         return file.read(1)[0]
@@ -172,11 +236,10 @@ def read_bit_depth(image: PIL.Image.Image, file: BinaryIO) -> int:
     return 8
 
 
-def check_mode(image: PIL.Image.Image, bits: int, path: Path) -> None:
-    """Raise FRExError for colour modes other than grey, RGB, YCbCr, CMYK and palettes, and for a TIFF of an unusual depth."""
-    if image.mode not in GREY + COLOUR or (image.format == 'TIFF' and bits not in (1, 2, 4, 8, 16)):
-        kind = f'{image.format} of {bits} bit' if image.format == 'TIFF' else f'{image.format} of mode {image.mode}'
-        raise FRExError(f'{path}: {kind} is not read here: save it as grey or RGB of 8 or 16 bit')
+def check_mode(image: PIL.Image.Image, path: Path) -> None:
+    """Raise FRExError for colour modes other than grey, RGB, YCbCr, CMYK and palettes."""
+    if image.mode not in GREY + COLOUR:
+        raise FRExError(f'{path}: {image.format} of mode {image.mode} {SAVE_OTHERWISE}')
 
 
 # Words in XMP which say that the file also holds an HDR gain map or a video behind the image. A result does not have these.
