@@ -141,13 +141,10 @@ def encode(file: BinaryIO, pixels: Pixels, metadata: Metadata, kind: Format, qua
 
 
 def _write_by_pillow(file: BinaryIO, pixels: Pixels, metadata: Metadata, kind: Format, quality: int) -> None:
-    options: dict[str, Any] = {
-        # Full chroma resolution: chroma subsampling blurs lips and eyes.
-        JPEG: {'quality': quality, 'subsampling': 0},
-        WEBP: {'quality': quality},
-        AVIF: {'quality': quality},
-        BMP: {},
-    }[kind]
+    # Full chroma resolution: chroma subsampling blurs lips and eyes, and mixes in what is transparent.
+    options: dict[str, Any] = {} if kind is BMP else {'quality': quality}
+    if kind in (JPEG, AVIF):
+        options['subsampling'] = '4:4:4'
     if metadata.exif:
         options['exif'] = EXIF_START + metadata.exif
     if metadata.icc:
