@@ -19,12 +19,11 @@ from tifffile import TiffPage
 from frex import images
 from frex.errors import FRExError
 from frex.restore.image_io.color_modes import COLOUR, GREY, Convert, choose_cmyk_converter, choose_converter, swap_rgb_bgr, to_eight_bit
+from frex.restore.image_io.exif import read_orientation, reset_orientation
 from frex.restore.image_io.metadata import (
     EXIF_START,
     Metadata,
     descriptive_tags,
-    read_orientation,
-    reset_orientation,
     reset_xmp_orientation,
     to_exif_block,
     valid_dpi,
