@@ -16,6 +16,7 @@ EXTRAS = {
     'onnxruntime': 'export',
     'onnxscript': 'export',
     'skimage': 'demo',
+    'pillow_heif': 'heic',
     'stlpips_pytorch': 'perceptual',
 }
 

@@ -4,14 +4,12 @@
 """
 
 import time
-import warnings
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
-import PIL.Image
 
 from frex.errors import FRExError, one_line
 from frex.images import Image, resize
@@ -28,8 +26,11 @@ from frex.restore.folder.planning import Job
 from frex.restore.folder.report import FaceRecord, ImageRecord, absolute_name, relative_name
 from frex.restore.folder.threaded_pipeline import PipelineStages
 from frex.restore.image_io.color_modes import to_eight_bit
+from frex.restore.image_io.headers import open_image
 from frex.restore.image_io.metadata import Metadata
 from frex.restore.image_io.photo_file import Photo, read_photo, scaled_size, write_photo
+from frex.restore.image_io.pillow_warnings import collect_warnings
+from frex.utils.files import open_regular
 
 # What the network restores: a face of a photograph, or the image of an aligned face.
 Unit = TypeVar('Unit', Face, Image)
@@ -65,10 +66,8 @@ class RestoreStages(PipelineStages[Job, Unit, TimedRestoration, ImageRecord], Ge
         It is infinite where the header cannot be read; then no other image is in memory at the same time.
         """
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter('ignore', PIL.Image.DecompressionBombWarning)
-                with PIL.Image.open(job.item.path) as image:
-                    return float(3 * image.width * image.height * (1 + self.options.upscale**2))
+            with collect_warnings(), open_regular(job.item.path) as file, open_image(file, job.item.path) as image:
+                return float(3 * image.width * image.height * (1 + self.options.upscale**2))
         # Pillow raises exceptions of many classes on damaged bytes. Reading the image will report the reason.
         except Exception:
             return float('inf')

@@ -3,31 +3,31 @@
 Pillow checks that a file is complete and reads 8 bit. OpenCV reads PNG of 16 bit. `tiff` reads most TIFF files.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from threading import Lock
 from typing import BinaryIO, NamedTuple
 
 import cv2
 import numpy as np
 import PIL.Image
 from jaxtyping import UInt, UInt8, UInt16
-from PIL import features
 from tifffile import TiffPage
 
-from frex import images
-from frex.errors import FRExError
-from frex.restore.image_io.color_modes import COLOUR, GREY, Convert, choose_cmyk_converter, choose_converter, swap_rgb_bgr, to_eight_bit
+from frex.errors import FRExError, one_line
+from frex.restore.image_io.color_modes import Convert, choose_cmyk_converter, choose_converter, swap_rgb_bgr, to_eight_bit
+from frex.restore.image_io.content import BY_NAME, RAW, RAW_SUFFIXES, START, describe_content, is_heic, reads_heic
 from frex.restore.image_io.exif import read_orientation, reset_orientation
-from frex.restore.image_io.metadata import (
-    EXIF_START,
-    Metadata,
-    descriptive_tags,
-    reset_xmp_orientation,
-    to_exif_block,
-    valid_dpi,
+from frex.restore.image_io.headers import (
+    SAVE_OTHERWISE,
+    check_mode,
+    check_pixels,
+    list_losses,
+    open_image,
+    read_bit_depth,
+    read_metadata,
+    register_heic,
 )
+from frex.restore.image_io.metadata import Metadata, reset_xmp_orientation
+from frex.restore.image_io.pillow_warnings import collect_warnings
 from frex.restore.image_io.tiff import (
     ICC,
     ROWS,
@@ -35,6 +35,7 @@ from frex.restore.image_io.tiff import (
     XMP,
     TiffImage,
     is_plain,
+    is_raw,
     is_tiff,
     read_page,
     read_tag,
@@ -42,6 +43,7 @@ from frex.restore.image_io.tiff import (
     rejection_reason,
 )
 from frex.restore.image_io.tiff import ORIENTATION as TIFF_ORIENTATION
+from frex.utils.files import open_regular
 
 # Pixels that are converted at a time.
 STRIP_PIXELS = 4_000_000
@@ -58,9 +60,6 @@ TURNS = {
     8: (True, -1, 1),
 }
 
-# How the reason goes on for which a file cannot be read.
-SAVE_OTHERWISE = 'is not read here: save it as grey or RGB of 8 or 16 bit'
-
 
 class Decoded(NamedTuple):
     """Upright pixels (grey, grey and alpha, BGR or BGRA), the file's metadata, and notes on what could not be read."""
@@ -72,19 +71,39 @@ class Decoded(NamedTuple):
 
 def decode(path: Path) -> Decoded:
     """Read the first frame of an image file; raise FRExError where it is not an image, is truncated, or is too large."""
+    start = b''
     try:
-        with path.open('rb') as file:
-            return _decode_tiff(file, path) if is_tiff(file.read(4)) else _decode_by_pillow(file, path)
+        with open_regular(path) as file, collect_warnings() as warned:
+            start = file.read(START)
+            decoded = _decode_kind(file, path, start)
+        said = tuple(dict.fromkeys(f'Pillow: {one_line(text)}' for text in warned))
+        return decoded._replace(notes=decoded.notes + said)
     except FRExError:
         raise
     except PIL.UnidentifiedImageError:
-        what = 'not an image of a kind that is read here, or a damaged one' if path.stat().st_size else 'the file is empty'
-        raise FRExError(f'{path}: {what}') from None
+        raise FRExError(f'{path}: {_explain_unidentified(start, path)}') from None
     except MemoryError:
         raise FRExError(f'{path}: not enough memory to read it') from None
     # Decoders raise exceptions of many classes on damaged bytes.
     except Exception as error:
         raise FRExError(f'{path}: cannot be read, or is damaged ({error or type(error).__name__})') from None
+
+
+def _decode_kind(file: BinaryIO, path: Path, start: bytes) -> Decoded:
+    """Decode the file that starts with `start`."""
+    if is_heic(start):
+        if not reads_heic():
+            raise FRExError(f'{path}: {describe_content(start, path.suffix)}')
+        register_heic()
+    file.seek(0)
+    return _decode_tiff(file, path) if is_tiff(start) else _decode_by_pillow(file, path)
+
+
+def _explain_unidentified(start: bytes, path: Path) -> str:
+    if not start:
+        return 'the file is empty'
+    known = describe_content(start, path.suffix)
+    return known if known and known != BY_NAME else 'not an image of a kind that is read here, or a damaged one'
 
 
 def _decode_by_pillow(file: BinaryIO, path: Path) -> Decoded:
@@ -108,6 +127,8 @@ def _decode_by_pillow(file: BinaryIO, path: Path) -> Decoded:
 
 def _decode_tiff(file: BinaryIO, path: Path) -> Decoded:
     page, frames = read_page(file)
+    if is_raw(page) or path.suffix.lower() in RAW_SUFFIXES:
+        raise FRExError(f'{path}: {RAW}')
     check_pixels(page.imagewidth, page.imagelength, path)
     reason = rejection_reason(page)
     if reason is not None:
@@ -127,9 +148,11 @@ def _decode_tiff(file: BinaryIO, path: Path) -> Decoded:
 def _tiff_metadata(file: BinaryIO, path: Path, page: TiffPage, frames: int) -> tuple[Metadata, tuple[str, ...]]:
     file.seek(0)
     try:
+        # Pillow takes a BigTIFF of this order for a damaged one, and does not open every other TIFF either.
+        if page.parent.is_bigtiff and page.parent.byteorder == '>':
+            raise PIL.UnidentifiedImageError
         with open_image(file, path) as image:
             return read_metadata(image), list_losses(image)
-    # Pillow does not open every TIFF.
     except (PIL.UnidentifiedImageError, SyntaxError):
         known = (read_tag(page, tag) for tag in (ICC, XMP))
         icc, xmp = (value if isinstance(value, bytes) and value else None for value in known)
@@ -189,96 +212,3 @@ def apply_orientation(pixels: UInt[np.ndarray, 'height width channels'], turn: i
     exchanged, rows, columns = TURNS[turn]
     turned = pixels.transpose(1, 0, 2) if exchanged else pixels
     return np.ascontiguousarray(turned[::rows, ::columns])
-
-
-SUFFIXES = (*images.SUFFIXES, '.avif') if features.check('avif') else images.SUFFIXES
-# Pillow's formats that may be opened. It knows others, and for one of them (EPS) it starts another program.
-FORMATS = ('PNG', 'JPEG', 'WEBP', 'BMP', 'TIFF', 'AVIF', 'GIF')
-
-MOST_PIXELS = 250_000_000
-
-# Held while Pillow's own limit on pixels, which is global to the process, is lifted.
-_pixel_limit = Lock()
-
-
-@contextmanager
-def open_image(file: BinaryIO, path: Path) -> Iterator[PIL.Image.Image]:
-    """Open an image and read its header only; raise FRExError where it has more than MOST_PIXELS pixels."""
-    # Pillow's own limit is lower than MOST_PIXELS.
-    with _pixel_limit:
-        before, PIL.Image.MAX_IMAGE_PIXELS = PIL.Image.MAX_IMAGE_PIXELS, None
-        try:
-            image = PIL.Image.open(file, formats=FORMATS)
-        finally:
-            PIL.Image.MAX_IMAGE_PIXELS = before
-    with image:
-        check_pixels(image.width, image.height, path)
-        yield image
-
-
-def check_pixels(width: int, height: int, path: Path) -> None:
-    """Raise FRExError for an image of more than MOST_PIXELS pixels."""
-    if width * height > MOST_PIXELS:
-        raise FRExError(f'{path}: {width} x {height} is more than {MOST_PIXELS // 10**6} million pixels: make it smaller')
-
-
-def read_bit_depth(image: PIL.Image.Image, file: BinaryIO) -> int:
-    """Return the bits per sample of a PNG or AVIF, 8 for other kinds; Pillow may report 8 where the file has more."""
-    if image.format == 'PNG':
-        file.seek(24)
-        return file.read(1)[0]
-    if image.format == 'AVIF':
-        file.seek(0)
-        # The flags high_bitdepth and twelve_bit of AV1's configuration.
-        flags = file.read(4096).partition(b'av1C')[2][2:3]
-        return {0x40: 10, 0x60: 12}.get(flags[0] & 0x60, 8) if flags else 8
-    return 8
-
-
-def check_mode(image: PIL.Image.Image, path: Path) -> None:
-    """Raise FRExError for colour modes other than grey, RGB, YCbCr, CMYK and palettes."""
-    if image.mode not in GREY + COLOUR:
-        raise FRExError(f'{path}: {image.format} of mode {image.mode} {SAVE_OTHERWISE}')
-
-
-# Words in XMP which say that the file also holds an HDR gain map or a video behind the image. A result does not have these.
-ATTACHED = (b'Container:Directory', b'hdrgm:', b'GCamera:')
-
-
-def read_metadata(image: PIL.Image.Image) -> Metadata:
-    """Return the metadata of an opened image, with the orientation that the file states.
-
-    Of a TIFF only the tags that describe the image are kept, not those that describe the file's layout.
-    """
-    xmp = None if _is_attached(image) else _xmp(image)
-    others = (image.info.get('icc_profile') or None, valid_dpi(image.info.get('dpi')), xmp)
-    if image.format == 'TIFF':
-        return Metadata(to_exif_block(descriptive_tags(image.getexif())), *others)
-    exif = image.info.get('exif')
-    return Metadata(exif.removeprefix(EXIF_START) or None if isinstance(exif, bytes) else None, *others)
-
-
-def list_losses(image: PIL.Image.Image) -> tuple[str, ...]:
-    """Return notes on what the file holds besides its first image and its metadata, and what is therefore lost."""
-    return tuple(_notes(image))
-
-
-def _notes(image: PIL.Image.Image) -> Iterator[str]:
-    frames = getattr(image, 'n_frames', 1)
-    # Phones store further shots and depth maps behind the image of a JPEG (MPO), which viewers do not show.
-    if frames > 1 and image.format != 'MPO':
-        yield f'the first of {frames} frames'
-    if _is_attached(image):
-        yield 'XMP left out: it tells of what is attached to the image'
-    # The XMP of a PNG is one of its text chunks, and is kept.
-    if image.info.get('comment') or any(key != 'XML:com.adobe.xmp' for key in getattr(image, 'text', {})):
-        yield 'comments left out'
-
-
-def _xmp(image: PIL.Image.Image) -> bytes | None:
-    xmp = image.info.get('xmp')
-    return xmp if isinstance(xmp, bytes) and xmp else None
-
-
-def _is_attached(image: PIL.Image.Image) -> bool:
-    return any(word in (_xmp(image) or b'') for word in ATTACHED)

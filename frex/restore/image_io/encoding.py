@@ -60,7 +60,8 @@ TIFF = Format('TIFF', True, True, MOST_BYTES, True, 2**31 - 1, True, MOST_BYTES)
 BMP = Format('BMP', False, False, 0, False, 2**31 - 1, True, 0)
 AVIF = Format('AVIF', True, False, MOST_BYTES, True, 65536, False, MOST_BYTES)
 
-FORMATS = {'.png': PNG, '.jpg': JPEG, '.jpeg': JPEG, '.webp': WEBP, '.tif': TIFF, '.tiff': TIFF, '.bmp': BMP}
+FORMATS = {'.png': PNG, '.webp': WEBP, '.bmp': BMP, '.tif': TIFF, '.tiff': TIFF}
+FORMATS |= dict.fromkeys(('.jpg', '.jpeg', '.jfif', '.jpe'), JPEG)
 if features.check('avif'):
     FORMATS['.avif'] = AVIF
 

@@ -15,8 +15,9 @@ from PIL import ImageOps
 from frex.errors import FRExError
 from frex.restore.image_io.alpha import scale_with_alpha
 from frex.restore.image_io.color_modes import GREY, to_grey
-from frex.restore.image_io.decoding import MOST_PIXELS, decode, read_metadata
+from frex.restore.image_io.decoding import decode
 from frex.restore.image_io.encoding import Pixels, encode, find_format, fit_to_format
+from frex.restore.image_io.headers import MOST_PIXELS, read_metadata
 from frex.restore.image_io.metadata import Metadata, profile_color_space
 from frex.utils.files import write_atomically
 

@@ -41,7 +41,7 @@ def test_half_a_file_of_sixteen_bits_is_no_image(kind, tmp_path):
     [
         (b'', 'the file is empty'),
         (b'no image, but text', 'not an image of a kind that is read here, or a damaged one'),
-        (b'%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n', 'not an image of a kind'),
+        (b'%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n', 'PostScript: export it as png'),
     ],
 )
 def test_what_is_no_image_is_refused_in_one_line(content, message, tmp_path):

@@ -142,7 +142,6 @@ def test_cmyk_of_every_layout_becomes_the_srgb_that_its_profile_means(planes, bi
     [
         ({'photometric': 8}, 'TIFF of CIE Lab colours'),
         ({'photometric': 9}, 'TIFF of ICC Lab colours'),
-        ({'photometric': 34892}, 'TIFF of linear raw sensor data'),
         ({'photometric': 'miniswhite', 'channels': 2, 'extras': (ASSOCIATED,)}, 'TIFF whose inks are multiplied by alpha'),
         ({'photometric': 'separated', 'channels': 5, 'extras': (ASSOCIATED,)}, 'TIFF whose inks are multiplied by alpha'),
         ({'photometric': 'rgb', 'dtype': np.float32}, r'TIFF of 32 bit \(floating-point numbers\)'),
