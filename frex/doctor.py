@@ -23,6 +23,7 @@ PACKAGES = (
     'opencv-python-headless',
     'numpy',
     'pillow',
+    'tifffile',
     'einops',
     'safetensors',
     'scipy',

@@ -11,7 +11,9 @@ from frex.utils.files import write_atomically
 
 Image = UInt8[np.ndarray, 'height width 3']
 
-SUFFIXES = ('.png', '.jpg', '.jpeg', '.webp', '.bmp', '.tif', '.tiff')
+SUFFIXES = ('.png', '.jpg', '.jpeg', '.jfif', '.jpe', '.webp', '.bmp', '.tif', '.tiff')
+# Suffixes that OpenCV does not know, and the one that it knows for the same format.
+SAME_FORMAT = {'.jfif': '.jpg'}
 
 
 def list_images(folder: Path, what: str) -> list[Path]:
@@ -53,7 +55,7 @@ def write_image(path: Path, image: Image) -> None:
     Raises FRExError for a suffix that OpenCV cannot write.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    done, data = cv2.imencode(path.suffix, image)
+    done, data = cv2.imencode(SAME_FORMAT.get(path.suffix.lower(), path.suffix), image)
     if not done:
         raise FRExError(f'{path}: OpenCV cannot write {path.suffix} files')
     with write_atomically(path) as part:

@@ -18,6 +18,7 @@ EXTRAS = {
     'onnx': 'export',
     'onnxruntime': 'export',
     'onnxscript': 'export',
+    'pillow_heif': 'heic',
     'stlpips_pytorch': 'perceptual',
 }
 # The extra that an extra includes.

@@ -1,13 +1,64 @@
-"""Write files atomically, so that a file under its final name is always complete, and hash them."""
+"""Open regular files only, write files atomically, so that a file under its final name is always complete, and hash them."""
 
 import hashlib
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 from uuid import uuid4
 
 from frex.errors import FRExError
+
+# What is not a file, by the type in its mode.
+SPECIAL = {
+    stat.S_IFIFO: 'a named pipe',
+    stat.S_IFSOCK: 'a socket',
+    stat.S_IFCHR: 'a device',
+    stat.S_IFBLK: 'a device',
+    stat.S_IFDIR: 'a folder',
+}
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a regular file for reading; never wait, as opening a named pipe would.
+
+    Raises FileNotFoundError where there is none, and FRExError where it is something else or cannot be read.
+    """
+    try:
+        file = open(path, 'rb', opener=_open_without_waiting)  # noqa: SIM115 (the caller closes it)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise FRExError(f'{path}: cannot be read ({describe_special(path) or error.strerror or error})') from error
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise FRExError(f'{path}: cannot be read ({describe_special(path) or "not a file"})')
+    return file
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, 'O_NONBLOCK', 0))
+
+
+def read_regular(path: Path) -> bytes:
+    """Return the content of a regular file; raise FileNotFoundError and FRExError as `open_regular` does."""
+    with open_regular(path) as file:
+        try:
+            return file.read()
+        except OSError as error:
+            raise FRExError(f'{path}: cannot be read ({error.strerror or error})') from error
+
+
+def describe_special(path: Path) -> str | None:
+    """Return that a path is a named pipe, a socket, a device or a folder, and not a file; None for files and where there is nothing."""
+    try:
+        what = SPECIAL.get(stat.S_IFMT(os.stat(path).st_mode))
+    # A name may hold characters that no path can.
+    except (OSError, ValueError):
+        return None
+    return f'{what}, not a file' if what else None
 
 
 @contextmanager
@@ -38,9 +89,9 @@ def check_output_path(path: Path, overwrite: bool) -> None:
 
 
 def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file's content as 64 hexadecimal digits."""
+    """Return the SHA-256 of a file's content as 64 hexadecimal digits; raise FileNotFoundError and FRExError as `open_regular` does."""
     digest = hashlib.sha256()
-    with path.open('rb') as stream:
+    with open_regular(path) as stream:
         while block := stream.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()

@@ -6,7 +6,7 @@ pixel, whose centre is (0.5, 0.5), so that scaling an image scales its matrices.
 
 import cv2
 import numpy as np
-from jaxtyping import Float, Shaped, UInt8, UInt16
+from jaxtyping import Bool, Float, Shaped, UInt8, UInt16
 
 from frex.errors import FRExError
 from frex.images import Image
@@ -106,6 +106,18 @@ def compose_scale(matrix: Matrix, horizontal: float, vertical: float) -> Matrix:
 def compose_shift(matrix: Matrix, left: float, top: float) -> Matrix:
     """Return the transform for the crop of the input image whose top left corner is (left, top)."""
     return np.column_stack([matrix[:, :2], apply_affine(np.array([[left, top]], float), matrix)[0]])
+
+
+def compose_shift_output(matrix: Matrix, left: float, top: float | None = None) -> Matrix:
+    """Return the transform to the crop of the output image whose top left corner is (left, top); `top` is `left` by default."""
+    return np.column_stack([matrix[:, :2], matrix[:, 2] - (left, left if top is None else top)])
+
+
+def inside_image(matrix: Matrix, size: int, width: int, height: int) -> Bool[np.ndarray, '{size} {size}']:
+    """Return which pixels of the aligned square of `size` x `size` lie within an image of `width` x `height`."""
+    rows, columns = np.mgrid[:size, :size] + 0.5
+    places = apply_affine(np.stack([columns.ravel(), rows.ravel()], axis=1), inverse(matrix))
+    return ((places > 0).all(axis=1) & (places < (width, height)).all(axis=1)).reshape(size, size)
 
 
 def visible_region(matrix: Matrix, size: int, width: int, height: int) -> tuple[int, int, int, int]:

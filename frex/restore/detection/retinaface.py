@@ -1,6 +1,6 @@
 """Detect faces in an image with facexlib's RetinaFace.
 
-Its weight files are located by the manifest, read without executing code, and never downloaded from here.
+Its weight files are located by the manifest, downloaded where they are missing, and read without executing code.
 """
 
 import threading

@@ -9,12 +9,13 @@ from jaxtyping import Float, Shaped
 from frex.data.landmarks import crop_to_eg3d
 from frex.errors import FRExError
 from frex.images import Image
-from frex.restore.detection.align import Matrix, apply_affine, compose_scale, cut_face, face_matrix, scale_of
+from frex.restore.detection.align import Matrix, apply_affine, compose_scale, cut_face, face_matrix
 from frex.restore.detection.retinaface import DetectedFace, Detector
 from frex.restore.detection.rotated import detect_in_any_rotation
 from frex.restore.detection.selection import Selection
-from frex.restore.faces.paste import Mask, paste_face
+from frex.restore.faces.paste import Mask, Patch, paste_patches
 from frex.restore.faces.resolution import has_more_detail
+from frex.restore.faces.tones import Tones, find_tones
 from frex.restore.image_io.color_modes import to_eight_bit, to_grey
 from frex.restore.image_io.photo_file import Photo, scale_photo
 from frex_arch.crop import MEAN_CROP
@@ -32,7 +33,8 @@ class Face:
 
     `matrix` maps them to pixels of `aligned`, the face cut out, BGR at 8 bit; `crop` leads from there to EG3D's crop. Where the
     landmarks cannot be those of a face, `problem` says why, `aligned` shows the surroundings of the box, and the face is not restored.
-    `keep` says why a face that could be restored stays as it is.
+    `keep` says why a face that could be restored stays as it is. `tones` are the colours of a face that has none of its own: a grey
+    face, a sepia one.
     """
 
     box: Float[np.ndarray, '4']
@@ -43,6 +45,7 @@ class Face:
     crop: Float[np.ndarray, '3']
     problem: str | None = None
     keep: str | None = None
+    tones: Tones | None = None
 
 
 def find_faces(photo: Photo, detector: Detector, size: int = 512, selection: Selection | None = None) -> list[Face]:
@@ -64,7 +67,8 @@ def cut_out(photo: Photo, face: DetectedFace, size: int) -> Face:
     except (FRExError, ValueError) as error:
         matrix, crop, problem = box_matrix(face.box, size), np.array(MEAN_CROP), str(error)
     aligned = to_eight_bit(cut_face(photo.image, matrix, size))
-    return Face(face.box, face.score, face.landmarks, matrix, aligned, crop, problem)
+    tones = None if problem else find_tones(photo.image, matrix, size)
+    return Face(face.box, face.score, face.landmarks, matrix, aligned, crop, problem, tones=tones)
 
 
 def keep_detail(photo: Photo, face: Face) -> Face:
@@ -96,17 +100,20 @@ def paste_faces(
 ) -> Photo:
     """Return a new photo, `upscale` times as large, with the images `restored` of its `faces` pasted in.
 
-    A face whose image is None, or that has a problem, stays as it is. Where faces overlap, the larger lies on top: it is probably the
-    nearer one. `masks` are those of `paste_face`.
+    A face whose image is None, or that has a problem, stays as it is. Where faces overlap, each pixel belongs to the nearest one, and
+    one that stays as it is keeps its pixels. `masks` are those of `Patch`.
     """
     canvas = scale_background(photo, upscale, bg_upsampler)
     horizontal, vertical = (new / old for new, old in zip(canvas.image.shape[1::-1], photo.image.shape[1::-1], strict=True))
-    masks = masks or [None] * len(faces)
-    for face, image, mask in sorted(zip(faces, restored, masks, strict=True), key=lambda item: -scale_of(item[0].matrix)):
-        if image is not None and face.problem is None:
+    patches = []
+    for face, image, mask in zip(faces, restored, masks or [None] * len(faces), strict=True):
+        if face.problem is None:
             # The restored face may be of another size than the one that was cut out.
-            matrix = compose_scale(face.matrix, horizontal, vertical) * (image.shape[0] / face.aligned.shape[0])
-            paste_face(canvas.image, to_grey(image) if photo.grey else image, matrix, mask)
+            size = face.aligned.shape[0] if image is None else image.shape[0]
+            matrix = compose_scale(face.matrix, horizontal, vertical) * (size / face.aligned.shape[0])
+            patches.append(Patch(to_grey(image) if photo.grey and image is not None else image, matrix, size, mask))
+    if any(patch.image is not None for patch in patches):
+        paste_patches(canvas.image, patches)
     return canvas
 
 

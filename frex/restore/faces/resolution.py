@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float32, Shaped
 
-from frex.restore.detection.align import Matrix, apply_affine, cut_face, inverse, scale_of
+from frex.restore.detection.align import Matrix, apply_affine, cut_face, inside_image, inverse, scale_of
 from frex.restore.image_io.color_modes import to_eight_bit
 
 # Networks with results of at least this many pixels a side restore every face.
@@ -47,7 +47,7 @@ def has_more_detail(image: Shaped[np.ndarray, 'height width 3'], matrix: Matrix,
     enlarged = round(FACTOR * size)
     matrix = matrix * (enlarged / size)
     face = cv2.cvtColor(to_eight_bit(cut_face(image, matrix, enlarged)), cv2.COLOR_BGR2GRAY).astype(np.float32)
-    seen = _inside(matrix, enlarged, image.shape[1], image.shape[0])
+    seen = inside_image(matrix, enlarged, image.shape[1], image.shape[0])
     seen_smaller = cv2.resize(seen.astype(np.uint8), (size, size), interpolation=cv2.INTER_NEAREST) > 0
     smaller = cv2.resize(face, (size, size), interpolation=cv2.INTER_AREA)
     lost, quiet = _energies(face, size, seen)
@@ -73,13 +73,6 @@ def _distinct_share(image: Shaped[np.ndarray, 'height width 3'], matrix: Matrix,
         steps = np.square(np.diff(seen, axis=1)).mean(axis=0)
         shares.append(float((steps > LEAST_STEP * steps.mean()).mean()))
     return max(shares)
-
-
-def _inside(matrix: Matrix, size: int, width: int, height: int) -> Bool[np.ndarray, 'size size']:
-    """Return which pixels of the aligned square lie within the image."""
-    rows, columns = np.mgrid[:size, :size] + 0.5
-    places = apply_affine(np.stack([columns.ravel(), rows.ravel()], axis=1), inverse(matrix))
-    return ((places > 0).all(axis=1) & (places < (width, height)).all(axis=1)).reshape(size, size)
 
 
 def _energies(face: Float32[np.ndarray, 'size size'], size: int, seen: Bool[np.ndarray, 'size size']) -> tuple[float, float]:

@@ -13,13 +13,14 @@ from torch import Tensor
 
 from frex.device import choose_device, choose_precision
 from frex.errors import FRExError
-from frex.images import resize
+from frex.images import Image, resize
 from frex.restore.detection.retinaface import Detector
 from frex.restore.detection.selection import Selection
 from frex.restore.faces.batches import BatchRunner, NetworkOptions, map_output, retry_out_of_memory
 from frex.restore.faces.helper_networks import HelperNetworks, IdentityNetwork
 from frex.restore.faces.photo import Face, Upsampler, find_faces, keep_detail, paste_faces
 from frex.restore.faces.results import Restoration, RestoredFace, RestoredImage, RestoredPixels
+from frex.restore.faces.tones import Tones, apply_tones, find_tones
 from frex.restore.image_io.color_modes import to_eight_bit
 from frex.restore.image_io.photo_file import Photo, Source, has_colour_channels, to_photo
 from frex.tensors import to_images, to_tensor
@@ -87,10 +88,17 @@ class FaceRestorer:
         where it is not an image or not square, and where the face cannot be restored, e.g. because the network's output is not finite.
         """
         aligned = to_eight_bit(to_photo(image).image)
-        (restoration,) = self.restore_faces([aligned], fidelity_weight=fidelity_weight, structure_weight=structure_weight)
+        (restoration,) = self.restore_frontal([aligned], fidelity_weight, structure_weight)
         if restoration.image is None:
             raise FRExError(restoration.problem or 'not restored')
         return restoration.image
+
+    def restore_frontal(
+        self, faces: Sequence[Image], fidelity_weight: float = 1.0, structure_weight: float = 1.0, details: bool = False
+    ) -> list[Restoration]:
+        """Restore aligned faces with the crop of a frontal face; see `restore_faces`. One without colours of its own keeps its tone."""
+        restorations = self.restore_faces(faces, fidelity_weight=fidelity_weight, structure_weight=structure_weight, details=details)
+        return [with_tones(one, find_tones(face, np.eye(2, 3), face.shape[0])) for one, face in zip(restorations, faces, strict=True)]
 
     @torch.inference_mode()
     def restore_faces(
@@ -144,12 +152,14 @@ class FaceRestorer:
     ) -> list[Restoration]:
         """Restore faces that `find_faces` returned, of one or several photographs; see `restore_faces` for the other arguments.
 
-        Faces with a problem, and those that stay as they are, are not run through the network; the result's `problem` says why.
+        Faces with a problem, and those that stay as they are, are not run through the network; the result's `problem` says why. A face
+        without colours of its own, such as a grey or a sepia one, keeps its tone.
         """
         reasons = [face.problem or face.keep for face in faces]
         sound = [face for face, reason in zip(faces, reasons, strict=True) if reason is None]
         aligned, crops = [face.aligned for face in sound], [face.crop for face in sound]
-        restored = iter(self.restore_faces(aligned, crops, fidelity_weight, structure_weight, details))
+        restorations = self.restore_faces(aligned, crops, fidelity_weight, structure_weight, details)
+        restored = (with_tones(one, face.tones) for one, face in zip(restorations, sound, strict=True))
         return [next(restored) if reason is None else Restoration(problem=reason) for reason in reasons]
 
     def paste(
@@ -224,6 +234,13 @@ class FaceRestorer:
                 warnings.warn(f'the face at {face.box.round().tolist()} is not restored: {face.problem}', stacklevel=2)
         pairs = [(face.aligned, face.restored) for face in faces if face.restored is not None]
         return [before for before, _ in pairs], [after for _, after in pairs], image
+
+
+def with_tones(restoration: Restoration, tones: Tones | None) -> Restoration:
+    """Return a restoration whose image, where there is one, has the colours of `tones`, where these are given."""
+    if restoration.image is None or tones is None:
+        return restoration
+    return replace(restoration, image=apply_tones(restoration.image, tones))
 
 
 def similarity(

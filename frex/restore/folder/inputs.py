@@ -8,9 +8,13 @@ from functools import partial
 from pathlib import Path, PurePath, PurePosixPath
 
 from frex.errors import FRExError
-from frex.restore.image_io.decoding import SUFFIXES
+from frex.restore.image_io.content import START, describe_content
+from frex.restore.image_io.headers import SUFFIXES
+from frex.utils.files import describe_special, open_regular, read_regular
 
 LIST_SUFFIX = '.txt'
+AN_EMPTY_NAME = '(an empty name)'
+NOT_AN_IMAGE = 'not an image by its suffix'
 
 
 @dataclass(frozen=True)
@@ -24,11 +28,11 @@ class Input:
 class Inputs(list[Input]):
     """The inputs of a run.
 
-    `non_images` is the number of files in the folders that have no image's suffix; `unreadable` lists folders in them that cannot be
-    listed, with the reason.
+    `passed_over` lists the files in the folders that are not taken for images, and `unreadable` folders in them that cannot be listed,
+    each with the reason.
     """
 
-    non_images = 0
+    passed_over: Sequence[tuple[Path, str]] = ()
     unreadable: Sequence[tuple[Path, str]] = ()
 
 
@@ -38,7 +42,7 @@ def find_inputs(inputs: Sequence[str], recursive: bool, excluded: Collection[Pat
     Of a folder all images are taken, and with `recursive` those in its subfolders, except hidden ones and those in the folders
     `excluded`; the names of results mirror its tree. Symbolic links to folders are followed, but never in a circle. A file that is
     named itself is taken whatever its suffix. Raises FRExError for an input that does not exist, and for a folder or pattern without
-    an image. A subfolder that cannot be listed is added to `unreadable` of the result.
+    an image. Other files in a folder are added to `passed_over` of the result, and a subfolder that cannot be listed to `unreadable`.
     """
     if not inputs:
         raise FRExError('--input: nothing given')
@@ -48,7 +52,7 @@ def find_inputs(inputs: Sequence[str], recursive: bool, excluded: Collection[Pat
     files = list(search.found.items())
     names = unique_names(files)
     result = Inputs(Input(search.written_paths[path], name) for (path, _), name in zip(files, names, strict=True))
-    result.non_images, result.unreadable = search.non_images, search.unreadable
+    result.passed_over, result.unreadable = sorted(search.passed_over.items()), search.unreadable
     return result
 
 
@@ -88,7 +92,7 @@ class _Search:
         # For each absolute path: the relative path that names the result, and the path as the user wrote it.
         self.found: dict[Path, PurePath] = {}
         self.written_paths: dict[Path, Path] = {}
-        self.non_images = 0
+        self.passed_over: dict[Path, str] = {}
         self.unreadable: list[tuple[Path, str]] = []
 
     def add(self, given: str) -> None:
@@ -103,7 +107,8 @@ class _Search:
             base, pattern = _split_pattern(path)
             self._add_images(self._match_pattern(base, pattern), base, f'--input: {given} matches no image')
         else:
-            raise FRExError(f'--input: no file, folder or pattern {given or "(an empty name)"}')
+            special = describe_special(path) if given else None
+            raise FRExError(f'--input: {given}: {special}' if special else f'--input: no file, folder or pattern {given or AN_EMPTY_NAME}')
 
     def _add_file(self, path: Path, relative: PurePath) -> None:
         absolute = Path(os.path.abspath(path))
@@ -111,18 +116,18 @@ class _Search:
         self.found.setdefault(absolute, relative)
 
     def _add_images(self, paths: Iterable[Path], base: Path, none_found: str, hint: str = '') -> None:
-        images = [path for path in paths if self._is_image(path)]
+        images = []
+        for path in paths:
+            reason = reason_to_pass_over(path)
+            if reason is None:
+                images.append(path)
+            elif reason:
+                self.passed_over[path] = reason
         if not images:
-            raise FRExError(f'{none_found} (looked for {", ".join(SUFFIXES)}){hint}')
+            others = (f'; {path}: {reason}' for path, reason in self.passed_over.items() if reason != NOT_AN_IMAGE)
+            raise FRExError(f'{none_found} (looked for {", ".join(SUFFIXES)}){hint}{next(others, "")}')
         for path in sorted(images):
             self._add_file(path, path.relative_to(base))
-
-    def _is_image(self, path: Path) -> bool:
-        # A broken link counts as an image, so that it is reported as one that cannot be read.
-        if path.suffix.lower() in SUFFIXES and (os.path.isfile(path) or not os.path.exists(path)):
-            return True
-        self.non_images += not os.path.isdir(path)
-        return False
 
     def _recursive_hint(self, folder: Path) -> str:
         below = not self.recursive and any(path.is_dir() for path in folder.iterdir())
@@ -153,17 +158,35 @@ class _Search:
 
     def _add_list(self, path: Path) -> None:
         # File names need not be valid UTF-8.
-        lines = path.read_text('utf-8-sig', 'surrogateescape').split('\n')
+        lines = read_regular(path).decode('utf-8-sig', 'surrogateescape').split('\n')
         for number, line in enumerate(map(str.strip, lines), 1):
             if not line:
                 continue
             candidates = [candidate for candidate in (Path(line), path.parent / line) if os.path.isfile(candidate)]
             if not candidates:
-                raise FRExError(f'{path}, line {number}: no file {line}')
+                special = describe_special(Path(line)) or describe_special(path.parent / line)
+                raise FRExError(f'{path}, line {number}: {f"{line}: {special}" if special else f"no file {line}"}')
             mirrored = not PurePath(line).is_absolute() and '..' not in PurePath(line).parts
             self._add_file(candidates[0], PurePath(line) if mirrored else PurePath(candidates[0].name))
         if not any(map(str.strip, lines)):
             raise FRExError(f'{path}: names no image')
+
+
+def reason_to_pass_over(path: Path) -> str | None:
+    """Return why a file in a folder is not taken for an image; None for an image, and an empty string for a folder."""
+    if os.path.isdir(path):
+        return ''
+    # A broken link counts as an image, so that it is reported as one that cannot be read.
+    if path.suffix.lower() in SUFFIXES and (os.path.isfile(path) or not os.path.exists(path)):
+        return None
+    special = describe_special(path)
+    if special is not None:
+        return special
+    try:
+        with open_regular(path) as file:
+            return describe_content(file.read(START), path.suffix) or NOT_AN_IMAGE
+    except (OSError, FRExError):
+        return NOT_AN_IMAGE
 
 
 def _split_pattern(path: Path) -> tuple[Path, str]:

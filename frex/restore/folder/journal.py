@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from frex.errors import FRExError
 from frex.restore.folder.report import ImageRecord, Report, Run, lock_report, merge_records, read_report, write_report
+from frex.utils.files import describe_special, read_regular
 from frex.utils.sharding import Shard
 
 
@@ -32,14 +33,30 @@ class Heading(msgspec.Struct):
 class Journal:
     """The journal of this process, with a progress bar; only one thread may use it. Its lines survive when the process is killed.
 
-    `run` is the id of the run, `settings` its options for the report, and `total` the number of images of this process.
+    `run` is the id of the run, `settings` its options for the report, and `total` the number of images of this process. `passed_over` are
+    the files in input folders that are not images, by their absolute names, with the reason.
     """
 
-    def __init__(self, folder: Path, shard: Shard, run: str, settings: Mapping[str, Any], total: int) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        shard: Shard,
+        run: str,
+        settings: Mapping[str, Any],
+        total: int,
+        passed_over: Mapping[str, str] | None = None,
+    ) -> None:
         self.folder = folder
         self.started = time.time()
         self.faces = 0
-        heading = Heading(run, shard.index, Run(settings=dict(settings), started=self.started, ended=self.started, processes=shard.count))
+        described = Run(
+            settings=dict(settings),
+            started=self.started,
+            ended=self.started,
+            processes=shard.count,
+            passed_over=dict(passed_over or {}),
+        )
+        heading = Heading(run, shard.index, described)
         with lock_report(folder):
             self.lock = RunLock(folder, f'{run}-{shard.index}')
             # Unbuffered, so that a line is either written or not.
@@ -88,7 +105,7 @@ def merge_journal(report: Report, path: Path, finished: bool) -> None:
     A missing or empty journal adds nothing. An incomplete last line is ignored.
     """
     try:
-        lines = path.read_bytes().split(b'\n')[:-1]
+        lines = read_regular(path).split(b'\n')[:-1]
     except FileNotFoundError:
         return
     if not lines:
@@ -188,6 +205,8 @@ def recover_crashed_runs(folder: Path, folders: Iterable[Path]) -> None:
 
 def _remove_claims(folder: Path, alive: Collection[str]) -> None:
     for claim in folder.glob(f'{CLAIM}*'):
+        if describe_special(claim):
+            continue
         # An empty claim is just being written, unless no process is alive that could write it.
         if not alive or claim.read_text() not in {'', *alive}:
             claim.unlink(missing_ok=True)

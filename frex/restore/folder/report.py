@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 from msgspec import Struct, field
 
 from frex.errors import FRExError, one_line
-from frex.utils.files import write_atomically
+from frex.utils.files import read_regular, write_atomically
 from frex.utils.text import in_columns
 
 Status = Literal['restored', 'no face', 'skipped', 'failed']
@@ -47,10 +47,10 @@ class FaceRecord(Struct, kw_only=True):
 class ImageRecord(Struct, kw_only=True):
     """The record of an image. `status` is restored, no face, skipped (its results existed already) or failed.
 
-    `reason` says why it failed, or what is special about results that existed. `width` and `height` are those of the input. `output`
-    is the file in `restored_imgs`. `seconds` holds the times of the stages read, detect, restore and write; restore is the sum over
-    the image's faces, each of which has an equal part of its batch's time. `notes` lists what a result does not keep, such as alpha in
-    a jpg. `run` is a key of the report's `runs`.
+    `reason` says why it failed, why none of its faces can be restored, or what is special about results that existed. `width` and
+    `height` are those of the input. `output` is the file in `restored_imgs`. `seconds` holds the times of the stages read, detect,
+    restore and write; restore is the sum over the image's faces, each of which has an equal part of its batch's time. `notes` lists
+    what a result does not keep, such as alpha in a jpg. `run` is a key of the report's `runs`.
     """
 
     input: str
@@ -69,7 +69,8 @@ class Run(Struct, kw_only=True):
     """One call of the command, in `processes` processes; `finished` lists the numbers of those that have handled all their images.
 
     `images`, in the file `pictures`, counts images by status, `faces` counts restored faces, and `skipped` counts skipped images by
-    their reason. `settings` are the options by their names. Times are seconds since 1970.
+    their reason. `passed_over` holds the files in input folders that are not images, by absolute names, with the reason. `settings` are
+    the options by their names. Times are seconds since 1970.
     """
 
     settings: dict[str, str | float | bool | list[str] | None] = {}
@@ -80,6 +81,7 @@ class Run(Struct, kw_only=True):
     images: dict[str, int] = field(default_factory=lambda: dict.fromkeys(STATUSES, 0), name='pictures')
     faces: int = 0
     skipped: dict[str, int] = {}
+    passed_over: dict[str, str] = {}
 
 
 class Report(Struct, kw_only=True):
@@ -150,10 +152,10 @@ def read_report(folder: Path) -> Report:
     """Read the report in `folder`, or return an empty one where there is none; raise FRExError where the file is not a report."""
     path = folder / REPORT
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Report)
+        return msgspec.json.decode(read_regular(path), type=Report)
     except FileNotFoundError:
         return Report(version=1)
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (OSError, FRExError, msgspec.MsgspecError, UnicodeDecodeError) as error:
         reason = one_line(str(error))
         raise FRExError(f'{path}: not a report of this program ({reason}); move it away, or give another --output') from None
 
@@ -174,6 +176,7 @@ def merge_records(report: Report, run_id: str, process: int, run: Run, records: 
     if process in known.finished:
         return
     known.started, known.ended = min(known.started, run.started), max(known.ended, run.ended)
+    known.passed_over |= run.passed_over
     known.finished = sorted({*known.finished, process}) if finished else known.finished
     images = {record.input: record for record in report.images}
     owners = {file: record.input for record in report.images for file in list_results(record)}

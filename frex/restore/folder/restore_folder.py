@@ -13,15 +13,16 @@ from uuid import uuid4
 import torch
 
 from frex.device import choose_device
-from frex.errors import FRExError
+from frex.errors import FRExError, one_line
 from frex.restore.faces.restorer import FaceRestorer
 from frex.restore.folder.distributed import InputChannel, SharedInputs
-from frex.restore.folder.inputs import Input, Inputs, find_inputs
+from frex.restore.folder.inputs import NOT_AN_IMAGE, Input, Inputs, find_inputs
 from frex.restore.folder.journal import Journal, read_combined_report, recover_crashed_runs
 from frex.restore.folder.options import RestoreOptions
 from frex.restore.folder.outputs import Outputs
 from frex.restore.folder.planning import Job, Plan, PreviousResults
 from frex.restore.folder.report import (
+    MOST_LISTED,
     REPORT,
     ImageRecord,
     Run,
@@ -36,6 +37,7 @@ from frex.restore.folder.stages import AlignedFaces, Photographs, RestoreStages
 from frex.restore.folder.threaded_pipeline import ThreadedPipeline
 from frex.utils.sharding import Shard, choose_local_device, choose_shard
 from frex.utils.signals import Stop, stop_on_signals
+from frex.utils.text import abbreviate
 from frex.weights.hub import find_checkpoint
 from frex.weights.small_model import require_small_model, small_model_notice
 from frex_arch import FREx
@@ -58,7 +60,7 @@ def restore_folder(options: RestoreOptions) -> int:
     outputs = Outputs(options.output, options.suffix, options.ext, options.exist)
     run, inputs = collect_inputs(options, outputs, shard)
     outputs.process_id = f'{run}-{shard.index}'
-    log_rank0(shard, *flag_notes(options, inputs.non_images))
+    log_rank0(shard, *describe_passed_over(inputs.passed_over), *flag_notes(options))
     model = require_small_model() if options.model_path is None else find_checkpoint(options.model_path)
     restorer = load_restorer(options, model)
     log_rank0(
@@ -68,7 +70,8 @@ def restore_folder(options: RestoreOptions) -> int:
     previous = PreviousResults(read_combined_report(options.output), settings)
     plan = Plan(outputs, previous, options.aligned, inputs)
     items = [inputs[number] for number in shard.of(len(inputs))]
-    with stop_on_signals() as stop, Journal(options.output, shard, run, settings, len(items)) as journal:
+    passed_over = {absolute_name(path): reason for path, reason in inputs.passed_over}
+    with stop_on_signals() as stop, Journal(options.output, shard, run, settings, len(items), passed_over) as journal:
         for record in unreadable_records(inputs) if shard.index == 0 else ():
             journal.add(record)
         stages: RestoreStages[Any] = (AlignedFaces if options.aligned else Photographs)(restorer, options)
@@ -153,10 +156,19 @@ def check_writable(outputs: Outputs) -> None:
     read_report(folder)
 
 
-def flag_notes(options: RestoreOptions, non_images: int) -> Iterator[str]:
-    """Yield notes on flags without effect, and on the `non_images`: files in the input folders that were left out."""
-    if non_images:
-        yield f'{non_images} file{"s" * (non_images > 1)} passed over: no images by their suffix'
+def describe_passed_over(files: Sequence[tuple[Path, str]]) -> Iterator[str]:
+    """Yield lines on the files in the input folders that were not taken for images: one for each of a known kind, one for the others."""
+    others = [path.name for path, reason in files if reason == NOT_AN_IMAGE]
+    known = [f'passed over: {path}: {reason}' for path, reason in files if reason != NOT_AN_IMAGE]
+    yield from map(one_line, known[:MOST_LISTED])
+    if len(known) > MOST_LISTED:
+        yield f'passed over: {len(known) - MOST_LISTED} more, see the report'
+    if others:
+        yield one_line(f'{len(others)} file{"s" * (len(others) > 1)} passed over: no images by their suffix: {abbreviate(others)}')
+
+
+def flag_notes(options: RestoreOptions) -> Iterator[str]:
+    """Yield notes on flags without effect."""
     if options.aligned and options.upscale != 1:
         yield "--upscale does nothing with --aligned: faces come at the network's size"
     if options.aligned and options.force:

@@ -4,14 +4,12 @@
 """
 
 import time
-import warnings
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
-import PIL.Image
 
 from frex.errors import FRExError, one_line
 from frex.images import Image, resize
@@ -28,8 +26,11 @@ from frex.restore.folder.planning import Job
 from frex.restore.folder.report import FaceRecord, ImageRecord, absolute_name, relative_name
 from frex.restore.folder.threaded_pipeline import PipelineStages
 from frex.restore.image_io.color_modes import to_eight_bit
+from frex.restore.image_io.headers import open_image
 from frex.restore.image_io.metadata import Metadata
 from frex.restore.image_io.photo_file import Photo, read_photo, scaled_size, write_photo
+from frex.restore.image_io.pillow_warnings import collect_warnings
+from frex.utils.files import open_regular
 
 # What the network restores: a face of a photograph, or the image of an aligned face.
 Unit = TypeVar('Unit', Face, Image)
@@ -65,10 +66,8 @@ class RestoreStages(PipelineStages[Job, Unit, TimedRestoration, ImageRecord], Ge
         It is infinite where the header cannot be read; then no other image is in memory at the same time.
         """
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter('ignore', PIL.Image.DecompressionBombWarning)
-                with PIL.Image.open(job.item.path) as image:
-                    return float(3 * image.width * image.height * (1 + self.options.upscale**2))
+            with collect_warnings(), open_regular(job.item.path) as file, open_image(file, job.item.path) as image:
+                return float(3 * image.width * image.height * (1 + self.options.upscale**2))
         # Pillow raises exceptions of many classes on damaged bytes. Reading the image will report the reason.
         except Exception:
             return float('inf')
@@ -120,20 +119,22 @@ class Photographs(RestoreStages[Face]):
     def finish(self, loaded: LoadedImage[Face], restored: Sequence[TimedRestoration]) -> ImageRecord:
         """Write the faces and the restored image, and return the record of the image.
 
-        Faces with unusable landmarks, or with more detail than a result has, stay as they are. Where the network failed on a face, or no
-        face could be aligned, the image is not written, so that it is not mistaken for a result.
+        Faces with a problem, such as unusable landmarks, or with more detail than a result has, stay as they are; an image of which all
+        faces have a problem is written as one without a face. Where the network failed on a face, the image is not written, so that it
+        is not mistaken for a result.
         """
         start = time.perf_counter()
         record = start_record(loaded, restored)
         for number, (face, one) in enumerate(zip(loaded.faces, restored, strict=True)):
             self._write_face(loaded, number, face, one, record)
-        pairs = [(face, one) for face, one in zip(loaded.faces, restored, strict=True) if face.problem is None]
-        reasons = [None if face.keep else one.restoration.problem for face, one in pairs]
-        problems = [problem for problem in reasons or (face.problem for face in loaded.faces) if problem is not None]
+        pairs = zip(loaded.faces, restored, strict=True)
+        failures = [one.restoration.problem for face, one in pairs if face.problem is None and face.keep is None]
+        problems = [problem for problem in failures if problem is not None]
         if problems:
             record.status, record.reason = 'failed', f'{len(problems)} of {len(loaded.faces)} faces not restored: {problems[0]}'
         else:
             self._write_image(loaded, restored, record)
+            record.notes += list_toned_faces(loaded.photo, loaded.faces)
             remove_stale_faces(loaded.job.results, record)
         record.seconds['write'] = time.perf_counter() - start
         return record
@@ -148,8 +149,9 @@ class Photographs(RestoreStages[Face]):
         record.notes += [note for note in notes if note not in record.notes]
 
     def _write_image(self, loaded: LoadedImage[Face], restored: Sequence[TimedRestoration], record: ImageRecord) -> None:
-        if not loaded.faces:
-            record.status = 'no face'
+        problems = [face.problem for face in loaded.faces if face.problem is not None]
+        if len(problems) == len(loaded.faces):
+            record.status, record.reason = 'no face', describe_unusable(problems)
             if self.options.no_face == 'skip':
                 return
         restorations = [one.restoration for one in restored]
@@ -173,11 +175,9 @@ class AlignedFaces(RestoreStages[Image]):
         return LoadedImage(job, photo, [face], {'read': time.perf_counter() - start, 'detect': 0.0})
 
     def restore_batch(self, faces: Sequence[Image]) -> list[Restoration]:
-        """Restore faces; the camera is estimated with the crop of a frontal face."""
+        """Restore faces; the camera is estimated with the crop of a frontal face. Faces without colours of their own keep their tone."""
         options = self.options
-        return self.restorer.restore_faces(
-            faces, fidelity_weight=options.fidelity_weight, structure_weight=options.structure_weight, details=options.details
-        )
+        return self.restorer.restore_frontal(faces, options.fidelity_weight, options.structure_weight, options.details)
 
     def finish(self, loaded: LoadedImage[Image], restored: Sequence[TimedRestoration]) -> ImageRecord:
         """Write the restored face, and return the record of the image."""
@@ -192,6 +192,22 @@ class AlignedFaces(RestoreStages[Image]):
             remove_stale_faces(loaded.job.results, record)
         record.seconds['write'] = time.perf_counter() - start
         return record
+
+
+def describe_unusable(problems: Sequence[str]) -> str | None:
+    """Return why none of the found faces of an image can be restored, given the problem of each; None where none was found."""
+    if not problems:
+        return None
+    return f'found, but cannot be restored: {len(problems)} face{"s" * (len(problems) > 1)}: {problems[0]}'
+
+
+def list_toned_faces(photo: Photo, faces: Sequence[Face]) -> list[str]:
+    """Return a note on how many faces of a photograph in colour have no colours of their own and keep their tone; none where all have."""
+    toned = sum(face.tones is not None and face.keep is None for face in faces)
+    if photo.grey or not toned:
+        return []
+    which = 'the face' if toned == len(faces) == 1 else f'{toned} of {len(faces)} faces'
+    return [f'no colours in {which}: restored in the tone of the photograph']
 
 
 def list_losses(photo: Photo, size: int) -> list[str]:

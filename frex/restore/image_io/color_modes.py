@@ -22,12 +22,13 @@ Convert = Callable[[PIL.Image.Image], PIL.Image.Image]
 def choose_converter(image: PIL.Image.Image) -> tuple[Convert, tuple[str, ...]]:
     """Return a function that converts any part of `image` to mode L, LA, RGB or RGBA, and notes on what the conversion changes."""
     if image.mode == 'CMYK':
-        return _from_cmyk(image.info.get('icc_profile'))
+        return choose_cmyk_converter(image.info.get('icc_profile'))
     mode = ('L' if image.mode in GREY else 'RGB') + ('A' if image.has_transparency_data else '')
     return lambda part: part.convert(mode), ()
 
 
-def _from_cmyk(icc: bytes | None) -> tuple[Convert, tuple[str, ...]]:
+def choose_cmyk_converter(icc: bytes | None) -> tuple[Convert, tuple[str, ...]]:
+    """Return a function that converts CMYK images to RGB, to sRGB by the profile `icc` where it is one for CMYK, and a note on that."""
     try:
         if profile_color_space(icc) != 'CMYK':
             raise ImageCms.PyCMSError('no profile')

@@ -1,30 +1,49 @@
-"""Decode image files to pixels and metadata. Pillow checks that a file is complete and reads 8 bit; OpenCV reads 16 bit."""
+"""Decode image files to pixels and metadata.
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+Pillow checks that a file is complete and reads 8 bit. OpenCV reads PNG of 16 bit. `tiff` reads most TIFF files.
+"""
+
 from pathlib import Path
-from threading import Lock
 from typing import BinaryIO, NamedTuple
 
 import cv2
 import numpy as np
 import PIL.Image
 from jaxtyping import UInt, UInt8, UInt16
-from PIL import features
+from tifffile import TiffPage
 
-from frex import images
-from frex.errors import FRExError
-from frex.restore.image_io.color_modes import COLOUR, GREY, Convert, choose_converter, swap_rgb_bgr
-from frex.restore.image_io.metadata import (
-    EXIF_START,
-    Metadata,
-    descriptive_tags,
-    read_orientation,
-    reset_orientation,
-    reset_xmp_orientation,
-    to_exif_block,
-    valid_dpi,
+from frex.errors import FRExError, one_line
+from frex.restore.image_io.color_modes import Convert, choose_cmyk_converter, choose_converter, swap_rgb_bgr, to_eight_bit
+from frex.restore.image_io.content import BY_NAME, RAW, RAW_SUFFIXES, START, describe_content, is_heic, reads_heic
+from frex.restore.image_io.exif import read_orientation, reset_orientation
+from frex.restore.image_io.headers import (
+    SAVE_OTHERWISE,
+    check_mode,
+    check_pixels,
+    list_losses,
+    open_image,
+    read_bit_depth,
+    read_metadata,
+    register_heic,
 )
+from frex.restore.image_io.metadata import Metadata, reset_xmp_orientation
+from frex.restore.image_io.pillow_warnings import collect_warnings
+from frex.restore.image_io.tiff import (
+    ICC,
+    ROWS,
+    SEPARATED,
+    XMP,
+    TiffImage,
+    is_plain,
+    is_raw,
+    is_tiff,
+    read_page,
+    read_tag,
+    read_tiff,
+    rejection_reason,
+)
+from frex.restore.image_io.tiff import ORIENTATION as TIFF_ORIENTATION
+from frex.utils.files import open_regular
 
 # Pixels that are converted at a time.
 STRIP_PIXELS = 4_000_000
@@ -41,9 +60,6 @@ TURNS = {
     8: (True, -1, 1),
 }
 
-# A tag of TIFF, and its value for grey images in which 0 is white.
-PHOTOMETRIC, WHITE_IS_ZERO = 262, 0
-
 
 class Decoded(NamedTuple):
     """Upright pixels (grey, grey and alpha, BGR or BGRA), the file's metadata, and notes on what could not be read."""
@@ -55,17 +71,17 @@ class Decoded(NamedTuple):
 
 def decode(path: Path) -> Decoded:
     """Read the first frame of an image file; raise FRExError where it is not an image, is truncated, or is too large."""
+    start = b''
     try:
-        with path.open('rb') as file, open_image(file, path) as image:
-            bits = read_bit_depth(image, file)
-            check_mode(image, bits, path)
-            image.load()
-            return _decoded(image, bits, file)
+        with open_regular(path) as file, collect_warnings() as warned:
+            start = file.read(START)
+            decoded = _decode_kind(file, path, start)
+        said = tuple(dict.fromkeys(f'Pillow: {one_line(text)}' for text in warned))
+        return decoded._replace(notes=decoded.notes + said)
     except FRExError:
         raise
     except PIL.UnidentifiedImageError:
-        what = 'not an image of a kind that is read here, or a damaged one' if path.stat().st_size else 'the file is empty'
-        raise FRExError(f'{path}: {what}') from None
+        raise FRExError(f'{path}: {_explain_unidentified(start, path)}') from None
     except MemoryError:
         raise FRExError(f'{path}: not enough memory to read it') from None
     # Decoders raise exceptions of many classes on damaged bytes.
@@ -73,24 +89,96 @@ def decode(path: Path) -> Decoded:
         raise FRExError(f'{path}: cannot be read, or is damaged ({error or type(error).__name__})') from None
 
 
-def _decoded(image: PIL.Image.Image, bits: int, file: BinaryIO) -> Decoded:
-    metadata, notes = read_metadata(image), list_losses(image)
-    if bits == 16 and image.mode != 'CMYK':
-        pixels = _sixteen_bits(image, file)
-    else:
-        convert, said = choose_converter(image)
-        pixels = _eight_bits(image, convert)
-        notes += said + ((f'{bits} bit read as 8 bit',) if bits > 8 else ())
-    if image.mode == 'CMYK':
+def _decode_kind(file: BinaryIO, path: Path, start: bytes) -> Decoded:
+    """Decode the file that starts with `start`."""
+    if is_heic(start):
+        if not reads_heic():
+            raise FRExError(f'{path}: {describe_content(start, path.suffix)}')
+        register_heic()
+    file.seek(0)
+    return _decode_tiff(file, path) if is_tiff(start) else _decode_by_pillow(file, path)
+
+
+def _explain_unidentified(start: bytes, path: Path) -> str:
+    if not start:
+        return 'the file is empty'
+    known = describe_content(start, path.suffix)
+    return known if known and known != BY_NAME else 'not an image of a kind that is read here, or a damaged one'
+
+
+def _decode_by_pillow(file: BinaryIO, path: Path) -> Decoded:
+    with open_image(file, path) as image:
+        bits = read_bit_depth(image, file)
+        check_mode(image, path)
+        image.load()
+        metadata, notes = read_metadata(image), list_losses(image)
+        if bits == 16 and image.format == 'PNG':
+            pixels = _sixteen_bits(image, file)
+        else:
+            convert, said = choose_converter(image)
+            pixels = _eight_bits(image, convert)
+            notes += said + ((f'{bits} bit read as 8 bit',) if bits > 8 else ())
+        if image.mode == 'CMYK':
+            metadata = metadata._replace(icc=None)
+        # Pillow turns a TIFF upright itself, and `descriptive_tags` drops its orientation, so that nothing is turned twice.
+        turn = read_orientation(metadata.exif)
+        return _upright(pixels, metadata, turn, turn != 1 or image.format == 'TIFF', notes)
+
+
+def _decode_tiff(file: BinaryIO, path: Path) -> Decoded:
+    page, frames = read_page(file)
+    if is_raw(page) or path.suffix.lower() in RAW_SUFFIXES:
+        raise FRExError(f'{path}: {RAW}')
+    check_pixels(page.imagewidth, page.imagelength, path)
+    reason = rejection_reason(page)
+    if reason is not None:
+        raise FRExError(f'{path}: {reason} {SAVE_OTHERWISE}')
+    if not is_plain(page):
+        return _decode_by_pillow(file, path)
+    image, bits = read_tiff(file, page), int(np.atleast_1d(page.bitspersample)[0])
+    metadata, notes = _tiff_metadata(file, path, page, frames)
+    pixels, said = (swap_rgb_bgr(image.samples), ()) if page.photometric != SEPARATED else _from_cmyk(image, metadata.icc)
+    if page.photometric == SEPARATED:
         metadata = metadata._replace(icc=None)
-    turn = read_orientation(metadata.exif)
-    if metadata.exif is not None:
-        # Both libraries turn a TIFF upright themselves, and `descriptive_tags` drops its orientation, so that nothing is turned twice.
-        pixels = apply_orientation(pixels, turn)
-        metadata = metadata._replace(exif=reset_orientation(metadata.exif))
-    if metadata.xmp is not None and (image.format == 'TIFF' or turn != 1):
-        metadata = metadata._replace(xmp=reset_xmp_orientation(metadata.xmp))
-    return Decoded(pixels, metadata, notes)
+        said += (f'{bits} bit read as 8 bit',) if bits > 8 else ()
+    turn = read_tag(page, TIFF_ORIENTATION)
+    return _upright(pixels, metadata, turn if turn in TURNS else 1, True, notes + image.notes + said)
+
+
+def _tiff_metadata(file: BinaryIO, path: Path, page: TiffPage, frames: int) -> tuple[Metadata, tuple[str, ...]]:
+    file.seek(0)
+    try:
+        # Pillow takes a BigTIFF of this order for a damaged one, and does not open every other TIFF either.
+        if page.parent.is_bigtiff and page.parent.byteorder == '>':
+            raise PIL.UnidentifiedImageError
+        with open_image(file, path) as image:
+            return read_metadata(image), list_losses(image)
+    except (PIL.UnidentifiedImageError, SyntaxError):
+        known = (read_tag(page, tag) for tag in (ICC, XMP))
+        icc, xmp = (value if isinstance(value, bytes) and value else None for value in known)
+        lost = tuple(f'the first of {frames} frames' for _ in range(frames > 1))
+        return Metadata(icc=icc, xmp=xmp), (*lost, 'EXIF left out: it cannot be read')
+
+
+def _from_cmyk(image: TiffImage, icc: bytes | None) -> tuple[UInt8[np.ndarray, 'height width channels'], tuple[str, ...]]:
+    convert, notes = choose_cmyk_converter(icc)
+    height, width, samples = image.samples.shape
+    pixels = np.empty((height, width, samples - 1), np.uint8)
+    for top in range(0, height, ROWS):
+        part = to_eight_bit(image.samples[top : top + ROWS])
+        inks = PIL.Image.fromarray(np.ascontiguousarray(part[:, :, :4]), 'CMYK')
+        pixels[top : top + ROWS, :, :3] = swap_rgb_bgr(np.asarray(convert(inks)))
+        pixels[top : top + ROWS, :, 3:] = part[:, :, 4:]
+    return pixels, notes
+
+
+def _upright(
+    pixels: UInt[np.ndarray, 'height width channels'], metadata: Metadata, turn: int, resets_xmp: bool, notes: tuple[str, ...]
+) -> Decoded:
+    """Return pixels turned by the orientation `turn`, and metadata that say that they are upright; XMP is changed if `resets_xmp`."""
+    exif = metadata.exif and reset_orientation(metadata.exif)
+    xmp = reset_xmp_orientation(metadata.xmp) if metadata.xmp is not None and resets_xmp else metadata.xmp
+    return Decoded(apply_orientation(pixels, turn), metadata._replace(exif=exif, xmp=xmp), notes)
 
 
 def _eight_bits(image: PIL.Image.Image, convert: Convert) -> UInt8[np.ndarray, 'height width channels']:
@@ -112,9 +200,6 @@ def _sixteen_bits(image: PIL.Image.Image, file: BinaryIO) -> UInt16[np.ndarray, 
     if pixels is None or pixels.dtype != np.uint16:
         raise ValueError('OpenCV does not read it at 16 bit')
     pixels = pixels.reshape(*pixels.shape[:2], -1)
-    if image.format == 'TIFF' and image.getexif().get(PHOTOMETRIC) == WHITE_IS_ZERO:
-        # At 8 bit Pillow inverts it.
-        pixels = 65535 - pixels
     clear = image.info.get('transparency')
     if pixels.shape[2] == 1 and clear is not None:
         # OpenCV reads the transparent value of a grey PNG at 8 bit only.
@@ -127,96 +212,3 @@ def apply_orientation(pixels: UInt[np.ndarray, 'height width channels'], turn: i
     exchanged, rows, columns = TURNS[turn]
     turned = pixels.transpose(1, 0, 2) if exchanged else pixels
     return np.ascontiguousarray(turned[::rows, ::columns])
-
-
-SUFFIXES = (*images.SUFFIXES, '.avif') if features.check('avif') else images.SUFFIXES
-# Pillow's formats that may be opened. It knows others, and for one of them (EPS) it starts another program.
-FORMATS = ('PNG', 'JPEG', 'WEBP', 'BMP', 'TIFF', 'AVIF', 'GIF')
-
-MOST_PIXELS = 250_000_000
-
-BITS_PER_SAMPLE = 258
-
-# Held while Pillow's own limit on pixels, which is global to the process, is lifted.
-_pixel_limit = Lock()
-
-
-@contextmanager
-def open_image(file: BinaryIO, path: Path) -> Iterator[PIL.Image.Image]:
-    """Open an image and read its header only; raise FRExError where it has more than MOST_PIXELS pixels."""
-    # Pillow's own limit is lower than MOST_PIXELS.
-    with _pixel_limit:
-        before, PIL.Image.MAX_IMAGE_PIXELS = PIL.Image.MAX_IMAGE_PIXELS, None
-        try:
-            image = PIL.Image.open(file, formats=FORMATS)
-        finally:
-            PIL.Image.MAX_IMAGE_PIXELS = before
-    with image:
-        if image.width * image.height > MOST_PIXELS:
-            raise FRExError(f'{path}: {image.width} x {image.height} is more than {MOST_PIXELS // 10**6} million pixels: make it smaller')
-        yield image
-
-
-def read_bit_depth(image: PIL.Image.Image, file: BinaryIO) -> int:
-    """Return the bits per sample in the file; Pillow may report 8 where the file has more."""
-    if image.format == 'TIFF':
-        return int(np.max(image.getexif().get(BITS_PER_SAMPLE, 1)))
-    if image.format == 'PNG':
-        file.seek(24)
-        return file.read(1)[0]
-    if image.format == 'AVIF':
-        file.seek(0)
-        # The flags high_bitdepth and twelve_bit of AV1's configuration.
-        flags = file.read(4096).partition(b'av1C')[2][2:3]
-        return {0x40: 10, 0x60: 12}.get(flags[0] & 0x60, 8) if flags else 8
-    return 8
-
-
-def check_mode(image: PIL.Image.Image, bits: int, path: Path) -> None:
-    """Raise FRExError for colour modes other than grey, RGB, YCbCr, CMYK and palettes, and for a TIFF of an unusual depth."""
-    if image.mode not in GREY + COLOUR or (image.format == 'TIFF' and bits not in (1, 2, 4, 8, 16)):
-        kind = f'{image.format} of {bits} bit' if image.format == 'TIFF' else f'{image.format} of mode {image.mode}'
-        raise FRExError(f'{path}: {kind} is not read here: save it as grey or RGB of 8 or 16 bit')
-
-
-# Words in XMP which say that the file also holds an HDR gain map or a video behind the image. A result does not have these.
-ATTACHED = (b'Container:Directory', b'hdrgm:', b'GCamera:')
-
-
-def read_metadata(image: PIL.Image.Image) -> Metadata:
-    """Return the metadata of an opened image, with the orientation that the file states.
-
-    Of a TIFF only the tags that describe the image are kept, not those that describe the file's layout.
-    """
-    xmp = None if _is_attached(image) else _xmp(image)
-    others = (image.info.get('icc_profile') or None, valid_dpi(image.info.get('dpi')), xmp)
-    if image.format == 'TIFF':
-        return Metadata(to_exif_block(descriptive_tags(image.getexif())), *others)
-    exif = image.info.get('exif')
-    return Metadata(exif.removeprefix(EXIF_START) or None if isinstance(exif, bytes) else None, *others)
-
-
-def list_losses(image: PIL.Image.Image) -> tuple[str, ...]:
-    """Return notes on what the file holds besides its first image and its metadata, and what is therefore lost."""
-    return tuple(_notes(image))
-
-
-def _notes(image: PIL.Image.Image) -> Iterator[str]:
-    frames = getattr(image, 'n_frames', 1)
-    # Phones store further shots and depth maps behind the image of a JPEG (MPO), which viewers do not show.
-    if frames > 1 and image.format != 'MPO':
-        yield f'the first of {frames} frames'
-    if _is_attached(image):
-        yield 'XMP left out: it tells of what is attached to the image'
-    # The XMP of a PNG is one of its text chunks, and is kept.
-    if image.info.get('comment') or any(key != 'XML:com.adobe.xmp' for key in getattr(image, 'text', {})):
-        yield 'comments left out'
-
-
-def _xmp(image: PIL.Image.Image) -> bytes | None:
-    xmp = image.info.get('xmp')
-    return xmp if isinstance(xmp, bytes) and xmp else None
-
-
-def _is_attached(image: PIL.Image.Image) -> bool:
-    return any(word in (_xmp(image) or b'') for word in ATTACHED)

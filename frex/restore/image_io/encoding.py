@@ -17,7 +17,16 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from frex.errors import FRExError
 from frex.restore.image_io.color_modes import swap_rgb_bgr, to_eight_bit
-from frex.restore.image_io.metadata import DIRECTORIES, EXIF_START, Metadata, descriptive_tags, profile_color_space, to_exif_block
+from frex.restore.image_io.exif import describe_result
+from frex.restore.image_io.metadata import (
+    DIRECTORIES,
+    EXIF_START,
+    Metadata,
+    describe_result_in_xmp,
+    descriptive_tags,
+    profile_color_space,
+    to_exif_block,
+)
 
 Pixels = UInt[np.ndarray, 'height width channels']
 StoredPixels = UInt[np.ndarray, 'height width stored_channels']
@@ -51,7 +60,8 @@ TIFF = Format('TIFF', True, True, MOST_BYTES, True, 2**31 - 1, True, MOST_BYTES)
 BMP = Format('BMP', False, False, 0, False, 2**31 - 1, True, 0)
 AVIF = Format('AVIF', True, False, MOST_BYTES, True, 65536, False, MOST_BYTES)
 
-FORMATS = {'.png': PNG, '.jpg': JPEG, '.jpeg': JPEG, '.webp': WEBP, '.tif': TIFF, '.tiff': TIFF, '.bmp': BMP}
+FORMATS = {'.png': PNG, '.webp': WEBP, '.bmp': BMP, '.tif': TIFF, '.tiff': TIFF}
+FORMATS |= dict.fromkeys(('.jpg', '.jpeg', '.jfif', '.jpe'), JPEG)
 if features.check('avif'):
     FORMATS['.avif'] = AVIF
 
@@ -81,8 +91,15 @@ def fit_to_format(pixels: Pixels, metadata: Metadata, kind: Format) -> tuple[Sto
     if pixels.dtype == np.uint16 and pixels.shape[2] == 2:
         # Neither OpenCV nor Pillow writes grey with alpha at 16 bit.
         pixels = pixels[:, :, [0, 0, 0, 1]]
+    metadata = _describe(metadata, width, height)
     metadata, lost = _fitting_metadata(metadata, kind, pixels.shape[2] < 3 and kind is not WEBP)
     return pixels, metadata, tuple(f'{note}: {kind.name} cannot hold it' for note in (*notes, *lost))
+
+
+def _describe(metadata: Metadata, width: int, height: int) -> Metadata:
+    """Return metadata in which nothing is said of the input that is not true of a result of `width` x `height`."""
+    exif = metadata.exif and describe_result(metadata.exif, width, height)
+    return metadata._replace(exif=exif, xmp=metadata.xmp and describe_result_in_xmp(metadata.xmp, width, height))
 
 
 def _fitting_metadata(metadata: Metadata, kind: Format, grey: bool) -> tuple[Metadata, list[str]]:
@@ -141,13 +158,10 @@ def encode(file: BinaryIO, pixels: Pixels, metadata: Metadata, kind: Format, qua
 
 
 def _write_by_pillow(file: BinaryIO, pixels: Pixels, metadata: Metadata, kind: Format, quality: int) -> None:
-    options: dict[str, Any] = {
-        # Full chroma resolution: chroma subsampling blurs lips and eyes.
-        JPEG: {'quality': quality, 'subsampling': 0},
-        WEBP: {'quality': quality},
-        AVIF: {'quality': quality},
-        BMP: {},
-    }[kind]
+    # Full chroma resolution: chroma subsampling blurs lips and eyes, and mixes in what is transparent.
+    options: dict[str, Any] = {} if kind is BMP else {'quality': quality}
+    if kind in (JPEG, AVIF):
+        options['subsampling'] = '4:4:4'
     if metadata.exif:
         options['exif'] = EXIF_START + metadata.exif
     if metadata.icc:

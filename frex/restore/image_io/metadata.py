@@ -2,7 +2,6 @@
 
 import math
 import re
-import struct
 from typing import NamedTuple
 
 import PIL.Image
@@ -25,10 +24,12 @@ DESCRIPTIVE = (
 )
 DIRECTORIES = (IFD.Exif, IFD.GPSInfo)
 
-# EXIF's number for the type of 16-bit integers.
-SHORT = 3
 # JPEG stores the resolution in 16 bits.
 MOST_DPI = 65535
+# What comes before the number in an attribute or element of this name.
+XMP_SIZE = rb'((?:tiff:Image%s|exif:Pixel%sDimension)(?:\s*=\s*["\']|>)\s*)\d+'
+XMP_WIDTH, XMP_HEIGHT = re.compile(XMP_SIZE % (b'Width', b'X')), re.compile(XMP_SIZE % (b'Length', b'Y'))
+XMP_THUMBNAILS = re.compile(rb'<(xmp|xap):Thumbnails>.*?</\1:Thumbnails>', re.DOTALL)
 XMP_ORIENTATION = re.compile(rb'(tiff:Orientation(?:\s*=\s*["\']|>)\s*)[1-8]')
 
 
@@ -50,26 +51,15 @@ def profile_color_space(icc: bytes | None) -> str:
     return icc[16:20].decode('ascii', 'replace').strip() if icc else ''
 
 
-def read_orientation(exif: bytes | None) -> int:
-    """Return the orientation in an EXIF block, 1 to 8; 1 where it states none or is damaged."""
-    at = _orientation_at(exif or b'')
-    value = struct.unpack_from(*at)[0] if at else 1
-    return value if 1 <= value <= 8 else 1
-
-
-def reset_orientation(exif: bytes) -> bytes:
-    """Return a copy of an EXIF block with its orientation set to 1, so that no viewer turns the upright image again."""
-    at = _orientation_at(exif)
-    if at is None:
-        return exif
-    changed = bytearray(exif)
-    struct.pack_into(at[0], changed, at[2], 1)
-    return bytes(changed)
-
-
 def reset_xmp_orientation(xmp: bytes) -> bytes:
     """Return an XMP packet with its orientation set to 1."""
     return XMP_ORIENTATION.sub(rb'\g<1>1', xmp)
+
+
+def describe_result_in_xmp(xmp: bytes, width: int, height: int) -> bytes:
+    """Return an XMP packet without thumbnails, whose sizes in pixels, where it has some, are those of the result."""
+    xmp = XMP_THUMBNAILS.sub(b'', xmp)
+    return XMP_HEIGHT.sub(rb'\g<1>%d' % height, XMP_WIDTH.sub(rb'\g<1>%d' % width, xmp))
 
 
 def valid_dpi(given: object) -> tuple[float, float] | None:
@@ -79,22 +69,6 @@ def valid_dpi(given: object) -> tuple[float, float] | None:
     except (TypeError, ValueError, ZeroDivisionError):
         return None
     return (across, down) if all(math.isfinite(dpi) and 1 <= dpi <= MOST_DPI for dpi in (across, down)) else None
-
-
-def _orientation_at(exif: bytes) -> tuple[str, bytes, int] | None:
-    """Return the arguments (format, buffer, offset) with which `struct.unpack_from` reads the orientation; None without one."""
-    order = {b'II': '<', b'MM': '>'}.get(exif[:2])
-    if order is None:
-        return None
-    try:
-        (start,) = struct.unpack_from(f'{order}I', exif, 4)
-        (count,) = struct.unpack_from(f'{order}H', exif, start)
-        for entry in range(start + 2, start + 2 + 12 * count, 12):
-            if struct.unpack_from(f'{order}HHIH', exif, entry)[:2] == (Base.Orientation, SHORT):
-                return f'{order}H', exif, entry + 8
-    except struct.error:
-        pass
-    return None
 
 
 def descriptive_tags(exif: PIL.Image.Exif) -> PIL.Image.Exif:

@@ -13,9 +13,11 @@ from jaxtyping import Shaped, UInt
 from PIL import ImageOps
 
 from frex.errors import FRExError
+from frex.restore.image_io.alpha import scale_with_alpha
 from frex.restore.image_io.color_modes import GREY, to_grey
-from frex.restore.image_io.decoding import MOST_PIXELS, decode, read_metadata
+from frex.restore.image_io.decoding import decode
 from frex.restore.image_io.encoding import Pixels, encode, find_format, fit_to_format
+from frex.restore.image_io.headers import MOST_PIXELS, read_metadata
 from frex.restore.image_io.metadata import Metadata, profile_color_space
 from frex.utils.files import write_atomically
 
@@ -175,15 +177,17 @@ def _stored_pixels(photo: Photo) -> Pixels:
 def scale_photo(photo: Photo, factor: float) -> Photo:
     """Return the photo at round(width * factor) x round(height * factor) pixels, at least 1 x 1.
 
-    Area averaging is used to shrink, Lanczos to enlarge. Raises FRExError for a factor that is not positive, and where the result would
-    have more than `MOST_RESULT_PIXELS` pixels.
+    Area averaging is used to shrink, Lanczos to enlarge; around edges of alpha see `scale_with_alpha`. Raises FRExError for a factor
+    that is not positive, and where the result would have more than `MOST_RESULT_PIXELS` pixels.
     """
     size = scaled_size(photo, factor)
     if size == photo.image.shape[1::-1]:
         return photo
+    if photo.alpha is not None:
+        image, alpha = scale_with_alpha(photo.image, photo.alpha, size)
+        return replace(photo, image=image, alpha=alpha)
     interpolation = cv2.INTER_AREA if factor < 1 else cv2.INTER_LANCZOS4
-    alpha = None if photo.alpha is None else cv2.resize(photo.alpha, size, interpolation=interpolation)
-    return replace(photo, image=cv2.resize(photo.image, size, interpolation=interpolation), alpha=alpha)
+    return replace(photo, image=cv2.resize(photo.image, size, interpolation=interpolation))
 
 
 def scaled_size(photo: Photo, factor: float) -> tuple[int, int]:

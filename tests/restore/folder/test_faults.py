@@ -6,10 +6,12 @@ import shutil
 
 import numpy as np
 import pytest
+from fake_detector import detected, landmarks_at
 from processes import Command
 from restore_command import command, files, names, report, run, statuses
 
 from frex.cli.restore import main
+from frex.images import read_image
 from frex.restore import FaceRestorer
 from frex.restore.faces.results import Restoration
 
@@ -55,9 +57,33 @@ def test_landmarks_that_fit_no_face_leave_the_image_its_others(whole, detector, 
     assert whole() == 0
     assert f'left: {photos / "a.png"}: 1 of 2 faces as they were: the five landmarks lie in one place' in capsys.readouterr().out
     assert not (tmp_path / 'out/restored_faces/a_01.png').exists()
-    detector.faces = detector.faces[1:]
-    assert whole('--exist', 'overwrite') == 1
-    assert statuses(tmp_path / 'out')['a.png'] == 'failed'
+
+
+UNUSABLE = {
+    'the five landmarks lie in one place': np.full((5, 2), 190.0),
+    'the face lies outside of the image': landmarks_at(-20, 100, 90),
+    'the face is too small': landmarks_at(260, 100, 5),
+    'the five landmarks are mirrored': landmarks_at(100, 60, 60)[[1, 0, 2, 4, 3]],
+    'the five landmarks do not lie as in a face': np.linspace([200, 10], [289, 14], 5),
+}
+
+
+def test_an_image_of_unusable_faces_is_written_as_it_was(whole, detector, photos, tmp_path, capsys):
+    detector.faces = tuple(detected(landmarks, 0.99 - 0.01 * number) for number, landmarks in enumerate(UNUSABLE.values()))
+    assert whole() == 0
+    for name in ('a.png', 'empty.png'):
+        assert np.array_equal(read_image(tmp_path / 'out/restored_imgs' / name), read_image(photos / name))
+    assert (tmp_path / 'out/restored_imgs/below/b.jpg').exists()
+    reason = 'found, but cannot be restored: 5 faces: the five landmarks lie in one place'
+    assert f'no face: {photos / "a.png"}: {reason}' in capsys.readouterr().out
+    (record,) = [one for one in report(tmp_path / 'out')['pictures'] if one['input'].endswith('a.png')]
+    assert (record['status'], record['output']) == ('no face', 'restored_imgs/a.png')
+    assert all(face['reason'].startswith(reason) for face, reason in zip(record['faces'], UNUSABLE, strict=True))
+    # The next run has nothing to do; as for images without a face, they can be left out.
+    assert whole() == 0
+    assert statuses(tmp_path / 'out')['a.png'] == 'no face'
+    assert whole('--exist', 'rename', '--no_face', 'skip') == 0
+    assert not (tmp_path / 'out/restored_imgs/a(1).png').exists()
 
 
 def test_a_network_that_breaks_is_told_for_each_image(whole, monkeypatch, tmp_path, capsys):

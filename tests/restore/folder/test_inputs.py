@@ -1,6 +1,7 @@
 """Tests of which images `--input` names, and of the names of their results."""
 
 import os
+import socket
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -34,7 +35,7 @@ def test_a_folder_gives_its_own_images_by_name(tree):
         (folder / 'a.JPG', PurePosixPath('a')),
         (folder / 'b.png', PurePosixPath('b')),
     ]
-    assert found.non_images == 2
+    assert found.passed_over == [(folder / name, 'not an image by its suffix') for name in ('Thumbs.db', 'notes.md')]
 
 
 def test_recursion_mirrors_the_tree_without_hidden_folders(tree):
@@ -90,7 +91,7 @@ def test_a_pipe_is_no_image(tree):
     folder = tree('a.png')
     os.mkfifo(folder / 'b.png')
     assert names(folder) == ['a']
-    with pytest.raises(FRExError, match=r'no file, folder or pattern .*b\.png'):
+    with pytest.raises(FRExError, match=r'--input: .*b\.png: a named pipe, not a file'):
         names(folder / 'b.png')
 
 
@@ -109,7 +110,7 @@ def test_patterns_mirror_the_tree_below_their_fixed_part(tree):
     assert names(folder / 'p/*/a.png') == ['x/a', 'y/a']
     found = find_inputs([str(folder / 'p/y/*')], recursive=False)
     assert [str(item.name) for item in found] == ['a', 'b']
-    assert found.non_images == 1
+    assert [path.name for path, _ in found.passed_over] == ['d.txt']
 
 
 def test_brackets_in_real_names_are_no_pattern(tree):
@@ -146,9 +147,9 @@ def test_an_unknown_line_of_a_list_is_named(tree):
     (folder / 'list.txt').write_text('a.png\n\nmissing.png\n')
     with pytest.raises(FRExError, match=r'list\.txt, line 3: no file missing\.png'):
         names(folder / 'list.txt')
-    for line in ('x' * 5000, 'a\0b', '.'):
+    for line, message in (('x' * 5000, 'no file'), ('a\0b', 'no file'), ('.', r'\.: a folder, not a file')):
         (folder / 'list.txt').write_text(line)
-        with pytest.raises(FRExError, match=r'list\.txt, line 1: no file'):
+        with pytest.raises(FRExError, match=rf'list\.txt, line 1: {message}'):
             names(folder / 'list.txt')
 
 
@@ -208,3 +209,46 @@ def test_a_folder_that_cannot_be_listed_is_told_and_the_others_go_on(tree, monke
 def test_a_name_of_dots_alone_keeps_its_suffix(tree):
     folder = tree('..png', '...png')
     assert names(folder / '..png', folder / '...png') == ['..png', '..']
+
+
+def test_what_is_passed_over_is_named_by_its_content(tree):
+    folder = tree('a.jfif', 'b.jpe', 'c.JPEG', 'sub/x.png')
+    (folder / 'd.heic').write_bytes(b'\0\0\0\x18ftypheic\0\0\0\0mif1heic')
+    (folder / 'e.mp4').write_bytes(b'\0\0\0\x18ftypisom\0\0\0\0isommp41')
+    (folder / 'f').write_bytes(b'\xff\xd8\xff\xe0')
+    os.mkfifo(folder / 'g.png')
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(os.path.relpath(folder / 'h.jpg'))
+    (folder / 'i.tif').symlink_to('/dev/zero')
+    found = find_inputs([str(folder)], recursive=False)
+    assert [str(item.name) for item in found][:3] == ['a', 'b', 'c']
+    reasons = {path.name: reason for path, reason in found.passed_over}
+    assert reasons.pop('e.mp4') == 'a video: FREx reads no videos; give a folder of its frames'
+    assert 'rename it' in reasons.pop('f')
+    assert reasons.pop('g.png') == 'a named pipe, not a file'
+    assert reasons.pop('h.jpg') == 'a socket, not a file'
+    assert reasons.pop('i.tif') == 'a device, not a file'
+    # Where pillow-heif is installed it is one of the images.
+    assert set(reasons) <= {'d.heic'}
+    assert all("pip install 'frex[heic]'" in reason for reason in reasons.values())
+
+
+def test_a_folder_without_an_image_says_what_is_there_instead(tree):
+    folder = tree('notes.md')
+    (folder / 'film.mov').write_bytes(b'\0\0\0\x14ftypqt  \0\0\0\0qt  ')
+    with pytest.raises(FRExError, match=r'no image in .*film\.mov: a video: FREx reads no videos'):
+        find_inputs([str(folder)], recursive=False)
+
+
+def test_special_files_that_are_named_are_refused_without_waiting(tree):
+    folder = tree('a.png')
+    os.mkfifo(folder / 'pipe.png')
+    (folder / 'list.txt').write_text('a.png\npipe.png\n')
+    os.mkfifo(folder / 'pipe.txt')
+    for given, message in (
+        ('pipe.png', 'pipe.png: a named pipe, not a file'),
+        ('list.txt', r'list\.txt, line 2: pipe\.png: a named pipe'),
+        ('pipe.txt', 'pipe.txt: a named pipe, not a file'),
+    ):
+        with pytest.raises(FRExError, match=message):
+            find_inputs([str(folder / given)], recursive=False)

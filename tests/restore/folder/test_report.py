@@ -8,7 +8,9 @@ import pytest
 
 from frex.errors import FRExError
 from frex.restore.folder.journal import Journal, read_combined_report, recover_crashed_runs
+from frex.restore.folder.inputs import NOT_AN_IMAGE
 from frex.restore.folder.report import (
+    MOST_LISTED,
     FaceRecord,
     ImageRecord,
     Report,
@@ -19,6 +21,7 @@ from frex.restore.folder.report import (
     read_report,
     summarize_run,
 )
+from frex.restore.folder.restore_folder import describe_passed_over
 from frex.utils.sharding import Shard
 
 
@@ -249,3 +252,19 @@ def test_a_long_list_is_cut(tmp_path):
 def test_other_runs_are_not_in_the_table(tmp_path):
     add(tmp_path, record('a.png', 'failed', reason='no'))
     assert not any('a.png' in line for line in summarize_run(add(tmp_path, record('b.png'), run='two'), 'two'))
+
+
+def test_files_that_are_passed_over_are_in_the_run_and_on_the_screen(tmp_path):
+    passed_over = {'/in/a.heic': 'HEIC', '/in/b.md': NOT_AN_IMAGE}
+    # The second process has merged its journal before the first, which alone knows them.
+    for index, known in ((1, {}), (0, passed_over)):
+        with Journal(tmp_path, Shard(index, 2), 'one', {}, 0, known) as journal:
+            journal.merge_into_report(finished=True)
+    assert read_report(tmp_path).runs['one'].passed_over == passed_over
+    others = [(Path(f'/in/{number}.md'), NOT_AN_IMAGE) for number in range(5)]
+    known = [(Path(f'/in/{number}.mp4'), 'a video') for number in range(MOST_LISTED + 2)]
+    lines = list(describe_passed_over([*known, *others]))
+    assert lines[0] == 'passed over: /in/0.mp4: a video'
+    assert len(lines) == MOST_LISTED + 2
+    assert lines[-2] == 'passed over: 2 more, see the report'
+    assert lines[-1] == '5 files passed over: no images by their suffix: 0.md, 1.md, 2.md, ...'

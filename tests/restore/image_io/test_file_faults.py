@@ -41,7 +41,7 @@ def test_half_a_file_of_sixteen_bits_is_no_image(kind, tmp_path):
     [
         (b'', 'the file is empty'),
         (b'no image, but text', 'not an image of a kind that is read here, or a damaged one'),
-        (b'%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n', 'not an image of a kind'),
+        (b'%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n', 'PostScript: export it as png'),
     ],
 )
 def test_what_is_no_image_is_refused_in_one_line(content, message, tmp_path):
@@ -60,10 +60,10 @@ def test_folders_missing_files_and_links_to_themselves_are_refused(tmp_path):
             read_photo(path)
 
 
-@pytest.mark.parametrize('values', [noise(4, 4).astype(np.float32), noise(4, 4).astype(np.int32)])
-def test_depths_that_are_none_of_an_image_are_refused(values, tmp_path):
-    saved(tmp_path / 'a.tif', values)
-    with pytest.raises(FRExError, match='TIFF of 32 bit is not read here: save it as grey or RGB of 8 or 16 bit'):
+@pytest.mark.parametrize(('kind', 'reason'), [(np.float32, 'floating-point numbers'), (np.int32, 'signed integers')])
+def test_depths_that_are_none_of_an_image_are_refused(kind, reason, tmp_path):
+    saved(tmp_path / 'a.tif', noise(4, 4).astype(kind))
+    with pytest.raises(FRExError, match=rf'TIFF of 32 bit \({reason}\) is not read here: save it as grey or RGB of 8 or 16 bit'):
         read_photo(tmp_path / 'a.tif')
 
 

@@ -1,0 +1,126 @@
+"""Open image files and read their headers: size, depth, metadata, and what they hold besides one image."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from threading import Lock
+from typing import BinaryIO
+
+import PIL.Image
+from PIL import features
+
+from frex import images
+from frex.errors import FRExError
+from frex.restore.image_io.color_modes import COLOUR, GREY
+from frex.restore.image_io.content import reads_heic
+from frex.restore.image_io.metadata import EXIF_START, Metadata, descriptive_tags, to_exif_block, valid_dpi
+
+SUFFIXES = (
+    *images.SUFFIXES,
+    *(('.avif',) if features.check('avif') else ()),
+    *(('.heic', '.heif', '.hif') if reads_heic() else ()),
+)
+# Pillow's formats that may be opened. It knows others, and for one of them (EPS) it starts another program.
+FORMATS = ('PNG', 'JPEG', 'WEBP', 'BMP', 'TIFF', 'AVIF', 'GIF')
+# pillow-heif's format, once it is registered.
+HEIF = 'HEIF'
+# How the reason goes on for which a file cannot be read.
+SAVE_OTHERWISE = 'is not read here: save it as grey or RGB of 8 or 16 bit'
+
+MOST_PIXELS = 250_000_000
+
+# Held while Pillow's own limit on pixels, which is global to the process, is lifted.
+_pixel_limit = Lock()
+
+
+@cache
+def register_heic() -> None:
+    """Let Pillow read HEIC by pillow-heif; raise ImportError where it is not installed."""
+    import_module('pillow_heif').register_heif_opener()
+
+
+@contextmanager
+def open_image(file: BinaryIO, path: Path) -> Iterator[PIL.Image.Image]:
+    """Open an image and read its header only; raise FRExError where it has more than MOST_PIXELS pixels."""
+    # Pillow's own limit is lower than MOST_PIXELS.
+    with _pixel_limit:
+        before, PIL.Image.MAX_IMAGE_PIXELS = PIL.Image.MAX_IMAGE_PIXELS, None
+        try:
+            image = PIL.Image.open(file, formats=(*FORMATS, HEIF) if HEIF in PIL.Image.OPEN else FORMATS)
+        finally:
+            PIL.Image.MAX_IMAGE_PIXELS = before
+    with image:
+        check_pixels(image.width, image.height, path)
+        yield image
+
+
+def check_pixels(width: int, height: int, path: Path) -> None:
+    """Raise FRExError for an image of more than MOST_PIXELS pixels."""
+    if width * height > MOST_PIXELS:
+        raise FRExError(f'{path}: {width} x {height} is more than {MOST_PIXELS // 10**6} million pixels: make it smaller')
+
+
+def read_bit_depth(image: PIL.Image.Image, file: BinaryIO) -> int:
+    """Return the bits per sample of a PNG, AVIF or HEIC, 8 for other kinds; Pillow may report 8 where the file has more."""
+    if image.format == HEIF:
+        return int(image.info.get('bit_depth', 8))
+    if image.format == 'PNG':
+        file.seek(24)
+        return file.read(1)[0]
+    if image.format == 'AVIF':
+        file.seek(0)
+        # The flags high_bitdepth and twelve_bit of AV1's configuration.
+        flags = file.read(4096).partition(b'av1C')[2][2:3]
+        return {0x40: 10, 0x60: 12}.get(flags[0] & 0x60, 8) if flags else 8
+    return 8
+
+
+def check_mode(image: PIL.Image.Image, path: Path) -> None:
+    """Raise FRExError for colour modes other than grey, RGB, YCbCr, CMYK and palettes."""
+    if image.mode not in GREY + COLOUR:
+        raise FRExError(f'{path}: {image.format} of mode {image.mode} {SAVE_OTHERWISE}')
+
+
+# Words in XMP which say that the file also holds an HDR gain map or a video behind the image. A result does not have these.
+ATTACHED = (b'Container:Directory', b'hdrgm:', b'GCamera:')
+
+
+def read_metadata(image: PIL.Image.Image) -> Metadata:
+    """Return the metadata of an opened image, with the orientation that the file states.
+
+    Of a TIFF only the tags that describe the image are kept, not those that describe the file's layout.
+    """
+    xmp = None if _is_attached(image) else _xmp(image)
+    others = (image.info.get('icc_profile') or None, valid_dpi(image.info.get('dpi')), xmp)
+    if image.format == 'TIFF':
+        return Metadata(to_exif_block(descriptive_tags(image.getexif())), *others)
+    exif = image.info.get('exif')
+    return Metadata(exif.removeprefix(EXIF_START) or None if isinstance(exif, bytes) else None, *others)
+
+
+def list_losses(image: PIL.Image.Image) -> tuple[str, ...]:
+    """Return notes on what the file holds besides its first image and its metadata, and what is therefore lost."""
+    return tuple(_notes(image))
+
+
+def _notes(image: PIL.Image.Image) -> Iterator[str]:
+    frames = getattr(image, 'n_frames', 1)
+    # Phones store further shots and depth maps behind the image of a JPEG (MPO), which viewers do not show.
+    if frames > 1 and image.format != 'MPO':
+        yield f'the first of {frames} frames'
+    if _is_attached(image):
+        yield 'XMP left out: it tells of what is attached to the image'
+    # The XMP of a PNG is one of its text chunks, and is kept.
+    if image.info.get('comment') or any(key != 'XML:com.adobe.xmp' for key in getattr(image, 'text', {})):
+        yield 'comments left out'
+
+
+def _xmp(image: PIL.Image.Image) -> bytes | None:
+    xmp = image.info.get('xmp')
+    return xmp if isinstance(xmp, bytes) and xmp else None
+
+
+def _is_attached(image: PIL.Image.Image) -> bool:
+    return any(word in (_xmp(image) or b'') for word in ATTACHED)

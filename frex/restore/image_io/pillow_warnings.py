@@ -1,0 +1,58 @@
+"""Collect the warnings that Pillow gives in one thread, so that they become notes on the image that it reads there."""
+
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+_lock = threading.Lock()
+# The lists of the threads that collect, by thread; the function and the filters that were set before the first of them.
+_collected: dict[int, list[str]] = {}
+_before: list[Any] = []
+# Warnings to programmers, not on an image.
+IGNORED = (DeprecationWarning, PendingDeprecationWarning, FutureWarning, ResourceWarning)
+
+
+@contextmanager
+def collect_warnings() -> Iterator[list[str]]:
+    """Yield a list that receives the texts of Pillow's warnings in this thread; those of other threads are shown as before.
+
+    `warnings.catch_warnings` would not do: it changes what all threads see, and threads read images at the same time.
+    """
+    texts: list[str] = []
+    thread = threading.get_ident()
+    with _lock:
+        if not _collected:
+            _start()
+        _collected[thread] = texts
+    try:
+        yield texts
+    finally:
+        with _lock:
+            del _collected[thread]
+            if not _collected:
+                _stop()
+
+
+def _start() -> None:
+    known = list(warnings.filters)
+    # Without this, a second image with the same fault would get no warning.
+    warnings.filterwarnings('always', module=r'PIL\.')
+    _before[:] = [warnings.showwarning, [one for one in warnings.filters if one not in known]]
+    warnings.showwarning = _show
+
+
+def _stop() -> None:
+    show, added = _before
+    if warnings.showwarning is _show:
+        warnings.showwarning = show
+    warnings.filters[:] = [one for one in warnings.filters if one not in added]  # type: ignore[index]
+
+
+def _show(message: Any, category: type[Warning], filename: str, *more: Any, **named: Any) -> None:
+    texts = _collected.get(threading.get_ident())
+    if texts is None or '/PIL/' not in filename.replace('\\', '/'):
+        _before[0](message, category, filename, *more, **named)
+    elif not issubclass(category, IGNORED):
+        texts.append(' '.join(str(message).split()))
