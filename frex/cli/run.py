@@ -1,47 +1,74 @@
 """Parse the flags of a command, run it, and turn its errors into one line and an exit status."""
 
+import errno
 import os
 import sys
 from argparse import SUPPRESS, ArgumentParser, Namespace
 from collections.abc import Callable, Iterator, Sequence
-from io import TextIOWrapper
 
-from frex.errors import FRExError, nearest
+from frex.cli.streams import SafeStream, safe_streams
+from frex.errors import FRExError, nearest, one_line
 from frex.threads import shorten_waits
 from frex.utils.allocator import keep_freed_memory
 from frex.utils.extras import EXTRAS, missing_package
+
+# Errors of the system that are about a file and not about the program: no permission, no space, a broken disk and the like.
+REFUSALS = {
+    getattr(errno, name)
+    for name in ('EACCES', 'EPERM', 'EIO', 'ENOSPC', 'EDQUOT', 'EROFS', 'EISDIR', 'ENOTDIR', 'ENAMETOOLONG', 'ELOOP', 'ENXIO', 'EMFILE')
+}
 
 
 def run(parser: ArgumentParser, argv: Sequence[str] | None) -> int:
     """Parse the flags `argv` and run the command; return its exit status.
 
-    FRExError is printed as one line on standard error, with status 1, and so is a missing package of an extra. An interrupt by the
-    keyboard gives status 130.
+    FRExError is printed as one line on standard error, with status 1, and so are a missing package of an extra, a file that the system
+    does not let us read or write, and a standard output that is full. An interrupt by the keyboard gives status 130.
     """
-    for stream in (sys.stdout, sys.stderr):
-        # File names need not be valid Unicode.
-        if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors='backslashreplace')
+    with safe_streams() as output:
+        try:
+            return _run_command(parser, argv) or _report_lost_output(parser, output)
+        except SystemExit as end:
+            # The end of --help and of usage errors.
+            raise SystemExit(end.code or _report_lost_output(parser, output)) from None
+
+
+def _report_lost_output(parser: ArgumentParser, output: SafeStream) -> int:
+    """Report that standard output could not be written, and return 1; return 0 where it could."""
+    output.flush()
+    if output.problem is None:
+        return 0
+    print(f'{parser.prog}: error: standard output cannot be written ({output.problem})', file=sys.stderr)
+    return 1
+
+
+def _run_command(parser: ArgumentParser, argv: Sequence[str] | None) -> int:
     args = parse(parser, argv)
     if getattr(args, 'offline', False):
         # Worker processes inherit it.
         os.environ['FREX_OFFLINE'] = '1'
+    # OpenCV would print its own lines on damaged files, which FREx reports itself.
+    os.environ.setdefault('OPENCV_LOG_LEVEL', 'SILENT')
     keep_freed_memory()
     shorten_waits()
     command: Callable[[Namespace], int | None] = args.run
     try:
         return command(args) or 0
     except FRExError as error:
-        print(f'{parser.prog}: error: {error}', file=sys.stderr)
-        return 1
+        reason = str(error)
     except ModuleNotFoundError as error:
         if error.name not in EXTRAS:
             raise
-        print(f'{parser.prog}: error: {missing_package(error.name, "this command")}', file=sys.stderr)
-        return 1
+        reason = str(missing_package(error.name, 'this command'))
+    except OSError as error:
+        if error.errno not in REFUSALS or error.filename is None:
+            raise
+        reason = one_line(f'{error.filename}: {error.strerror}')
     except KeyboardInterrupt:
         print(f'{parser.prog}: stopped', file=sys.stderr)
         return 130
+    print(f'{parser.prog}: error: {reason}', file=sys.stderr)
+    return 1
 
 
 def parse(parser: ArgumentParser, argv: Sequence[str] | None) -> Namespace:

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from frex.errors import FRExError
-from frex.restore.folder.journal import Journal, read_combined_report, recover_crashed_runs
 from frex.restore.folder.inputs import NOT_AN_IMAGE
+from frex.restore.folder.journal import Journal, read_combined_report, recover_crashed_runs
 from frex.restore.folder.report import (
     MOST_LISTED,
     FaceRecord,
