@@ -71,14 +71,26 @@ def _run_command(parser: ArgumentParser, argv: Sequence[str] | None) -> int:
     return 1
 
 
+def refuse(args: Namespace, reason: str) -> None:
+    """Let `parse` end with a usage error for the `reason`, together with all others, when the other flags are parsed."""
+    args.refused = [*getattr(args, 'refused', []), reason]
+
+
 def parse(parser: ArgumentParser, argv: Sequence[str] | None) -> Namespace:
-    """Parse the flags `argv`; end with a usage error that suggests the nearest flag of the command where one is unknown."""
+    """Parse the flags `argv`; end with one usage error that names every unknown and refused flag, and the nearest known ones.
+
+    Where flags are wrong, the command's function `also_refused`, if any, is asked what else is: people who correct one want to know all.
+    """
     args, unknown = parser.parse_known_args(argv)
+    own = next((one for one in _parsers(parser) if one.get_default('run') is args.run), parser)
+    reasons: list[str] = list(getattr(args, 'refused', []))
     if unknown:
-        known = [name for one in _parsers(parser) if one.get_default('run') is args.run for name in _flags(one)]
-        hints = [nearest(word.partition('=')[0], known) for word in unknown if word.startswith('--')]
+        hints = [nearest(word.partition('=')[0], list(_flags(own))) for word in unknown if word.startswith('--')]
         helpful = [hint for hint in hints if hint.startswith('did you mean')]
-        parser.error(f'unrecognized arguments: {" ".join(unknown)}{f" ({helpful[0]})" if helpful else ""}')
+        reasons.append(f'unrecognized arguments: {" ".join(unknown)}{f" ({helpful[0]})" if helpful else ""}')
+    if reasons:
+        also = args.also_refused(args) if hasattr(args, 'also_refused') else None
+        own.error(f'\n{own.prog}: error: '.join([*reasons, *([also] if also else [])]))
     return args
 
 

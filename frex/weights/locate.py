@@ -106,7 +106,7 @@ def require_file(name: str | Path, folder: Path | None = None) -> Path:
         return small_model.require_small_model()
     path = Path(os.path.expanduser(name))
     special = describe_special(path)
-    if special is not None:
+    if special is not None and not os.path.isdir(path):
         raise FRExError(f'{path}: {special}')
     if not os.path.isfile(path):
         hint = nearest(str(name), list(manifest())) if path.parent == Path() else f'give a file, or a key of: {", ".join(manifest())}'
