@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from frex.errors import FRExError
-from frex.utils.files import write_atomically
+from frex.utils.files import read_regular, write_atomically
 
 Image = UInt8[np.ndarray, 'height width 3']
 
@@ -31,11 +31,7 @@ def list_images(folder: Path, what: str) -> list[Path]:
 
 def read_image(path: Path) -> Image:
     """Read an image as BGR uint8, upright by its EXIF orientation; raise FRExError where the file cannot be read or is no image."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise FRExError(f'{path}: cannot be read ({error})') from None
-    return decode_image(data, str(path))
+    return decode_image(read_regular(path), str(path))
 
 
 def decode_image(data: bytes, what: str) -> Image:

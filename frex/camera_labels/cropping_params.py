@@ -15,6 +15,7 @@ from jaxtyping import Float32
 
 from frex.data.landmarks import fit_head
 from frex.errors import FRExError
+from frex.utils.files import read_regular
 
 REALIGNED_SIZE = 1500
 # The width of FFHQ's square as a fraction of the realigned image.
@@ -29,7 +30,7 @@ def read_cropping_params(path: Path) -> dict[str, Float32[np.ndarray, '3']]:
     Raises FRExError where the file is missing or has another layout.
     """
     try:
-        content = json.loads(path.read_text(encoding='utf-8'))
+        content = json.loads(read_regular(path))
     except (OSError, ValueError) as error:
         raise FRExError(f'cropping_params: {path} cannot be read ({error})') from None
     if not isinstance(content, dict) or not content:

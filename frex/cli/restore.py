@@ -4,10 +4,11 @@ from argparse import SUPPRESS, Action, ArgumentParser, ArgumentTypeError, Namesp
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from frex.cli.flags import add_offline, number_between, positive_int, read_options
-from frex.cli.run import run
+from frex.cli.run import refuse, run
+from frex.errors import FRExError
 
 WHAT = 'Restore the faces in photographs with FREx.'
 EXAMPLE = 'example: python inference_frex.py -i photos -o results --model_path experiments/train_frex/models/net_g_latest.pth'
@@ -23,13 +24,31 @@ FOREIGN_FLAGS = {
 }
 
 
+class _RefuseFlag(Action):
+    """A flag that FREx does not take. The action's `const` says why; `frex.cli.run.parse` reports all such flags of a call together."""
+
+    def __call__(self, parser: ArgumentParser, namespace: Namespace, values: Any, option_string: str | None = None) -> None:
+        refuse(namespace, f'{option_string}: {self.const}')
+
+
+class _RefuseUpsampler(Action):
+    """`--bg_upsampler`, which can only be `none`."""
+
+    def __call__(self, parser: ArgumentParser, namespace: Namespace, values: Any, option_string: str | None = None) -> None:
+        if values.lower() != 'none':
+            why = 'FREx runs no other network; enlarge the images with it first, then restore them without -s'
+            refuse(namespace, f'{option_string} {values}: {why}')
+
+
 def add_flags(parser: ArgumentParser) -> None:
-    """Add the flags of `frex restore`, named as in GFPGAN and CodeFormer; a flag of these that FREx lacks ends with an explanation."""
+    """Add the flags of `frex restore`, named as in GFPGAN and CodeFormer, and what to run; flags that FREx lacks are explained."""
     _add_input_and_output(parser)
     _add_network(parser)
     _add_faces(parser)
     _refuse_single_dashes(parser)
     _refuse_foreign_flags(parser)
+    parser.usage = '%(prog)s -i PATH [PATH ...] [-o DIR] [--model_path FILE] [other flags: see --help]'
+    parser.set_defaults(run=_restore, also_refused=_lacks_model)
 
 
 def _add_input_and_output(parser: ArgumentParser) -> None:
@@ -69,7 +88,11 @@ def _add_input_and_output(parser: ArgumentParser) -> None:
         '--exist', default='skip', choices=['skip', 'overwrite', 'rename'], help='what to do where results exist already (default: skip)'
     )
     group.add_argument(
-        '--bg_upsampler', type=no_upsampler, default='none', metavar='none', help='only none: the image around the faces is interpolated'
+        '--bg_upsampler',
+        action=_RefuseUpsampler,
+        default='none',
+        metavar='none',
+        help='only none: the image around the faces is interpolated',
     )
     group.add_argument('--save_3d', action='store_true', help="also write the 3D prior's depth, image and turntable of each face")
     group.add_argument(
@@ -139,25 +162,11 @@ def _add_faces(parser: ArgumentParser) -> None:
     )
 
 
-def no_upsampler(text: str) -> str:
-    """Parse `--bg_upsampler`, which can only be `none`; raise ArgumentTypeError for anything else."""
-    if text.lower() != 'none':
-        raise ArgumentTypeError(f'{text}: FREx runs no other network; enlarge the images with it first, then restore them without -s')
-    return 'none'
-
-
 def output_folder(text: str) -> Path:
     """Parse `-o`; raise ArgumentTypeError for what is probably a misspelt `-only_center_face`, which argparse reads as `-o nly_...`."""
     if get_close_matches(f'o{text}', ['only_center_face'], cutoff=0.8):
         raise ArgumentTypeError(f'-o{text}: did you mean --only_center_face?')
     return Path(text)
-
-
-class _RefuseFlag(Action):
-    """A flag that ends the program with a usage error, whose text is the action's `const`."""
-
-    def __call__(self, parser: ArgumentParser, namespace: Namespace, values: Any, option_string: str | None = None) -> NoReturn:
-        parser.error(f'{option_string}: {self.const}')
 
 
 def _refuse_single_dashes(parser: ArgumentParser) -> None:
@@ -180,7 +189,18 @@ def add_command(commands: Any) -> None:
     """Add `restore` to an argparse sub-command group."""
     parser = commands.add_parser('restore', help='restore the faces in photographs', description=WHAT, epilog=EXAMPLE, allow_abbrev=False)
     add_flags(parser)
-    parser.set_defaults(run=_restore)
+
+
+def _lacks_model(args: Namespace) -> str | None:
+    """Return what is wrong where no network is named and none comes with this installation; None otherwise."""
+    from frex.weights.small_model import require_small_model
+
+    try:
+        if args.model_path is None:
+            require_small_model()
+    except FRExError as error:
+        return str(error)
+    return None
 
 
 def _restore(args: Namespace) -> int:
@@ -194,5 +214,4 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run `inference_frex.py`, which takes the flags of `frex restore`, and return the exit status."""
     parser = ArgumentParser(prog='inference_frex.py', description=WHAT, epilog=EXAMPLE, allow_abbrev=False)
     add_flags(parser)
-    parser.set_defaults(run=_restore)
     return run(parser, argv)

@@ -1,31 +1,54 @@
 """Parse the flags of a command, run it, and turn its errors into one line and an exit status."""
 
+import errno
 import os
 import sys
 from argparse import SUPPRESS, ArgumentParser, Namespace
 from collections.abc import Callable, Iterator, Sequence
-from io import TextIOWrapper
 
-from frex.errors import FRExError, nearest
+from frex.cli.streams import SafeStream, safe_streams
+from frex.errors import FRExError, nearest, one_line
 from frex.threads import shorten_waits
 from frex.utils.allocator import keep_freed_memory
 from frex.utils.extras import EXTRAS, missing_package, require_extra
+
+# Errors of the system that are about a file and not about the program: no permission, no space, a broken disk and the like.
+REFUSALS = {
+    getattr(errno, name)
+    for name in ('EACCES', 'EPERM', 'EIO', 'ENOSPC', 'EDQUOT', 'EROFS', 'EISDIR', 'ENOTDIR', 'ENAMETOOLONG', 'ELOOP', 'ENXIO', 'EMFILE')
+}
 
 
 def run(parser: ArgumentParser, argv: Sequence[str] | None) -> int:
     """Parse the flags `argv` and run the command; return its exit status.
 
-    FRExError is printed as one line on standard error, with status 1, and so is a missing package of an extra. An interrupt by the
-    keyboard gives status 130.
+    FRExError is printed as one line on standard error, with status 1, and so are a missing package of an extra, a file that the system
+    does not let us read or write, and a standard output that is full. An interrupt by the keyboard gives status 130.
     """
-    for stream in (sys.stdout, sys.stderr):
-        # File names need not be valid Unicode.
-        if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors='backslashreplace')
+    with safe_streams() as output:
+        try:
+            return _run_command(parser, argv) or _report_lost_output(parser, output)
+        except SystemExit as end:
+            # The end of --help and of usage errors.
+            raise SystemExit(end.code or _report_lost_output(parser, output)) from None
+
+
+def _report_lost_output(parser: ArgumentParser, output: SafeStream) -> int:
+    """Report that standard output could not be written, and return 1; return 0 where it could."""
+    output.flush()
+    if output.problem is None:
+        return 0
+    print(f'{parser.prog}: error: standard output cannot be written ({output.problem})', file=sys.stderr)
+    return 1
+
+
+def _run_command(parser: ArgumentParser, argv: Sequence[str] | None) -> int:
     args = parse(parser, argv)
     if getattr(args, 'offline', False):
         # Worker processes inherit it.
         os.environ['FREX_OFFLINE'] = '1'
+    # OpenCV would print its own lines on damaged files, which FREx reports itself.
+    os.environ.setdefault('OPENCV_LOG_LEVEL', 'SILENT')
     keep_freed_memory()
     shorten_waits()
     command: Callable[[Namespace], int | None] = args.run
@@ -34,26 +57,42 @@ def run(parser: ArgumentParser, argv: Sequence[str] | None) -> int:
             require_extra(args.extra, 'this command')
         return command(args) or 0
     except FRExError as error:
-        print(f'{parser.prog}: error: {error}', file=sys.stderr)
-        return 1
+        reason = str(error)
     except ModuleNotFoundError as error:
         if error.name not in EXTRAS:
             raise
-        print(f'{parser.prog}: error: {missing_package(error.name, "this command")}', file=sys.stderr)
-        return 1
+        reason = str(missing_package(error.name, 'this command'))
+    except OSError as error:
+        if error.errno not in REFUSALS or error.filename is None:
+            raise
+        reason = one_line(f'{error.filename}: {error.strerror}')
     except KeyboardInterrupt:
         print(f'{parser.prog}: stopped', file=sys.stderr)
         return 130
+    print(f'{parser.prog}: error: {reason}', file=sys.stderr)
+    return 1
+
+
+def refuse(args: Namespace, reason: str) -> None:
+    """Let `parse` end with a usage error for the `reason`, together with all others, when the other flags are parsed."""
+    args.refused = [*getattr(args, 'refused', []), reason]
 
 
 def parse(parser: ArgumentParser, argv: Sequence[str] | None) -> Namespace:
-    """Parse the flags `argv`; end with a usage error that suggests the nearest flag of the command where one is unknown."""
+    """Parse the flags `argv`; end with one usage error that names every unknown and refused flag, and the nearest known ones.
+
+    Where flags are wrong, the command's function `also_refused`, if any, is asked what else is: people who correct one want to know all.
+    """
     args, unknown = parser.parse_known_args(argv)
+    own = next((one for one in _parsers(parser) if one.get_default('run') is args.run), parser)
+    reasons: list[str] = list(getattr(args, 'refused', []))
     if unknown:
-        known = [name for one in _parsers(parser) if one.get_default('run') is args.run for name in _flags(one)]
-        hints = [nearest(word.partition('=')[0], known) for word in unknown if word.startswith('--')]
+        hints = [nearest(word.partition('=')[0], list(_flags(own))) for word in unknown if word.startswith('--')]
         helpful = [hint for hint in hints if hint.startswith('did you mean')]
-        parser.error(f'unrecognized arguments: {" ".join(unknown)}{f" ({helpful[0]})" if helpful else ""}')
+        reasons.append(f'unrecognized arguments: {" ".join(unknown)}{f" ({helpful[0]})" if helpful else ""}')
+    if reasons:
+        also = args.also_refused(args) if hasattr(args, 'also_refused') else None
+        own.error(f'\n{own.prog}: error: '.join([*reasons, *([also] if also else [])]))
     return args
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from frex.errors import FRExError
 from frex.images import SUFFIXES, Image, decode_image
 from frex.utils.extras import require_package
+from frex.utils.files import read_regular
 
 # The errors that reading a missing or damaged zip raises.
 READING_ZIP = (OSError, EOFError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error)
@@ -55,9 +56,9 @@ class FolderSource(Source):
 
     def read(self, name: str) -> bytes:
         try:
-            return (self.root / name).read_bytes()
+            return read_regular(self.root / name)
         except OSError as error:
-            raise FRExError(f'{self.path(name)}: cannot be read ({error})') from None
+            raise FRExError(f'{self.path(name)}: cannot be read ({error.strerror})') from None
 
 
 class ZipSource(Source):
@@ -126,7 +127,7 @@ def read_file(path: Path) -> bytes:
     for parent in path.parents:
         if parent.suffix.lower() == '.zip' and parent.is_file():
             return read_member(parent, path.relative_to(parent).as_posix())
-    return path.read_bytes()
+    return read_regular(path)
 
 
 def read_member(archive: Path, name: str) -> bytes:

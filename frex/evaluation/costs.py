@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from frex.errors import FRExError
+from frex.utils.files import read_regular
 
 RECORD = 'run.json'
 # The values of `timing` in run.json, in words.
@@ -50,7 +51,7 @@ def _read_folder_cost(folder: Path) -> Cost | None:
     if path is None:
         return None
     try:
-        record = json.loads(path.read_text(encoding='utf-8'))
+        record = json.loads(read_regular(path))
         seconds = record.get('seconds_a_face')
         peak = {str(memory): int(size) for memory, size in (record.get('peak_memory_bytes') or {}).items()}
         timing = str(record.get('timing', 'network'))

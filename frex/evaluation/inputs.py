@@ -15,6 +15,7 @@ from tqdm import tqdm
 from frex.data.sources import FolderSource
 from frex.errors import FRExError
 from frex.evaluation.costs import Cost, read_cost
+from frex.utils.files import read_regular
 from frex.utils.text import abbreviate
 
 # The longest name of a method: file systems allow 255 bytes for `cases_NAME_by_METRIC.jpg` with its temporary suffix.
@@ -104,7 +105,7 @@ def _read_digest_and_size(path: Path) -> tuple[str, tuple[int, int]]:
     Raises FRExError where it cannot be decoded.
     """
     try:
-        data = path.read_bytes()
+        data = read_regular(path)
         with PillowImage.open(io.BytesIO(data)) as image:
             # Decode it now, so that a damaged image does not end hours of work later.
             image.load()

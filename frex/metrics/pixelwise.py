@@ -15,6 +15,8 @@ from frex.tensors import to_images
 # The constants of SSIM, and its Gaussian window of standard deviation 1.5 as one line of weights.
 C1, C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
 WINDOW = 11
+# NIQE compares blocks of this side, of which it needs two at least.
+NIQE_BLOCK = 96
 LINE = cv2.getGaussianKernel(WINDOW, 1.5).ravel().tolist()
 
 
@@ -50,7 +52,7 @@ def niqe(restored: Faces, gt: Faces | None) -> Scores:
 def _niqe(image: np.ndarray) -> float:
     """Return the NIQE of one BGR uint8 image."""
     height, width, _ = image.shape
-    if (height // 96) * (width // 96) < 2:
+    if (height // NIQE_BLOCK) * (width // NIQE_BLOCK) < 2:
         return float('nan')
     with warnings.catch_warnings(), np.errstate(all='ignore'):
         # In a flat block numpy takes the mean of nothing, and warns.

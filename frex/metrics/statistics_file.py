@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from frex.errors import FRExError
-from frex.utils.files import write_atomically
+from frex.utils.files import open_regular, write_atomically
 from frex.weights.safe_pickle import MALFORMED, Call, Global, InertUnpickler
 from frex.weights.torch_file import LEGACY_START, UNREADABLE, ZIP_START, unreadable_error
 
@@ -30,8 +30,8 @@ StoredStatistics = tuple[np.ndarray, np.ndarray, int | None, str | None]
 
 def read_statistics_file(path: Path) -> StoredStatistics:
     """Read FID statistics from a file; raise FRExError where it is missing, damaged or holds something else."""
-    if not path.is_file():
-        raise FRExError(f'{path}: no such file')
+    # Raises FRExError where it is no file or cannot be opened.
+    open_regular(path).close()
     try:
         statistics = _from_npz(path) if path.suffix == '.npz' else _from_pickle(path)
         _check(statistics)
@@ -84,7 +84,7 @@ def _from_pickle(path: Path) -> StoredStatistics:
 
 def _content(path: Path) -> Any:
     """Return the object in a file of `torch.save`, of its old or its present format, with calls as `Call` instead of executed."""
-    with path.open('rb') as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
+    with open_regular(path) as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
         start = content[: len(LEGACY_START)]
         if start == LEGACY_START:
             for _ in range(3):

@@ -9,6 +9,7 @@ import yaml
 
 from frex.errors import FRExError, nearest
 from frex.options.convert import Options
+from frex.utils.files import describe_special, read_regular
 
 
 def _find_shipped_folder() -> Path:
@@ -46,6 +47,9 @@ def find_option_file(name: str) -> Path:
     for path in (Path(name), shipped):
         if path.is_file():
             return path
+    special = describe_special(Path(name))
+    if special is not None:
+        raise FRExError(f'-opt: {name}: {special}')
     folder = Path(name).parent
     own = sorted(str(path) for path in folder.glob('*.yml')) if folder.is_dir() else []
     raise FRExError(f'-opt: no file {name}; option files in {folder}: {", ".join(own) or "none"}; those of FREx: frex options list')
@@ -67,7 +71,7 @@ def _with_base(opt: Options, path: Path) -> Options:
 
 def _read_yaml(path: Path) -> Options:
     try:
-        opt = yaml.load(path.read_text(encoding='utf-8'), Loader=_Loader)
+        opt = yaml.load(read_regular(path).decode(), Loader=_Loader)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise FRExError(f'{path}: not a readable YAML file ({" ".join(str(error).split())})') from None
     if not isinstance(opt, dict):

@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Struct
 
 from frex.errors import FRExError, one_line
-from frex.utils.files import write_atomically
+from frex.utils.files import read_regular, write_atomically
 
 RUN, PEERS = 'run.json', 'peers.json'
 
@@ -77,7 +77,7 @@ def read_peers(folder: Path) -> PeersRecord | None:
     """Read `peers.json` in `folder`; return None where it does not exist, raise FRExError where it is damaged."""
     path = folder / PEERS
     try:
-        return msgspec.json.decode(path.read_bytes(), type=PeersRecord)
+        return msgspec.json.decode(read_regular(path), type=PeersRecord)
     except FileNotFoundError:
         return None
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:

@@ -19,6 +19,7 @@ from frex.restore.faces.photo import Face, find_faces
 from frex.restore.image_io.photo_file import Photo, read_photo
 from frex.testsets.face_quality import MEASURED_SIZE, hash_face, measure_fraction_inside, measure_sharpness, shrink_to_grey
 from frex.testsets.wider import WiderFace, match_annotation
+from frex.utils.files import read_regular
 from frex.utils.jsonl import decode_lines, encode_line
 
 SCAN = 'scan.jsonl'
@@ -96,7 +97,7 @@ def _open_scan(path: Path, settings: dict[str, Any]) -> dict[tuple[str, str], Sc
     """Return the results of earlier scans by name and SHA-256; begin the file anew where its settings or measurements differ."""
     header = encode_line({'measures': MEASURES_VERSION, **settings})
     if path.exists():
-        first, *lines = path.read_bytes().split(b'\n')
+        first, *lines = read_regular(path).split(b'\n')
         if first == header:
             scanned_images = decode_lines(lines, ScannedImage)
             # Rewrite the file without damaged lines: the next line must not run into one that was cut off.
@@ -109,7 +110,7 @@ def _open_scan(path: Path, settings: dict[str, Any]) -> dict[tuple[str, str], Sc
 def _hash_file(file: Path) -> str:
     """Return the SHA-256 of a file; raise FRExError where it cannot be read."""
     try:
-        return hashlib.sha256(file.read_bytes()).hexdigest()
+        return hashlib.sha256(read_regular(file)).hexdigest()
     except OSError as error:
         raise FRExError(f'{file}: cannot be read ({error.strerror})') from None
 

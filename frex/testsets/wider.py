@@ -12,6 +12,7 @@ from jaxtyping import Float
 from msgspec import Struct
 
 from frex.errors import FRExError
+from frex.utils.files import read_regular
 
 T = TypeVar('T')
 # How many numbers the line of a face holds.
@@ -47,7 +48,7 @@ class WiderFace(Struct, frozen=True):
 def read_wider(path: Path) -> dict[str, list[WiderFace]]:
     """Return the faces of each image, by the image's relative path; raise FRExError, which names the line, for another layout."""
     try:
-        lines = [line.strip() for line in path.read_text(encoding='utf-8-sig').splitlines()]
+        lines = [line.strip() for line in read_regular(path).decode('utf-8-sig').splitlines()]
     except (OSError, UnicodeDecodeError) as error:
         raise FRExError(f'--wider: {path} cannot be read ({error})') from None
     images: dict[str, list[WiderFace]] = {}

@@ -20,6 +20,8 @@ from frex.weights.network_file import check_frex_arguments
 from frex.weights.state_dict import build_checked
 from frex_arch import FREx, FREx3D
 
+# NIQE needs two blocks of 96 x 96 pixels in a square image.
+LEAST_NIQE_SIZE = 192
 SCHEDULERS = ['MultiStepLR', 'MultiStepRestartLR', 'CosineAnnealingRestartLR']
 
 
@@ -72,6 +74,9 @@ def check_metrics(config: FRExConfig, where: str) -> None:
     metrics = config.val.metrics
     for name, metric in metrics.items():
         check_metric(metric, f'{where}: val.metrics.{name}')
+        if metric.type == 'calculate_niqe' and config.out_size < LEAST_NIQE_SIZE:
+            reason = f'NIQE needs images of at least {LEAST_NIQE_SIZE} pixels, and network_g.out_size is {config.out_size}'
+            raise FRExError(f'{where}: val.metrics.{name}: {reason}')
     for name in config.val.save_best or ():
         if name not in metrics:
             raise FRExError(f'{where}: val.save_best: no metric {name!r}; {nearest(name, list(metrics))}')

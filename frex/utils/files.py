@@ -21,20 +21,36 @@ SPECIAL = {
 }
 
 
+class UnreadableFileError(FRExError, OSError):
+    """A file cannot be read, for the `reason`."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f'{path}: cannot be read ({reason})')
+        self.reason = self.strerror = reason
+
+
+class MissingFileError(FRExError, FileNotFoundError):
+    """There is no file of this name."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f'{path}: no such file')
+        self.strerror = 'no such file'
+
+
 def open_regular(path: Path) -> BinaryIO:
     """Open a regular file for reading; never wait, as opening a named pipe would.
 
-    Raises FileNotFoundError where there is none, and FRExError where it is something else or cannot be read.
+    Raises MissingFileError where there is none, and UnreadableFileError where it is something else or cannot be read.
     """
     try:
         file = open(path, 'rb', opener=_open_without_waiting)  # noqa: SIM115 (the caller closes it)
     except FileNotFoundError:
-        raise
+        raise MissingFileError(path) from None
     except OSError as error:
-        raise FRExError(f'{path}: cannot be read ({describe_special(path) or error.strerror or error})') from error
+        raise UnreadableFileError(path, describe_special(path) or error.strerror or str(error)) from error
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         file.close()
-        raise FRExError(f'{path}: cannot be read ({describe_special(path) or "not a file"})')
+        raise UnreadableFileError(path, describe_special(path) or 'not a file')
     return file
 
 
@@ -43,12 +59,21 @@ def _open_without_waiting(path: str, flags: int) -> int:
 
 
 def read_regular(path: Path) -> bytes:
-    """Return the content of a regular file; raise FileNotFoundError and FRExError as `open_regular` does."""
+    """Return the content of a regular file; raise MissingFileError and UnreadableFileError as `open_regular` does."""
     with open_regular(path) as file:
         try:
             return file.read()
         except OSError as error:
-            raise FRExError(f'{path}: cannot be read ({error.strerror or error})') from error
+            raise UnreadableFileError(path, error.strerror or str(error)) from error
+
+
+def read_start(path: Path, size: int) -> bytes:
+    """Return the first `size` bytes of a regular file, or all where it has fewer; raise FRExError as `read_regular` does."""
+    with open_regular(path) as file:
+        try:
+            return file.read(size)
+        except OSError as error:
+            raise UnreadableFileError(path, error.strerror or str(error)) from error
 
 
 def describe_special(path: Path) -> str | None:
@@ -89,9 +114,12 @@ def check_output_path(path: Path, overwrite: bool) -> None:
 
 
 def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file's content as 64 hexadecimal digits; raise FileNotFoundError and FRExError as `open_regular` does."""
+    """Return the SHA-256 of a file's content as 64 hexadecimal digits; raise FRExError as `read_regular` does."""
     digest = hashlib.sha256()
     with open_regular(path) as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
+        try:
+            while block := stream.read(1 << 20):
+                digest.update(block)
+        except OSError as error:
+            raise UnreadableFileError(path, error.strerror or str(error)) from error
     return digest.hexdigest()

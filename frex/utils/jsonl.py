@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from frex.utils.files import write_atomically
+from frex.utils.files import read_regular, write_atomically
 
 
 def append_line(path: Path, value: Any) -> None:
@@ -23,7 +23,7 @@ def encode_line(value: Any) -> bytes:
 
 def read_lines(path: Path, kind: Any) -> list[Any]:
     """Return the objects in all complete lines as instances of `kind`, in order; skip lines that are damaged or of another kind."""
-    return decode_lines(path.read_bytes().split(b'\n'), kind)
+    return decode_lines(read_regular(path).split(b'\n'), kind)
 
 
 def decode_lines(lines: Iterable[bytes], kind: Any) -> list[Any]:

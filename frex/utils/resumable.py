@@ -10,7 +10,7 @@ from typing import Any
 from filelock import FileLock
 
 from frex.errors import FRExError
-from frex.utils.files import write_atomically
+from frex.utils.files import read_regular, write_atomically
 
 Record = dict[str, Any]
 # Dictionaries within a record, for example `settings`, whose values must be the same when the work is continued.
@@ -39,7 +39,7 @@ class ResumableFolder:
             self.refuse_other_files()
             return None
         try:
-            record: Record = dict(json.loads(path.read_text(encoding='utf-8')))
+            record: Record = dict(json.loads(read_regular(path)))
             begun = {name: dict(record[name]) for name in sections}
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise FRExError(f'{path}: damaged, or of another program ({error!r}); give a new folder') from None

@@ -11,7 +11,7 @@ from filelock import FileLock
 from tqdm import tqdm
 
 from frex.errors import FRExError
-from frex.utils.files import sha256
+from frex.utils.files import open_regular, sha256
 from frex.utils.offline import is_offline
 from frex.weights.locate import FileStatus, download_dir, find_file, require_file, verify_file
 from frex.weights.manifest import WeightFile, manifest
@@ -108,7 +108,7 @@ def _download(file: WeightFile, target: Path, urls: Sequence[str], pause: float)
 
 def _looks_like_weights(path: Path) -> bool:
     """Return whether a file begins as a pickle, a zip or a `.safetensors` does, unlike e.g. a web page; a `.pkl` must also end as one."""
-    with path.open('rb') as stream:
+    with open_regular(path) as stream:
         content = stream.read(9)
         stream.seek(max(0, path.stat().st_size - 1))
         is_pickle = content.startswith(b'\x80') and ('.pkl' not in path.suffixes or stream.read() == b'.')

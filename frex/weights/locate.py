@@ -9,7 +9,7 @@ from typing import NamedTuple
 from platformdirs import user_cache_path
 
 from frex.errors import FRExError, nearest
-from frex.utils.files import sha256
+from frex.utils.files import describe_special, sha256
 from frex.weights import hub, small_model
 from frex.weights.manifest import WeightFile, find_entry, manifest
 
@@ -106,6 +106,9 @@ def require_file(name: str | Path, folder: Path | None = None) -> Path:
     if str(name) == small_model.KEY:
         return small_model.require_small_model()
     path = hub.find_checkpoint(name)
+    special = describe_special(path)
+    if special is not None and not os.path.isdir(path):
+        raise FRExError(f'{path}: {special}')
     if not os.path.isfile(path):
         hint = nearest(str(name), list(manifest())) if path.parent == Path() else f'give a file, or a key of: {", ".join(manifest())}'
         raise FRExError(f'no file {name}; {hint}')

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from frex.errors import FRExError
 from frex.options import arguments_of, check_arguments
-from frex.utils.files import write_atomically
+from frex.utils.files import read_start, write_atomically
 from frex.weights import eg3d_layout, stylegan2_layout
 from frex.weights.nvidia_pickle import MOST_VALUES, plain_value, read_nvidia_pickle
 from frex.weights.safe_pickle import MALFORMED
@@ -50,10 +50,7 @@ def read_network(path: Path, param_key: str = 'params_ema') -> NetworkFile:
     `param_key` is the key of the weights in BasicSR's checkpoints. Raises FRExError where the file is missing or damaged, holds something
     else, or is such a checkpoint without that key.
     """
-    if not path.is_file():
-        raise FRExError(f'{path}: no such file')
-    with path.open('rb') as stream:
-        start = stream.read(len(LEGACY_START))
+    start = read_start(path, len(LEGACY_START))
     try:
         if is_safetensors(path):
             return _from_safetensors(path)
@@ -108,8 +105,7 @@ def _named(network: Any, state: State, path: Path) -> NetworkFile:
 
 def read_safetensors(path: Path) -> tuple[dict[str, str], State]:
     """Return metadata and weights of a `.safetensors`; raise FRExError where the file is damaged or its header too long."""
-    with path.open('rb') as stream:
-        length = int.from_bytes(stream.read(8), 'little')
+    length = int.from_bytes(read_start(path, 8), 'little')
     if length > MOST_HEADER:
         raise unreadable_error(path, ValueError(f'a header of {length:,} bytes'))
     try:
@@ -125,7 +121,7 @@ def read_state(path: Path, param_key: str | None = 'params') -> State:
 
     Raises FRExError where the file is missing, damaged or without that key.
     """
-    if path.is_file() and is_safetensors(path):
+    if is_safetensors(path):
         return read_safetensors(path)[1]
     content = read_torch_file(path)
     if param_key is None or not isinstance(content, dict):
@@ -135,8 +131,7 @@ def read_state(path: Path, param_key: str | None = 'params') -> State:
 
 def is_safetensors(path: Path) -> bool:
     """Return whether a file begins as a `.safetensors` does: with a length of eight bytes, and JSON."""
-    with path.open('rb') as stream:
-        return stream.read(9)[8:] == b'{'
+    return read_start(path, 9)[8:] == b'{'
 
 
 # --- Layouts

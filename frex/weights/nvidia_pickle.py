@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from frex.errors import FRExError
+from frex.utils.files import open_regular
 from frex.weights.safe_pickle import MALFORMED, Call, Global, InertUnpickler
 from frex.weights.torch_file import MAGIC, PROTOCOL, STORAGES, check_inside, unreadable_error
 
@@ -54,10 +55,8 @@ def read_nvidia_pickle(path: Path, network: str = 'G_ema') -> PickledNetwork:
 
     Raises FRExError where the file is missing or damaged, names a class or function that the format does not have, or has no such key.
     """
-    if not path.is_file():
-        raise FRExError(f'{path}: no such file')
     try:
-        with path.open('rb') as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        with open_regular(path) as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
             networks = InertUnpickler(content, _is_known).load()
             if content.tell() < len(content):
                 raise ValueError('it has bytes after the end of its pickle')

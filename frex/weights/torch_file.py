@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from frex.errors import FRExError
+from frex.utils.files import UnreadableFileError, open_regular
 from frex.weights.safe_pickle import MALFORMED, MOST_OPCODES, Call, Global, InertUnpickler, as_key
 
 MAGIC = 0x1950A86A20F9469CFC6C
@@ -82,10 +83,8 @@ def read_torch_file(path: Path) -> Any:
     An `argparse.Namespace` in it becomes ScriptOptions. Raises FRExError where the file is missing, damaged, not from `torch.save`, or
     holds objects that checkpoints do not have.
     """
-    if not path.is_file():
-        raise FRExError(f'{path}: no such file')
     try:
-        with path.open('rb') as stream:
+        with open_regular(path) as stream:
             start = stream.read(len(LEGACY_START))
             stream.seek(0)
             if start.startswith(ZIP_START):
@@ -99,8 +98,13 @@ def read_torch_file(path: Path) -> Any:
 
 def unreadable_error(path: Path, error: BaseException) -> FRExError:
     """Return an FRExError of one line for the `error` that reading a weight file raised; it recognises web pages and LFS pointers."""
-    with path.open('rb') as stream:
-        start = stream.read(512).lstrip().lower()
+    if isinstance(error, FRExError):
+        return error
+    try:
+        with open_regular(path) as stream:
+            start = stream.read(512).lstrip().lower()
+    except OSError as unreadable:
+        return UnreadableFileError(path, unreadable.strerror or str(unreadable))
     if start.startswith((b'<!doctype', b'<html')):
         return FRExError(f'{path}: not a file of weights but a web page; download it again')
     if start.startswith(LFS_START):

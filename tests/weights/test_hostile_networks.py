@@ -167,5 +167,5 @@ def test_the_same_header_without_malice_is_read(tmp_path):
 
 def test_a_folder_is_no_file(tmp_path):
     (tmp_path / 'folder').mkdir()
-    with pytest.raises(FRExError, match=r'folder: no such file'):
+    with pytest.raises(FRExError, match=r'a folder, not a file'):
         load_network(tmp_path / 'folder')

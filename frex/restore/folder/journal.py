@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from frex.errors import FRExError
 from frex.restore.folder.report import ImageRecord, Report, Run, lock_report, merge_records, read_report, write_report
-from frex.utils.files import describe_special, read_regular
+from frex.utils.files import MissingFileError, describe_special, read_regular
 from frex.utils.sharding import Shard
 
 
@@ -106,7 +106,7 @@ def merge_journal(report: Report, path: Path, finished: bool) -> None:
     """
     try:
         lines = read_regular(path).split(b'\n')[:-1]
-    except FileNotFoundError:
+    except MissingFileError:
         return
     if not lines:
         return

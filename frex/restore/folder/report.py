@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 from msgspec import Struct, field
 
 from frex.errors import FRExError, one_line
-from frex.utils.files import read_regular, write_atomically
+from frex.utils.files import MissingFileError, read_regular, write_atomically
 from frex.utils.text import in_columns
 
 Status = Literal['restored', 'no face', 'skipped', 'failed']
@@ -153,7 +153,7 @@ def read_report(folder: Path) -> Report:
     path = folder / REPORT
     try:
         return msgspec.json.decode(read_regular(path), type=Report)
-    except FileNotFoundError:
+    except MissingFileError:
         return Report(version=1)
     except (OSError, FRExError, msgspec.MsgspecError, UnicodeDecodeError) as error:
         reason = one_line(str(error))

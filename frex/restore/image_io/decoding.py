@@ -43,7 +43,7 @@ from frex.restore.image_io.tiff import (
     rejection_reason,
 )
 from frex.restore.image_io.tiff import ORIENTATION as TIFF_ORIENTATION
-from frex.utils.files import open_regular
+from frex.utils.files import MissingFileError, open_regular
 
 # Pixels that are converted at a time.
 STRIP_PIXELS = 4_000_000
@@ -78,6 +78,8 @@ def decode(path: Path) -> Decoded:
             decoded = _decode_kind(file, path, start)
         said = tuple(dict.fromkeys(f'Pillow: {one_line(text)}' for text in warned))
         return decoded._replace(notes=decoded.notes + said)
+    except MissingFileError:
+        raise FRExError(f'{path}: cannot be read (no such file)') from None
     except FRExError:
         raise
     except PIL.UnidentifiedImageError:

@@ -74,3 +74,23 @@ def test_values_may_stand_next_to_short_flags(checkpoint, face_folder, tmp_path,
         == 0
     )
     assert names(tmp_path / 'out/restored_faces') == ['face0_00.png']
+
+
+def test_all_wrong_flags_are_told_at_once_and_short(face_folder, tmp_path, capsys, no_small_model):
+    """This is how GFPGAN is called."""
+    given = ['-i', face_folder, '-o', tmp_path / 'out', '-v', '1.3', '-s', '2', '--bg_upsampler', 'realesrgan', '--wieght', '1']
+    with pytest.raises(SystemExit) as stopped:
+        run(*given)
+    assert stopped.value.code == 2
+    usage, *lines = capsys.readouterr().err.splitlines()
+    assert usage.startswith('usage: inference_frex.py -i PATH')
+    starts = (
+        '-v: FREx has no versions',
+        '--bg_upsampler realesrgan: FREx runs no other',
+        'unrecognized arguments: --wieght 1',
+        'give a FREx',
+    )
+    assert len(lines) == 4
+    for line, start in zip(lines, starts, strict=True):
+        assert line.startswith(f'inference_frex.py: error: {start}')
+    assert names(tmp_path) == []

@@ -1,0 +1,91 @@
+"""Standard streams that may be closed, full, or a pipe that nobody reads: the work goes on, and nothing ends in a traceback."""
+
+import errno
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from io import TextIOWrapper
+from typing import Any
+
+# Errors with which a stream says that its reader has gone, as in `frex ... | head -1`.
+READER_GONE = (errno.EPIPE, errno.ESHUTDOWN)
+
+
+class SafeStream:
+    """A text stream whose writes never fail: after the first error, which `error` holds, what is written is dropped."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+        self.error: Exception | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        """Write a text and return its length."""
+        try:
+            return len(text) if self.error else self._stream.write(text)
+        # A closed stream raises ValueError.
+        except (OSError, ValueError) as error:
+            self._give_up(error)
+            return len(text)
+
+    def writelines(self, lines: Any) -> None:
+        """Write several texts."""
+        for line in lines:
+            self.write(line)
+
+    def flush(self) -> None:
+        """Write what is buffered."""
+        try:
+            self._stream.flush()
+        except (OSError, ValueError) as error:
+            self._give_up(error)
+
+    def _give_up(self, error: Exception) -> None:
+        self.error = self.error or error
+        # What is still buffered goes nowhere; otherwise the interpreter would try to write it at its end.
+        with suppress(OSError, ValueError):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self._stream.fileno())
+            os.close(nowhere)
+        with suppress(OSError, ValueError):
+            self._stream.flush()
+
+    @property
+    def problem(self) -> str | None:
+        """Why something that was written is lost; None where nothing is, and where the reader wanted no more."""
+        if self.error is None or (isinstance(self.error, OSError) and self.error.errno in READER_GONE):
+            return None
+        return getattr(self.error, 'strerror', None) or str(self.error)
+
+
+def open_closed_streams() -> None:
+    """Let standard streams that are closed lead nowhere: the next file that is opened would take the place of one, and get its output."""
+    for number, mode, name in ((0, 'r', 'stdin'), (1, 'w', 'stdout'), (2, 'w', 'stderr')):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, mode, closefd=False))  # noqa: SIM115 (open until the end)
+
+
+@contextmanager
+def safe_streams() -> Iterator[SafeStream]:
+    """Make standard output and standard error safe within a block, and yield the former."""
+    open_closed_streams()
+    before = sys.stdout, sys.stderr
+    for stream in before:
+        # File names need not be valid Unicode.
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors='backslashreplace')
+    output, errors = SafeStream(sys.stdout), SafeStream(sys.stderr)
+    sys.stdout, sys.stderr = output, errors
+    try:
+        yield output
+    finally:
+        output.flush()
+        errors.flush()
+        sys.stdout, sys.stderr = before
