@@ -9,7 +9,7 @@ export NO_MKDOCS_2_WARNING := 1
 .PHONY: demo test lint bench bench-gpu rehearse clean
 
 demo: $(INSTALLED)
-	$(BIN)/frex demo --train
+	$(BIN)/frex demo
 
 # Processes of one thread each: torch's threads would fight over the cores.
 test: $(INSTALLED)
