@@ -47,10 +47,13 @@ class Detector(Protocol):
 
 
 class FaceDetector:
-    """A RetinaFace on a device; several threads may use it. `key` is the manifest's key of its weights."""
+    """A RetinaFace on a device; several threads may use it. `key` is the manifest's key of its weights.
 
-    def __init__(self, net: Any, key: str) -> None:
-        self.net, self.key = net, key
+    Images are searched in a copy whose longer side has at most `longest_side` pixels, which bounds time and memory.
+    """
+
+    def __init__(self, net: Any, key: str, longest_side: int = LONGEST_SIDE) -> None:
+        self.net, self.key, self.longest_side = net, key, longest_side
         # facexlib's network stores the size of the current image, so only one thread may run it at a time.
         self._lock = threading.Lock()
 
@@ -70,13 +73,13 @@ class FaceDetector:
         return cls(net.eval(), key)
 
     @torch.inference_mode()
-    def detect(self, image: Image, threshold: float = 0.8, longest_side: int = LONGEST_SIDE) -> list[DetectedFace]:
+    def detect(self, image: Image, threshold: float = 0.8, longest_side: int | None = None) -> list[DetectedFace]:
         """Return the faces of a BGR image whose score is above `threshold`, in order of falling score.
 
-        The network runs on a copy whose longer side has at most `longest_side` pixels, which bounds time and memory.
+        `longest_side` is that of the object by default.
         """
         height, width = image.shape[:2]
-        shrink = min(1.0, longest_side / max(height, width))
+        shrink = min(1.0, (longest_side or self.longest_side) / max(height, width))
         size = (max(1, round(width * shrink)), max(1, round(height * shrink)))
         reduced = cv2.resize(image, size, interpolation=cv2.INTER_AREA) if shrink < 1 else image
         with self._lock:

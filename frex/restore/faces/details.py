@@ -14,6 +14,9 @@ from frex_arch.camera import ffhq_intrinsics, look_at, pack_camera
 # Yaw angles of the views, in radians. EG3D's heads look right up to about 0.8.
 TURNTABLE = np.linspace(-0.7, 0.7, 9)
 
+# Ends of the names of EG3D's parameters that training never leaves at zero.
+PRIOR_BIASES = ('torgb.bias', 'decoder.net.0.bias', 'decoder.net.2.bias')
+
 
 @torch.inference_mode()
 def render_structure(net: FREx, output: FRExOutput) -> dict[str, Image]:
@@ -45,6 +48,14 @@ def turntable(net: FREx, ws: Float[Tensor, '1 num_ws w']) -> Float[Tensor, 'view
     cameras = pack_camera(look_at(yaws, torch.zeros_like(yaws)), ffhq_intrinsics()[None]).to(ws.device)
     rendered = [net.eg3d.render(planes, camera[None]).feature_image for camera in cameras]
     return torch.cat([net.eg3d.super_resolve(feature, ws) for feature in rendered])
+
+
+def has_untrained_prior(net: FREx) -> bool:
+    """Return whether the network has a 3D prior that is as it was at the start of training: all biases of its colours are zero."""
+    if net.eg3d is None:
+        return False
+    biases = [value for name, value in net.eg3d.named_parameters() if name.endswith(PRIOR_BIASES)]
+    return bool(biases) and not any(bias.any().item() for bias in biases)
 
 
 def render_alpha_maps(net: FREx, output: FRExOutput) -> dict[str, Image]:

@@ -5,6 +5,7 @@ upright image, angles are in degrees, times in seconds, and files relative to th
 """
 
 import os
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -205,18 +206,35 @@ def _count_record(run: Run, record: ImageRecord) -> None:
 
 # Most images that the summary lists under each status.
 MOST_LISTED = 20
+LEFT_NOTE = re.compile(r'face \d+ is left as it is')
 SKIPPED_HINT = 'results are there; --exist overwrite or rename restores again'
 
 
 def summarize_run(report: Report, run: str) -> list[str]:
-    """Return the lines of a run's summary: a table of counts, then the images without a face, with faces left as they were, and failed."""
+    """Return the lines of a run's summary: a table of counts, lists of images without a face, with faces left, and failed, and notes."""
     counts, faces = report.runs[run].images, report.runs[run].faces
     remarks = {'restored': f'{faces} face{"s" * (faces != 1)}', 'skipped': SKIPPED_HINT if counts['skipped'] else ''}
     rows = [[status, str(number), remarks.get(status, '')] for status, number in counts.items()]
     records = [record for record in report.images if record.run == run]
     skipped = [f'skipped: {number} {reason}' for reason, number in report.runs[run].skipped.items()]
     lists = (_list_images(heading, records) for heading in ('no face', 'left', 'failed'))
-    return [*in_columns(rows), *skipped, *chain.from_iterable(lists)]
+    return [*in_columns(rows), *skipped, *chain.from_iterable(lists), *_list_notes(records)]
+
+
+def _list_notes(records: Sequence[ImageRecord]) -> Iterator[str]:
+    """Yield a line for each kind of note, with the number of images that have it and the first of them; numbers in it may differ."""
+    kinds: dict[str, tuple[int, str, str]] = {}
+    for record in records:
+        # Faces that are left are listed as such.
+        notes = [note for note in record.notes if not LEFT_NOTE.match(note)]
+        for kind, note in {re.sub(r'\d+', '#', note): note for note in notes}.items():
+            number, first, text = kinds.get(kind, (0, record.input, note))
+            kinds[kind] = number + 1, first, text
+    listed = sorted(kinds.values(), key=lambda one: -one[0])
+    for number, first, text in listed[:MOST_LISTED]:
+        yield f'note: {f"{number} images, such as " * (number > 1)}{one_line(first)}: {one_line(text)}'
+    if len(listed) > MOST_LISTED:
+        yield f'note: {len(listed) - MOST_LISTED} more kinds, see the report'
 
 
 def _list_images(heading: str, records: Sequence[ImageRecord]) -> Iterator[str]:

@@ -17,9 +17,9 @@ from frex.restore.detection.align import scale_of
 from frex.restore.faces.batches import retry_out_of_memory
 from frex.restore.faces.details import render_alpha_maps, render_structure
 from frex.restore.faces.photo import Face
-from frex.restore.faces.resolution import has_more_detail
 from frex.restore.faces.restorer import FaceRestorer
 from frex.restore.faces.results import Restoration
+from frex.restore.folder.notes import describe_unusable, list_losses, list_notes, note_untrained_prior
 from frex.restore.folder.options import RestoreOptions
 from frex.restore.folder.outputs import remove_stale_faces
 from frex.restore.folder.planning import Job
@@ -125,6 +125,7 @@ class Photographs(RestoreStages[Face]):
         """
         start = time.perf_counter()
         record = start_record(loaded, restored)
+        record.notes += list_notes(self.restorer, self.options, loaded.photo, loaded.faces, [one.restoration for one in restored])
         for number, (face, one) in enumerate(zip(loaded.faces, restored, strict=True)):
             self._write_face(loaded, number, face, one, record)
         pairs = zip(loaded.faces, restored, strict=True)
@@ -134,7 +135,6 @@ class Photographs(RestoreStages[Face]):
             record.status, record.reason = 'failed', f'{len(problems)} of {len(loaded.faces)} faces not restored: {problems[0]}'
         else:
             self._write_image(loaded, restored, record)
-            record.notes += list_toned_faces(loaded.photo, loaded.faces)
             remove_stale_faces(loaded.job.results, record)
         record.seconds['write'] = time.perf_counter() - start
         return record
@@ -185,41 +185,14 @@ class AlignedFaces(RestoreStages[Image]):
         record = start_record(loaded, restored)
         face, notes = write_face(loaded, 0, loaded.faces[0], restored[0], loaded.photo.metadata)
         face.size = float(loaded.photo.image.shape[0])
-        record.faces, record.notes = [face], [*record.notes, *notes, *list_losses(loaded.photo, self.restorer.size)]
+        made = list_losses(loaded.photo, self.restorer.size) + note_untrained_prior(self.restorer, self.options, [restored[0].restoration])
+        record.faces, record.notes = [face], [*record.notes, *notes, *made]
         if face.reason is not None:
             record.status, record.reason = 'failed', face.reason
         else:
             remove_stale_faces(loaded.job.results, record)
         record.seconds['write'] = time.perf_counter() - start
         return record
-
-
-def describe_unusable(problems: Sequence[str]) -> str | None:
-    """Return why none of the found faces of an image can be restored, given the problem of each; None where none was found."""
-    if not problems:
-        return None
-    return f'found, but cannot be restored: {len(problems)} face{"s" * (len(problems) > 1)}: {problems[0]}'
-
-
-def list_toned_faces(photo: Photo, faces: Sequence[Face]) -> list[str]:
-    """Return a note on how many faces of a photograph in colour have no colours of their own and keep their tone; none where all have."""
-    toned = sum(face.tones is not None and face.keep is None for face in faces)
-    if photo.grey or not toned:
-        return []
-    which = 'the face' if toned == len(faces) == 1 else f'{toned} of {len(faces)} faces'
-    return [f'no colours in {which}: restored in the tone of the photograph']
-
-
-def list_losses(photo: Photo, size: int) -> list[str]:
-    """Return a note for each thing that the restored face, `size` x `size` pixels of 8 bit, does not keep of the input."""
-    notes = []
-    if has_more_detail(photo.image, np.eye(2, 3) * (size / photo.image.shape[0]), size):
-        notes.append(f'the input holds more detail than the restored face of {size} x {size} pixels')
-    if photo.image.dtype == np.uint16:
-        notes.append('16 bit became 8: a restored face has 8')
-    if photo.alpha is not None:
-        notes.append('alpha is left out of the restored face')
-    return notes
 
 
 def start_record(loaded: LoadedImage[Unit], restored: Sequence[TimedRestoration]) -> ImageRecord:
