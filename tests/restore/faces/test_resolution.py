@@ -199,7 +199,8 @@ def test_table_and_report_say_which_faces_stay(run, tmp_path, capsys):
     alone, both = records(tmp_path / 'out')
     assert [alone['status'], both['status']] == ['restored', 'restored']
     assert [face['reason'] for face in both['faces']] == [reason, None]
-    assert alone['notes'] == both['notes'] == [f'face 0 is left as it is: {reason}']
+    assert alone['notes'] == [f'face 0 is left as it is: {reason}']
+    assert f'face 0 is left as it is: {reason}' in both['notes']
     assert np.array_equal(read_image(tmp_path / 'out/restored_imgs/alone.png'), read_image(tmp_path / 'photos/alone.png'))
     assert not np.array_equal(read_image(tmp_path / 'out/restored_imgs/both.png'), read_image(tmp_path / 'photos/both.png'))
     table = capsys.readouterr().out
@@ -211,7 +212,7 @@ def test_table_and_report_say_which_faces_stay(run, tmp_path, capsys):
 def test_force_restores_them_all_the_same(run, tmp_path, capsys):
     assert run('--force') == 0
     assert [[face['reason'] for face in record['faces']] for record in records(tmp_path / 'out')] == [[None], [None, None]]
-    assert [record['notes'] for record in records(tmp_path / 'out')] == [[], []]
+    assert not any('left as it is' in note for record in records(tmp_path / 'out') for note in record['notes'])
     capsys.readouterr()
     assert run() == 0
     assert '2 were made with other settings (force True)' in capsys.readouterr().out
@@ -227,4 +228,4 @@ def test_an_aligned_face_is_restored_with_a_note(small_model, tmp_path, capsys):
     assert '--force does nothing with --aligned: all faces are restored' in capsys.readouterr().err
     note = 'the input holds more detail than the restored face of 64 x 64 pixels'
     assert [record['status'] for record in records(tmp_path / 'out')] == ['restored'] * 4
-    assert [record['notes'] for record in records(tmp_path / 'out')] == [[note], [], [note], []]
+    assert [note in record['notes'] for record in records(tmp_path / 'out')] == [True, False, True, False]
