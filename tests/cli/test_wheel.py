@@ -7,7 +7,14 @@ import zipfile
 import pytest
 from processes import ROOT
 
-SHORT = ['--force_yml', 'train:total_iter=2', 'val=~', 'logger:use_tb_logger=false', 'datasets:train:num_worker_per_gpu=0']
+SHORT = [
+    '--force_yml',
+    'train:total_iter=2',
+    'val=~',
+    'datasets:val=~',
+    'logger:use_tb_logger=false',
+    'datasets:train:num_worker_per_gpu=0',
+]
 SHORT += ['datasets:train:persistent_workers=false']
 
 pytestmark = [pytest.mark.wheel, pytest.mark.timeout(600)]
