@@ -17,6 +17,7 @@ from frex.restore.detection.align import align_face, face_matrix, scale_of
 from frex.restore.faces.helper_networks import HelperNetworks
 from frex.restore.faces.photo import find_faces, keep_detail
 from frex.restore.faces.resolution import FACTOR, LARGE_NETWORK, has_more_detail
+from frex.restore.folder.notes import NO_PARSER
 
 NAMES = ['eileen_collins', 'grace_hopper']
 SIZE = 64
@@ -199,7 +200,14 @@ def test_table_and_report_say_which_faces_stay(run, tmp_path, capsys):
     alone, both = records(tmp_path / 'out')
     assert [alone['status'], both['status']] == ['restored', 'restored']
     assert [face['reason'] for face in both['faces']] == [reason, None]
-    assert alone['notes'] == both['notes'] == [f'face 0 is left as it is: {reason}']
+    left = f'face 0 is left as it is: {reason}'
+    assert alone['notes'] == [left]
+    # The other face is as large, but blurred.
+    assert both['notes'] == [
+        '1 restored face of 64 x 64 pixels enlarged, to 323 at most: the network makes no larger ones',
+        NO_PARSER,
+        left,
+    ]
     assert np.array_equal(read_image(tmp_path / 'out/restored_imgs/alone.png'), read_image(tmp_path / 'photos/alone.png'))
     assert not np.array_equal(read_image(tmp_path / 'out/restored_imgs/both.png'), read_image(tmp_path / 'photos/both.png'))
     table = capsys.readouterr().out
@@ -211,7 +219,9 @@ def test_table_and_report_say_which_faces_stay(run, tmp_path, capsys):
 def test_force_restores_them_all_the_same(run, tmp_path, capsys):
     assert run('--force') == 0
     assert [[face['reason'] for face in record['faces']] for record in records(tmp_path / 'out')] == [[None], [None, None]]
-    assert [record['notes'] for record in records(tmp_path / 'out')] == [[], []]
+    notes = [record['notes'] for record in records(tmp_path / 'out')]
+    assert [len(one) for one in notes] == [2, 2]
+    assert [one[0].partition(' of ')[0] for one in notes] == ['1 restored face', '2 restored faces']
     capsys.readouterr()
     assert run() == 0
     assert '2 were made with other settings (force True)' in capsys.readouterr().out
