@@ -83,8 +83,6 @@ def list_losses(photo: Photo, size: int) -> list[str]:
     notes = []
     if has_more_detail(photo.image, np.eye(2, 3) * (size / photo.image.shape[0]), size):
         notes.append(f'the input holds more detail than the restored face of {size} x {size} pixels')
-    elif photo.image.shape[0] > size:
-        notes.append(f'the restored face has {size} x {size} pixels, fewer than the input')
     if photo.image.dtype == np.uint16:
         notes.append('16 bit became 8: a restored face has 8')
     if photo.alpha is not None:

@@ -17,6 +17,7 @@ from frex.restore.detection.align import align_face, face_matrix, scale_of
 from frex.restore.faces.helper_networks import HelperNetworks
 from frex.restore.faces.photo import find_faces, keep_detail
 from frex.restore.faces.resolution import FACTOR, LARGE_NETWORK, has_more_detail
+from frex.restore.folder.notes import NO_PARSER
 
 NAMES = ['eileen_collins', 'grace_hopper']
 SIZE = 64
@@ -199,8 +200,14 @@ def test_table_and_report_say_which_faces_stay(run, tmp_path, capsys):
     alone, both = records(tmp_path / 'out')
     assert [alone['status'], both['status']] == ['restored', 'restored']
     assert [face['reason'] for face in both['faces']] == [reason, None]
-    assert alone['notes'] == [f'face 0 is left as it is: {reason}']
-    assert f'face 0 is left as it is: {reason}' in both['notes']
+    left = f'face 0 is left as it is: {reason}'
+    assert alone['notes'] == [left]
+    # The other face is as large, but blurred.
+    assert both['notes'] == [
+        '1 restored face of 64 x 64 pixels enlarged, to 323 at most: the network makes no larger ones',
+        NO_PARSER,
+        left,
+    ]
     assert np.array_equal(read_image(tmp_path / 'out/restored_imgs/alone.png'), read_image(tmp_path / 'photos/alone.png'))
     assert not np.array_equal(read_image(tmp_path / 'out/restored_imgs/both.png'), read_image(tmp_path / 'photos/both.png'))
     table = capsys.readouterr().out
@@ -212,7 +219,9 @@ def test_table_and_report_say_which_faces_stay(run, tmp_path, capsys):
 def test_force_restores_them_all_the_same(run, tmp_path, capsys):
     assert run('--force') == 0
     assert [[face['reason'] for face in record['faces']] for record in records(tmp_path / 'out')] == [[None], [None, None]]
-    assert not any('left as it is' in note for record in records(tmp_path / 'out') for note in record['notes'])
+    notes = [record['notes'] for record in records(tmp_path / 'out')]
+    assert [len(one) for one in notes] == [2, 2]
+    assert [one[0].partition(' of ')[0] for one in notes] == ['1 restored face', '2 restored faces']
     capsys.readouterr()
     assert run() == 0
     assert '2 were made with other settings (force True)' in capsys.readouterr().out
@@ -228,4 +237,4 @@ def test_an_aligned_face_is_restored_with_a_note(small_model, tmp_path, capsys):
     assert '--force does nothing with --aligned: all faces are restored' in capsys.readouterr().err
     note = 'the input holds more detail than the restored face of 64 x 64 pixels'
     assert [record['status'] for record in records(tmp_path / 'out')] == ['restored'] * 4
-    assert [note in record['notes'] for record in records(tmp_path / 'out')] == [True, False, True, False]
+    assert [record['notes'] for record in records(tmp_path / 'out')] == [[note], [], [note], []]

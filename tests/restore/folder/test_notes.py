@@ -12,7 +12,7 @@ from tiny import tiny_frex, trained
 
 from frex.restore.faces.details import has_untrained_prior
 from frex.restore.faces.helper_networks import FaceParser, Lazy
-from frex.restore.folder.notes import NO_PARSER, UNTRAINED_PRIOR, list_losses, list_notes
+from frex.restore.folder.notes import NO_PARSER, UNTRAINED_PRIOR, list_notes
 from frex.restore.folder.options import RestoreOptions
 from frex.restore.folder.report import MOST_LISTED, ImageRecord, Report, Run, summarize_run
 
@@ -44,8 +44,6 @@ def test_results_smaller_than_the_faces_they_replace_are_noted():
     larger = RestoreOptions(('x',), upscale=2.0)
     (note,) = notes_on(image, face(60), size=64, parser=parser, options=larger)
     assert note.startswith('1 restored face of 64 x 64 pixels enlarged, to 120 at most')
-    assert list_losses(photo_of(smooth(100, 100)), 64) == ['the restored face has 64 x 64 pixels, fewer than the input']
-    assert list_losses(photo_of(smooth(64, 64)), 64) == []
 
 
 def test_a_missing_parser_is_noted_where_it_would_help():
