@@ -35,7 +35,7 @@ from frex.tensors import to_tensor
 
 TRUNKS = {'vgg': ('vgg',), 'alex': ('alex',), 'both': ('vgg', 'alex'), 'none': ()}
 NOTES = (
-    'PSNR and SSIM: RGB, 8 bits, nothing cropped.',
+    'PSNR and SSIM: RGB, 8 bits, nothing cropped. Images that their degradation left unchanged take no part in the mean PSNR.',
     'Severity: fifths of the degraded images of a preset by the PSNR of the input, 1 the mildest.',
     "Identity cosine: between descriptors of dlib's network of the restored and of the clean face. Those of two people are about 0.84.",
     'better: the share of images whose PSNR is above that of the input.',

@@ -50,9 +50,14 @@ def group_images(yaw: Float[np.ndarray, ' image'], input_psnr: Float[np.ndarray,
 
 
 def compute_means(rows: Mapping[str, Scores], group: Group) -> dict[str, Means]:
-    """Return the mean of each metric of each row over a group; `better` is the fraction of images whose PSNR is above the input's."""
+    """Return the mean of each metric of each row over a group; `better` is the fraction of images whose PSNR is above the input's.
+
+    The PSNR of an image that its degradation left unchanged is infinite: such images take no part in the means of PSNR of all rows.
+    """
     means = {name: {metric: float(values[group.members].mean()) for metric, values in scores.items()} for name, scores in rows.items()}
+    changed = group.members & np.isfinite(rows[INPUT]['psnr'])
     for name, scores in rows.items():
+        means[name]['psnr'] = float(scores['psnr'][changed].mean()) if changed.any() else float('inf')
         if name != INPUT:
             means[name]['better'] = float((scores['psnr'] > rows[INPUT]['psnr'])[group.members].mean())
     return means

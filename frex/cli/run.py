@@ -81,7 +81,8 @@ def refuse(args: Namespace, reason: str) -> None:
 def parse(parser: ArgumentParser, argv: Sequence[str] | None) -> Namespace:
     """Parse the flags `argv`; end with one usage error that names every unknown and refused flag, and the nearest known ones.
 
-    Where flags are wrong, the command's function `also_refused`, if any, is asked what else is: people who correct one want to know all.
+    Where flags are wrong, the command's function `also_refused`, if it has one, is called for further reasons: who corrects one flag wants
+    to know all that are wrong.
     """
     args, unknown = parser.parse_known_args(argv)
     own = next((one for one in _parsers(parser) if one.get_default('run') is args.run), parser)

@@ -1,6 +1,5 @@
 """`frex statistics`: write the Inception statistics of a folder of images, against which FID can be computed."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from frex.errors import FRExError
 from frex.metrics.feature_statistics import FeatureStatistics, FeatureSums
 from frex.metrics.inception import Inception, resize_for_inception
 from frex.tensors import to_tensor
+from frex.utils.files import check_output_path
 
 SUFFIXES = ('.pth', '.npz')
 
@@ -62,10 +62,7 @@ def check_output(path: Path, overwrite: bool) -> None:
     """Raise FRExError where the suffix of `path` is not in `SUFFIXES`, the file exists without `overwrite`, or its folder is missing."""
     if path.suffix not in SUFFIXES:
         raise FRExError(f"-o {path}: the name must end in .pth (BasicSR's format) or .npz (pytorch-fid's)")
-    if os.path.lexists(path) and not overwrite:
-        raise FRExError(f'{path}: exists already; --overwrite replaces it')
-    if not path.parent.is_dir():
-        raise FRExError(f'{path}: no folder {path.parent}')
+    check_output_path(path, overwrite)
 
 
 @torch.inference_mode()

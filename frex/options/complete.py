@@ -81,7 +81,9 @@ def _paths(path: Options, root: Path, name: str, is_train: bool) -> Options:
 def _dataset(dataset: Options, phase: str, opt: Options) -> Options:
     roots = {key: str(Path(dataset[key]).expanduser()) for key in ('dataroot_gt', 'dataroot_lq', 'camera_labels') if dataset.get(key)}
     scale = {'scale': opt['scale']} if 'scale' in opt else {}
-    seed = {} if dataset.get('type') != 'FaceDegradationDataset' else {'seed': opt['manual_seed']}
+    # BasicSR's loader needs the two keys that are given here in case the file leaves them out.
+    own = {'seed': opt['manual_seed'], 'batch_size_per_gpu': 1, 'num_worker_per_gpu': 0}
+    defaults = own if dataset.get('type') == 'FaceDegradationDataset' else {}
     # Without workers torch refuses to keep them; BasicSR validates without any.
     alone = {} if phase == 'train' and dataset.get('num_worker_per_gpu') else {'persistent_workers': False}
-    return {'name': phase} | seed | dataset | roots | scale | alone | {'phase': phase.split('_')[0]}
+    return {'name': phase} | defaults | dataset | roots | scale | alone | {'phase': phase.split('_')[0]}

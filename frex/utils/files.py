@@ -58,22 +58,26 @@ def _open_without_waiting(path: str, flags: int) -> int:
     return os.open(path, flags | getattr(os, 'O_NONBLOCK', 0))
 
 
-def read_regular(path: Path) -> bytes:
-    """Return the content of a regular file; raise MissingFileError and UnreadableFileError as `open_regular` does."""
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    """Open a regular file for the block as `open_regular` does; an OSError in the block becomes an UnreadableFileError."""
     with open_regular(path) as file:
         try:
-            return file.read()
+            yield file
         except OSError as error:
             raise UnreadableFileError(path, error.strerror or str(error)) from error
+
+
+def read_regular(path: Path) -> bytes:
+    """Return the content of a regular file; raise MissingFileError and UnreadableFileError as `open_regular` does."""
+    with _opened(path) as file:
+        return file.read()
 
 
 def read_start(path: Path, size: int) -> bytes:
     """Return the first `size` bytes of a regular file, or all where it has fewer; raise FRExError as `read_regular` does."""
-    with open_regular(path) as file:
-        try:
-            return file.read(size)
-        except OSError as error:
-            raise UnreadableFileError(path, error.strerror or str(error)) from error
+    with _opened(path) as file:
+        return file.read(size)
 
 
 def describe_special(path: Path) -> str | None:
@@ -105,10 +109,15 @@ def write_atomically(path: Path) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
+def check_not_existing(path: Path, overwrite: bool) -> None:
+    """Raise FRExError where `path` exists, be it a link that leads nowhere, and `overwrite` is false."""
+    if os.path.lexists(path) and not overwrite:
+        raise FRExError(f'{path}: exists already; --overwrite replaces it')
+
+
 def check_output_path(path: Path, overwrite: bool) -> None:
     """Raise FRExError where `path` exists and `overwrite` is false, or where its folder is missing."""
-    if path.exists() and not overwrite:
-        raise FRExError(f'{path}: exists already; --overwrite replaces it')
+    check_not_existing(path, overwrite)
     if not path.parent.is_dir():
         raise FRExError(f'{path}: no folder {path.parent}')
 
@@ -116,10 +125,7 @@ def check_output_path(path: Path, overwrite: bool) -> None:
 def sha256(path: Path) -> str:
     """Return the SHA-256 of a file's content as 64 hexadecimal digits; raise FRExError as `read_regular` does."""
     digest = hashlib.sha256()
-    with open_regular(path) as stream:
-        try:
-            while block := stream.read(1 << 20):
-                digest.update(block)
-        except OSError as error:
-            raise UnreadableFileError(path, error.strerror or str(error)) from error
+    with _opened(path) as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
     return digest.hexdigest()

@@ -1,6 +1,5 @@
 """The sub-commands of `frex weights`, which list, download, check, convert, grow and push weight files. Each returns the exit status."""
 
-import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -9,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from frex.errors import FRExError
-from frex.utils.files import sha256
+from frex.utils.files import check_not_existing, sha256
 from frex.utils.text import in_columns
 from frex.weights import hub, small_model
 from frex.weights.download import Unreachable, describe_manual_download, fetch
@@ -225,8 +224,7 @@ def _check_target(options: WriteOptions) -> None:
     """Raise FRExError where the target has another suffix than `.safetensors`, or exists and may not be overwritten."""
     if options.target.suffix != '.safetensors':
         raise FRExError(f'{options.target}: give a name that ends in .safetensors')
-    if os.path.lexists(options.target) and not options.overwrite:
-        raise FRExError(f'{options.target}: exists already; --overwrite replaces it')
+    check_not_existing(options.target, options.overwrite)
 
 
 def convert(options: ConvertOptions) -> int:

@@ -40,8 +40,11 @@ def obtain_file(name: str | Path, folder: Path | None = None) -> Path:
     FRExError where the file cannot be downloaded, and where it is missing and `is_offline()`.
     """
     file = manifest().get(str(name))
-    if file is None or is_offline() or find_file(file, folder).state is FileStatus.THERE:
+    if file is None or is_offline():
         return require_file(name, folder)
+    status = find_file(file, folder)
+    if status.state is FileStatus.THERE and status.path is not None:
+        return status.path
     target = download_dir(folder).absolute()
     print(f'Downloading {file.key}, {file.purpose}: {file.described_size} into {target}; licence: {file.licence}', file=sys.stderr)
     try:

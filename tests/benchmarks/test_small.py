@@ -152,6 +152,13 @@ def test_means_are_over_the_images_of_each_group():
     assert means['|yaw| 30 to 90']['net'] == {'psnr': 22.0, 'better': 0.0}
 
 
+def test_images_that_their_degradation_left_unchanged_take_no_part_in_mean_psnr():
+    psnr = {'input': np.array([np.inf, 20, 22]), 'net': np.array([40.0, 24, 26])}
+    (group,) = [group for group in scores.group_images(np.zeros(3), psnr['input']) if group.title == 'all']
+    means = scores.compute_means({name: {'psnr': values} for name, values in psnr.items()}, group)
+    assert means == {'input': {'psnr': 21.0}, 'net': {'psnr': 25.0, 'better': pytest.approx(2 / 3)}}
+
+
 def row(psnr, ssim, perceptual):
     return {'psnr': psnr, 'ssim': ssim, 'stlpips_vgg': perceptual, 'better': 0.5}
 

@@ -59,10 +59,10 @@ class FaceDetector:
 
     @classmethod
     def from_weights(cls, weights: Path | None = None, device: torch.device | str = 'cpu', key: str | None = None) -> 'FaceDetector':
-        """Load the detector `key` of the manifest, by default the first of DETECTORS whose file is there.
+        """Load the detector `key` of the manifest, by default the first of DETECTORS whose file is there, else the first of all.
 
-        The folder `weights` is searched first. Raises FRExError, with the command that downloads the file, where it is missing or
-        damaged.
+        The folder `weights` is searched first; a missing file is downloaded. Raises FRExError where that is not possible or not allowed,
+        and where the file is damaged.
         """
         key = key or next((key for key in DETECTORS if has_file(key, weights)), next(iter(DETECTORS)))
         if key not in DETECTORS:

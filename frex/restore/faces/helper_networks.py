@@ -44,7 +44,7 @@ ARCFACE_KEY = 'arcface_resnet18'
 
 
 class FaceParser:
-    """A ParseNet on a device, which tells the pixels of face and hair in an aligned face from the others."""
+    """A ParseNet on a device, which marks the pixels of face and hair in an aligned face."""
 
     def __init__(self, net: nn.Module, device: torch.device | str = 'cpu') -> None:
         self.net, self.device = net.to(device).eval(), torch.device(device)
