@@ -2,10 +2,12 @@
 
 import ast
 import importlib
+import json
 import re
 import shlex
 from collections import Counter
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 import msgspec
@@ -23,10 +25,26 @@ ROOT = Path(__file__).parent.parent
 EXTRAS = re.findall(
     r'^(\w+) = ', (ROOT / 'pyproject.toml').read_text().split('[project.optional-dependencies]')[1].split('\n[')[0], re.MULTILINE
 )
+
+
+def read_notebook(path):
+    """A notebook as a page: lines of code that start with ! become blocks of commands, the other code blocks of Python."""
+    page = ''
+    for cell in json.loads(path.read_text())['cells']:
+        source = ''.join(cell['source'])
+        if cell['cell_type'] == 'markdown':
+            page += f'{source}\n\n'
+        elif source.startswith('!'):
+            page += f'```bash\n{source[1:]}\n```\n\n'
+        else:
+            page += f'```python\n{source}\n```\n\n'
+    return page
+
+
 PAGES = {
     path.relative_to(ROOT).as_posix(): path.read_text()
     for path in (ROOT / 'README.md', ROOT / 'CONTRIBUTING.md', ROOT / 'CHANGELOG.md', *sorted((ROOT / 'docs').glob('*.md')))
-}
+} | {f'docs/{path.name}': read_notebook(path) for path in (ROOT / 'docs').glob('*.ipynb')}
 README = PAGES['README.md']
 MOST_LINES, MOST_WORDS = 150, 900
 ROWS = re.findall(r'^\| (.+?) \| `([\w/.]+)::(\w+)` \| `([\w/.]+)::(\w+)` \|$', PAGES['docs/paper_to_code.md'], re.MULTILINE)
@@ -91,7 +109,17 @@ def check_pre_commit(arguments):
     assert (ROOT / '.pre-commit-config.yaml').is_file()
 
 
+def check_docker(arguments):
+    """`docker build` has arguments of the Dockerfile, and `docker run IMAGE` a command of frex."""
+    if arguments[0] == 'build':
+        given = [argument.split('=')[0] for flag, argument in pairwise(arguments) if flag == '--build-arg']
+        assert set(given) <= {*re.findall(r'^ARG (\w+)=', (ROOT / 'Dockerfile').read_text(), re.MULTILINE)}
+    else:
+        check_frex(arguments[arguments.index('frex') + 1 :])
+
+
 CHECKS = {
+    'docker': check_docker,
     'make': check_make,
     'pip': check_pip,
     'basicsr': check_frex,

@@ -2,13 +2,19 @@
 
 import json
 import math
+import os
+import re
+import sys
 from itertools import combinations
+from pathlib import Path
 
 import cv2
+import nbformat
 import numpy as np
 import pytest
 import torch
 from fake_restorer import FakeNetwork
+from nbclient import NotebookClient
 from option_files import face_folders
 from processes import ROOT
 
@@ -229,3 +235,18 @@ def test_different_people_are_no_near_duplicates(detector):
     found = [FoundFace('', [], 1.0, [], 1.0, **compute_duplicate_features(face.aligned)) for face in faces]
     assert len(found) > 50
     assert not [pair for pair in combinations(found, 2) if is_near_duplicate(*pair, Limits().hash_distance)]
+
+
+def test_the_notebook_runs(tmp_path, monkeypatch):
+    for name, value in (
+        ('FREX_HOME', SHARED / 'weights'),
+        ('FREX_OFFLINE', 1),
+        ('PATH', f'{Path(sys.executable).parent}{os.pathsep}{os.environ["PATH"]}'),
+    ):
+        monkeypatch.setenv(name, str(value))
+    notebook = nbformat.read(ROOT / 'docs/first_ten_minutes.ipynb', 4)
+    NotebookClient(notebook, timeout=300, resources={'metadata': {'path': str(tmp_path)}}).execute()
+    printed = '\n'.join(output.text for cell in notebook.cells for output in cell.get('outputs', []) if output.output_type == 'stream')
+    assert 'restored  1  1 face' in printed
+    assert re.search(r'yaw -?\d+ degrees, pitch -?\d+ degrees: restored', printed)
+    assert sum('image/png' in output.get('data', {}) for cell in notebook.cells for output in cell.get('outputs', [])) == 5

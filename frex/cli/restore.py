@@ -11,7 +11,7 @@ from frex.cli.run import refuse, run
 from frex.errors import FRExError
 
 WHAT = 'Restore the faces in photographs with FREx.'
-EXAMPLE = 'example: python inference_frex.py -i photos -o results --model_path experiments/train_frex/models/net_g_latest.pth'
+EXAMPLE = 'example: %(prog)s -i photos -o results -s 2'
 # Flags of GFPGAN and CodeFormer that FREx does not have, and what to do instead.
 FOREIGN_FLAGS = {
     ('--face_upsample',): 'FREx runs no other network; enlarge the results with it afterwards',
@@ -212,6 +212,6 @@ def _restore(args: Namespace) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `inference_frex.py`, which takes the flags of `frex restore`, and return the exit status."""
-    parser = ArgumentParser(prog='inference_frex.py', description=WHAT, epilog=EXAMPLE, allow_abbrev=False)
+    parser = ArgumentParser(prog='inference_frex.py', description=WHAT, epilog=EXAMPLE.replace('%', 'python %'), allow_abbrev=False)
     add_flags(parser)
     return run(parser, argv)

@@ -222,6 +222,15 @@ def test_help_is_there(command, capsys):
     assert 'usage: ' in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ('command', 'arguments', 'typed'), [(main, ['restore'], 'frex restore'), (inference, [], 'python inference_frex.py')], ids=str
+)
+def test_the_example_in_the_help_of_restoring_is_of_the_command_that_was_typed(command, arguments, typed, capsys):
+    with pytest.raises(SystemExit):
+        command([*arguments, '--help'])
+    assert capsys.readouterr().out.endswith(f'\nexample: {typed} -i photos -o results -s 2\n')
+
+
 # --- Models of BasicSR itself
 
 OTHER_MODEL = """
