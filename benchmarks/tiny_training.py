@@ -12,11 +12,11 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 import numpy as np
+from curves import draw_curves
 
 from frex.cli.main import main
 from frex.demo.train import degrade_and_restore, write_grid
 from frex.images import list_images
-from frex.models.scalars import read_scalars
 from frex.restore import FaceRestorer
 
 STAGES = {'train_frex_3d_tiny': 'stage A', 'train_frex_tiny': 'stage B'}
@@ -41,7 +41,7 @@ def run(args: Namespace) -> None:
     restorer = FaceRestorer.from_pretrained('experiments/train_frex_tiny/models/net_g_latest.pth', device='auto')
     trials = [degrade_and_restore(restorer, face, [seed, number]) for seed in range(DRAWS) for number, face in enumerate(faces)]
     write_grid(trials[: SHOWN * len(faces)], output / 'contact_sheet.jpg', TITLE)
-    losses = {name: draw_curves(name, output) for name in STAGES}
+    losses = {name: draw_curves(Path('experiments', name), f'{stage}, tiny form', output / f'{name}.png') for name, stage in STAGES.items()}
     summary = {
         'iterations': dict(zip(STAGES.values(), args.iterations, strict=True)),
         'faces': len(faces),
@@ -78,40 +78,6 @@ def train_stage(name: str, iterations: int, changes: list[str]) -> None:
     ]
     if main(['train', '-opt', f'options/{name}.yml', '--auto_resume', '--force_yml', *options]):
         raise SystemExit(1)
-
-
-def draw_curves(name: str, output: Path) -> dict[str, list[float]]:
-    """Plot each scalar of a training, and return its means over the first and the last tenth of the steps."""
-    from matplotlib.figure import Figure
-
-    records = read_scalars(Path('experiments') / name / 'scalars.jsonl')
-    steps = [record for record in records if 'epoch' in record]
-    names = [key for key in steps[-1] if key.startswith(('l_', 'real_score', 'fake_score'))]
-    columns = 4
-    rows = -(-(len(names) + 1) // columns)
-    figure = Figure(figsize=(3.2 * columns, 2.1 * rows), layout='constrained')
-    iterations = [record['iter'] for record in steps]
-    for place, key in enumerate(names, 1):
-        axes = figure.add_subplot(rows, columns, place, title=key)
-        values = [record[key] for record in steps]
-        axes.plot(iterations, values, color='lightgrey')
-        axes.plot(iterations, smooth(values))
-    validations = [record for record in records if 'psnr' in record]
-    axes = figure.add_subplot(rows, columns, len(names) + 1, title='validation, PSNR in dB')
-    axes.plot([record['iter'] for record in validations], [record['psnr'] for record in validations], marker='o')
-    figure.suptitle(f'{STAGES[name]}, tiny form')
-    figure.savefig(output / f'{name}.png', dpi=80)
-    tenth = max(1, len(steps) // 10)
-    return {key: [float(np.mean([record[key] for record in part])) for part in (steps[:tenth], steps[-tenth:])] for key in names}
-
-
-def smooth(values: list[float]) -> list[float]:
-    """Return the exponential moving average of `values`, with weight 0.1 for the newest."""
-    mean, answer = values[0], []
-    for value in values:
-        mean += 0.1 * (value - mean)
-        answer.append(mean)
-    return answer
 
 
 if __name__ == '__main__':
