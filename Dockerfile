@@ -3,7 +3,7 @@
 #   docker build -t frex --build-arg DEVICE=cuda .  for GPUs of NVIDIA
 #   docker run --rm -v "$PWD":/work -v frex-weights:/weights frex restore -i photos -o results
 # On GPUs add `--gpus all`, and for training `--ipc=host`, since the workers of data loaders share memory.
-FROM python:3.11-slim
+FROM python:3.11-slim-bookworm
 
 ARG DEVICE=cpu
 

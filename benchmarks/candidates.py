@@ -62,13 +62,13 @@ def build_frex_forms(device: torch.device, batch: int, compiled: bool, onnx: boo
 
 def load_in_onnxruntime(frex: FREx) -> Callable[[Tensor], Tensor]:
     """Return FREx as `frex export` writes it, run by onnxruntime on the CPU."""
-    from frex.export.graph import ExportWrapper, trace
+    from frex.export.graph import INTERFACES, ExportWrapper, trace
     from frex.export.onnx_file import load_onnx, write_onnx
 
     with TemporaryDirectory() as folder:
         path = Path(folder) / 'frex.onnx'
         with torch.inference_mode(False):
-            write_onnx(path, trace(ExportWrapper(deepcopy(frex).cpu())), {}, opset=18)
+            write_onnx(path, trace(ExportWrapper(deepcopy(frex).cpu())), {}, 18, INTERFACES['frex'])
         return load_onnx(path)
 
 

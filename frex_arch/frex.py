@@ -119,7 +119,7 @@ class FREx(nn.Module):
         generator: Generator | None = None,
         image_3d: bool = False,
         alphas: bool = False,
-        fidelity: float = 1.0,
+        fidelity: float | Float[Tensor, '1'] = 1.0,
         structure: float = 1.0,
     ) -> FRExOutput:
         """Restore the aligned degraded faces `lq`, RGB in [-1, 1]; `image_3d` and `alphas` request these parts of the output.
@@ -218,6 +218,6 @@ class FREx(nn.Module):
         return 'random' if self.training else 'const'
 
 
-def multiply_features(features: Features, factor: float) -> Features:
-    """Multiply the feature maps of all sizes by `factor`; at 1 they are returned as they are."""
-    return features if factor == 1 else {size: factor * feature for size, feature in features.items()}
+def multiply_features(features: Features, factor: float | Float[Tensor, '1']) -> Features:
+    """Multiply the feature maps of all sizes by `factor`; at the number 1 they are returned as they are."""
+    return features if not isinstance(factor, Tensor) and factor == 1 else {size: factor * feature for size, feature in features.items()}

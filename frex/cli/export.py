@@ -8,7 +8,7 @@ from frex.cli.flags import number_between, read_options
 
 WHAT = """Write the whole restoration network as one .onnx or .pt2 (torch.export) file.
 Its input lq is (batch, 3, size, size), float32, RGB in [-1, 1], of faces in FFHQ alignment. Its output image has the same shape and
-colours, and is not clamped."""
+colours, and is not clamped. With --for facefusion they are called input and output, and the fidelity weight is the second input, weight."""
 EXAMPLE = 'example: frex export --model_path experiments/train_frex/models/net_g_latest.pth -o frex.onnx'
 
 
@@ -21,8 +21,9 @@ def add_command(commands: Any) -> None:
     parser.add_argument('--param_key', default='params_ema', choices=['params_ema', 'params'], help='weights to use (default: params_ema)')
     parser.add_argument('-o', '--output', required=True, type=Path, metavar='FILE', help='FILE.onnx or FILE.pt2')
     parser.add_argument('--overwrite', action='store_true', help='replace FILE if it exists')
+    parser.add_argument('--for', dest='program', default='frex', choices=['frex', 'facefusion'], help='program that will run a .onnx')
     parser.add_argument(
-        '-w', '--fidelity_weight', type=weight, default=1.0, metavar='W', help='fixed in FILE: 0 for quality, 1 for fidelity (default: 1)'
+        '-w', '--fidelity_weight', type=weight, metavar='W', help='fixed in FILE: 0 for quality, 1 for fidelity (default: 1)'
     )
     parser.add_argument(
         '--structure_weight',

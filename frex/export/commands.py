@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.export import ExportedProgram
 
 from frex.errors import FRExError
-from frex.export.graph import ExportWrapper, load_pt2, trace, write_pt2
+from frex.export.graph import INTERFACES, ExportWrapper, WeightedExportWrapper, example_inputs, load_pt2, trace, write_pt2
 from frex.export.onnx_file import MAX_OPSET, MIN_OPSET, load_onnx, require_onnx, write_onnx
 from frex.utils.files import check_output_path, write_atomically
 from frex.weights.hub import find_checkpoint
@@ -30,7 +30,7 @@ class Format(NamedTuple):
     """How files of one format are written and loaded, and the name of the program that runs them."""
 
     write: Callable[[Path, ExportedProgram, Metadata], None]
-    load: Callable[[Path], Callable[[Tensor], Tensor]]
+    load: Callable[[Path], Callable[..., Tensor]]
     runs_in: str
 
 
@@ -38,15 +38,17 @@ class Format(NamedTuple):
 class ExportOptions:
     """The checkpoint `model_path`, the file `output` to write, and the fidelity and structure weight that are fixed in it.
 
-    `param_key` is the entry of a `.pth` to use. `opset` is that of ONNX; None means the lowest that is supported. With `check` the file is
-    run and compared with the network.
+    `program` is one of INTERFACES, for which inputs and output are named; with 'facefusion' the fidelity weight is an input. `param_key` is
+    the entry of a `.pth` to use. `opset` is that of ONNX; None means the lowest that is supported. With `check` the file is run and
+    compared with the network.
     """
 
     model_path: Path
     output: Path
     param_key: str = 'params_ema'
     overwrite: bool = False
-    fidelity_weight: float = 1.0
+    program: str = 'frex'
+    fidelity_weight: float | None = None
     structure_weight: float = 1.0
     opset: int | None = None
     check: bool = True
@@ -57,18 +59,20 @@ def export(options: ExportOptions) -> None:
 
     Raises FRExError where options, files or packages are invalid, and where the check fails; then no file is left.
     """
-    form = choose_format(options.output, options.opset)
+    form = choose_format(options)
     check_output_path(options.output, options.overwrite)
     net = build_frex(read_network(find_checkpoint(options.model_path), options.param_key), str(options.model_path))
-    wrapper = ExportWrapper(net, options.fidelity_weight, options.structure_weight)
+    fidelity = 1.0 if options.fidelity_weight is None else options.fidelity_weight
+    wrapper = (WeightedExportWrapper if options.program == 'facefusion' else ExportWrapper)(net, fidelity, options.structure_weight)
     try:
         with write_atomically(options.output) as part:
             form.write(part, trace(wrapper), make_metadata(wrapper))
             difference = check_difference(form.load(part), wrapper) if options.check else None
     except OSError as error:
         raise FRExError(f'{options.output}: cannot be written ({error})') from None
-    size, megabytes = net.out_size, options.output.stat().st_size / 1e6
-    print(f'{options.output}: {megabytes:,.1f} MB, lq (batch, 3, {size}, {size}) -> image, RGB in [-1, 1], float32')
+    size, megabytes, (inputs, output) = net.out_size, options.output.stat().st_size / 1e6, INTERFACES[options.program]
+    weight = f', {inputs[1]} (1), float64,' if inputs[1:] else ''
+    print(f'{options.output}: {megabytes:,.1f} MB, {inputs[0]} (batch, 3, {size}, {size}){weight} -> {output}, RGB in [-1, 1], float32')
     if difference is None:
         print('not checked (--no_check)')
     else:
@@ -76,11 +80,15 @@ def export(options: ExportOptions) -> None:
         print(f'checked in {form.runs_in} on {batches} random faces: largest difference {difference:.1e} (allowed: {TOLERANCE:g})')
 
 
-def choose_format(path: Path, opset: int | None) -> Format:
-    """Choose the format by the suffix of `path`.
+def choose_format(options: ExportOptions) -> Format:
+    """Choose the format by the suffix of `options.output`.
 
-    Raises FRExError for another suffix, an opset that does not fit it, and missing packages.
+    Raises FRExError for another suffix, for options that do not fit the format or the program, and for missing packages.
     """
+    path, opset, fixed = options.output, options.opset, options.fidelity_weight
+    if options.program == 'facefusion' and (path.suffix != '.onnx' or fixed is not None):
+        wrong = f'-o {path}: facefusion loads .onnx only' if fixed is None else f'-w {fixed:g}: facefusion gives the weight with each face'
+        raise FRExError(f'{wrong}; leave it out')
     if path.suffix == '.pt2':
         if opset is not None:
             raise FRExError(f'--opset {opset}: is for .onnx; a .pt2 has none')
@@ -91,7 +99,7 @@ def choose_format(path: Path, opset: int | None) -> Format:
     if not MIN_OPSET <= opset <= MAX_OPSET:
         raise FRExError(f'--opset {opset}: {MIN_OPSET} to {MAX_OPSET} can be written')
     require_onnx()
-    return Format(partial(write_onnx, opset=opset), load_onnx, 'onnxruntime')
+    return Format(partial(write_onnx, opset=opset, interface=INTERFACES[options.program]), load_onnx, 'onnxruntime')
 
 
 def make_metadata(wrapper: ExportWrapper) -> Metadata:
@@ -101,29 +109,26 @@ def make_metadata(wrapper: ExportWrapper) -> Metadata:
         'size': str(wrapper.net.out_size),
         'colours': 'RGB',
         'range': '-1 1',
-        'fidelity_weight': str(wrapper.fidelity),
+        'fidelity_weight': 'input' if isinstance(wrapper, WeightedExportWrapper) else str(wrapper.fidelity),
         'structure_weight': str(wrapper.structure),
     }
 
 
 @torch.inference_mode()
-def compute_largest_difference(exported: Callable[[Tensor], Tensor], wrapper: ExportWrapper) -> float:
+def compute_largest_difference(exported: Callable[..., Tensor], wrapper: ExportWrapper) -> float:
     """Return the largest difference between two networks' images of random faces, divided by the largest value or by 1 if that is greater.
 
-    Both networks take batches of each size in BATCHES, RGB in [-1, 1].
+    Both networks take `example_inputs` of each size in BATCHES.
     """
-    size = wrapper.net.out_size
-    generator = torch.Generator().manual_seed(0)
     differences = []
-    for batch in BATCHES:
-        lq = torch.rand(batch, 3, size, size, generator=generator) * 2 - 1
-        image = wrapper(lq)
-        difference = (exported(lq) - image).abs().max() / image.abs().max().clamp(min=1)
+    for inputs in (example_inputs(wrapper, batch) for batch in BATCHES):
+        image = wrapper(*inputs)
+        difference = (exported(*inputs) - image).abs().max() / image.abs().max().clamp(min=1)
         differences.append(difference.item())
     return max(differences)
 
 
-def check_difference(exported: Callable[[Tensor], Tensor], wrapper: ExportWrapper) -> float:
+def check_difference(exported: Callable[..., Tensor], wrapper: ExportWrapper) -> float:
     """Return `compute_largest_difference`; raise FRExError unless it is at most TOLERANCE."""
     difference = compute_largest_difference(exported, wrapper)
     if not difference <= TOLERANCE:

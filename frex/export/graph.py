@@ -3,9 +3,10 @@
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Float64
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
@@ -13,6 +14,17 @@ from frex_arch import FREx
 
 # The name of the extra file within a .pt2 that holds the metadata.
 METADATA = 'frex.json'
+
+
+class Interface(NamedTuple):
+    """The names of a file's inputs and of its output. The second input, if any, is the fidelity weight, (1,) float64."""
+
+    inputs: tuple[str, ...]
+    output: str
+
+
+# The program for which a file is written -> its interface. facefusion knows the inputs of face enhancers by these names.
+INTERFACES = {'frex': Interface(('lq',), 'image'), 'facefusion': Interface(('input', 'weight'), 'output')}
 
 
 class ExportWrapper(nn.Module):
@@ -30,13 +42,28 @@ class ExportWrapper(nn.Module):
         return self.net(lq, fidelity=self.fidelity, structure=self.structure).image
 
 
+class WeightedExportWrapper(ExportWrapper):
+    """As `ExportWrapper`, but the fidelity weight is an input too."""
+
+    def forward(self, lq: Float[Tensor, 'batch 3 size size'], weight: Float64[Tensor, '1']) -> Float[Tensor, 'batch 3 size size']:
+        """Restore a batch of faces in FFHQ alignment, RGB in [-1, 1], with a fidelity weight in 0..1; the result is not clamped."""
+        return self.net(lq, fidelity=weight.to(lq.dtype), structure=self.structure).image
+
+
+def example_inputs(wrapper: ExportWrapper, batch: int) -> tuple[Tensor, ...]:
+    """Return inputs of the wrapper: `batch` random faces, always the same for a size, and the fidelity weight where it is an input."""
+    size = wrapper.net.out_size
+    lq = torch.rand(batch, 3, size, size, generator=torch.Generator().manual_seed(batch)) * 2 - 1
+    return (lq, torch.tensor([0.5], dtype=torch.float64)) if isinstance(wrapper, WeightedExportWrapper) else (lq,)
+
+
 def trace(wrapper: ExportWrapper) -> ExportedProgram:
     """Return the graph from `lq` (batch, 3, size, size) to `image` of the same shape, for any batch size."""
-    size = wrapper.net.out_size
     # Trace two faces: torch.export would treat a batch of one as a constant.
-    lq = torch.zeros(2, 3, size, size)
+    inputs = example_inputs(wrapper, 2)
+    shapes = {'lq': {0: Dim('batch', min=1)}} | ({'weight': None} if len(inputs) > 1 else {})
     with torch.no_grad():
-        program = torch.export.export(wrapper, (lq,), dynamic_shapes={'lq': {0: Dim('batch', min=1)}}, strict=False)
+        program = torch.export.export(wrapper, inputs, dynamic_shapes=shapes, strict=False)
     # Stack traces name files of this machine, and are longer than the graph.
     for graph in program.graph_module.modules():
         for node in graph.graph.nodes:
@@ -50,7 +77,7 @@ def write_pt2(path: Path, program: ExportedProgram, metadata: Mapping[str, str])
         torch.export.save(program, stream, extra_files={METADATA: json.dumps(metadata)})
 
 
-def load_pt2(path: Path) -> Callable[[Tensor], Tensor]:
+def load_pt2(path: Path) -> Callable[..., Tensor]:
     """Return the network in the file as a function of `lq`."""
     with path.open('rb') as stream:
         return torch.export.load(stream).module()

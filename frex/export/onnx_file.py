@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.export import ExportedProgram
 
 from frex.errors import FRExError
+from frex.export.graph import Interface
 from frex.utils.extras import require_package
 
 # The lowest opset that PyTorch's exporter writes, and the highest that FREx supports.
@@ -25,8 +26,8 @@ def require_onnx() -> None:
         require_package(package, 'writing .onnx')
 
 
-def write_onnx(path: Path, program: ExportedProgram, metadata: Mapping[str, str], opset: int) -> None:
-    """Write one file that includes the weights, with `lq` as input and `image` as output; `metadata` becomes its properties.
+def write_onnx(path: Path, program: ExportedProgram, metadata: Mapping[str, str], opset: int, interface: Interface) -> None:
+    """Write one file that includes the weights, with the names of `interface`; `metadata` becomes its properties.
 
     Raises FRExError where the weights are larger than such a file can be.
     """
@@ -38,7 +39,8 @@ def write_onnx(path: Path, program: ExportedProgram, metadata: Mapping[str, str]
     onnx_program = torch.onnx.export(
         program,
         dynamo=True,
-        output_names=['image'],
+        input_names=interface.inputs,
+        output_names=[interface.output],
         dynamic_shapes={'lq': {0: 'batch'}},
         opset_version=opset,
         custom_translation_table=TRANSLATIONS,
@@ -64,9 +66,10 @@ def _simplify(model: Any) -> None:
         node.metadata_props.clear()
 
 
-def load_onnx(path: Path) -> Callable[[Tensor], Tensor]:
-    """Return the network in the file as a function of `lq`, run by onnxruntime on the CPU."""
+def load_onnx(path: Path) -> Callable[..., Tensor]:
+    """Return the network in the file as a function of its inputs, run by onnxruntime on the CPU."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(path), providers=['CPUExecutionProvider'])
-    return lambda lq: torch.from_numpy(session.run(['image'], {'lq': lq.numpy()})[0])
+    names = [value.name for value in session.get_inputs()]
+    return lambda *inputs: torch.from_numpy(session.run(None, {name: x.numpy() for name, x in zip(names, inputs, strict=True)})[0])

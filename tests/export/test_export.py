@@ -16,7 +16,7 @@ from torch.export import Dim
 
 from frex.cli.main import main
 from frex.export import commands
-from frex.export.graph import load_pt2
+from frex.export.graph import Interface, load_pt2
 from frex.export.onnx_file import load_onnx, write_onnx
 from frex.weights.network_file import save_checkpoint
 
@@ -126,6 +126,23 @@ def test_the_network_compiles_without_a_graph_break(weights):
     run(COMPILE, weights)
 
 
+def test_facefusion_can_feed_its_file(net, weights, tmp_path):
+    """The file is fed as facefusion feeds a face enhancer: inputs by their names, the weight in double precision, one face at a time."""
+    script = 'import sys; from frex.cli.main import main; sys.exit(main(sys.argv[1:]))'
+    path = tmp_path / 'frex.onnx'
+    printed = run(script, 'export', '--model_path', weights, '-o', path, '--for', 'facefusion', '--structure_weight', '0.8')
+    assert 'input (batch, 3, 16, 16), weight (1), float64, -> output' in printed
+    session = onnxruntime.InferenceSession(path)
+    assert {value.name: value.type for value in session.get_inputs()} == {'input': 'tensor(float)', 'weight': 'tensor(double)'}
+    face = faces(1, SIZE)
+    for weight in (0.3, 1.0):
+        (output,) = session.run(None, {'input': face.numpy(), 'weight': np.array([weight]).astype(np.double)})
+        with torch.inference_mode():
+            expected = net(face, fidelity=weight, structure=0.8).image
+        np.testing.assert_allclose(output, expected, rtol=1e-4, atol=1e-4)
+    assert session.get_modelmeta().custom_metadata_map['fidelity_weight'] == 'input'
+
+
 class Operators(torch.nn.Module):
     def forward(self, x):
         edges = x.cumsum(dim=1) / x.sum(dim=1, keepdim=True)
@@ -135,7 +152,7 @@ class Operators(torch.nn.Module):
 def test_bisection_and_product_in_onnx_are_those_of_pytorch(tmp_path):
     x = torch.rand(4, 7, generator=torch.Generator().manual_seed(0))
     x[0] = 0.25
-    write_onnx(tmp_path / 'x.onnx', torch.export.export(Operators(), (x,)), {}, opset=18)
+    write_onnx(tmp_path / 'x.onnx', torch.export.export(Operators(), (x,)), {}, 18, Interface(('x',), 'y'))
     session = onnxruntime.InferenceSession(tmp_path / 'x.onnx')
     for answer, expected in zip(session.run(None, {'x': x.numpy()}), Operators()(x), strict=True):
         np.testing.assert_allclose(answer, expected, rtol=1e-5)
@@ -182,6 +199,11 @@ def test_a_missing_package_is_named_with_what_installs_it(capsys, tmp_path, monk
 @pytest.mark.parametrize(('name', 'opset'), [('frex.onnx', 16), ('frex.onnx', 99), ('frex.pt2', 18)])
 def test_an_opset_that_cannot_be_written_is_refused(capsys, tmp_path, name, opset):
     assert f'--opset {opset}' in refusal(capsys, '-o', tmp_path / name, '--opset', opset)
+
+
+@pytest.mark.parametrize(('name', 'flags', 'reason'), [('frex.pt2', [], 'loads .onnx only'), ('frex.onnx', ['-w', '0.5'], '-w 0.5: ')])
+def test_what_facefusion_has_no_use_for_is_refused(capsys, tmp_path, name, flags, reason):
+    assert reason in refusal(capsys, '-o', tmp_path / name, '--for', 'facefusion', *flags)
 
 
 def test_weights_that_do_not_fit_into_one_onnx_file_are_refused(weights, tmp_path, monkeypatch, capsys):
