@@ -21,6 +21,7 @@ RANKS = {
     'frex.tensors': 4,
     'frex.data': 4,
     'frex.weights': 4,
+    'frex.heads': 5,
     'frex.losses': 5,
     'frex.restore.image_io': 5.1,
     'frex.restore.detection': 5.2,

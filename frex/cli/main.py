@@ -16,6 +16,7 @@ from frex.cli import (
     export,
     options,
     peers,
+    render,
     restore,
     statistics,
     synthesize,
@@ -27,6 +28,7 @@ from frex.cli.run import run
 # The modules that each add one command.
 SINGLE = (
     restore,
+    render,
     weights,
     options,
     cameras,

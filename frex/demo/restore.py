@@ -6,21 +6,19 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import torch
 
 from frex.demo.degradations import DEGRADATIONS, IN_PHOTOGRAPH, FixedDegradation, apply_degradation
 from frex.demo.figures import write_comparison, write_turntable
 from frex.demo.portraits import Portrait, read_portraits
 from frex.demo.sample import RestoredPortrait, measure_portrait
 from frex.errors import FRExError
+from frex.heads.views import VIEWS, render_views, turn_cameras
 from frex.images import Image
 from frex.restore import FaceRestorer
 from frex.restore.detection.align import align_face, cut_face, face_matrix, scale_of
 from frex.restore.detection.retinaface import DetectedFace
-from frex.restore.faces.details import turntable
 from frex.restore.faces.photo import cut_out
 from frex.restore.image_io.photo_file import from_array
-from frex.tensors import to_images
 from frex.utils.text import in_columns
 from frex.weights import small_model
 from frex_arch.crop import MEAN_CROP
@@ -156,9 +154,8 @@ def render_turning_heads(restorer: FaceRestorer, samples: Sequence[RestoredPortr
     """Return the views (BGR) of each portrait's 3D prior from one side to the other; empty where the network has no 3D prior."""
     if restorer.net.eg3d is None:
         return []
-    with torch.inference_mode():
-        codes = [sample.output.ws for sample in samples if sample.output is not None and sample.output.ws is not None]
-        return [list(to_images(turntable(restorer.net, ws))) for ws in codes]
+    codes = [sample.output.ws for sample in samples if sample.output is not None and sample.output.ws is not None]
+    return [render_views(restorer.net.eg3d, ws, turn_cameras(VIEWS)) for ws in codes]
 
 
 def check_gain(samples: Sequence[RestoredPortrait], min_gain: float) -> None:

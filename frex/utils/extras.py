@@ -14,15 +14,17 @@ EXTRAS = {
     'huggingface_hub': 'hub',
     'matplotlib': 'evaluate',
     'skimage': 'demo',
+    'av': 'video',
     'gfpgan': 'peers',
     'onnx': 'export',
     'onnxruntime': 'export',
     'onnxscript': 'export',
     'pillow_heif': 'heic',
     'stlpips_pytorch': 'perceptual',
+    'trimesh': 'heads',
 }
 # The extra that an extra includes.
-INCLUDED = {'evaluate': 'train', 'demo': 'evaluate', 'peers': 'evaluate'}
+INCLUDED = {'evaluate': 'train', 'demo': 'evaluate', 'peers': 'evaluate', 'heads': 'video'}
 
 
 def require_package(package: str, purpose: str) -> None:

@@ -6,56 +6,26 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from frex.heads.views import VIEWS, render_views, turn_cameras
 from frex.images import Image
 from frex.tensors import to_images
 from frex_arch import FREx, FRExOutput
-from frex_arch.camera import ffhq_intrinsics, look_at, pack_camera
-
-# Yaw angles of the views, in radians. EG3D's heads look right up to about 0.8.
-TURNTABLE = np.linspace(-0.7, 0.7, 9)
-
-# Ends of the names of EG3D's parameters that training never leaves at zero.
-PRIOR_BIASES = ('torgb.bias', 'decoder.net.0.bias', 'decoder.net.2.bias')
 
 
 @torch.inference_mode()
 def render_structure(net: FREx, output: FRExOutput) -> dict[str, Image]:
-    """Return images of the 3D prior by name: `depth`, `image_3d`, and `turntable`, which shows the views of TURNTABLE side by side.
+    """Return images of the 3D prior by name: `depth`, `image_3d`, and `turntable`, views of the head side by side.
 
     `output` is that of one face, computed with `image_3d=True`. In the depth image near is dark and far is bright; what lies outside of
     EG3D's crop is white. The result is empty where the network has no 3D prior.
     """
     if net.eg3d is None or output.ws is None or output.depth is None or output.mask is None or output.image_3d is None:
         return {}
-    views = turntable(net, output.ws)
     return {
         'depth': _to_grey_image(_normalize_depth(output.depth[0, 0], output.mask[0, 0]), net.out_size),
         'image_3d': to_images(output.image_3d)[0],
-        'turntable': np.hstack(list(to_images(views))),
+        'turntable': np.hstack(render_views(net.eg3d, output.ws, turn_cameras(VIEWS))),
     }
-
-
-@torch.inference_mode()
-def turntable(net: FREx, ws: Float[Tensor, '1 num_ws w']) -> Float[Tensor, 'views 3 out_size out_size']:
-    """Render the head of the latent codes `ws` from TURNTABLE's directions; the views are RGB in [-1, 1].
-
-    The views are rendered one at a time, because each takes as much memory as restoring a face.
-    """
-    assert net.eg3d is not None
-    ws = ws.to(net.eg3d.w_avg.device)
-    planes = net.eg3d.planes(ws)
-    yaws = torch.from_numpy(TURNTABLE).float()
-    cameras = pack_camera(look_at(yaws, torch.zeros_like(yaws)), ffhq_intrinsics()[None]).to(ws.device)
-    rendered = [net.eg3d.render(planes, camera[None]).feature_image for camera in cameras]
-    return torch.cat([net.eg3d.super_resolve(feature, ws) for feature in rendered])
-
-
-def has_untrained_prior(net: FREx) -> bool:
-    """Return whether the network has a 3D prior that is as it was at the start of training: all biases of its colours are zero."""
-    if net.eg3d is None:
-        return False
-    biases = [value for name, value in net.eg3d.named_parameters() if name.endswith(PRIOR_BIASES)]
-    return bool(biases) and not any(bias.any().item() for bias in biases)
 
 
 def render_alpha_maps(net: FREx, output: FRExOutput) -> dict[str, Image]:

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from frex.heads.codes import has_untrained_prior
 from frex.restore.detection.align import scale_of
-from frex.restore.faces.details import has_untrained_prior
 from frex.restore.faces.photo import Face
 from frex.restore.faces.resolution import has_more_detail
 from frex.restore.faces.restorer import FaceRestorer

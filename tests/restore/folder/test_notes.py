@@ -10,7 +10,7 @@ from image_files import photo_of
 from restore_command import report
 from tiny import tiny_frex, trained
 
-from frex.restore.faces.details import has_untrained_prior
+from frex.heads.codes import has_untrained_prior
 from frex.restore.faces.helper_networks import FaceParser, Lazy
 from frex.restore.folder.notes import NO_PARSER, UNTRAINED_PRIOR, list_notes
 from frex.restore.folder.options import RestoreOptions

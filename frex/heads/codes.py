@@ -1,0 +1,76 @@
+"""The codes of recovered heads in files of their own, from which the same network renders the heads again."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import safetensors.torch
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from frex.errors import FRExError
+from frex.utils.files import write_atomically
+from frex.weights.network_file import read_safetensors
+from frex_arch import EG3D, FREx, FRExOutput
+from frex_arch.camera import CAMERA_DIM, Camera
+
+METADATA = {'format': 'pt', 'content': 'head of FREx'}
+# The largest difference, in units of the largest value, between the decoder's weights in full and in half precision.
+SAME = 2e-3
+# Ends of the names of EG3D's parameters that training never leaves at zero.
+PRIOR_BIASES = ('torgb.bias', 'decoder.net.0.bias', 'decoder.net.2.bias')
+
+
+class Head(NamedTuple):
+    """The latent codes of EG3D for one head, and the camera that sees the head as the image did, in EG3D's crop."""
+
+    ws: Float[Tensor, '1 num_ws w']
+    camera: Camera
+
+
+def head_of(output: FRExOutput, face: int = 0) -> Head | None:
+    """Return the head of one face of an output of FREx; None where the network has no 3D prior."""
+    if output.ws is None:
+        return None
+    return Head(output.ws[face : face + 1].float(), output.camera[face : face + 1].float())
+
+
+def save_head(path: Path, head: Head, eg3d: EG3D) -> None:
+    """Write a head as a `.safetensors`, with the weights of EG3D's decoder, by which `load_head` recognises the network."""
+    tensors = {'ws': head.ws, 'camera': head.camera, 'decoder': _decoder_weights(eg3d)}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with write_atomically(path) as part:
+        part.write_bytes(safetensors.torch.save({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, METADATA))
+
+
+def load_head(path: Path, eg3d: EG3D) -> Head:
+    """Read a head that `save_head` wrote; raise FRExError for another file, and for a head of another network than `eg3d`."""
+    metadata, state = read_safetensors(path)
+    if metadata.get('content') != METADATA['content'] or set(state) != {'ws', 'camera', 'decoder'}:
+        raise FRExError(f'{path}: not the codes of a head; frex restore --save_3d writes them to the folder codes')
+    own, saved = _decoder_weights(eg3d), state['decoder'].float()
+    fits = state['ws'].shape == (1, eg3d.num_ws, eg3d.w_dim) and state['camera'].shape == (1, CAMERA_DIM) and saved.shape == own.shape
+    if not fits or not torch.allclose(saved, own, rtol=0, atol=SAME * own.abs().max().item()):
+        raise FRExError(f'{path}: the codes of a head of another network; give the one that made them by --model_path')
+    return Head(state['ws'], state['camera'])
+
+
+def _decoder_weights(eg3d: EG3D) -> Float[Tensor, ' weights']:
+    return torch.cat([value.detach().float().cpu().flatten() for value in eg3d.decoder.parameters()])
+
+
+def trained_prior(net: FREx) -> EG3D:
+    """Return the 3D prior of a network; raise FRExError where it has none, or a random one, whose heads mean nothing."""
+    if net.eg3d is None:
+        raise FRExError('this network has no 3D prior, so there is no head to render')
+    if has_untrained_prior(net):
+        raise FRExError('the 3D prior of this network was never trained: its heads are random')
+    return net.eg3d
+
+
+def has_untrained_prior(net: FREx) -> bool:
+    """Return whether the network has a 3D prior that is as it was at the start of training: all biases of its colours are zero."""
+    if net.eg3d is None:
+        return False
+    biases = [value for name, value in net.eg3d.named_parameters() if name.endswith(PRIOR_BIASES)]
+    return bool(biases) and not any(bias.any().item() for bias in biases)

@@ -1,0 +1,71 @@
+"""`frex render`: render views, films and meshes of heads whose codes were saved."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from frex.device import choose_device
+from frex.errors import FRExError
+from frex.heads.codes import Head, load_head, trained_prior
+from frex.heads.mesh import GRID, extract_mesh, write_mesh
+from frex.heads.views import FILM_VIEWS, MOST_YAW, VIEWS, render_views, turn_cameras, write_film
+from frex.images import write_image
+from frex.utils.extras import require_package
+from frex.weights import small_model
+from frex.weights.hub import find_checkpoint
+from frex.weights.network_file import build_frex, read_network
+from frex_arch import EG3D
+
+
+@dataclass(frozen=True)
+class RenderOptions:
+    """The files `codes` of heads, and the folder `output` that gets `NAME.png`, a row of `views` from -`most_yaw` to `most_yaw` degrees.
+
+    `film` adds `NAME.mp4`, and `mesh` meshes with these suffixes, from the density at `grid` points along each side. `model_path` is the
+    checkpoint that made the codes, None the small FREx of the package; `param_key` is the entry of a `.pth` to use.
+    """
+
+    codes: tuple[Path, ...]
+    output: Path
+    model_path: Path | None = None
+    param_key: str = 'params_ema'
+    views: int = VIEWS
+    most_yaw: float = MOST_YAW
+    film: bool = False
+    mesh: tuple[str, ...] = ()
+    grid: int = GRID
+    device: str = 'auto'
+
+
+def render(options: RenderOptions) -> None:
+    """Render each head and print the files that were written.
+
+    Raises FRExError where a file or the device cannot be used, a package is missing, or the network has no trained 3D prior.
+    """
+    for package, needed in (('av', options.film), ('trimesh', options.mesh), ('skimage', options.mesh)):
+        if needed:
+            require_package(package, f'--{"film" if package == "av" else "mesh"}')
+    path = small_model.PATH if options.model_path is None else find_checkpoint(options.model_path)
+    eg3d = trained_prior(build_frex(read_network(path, options.param_key), str(path)).to(choose_device(options.device)))
+    heads = {path: load_head(path, eg3d) for path in options.codes}
+    if len({path.stem for path in heads}) < len(options.codes):
+        raise FRExError('two of these files have one name; render them into different folders')
+    for path, head in heads.items():
+        for written in render_head(options, eg3d, head, options.output / path.stem):
+            print(written)
+
+
+def render_head(options: RenderOptions, eg3d: EG3D, head: Head, base: Path) -> list[Path]:
+    """Write the files of one head, whose names are `base` with a suffix; return them."""
+    written = [base.with_name(f'{base.name}.png')]
+    written[0].parent.mkdir(parents=True, exist_ok=True)
+    write_image(written[0], np.hstack(render_views(eg3d, head.ws, turn_cameras(options.views, options.most_yaw))))
+    if options.film:
+        written.append(base.with_name(f'{base.name}.mp4'))
+        write_film(written[-1], render_views(eg3d, head.ws, turn_cameras(FILM_VIEWS, options.most_yaw)))
+    mesh = extract_mesh(eg3d, head, options.grid) if options.mesh else None
+    for suffix in options.mesh if mesh else ():
+        written.append(base.with_name(f'{base.name}.{suffix}'))
+        write_mesh(written[-1], mesh, head.camera)
+    return written
