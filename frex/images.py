@@ -8,6 +8,7 @@ from jaxtyping import UInt8
 
 from frex.errors import FRExError
 from frex.utils.files import read_regular, write_atomically
+from frex.utils.jpeg import CUT_JPEG, is_cut_jpeg
 
 Image = UInt8[np.ndarray, 'height width 3']
 
@@ -35,7 +36,10 @@ def read_image(path: Path) -> Image:
 
 
 def decode_image(data: bytes, what: str) -> Image:
-    """Decode the bytes of an image file to BGR uint8; raise FRExError, which calls the file `what`, where they are no image."""
+    """Decode the bytes of an image file to BGR uint8; raise FRExError, naming `what`, where they are none or cut off."""
+    # OpenCV before 5 takes the start of a JPEG for the whole, and every OpenCV some whose end is zeros.
+    if is_cut_jpeg(data):
+        raise FRExError(f'{what}: damaged ({CUT_JPEG})')
     try:
         image = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_COLOR) if data else None
     except cv2.error as error:
