@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -84,6 +85,10 @@ def describe_special(path: Path) -> str | None:
     except (OSError, ValueError):
         return None
     return f'{what}, not a file' if what else None
+
+
+# The names of the temporary files of `write_atomically`, which a killed process leaves.
+PARTIAL_FILE = re.compile(r'.*\.[0-9a-f]{8}\.part', re.DOTALL)
 
 
 @contextmanager
