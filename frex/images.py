@@ -32,7 +32,12 @@ def list_images(folder: Path, what: str) -> list[Path]:
 
 def read_image(path: Path) -> Image:
     """Read an image as BGR uint8, upright by its EXIF orientation; raise FRExError where the file cannot be read or is no image."""
-    return decode_image(read_regular(path), str(path))
+    try:
+        data = read_regular(path)
+    except OSError as error:
+        # A data loader makes exceptions anew of their text alone.
+        raise FRExError(str(error)) from None
+    return decode_image(data, str(path))
 
 
 def decode_image(data: bytes, what: str) -> Image:

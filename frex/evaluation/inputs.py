@@ -115,6 +115,8 @@ def _read_digest_and_size(path: Path) -> tuple[str, tuple[int, int]]:
             # OpenCV, which reads it for the metrics, rotates images upright.
             is_rotated = image.getexif().get(ORIENTATION, 1) >= QUARTER_TURNS
             size = image.size[::-1] if is_rotated else image.size
+    except FRExError as error:
+        raise FRExError(str(error)) from None
     except UnidentifiedImageError:
         # Pillow's own message names a buffer in memory.
         raise FRExError(f'{path}: cannot be read as an image (damaged, or of a kind that Pillow does not know)') from None
