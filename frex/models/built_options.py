@@ -33,21 +33,23 @@ class BuiltOptions:
         """
         changes = self._follow_groups()
         own = [name for name in inspect.signature(type(self.schedule)).parameters if name in self.attributes]
-        pairs = {name: (schedule_state.get(name), self.attributes[name]) for name in own if name not in ('optimizer', 'last_epoch')}
+        names = [name for name in own if name not in ('optimizer', 'last_epoch')]
+        pairs = {name: (to_plain(schedule_state.get(name)), to_plain(self.attributes[name])) for name in names}
         of_schedule = {name: pair for name, pair in pairs.items() if not is_same(*pair)}
         if of_schedule or any(name.startswith('lr') for name in changes):
             self._restart_schedule(schedule_state)
         return changes | of_schedule
 
     def _follow_groups(self) -> dict[str, tuple[Any, Any]]:
-        """Do so for the groups of parameters; the names of all but the first group's say the number of the group."""
-        changes = {}
+        """Do so for the groups of parameters; a name says the number of its group, unless it is the first or changes as the first."""
+        changes: dict[str, tuple[Any, Any]] = {}
         for number, (group, built) in enumerate(zip(self.optimizer.param_groups, self.groups, strict=True), 1):
             # What an older state does not say is taken to be the same.
             differing = [name for name in FROM_OPTIONS if name in group and not is_same(group[name], built[name])]
             for name in differing:
-                title = FROM_OPTIONS[name]
-                changes[title if number == 1 else f'{title} of group {number}'] = (group[name], built[name])
+                title, pair = FROM_OPTIONS[name], (group[name], built[name])
+                if changes.get(title) != pair:
+                    changes[title if number == 1 else f'{title} of group {number}'] = pair
             group.update({name: value for name, value in built.items() if name in (*differing, 'type', NOTE_OF_TYPE)})
         return changes
 
@@ -66,11 +68,15 @@ class BuiltOptions:
                 group['lr'] = rate
 
 
+def to_plain(value: Any) -> Any:
+    """Return the elements of a counter, in which BasicSR keeps milestones, in a list; other values as they are."""
+    return sorted(value.elements()) if isinstance(value, Counter) else value
+
+
 def is_same(one: Any, other: Any) -> bool:
-    """Return whether two options are the same: numbers up to rounding, sequences and counters of numbers by their elements."""
+    """Return whether two options are the same: numbers up to rounding, lists and tuples by their elements."""
     if isinstance(one, (int, float)) and isinstance(other, (int, float)):
         return math.isclose(one, other, rel_tol=1e-6)
-    one, other = (sorted(value.elements()) if isinstance(value, Counter) else value for value in (one, other))
     if isinstance(one, (list, tuple)) and isinstance(other, (list, tuple)):
         return len(one) == len(other) and all(map(is_same, one, other))
     return bool(one == other)

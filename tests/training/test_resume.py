@@ -262,6 +262,7 @@ def test_other_options_go_on_as_if_they_had_been_so_from_the_start(old, new, aft
 def test_what_differs_of_a_schedule_is_answered(old, new, names):
     *_, changes = resumed(scheduled(2e-3, *old), scheduled(2e-3, *new), 3)
     assert changes.keys() == names
+    assert all(value == new[1].get(name, 0) for name, (_, value) in changes.items())
 
 
 @pytest.mark.parametrize(
@@ -291,7 +292,7 @@ def test_each_optimiser_of_a_run_follows_its_own_options_and_it_is_said(tmp_path
     # Those of the critics stay, corrected for lazy R1.
     assert [optimizer.param_groups[0]['lr'] for optimizer in new.optimizers] == pytest.approx([5e-5, 1e-3 * 16 / 17, 1e-3 * 16 / 17])
     said = [record.message for record in caplog.records if 'as the options say' in record.message]
-    assert 'FREx: lr is 0.0001 now, as the options say, and not 0.001, as in the state.' in said
+    assert 'FREx: lr is 0.0001 now, as the options say, and not 0.002, as in the state.' in said
     assert [line.split(' ')[:2] for line in said] == [['FREx:', 'lr'], ['FREx:', 'betas']]
 
 
