@@ -8,6 +8,7 @@ from jaxtyping import UInt8
 
 from frex.errors import FRExError
 from frex.utils.files import read_regular, write_atomically
+from frex.utils.jpeg import CUT_JPEG, is_cut_jpeg
 
 Image = UInt8[np.ndarray, 'height width 3']
 
@@ -31,11 +32,19 @@ def list_images(folder: Path, what: str) -> list[Path]:
 
 def read_image(path: Path) -> Image:
     """Read an image as BGR uint8, upright by its EXIF orientation; raise FRExError where the file cannot be read or is no image."""
-    return decode_image(read_regular(path), str(path))
+    try:
+        data = read_regular(path)
+    except OSError as error:
+        # A data loader makes exceptions anew of their text alone.
+        raise FRExError(str(error)) from None
+    return decode_image(data, str(path))
 
 
 def decode_image(data: bytes, what: str) -> Image:
-    """Decode the bytes of an image file to BGR uint8; raise FRExError, which calls the file `what`, where they are no image."""
+    """Decode the bytes of an image file to BGR uint8; raise FRExError, naming `what`, where they are none or cut off."""
+    # OpenCV before 5 takes the start of a JPEG for the whole, and every OpenCV some whose end is zeros.
+    if is_cut_jpeg(data):
+        raise FRExError(f'{what}: damaged ({CUT_JPEG})')
     try:
         image = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_COLOR) if data else None
     except cv2.error as error:

@@ -14,12 +14,16 @@ from frex.data.face_set import FaceSet
 from frex.data.mixing import Mix
 from frex.data.workers import prepare_process
 from frex.errors import FRExError, nearest
-from frex.images import resize
+from frex.images import Image, resize
 from frex.options import convert
 from frex.options.data import FaceDegradationOptions
 
 # Epoch, and index into the repeated data set (see `VisitSampler`).
 Visit = tuple[int, int]
+# Distinguishes the seed of replacements from those of validation (0), training (1) and mixing (2).
+REPLACEMENT = 3
+# Damaged images in a row after which a training set counts as damaged. Half damaged ends within some hundred visits, 5 % never.
+MOST_DAMAGED = 8
 
 
 def read_degradation(options: dict[str, Any], where: str) -> DegradationRanges:
@@ -44,9 +48,12 @@ class FaceDegradationDataset(Dataset):
     - where the set has camera labels, `camera`, (25,), and `has_camera`, a bool: false for an image that is listed as unlabelled, whose
       `camera` is the frontal one;
     - `gt_path` and `lq_path`, both the path of the clean image, as BasicSR expects;
-    - `name`, unique in the set, for the names of results; and `epoch`.
+    - `name`, unique in the set, for the names of results; and `epoch`;
+    - `damaged`, why images of this visit could not be read, a line for each; empty where the first could be.
 
-    Raises FRExError for missing or damaged images, a bad label file, or an image that a label file does not mention.
+    In training a visit of an image that cannot be read is replaced by another visit at random, the same one in each run. Raises FRExError
+    in training where MOST_DAMAGED of these in a row cannot be read, else for any damaged image; for missing images, a bad label file, or an
+    image that a label file does not mention.
     """
 
     def __init__(self, opt: dict[str, Any]) -> None:
@@ -59,8 +66,8 @@ class FaceDegradationDataset(Dataset):
         if mix and self.options.phase != 'train':
             raise FRExError(f'{where}.mix: only the training set can have images mixed in')
         self.mix = Mix(mix, self.options.seed, f'{where}.mix') if mix else None
-        sets = [self.faces, *([self.mix.faces] if self.mix else [])]
-        self.has_cameras = any(faces.cameras is not None for faces in sets)
+        self.sets = [self.faces, *([self.mix.faces] if self.mix else [])]
+        self.has_cameras = any(faces.cameras is not None for faces in self.sets)
 
     def __len__(self) -> int:
         return len(self.faces)
@@ -72,23 +79,39 @@ class FaceDegradationDataset(Dataset):
             return self.faces, visit % len(self.faces)
         return self.mix.faces, mixed_in
 
+    def _read(self, epoch: int, visit: int) -> tuple[FaceSet, int, Image, list[str]]:
+        """Return the set, the index and the image, BGR uint8, of a visit or of what replaces it, and why others could not be read."""
+        damaged: list[str] = []
+        while True:
+            faces, index = self._find(epoch, visit)
+            try:
+                return faces, index, faces.source.read_image(faces.source.names[index]), damaged
+            except FRExError as error:
+                if self.options.phase != 'train':
+                    raise
+                damaged.append(str(error))
+            if len(damaged) >= MOST_DAMAGED:
+                raise FRExError(f'datasets.train: {len(damaged)} images in a row cannot be read, the last: {damaged[-1]}')
+            # A function of seed, epoch and visit, so that a resumed run takes the same image.
+            visit = int(np.random.default_rng([self.options.seed, REPLACEMENT, epoch, visit]).integers(2**31))
+
     def __getitem__(self, key: int | Visit) -> dict[str, Tensor | str | int]:
         """Return the sample of a visit (see the class)."""
         prepare_process(get_worker_info() is not None)
         epoch, visit = (0, key) if isinstance(key, int) else key
-        faces, index = self._find(epoch, visit)
+        faces, index, image, damaged = self._read(epoch, visit)
         # A sequence of numbers seeds one generator. With the phase in it validation never repeats random numbers of training.
         rng = np.random.default_rng([self.options.seed, self.options.phase == 'train', epoch, visit])
         flip = rng.random() < 0.5 and faces.options.use_hflip
 
         name = faces.source.names[index]
-        gt = resize(faces.source.read_image(name), self.options.gt_size).astype(np.float32) / 255
+        gt = resize(image, self.options.gt_size).astype(np.float32) / 255
         gt = np.ascontiguousarray(gt[:, ::-1]) if flip else gt
         lq = degrade(gt, draw_degradation(self.degradation, rng))
 
         sample: dict[str, Tensor | str | int] = {'lq': to_tensor(lq), 'gt': to_tensor(gt), 'crop': faces.crop(index, flip), 'epoch': epoch}
         sample['gt_path'] = sample['lq_path'] = faces.source.path(name)
-        sample['name'] = faces.short_names[index]
+        sample |= {'name': faces.short_names[index], 'damaged': '\n'.join(damaged)}
         if self.has_cameras:
             sample |= {'camera': faces.camera(index, flip), 'has_camera': torch.tensor(bool(faces.labelled[index]))}
         return sample

@@ -16,6 +16,7 @@ from frex.data.sources import FolderSource
 from frex.errors import FRExError
 from frex.evaluation.costs import Cost, read_cost
 from frex.utils.files import read_regular
+from frex.utils.jpeg import CUT_JPEG, is_cut_jpeg
 from frex.utils.text import abbreviate
 
 # The longest name of a method: file systems allow 255 bytes for `cases_NAME_by_METRIC.jpg` with its temporary suffix.
@@ -106,12 +107,16 @@ def _read_digest_and_size(path: Path) -> tuple[str, tuple[int, int]]:
     """
     try:
         data = read_regular(path)
+        if is_cut_jpeg(data):
+            raise ValueError(CUT_JPEG)
         with PillowImage.open(io.BytesIO(data)) as image:
             # Decode it now, so that a damaged image does not end hours of work later.
             image.load()
             # OpenCV, which reads it for the metrics, rotates images upright.
             is_rotated = image.getexif().get(ORIENTATION, 1) >= QUARTER_TURNS
             size = image.size[::-1] if is_rotated else image.size
+    except FRExError as error:
+        raise FRExError(str(error)) from None
     except UnidentifiedImageError:
         # Pillow's own message names a buffer in memory.
         raise FRExError(f'{path}: cannot be read as an image (damaged, or of a kind that Pillow does not know)') from None

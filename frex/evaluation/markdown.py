@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from frex.evaluation.inputs import GT
+from frex.evaluation.inputs import BILINEAR, GT
 from frex.evaluation.results import Evaluation, Row, Summary
 from frex.metrics.metric import Metric
 
@@ -131,6 +131,10 @@ def _cost_columns(evaluation: Evaluation) -> dict[str, dict[str, str]]:
     return {title: column for title, column in columns.items() if column}
 
 
+# The names of formats by file suffix, where these differ, and the formats that change pixels.
+FORMATS = dict.fromkeys(('.jpg', '.jpeg', '.jfif', '.jpe'), 'JPEG') | {'.webp': 'WebP', '.tif': 'TIFF'}
+LOSSY = frozenset(('JPEG', 'WebP'))
+
 # The number of Inception features of FID: the covariance of fewer images is singular.
 FID_FEATURES = 2048
 
@@ -142,6 +146,7 @@ def footnotes(evaluation: Evaluation) -> list[str]:
         notes += _score_notes(evaluation, metric)
     if any(metric.compares_sets for metric in metrics_with_scores(evaluation)) and len(evaluation.names) < FID_FEATURES:
         notes.append(f'FID: far higher for fewer than {FID_FEATURES} images than for many; compare it only between equally many images')
+    notes += _format_notes(evaluation)
     notes += _run_notes(evaluation)
     notes += _cost_notes(evaluation)
     return list(map(escape_markdown, [*notes, *(f'left out: {difference}' for difference in evaluation.differences)]))
@@ -162,6 +167,18 @@ def _infinite(row: Row, metric: Metric) -> int:
     """Return the number of images whose score of `metric` is infinite in at least one run."""
     scores = [run.scores[metric.key] for run in row.runs if metric.key in run.scores]
     return int(np.isinf(scores).any(axis=0).sum()) if scores else 0
+
+
+def _format_notes(evaluation: Evaluation) -> Iterator[str]:
+    """Yield a note where some images are of a lossy format and others of another; the bilinear row's, which are degraded, do not count."""
+    rows: dict[str, list[str]] = {}
+    for row in evaluation.rows:
+        names = {path.suffix.lower() for run in row.runs for path in run.files} if row.name != BILINEAR else set()
+        for name in sorted({FORMATS.get(suffix, suffix[1:].upper()) for suffix in names}):
+            rows.setdefault(name, []).append(row.name)
+    if len(rows) > 1 and not LOSSY.isdisjoint(rows):
+        listed = '; '.join(f'{name} of {", ".join(those)}' for name, those in rows.items())
+        yield f'formats differ ({listed}): lossy ones change all metrics, and NIQE is better for JPEG; compare images of one format'
 
 
 def _run_notes(evaluation: Evaluation) -> Iterator[str]:

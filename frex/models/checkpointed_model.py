@@ -10,6 +10,7 @@ from basicsr.utils.dist_util import get_dist_info, master_only
 from torch import Tensor, nn
 
 from frex.errors import FRExError
+from frex.models.built_options import BuiltOptions
 from frex.models.critic import Critic
 from frex.models.optimization import Stepper
 from frex.models.training_state import gather, random_state, remove_older
@@ -85,8 +86,10 @@ class CheckpointedModel(ValidatedModel):
     def resume_training(self, resume_state: dict[str, Any]) -> None:
         """Continue from a training state; one that BasicSR wrote has less in it. Random states are set at the first batch.
 
-        Raises FRExError where the state is of other networks or options.
+        Optimisers and schedules follow the options of this run; what the state has otherwise is logged. Raises FRExError where the state is
+        of other networks, or of other parts of them that are trained.
         """
+        options = [BuiltOptions(optimizer, schedule) for optimizer, schedule in zip(self.optimizers, self.schedulers, strict=True)]
         try:
             super().resume_training(resume_state)
         except (AssertionError, ValueError, KeyError) as error:
@@ -96,10 +99,10 @@ class CheckpointedModel(ValidatedModel):
             ) from None
         for optimizer in self.optimizers:
             match_parameter_layout(optimizer)
-        for stepper, schedule in zip(self._steppers(), self.schedulers, strict=True):
-            rate = stepper.restart_rate(schedule)
-            if rate is not None:
-                get_root_logger().warning(f'The learning rate is {rate:.3e} now, as the options say, and not the one of the state.')
+        for stepper, built, state in zip(self._steppers(), options, resume_state['schedulers'], strict=True):
+            for name, (old, new) in built.follow(state).items():
+                network = type(self.get_bare_model(stepper.net)).__name__
+                get_root_logger().warning(f'{network}: {name} is {new} now, as the options say, and not {old}, as in the state.')
         self.best_metric_results = resume_state.get('best_metric_results', {})
         self._restore_best_results()
         for stepper, bad_steps in zip(self._steppers(), resume_state.get('bad_steps', ()), strict=False):

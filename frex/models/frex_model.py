@@ -1,7 +1,8 @@
 """FREx as a BasicSR model: the training step of the paper's section "Optimization"."""
 
 import signal
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -39,6 +40,11 @@ class FRExModel(CheckpointedModel):
     stop: StopSignal | None = None
     epoch = 0
     """The epoch of the last batch."""
+
+    @cached_property
+    def damaged(self) -> set[str]:
+        """The reasons for which this process could not read images of the training set."""
+        return set()
 
     # --- Set-up
 
@@ -125,7 +131,7 @@ class FRExModel(CheckpointedModel):
     # --- Training
 
     def feed_data(self, data: dict[str, Any]) -> None:
-        """Move a batch of the data set to the device."""
+        """Move a batch of the data set to the device, and log the images that could not be read for it."""
         if self.random_state_of_resume is not None:
             # Set only now, since building networks and loaders draws random numbers, too.
             set_random_state(self.random_state_of_resume)
@@ -134,6 +140,14 @@ class FRExModel(CheckpointedModel):
         self.lq, self.gt = (self._in_memory_format(tensors[key]) for key in ('lq', 'gt'))
         self.crop, self.camera, self.has_camera = (tensors.get(key) for key in ('crop', 'camera', 'has_camera'))
         self.epoch = int(tensors['epoch'][0]) if 'epoch' in tensors else 0
+        self._log_damaged(line for lines in data.get('damaged', ()) for line in lines.splitlines())
+
+    def _log_damaged(self, reasons: Iterable[str]) -> None:
+        """Log each image that could not be read once, as an error: only those are logged on all ranks."""
+        for reason in reasons:
+            if reason not in self.damaged:
+                self.damaged.add(reason)
+                get_root_logger().error(f'{reason}; another image is taken in its place ({len(self.damaged)} such images so far)')
 
     def _unfreeze_priors(self, net: FREx | FREx3D) -> None:
         """Train the synthesis of both generators, too, but super-resolution only where a term compares its image."""

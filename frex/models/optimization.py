@@ -19,11 +19,17 @@ T = TypeVar('T')
 def build_optimizer(
     options: OptimizerOptions, parameters: Iterable[nn.Parameter] | list[dict[str, Any]], lazy: float = 1.0
 ) -> torch.optim.Optimizer:
-    """Build an optimiser; `lazy` < 1 corrects rate and betas for a lazy regulariser (StyleGAN2, appendix B)."""
+    """Build an optimiser; `lazy` < 1 corrects rate and betas for a lazy regulariser (StyleGAN2, appendix B).
+
+    Its groups, which training states hold, name its type.
+    """
     kind = {'Adam': torch.optim.Adam, 'AdamW': torch.optim.AdamW}[options.type]
     betas = (options.betas[0] ** lazy, options.betas[1] ** lazy)
     # Fused: one kernel launch for all parameters.
-    return kind(parameters, lr=options.lr * lazy, betas=betas, weight_decay=options.weight_decay, fused=True)
+    optimizer = kind(parameters, lr=options.lr * lazy, betas=betas, weight_decay=options.weight_decay, fused=True)
+    for group in optimizer.param_groups:
+        group['type'] = options.type
+    return optimizer
 
 
 class Stepper:
@@ -33,7 +39,6 @@ class Stepper:
         self.net = net
         self.optimizer = optimizer
         self.options = options
-        self.initial_rates = [group['lr'] for group in optimizer.param_groups]
         self.stepped = True
         self.bad_steps = 0
         """Number of steps since the last with finite loss and gradient."""
@@ -42,15 +47,6 @@ class Stepper:
         """Return the context of a forward pass: autocast to bfloat16 by `train.bf16`."""
         device = next(self.net.parameters()).device.type
         return torch.autocast(device, dtype=torch.bfloat16) if self.options.bf16 else nullcontext()
-
-    def restart_rate(self, schedule: Any) -> float | None:
-        """Replace a resumed learning rate by that of the options, scaled as the schedule has scaled it; return it if it has changed."""
-        changed = None
-        for place, (group, rate) in enumerate(zip(self.optimizer.param_groups, self.initial_rates, strict=True)):
-            if not math.isclose(group['initial_lr'], rate, rel_tol=1e-6):
-                group['lr'] *= rate / group['initial_lr']
-                group['initial_lr'] = schedule.base_lrs[place] = changed = rate
-        return changed
 
     @contextmanager
     def step(self) -> 'Iterator[Callable[[Sequence[T]], Iterator[T]]]':

@@ -2,21 +2,23 @@
 
 import inspect
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from basicsr.models.sr_model import SRModel
-from basicsr.utils import imwrite, tensor2img
+from basicsr.utils import get_root_logger, imwrite, tensor2img
 from basicsr.utils.dist_util import get_dist_info
 from basicsr.utils.registry import METRIC_REGISTRY
 from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 from tqdm import tqdm
 
+from frex.errors import FRExError
 from frex.models.batch import Batch
 from frex.models.image_grid import image_grid
 from frex.models.objective import Output, in_eg3d_crop
@@ -94,7 +96,7 @@ class ValidatedModel(SRModel):
 
     def _show_grid(self, dataset: Any, count: int, current_iter: int | str, tb_logger: Any) -> None:
         """Write the first `count` images and all that the network makes of them to a file and to TensorBoard."""
-        samples = default_collate([dataset[index] for index in range(min(count, len(dataset)))])
+        samples = default_collate(list(islice(read_samples(dataset, range(len(dataset))), count)))
         lq, gt, crop = (samples[key].to(self.device) for key in ('lq', 'gt', 'crop'))
         shown = {'image_3d': True, 'alphas': True} if isinstance(self.net_g_ema, FREx) else {}
         with torch.no_grad():
@@ -140,12 +142,22 @@ Metrics = Mapping[str, MetricOptions]
 Restore = Callable[[dict[str, Any]], Mapping[str, torch.Tensor]]
 
 
+def read_samples(dataset: Dataset, indices: Iterable[int]) -> Iterator[dict[str, Any]]:
+    """Yield samples of a data set without those that cannot be read, which are logged: all were whole when the run started."""
+    for index in indices:
+        try:
+            yield dataset[index]
+        except FRExError as error:
+            get_root_logger().error(f'{error}; left out of the validation')
+
+
 def validate(
     dataset: Dataset, restore: Restore, metrics: Metrics, path_of: Callable[[str], Path] | None, rank: int, world_size: int, progress: bool
 ) -> dict[str, float]:
     """Return each metric over a data set, the same in all processes; write results to the paths that `path_of` gives for their names.
 
     A metric that is a function of two images is averaged over images; one that is a class is given all of them, and computes its own value.
+    Raises FRExError where no image can be read.
     """
     kinds = {name: METRIC_REGISTRY.get(metric.type) for name, metric in metrics.items()}
     of_sets = {name: kinds[name](**metric.arguments) for name, metric in metrics.items() if inspect.isclass(kinds[name])}
@@ -153,8 +165,9 @@ def validate(
     device = torch.device('cuda' if world_size > 1 and dist.get_backend() == 'nccl' else 'cpu')
     # Sums of the metrics and, last, the number of images, in this process's part of the data set, which may be empty.
     sums = torch.zeros(len(of_images) + 1, dtype=torch.float64, device=device)
-    for index in tqdm(range(rank, len(dataset), world_size), unit='image', disable=not progress or rank > 0):  # type: ignore[arg-type]
-        sample = default_collate([dataset[index]])
+    indices = tqdm(range(rank, len(dataset), world_size), unit='image', disable=not progress or rank > 0)  # type: ignore[arg-type]
+    for single in read_samples(dataset, indices):
+        sample = default_collate([single])
         images = {name: tensor2img([image]) for name, image in restore(sample).items() if name != 'lq'}
         data = {own: images[name] for own, name in (('img', 'result'), ('img2', 'gt')) if name in images}
         values = [kinds[name](**data, **metric.arguments) for name, metric in of_images.items()]
@@ -165,5 +178,7 @@ def validate(
             imwrite(images['result'], str(path_of(sample['name'][0])))
     if world_size > 1:
         dist.all_reduce(sums)
+    if not sums[-1]:
+        raise FRExError('validation: none of its images can be read any more')
     means = dict(zip(of_images, (sums[:-1] / sums[-1].clamp(min=1)).tolist(), strict=True))
     return {name: of_sets[name].value() if name in of_sets else means[name] for name in metrics}

@@ -1,16 +1,24 @@
 """The check, before anything is created, that the images and labels of a run are there and whole."""
 
 import shlex
+import sys
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from frex.data.face_degradation_dataset import FaceDegradationDataset
+from frex.data.sources import Source
 from frex.errors import FRExError
 from frex.options.data import FaceDegradationOptions, FaceSetOptions
+from frex.utils.text import abbreviate
 
 Datasets = Mapping[str, FaceDegradationOptions]
+# Images of a training set that are read before training, which takes seconds, and the fraction of them that may be damaged.
+SAMPLED = 500
+TOLERATED = 0.01
 
 
 class CheckedPath(NamedTuple):
@@ -77,13 +85,44 @@ def _or_without(command: str, option: str) -> str:
 
 
 def check_data(datasets: Datasets, where: str) -> None:
-    """Raise FRExError where images or labels of a data set are damaged, or too few for one batch."""
+    """Raise FRExError where images or labels of a data set are damaged, or too few for one batch.
+
+    Of a training set a sample of the images is read. Few damaged ones are only printed, since training replaces them. Of other sets all
+    images are read, and all must be whole.
+    """
     for name, options in datasets.items():
         try:
-            count = len(FaceDegradationDataset(asdict(options)))
+            dataset = FaceDegradationDataset(asdict(options))
+            count = len(dataset)
+            for faces, part in zip(dataset.sets, ('', '.mix'), strict=False):
+                most = SAMPLED if options.phase == 'train' else len(faces)
+                check_images(faces.source, f'datasets.{name}{part}.dataroot_gt', most)
         except FRExError as error:
             raise FRExError(f'{where}: {error}') from None
         batch = options.batch_size_per_gpu
         if name == 'train' and count * options.dataset_enlarge_ratio < batch:
             problem = f'{count} images are fewer than batch_size_per_gpu {batch}'
             raise FRExError(f'{where}: datasets.{name}: {problem}; add images or raise dataset_enlarge_ratio')
+
+
+def check_images(source: Source, where: str, most: int) -> None:
+    """Decode images of a data set, evenly chosen where it has more than `most`; raise FRExError where too many of them are damaged.
+
+    Where all are read, none may be damaged. Else up to TOLERATED of those that are read may be, and are printed to stderr.
+    """
+    names = source.names[:: -(-len(source.names) // most)]
+    with ThreadPoolExecutor() as readers:
+        damaged = list(filter(None, readers.map(partial(_describe_damage, source), names)))
+    if len(damaged) > (TOLERATED * len(names) if len(names) < len(source.names) else 0):
+        raise FRExError(f'{where}: {len(damaged)} of {len(names)} images that were read are damaged: {abbreviate(damaged)}')
+    for problem in damaged:
+        print(f'{where}: {problem}; another image is taken in its place', file=sys.stderr)
+
+
+def _describe_damage(source: Source, name: str) -> str | None:
+    """Return why an image cannot be read; None where it can."""
+    try:
+        source.read_image(name)
+    except FRExError as error:
+        return str(error)
+    return None

@@ -3,9 +3,11 @@
 import inspect
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
+from basicsr.models.lr_scheduler import CosineAnnealingRestartLR, MultiStepRestartLR
 from basicsr.utils.registry import ARCH_REGISTRY, LOSS_REGISTRY, METRIC_REGISTRY, MODEL_REGISTRY, Registry
 
 from frex.errors import FRExError, nearest
@@ -22,7 +24,11 @@ from frex_arch import FREx, FREx3D
 
 # NIQE needs two blocks of 96 x 96 pixels in a square image.
 LEAST_NIQE_SIZE = 192
-SCHEDULERS = ['MultiStepLR', 'MultiStepRestartLR', 'CosineAnnealingRestartLR']
+SCHEDULERS: dict[str, Callable[..., Any]] = {
+    'MultiStepLR': MultiStepRestartLR,
+    'MultiStepRestartLR': MultiStepRestartLR,
+    'CosineAnnealingRestartLR': CosineAnnealingRestartLR,
+}
 
 
 def check_options(config: RunConfig, where: str) -> None:
@@ -120,12 +126,25 @@ def check_training(config: FRExConfig, train: TrainOptions, where: str) -> None:
         raise FRExError(f'{where}: train: no loss; give at least one of {", ".join(TERMS)}')
     check_loss_inputs(config.net_g, [*losses, *(f'network_d_{name}' for name in critics)], where)
     check_parts(config, train, where)
-    if train.scheduler.type not in SCHEDULERS:
-        raise FRExError(f'{where}: train.scheduler.type: {train.scheduler.type!r}; known: {", ".join(SCHEDULERS)}')
+    check_schedule(train, f'{where}: train.scheduler')
     for name, critic in critics.items():
         if f'{name}_gan_opt' not in losses:
             raise FRExError(f'{where}: train.{name}_gan_opt: missing, but there is a network_d_{name}')
         check_critic(critic, config.out_size, f'{where}: network_d_{name}')
+
+
+def check_schedule(train: TrainOptions, where: str) -> None:
+    """Check type, keys and values of the schedule by building it, and that it has a learning rate for each iteration."""
+    kind, arguments = train.scheduler.type, train.scheduler.arguments
+    if kind not in SCHEDULERS:
+        raise FRExError(f'{where}.type: {kind!r}; known: {", ".join(SCHEDULERS)}')
+    constructor = SCHEDULERS[kind]
+    check_arguments(constructor, arguments, where)
+    optimizer = torch.optim.SGD([torch.zeros(1)], lr=1.0)
+    schedule = build_checked(partial(constructor, optimizer), arguments, where)
+    # The first iteration makes no step.
+    if isinstance(schedule, CosineAnnealingRestartLR) and sum(schedule.periods) < train.total_iter - 1:
+        raise FRExError(f'{where}.periods: {sum(schedule.periods)} iterations in all, but train.total_iter is {train.total_iter}')
 
 
 def check_loss(loss: ComponentOptions, where: str) -> None:

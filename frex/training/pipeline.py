@@ -4,7 +4,7 @@ import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,18 +16,17 @@ import torch.distributed as dist
 import yaml
 from basicsr.utils import check_resume
 from basicsr.utils.dist_util import get_dist_info, master_only
-from basicsr.utils.misc import mkdir_and_rename
 
 from frex import compat
 from frex.data.sampler import VisitSampler
 from frex.errors import FRExError
 from frex.models.scalars import forget_scalars_after, scalars_path
 from frex.models.training_state import gather
-from frex.options import Options, RunConfig, RunOptions, complete, read_run, requested_options, with_option
-from frex.options.sections import PathOptions
+from frex.options import FRExConfig, Options, RunConfig, RunOptions, complete, read_run, requested_options, with_option
 from frex.registry import register
 from frex.training.check_options import check_options
 from frex.training.check_weights import check_files
+from frex.training.run_folder import RunFolder, make_folders
 from frex.training.train_log import CallbackTrainLog, TrainLog, quiet
 from frex.utils.signals import StopSignal
 from frex.weights.torch_file import read_torch_file
@@ -40,11 +39,12 @@ def train(run: RunOptions, on_log: Callable[[Options], None] | None = None) -> N
     """
     requested, opt, config = _prepare(run, is_train=True)
     pipeline: Any = basicsr.train
-    stop, data = StopSignal(), TrainingData(config, pipeline.create_train_val_dataloader)
+    stop, folder = StopSignal(), RunFolder(config.path)
+    data = TrainingData(config, folder, pipeline.create_train_val_dataloader)
     replacements: dict[str, Any] = {
         'parse_options': lambda root_path, is_train: (compat.start_process(opt, config, run.launcher), run),
         'load_resume_state': data.load_resume_state,
-        'make_exp_dirs': lambda _: make_folders(config.path),
+        'make_exp_dirs': lambda _: folder.make(),
         'copy_opt_file': lambda opt_file, folder: write_options(requested, Path(folder) / Path(opt_file).name),
         'MessageLogger': lambda _, *arguments: TrainLog(config, *arguments),
         'build_model': _with_stop(pipeline.build_model, stop),
@@ -53,7 +53,7 @@ def train(run: RunOptions, on_log: Callable[[Options], None] | None = None) -> N
     if on_log is not None:
         replacements['get_root_logger'] = quiet(pipeline.get_root_logger)
         replacements['MessageLogger'] = lambda _, *arguments: CallbackTrainLog(on_log, config, *arguments)
-    with compat.replaced(pipeline, replacements), _process_group(), stop.listen():
+    with compat.replaced(pipeline, replacements), _process_group(), stop.listen(), closing(folder):
         pipeline.train_pipeline(str(Path.cwd()))
 
 
@@ -100,14 +100,6 @@ def _process_group() -> Iterator[None]:
 
 
 @master_only
-def make_folders(path: PathOptions) -> None:
-    """Make the folders of a run, after renaming those of an older run; BasicSR would make a folder of every other entry of `path`, too."""
-    mkdir_and_rename(str(path.root))
-    for folder in filter(None, (path.models, path.training_states, path.visualization)):
-        Path(folder).mkdir(parents=True, exist_ok=True)
-
-
-@master_only
 def write_options(requested: Options, path: Path) -> None:
     """Write the requested options, with `_base_` and `--force_yml` worked in, so that the run can be started again from the file."""
     header = f'# GENERATE TIME: {time.asctime()}\n# CMD:\n# {shlex.join(sys.argv)}\n\n'
@@ -117,8 +109,9 @@ def write_options(requested: Options, path: Path) -> None:
 class TrainingData:
     """Loads the state that a run is resumed from, and creates the data loaders, which go on from there."""
 
-    def __init__(self, config: RunConfig, create: Callable[..., Any]) -> None:
+    def __init__(self, config: RunConfig, folder: RunFolder, create: Callable[..., Any]) -> None:
         self.config = config
+        self.folder = folder
         self.create = create
         self.resumed: dict[str, Any] | None = None
 
@@ -128,8 +121,11 @@ class TrainingData:
         opt |= with_option(opt, ('path', 'resume_state'), path)
         if path is None:
             return None
+        self.folder.resume()
         self.resumed = state = _read_state(Path(path))
         check_resume(opt, state['iter'])
+        if isinstance(self.config, FRExConfig):
+            opt['path'] |= resumed_sources(self.config)
         if get_dist_info()[0] == 0:
             forget_scalars_after(scalars_path(self.config), state['iter'])
         return state
@@ -152,6 +148,17 @@ class TrainingData:
         # With other processes or another batch size epochs have another length, and this one starts from its beginning.
         sampler.skipped = {epoch: done * self.config.datasets['train'].batch_size_per_gpu} if 0 <= done <= len(loader) else {}
         return loader, sampler, val_loaders, epoch - (iteration - total_iters) // len(loader) + 1, total_iters
+
+
+def resumed_sources(config: FRExConfig) -> Options:
+    """Return the options of `path` by which a resumed run loads its networks, from its own checkpoints or those that it ignores.
+
+    BasicSR looks in its own checkpoints for any key but `params_ema` that the first start's file had, and changes that of ignored networks.
+    """
+    names = [key.removeprefix('network_') for key in config.networks]
+    sources = {name: config.path.source(name) for name in names}
+    keys = {f'param_key_{name}': source.param_key for name, source in sources.items()}
+    return keys | {f'strict_load_{name}': source.strict for name, source in sources.items()}
 
 
 def newest_state(folder: Path) -> str | None:

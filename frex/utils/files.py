@@ -2,11 +2,12 @@
 
 import hashlib
 import os
+import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 from uuid import uuid4
 
 from frex.errors import FRExError
@@ -26,7 +27,12 @@ class UnreadableFileError(FRExError, OSError):
 
     def __init__(self, path: Path, reason: str) -> None:
         super().__init__(f'{path}: cannot be read ({reason})')
+        self.path = path
         self.reason = self.strerror = reason
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let it come out of a worker process, for which exceptions are made anew of their message alone."""
+        return type(self), (self.path, self.reason)
 
 
 class MissingFileError(FRExError, FileNotFoundError):
@@ -34,7 +40,12 @@ class MissingFileError(FRExError, FileNotFoundError):
 
     def __init__(self, path: Path) -> None:
         super().__init__(f'{path}: no such file')
+        self.path = path
         self.strerror = 'no such file'
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let it come out of a worker process, as UnreadableFileError does."""
+        return type(self), (self.path,)
 
 
 def open_regular(path: Path) -> BinaryIO:
@@ -88,6 +99,10 @@ def describe_special(path: Path) -> str | None:
     except (OSError, ValueError):
         return None
     return f'{what}, not a file' if what else None
+
+
+# The names of the temporary files of `write_atomically`, which a killed process leaves.
+PARTIAL_FILE = re.compile(r'.*\.[0-9a-f]{8}\.part', re.DOTALL)
 
 
 @contextmanager

@@ -171,7 +171,7 @@ def select_files(names: Sequence[str], task: str | None) -> list[WeightFile]:
 
 
 def check(options: CheckOptions) -> int:
-    """Check that each chosen file is there and undamaged and, for networks that FREx builds, that its weights fit; return 0.
+    """Check that each chosen file is there and undamaged and, for networks that FREx builds, that its weights fit and are finite; return 0.
 
     A line is printed for each file. Raises FRExError at the end where a file has failed, and where there is none.
     """
@@ -216,8 +216,11 @@ def describe(name: str, path: Path, param_key: str) -> str:
 
 def find_key(path: Path) -> str | None:
     """Return the key of the manifest's file that has the checksum of the file `path`; None if there is none."""
-    digest = sha256(path)
-    return next((file.key for file in manifest().values() if file.sha256 and file.has_sum(digest)), None)
+    size = path.stat().st_size
+    # A file that none of them can be is not hashed, which may take long.
+    possible = [file for file in manifest().values() if file.sha256 and file.may_have_size(size)]
+    digest = sha256(path) if possible else ''
+    return next((file.key for file in possible if file.has_sum(digest)), None)
 
 
 def _check_target(options: WriteOptions) -> None:

@@ -14,13 +14,11 @@ from frex.errors import FRExError
 from frex.utils.files import open_regular, sha256
 from frex.utils.offline import is_offline
 from frex.weights.locate import FileStatus, download_dir, find_file, require_file, verify_file
-from frex.weights.manifest import WeightFile, manifest
+from frex.weights.manifest import MOST_BYTES, WeightFile, manifest
 
 CONNECT_SECONDS, READ_SECONDS = 10, 30
 # Consecutive attempts at one URL without new bytes, after which it is given up.
 MOST_IDLE_ATTEMPTS = 3
-# The largest file that is accepted where the manifest has no size, in bytes.
-MOST_BYTES = 2 << 30
 # In bytes. Small, because the block during which a connection breaks is lost.
 BLOCK = 1 << 14
 

@@ -11,7 +11,7 @@ from platformdirs import user_cache_path
 from frex.errors import FRExError, nearest
 from frex.utils.files import describe_special, sha256
 from frex.weights import hub, small_model
-from frex.weights.manifest import WeightFile, find_entry, manifest
+from frex.weights.manifest import MOST_BYTES, WeightFile, find_entry, manifest
 
 # The folders, below the working directory, in which other restoration projects keep the same files. They are never written to.
 OLD_PLACES = ('experiments/pretrained_models', 'gfpgan/weights', 'weights/facelib', 'facexlib/weights')
@@ -62,8 +62,9 @@ def verify_file(file: WeightFile, path: Path) -> WeightFileStatus:
     """Compare the size and the checksum of the file at `path` with those of the manifest's entry `file`; return THERE or DAMAGED."""
     try:
         size = path.stat().st_size
-        if file.size is not None and size != file.size:
-            return WeightFileStatus(file, FileStatus.DAMAGED, path, f'{size:,} bytes instead of {file.size:,}')
+        if not file.may_have_size(size):
+            expected = f'at most {MOST_BYTES:,}' if file.size is None else f'{file.size:,}'
+            return WeightFileStatus(file, FileStatus.DAMAGED, path, f'{size:,} bytes instead of {expected}')
         digest = sha256(path)
     except OSError as error:
         return WeightFileStatus(file, FileStatus.DAMAGED, path, f'it cannot be read ({error.strerror or error})')

@@ -13,6 +13,8 @@ from frex.options import convert
 
 Task = Literal['train', 'restore', 'evaluate']
 TASKS: tuple[str, ...] = get_args(Task)
+# The largest file that is accepted where the manifest has no size, in bytes.
+MOST_BYTES = 2 << 30
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,10 @@ class WeightFile:
         for url in self.urls:
             if not url.startswith(('https://', 'http://')):
                 raise ValueError(f'url {url!r} must begin with https://')
+
+    def may_have_size(self, size: int) -> bool:
+        """Return whether a file of `size` bytes can be this one; where the size is not known, up to MOST_BYTES can."""
+        return size <= MOST_BYTES if self.size is None else size == self.size
 
     def has_sum(self, digest: str) -> bool:
         """Return whether `digest`, 64 hexadecimal digits, is one of the known checksums; True where none is known."""

@@ -17,7 +17,7 @@ from frex.weights import eg3d_layout, stylegan2_layout
 from frex.weights.nvidia_pickle import MOST_VALUES, plain_value, read_nvidia_pickle
 from frex.weights.safe_pickle import MALFORMED
 from frex.weights.state_dict import State, as_state, build_checked, check_fits, pick_state
-from frex.weights.torch_file import LEGACY_START, UNREADABLE, read_torch_file, unreadable_error
+from frex.weights.torch_file import LEGACY_START, UNREADABLE, check_file_size, read_torch_file, unreadable_error
 from frex_arch import EG3D, ArcFace, FREx, FREx3D, StyleGAN2
 from frex_arch.encoder_3d import Encoder3D
 
@@ -109,6 +109,7 @@ def read_safetensors(path: Path) -> tuple[dict[str, str], State]:
     if length > MOST_HEADER:
         raise unreadable_error(path, ValueError(f'a header of {length:,} bytes'))
     try:
+        check_file_size(path.stat().st_size)
         with safetensors.safe_open(path, framework='pt') as content:
             state = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118 (it is no mapping)
             return content.metadata() or {}, as_state(state, str(path))
@@ -179,7 +180,7 @@ def check_frex_arguments(constructor: Callable[..., Any], arguments: Mapping[str
 
 
 def check_network(file: NetworkFile, where: str) -> None:
-    """Raise FRExError, which starts with `where`, unless a network can be built from the arguments and the weights fit it.
+    """Raise FRExError, which starts with `where`, unless a network can be built from the arguments and the weights fit it and are finite.
 
     The network is built on the `meta` device, without memory for its weights.
     """

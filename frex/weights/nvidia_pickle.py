@@ -18,7 +18,7 @@ from torch import Tensor
 from frex.errors import FRExError
 from frex.utils.files import open_regular
 from frex.weights.safe_pickle import MALFORMED, Call, Global, InertUnpickler
-from frex.weights.torch_file import MAGIC, PROTOCOL, STORAGES, check_inside, unreadable_error
+from frex.weights.torch_file import MAGIC, PROTOCOL, STORAGES, check_file_size, check_inside, unreadable_error
 
 PERSISTENT = Global('torch_utils.persistence', '_reconstruct_persistent_obj')
 BLOB = Global('torch.storage', '_load_from_bytes')
@@ -57,6 +57,7 @@ def read_nvidia_pickle(path: Path, network: str = 'G_ema') -> PickledNetwork:
     """
     try:
         with open_regular(path) as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            check_file_size(len(content))
             networks = InertUnpickler(content, _is_known).load()
             if content.tell() < len(content):
                 raise ValueError('it has bytes after the end of its pickle')

@@ -100,13 +100,25 @@ def load_strict(net: nn.Module, state: State, where: str) -> None:
 
 
 def check_fits(net: nn.Module, state: State, where: str) -> None:
-    """Raise FRExError, which says by prefix what does not fit, unless `state` has the keys and shapes of `net`.
+    """Raise FRExError, which says by prefix what does not fit, unless `state` has the keys and shapes of `net` and finite numbers.
 
     `net` may be on the `meta` device. The message starts with `where`.
     """
     problem = describe_mismatch(net, state)
     if problem:
         raise FRExError(f'{where}: the weights do not fit {type(net).__name__}: {problem}')
+    broken = [name for name, value in state.items() if not is_finite(value)]
+    if broken:
+        raise FRExError(f'{where}: {len(broken)} of {len(state)} tensors hold numbers that are NaN or infinite, the first: {broken[0]}')
+
+
+def is_finite(value: Tensor) -> bool:
+    """Return whether a tensor has neither NaN nor infinite numbers in float32, in which networks compute; True for whole numbers."""
+    if not value.is_floating_point() or not value.numel():
+        return True
+    # In one pass, without a tensor of results.
+    least, greatest = value.float().aminmax()
+    return bool(least.isfinite() and greatest.isfinite())
 
 
 def load_matching(net: nn.Module, state: State) -> str:

@@ -23,6 +23,8 @@ from frex.errors import FRExError
 from frex.utils.files import UnreadableFileError, open_regular
 from frex.weights.safe_pickle import MALFORMED, MOST_OPCODES, Call, Global, InertUnpickler, as_key
 
+# The largest file that is read, in bytes. Checkpoints and training states of FREx at 512 x 512 are several times smaller.
+MOST_FILE_BYTES = 8 << 30
 MAGIC = 0x1950A86A20F9469CFC6C
 PROTOCOL = 1001
 # The first bytes of the text that Git LFS leaves in the place of a file that it has not fetched.
@@ -85,6 +87,8 @@ def read_torch_file(path: Path) -> Any:
     """
     try:
         with open_regular(path) as stream:
+            check_file_size(stream.seek(0, io.SEEK_END))
+            stream.seek(0)
             start = stream.read(len(LEGACY_START))
             stream.seek(0)
             if start.startswith(ZIP_START):
@@ -94,6 +98,12 @@ def read_torch_file(path: Path) -> Any:
             raise ValueError('torch.save did not write it')
     except UNREADABLE as error:
         raise unreadable_error(path, error) from None
+
+
+def check_file_size(size: int) -> None:
+    """Raise ValueError for a size in bytes that no file of weights has."""
+    if size > MOST_FILE_BYTES:
+        raise ValueError(f'{size:,} bytes, more than the {MOST_FILE_BYTES:,} that are read')
 
 
 def unreadable_error(path: Path, error: BaseException) -> FRExError:

@@ -158,3 +158,29 @@ def test_names_are_shown_as_they_are(folders):
     told = to_markdown(evaluate({name: [folders / 'A'], 'B': [folders / 'B']}, folders / 'gt', settings=QUICK))
     assert r'| a\*b\*\_c\_ d_e \<i> \`x\` \[y](z) |' in told
     assert r'- files of a\*b\*\_c\_ d_e' in told
+
+
+# --- Formats
+
+
+def formats_told(folders):
+    """The footnote on formats, None without one."""
+    report = to_markdown(evaluate({name: [folders / name] for name in 'AB'}, folders / 'gt', settings=QUICK))
+    return next((line for line in report.splitlines() if line.startswith('- formats differ')), None)
+
+
+def test_lossy_and_lossless_images_side_by_side_are_told(folders):
+    assert formats_told(folders) is None
+    (folders / 'B/three.png').unlink()
+    write(folders / 'B/three.jpeg', clean(3))
+    told = formats_told(folders)
+    assert told.startswith(
+        '- formats differ (PNG of A, B, GT; JPEG of B; BMP of GT): lossy ones change all metrics, and NIQE is better for JPEG'
+    )
+
+
+def test_images_of_one_lossy_format_are_not(folders):
+    for number, path in enumerate(path for path in sorted(folders.rglob('*.*')) if path.suffix in ('.png', '.bmp')):
+        path.unlink()
+        write(path.with_suffix(('.jpg', '.jpe')[number % 2]), clean(0))
+    assert formats_told(folders) is None

@@ -1,5 +1,6 @@
 """A run that is broken off anywhere and resumed ends with the weights of an unbroken one, bit for bit."""
 
+import pickle
 import shutil
 import signal
 import time
@@ -16,11 +17,13 @@ from torch import nn
 from frex import compat
 from frex.cli.main import main
 from frex.errors import FRExError
-from frex.models.optimization import Stepper, build_optimizer
+from frex.models.built_options import BuiltOptions
+from frex.models.optimization import build_optimizer
 from frex.models.scalars import read_scalars
-from frex.options.convert import ComponentOptions
-from frex.options.train import OptimizerOptions, TrainOptions
-from frex.training.pipeline import newest_state
+from frex.options import RunOptions, complete, load_options, merge, read_run
+from frex.options.train import OptimizerOptions
+from frex.training.pipeline import TrainingData, newest_state
+from frex.training.run_folder import RunFolder
 
 compat.install()
 
@@ -163,70 +166,118 @@ def test_a_job_that_is_asked_to_stop_saves_first(unbroken, face_folder, tmp_path
     assert_equal(expected, weights(tmp_path, options.stem))
 
 
-# --- Another learning rate
+# --- Another schedule or optimiser
 
 HALVED = [MultiStepRestartLR, {'milestones': [2, 5], 'gamma': 0.5}]
 
 
-def scheduled(rate, kind, arguments):
-    """A stepper at a rate, and its schedule."""
-    net = nn.Linear(2, 1)
-    options = TrainOptions(optim_g=OptimizerOptions('Adam', rate), scheduler=ComponentOptions({}), total_iter=10)
-    stepper = Stepper(net, build_optimizer(options.optim_g, list(net.parameters())), options)
-    return stepper, kind(stepper.optimizer, **arguments)
+def scheduled(rate, kind, arguments, **optimizer):
+    """An optimiser at a rate, and its schedule."""
+    built = build_optimizer(OptimizerOptions(**{'type': 'Adam', 'lr': rate} | optimizer), list(nn.Linear(2, 1).parameters()))
+    return built, kind(built, **arguments)
 
 
-def rates(stepper, schedule, steps):
+def rates(optimizer, schedule, steps):
     """The rate after each of so many steps."""
     found = []
     for _ in range(steps):
-        stepper.optimizer.step()
+        for parameter in optimizer.param_groups[0]['params']:
+            parameter.grad = torch.ones_like(parameter)
+        optimizer.step()
         schedule.step()
-        found += [group['lr'] for group in stepper.optimizer.param_groups]
+        found += [group['lr'] for group in optimizer.param_groups]
     return found
 
 
-def resumed(old_rate, new_rate, after, kind, arguments):
-    """A stepper of the new rate with the state of one of the old rate after some steps; its schedule, and what was answered."""
-    old, old_schedule = scheduled(old_rate, kind, arguments)
-    rates(old, old_schedule, after)
-    new, new_schedule = scheduled(new_rate, kind, arguments)
-    new.optimizer.load_state_dict(old.optimizer.state_dict())
-    new_schedule.load_state_dict(old_schedule.state_dict())
-    return new, new_schedule, new.restart_rate(new_schedule)
+def resumed(old, new, after):
+    """An optimiser and a schedule built as `new`, with the state of those built as `old` after some steps; and what was answered."""
+    rates(*old, after)
+    optimizer, schedule = new
+    built = BuiltOptions(*new)
+    # As a file has them.
+    old_states = [pickle.loads(pickle.dumps(each.state_dict())) for each in old]  # noqa: S301
+    optimizer.load_state_dict(old_states[0])
+    schedule.load_state_dict(old_states[1])
+    return optimizer, schedule, built.follow(old_states[1])
 
 
-def test_the_options_rate_wins_lowered_as_far_as_the_schedule_had_come():
+RESTARTS = [MultiStepRestartLR, {'milestones': [1, 6], 'gamma': 0.5, 'restarts': [0, 5], 'restart_weights': [1, 0.3]}]
+COSINE = [CosineAnnealingRestartLR, {'periods': [5, 5], 'restart_weights': [1, 0.5]}]
+SCHEDULES = [
+    HALVED,
+    [MultiStepRestartLR, {'milestones': [2, 2, 7], 'gamma': 0.5}],
+    [MultiStepRestartLR, {'milestones': [2, 5], 'gamma': 0.1}],
+    RESTARTS,
+    [MultiStepRestartLR, RESTARTS[1] | {'restart_weights': [1, 0.7]}],
+    COSINE,
+    [CosineAnnealingRestartLR, {'periods': [3, 9], 'restart_weights': [1, 0.5]}],
+    [CosineAnnealingRestartLR, COSINE[1] | {'eta_min': 1e-4}],
+]
+
+
+def test_a_rate_is_followed_lowered_as_far_as_the_schedule_had_come():
     """2e-3 was halved; so is the 1e-4 that takes its place, and again at the next milestone."""
-    stepper, schedule, answer = resumed(2e-3, 1e-4, 3, *HALVED)
-    (group,) = stepper.optimizer.param_groups
-    assert answer == 1e-4
+    optimizer, schedule, changes = resumed(scheduled(2e-3, *HALVED), scheduled(1e-4, *HALVED), 3)
+    (group,) = optimizer.param_groups
+    assert changes == {'lr': (2e-3, 1e-4)}
     assert (group['lr'], group['initial_lr'], schedule.base_lrs) == (pytest.approx(5e-5), 1e-4, [1e-4])
-    assert rates(stepper, schedule, 3) == pytest.approx([5e-5, 2.5e-5, 2.5e-5])
+    assert rates(optimizer, schedule, 3) == pytest.approx([5e-5, 2.5e-5, 2.5e-5])
 
 
+@pytest.mark.parametrize('schedule', SCHEDULES)
 @pytest.mark.parametrize('rate', [2e-3, 2e-3 * (1 + 1e-12)])
-def test_the_same_rate_goes_on_as_it_was(rate):
-    stepper, schedule, answer = resumed(2e-3, rate, 3, *HALVED)
-    (group,) = stepper.optimizer.param_groups
-    assert answer is None
-    assert (group['lr'], group['initial_lr'], schedule.base_lrs) == (1e-3, 2e-3, [2e-3])
+def test_the_same_options_go_on_as_they_were(rate, schedule):
+    old, new = scheduled(2e-3, *schedule), scheduled(rate, *schedule)
+    optimizer, resumed_schedule, changes = resumed(old, new, 3)
+    assert changes == {}
+    assert optimizer.param_groups[0]['lr'] == old[0].param_groups[0]['lr']
+    assert resumed_schedule.state_dict() == old[1].state_dict()
+    assert rates(optimizer, resumed_schedule, 5) == rates(*old, 5)
+
+
+@pytest.mark.parametrize('after', [1, 3, 5])
+@pytest.mark.parametrize('new', range(len(SCHEDULES)))
+@pytest.mark.parametrize('old', range(len(SCHEDULES)))
+def test_other_options_go_on_as_if_they_had_been_so_from_the_start(old, new, after):
+    expected = rates(*scheduled(1e-4, *SCHEDULES[new]), 9)
+    optimizer, schedule, changes = resumed(scheduled(2e-3, *SCHEDULES[old]), scheduled(1e-4, *SCHEDULES[new]), after)
+    assert 'lr' in changes
+    assert optimizer.param_groups[0]['lr'] == pytest.approx(expected[after - 1])
+    assert rates(optimizer, schedule, 9 - after) == pytest.approx(expected[after:])
+    # What is saved next is the state of the new schedule alone.
+    assert schedule.state_dict().keys() == scheduled(1e-4, *SCHEDULES[new])[1].state_dict().keys()
 
 
 @pytest.mark.parametrize(
-    ('kind', 'arguments'),
+    ('old', 'new', 'names'),
     [
-        HALVED,
-        (MultiStepRestartLR, {'milestones': [1, 6], 'gamma': 0.5, 'restarts': [0, 5], 'restart_weights': [1, 0.3]}),
-        (CosineAnnealingRestartLR, {'periods': [5, 5], 'restart_weights': [1, 0.5]}),
+        (HALVED, SCHEDULES[1], {'milestones'}),
+        (HALVED, SCHEDULES[2], {'gamma'}),
+        (RESTARTS, SCHEDULES[4], {'restart_weights'}),
+        (COSINE, SCHEDULES[6], {'periods'}),
+        (COSINE, SCHEDULES[7], {'eta_min'}),
+        (HALVED, COSINE, {'periods', 'restart_weights', 'eta_min'}),
     ],
-    ids=['milestones', 'restarts', 'cosine'],
 )
-def test_another_rate_goes_on_as_if_it_had_been_so_from_the_start(kind, arguments):
-    expected = rates(*scheduled(1e-4, kind, arguments), 9)
-    stepper, schedule, _ = resumed(2e-3, 1e-4, 3, kind, arguments)
-    assert stepper.optimizer.param_groups[0]['lr'] == pytest.approx(expected[2])
-    assert rates(stepper, schedule, 6) == pytest.approx(expected[3:])
+def test_what_differs_of_a_schedule_is_answered(old, new, names):
+    *_, changes = resumed(scheduled(2e-3, *old), scheduled(2e-3, *new), 3)
+    assert changes.keys() == names
+    assert all(value == new[1].get(name, 0) for name, (_, value) in changes.items())
+
+
+@pytest.mark.parametrize(
+    'change', [{'betas': (0.5, 0.9)}, {'weight_decay': 0.1}, {'type': 'AdamW'}, {'type': 'AdamW', 'weight_decay': 0.1}], ids=str
+)
+def test_an_optimiser_follows_its_options(change):
+    """Its next steps are those of an optimiser of these options with the same moments."""
+    old, new = scheduled(2e-3, *HALVED), scheduled(2e-3, *HALVED, **change)
+    optimizer, _, changes = resumed(old, new, 3)
+    assert {name: value for name, (_, value) in changes.items()} == change
+    expected = build_optimizer(OptimizerOptions(**{'type': 'Adam', 'lr': 2e-3} | change), list(nn.Linear(2, 1).parameters()))
+    settings = ('betas', 'weight_decay', 'decoupled_weight_decay', 'type')
+    assert type(optimizer) is type(expected)
+    assert [optimizer.param_groups[0].get(name) for name in settings] == [expected.param_groups[0].get(name) for name in settings]
+    assert len(optimizer.state) == 2
 
 
 def test_each_optimiser_of_a_run_follows_its_own_options_and_it_is_said(tmp_path, caplog):
@@ -236,15 +287,35 @@ def test_each_optimiser_of_a_run_follows_its_own_options_and_it_is_said(tmp_path
         optimizer.step()
     old.update_learning_rate(2)
     old.save_training_state(0, 2)
-    new = build(tmp_path, train=halved_at_1 | {'optim_g': {'lr': 1e-4}})
+    new = build(tmp_path, train=halved_at_1 | {'optim_g': {'lr': 1e-4, 'betas': [0.0, 0.9]}})
     new.resume_training(torch.load(Path(new.opt['path']['training_states']) / '2.state', weights_only=True))
     # Those of the critics stay, corrected for lazy R1.
     assert [optimizer.param_groups[0]['lr'] for optimizer in new.optimizers] == pytest.approx([5e-5, 1e-3 * 16 / 17, 1e-3 * 16 / 17])
-    assert caplog.text.count('The learning rate is ') == 1
-    assert 'The learning rate is 1.000e-04 now, as the options say' in caplog.text
+    said = [record.message for record in caplog.records if 'as the options say' in record.message]
+    assert 'FREx: lr is 0.0001 now, as the options say, and not 0.002, as in the state.' in said
+    assert [line.split(' ')[:2] for line in said] == [['FREx:', 'lr'], ['FREx:', 'betas']]
 
 
 # --- What is resumed from
+
+
+def test_networks_are_loaded_by_the_keys_of_their_own_checkpoints(tmp_path):
+    """Unlike the network that the first start took from another project's file, and those that a resumed run ignores."""
+    write_states(tmp_path, 3)
+    path = {'resume_state': str(tmp_path / '3.state'), 'param_key_g': 'g_ema', 'strict_load_g': False, 'param_key_d_dual': 'params_ema'}
+    path |= {'ignore_resume_networks': ['network_d_dual'], 'strict_load_d_dual': False, 'pretrain_network_d_dual': 'critic.pth'}
+    opt = complete(merge(load_options(TINY_OPTIONS), {'path': path}), RunOptions('here'), tmp_path, True, 0)
+    config = read_run(opt, 'here')
+    assert TrainingData(config, RunFolder(config.path), lambda: None).load_resume_state(opt) == {'epoch': 0, 'iter': 3}
+    loaded = {key: value for key, value in opt['path'].items() if key.endswith(('_g', '_d_dual'))}
+    assert loaded == {
+        'pretrain_network_g': f'{tmp_path}/experiments/train_frex_tiny/models/net_g_3.pth',
+        'param_key_g': 'params',
+        'strict_load_g': True,
+        'pretrain_network_d_dual': 'critic.pth',
+        'param_key_d_dual': 'params_ema',
+        'strict_load_d_dual': False,
+    }
 
 
 def write_states(folder, *numbers):

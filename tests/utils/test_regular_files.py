@@ -1,13 +1,18 @@
 """Files are read through one door, which neither waits for a pipe nor ends in a traceback."""
 
 import os
+import pickle
+import re
+import shutil
 import socket
 from pathlib import Path
 
 import pytest
+from scored_folders import write_yaw_labels
 
 from frex.cli.main import main
 from frex.errors import FRExError
+from frex.images import read_image
 from frex.utils.files import MissingFileError, UnreadableFileError, open_regular, read_regular, read_start, sha256
 
 READERS = [read_regular, sha256, lambda path: read_start(path, 8), lambda path: open_regular(path).close()]
@@ -62,6 +67,42 @@ def test_missing_and_forbidden_files_are_one_line(read, tmp_path, monkeypatch):
     # Who expects an OSError gets one.
     assert isinstance(error.value, OSError)
     assert error.value.strerror == 'Permission denied'
+
+
+def test_the_errors_come_out_of_other_processes(special, tmp_path):
+    """Once by pickle, as a pool sends them, and for images once by the text, as torch's loaders do."""
+    for path in (*special, tmp_path / 'missing'):
+        with pytest.raises(OSError, match=str(path)) as error:
+            read_regular(path)
+        again = pickle.loads(pickle.dumps(error.value))  # noqa: S301
+        assert (type(again), str(again), again.strerror) == (type(error.value), str(error.value), error.value.strerror)
+        with pytest.raises(FRExError) as of_image:
+            read_image(path)
+        assert str(type(of_image.value)(str(of_image.value))) == str(error.value)
+
+
+@pytest.mark.parametrize('kind', ['pipe', 'socket', 'device'])
+def test_what_is_no_image_in_a_folder_of_images_is_named(kind, tmp_path, face_folder, capsys, monkeypatch):
+    faces = shutil.copytree(face_folder, tmp_path / 'faces')
+    monkeypatch.chdir(faces)
+    path = faces / 'x.png'
+    if kind == 'pipe':
+        os.mkfifo(path)
+    elif kind == 'device':
+        path.symlink_to('/dev/zero')
+    else:
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind('x.png')
+    folder, labels = str(faces), write_yaw_labels(tmp_path, {f'{path.name}': 0.0 for path in faces.iterdir()})
+    commands = [
+        ['evaluate', '--restored', f'A={folder}', '--gt', folder, '--metrics', 'psnr', '--device', 'cpu', '--num_workers', '0'],
+        ['degrade', folder, '-o', str(tmp_path / 'out'), '--size', '64', '--num_workers', '0'],
+        ['cameras', 'preview', folder, str(labels), '-o', str(tmp_path / 'preview')],
+    ]
+    for command in commands:
+        assert main(command) == 1, command
+        last = capsys.readouterr().err.splitlines()[-1]
+        assert re.search(rf'{path}: cannot be read \(a (named )?{kind}, not a file\)$', last)
 
 
 @pytest.mark.skipif(not EIO.exists(), reason='Linux alone has such a file')

@@ -44,6 +44,7 @@ from frex.restore.image_io.tiff import (
 )
 from frex.restore.image_io.tiff import ORIENTATION as TIFF_ORIENTATION
 from frex.utils.files import MissingFileError, open_regular
+from frex.utils.jpeg import CUT_JPEG, is_cut_jpeg
 
 # Pixels that are converted at a time.
 STRIP_PIXELS = 4_000_000
@@ -113,6 +114,7 @@ def _decode_by_pillow(file: BinaryIO, path: Path) -> Decoded:
         bits = read_bit_depth(image, file)
         check_mode(image, path)
         image.load()
+        _check_end(image, file)
         metadata, notes = read_metadata(image), list_losses(image)
         if bits == 16 and image.format == 'PNG':
             pixels = _sixteen_bits(image, file)
@@ -125,6 +127,14 @@ def _decode_by_pillow(file: BinaryIO, path: Path) -> Decoded:
         # Pillow turns a TIFF upright itself, and `descriptive_tags` drops its orientation, so that nothing is turned twice.
         turn = read_orientation(metadata.exif)
         return _upright(pixels, metadata, turn, turn != 1 or image.format == 'TIFF', notes)
+
+
+def _check_end(image: PIL.Image.Image, file: BinaryIO) -> None:
+    """Raise ValueError for a JPEG without its end that Pillow has taken for whole, because zeros fill the file."""
+    if image.format in ('JPEG', 'MPO'):
+        file.seek(0)
+        if is_cut_jpeg(file.read()):
+            raise ValueError(CUT_JPEG)
 
 
 def _decode_tiff(file: BinaryIO, path: Path) -> Decoded:

@@ -1,0 +1,27 @@
+"""Recognize JPEG files that are cut off or whose end is zeros, which decoders fill with grey and take for whole."""
+
+import re
+
+START = b'\xff\xd8'
+END = 0xD9
+# The reason in messages for which such a file is not read.
+CUT_JPEG = 'the end of the JPEG is missing'
+# A marker with a length after it, or that of the end. In the coded data 0xFF is followed by 0, or by a marker without a length.
+MARKER = re.compile(rb'\xff([^\x00\x01\xd0-\xd8\xff])')
+
+
+def is_cut_jpeg(data: bytes) -> bool:
+    """Return whether `data` is the start of a JPEG whose end is missing; False for files of other kinds.
+
+    What follows the end of the image, such as further images, is not looked at. The markers are searched from one segment to the next, so
+    that the end of a thumbnail in the metadata does not count.
+    """
+    # Nearly all files end with the marker, which no coded data hold.
+    if not data.startswith(START) or data.endswith(bytes((0xFF, END))):
+        return False
+    place = len(START)
+    while marker := MARKER.search(data, place):
+        if marker[1][0] == END:
+            return False
+        place = marker.end() + int.from_bytes(data[marker.end() : marker.end() + 2], 'big')
+    return True
