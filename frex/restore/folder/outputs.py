@@ -42,18 +42,25 @@ class Results:
     @property
     def image(self) -> Path:
         """The restored image: `restored_imgs/NAME[_SUFFIX].EXT`."""
-        return self._file(RESTORED_IMAGES, '', self.image_ext)
+        return self.folder / self._file(RESTORED_IMAGES, '', self.image_ext)
 
     def face(self, kind: str, index: int) -> Path:
         """Return the file of face number `index`: `KIND/NAME_00[_SUFFIX].EXT`; `kind` is one of FACES or DETAILS."""
-        return self._file(kind, f'_{index:02d}', self.face_ext)
+        return self.folder / self._file(kind, f'_{index:02d}', self.face_ext)
 
-    def _file(self, kind: str, number: str, ext: str) -> Path:
-        return self.folder / kind / self.name.parent / f'{self.name.name}{number}{self.suffix}{ext}'
+    def _file(self, kind: str, number: str, ext: str) -> str:
+        return f'{kind}/{self.name}{number}{self.suffix}{ext}'
 
-    def main(self, aligned: bool) -> Path:
-        """Return the file that is written last: the restored face for an aligned input, else the restored image."""
-        return self.face('restored_faces', 0) if aligned else self.image
+    def own_files(self) -> tuple[str, str]:
+        """Return the restored image and the first restored face, relative to the folder; they can belong to one input only.
+
+        The other files of the results have the name of the face, in other folders.
+        """
+        return self._file(RESTORED_IMAGES, '', self.image_ext), self._file('restored_faces', '_00', self.face_ext)
+
+    def main(self, aligned: bool) -> str:
+        """Return the one of `own_files` that is written last: the restored face for an aligned input, else the restored image."""
+        return self.own_files()[aligned]
 
 
 class Outputs:
@@ -94,12 +101,12 @@ class Outputs:
     def results(self, item: Input, number: int = 0) -> Results:
         """Return the files for the results of an input, whether they exist or not; `number` is added to the name, as NAME(2), if not 0."""
         name = shorten_name(item.name.name, MOST_BYTES - RESERVED_BYTES - len(os.fsencode(self.suffix)))
-        numbered = item.name.with_name(f'{name}({number})' if number else name)
+        numbered = f'{name}({number})' if number else name
         suffix = item.path.suffix.lower()
         input_ext = suffix if suffix in FORMATS else '.png'
         return Results(
             self.folder,
-            numbered,
+            item.name if numbered == item.name.name else item.name.with_name(numbered),
             self.suffix,
             image_ext=input_ext if self.ext == 'auto' else self.ext,
             face_ext=self._face_ext,

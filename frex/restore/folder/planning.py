@@ -1,16 +1,16 @@
 """Decide which images of a run are restored, and which are skipped or fail because of results that exist or are being made."""
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from frex.errors import FRExError
 from frex.restore.folder.claims import Claims
-from frex.restore.folder.inputs import Input
+from frex.restore.folder.inputs import Input, Inputs
 from frex.restore.folder.outputs import Outputs, Results
-from frex.restore.folder.report import ImageRecord, absolute_name, make_failure_record, make_interrupted_record, relative_name
+from frex.restore.folder.report import ImageRecord, absolute_name, make_failure_record, make_interrupted_record, to_text
 from frex.restore.folder.report_index import Owner
 
 # The settings that change a result, and those of them that apply to photographs only.
@@ -35,14 +35,14 @@ class Plan:
     `claims` are the owners of results. An image that is restored claims its results, whatever happens to existing ones.
     """
 
-    def __init__(self, outputs: Outputs, claims: Claims, aligned: bool, inputs: Iterable[Input]) -> None:
+    def __init__(self, outputs: Outputs, claims: Claims, aligned: bool, inputs: Inputs) -> None:
         self.outputs, self.claims, self.aligned = outputs, claims, aligned
         folders = tuple(f'{os.path.realpath(folder)}{os.sep}' for folder in outputs.folders)
         # The links in the path of a folder are followed once for all of its files.
         resolve_folder = lru_cache(os.path.realpath)
         resolved = (
-            os.path.realpath(item.path) if item.path.is_symlink() else os.path.join(resolve_folder(item.path.parent), item.path.name)
-            for item in inputs
+            os.path.realpath(path) if os.path.islink(path) else os.path.join(resolve_folder(os.path.dirname(path)), os.path.basename(path))
+            for path, _ in inputs.texts
         )
         # The inputs that lie in folders of results, which only named files and links can.
         self.inputs_among_results = {path for path in resolved if path.startswith(folders)}
@@ -71,53 +71,53 @@ class Plan:
         record = self._judge(item.path, results)
         if record is not None:
             return record
-        face = relative_name(results.face('restored_faces', 0), results.folder)
-        image = None if self.aligned else relative_name(results.image, results.folder)
-        self.claims.claim(make_interrupted_record(item.path, image, face))
+        image, face = map(to_text, results.own_files())
+        self.claims.claim(make_interrupted_record(item.path, None if self.aligned else image, face))
         return Job(item, results)
 
     def _is_claimed(self, results: Results) -> bool:
-        owners = map(self._owner_of, _own_files(results))
+        owners = map(self._owner_of, results.own_files())
         return any(owner is not None and self.claims.is_current(owner) for owner in owners)
 
     def _judge(self, path: Path, results: Results) -> ImageRecord | None:
         """Return the record of an input that is skipped, or None where it is restored; raise FRExError where its results cannot be."""
         self._check_no_input_overwritten(path, results)
-        for file in _own_files(results):
+        for file in results.own_files():
             self._check_owner(path, file)
-        owner, main = self._owner_of(results.main(self.aligned)), results.main(self.aligned)
+        main = results.main(self.aligned)
+        owner = self._owner_of(main)
         if owner is not None and self.claims.is_current(owner):
             return self._share(path, main, owner)
-        if self.outputs.exist != 'skip' or not main.exists() or (owner is not None and owner.status == 'failed'):
+        if self.outputs.exist != 'skip' or not os.path.exists(results.folder / main) or (owner is not None and owner.status == 'failed'):
             return None
         differences = '' if owner is None else self._describe_differences(owner)
         reason = UNKNOWN if owner is None else f'were made with other settings ({differences})' if differences else None
         return ImageRecord(input=absolute_name(path), status='skipped', reason=reason)
 
-    def _check_owner(self, path: Path, file: Path) -> None:
+    def _check_owner(self, path: Path, file: str) -> None:
         """Raise FRExError where a result of the input `path` belongs to another input, and may not or cannot be overwritten now."""
         owner = self._owner_of(file)
         if owner is None or _is_same_file(owner.input, path):
             return
         current = self.claims.is_current(owner)
-        if current or (self.outputs.exist == 'skip' and file.exists()):
+        if current or (self.outputs.exist == 'skip' and os.path.exists(self.outputs.folder / file)):
             raise FRExError(
-                f'{path}: {relative_name(file, self.outputs.folder)} is the result of {owner.input}'
+                f'{path}: {file} is the result of {owner.input}'
                 f'{", which another run restores at the same time" * current}; give another --output or --suffix, or --exist rename'
             )
 
-    def _share(self, path: Path, file: Path, owner: Owner) -> ImageRecord:
+    def _share(self, path: Path, file: str, owner: Owner) -> ImageRecord:
         """Return the record of an input that is skipped because another run restores it now; raise FRExError where that does otherwise."""
         differences = self._describe_differences(owner)
         if differences:
             raise FRExError(
-                f'{path}: another run makes {relative_name(file, self.outputs.folder)} at the same time with other settings '
+                f'{path}: another run makes {file} at the same time with other settings '
                 f'({differences}); give another --output or --suffix, or --exist rename'
             )
         return ImageRecord(input=absolute_name(path), status='skipped', reason=SHARED)
 
-    def _owner_of(self, file: Path) -> Owner | None:
-        return self.claims.owner_of(relative_name(file, self.outputs.folder))
+    def _owner_of(self, file: str) -> Owner | None:
+        return self.claims.owner_of(to_text(file))
 
     def _describe_differences(self, owner: Owner) -> str:
         run = self.claims.index.runs.get(owner.run)
@@ -139,11 +139,6 @@ def _attempt(decide: Callable[[Input], Decision], item: Input) -> Decision | Ima
     # A file name can cause errors of many kinds.
     except (FRExError, OSError, ValueError) as error:
         return make_failure_record(item.path, error)
-
-
-def _own_files(results: Results) -> tuple[Path, Path]:
-    """Return the files that can belong to one input only; other files of the results have the same names in other folders."""
-    return results.image, results.face('restored_faces', 0)
 
 
 def _is_same_file(owner: str, path: Path) -> bool:

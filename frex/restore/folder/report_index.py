@@ -4,8 +4,9 @@ Each record is one line of the file.
 """
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -17,6 +18,8 @@ from frex.utils.files import MissingFileError, open_regular, write_atomically
 
 # Where the list of records begins and ends in the file.
 BEGIN, END = b'[\n', b']}\n'
+# Records that are put into the database at a time.
+RECORDS_AT_ONCE = 100
 TABLES = """
 PRAGMA journal_mode = OFF;
 CREATE TABLE images (input TEXT, process TEXT, run TEXT, status TEXT, interrupted INTEGER, line BLOB, PRIMARY KEY (input, process))
@@ -60,8 +63,8 @@ class ReportIndex:
         """Read the report in `folder`; raise FRExError as `read_report` does."""
         index = cls()
         index.runs, records = read_report(folder)
-        for record, line in records:
-            index._insert(record, '', line)
+        while part := list(islice(records, RECORDS_AT_ONCE)):
+            index._insert((record, '', line) for record, line in part)
         return index
 
     def add(self, record: ImageRecord, process: str = '') -> None:
@@ -71,18 +74,22 @@ class ReportIndex:
         """
         if record.status == 'skipped' and self._first('SELECT 1 FROM images WHERE input = ?', record.input):
             return
-        self._insert(record, process, msgspec.json.encode(record))
-
-    def _insert(self, record: ImageRecord, process: str, line: bytes) -> None:
         execute, files, own = self._database.execute, list(list_results(record)), (record.input, process)
         owners = {found for file in files if (found := self._first('SELECT input, process FROM files WHERE file = ?', file))}
         for owner in owners - {own}:
             execute('DELETE FROM images WHERE input = ? AND process = ?', owner)
         for owner in {*owners, own}:
             execute('DELETE FROM files WHERE input = ? AND process = ?', owner)
-        interrupted = is_interrupted(record)
-        execute('INSERT OR REPLACE INTO images VALUES (?, ?, ?, ?, ?, ?)', (*own, record.run, record.status, interrupted, line))
-        self._database.executemany('INSERT INTO files VALUES (?, ?, ?)', [(file, *own) for file in dict.fromkeys(files)])
+        self._insert([(record, process, msgspec.json.encode(record))])
+
+    def _insert(self, records: Iterable[tuple[ImageRecord, str, bytes]]) -> None:
+        """Insert records with their process and their JSON."""
+        images, files = [], []
+        for record, process, line in records:
+            images.append((record.input, process, record.run, record.status, is_interrupted(record), line))
+            files += [(file, record.input, process) for file in list_results(record)]
+        self._database.executemany('INSERT OR REPLACE INTO images VALUES (?, ?, ?, ?, ?, ?)', images)
+        self._database.executemany('INSERT OR REPLACE INTO files VALUES (?, ?, ?)', files)
 
     def owner_of(self, file: str) -> Owner | None:
         """Return the owner of a result file, given by its name in the report; None where no record names it."""
