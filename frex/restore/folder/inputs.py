@@ -104,7 +104,7 @@ def _find_clashes(names: Sequence[str]) -> list[list[int]]:
 
 def _name(path: str, parts: int, level: int) -> str:
     folders, with_suffix = divmod(level, 2)
-    name = PurePosixPath(*PurePath(path).parts[1:][-parts - folders :])
+    name = PurePosixPath(*path.split(os.sep)[1:][-parts - folders :])
     # `..png` would have an empty name without its suffix.
     return str(name if with_suffix or name.stem == '.' else name.with_suffix(''))
 

@@ -63,12 +63,13 @@ class Plan:
         if self.outputs.exist != 'skip':
             return None
         results = self.outputs.plan(item)
-        owner = self._owner_of(results.main(self.aligned))
-        return None if owner is None or owner.process else self._judge(item.path, results)
+        owners = self._owners_of(results)
+        owner = owners[results.main(self.aligned)]
+        return None if owner is None or owner.process else self._judge(item.path, results, owners)
 
     def _claim(self, item: Input) -> Job | ImageRecord:
         results = self.outputs.plan(item, self._is_claimed)
-        record = self._judge(item.path, results)
+        record = self._judge(item.path, results, self._owners_of(results))
         if record is not None:
             return record
         image, face = map(to_text, results.own_files())
@@ -76,16 +77,15 @@ class Plan:
         return Job(item, results)
 
     def _is_claimed(self, results: Results) -> bool:
-        owners = map(self._owner_of, results.own_files())
-        return any(owner is not None and self.claims.is_current(owner) for owner in owners)
+        return any(owner is not None and self.claims.is_current(owner) for owner in self._owners_of(results).values())
 
-    def _judge(self, path: Path, results: Results) -> ImageRecord | None:
+    def _judge(self, path: Path, results: Results, owners: Mapping[str, Owner | None]) -> ImageRecord | None:
         """Return the record of an input that is skipped, or None where it is restored; raise FRExError where its results cannot be."""
         self._check_no_input_overwritten(path, results)
-        for file in results.own_files():
-            self._check_owner(path, file)
+        for file, owner in owners.items():
+            self._check_owner(path, file, owner)
         main = results.main(self.aligned)
-        owner = self._owner_of(main)
+        owner = owners[main]
         if owner is not None and self.claims.is_current(owner):
             return self._share(path, main, owner)
         if self.outputs.exist != 'skip' or not os.path.exists(results.folder / main) or (owner is not None and owner.status == 'failed'):
@@ -94,9 +94,8 @@ class Plan:
         reason = UNKNOWN if owner is None else f'were made with other settings ({differences})' if differences else None
         return ImageRecord(input=absolute_name(path), status='skipped', reason=reason)
 
-    def _check_owner(self, path: Path, file: str) -> None:
+    def _check_owner(self, path: Path, file: str, owner: Owner | None) -> None:
         """Raise FRExError where a result of the input `path` belongs to another input, and may not or cannot be overwritten now."""
-        owner = self._owner_of(file)
         if owner is None or _is_same_file(owner.input, path):
             return
         current = self.claims.is_current(owner)
@@ -116,8 +115,8 @@ class Plan:
             )
         return ImageRecord(input=absolute_name(path), status='skipped', reason=SHARED)
 
-    def _owner_of(self, file: str) -> Owner | None:
-        return self.claims.owner_of(to_text(file))
+    def _owners_of(self, results: Results) -> dict[str, Owner | None]:
+        return {file: self.claims.owner_of(to_text(file)) for file in results.own_files()}
 
     def _describe_differences(self, owner: Owner) -> str:
         run = self.claims.index.runs.get(owner.run)
