@@ -1,11 +1,13 @@
-"""Measure how time and memory grow with the faces of an image, its size, the processes that load data, and those that restore.
+"""Measure how time and memory grow with the faces of an image, its size, the files of a folder, and the processes that load and restore.
 
     python benchmarks/scaling.py -o benchmarks/results/scaling_cpu
+    python benchmarks/scaling.py -o benchmarks/results/scaling_cpu --only files
 
 The network is the tiny one, so that what is measured is all that surrounds it. The faces' positions are given, since a detector sees a copy
 of bounded size. Each point is the median of several measurements, taken in turns.
 """
 
+import json
 import subprocess
 import sys
 import time
@@ -19,6 +21,7 @@ import cv2
 import numpy as np
 import timing
 import torch
+from large_folders import measure_folders
 from torch.utils.data import DataLoader
 
 from frex.data.face_degradation_dataset import FaceDegradationDataset
@@ -50,19 +53,35 @@ class FixedDetector:
 
 
 def run(args: Namespace) -> None:
-    """Measure, write `scaling.json` and draw `scaling.png`."""
+    """Measure, write `scaling.json` and draw `scaling.png` and `files.png`."""
+    results = {'machine': timing.describe_machine(CPU)} | (measure_images(args) if args.only != 'files' else read_results(args.output))
+    with TemporaryDirectory() as folder:
+        results |= measure_folders(args.files, Path(folder))
+    timing.write_results(args.output / 'scaling.json', results)
+    of_files = {title: curve for title, curve in results.items() if title.startswith('files')}
+    draw({title: curve for title, curve in results.items() if title not in of_files}, args.output / 'scaling.png')
+    draw(of_files, args.output / 'files.png')
+    print(f'{args.output}: scaling.json, scaling.png, files.png')
+
+
+def read_results(folder: Path) -> dict[str, Any]:
+    """Return what was measured before."""
+    results: dict[str, Any] = json.loads((folder / 'scaling.json').read_text())
+    return results
+
+
+def measure_images(args: Namespace) -> dict[str, Any]:
+    """Measure all but the files of a folder."""
     torch.manual_seed(0)
     net = FREx(**{key: value for key, value in load_options(OPTIONS)['network_g'].items() if key != 'type'}).eval()
-    results: dict[str, Any] = {'machine': timing.describe_machine(CPU)}
+    results: dict[str, Any] = {}
     results['faces on 16 megapixels'] = measure_curve(args.faces, lambda count: prepare_restoring(net, 16, count), args.rounds)
     results['megapixels with 4 faces'] = measure_curve(args.megapixels, lambda size: prepare_restoring(net, size, 4), args.rounds)
     with TemporaryDirectory() as folder:
         faces = write_faces(Path(folder) / 'faces', 48)
         results['workers, 512 x 512, images a second'] = measure_loading(faces, args.workers, args.rounds)
         results['processes, 64 x 64, faces a second'] = measure_processes(net, Path(folder), args.processes)
-    timing.write_results(args.output / 'scaling.json', results)
-    draw(results, args.output / 'scaling.png')
-    print(f'{args.output}: scaling.json, scaling.png')
+    return results
 
 
 def measure_curve(points: Sequence[int], prepare: Callable[[int], Callable[[], Any]], rounds: int) -> dict[str, dict[str, Any]]:
@@ -178,6 +197,8 @@ if __name__ == '__main__':
     parser.add_argument('-o', '--output', type=Path, required=True, metavar='FOLDER')
     parser.add_argument('--faces', type=int, nargs='+', default=[1, 8, 64])
     parser.add_argument('--megapixels', type=int, nargs='+', default=[1, 4, 16, 50, 100])
+    parser.add_argument('--files', type=int, nargs='+', default=[1000, 10_000, 100_000])
+    parser.add_argument('--only', choices=['files'], help='measure the files of a folder alone, and keep the other results')
     parser.add_argument('--workers', type=int, nargs='+', default=[0, 1, 2])
     parser.add_argument('--processes', type=int, nargs='+', default=[1, 2])
     parser.add_argument('--rounds', type=int, default=3)

@@ -77,8 +77,8 @@ def make_short_names(names: Sequence[str]) -> list[str]:
 
     These are the file names if they are unique, else paths joined by underscores if those are unique, else percent-encoded paths.
     """
-    paths = [PurePosixPath(name) for name in names]
-    for short in ([path.stem for path in paths], ['_'.join(path.with_suffix('').parts) for path in paths]):
+    for shorten in (lambda path: path.stem, lambda path: '_'.join(path.with_suffix('').parts)):
+        short = [shorten(PurePosixPath(name)) for name in names]
         if max(Counter(short).values()) == 1:
             return short
     return [quote(name, safe='') for name in names]

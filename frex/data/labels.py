@@ -81,7 +81,7 @@ def stack_labels(
     An image is looked up by its path or, where its file name is unique in `names`, by that. Raises FRExError, which starts with `missing`,
     where images have no label.
     """
-    bare = {name: PurePosixPath(name).name for name in names}
+    bare = {name: bare_name(name) for name in names}
     count = Counter(bare.values())
     found = [vectors.get(name, vectors.get(bare[name]) if count[bare[name]] == 1 else None) for name in names]
     without = [name for name, vector in zip(names, found, strict=True) if vector is None]
@@ -92,7 +92,19 @@ def stack_labels(
 
 def _entries(entries: Any) -> dict[str, Any]:
     """Return the pairs (name, numbers) of a label file by name, with forward slashes."""
-    return {PurePosixPath(name.replace('\\', '/')).as_posix(): vector for name, vector in entries}
+    return {_normalize(name): vector for name, vector in entries}
+
+
+def _normalize(name: str) -> str:
+    """Return a path with forward slashes and without empty parts and dots."""
+    slashed = name.replace('\\', '/')
+    # Few names need it, and a path object takes ten times as long.
+    return slashed if {'', '.'}.isdisjoint(slashed.split('/')) else PurePosixPath(slashed).as_posix()
+
+
+def bare_name(name: str) -> str:
+    """Return the file name of an image without the folders of its path."""
+    return name.rpartition('/')[2]
 
 
 def _vectors(entries: Mapping[str, Any]) -> dict[str, np.ndarray]:
@@ -101,8 +113,8 @@ def _vectors(entries: Mapping[str, Any]) -> dict[str, np.ndarray]:
 
 def _also_by_bare_name(vectors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Add each file name that is unique among all folders as a further key of its label."""
-    count = Counter(PurePosixPath(name).name for name in vectors)
-    return {PurePosixPath(name).name: vector for name, vector in vectors.items() if count[PurePosixPath(name).name] == 1} | vectors
+    count = Counter(map(bare_name, vectors))
+    return {bare: vector for name, vector in vectors.items() if count[bare := bare_name(name)] == 1} | vectors
 
 
 def view_angles_in_degrees(camera: CameraLabel) -> tuple[float, float, float]:
@@ -137,7 +149,7 @@ def drop_bare_names(vectors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 def match_labels(vectors: Mapping[str, np.ndarray], names: Iterable[str]) -> dict[str, np.ndarray]:
     """Return the labels of the images `names`, by these names and looked up as in `stack_labels`; images without one are left out."""
-    bare = {name: PurePosixPath(name).name for name in names}
+    bare = {name: bare_name(name) for name in names}
     count = Counter(bare.values())
     keys = {name: name if name in vectors or count[bare[name]] > 1 else bare[name] for name in bare}
     return {name: vectors[key] for name, key in keys.items() if key in vectors}

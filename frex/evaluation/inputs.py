@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import overload
 
 from PIL import Image as PillowImage
 from PIL import UnidentifiedImageError
@@ -28,22 +29,43 @@ BILINEAR, GT = 'bilinear', 'GT'
 FIRST_FACE = '_00'
 # The EXIF tag of the orientation, and the least of its values (5 to 8) that exchange width and height.
 ORIENTATION, QUARTER_TURNS = 0x0112, 5
+# Most images that are read or wait to be read at a time.
+READ_AT_ONCE = 256
+
+
+class FilePaths(Sequence[Path]):
+    """The paths of `files`, which are relative to `folder`. They are kept as texts, since a million paths would take much memory."""
+
+    def __init__(self, folder: Path, files: Iterable[str]) -> None:
+        self.folder, self.files = folder, list(files)
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    @overload
+    def __getitem__(self, index: int) -> Path: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> 'FilePaths': ...
+
+    def __getitem__(self, index: int | slice) -> 'Path | FilePaths':
+        return FilePaths(self.folder, self.files[index]) if isinstance(index, slice) else self.folder / self.files[index]
 
 
 @dataclass(frozen=True)
 class ImageFolder:
     """The images of a folder. `role` names it in messages and results: GT, LQ, or a method with its run.
 
-    `files` maps each image's relative path without suffix to its file.
+    `files` maps each image's relative path without suffix to its file, also relative.
     """
 
     role: str
     folder: Path
-    files: Mapping[str, Path]
+    files: Mapping[str, str]
 
-    def paths_of(self, names: Iterable[str]) -> tuple[Path, ...]:
+    def paths_of(self, names: Iterable[str]) -> FilePaths:
         """Return the files of the images called `names`, in that order; raise KeyError for a name that the folder lacks."""
-        return tuple(self.files[name] for name in names)
+        return FilePaths(self.folder, (self.files[name] for name in names))
 
 
 @dataclass(frozen=True)
@@ -70,7 +92,7 @@ def list_image_folder(role: str, folder: Path) -> ImageFolder:
     if twice:
         files = ', '.join(name for name in names if strip_suffix(name) == twice[0])
         raise FRExError(f'{role}: {folder} holds {files}, which have one name without suffix; keep one of them ({len(twice)} such names)')
-    return ImageFolder(role, folder, {name: folder / file for name, file in zip(stems, names, strict=True)})
+    return ImageFolder(role, folder, dict(zip(stems, names, strict=True)))
 
 
 def strip_suffix(name: str) -> str:
@@ -93,11 +115,21 @@ def match_first_faces(gt: ImageFolder, image_folder: ImageFolder) -> ImageFolder
 
 def compute_image_stats(image_folder: ImageFolder, names: Sequence[str]) -> ImageStats:
     """Decode the files of the images called `names` and return their statistics; raise FRExError for a damaged image."""
+    paths = image_folder.paths_of(names)
+    lines: list[str] = []
+    sizes: list[tuple[int, int]] = []
+    # Most images have a size that others have too, which is kept once.
+    known: dict[tuple[int, int], tuple[int, int]] = {}
     with ThreadPoolExecutor() as readers:
-        examined = list(readers.map(_read_digest_and_size, image_folder.paths_of(names)))
-    lines = sorted(f'{name} {digest}\n' for name, (digest, _) in zip(names, examined, strict=True))
-    formats = Counter(path.suffix.lower().lstrip('.') for path in image_folder.paths_of(names))
-    return ImageStats(tuple(size for _, size in examined), dict(formats), hashlib.sha256(''.join(lines).encode()).hexdigest())
+        # The executor would begin all images at once, and keep what it read of each.
+        for start in range(0, len(paths), READ_AT_ONCE):
+            for sha256, size in readers.map(_read_digest_and_size, paths[start : start + READ_AT_ONCE]):
+                lines.append(f'{names[len(lines)]} {sha256}\n')
+                sizes.append(known.setdefault(size, size))
+    digest = hashlib.sha256()
+    for line in sorted(lines):
+        digest.update(line.encode())
+    return ImageStats(tuple(sizes), dict(Counter(path.suffix.lower().lstrip('.') for path in paths)), digest.hexdigest())
 
 
 def _read_digest_and_size(path: Path) -> tuple[str, tuple[int, int]]:
@@ -173,7 +205,7 @@ def check_sizes(gt: ImageFolder, gt_stats: ImageStats, other: ImageFolder, stats
         index = wrong[0]
         own, wanted = (f'{width} x {height}' for width, height in (stats.sizes[index], gt_stats.sizes[index]))
         raise FRExError(
-            f'{other.files[names[index]]}: is {own}, its clean image {gt.files[names[index]]} {wanted} '
+            f'{other.folder / other.files[names[index]]}: is {own}, its clean image {gt.folder / gt.files[names[index]]} {wanted} '
             f'({len(wrong)} of {len(names)} images of {other.role}); bring both to one size, nothing is resized here'
         )
 

@@ -1,6 +1,6 @@
 """The data of a finished evaluation: scores of each run, summaries of each row, and how they were computed."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +20,7 @@ class Run:
     """The scores of one folder of restored images; `files` and scores are in the order of `Evaluation.names`."""
 
     folder: Path
-    files: tuple[Path, ...]
+    files: Sequence[Path]
     scores: Mapping[str, ImageScores]
     """By metric key, the score of each image; NaN where the metric is undefined."""
     set_scores: Mapping[str, tuple[float, ...]]

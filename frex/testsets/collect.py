@@ -94,10 +94,11 @@ def _check(options: CollectOptions) -> None:
 
 def _find_sources(folders: Sequence[Path]) -> dict[str, Path]:
     """Return the photographs of all folders by the names of their results: relative paths without suffix, made unique."""
-    files = [(folder.absolute() / name, PurePosixPath(name)) for folder in folders for name in FolderSource(folder, 'FOLDER').names]
     # A folder may lie in another, so a file may be listed twice.
-    files = list(dict(files).items())
-    return {name.as_posix(): path for name, (path, _) in zip(unique_names(files), files, strict=True)}
+    files = {
+        str(folder.absolute() / name): len(PurePosixPath(name).parts) for folder in folders for name in FolderSource(folder, 'FOLDER').names
+    }
+    return {name: Path(path) for name, path in zip(unique_names(list(files.items())), files, strict=True)}
 
 
 def _collect_settings(options: CollectOptions, limits: Limits, sources: Mapping[str, Path]) -> dict[str, Any]:

@@ -4,13 +4,12 @@ If each process listed the folders itself, the lists could differ, because a fol
 """
 
 import json
-from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 import torch
 
 from frex.errors import FRExError
-from frex.restore.folder.inputs import Input, Inputs
+from frex.restore.folder.inputs import Inputs
 from frex.utils.sharding import Shard
 
 KEY = 'frex/inputs'
@@ -37,7 +36,7 @@ class InputChannel:
 
     def send(self, shared: SharedInputs) -> None:
         """Send the inputs; return when all other processes have received them."""
-        self._send({'run': shared.run, 'files': [(str(item.path), str(item.name)) for item in shared.inputs]})
+        self._send({'run': shared.run, 'files': shared.inputs.texts})
 
     def send_error(self, error: FRExError) -> None:
         """Send the error, which `receive` raises in all other processes; return when they have received it."""
@@ -50,7 +49,7 @@ class InputChannel:
         self._store.set(f'{KEY}/read_by/{self.shard.index}', '')
         if 'error' in message:
             raise FRExError(message['error'])
-        return SharedInputs(message['run'], Inputs(Input(Path(path), PurePosixPath(name)) for path, name in message['files']))
+        return SharedInputs(message['run'], Inputs(map(tuple, message['files'])))
 
     def _send(self, message: dict[str, Any]) -> None:
         if self._store is None:

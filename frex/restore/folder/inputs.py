@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePath, PurePosixPath
+from typing import NamedTuple, overload
 
 from frex.errors import FRExError
 from frex.restore.image_io.content import START, describe_content
@@ -25,8 +26,8 @@ class Input:
     name: PurePosixPath
 
 
-class Inputs(list[Input]):
-    """The inputs of a run.
+class Inputs(Sequence[Input]):
+    """The inputs of a run. They are kept as texts, since a million paths would take much memory.
 
     `passed_over` lists the files in the folders that are not taken for images, and `unreadable` folders in them that cannot be listed,
     each with the reason.
@@ -34,6 +35,25 @@ class Inputs(list[Input]):
 
     passed_over: Sequence[tuple[Path, str]] = ()
     unreadable: Sequence[tuple[Path, str]] = ()
+
+    def __init__(self, inputs: Iterable[tuple[str, str]]) -> None:
+        """Take the path and the name of each input."""
+        self.texts = list(inputs)
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    @overload
+    def __getitem__(self, index: int) -> Input: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> 'Inputs': ...
+
+    def __getitem__(self, index: int | slice) -> 'Input | Inputs':
+        if isinstance(index, slice):
+            return Inputs(self.texts[index])
+        path, name = self.texts[index]
+        return Input(Path(path), PurePosixPath(name))
 
 
 def find_inputs(inputs: Sequence[str], recursive: bool, excluded: Collection[Path] = ()) -> Inputs:
@@ -49,38 +69,51 @@ def find_inputs(inputs: Sequence[str], recursive: bool, excluded: Collection[Pat
     search = _Search(recursive, frozenset(map(os.path.realpath, excluded)))
     for path in inputs:
         search.add(path)
-    files = list(search.found.items())
-    names = unique_names(files)
-    result = Inputs(Input(search.written_paths[path], name) for (path, _), name in zip(files, names, strict=True))
+    names = unique_names([(path, found.parts) for path, found in search.found.items()])
+    result = Inputs((found.written, name) for found, name in zip(search.found.values(), names, strict=True))
     result.passed_over, result.unreadable = sorted(search.passed_over.items()), search.unreadable
     return result
 
 
-def unique_names(files: Sequence[tuple[Path, PurePath]]) -> list[PurePosixPath]:
-    """Return a unique name for each file, given its absolute path and the last parts of that path, which should be its name.
+def unique_names(files: Sequence[tuple[str, int]]) -> list[str]:
+    """Return a unique name for each file, given its absolute path and the number of its last parts that should be its name.
 
     A name has no suffix. Where names clash they get their suffix, then one more folder in front, and so on until all are unique.
     """
     levels = [0] * len(files)
-    while True:
-        names = [_name(path, relative, level) for (path, relative), level in zip(files, levels, strict=True)]
-        holders = defaultdict(list)
-        for index, name in enumerate(names):
-            holders[name].append(index)
-        clashes = [indices for indices in holders.values() if len(indices) > 1]
-        if not clashes:
-            return names
+    names = [_name(path, parts, 0) for path, parts in files]
+    while clashes := _find_clashes(names):
         for indices in clashes:
             lowest = min(levels[index] for index in indices)
             for index in indices:
-                levels[index] += levels[index] == lowest
+                if levels[index] == lowest:
+                    levels[index] += 1
+                    names[index] = _name(*files[index], levels[index])
+    return names
 
 
-def _name(path: Path, relative: PurePath, level: int) -> PurePosixPath:
+def _find_clashes(names: Sequence[str]) -> list[list[int]]:
+    """Return the indices of the names that are equal, in groups."""
+    first: dict[str, int] = {}
+    clashes = defaultdict(list)
+    for index, name in enumerate(names):
+        if first.setdefault(name, index) != index:
+            clashes[name].append(index)
+    return [[first[name], *others] for name, others in clashes.items()]
+
+
+def _name(path: str, parts: int, level: int) -> str:
     folders, with_suffix = divmod(level, 2)
-    name = PurePosixPath(*path.parts[1:][-len(relative.parts) - folders :])
+    name = PurePosixPath(*path.split(os.sep)[1:][-parts - folders :])
     # `..png` would have an empty name without its suffix.
-    return name if with_suffix or name.stem == '.' else name.with_suffix('')
+    return str(name if with_suffix or name.stem == '.' else name.with_suffix(''))
+
+
+class _Found(NamedTuple):
+    """A path as the user wrote it, and the number of its last parts that name the result."""
+
+    written: str
+    parts: int
 
 
 class _Search:
@@ -89,9 +122,8 @@ class _Search:
     def __init__(self, recursive: bool, excluded: frozenset[str]) -> None:
         self.recursive = recursive
         self.excluded = excluded
-        # For each absolute path: the relative path that names the result, and the path as the user wrote it.
-        self.found: dict[Path, PurePath] = {}
-        self.written_paths: dict[Path, Path] = {}
+        # By absolute paths.
+        self.found: dict[str, _Found] = {}
         self.passed_over: dict[Path, str] = {}
         self.unreadable: list[tuple[Path, str]] = []
 
@@ -111,22 +143,24 @@ class _Search:
             raise FRExError(f'--input: {given}: {special}' if special else f'--input: no file, folder or pattern {given or AN_EMPTY_NAME}')
 
     def _add_file(self, path: Path, relative: PurePath) -> None:
-        absolute = Path(os.path.abspath(path))
-        self.written_paths.setdefault(absolute, path)
-        self.found.setdefault(absolute, relative)
+        absolute, written = os.path.abspath(path), str(path)
+        # An absolute path is kept once.
+        self.found.setdefault(absolute, _Found(absolute if written == absolute else written, len(relative.parts)))
 
     def _add_images(self, paths: Iterable[Path], base: Path, none_found: str, hint: str = '') -> None:
         images = []
         for path in paths:
             reason = reason_to_pass_over(path)
             if reason is None:
-                images.append(path)
+                images.append(str(path))
             elif reason:
                 self.passed_over[path] = reason
         if not images:
             others = (f'; {path}: {reason}' for path, reason in self.passed_over.items() if reason != NOT_AN_IMAGE)
             raise FRExError(f'{none_found} (looked for {", ".join(SUFFIXES)}){hint}{next(others, "")}')
-        for path in sorted(images):
+        # As paths are sorted: the names of folders come before what is in them.
+        images.sort(key=lambda path: path.replace(os.sep, '\0'))
+        for path in map(Path, images):
             self._add_file(path, path.relative_to(base))
 
     def _recursive_hint(self, folder: Path) -> str:

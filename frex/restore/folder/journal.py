@@ -1,13 +1,12 @@
-"""Record what each process of a run has done, so that nothing is lost when it is killed.
+"""Record what each process of a run does, so that nothing is lost when it is killed.
 
-A process appends the record of each image to its journal, a file in the output folder, and merges the journal into the report when it
-ends. While it lives it holds a lock. The next run merges the journals of processes that were killed, and removes their files.
-A process is known by its id, RUN-RANK: the id of the run and the number of the process in it.
+A process appends to its journal, a file in the output folder: a record of each image before its first result is written, and another when
+it is done. It merges the journal into the report when it ends. While it lives it holds a lock. A process is known by its id, RUN-RANK: the
+id of the run and the number of the process in it.
 """
 
-import re
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -17,8 +16,9 @@ from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from frex.errors import FRExError
-from frex.restore.folder.report import ImageRecord, Report, Run, lock_report, merge_records, read_report, write_report
-from frex.utils.files import MissingFileError, describe_special, read_regular
+from frex.restore.folder.report import ImageRecord, Run, is_interrupted, lock_report
+from frex.restore.folder.report_index import ReportIndex
+from frex.utils.files import MissingFileError, open_regular
 from frex.utils.sharding import Shard
 
 
@@ -46,7 +46,8 @@ class Journal:
         total: int,
         passed_over: Mapping[str, str] | None = None,
     ) -> None:
-        self.folder = folder
+        self.folder, self.run, self.settings = folder, run, settings
+        self.process_id = f'{run}-{shard.index}'
         self.started = time.time()
         self.faces = 0
         described = Run(
@@ -58,7 +59,7 @@ class Journal:
         )
         heading = Heading(run, shard.index, described)
         with lock_report(folder):
-            self.lock = RunLock(folder, f'{run}-{shard.index}')
+            self.lock = RunLock(folder, self.process_id)
             # Unbuffered, so that a line is either written or not.
             self.file = self.lock.journal.open('wb', buffering=0)
             self.file.write(msgspec.json.encode(heading) + b'\n')
@@ -74,47 +75,111 @@ class Journal:
         # After an error the journal is still there; the next run merges it into the report.
         self.lock.end(tidied=not self.lock.journal.exists())
 
-    def add(self, record: ImageRecord) -> None:
-        """Append a record to the journal; raise FRExError where it cannot be written."""
+    def begin(self, record: ImageRecord) -> None:
+        """Append the record of an image that is begun, made by `make_interrupted_record`; raise FRExError where it cannot be written."""
         try:
             self.file.write(msgspec.json.encode(record) + b'\n')
         except OSError as error:
             raise FRExError(f'{self.lock.journal}: cannot be written ({error.strerror})') from error
+
+    def add(self, record: ImageRecord) -> None:
+        """Append the record of an image that is done; raise FRExError where it cannot be written."""
+        self.begin(record)
         if record.status == 'restored':
             self.faces += sum(face.reason is None for face in record.faces)
         rate = self.faces / max(time.time() - self.started, 1e-3)
         self.bar.set_postfix_str(f'{self.faces} faces, {rate:.2g} faces/s', refresh=False)
         self.bar.update()
 
-    def merge_into_report(self, finished: bool) -> Report:
+    def merge_into_report(self, finished: bool) -> ReportIndex:
         """Merge the journal into the report, remove it, and return the report; nothing may be added afterwards.
 
-        `finished` says that the process has handled all of its images.
+        `finished` says that the process has handled all of its images. Images that were begun but not done are left out.
         """
         with lock_report(self.folder):
-            report = read_report(self.folder)
+            report = ReportIndex.read(self.folder)
             merge_journal(report, self.lock.journal, finished)
-            write_report(self.folder, report)
+            report.write(self.folder, self.run)
             self.lock.journal.unlink()
         return report
 
 
-def merge_journal(report: Report, path: Path, finished: bool) -> None:
-    """Add the records of the journal `path` to `report`.
+class JournalReader:
+    """Reads a journal while its process may still append to it. `heading` is None where there is no complete first line."""
 
-    A missing or empty journal adds nothing. An incomplete last line is ignored.
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._read_bytes = 0
+        first = next(self._lines(), None)
+        self.heading = None if first is None else msgspec.json.decode(first, type=Heading)
+
+    def read_records(self) -> Iterator[ImageRecord]:
+        """Yield the records that were appended since the last call; `run` is set. An incomplete last line is left for a later call."""
+        if self.heading is None:
+            return
+        for line in self._lines():
+            record = _decoder.decode(line)
+            record.run = self.heading.word
+            yield record
+
+    def _lines(self) -> Iterator[bytes]:
+        try:
+            file = open_regular(self.path)
+        except MissingFileError:
+            return
+        with file:
+            file.seek(self._read_bytes)
+            for line in file:
+                if not line.endswith(b'\n'):
+                    return
+                self._read_bytes += len(line)
+                yield line
+
+
+_decoder = msgspec.json.Decoder(ImageRecord)
+
+
+def merge_journal(report: ReportIndex, path: Path, finished: bool, killed: bool = False) -> None:
+    """Add the records of the journal `path` to `report`, and count them in its run.
+
+    `finished` says that the process has handled all of its images; a process that has finished before is not counted again. Only of a
+    process that was `killed` are images added that were begun but not done: some of their results may be there. A missing or empty
+    journal adds nothing.
     """
-    try:
-        lines = read_regular(path).split(b'\n')[:-1]
-    except MissingFileError:
+    reader = JournalReader(path)
+    heading = reader.heading
+    if heading is None:
         return
-    if not lines:
+    run = report.runs.get(heading.word) or heading.run
+    if heading.process in run.finished:
         return
-    heading = msgspec.json.decode(lines[0], type=Heading)
-    decoder = msgspec.json.Decoder(ImageRecord)
-    ended = max(heading.run.started, path.stat().st_mtime)
-    run = msgspec.structs.replace(heading.run, ended=ended)
-    merge_records(report, heading.word, heading.process, run, [decoder.decode(line) for line in lines[1:]], finished)
+    report.runs[heading.word] = run
+    run.started, run.ended = min(run.started, heading.run.started), max(run.ended, heading.run.started, path.stat().st_mtime)
+    run.passed_over |= heading.run.passed_over
+    run.finished = sorted({*run.finished, heading.process}) if finished else run.finished
+    for record in _last_records(reader, killed):
+        _count_record(run, record)
+        report.add(record)
+
+
+def _last_records(reader: JournalReader, killed: bool) -> Iterator[ImageRecord]:
+    """Yield the records of images that are done and, with `killed`, of those that were begun only."""
+    begun: dict[str, ImageRecord] = {}
+    for record in reader.read_records():
+        if is_interrupted(record):
+            begun[record.input] = record
+        else:
+            begun.pop(record.input, None)
+            yield record
+    yield from begun.values() if killed else ()
+
+
+def _count_record(run: Run, record: ImageRecord) -> None:
+    run.images[record.status] += 1
+    if record.status == 'restored':
+        run.faces += sum(face.reason is None for face in record.faces)
+    if record.status == 'skipped' and record.reason is not None:
+        run.skipped[record.reason] = run.skipped.get(record.reason, 0) + 1
 
 
 PREFIX, LOCK, JOURNAL = '.run-', '.lock', '.jsonl'
@@ -127,7 +192,7 @@ class RunLock:
     """
 
     def __init__(self, folder: Path, process_id: str) -> None:
-        self.journal = folder / f'{PREFIX}{process_id}{JOURNAL}'
+        self.journal = journal_path(folder, process_id)
         self._lock = FileLock(_lock_file(folder, process_id), timeout=0)
         self._lock.acquire()
 
@@ -142,86 +207,32 @@ def _lock_file(folder: Path, process_id: str) -> Path:
     return folder / f'{PREFIX}{process_id}{LOCK}'
 
 
+def journal_path(folder: Path, process_id: str) -> Path:
+    """Return the path of the journal of a process; the file may be missing."""
+    return folder / f'{PREFIX}{process_id}{JOURNAL}'
+
+
 def unfinished_process_ids(folder: Path) -> Iterator[str]:
     """Yield the ids of the processes that still run, and of those that were killed."""
     for path in sorted(folder.glob(f'{PREFIX}*{LOCK}')):
         yield path.name.removeprefix(PREFIX).removesuffix(LOCK)
 
 
-def journal_paths(folder: Path, process_ids: Iterable[str]) -> Iterator[Path]:
-    """Yield the paths of the journals of processes; a file may be missing."""
-    yield from (folder / f'{PREFIX}{process_id}{JOURNAL}' for process_id in process_ids)
-
-
 def is_alive(folder: Path, process_id: str) -> bool:
     """Return whether a process still holds its lock."""
-    lock = FileLock(_lock_file(folder, process_id), timeout=0)
+    path = _lock_file(folder, process_id)
+    lock = FileLock(path, timeout=0)
     try:
-        lock.acquire()
+        # A lock that is gone is not made anew.
+        if path.exists():
+            lock.acquire()
+            lock.release()
     except Timeout:
         return True
-    lock.release()
     return False
 
 
 def remove_process_files(folder: Path, process_id: str) -> None:
     """Remove the journal and the lock of a process that was killed."""
-    for suffix in (JOURNAL, LOCK):
-        (folder / f'{PREFIX}{process_id}{suffix}').unlink(missing_ok=True)
-
-
-# Start of the names of claims: see `Outputs`.
-CLAIM = '.claim-'
-# Names of incomplete files, as `frex.utils.files.write_atomically` makes them.
-PARTIAL_FILE = re.compile(r'.*\.[0-9a-f]{8}\.part')
-
-
-def recover_crashed_runs(folder: Path, folders: Iterable[Path]) -> None:
-    """Clean up in the output folder after processes that were killed; raise FRExError where it cannot be written.
-
-    Their journals are merged into the report and their claims are removed. Incomplete files in `folder`, in `folders` and below these
-    are removed where no other run may be writing them.
-    """
-    if not any(next(folder.glob(f'{start}*'), None) for start in (PREFIX, CLAIM)):
-        return
-    with lock_report(folder):
-        process_ids = list(unfinished_process_ids(folder))
-        alive = {process_id for process_id in process_ids if is_alive(folder, process_id)}
-        _remove_claims(folder, alive)
-        dead = [process_id for process_id in process_ids if process_id not in alive]
-        if not dead:
-            return
-        report = read_report(folder)
-        for journal in journal_paths(folder, dead):
-            merge_journal(report, journal, finished=False)
-        write_report(folder, report)
-        for journal in journal_paths(folder, dead):
-            journal.unlink(missing_ok=True)
-        if not alive:
-            _remove_partial_files([folder, *folders])
-            for process_id in dead:
-                remove_process_files(folder, process_id)
-
-
-def _remove_claims(folder: Path, alive: Collection[str]) -> None:
-    for claim in folder.glob(f'{CLAIM}*'):
-        if describe_special(claim):
-            continue
-        # An empty claim is just being written, unless no process is alive that could write it.
-        if not alive or claim.read_text() not in {'', *alive}:
-            claim.unlink(missing_ok=True)
-
-
-def _remove_partial_files(folders: Iterable[Path]) -> None:
-    output, *result_folders = folders
-    for path in [*output.glob('*.part'), *(part for folder in result_folders for part in folder.rglob('*.part'))]:
-        if PARTIAL_FILE.fullmatch(path.name):
-            path.unlink(missing_ok=True)
-
-
-def read_combined_report(folder: Path) -> Report:
-    """Return the report, with what unfinished processes have done so far; raise FRExError where the file is not a report."""
-    report = read_report(folder)
-    for journal in journal_paths(folder, unfinished_process_ids(folder)):
-        merge_journal(report, journal, finished=False)
-    return report
+    for path in (journal_path(folder, process_id), _lock_file(folder, process_id)):
+        path.unlink(missing_ok=True)

@@ -2,15 +2,15 @@
 
 import os
 import re
-from collections import defaultdict
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import blake2s
+from itertools import count
 from pathlib import Path, PurePosixPath
 
 from frex.errors import FRExError
 from frex.restore.folder.inputs import Input
-from frex.restore.folder.journal import CLAIM
 from frex.restore.folder.report import ImageRecord, relative_name
 from frex.restore.image_io.encoding import FORMATS, find_format
 
@@ -42,18 +42,25 @@ class Results:
     @property
     def image(self) -> Path:
         """The restored image: `restored_imgs/NAME[_SUFFIX].EXT`."""
-        return self._file(RESTORED_IMAGES, '', self.image_ext)
+        return self.folder / self._file(RESTORED_IMAGES, '', self.image_ext)
 
     def face(self, kind: str, index: int) -> Path:
         """Return the file of face number `index`: `KIND/NAME_00[_SUFFIX].EXT`; `kind` is one of FACES or DETAILS."""
-        return self._file(kind, f'_{index:02d}', self.face_ext)
+        return self.folder / self._file(kind, f'_{index:02d}', self.face_ext)
 
-    def _file(self, kind: str, number: str, ext: str) -> Path:
-        return self.folder / kind / self.name.parent / f'{self.name.name}{number}{self.suffix}{ext}'
+    def _file(self, kind: str, number: str, ext: str) -> str:
+        return f'{kind}/{self.name}{number}{self.suffix}{ext}'
 
-    def main(self, aligned: bool) -> Path:
-        """Return the file that is written last: the restored face for an aligned input, else the restored image."""
-        return self.face('restored_faces', 0) if aligned else self.image
+    def own_files(self) -> tuple[str, str]:
+        """Return the restored image and the first restored face, relative to the folder; they can belong to one input only.
+
+        The other files of the results have the name of the face, in other folders.
+        """
+        return self._file(RESTORED_IMAGES, '', self.image_ext), self._file('restored_faces', '_00', self.face_ext)
+
+    def main(self, aligned: bool) -> str:
+        """Return the one of `own_files` that is written last: the restored face for an aligned input, else the restored image."""
+        return self.own_files()[aligned]
 
 
 class Outputs:
@@ -61,11 +68,10 @@ class Outputs:
 
     `suffix` is added to the names of results. `ext` is their file suffix; `auto` takes the input's for images and png for faces. `exist`
     says what happens where results exist: `skip` the input, `overwrite` them, or `rename` the new ones to NAME(1), NAME(2) and so on.
-    With `rename` a process claims each name by a file in `folder` until `close`, so that no two processes take the same one. The claims
-    hold `process_id`, so that those of a killed process are known. Raises FRExError for a bad `suffix`, `ext` or `exist`.
+    Raises FRExError for a bad `suffix`, `ext` or `exist`.
     """
 
-    def __init__(self, folder: Path, suffix: str = '', ext: str = 'auto', exist: str = 'skip', process_id: str = '') -> None:
+    def __init__(self, folder: Path, suffix: str = '', ext: str = 'auto', exist: str = 'skip') -> None:
         if not {'/', os.sep, '\0'}.isdisjoint(suffix) or len(os.fsencode(suffix)) > MOST_BYTES // 2:
             raise FRExError(f'--suffix {suffix}: not a part of a file name')
         if exist not in ('skip', 'overwrite', 'rename'):
@@ -73,8 +79,7 @@ class Outputs:
         self.folder = folder
         self.suffix = f'_{suffix.lstrip("_")}' if suffix.strip('_') else ''
         self.ext = 'auto' if ext == 'auto' else f'.{ext.lower().lstrip(".")}'
-        self.exist, self.process_id = exist, process_id
-        self._claims: set[Path] = set()
+        self.exist = exist
         if self.ext != 'auto':
             find_format(self.ext)
         self._face_ext = '.png' if self.ext == 'auto' else self.ext
@@ -85,61 +90,31 @@ class Outputs:
         """The folders of the results, in which `find_inputs` does not search."""
         return [self.folder / kind for kind in (RESTORED_IMAGES, *FACES, *DETAILS)]
 
-    def plan(self, item: Input, aligned: bool = False) -> Results | None:
-        """Return the files for the results of an input, or None where it is skipped; raise FRExError where a claim cannot be written."""
-        if self.exist == 'rename':
-            return self._renamed(item)
-        results = self.results(item)
-        if self.exist == 'skip':
-            return None if results.main(aligned).exists() else results
-        return replace(results, existing_faces=self.face_files.of(results.name))
+    def plan(self, item: Input, is_claimed: Callable[[Results], bool] = lambda results: False) -> Results:
+        """Return the files for the results of an input; with `rename`, the first that do not exist and that are not claimed."""
+        if self.exist != 'rename':
+            results = self.results(item)
+            return replace(results, existing_faces=self.face_files.of(results.name)) if self.exist == 'overwrite' else results
+        numbered = (self.results(item, number) for number in count())
+        return next(results for results in numbered if not is_claimed(results) and self._is_free(results))
 
     def results(self, item: Input, number: int = 0) -> Results:
         """Return the files for the results of an input, whether they exist or not; `number` is added to the name, as NAME(2), if not 0."""
         name = shorten_name(item.name.name, MOST_BYTES - RESERVED_BYTES - len(os.fsencode(self.suffix)))
-        numbered = item.name.with_name(f'{name}({number})' if number else name)
+        numbered = f'{name}({number})' if number else name
         suffix = item.path.suffix.lower()
         input_ext = suffix if suffix in FORMATS else '.png'
         return Results(
             self.folder,
-            numbered,
+            item.name if numbered == item.name.name else item.name.with_name(numbered),
             self.suffix,
             image_ext=input_ext if self.ext == 'auto' else self.ext,
             face_ext=self._face_ext,
         )
 
-    def _renamed(self, item: Input) -> Results:
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise FRExError(f'{self.folder}: cannot be written ({error.strerror})') from error
-        number = 0
-        # The name is claimed before its files are looked up: another process may have written them just before it released its claim.
-        while not (self._claim(results := self.results(item, number)) and self._is_free(results)):
-            number += 1
-        return results
-
     def _is_free(self, results: Results) -> bool:
         exists = results.image.exists() or any(results.face(kind, 0).exists() for kind in FACES)
         return not (exists or self.face_files.of(results.name))
-
-    def _claim(self, results: Results) -> bool:
-        digest = blake2s(os.fsencode(f'{results.name}{results.suffix}'), digest_size=16).hexdigest()
-        claim = self.folder / f'{CLAIM}{digest}'
-        try:
-            with claim.open('x') as file:
-                file.write(self.process_id)
-        except FileExistsError:
-            return False
-        except OSError as error:
-            raise FRExError(f'{claim}: cannot be written ({error.strerror})') from error
-        self._claims.add(claim)
-        return True
-
-    def close(self) -> None:
-        """Release the claims; to be called when each planned result is written or given up."""
-        while self._claims:
-            self._claims.pop().unlink(missing_ok=True)
 
 
 def shorten_name(name: str, most: int) -> str:
@@ -157,26 +132,28 @@ class ExistingFaceFiles:
     """The face files that exist in `folders`, by the name of their image; `ending` is what follows a face's number in their names."""
 
     def __init__(self, folders: Sequence[Path], ending: str) -> None:
-        self._folders = folders
-        self._pattern = re.compile(rf'(.+)_\d\d+{re.escape(ending)}', re.DOTALL)
-        # Each folder is listed only once: testing a hundred face numbers per image would take long.
-        self._listed: dict[PurePosixPath, dict[str, list[Path]]] = {}
+        self._folders, self._ending = folders, ending
+        self._pattern = re.compile(rf'(.+)_(\d\d+){re.escape(ending)}', re.DOTALL)
+        # Each folder is listed only once: testing a hundred face numbers per image would take long. Its face numbers are kept by the
+        # names of images, since the paths of all files would take much memory.
+        self._listed: dict[PurePosixPath, dict[str, tuple[str, ...]]] = {}
 
     def of(self, name: PurePosixPath) -> tuple[Path, ...]:
         """Return the face files of the image `name`: NAME_00, NAME_01 and so on, in all folders."""
         if name.parent not in self._listed:
             self._listed[name.parent] = self._list(name.parent)
-        return tuple(self._listed[name.parent].get(name.name, ()))
+        numbers = self._listed[name.parent].get(name.name, ())
+        paths = (folder / name.parent / f'{name.name}_{number}{self._ending}' for folder in self._folders for number in numbers)
+        return tuple(path for path in paths if os.path.lexists(path))
 
-    def _list(self, parent: PurePosixPath) -> dict[str, list[Path]]:
-        found = defaultdict(list)
+    def _list(self, parent: PurePosixPath) -> dict[str, tuple[str, ...]]:
+        found: dict[str, tuple[str, ...]] = {}
         for folder in self._folders:
-            subfolder = folder / parent
-            for file in sorted(os.listdir(subfolder)) if subfolder.is_dir() else ():
+            for file in os.listdir(folder / parent) if (folder / parent).is_dir() else ():
                 match = self._pattern.fullmatch(file)
-                if match is not None:
-                    found[match[1]].append(subfolder / file)
-        return dict(found)
+                if match is not None and match[2] not in found.get(match[1], ()):
+                    found[match[1]] = (*found.get(match[1], ()), sys.intern(match[2]))
+        return found
 
 
 def remove_stale_faces(results: Results, record: ImageRecord) -> None:

@@ -4,7 +4,8 @@ import errno
 import os
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -15,25 +16,18 @@ import torch
 from frex.device import choose_device
 from frex.errors import FRExError, one_line
 from frex.restore.faces.restorer import FaceRestorer
+from frex.restore.folder.claims import Claims
 from frex.restore.folder.distributed import InputChannel, SharedInputs
 from frex.restore.folder.inputs import NOT_AN_IMAGE, Input, Inputs, find_inputs
-from frex.restore.folder.journal import Journal, read_combined_report, recover_crashed_runs
+from frex.restore.folder.journal import Journal
 from frex.restore.folder.options import RestoreOptions
 from frex.restore.folder.outputs import Outputs
-from frex.restore.folder.planning import Job, Plan, PreviousResults
-from frex.restore.folder.report import (
-    MOST_LISTED,
-    REPORT,
-    ImageRecord,
-    Run,
-    absolute_name,
-    is_complete,
-    make_failure_record,
-    read_report,
-    summarize_run,
-    to_text,
-)
+from frex.restore.folder.planning import Job, Plan
+from frex.restore.folder.recovery import recover_killed_runs
+from frex.restore.folder.report import REPORT, ImageRecord, Run, absolute_name, is_complete, make_failure_record, to_text
+from frex.restore.folder.report_index import read_report
 from frex.restore.folder.stages import AlignedFaces, Photographs, RestoreStages
+from frex.restore.folder.summary import MOST_LISTED, summarize_run
 from frex.restore.folder.threaded_pipeline import ThreadedPipeline
 from frex.utils.sharding import Shard, choose_local_device, choose_shard
 from frex.utils.signals import Stop, stop_on_signals
@@ -59,7 +53,6 @@ def restore_folder(options: RestoreOptions) -> int:
     shard = choose_shard('0/1', os.environ)
     outputs = Outputs(options.output, options.suffix, options.ext, options.exist)
     run, inputs = collect_inputs(options, outputs, shard)
-    outputs.process_id = f'{run}-{shard.index}'
     log_rank0(shard, *describe_passed_over(inputs.passed_over), *flag_notes(options))
     model = require_small_model() if options.model_path is None else find_checkpoint(options.model_path)
     restorer = load_restorer(options, model)
@@ -67,20 +60,18 @@ def restore_folder(options: RestoreOptions) -> int:
         shard, *([small_model_notice(restorer.size)] if options.model_path is None else []), *unsupported_flags(options, restorer.net)
     )
     settings = collect_settings(options, model)
-    previous = PreviousResults(read_combined_report(options.output), settings)
-    plan = Plan(outputs, previous, options.aligned, inputs)
-    items = [inputs[number] for number in shard.of(len(inputs))]
+    numbers = shard.of(len(inputs))
     passed_over = {absolute_name(path): reason for path, reason in inputs.passed_over}
-    with stop_on_signals() as stop, Journal(options.output, shard, run, settings, len(items), passed_over) as journal:
+    with stop_on_signals() as stop, Journal(options.output, shard, run, settings, len(numbers), passed_over) as journal:
         for record in unreadable_records(inputs) if shard.index == 0 else ():
             journal.add(record)
         stages: RestoreStages[Any] = (AlignedFaces if options.aligned else Photographs)(restorer, options)
-        try:
-            restore_images(stages, plan_jobs(plan, items, journal), journal, stop)
-        finally:
-            outputs.close()
+        plan = Plan(outputs, Claims(journal), options.aligned, inputs)
+        restore_images(stages, plan_jobs(plan, map(inputs.__getitem__, numbers), journal), journal, stop)
+        recover_killed_runs(outputs.folder, outputs.folders, journal.process_id)
         report = journal.merge_into_report(finished=not stop())
-    return finish(report.runs[run], summarize_run(report, run), shard, stop, options.output)
+    summary = summarize_run(report.runs[run], report.records(run))
+    return finish(report.runs[run], summary, shard, stop, options.output)
 
 
 def collect_inputs(options: RestoreOptions, outputs: Outputs, shard: Shard) -> SharedInputs:
@@ -95,7 +86,7 @@ def collect_inputs(options: RestoreOptions, outputs: Outputs, shard: Shard) -> S
     try:
         inputs = find_inputs(options.input, options.recursive, excluded=outputs.folders)
         check_writable(outputs)
-        recover_crashed_runs(outputs.folder, outputs.folders)
+        recover_killed_runs(outputs.folder, outputs.folders)
     except FRExError as error:
         channel.send_error(error)
         raise
@@ -104,7 +95,7 @@ def collect_inputs(options: RestoreOptions, outputs: Outputs, shard: Shard) -> S
     return shared
 
 
-def plan_jobs(plan: Plan, items: Sequence[Input], journal: Journal) -> Iterator[Job]:
+def plan_jobs(plan: Plan, items: Iterable[Input], journal: Journal) -> Iterator[Job]:
     """Yield a job for each of the `items` that is restored, and add the records of the others to the journal."""
     for item in items:
         planned = plan.decide(item)
@@ -142,7 +133,7 @@ def unreadable_records(inputs: Inputs) -> Iterator[ImageRecord]:
 
 
 def check_writable(outputs: Outputs) -> None:
-    """Raise FRExError where results cannot be written, before the network is loaded."""
+    """Raise FRExError where results cannot be written or the report is damaged, before the network is loaded."""
     folder = outputs.folder
     try:
         # The folder itself is created with its first result, so its nearest existing parent is tried.
@@ -153,7 +144,7 @@ def check_writable(outputs: Outputs) -> None:
     for path in outputs.folders:
         if path.exists() and not path.is_dir():
             raise FRExError(f'--output: {path} is in the way: a folder of that name is needed')
-    read_report(folder)
+    deque(read_report(folder)[1], maxlen=0)
 
 
 def describe_passed_over(files: Sequence[tuple[Path, str]]) -> Iterator[str]:

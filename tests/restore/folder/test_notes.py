@@ -14,7 +14,8 @@ from frex.heads.codes import has_untrained_prior
 from frex.restore.faces.helper_networks import FaceParser, Lazy
 from frex.restore.folder.notes import NO_PARSER, UNTRAINED_PRIOR, list_notes
 from frex.restore.folder.options import RestoreOptions
-from frex.restore.folder.report import MOST_LISTED, ImageRecord, Report, Run, summarize_run
+from frex.restore.folder.report import ImageRecord, Run
+from frex.restore.folder.summary import MOST_LISTED, summarize_run
 
 PLAIN = RestoreOptions(('x',))
 
@@ -93,8 +94,8 @@ def test_the_table_lists_each_kind_of_note_once():
     left = 'face 0 is left as it is: it holds more detail'
     records = [ImageRecord(input=f'/in/{n}.png', status='restored', notes=[f'{n} extra channels', left], run='r') for n in (1, 2)]
     records.append(ImageRecord(input='/in/3.png', status='restored', notes=['alpha left out'], run='r'))
-    lines = summarize_run(Report(version=1, runs={'r': Run(started=0, ended=1)}, images=records), 'r')
+    lines = summarize_run(Run(started=0, ended=1), records)
     assert lines[-2:] == ['note: 2 images, such as /in/1.png: 1 extra channels', 'note: /in/3.png: alpha left out']
     many = [ImageRecord(input='/in/a.png', status='restored', notes=['x' * n for n in range(1, MOST_LISTED + 4)], run='r')]
-    lines = summarize_run(Report(version=1, runs={'r': Run(started=0, ended=1)}, images=many), 'r')
+    lines = summarize_run(Run(started=0, ended=1), many)
     assert lines[-1] == 'note: 3 more kinds, see the report'

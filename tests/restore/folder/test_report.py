@@ -1,27 +1,29 @@
 """Tests of `report.json`, of the journals that lead to it, and of the summary."""
 
 import json
+import os
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from frex.errors import FRExError
 from frex.restore.folder.inputs import NOT_AN_IMAGE
-from frex.restore.folder.journal import Journal, read_combined_report, recover_crashed_runs
+from frex.restore.folder.journal import Journal
+from frex.restore.folder.recovery import recover_killed_runs
 from frex.restore.folder.report import (
-    MOST_LISTED,
     FaceRecord,
     ImageRecord,
     Report,
-    Run,
     absolute_name,
     is_complete,
-    merge_records,
-    read_report,
-    summarize_run,
+    make_interrupted_record,
 )
+from frex.restore.folder.report_index import ReportIndex
 from frex.restore.folder.restore_folder import describe_passed_over
+from frex.restore.folder.summary import MOST_LISTED, summarize_run
 from frex.utils.sharding import Shard
 
 
@@ -29,15 +31,29 @@ def record(name, status='restored', **more):
     return ImageRecord(input=f'/in/{name}', status=status, **more)
 
 
+def begin(name):
+    return make_interrupted_record(Path(f'/in/{name}.png'), f'restored_imgs/{name}.png', f'restored_faces/{name}_00.png')
+
+
 def journal(folder, run='one', index=0, count=1):
     return Journal(folder, Shard(index, count), run, {}, 0)
 
 
+def read_report(folder):
+    return msgspec.json.decode((folder / 'report.json').read_bytes(), type=Report)
+
+
 def add(folder, *records, run='one', index=0, count=1, finished=True):
+    """Write a report of a run in one process, and return what is then in the file."""
     with journal(folder, run, index, count) as own:
         for one in records:
             own.add(one)
-        return own.merge_into_report(finished)
+        own.merge_into_report(finished)
+    return read_report(folder)
+
+
+def summary(report, run='one'):
+    return summarize_run(report.runs[run], [one for one in report.images if one.run == run])
 
 
 def left_by_a_killed_run(folder, *records, run='dead'):
@@ -96,22 +112,22 @@ def test_processes_add_up_to_one_run(tmp_path):
     assert report.runs['one'].images == {'restored': 2, 'no face': 0, 'skipped': 0, 'failed': 1}
 
 
-def test_a_run_lasts_from_its_first_process_to_its_last():
-    report = Report(version=1)
-    merge_records(report, 'one', 0, Run(started=10, ended=20, processes=2), [], finished=True)
-    merge_records(report, 'one', 1, Run(started=9, ended=19, processes=2), [], finished=True)
-    assert (report.runs['one'].started, report.runs['one'].ended) == (9, 20)
+def test_a_run_lasts_from_its_first_process_to_its_last(tmp_path, monkeypatch):
+    for index, started in ((0, 1e10), (1, 9e9)):
+        monkeypatch.setattr('frex.restore.folder.journal.time.time', lambda started=started: started)
+        report = add(tmp_path, index=index, count=2)
+    assert (report.runs['one'].started, report.runs['one'].ended) == (9e9, 1e10)
 
 
 def test_a_process_is_counted_once(tmp_path):
+    add(tmp_path, record('a.png'))
     report = add(tmp_path, record('a.png'))
-    merge_records(report, 'one', 0, Run(started=1, ended=2), [record('a.png')], finished=True)
     assert report.runs['one'].images['restored'] == 1
 
 
 def test_a_record_costs_the_same_however_many_there_are(tmp_path, monkeypatch):
     with journal(tmp_path) as own:
-        monkeypatch.setattr('frex.restore.folder.journal.read_report', lambda folder: pytest.fail('the report was read'))
+        monkeypatch.setattr(ReportIndex, 'read', lambda folder: pytest.fail('the report was read'))
         for number in range(3):
             own.add(record(f'{number}.png'))
         lines = own.lock.journal.read_bytes().splitlines()
@@ -127,7 +143,7 @@ def test_what_a_killed_run_did_is_in_the_next_runs_report(tmp_path):
     journal_file = left_by_a_killed_run(tmp_path, record('a.png'), record('b.png'))
     # The process was killed in the middle of a line.
     journal_file.write_bytes(journal_file.read_bytes() + b'{"input": "/in/c')
-    recover_crashed_runs(tmp_path, [])
+    recover_killed_runs(tmp_path, [])
     report = read_report(tmp_path)
     assert [(one.input, one.status, one.run) for one in report.images] == [
         ('/in/a.png', 'restored', 'dead'),
@@ -139,20 +155,18 @@ def test_what_a_killed_run_did_is_in_the_next_runs_report(tmp_path):
 
 def test_a_run_killed_before_its_first_line_is_cleared_up(tmp_path):
     left_by_a_killed_run(tmp_path).write_bytes(b'{"wo')
-    recover_crashed_runs(tmp_path, [])
+    recover_killed_runs(tmp_path, [])
     assert hidden(tmp_path) == []
 
 
-def test_half_files_and_claims_of_killed_runs_are_removed_and_nothing_else(tmp_path):
+def test_half_files_of_killed_runs_are_removed_and_nothing_else(tmp_path):
     left_by_a_killed_run(tmp_path)
     folder = tmp_path / 'cmp'
     (folder / 'sub').mkdir(parents=True)
     kept = [folder / 'a_00.png', folder / 'my.part', folder / 'sub/b.png.part']
     for path in (*kept, folder / 'sub/a.png.0123abcd.part', tmp_path / 'report.json.0123abcd.part'):
         path.touch()
-    (tmp_path / '.claim-1').write_text('dead-0')
-    (tmp_path / '.claim-2').write_text('')
-    recover_crashed_runs(tmp_path, [folder])
+    recover_killed_runs(tmp_path, [folder])
     assert sorted(path for path in folder.rglob('*') if path.is_file()) == sorted(kept)
     assert hidden(tmp_path) == ['cmp']
 
@@ -161,23 +175,48 @@ def test_what_a_run_that_goes_on_needs_is_left_to_it(tmp_path):
     with journal(tmp_path, 'alive') as own:
         own.add(record('b.png'))
         left_by_a_killed_run(tmp_path, record('a.png'))
-        (tmp_path / '.claim-1').write_text('dead-0')
-        (tmp_path / '.claim-2').write_text('alive-0')
         (tmp_path / 'a.png.0123abcd.part').touch()
-        recover_crashed_runs(tmp_path, [])
-        assert {'.claim-2', '.run-alive-0.jsonl', '.run-alive-0.lock', 'a.png.0123abcd.part'} <= set(hidden(tmp_path))
-        assert not (tmp_path / '.claim-1').exists()
+        recover_killed_runs(tmp_path, [])
+        assert {'.run-alive-0.jsonl', '.run-alive-0.lock', 'a.png.0123abcd.part'} <= set(hidden(tmp_path))
         assert [one.input for one in read_report(tmp_path).images] == ['/in/a.png']
-        assert [one.input for one in read_combined_report(tmp_path).images] == ['/in/a.png', '/in/b.png']
+        # The killed process is still remembered, so that its incomplete files are removed when no process can be writing them.
+        recover_killed_runs(tmp_path, [], own='alive-0')
+        assert hidden(tmp_path) == ['.run-alive-0.jsonl', '.run-alive-0.lock']
         own.merge_into_report(finished=True)
-    # The killed process is still remembered, so that its incomplete files are removed when no process can be writing them.
-    recover_crashed_runs(tmp_path, [])
     assert hidden(tmp_path) == []
 
 
+def test_an_image_at_which_a_run_was_killed_owns_its_results_but_is_not_restored(tmp_path):
+    add(tmp_path, record('c.png', output='restored_imgs/c.png'))
+    begun = [
+        make_interrupted_record(Path(f'/in/{name}.png'), f'restored_imgs/{name}.png', f'restored_faces/{name}_00.png') for name in 'abc'
+    ]
+    done = record('a.png', output='restored_imgs/a.png')
+    left_by_a_killed_run(tmp_path, *begun, done)
+    recover_killed_runs(tmp_path, [])
+    report = read_report(tmp_path)
+    assert [(one.input, one.status, one.output) for one in report.images] == [
+        ('/in/a.png', 'restored', 'restored_imgs/a.png'),
+        ('/in/b.png', 'failed', 'restored_imgs/b.png'),
+        # Its results may have been half overwritten.
+        ('/in/c.png', 'failed', 'restored_imgs/c.png'),
+    ]
+    assert 'the same command restores it' in report.images[1].reason
+    assert report.runs['dead'].images == {'restored': 1, 'no face': 0, 'skipped': 0, 'failed': 2}
+
+
+def test_an_image_that_a_stopped_run_did_not_finish_is_not_in_its_report(tmp_path):
+    add(tmp_path, record('a.png', output='restored_imgs/a.png'))
+    begun = [
+        make_interrupted_record(Path(f'/in/{name}.png'), f'restored_imgs/{name}.png', f'restored_faces/{name}_00.png') for name in 'ab'
+    ]
+    report = add(tmp_path, *begun, run='two', finished=False)
+    assert [(one.input, one.status) for one in report.images] == [('/in/a.png', 'restored')]
+
+
 def test_a_folder_without_traces_is_not_touched(tmp_path):
-    recover_crashed_runs(tmp_path, [])
-    recover_crashed_runs(tmp_path / 'none', [])
+    recover_killed_runs(tmp_path, [])
+    recover_killed_runs(tmp_path / 'none', [])
     assert list(tmp_path.iterdir()) == []
 
 
@@ -196,7 +235,11 @@ def test_two_runs_at_once_lose_nothing(tmp_path):
     assert not list(tmp_path.glob('*.part'))
 
 
-@pytest.mark.parametrize('content', [b'', b'{', b'[]', b'{"version": 2}', b'{"version": 1, "pictures": [{}]}', b'\xff'])
+FOREIGN = [b'', b'{', b'[]', b'{"version": 2}', b'{"version": 1, "pictures": [{}]}', b'\xff']
+CUT = [b'{"version":1,"runs":{},"pictures":[\n', b'{"version":1,"runs":{},"pictures":[\n{}\n]}\n', b'{"version":2,"pictures":[\n]}\n']
+
+
+@pytest.mark.parametrize('content', [*FOREIGN, *CUT])
 def test_a_file_that_is_no_report_is_told_and_kept(tmp_path, content):
     (tmp_path / 'report.json').write_bytes(content)
     with pytest.raises(FRExError, match=r'report.json: not a report of this program .*move it away'):
@@ -206,10 +249,33 @@ def test_a_file_that_is_no_report_is_told_and_kept(tmp_path, content):
 
 def test_a_report_that_cannot_be_written_is_told_and_the_old_one_kept(tmp_path, monkeypatch):
     add(tmp_path, record('a.png'))
-    monkeypatch.setattr('pathlib.Path.write_bytes', lambda path, data: (_ for _ in ()).throw(OSError(28, 'No space left on device')))
+    monkeypatch.setattr(os, 'fsync', lambda file: (_ for _ in ()).throw(OSError(28, 'No space left on device')))
     with pytest.raises(FRExError, match=r'report.json: cannot be written .*No space left'):
         add(tmp_path, record('b.png'))
     assert [image.input for image in read_report(tmp_path).images] == ['/in/a.png']
+
+
+def test_a_report_that_another_program_laid_out_anew_is_read(tmp_path):
+    add(tmp_path, record('a.png', width=7))
+    path = tmp_path / 'report.json'
+    path.write_text(json.dumps(json.loads(path.read_text()), indent=4))
+    report = add(tmp_path, record('b.png'), run='two')
+    assert [(one.input, one.run, one.width) for one in report.images] == [('/in/a.png', 'one', 7), ('/in/b.png', 'two', None)]
+    assert set(report.runs) == {'one', 'two'}
+
+
+def test_a_report_is_written_with_one_record_in_memory(tmp_path):
+    """A report of records as large as these would take more memory at once than the limit."""
+    notes = ['x' * 100_000]
+    with journal(tmp_path) as own:
+        for number in range(100):
+            own.add(record(f'{number:03d}.png', notes=notes))
+        tracemalloc.start()
+        own.merge_into_report(finished=True)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert len(read_report(tmp_path).images) == 100
+    assert peak < 2e6
 
 
 def test_a_name_that_is_no_text_is_written(tmp_path):
@@ -224,7 +290,7 @@ def test_the_table_counts_and_names_what_went_wrong(tmp_path):
     failed = record('d.png', 'failed', reason='/in/d.png: not an image')
     faces = [FaceRecord(), FaceRecord(reason='the five landmarks are mirrored'), FaceRecord()]
     report = add(tmp_path, record('a.png', faces=faces), record('b.png', 'no face'), record('c.png', 'skipped'), failed)
-    assert summarize_run(report, 'one') == [
+    assert summary(report) == [
         'restored  1  2 faces',
         'no face   1',
         'skipped   1  results are there; --exist overwrite or rename restores again',
@@ -239,19 +305,19 @@ def test_the_table_tells_of_skipped_results_made_otherwise(tmp_path):
     reasons = ['were made with other settings (fidelity_weight 0.5)'] * 2 + [None, 'are not in the report']
     report = add(tmp_path, *(record(f'{number}.png', 'skipped', reason=reason) for number, reason in enumerate(reasons)))
     assert report.runs['one'].skipped == {reasons[0]: 2, reasons[3]: 1}
-    assert summarize_run(report, 'one')[4:] == [f'skipped: 2 {reasons[0]}', 'skipped: 1 are not in the report']
+    assert summary(report)[4:] == [f'skipped: 2 {reasons[0]}', 'skipped: 1 are not in the report']
 
 
 def test_a_long_list_is_cut(tmp_path):
     report = add(tmp_path, *(record(f'{number:02d}.png', 'failed', reason='no') for number in range(30)))
-    lines = summarize_run(report, 'one')
+    lines = summary(report)
     assert len(lines) == 4 + 20 + 1
     assert lines[-1] == 'failed: 10 more, see the report'
 
 
 def test_other_runs_are_not_in_the_table(tmp_path):
     add(tmp_path, record('a.png', 'failed', reason='no'))
-    assert not any('a.png' in line for line in summarize_run(add(tmp_path, record('b.png'), run='two'), 'two'))
+    assert not any('a.png' in line for line in summary(add(tmp_path, record('b.png'), run='two'), 'two'))
 
 
 def test_files_that_are_passed_over_are_in_the_run_and_on_the_screen(tmp_path):

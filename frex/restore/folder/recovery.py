@@ -1,0 +1,48 @@
+"""Clean up in an output folder after processes that were killed."""
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from frex.restore.folder.journal import PREFIX, is_alive, journal_path, merge_journal, remove_process_files, unfinished_process_ids
+from frex.restore.folder.report import lock_report
+from frex.restore.folder.report_index import ReportIndex
+
+# Names of incomplete files, as `frex.utils.files.write_atomically` makes them.
+PARTIAL_FILE = re.compile(r'.*\.[0-9a-f]{8}\.part')
+
+
+def recover_killed_runs(folder: Path, folders: Iterable[Path], own: str = '') -> None:
+    """Merge the journals of processes that were killed into the report; raise FRExError where it cannot be written.
+
+    Incomplete files in `folder`, in `folders` and below these are removed where no process that lives may be writing them; `own` is the
+    id of this process, which writes none. Else the locks of the killed processes remain, so that a later call removes the files.
+    """
+    if not any(folder.glob(f'{PREFIX}*')):
+        return
+    with lock_report(folder):
+        process_ids = [process_id for process_id in unfinished_process_ids(folder) if process_id != own]
+        dead = [process_id for process_id in process_ids if not is_alive(folder, process_id)]
+        _merge_journals(folder, [path for process_id in dead if (path := journal_path(folder, process_id)).exists()])
+        if dead and len(dead) == len(process_ids):
+            _remove_partial_files([folder, *folders])
+            for process_id in dead:
+                remove_process_files(folder, process_id)
+
+
+def _merge_journals(folder: Path, journals: list[Path]) -> None:
+    if not journals:
+        return
+    report = ReportIndex.read(folder)
+    for journal in journals:
+        merge_journal(report, journal, finished=False, killed=True)
+    report.write(folder)
+    for journal in journals:
+        journal.unlink()
+
+
+def _remove_partial_files(folders: Iterable[Path]) -> None:
+    output, *result_folders = folders
+    for path in [*output.glob('*.part'), *(part for folder in result_folders for part in folder.rglob('*.part'))]:
+        if PARTIAL_FILE.fullmatch(path.name):
+            path.unlink(missing_ok=True)
