@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from frex.errors import FRExError
-from frex.utils.files import read_regular, write_atomically
+from frex.utils.files import read_regular, write_bytes
 from frex.utils.jpeg import CUT_JPEG, is_cut_jpeg
 
 Image = UInt8[np.ndarray, 'height width 3']
@@ -59,12 +59,10 @@ def write_image(path: Path, image: Image) -> None:
 
     Raises FRExError for a suffix that OpenCV cannot write.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     done, data = cv2.imencode(SAME_FORMAT.get(path.suffix.lower(), path.suffix), image)
     if not done:
         raise FRExError(f'{path}: OpenCV cannot write {path.suffix} files')
-    with write_atomically(path) as part:
-        part.write_bytes(data.tobytes())
+    write_bytes(path, data.tobytes())
 
 
 def resize(image: Image, size: int) -> UInt8[np.ndarray, '{size} {size} 3']:

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.export import ExportedProgram
 
 from frex.errors import FRExError
-from frex.export.graph import INTERFACES, ExportWrapper, WeightedExportWrapper, example_inputs, load_pt2, trace, write_pt2
+from frex.export.graph import INTERFACES, ExportWrapper, example_inputs, load_pt2, trace, write_pt2
 from frex.export.onnx_file import MAX_OPSET, MIN_OPSET, load_onnx, require_onnx, write_onnx
 from frex.utils.files import check_output_path, write_atomically
 from frex.weights.hub import find_checkpoint
@@ -62,8 +62,8 @@ def export(options: ExportOptions) -> None:
     form = choose_format(options)
     check_output_path(options.output, options.overwrite)
     net = build_frex(read_network(find_checkpoint(options.model_path), options.param_key), str(options.model_path))
-    fidelity = 1.0 if options.fidelity_weight is None else options.fidelity_weight
-    wrapper = (WeightedExportWrapper if options.program == 'facefusion' else ExportWrapper)(net, fidelity, options.structure_weight)
+    fixed = 1.0 if options.fidelity_weight is None else options.fidelity_weight
+    wrapper = ExportWrapper(net, None if options.program == 'facefusion' else fixed, options.structure_weight)
     try:
         with write_atomically(options.output) as part:
             form.write(part, trace(wrapper), make_metadata(wrapper))
@@ -109,7 +109,7 @@ def make_metadata(wrapper: ExportWrapper) -> Metadata:
         'size': str(wrapper.net.out_size),
         'colours': 'RGB',
         'range': '-1 1',
-        'fidelity_weight': 'input' if isinstance(wrapper, WeightedExportWrapper) else str(wrapper.fidelity),
+        'fidelity_weight': 'input' if wrapper.fidelity is None else str(wrapper.fidelity),
         'structure_weight': str(wrapper.structure),
     }
 

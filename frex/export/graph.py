@@ -28,40 +28,39 @@ INTERFACES = {'frex': Interface(('lq',), 'image'), 'facefusion': Interface(('inp
 
 
 class ExportWrapper(nn.Module):
-    """FREx in evaluation mode as a function of `lq` alone that returns the restored image alone; both weights are fixed."""
+    """FREx in evaluation mode as a function that returns the restored image alone; a `fidelity` of None makes that weight an input."""
 
-    def __init__(self, net: FREx, fidelity: float = 1.0, structure: float = 1.0) -> None:
+    def __init__(self, net: FREx, fidelity: float | None = 1.0, structure: float = 1.0) -> None:
         super().__init__()
         self.net = net
         self.fidelity = fidelity
         self.structure = structure
         self.eval().requires_grad_(False)
 
-    def forward(self, lq: Float[Tensor, 'batch 3 size size']) -> Float[Tensor, 'batch 3 size size']:
-        """Restore a batch of faces in FFHQ alignment, RGB in [-1, 1]; the result is not clamped."""
-        return self.net(lq, fidelity=self.fidelity, structure=self.structure).image
+    def forward(
+        self, lq: Float[Tensor, 'batch 3 size size'], weight: Float64[Tensor, '1'] | None = None
+    ) -> Float[Tensor, 'batch 3 size size']:
+        """Restore a batch of faces in FFHQ alignment, RGB in [-1, 1]; the result is not clamped.
 
-
-class WeightedExportWrapper(ExportWrapper):
-    """As `ExportWrapper`, but the fidelity weight is an input too."""
-
-    def forward(self, lq: Float[Tensor, 'batch 3 size size'], weight: Float64[Tensor, '1']) -> Float[Tensor, 'batch 3 size size']:
-        """Restore a batch of faces in FFHQ alignment, RGB in [-1, 1], with a fidelity weight in 0..1; the result is not clamped."""
-        return self.net(lq, fidelity=weight.to(lq.dtype), structure=self.structure).image
+        `weight` is the fidelity weight, from 0 to 1, given just where it is an input.
+        """
+        fidelity = self.fidelity if weight is None else weight.to(lq.dtype)
+        assert fidelity is not None
+        return self.net(lq, fidelity=fidelity, structure=self.structure).image
 
 
 def example_inputs(wrapper: ExportWrapper, batch: int) -> tuple[Tensor, ...]:
     """Return inputs of the wrapper: `batch` random faces, always the same for a size, and the fidelity weight where it is an input."""
     size = wrapper.net.out_size
     lq = torch.rand(batch, 3, size, size, generator=torch.Generator().manual_seed(batch)) * 2 - 1
-    return (lq, torch.tensor([0.5], dtype=torch.float64)) if isinstance(wrapper, WeightedExportWrapper) else (lq,)
+    return (lq, torch.tensor([0.5], dtype=torch.float64)) if wrapper.fidelity is None else (lq,)
 
 
 def trace(wrapper: ExportWrapper) -> ExportedProgram:
     """Return the graph from `lq` (batch, 3, size, size) to `image` of the same shape, for any batch size."""
     # Trace two faces: torch.export would treat a batch of one as a constant.
     inputs = example_inputs(wrapper, 2)
-    shapes = {'lq': {0: Dim('batch', min=1)}} | ({'weight': None} if len(inputs) > 1 else {})
+    shapes = {'lq': {0: Dim('batch', min=1)}} | ({'weight': None} if wrapper.fidelity is None else {})
     with torch.no_grad():
         program = torch.export.export(wrapper, inputs, dynamic_shapes=shapes, strict=False)
     # Stack traces name files of this machine, and are longer than the graph.

@@ -9,7 +9,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from frex.errors import FRExError
-from frex.utils.files import write_atomically
 from frex.weights.network_file import read_safetensors
 from frex_arch import EG3D, FREx, FRExOutput
 from frex_arch.camera import CAMERA_DIM, Camera
@@ -28,23 +27,19 @@ class Head(NamedTuple):
     camera: Camera
 
 
-def head_of(output: FRExOutput, face: int = 0) -> Head | None:
-    """Return the head of one face of an output of FREx; None where the network has no 3D prior."""
-    if output.ws is None:
-        return None
-    return Head(output.ws[face : face + 1].float(), output.camera[face : face + 1].float())
+def head_of(output: FRExOutput) -> Head | None:
+    """Return the head of an output of FREx for one face; None where the network has no 3D prior."""
+    return None if output.ws is None else Head(output.ws.float(), output.camera.float())
 
 
-def save_head(path: Path, head: Head, eg3d: EG3D) -> None:
-    """Write a head as a `.safetensors`, with the weights of EG3D's decoder, by which `load_head` recognises the network."""
+def encode_head(head: Head, eg3d: EG3D) -> bytes:
+    """Return a head as the content of a `.safetensors`, with the weights of EG3D's decoder, by which `load_head` recognises the network."""
     tensors = {'ws': head.ws, 'camera': head.camera, 'decoder': _decoder_weights(eg3d)}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with write_atomically(path) as part:
-        part.write_bytes(safetensors.torch.save({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, METADATA))
+    return safetensors.torch.save({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, METADATA)
 
 
 def load_head(path: Path, eg3d: EG3D) -> Head:
-    """Read a head that `save_head` wrote; raise FRExError for another file, and for a head of another network than `eg3d`."""
+    """Read a file with the content of `encode_head`; raise FRExError for another file, and for a head of another network than `eg3d`."""
     metadata, state = read_safetensors(path)
     if metadata.get('content') != METADATA['content'] or set(state) != {'ws', 'camera', 'decoder'}:
         raise FRExError(f'{path}: not the codes of a head; frex restore --save_3d writes them to the folder codes')

@@ -64,8 +64,9 @@ def render_head(options: RenderOptions, eg3d: EG3D, head: Head, base: Path) -> l
     if options.film:
         written.append(base.with_name(f'{base.name}.mp4'))
         write_film(written[-1], render_views(eg3d, head.ws, turn_cameras(FILM_VIEWS, options.most_yaw)))
-    mesh = extract_mesh(eg3d, head, options.grid) if options.mesh else None
-    for suffix in options.mesh if mesh else ():
-        written.append(base.with_name(f'{base.name}.{suffix}'))
-        write_mesh(written[-1], mesh, head.camera)
+    if options.mesh:
+        mesh = extract_mesh(eg3d, head, options.grid)
+        for suffix in options.mesh:
+            written.append(base.with_name(f'{base.name}.{suffix}'))
+            write_mesh(written[-1], mesh, head.camera)
     return written

@@ -12,7 +12,7 @@ from torch import Tensor
 from frex.errors import FRExError
 from frex.heads.codes import Head
 from frex.utils.extras import require_package
-from frex.utils.files import write_atomically
+from frex.utils.files import write_bytes
 from frex_arch import EG3D
 from frex_arch.camera import Camera, frontal_camera, unpack_camera
 from frex_arch.rendering import compositing_weights, pixel_rays, sample_weights
@@ -112,8 +112,8 @@ def look_inwards(
 
 def keep_part(vertices: np.ndarray, triangles: np.ndarray, point: Float[np.ndarray, '3']) -> tuple[np.ndarray, np.ndarray]:
     """Return the connected surface that is nearest to `point`, without what floats around it."""
-    from scipy.sparse import coo_matrix
-    from scipy.sparse.csgraph import connected_components
+    from scipy.sparse import coo_matrix  # type: ignore[import-untyped]
+    from scipy.sparse.csgraph import connected_components  # type: ignore[import-untyped]
 
     edges = np.concatenate([triangles[:, :2], triangles[:, 1:]])
     graph = coo_matrix((np.ones(len(edges), bool), edges.T), shape=(len(vertices),) * 2)
@@ -141,9 +141,7 @@ def write_mesh(path: Path, mesh: Mesh, camera: Camera) -> None:
 
     surface = trimesh.Trimesh(mesh.vertices, mesh.triangles, vertex_colors=mesh.colours, process=False)
     content: Any = surface if path.suffix == '.ply' else trimesh.Scene(surface, camera=_view_camera(camera), camera_transform=np.eye(4))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with write_atomically(path) as part:
-        part.write_bytes(content.export(file_type=path.suffix[1:]))
+    write_bytes(path, content.export(file_type=path.suffix[1:]))
 
 
 def _view_camera(camera: Camera) -> Any:

@@ -124,6 +124,13 @@ def write_atomically(path: Path) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file atomically; create its folder where it is missing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with write_atomically(path) as part:
+        part.write_bytes(data)
+
+
 def check_not_existing(path: Path, overwrite: bool) -> None:
     """Raise FRExError where `path` exists, be it a link that leads nowhere, and `overwrite` is false."""
     if os.path.lexists(path) and not overwrite:

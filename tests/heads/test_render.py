@@ -9,7 +9,7 @@ from tiny import faces, tiny_frex, tiny_network_options, trained
 
 from frex.cli.main import main
 from frex.errors import FRExError
-from frex.heads.codes import head_of, load_head, save_head, trained_prior
+from frex.heads.codes import encode_head, head_of, load_head, trained_prior
 from frex.heads.views import FILM_VIEWS, render_views, turn_cameras, write_film
 from frex.images import read_image
 from frex.tensors import to_images
@@ -29,13 +29,13 @@ def net():
 @pytest.fixture(scope='module')
 def head(net):
     with torch.no_grad():
-        return head_of(net(faces(2)), 1)
+        return head_of(net(faces(1)))
 
 
 @pytest.fixture(scope='module')
 def codes(net, head, tmp_path_factory):
     path = tmp_path_factory.mktemp('codes') / 'face_00.safetensors'
-    save_head(path, head, net.eg3d)
+    path.write_bytes(encode_head(head, net.eg3d))
     return path
 
 

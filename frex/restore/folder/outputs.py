@@ -3,7 +3,7 @@
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import blake2s
 from itertools import count
@@ -17,6 +17,8 @@ from frex.restore.image_io.encoding import FORMATS, find_format
 RESTORED_IMAGES = 'restored_imgs'
 FACES = ('cropped_faces', 'restored_faces', 'cmp')
 DETAILS = ('depth', 'image_3d', 'turntable', 'weights_map')
+# The codes of recovered heads, which are no images.
+CODES, CODES_EXT = 'codes', '.safetensors'
 
 # The limit of most file systems for a name, less what `frex.utils.files.write_atomically` appends while a file is written.
 MOST_BYTES = 255 - len('.01234567.part')
@@ -45,8 +47,8 @@ class Results:
         return self.folder / self._file(RESTORED_IMAGES, '', self.image_ext)
 
     def face(self, kind: str, index: int) -> Path:
-        """Return the file of face number `index`: `KIND/NAME_00[_SUFFIX].EXT`; `kind` is one of FACES or DETAILS."""
-        return self.folder / self._file(kind, f'_{index:02d}', self.face_ext)
+        """Return the file of face number `index`: `KIND/NAME_00[_SUFFIX].EXT`; `kind` is CODES or one of FACES or DETAILS."""
+        return self.folder / self._file(kind, f'_{index:02d}', CODES_EXT if kind == CODES else self.face_ext)
 
     def _file(self, kind: str, number: str, ext: str) -> str:
         return f'{kind}/{self.name}{number}{self.suffix}{ext}'
@@ -83,12 +85,13 @@ class Outputs:
         if self.ext != 'auto':
             find_format(self.ext)
         self._face_ext = '.png' if self.ext == 'auto' else self.ext
-        self.face_files = ExistingFaceFiles([folder / kind for kind in (*FACES, *DETAILS)], f'{self.suffix}{self._face_ext}')
+        endings = dict.fromkeys((*FACES, *DETAILS), f'{self.suffix}{self._face_ext}') | {CODES: f'{self.suffix}{CODES_EXT}'}
+        self.face_files = ExistingFaceFiles({folder / kind: ending for kind, ending in endings.items()})
 
     @property
     def folders(self) -> list[Path]:
         """The folders of the results, in which `find_inputs` does not search."""
-        return [self.folder / kind for kind in (RESTORED_IMAGES, *FACES, *DETAILS)]
+        return [self.folder / kind for kind in (RESTORED_IMAGES, *FACES, *DETAILS, CODES)]
 
     def plan(self, item: Input, is_claimed: Callable[[Results], bool] = lambda results: False) -> Results:
         """Return the files for the results of an input; with `rename`, the first that do not exist and that are not claimed."""
@@ -129,11 +132,10 @@ def shorten_name(name: str, most: int) -> str:
 
 
 class ExistingFaceFiles:
-    """The face files that exist in `folders`, by the name of their image; `ending` is what follows a face's number in their names."""
+    """The face files that exist in folders, by the name of their image; `endings` says what follows a face's number in each folder."""
 
-    def __init__(self, folders: Sequence[Path], ending: str) -> None:
-        self._folders, self._ending = folders, ending
-        self._pattern = re.compile(rf'(.+)_(\d\d+){re.escape(ending)}', re.DOTALL)
+    def __init__(self, endings: Mapping[Path, str]) -> None:
+        self._endings = endings
         # Each folder is listed only once: testing a hundred face numbers per image would take long. Its face numbers are kept by the
         # names of images, since the paths of all files would take much memory.
         self._listed: dict[PurePosixPath, dict[str, tuple[str, ...]]] = {}
@@ -143,14 +145,15 @@ class ExistingFaceFiles:
         if name.parent not in self._listed:
             self._listed[name.parent] = self._list(name.parent)
         numbers = self._listed[name.parent].get(name.name, ())
-        paths = (folder / name.parent / f'{name.name}_{number}{self._ending}' for folder in self._folders for number in numbers)
+        paths = (folder / name.parent / f'{name.name}_{number}{end}' for folder, end in self._endings.items() for number in numbers)
         return tuple(path for path in paths if os.path.lexists(path))
 
     def _list(self, parent: PurePosixPath) -> dict[str, tuple[str, ...]]:
         found: dict[str, tuple[str, ...]] = {}
-        for folder in self._folders:
+        for folder, ending in self._endings.items():
+            pattern = re.compile(rf'(.+)_(\d\d+){re.escape(ending)}', re.DOTALL)
             for file in os.listdir(folder / parent) if (folder / parent).is_dir() else ():
-                match = self._pattern.fullmatch(file)
+                match = pattern.fullmatch(file)
                 if match is not None and match[2] not in found.get(match[1], ()):
                     found[match[1]] = (*found.get(match[1], ()), sys.intern(match[2]))
         return found

@@ -1,15 +1,12 @@
 """Clean up in an output folder after processes that were killed."""
 
-import re
 from collections.abc import Iterable
 from pathlib import Path
 
 from frex.restore.folder.journal import PREFIX, is_alive, journal_path, merge_journal, remove_process_files, unfinished_process_ids
 from frex.restore.folder.report import lock_report
 from frex.restore.folder.report_index import ReportIndex
-
-# Names of incomplete files, as `frex.utils.files.write_atomically` makes them.
-PARTIAL_FILE = re.compile(r'.*\.[0-9a-f]{8}\.part')
+from frex.utils.files import PARTIAL_FILE
 
 
 def recover_killed_runs(folder: Path, folders: Iterable[Path], own: str = '') -> None:

@@ -12,6 +12,7 @@ from typing import Generic, NamedTuple, TypeVar
 import numpy as np
 
 from frex.errors import FRExError, one_line
+from frex.heads.codes import encode_head, head_of
 from frex.images import Image, resize
 from frex.restore.detection.align import scale_of
 from frex.restore.faces.batches import retry_out_of_memory
@@ -21,7 +22,7 @@ from frex.restore.faces.restorer import FaceRestorer
 from frex.restore.faces.results import Restoration
 from frex.restore.folder.notes import describe_unusable, list_losses, list_notes, note_untrained_prior
 from frex.restore.folder.options import RestoreOptions
-from frex.restore.folder.outputs import remove_stale_faces
+from frex.restore.folder.outputs import CODES, remove_stale_faces
 from frex.restore.folder.planning import Job
 from frex.restore.folder.report import FaceRecord, ImageRecord, absolute_name, relative_name
 from frex.restore.folder.threaded_pipeline import PipelineStages
@@ -30,7 +31,7 @@ from frex.restore.image_io.headers import open_image
 from frex.restore.image_io.metadata import Metadata
 from frex.restore.image_io.photo_file import Photo, read_photo, scaled_size, write_photo
 from frex.restore.image_io.pillow_warnings import collect_warnings
-from frex.utils.files import open_regular
+from frex.utils.files import open_regular, write_bytes
 
 # What the network restores: a face of a photograph, or the image of an aligned face.
 Unit = TypeVar('Unit', Face, Image)
@@ -47,11 +48,15 @@ class LoadedImage(Generic[Unit]):
 
 
 class TimedRestoration(NamedTuple):
-    """The restoration of a face, its part of the batch's time in seconds, and its detail images by the names of their folders."""
+    """The restoration of a face, its part of the batch's time in seconds, its detail images by the names of their folders, and its codes.
+
+    `codes` is the content of a file of the recovered head, `frex.heads.codes.encode_head`; None where it was not asked for.
+    """
 
     restoration: Restoration
     seconds: float
     details: dict[str, Image]
+    codes: bytes | None
 
 
 class RestoreStages(PipelineStages[Job, Unit, TimedRestoration, ImageRecord], Generic[Unit]):
@@ -77,18 +82,23 @@ class RestoreStages(PipelineStages[Job, Unit, TimedRestoration, ImageRecord], Ge
         start = time.perf_counter()
         detailed = [self._with_details(restoration) for restoration in self.restore_batch(faces)]
         seconds = (time.perf_counter() - start) / max(1, len(detailed))
-        return [TimedRestoration(restoration, seconds, images) for restoration, images in detailed]
+        return [TimedRestoration(restoration, seconds, images, codes) for restoration, images, codes in detailed]
 
     @abstractmethod
     def restore_batch(self, faces: Sequence[Unit]) -> list[Restoration]:
         """Run the network on a batch of faces."""
 
-    def _with_details(self, restoration: Restoration) -> tuple[Restoration, dict[str, Image]]:
+    def _with_details(self, restoration: Restoration) -> tuple[Restoration, dict[str, Image], bytes | None]:
         """Render the detail images of a face, and drop the network's output to free memory; a face fails where they cannot be made."""
         try:
-            return replace(restoration, output=None), retry_out_of_memory(lambda: self._details(restoration))
+            details = retry_out_of_memory(lambda: self._details(restoration))
+            return replace(restoration, output=None), details, self._codes(restoration)
         except (RuntimeError, ValueError) as error:
-            return Restoration(problem=one_line(f'its further images could not be made ({error})')), {}
+            return Restoration(problem=one_line(f'its further images could not be made ({error})')), {}, None
+
+    def _codes(self, restoration: Restoration) -> bytes | None:
+        head = head_of(restoration.output) if self.options.save_3d and restoration.output is not None else None
+        return None if head is None or self.restorer.net.eg3d is None else encode_head(head, self.restorer.net.eg3d)
 
     def _details(self, restoration: Restoration) -> dict[str, Image]:
         if restoration.output is None:
@@ -231,6 +241,10 @@ def write_face(
         return record, notes
     before = resize(aligned, face.shape[0])
     results, photo = loaded.job.results, loaded.photo
+    if restored.codes is not None:
+        path = results.face(CODES, number)
+        write_bytes(path, restored.codes)
+        record.files[CODES] = relative_name(path, results.folder)
     images = {'cropped_faces': before, 'cmp': np.hstack([before, face]), **details, 'restored_faces': face}
     # The colour profile applies to the face's pixels too. The rest of a photograph's metadata does not describe one face.
     metadata = metadata or Metadata(icc=photo.metadata.icc)

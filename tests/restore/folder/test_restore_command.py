@@ -60,9 +60,10 @@ def test_images_of_one_name_do_not_overwrite_each_other(checkpoint, face_folder,
 
 def test_details_of_the_3d_prior_are_written_when_asked_for(aligned, tmp_path):
     assert aligned('--save_3d', '--save_weights_map') == 0
-    assert {'depth', 'image_3d', 'turntable', 'weights_map'} < set(names(tmp_path / 'out'))
+    assert {'depth', 'image_3d', 'turntable', 'codes', 'weights_map'} < set(names(tmp_path / 'out'))
     face = report(tmp_path / 'out')['pictures'][0]['faces'][0]
     assert face['files']['depth'] == 'depth/face0_00.png'
+    assert face['files']['codes'] == 'codes/face0_00.safetensors'
     assert all((tmp_path / 'out' / file).is_file() for file in face['files'].values())
 
 
