@@ -16,7 +16,7 @@ from frex.errors import FRExError
 from frex.images import Image
 from frex.restore import FaceRestorer
 from frex.restore.detection.align import align_face, cut_face, face_matrix, scale_of
-from frex.restore.detection.retinaface import DetectedFace
+from frex.restore.detection.detector import DetectedFace
 from frex.restore.faces.details import turntable
 from frex.restore.faces.photo import cut_out
 from frex.restore.image_io.photo_file import from_array
