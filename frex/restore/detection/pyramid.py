@@ -24,6 +24,8 @@ LEAST_DETECTION_SIZE = 64
 MOST_TILE = 1500
 # Each copy has this fraction of the size of the one before.
 RATIO = 0.4
+# The last copy has at most this side, that of RetinaFace's largest anchor: no face is too long for it.
+LAST_COPY = 512
 # Longest box, in pixels of a copy, that counts there; longer ones are found in the next copy.
 MOST_BOX = 400.0
 # Shortest box that counts in the next copy, in pixels of this one: between the two both copies find the face.
@@ -53,8 +55,7 @@ def search_all_sizes(image: Image, search: Search, detection_size: int) -> list[
     found = []
     while True:
         faces = _search_copy(image, search, longer)
-        if longer <= MOST_BOX:
-            # No face is too long for this copy.
+        if longer <= LAST_COPY:
             found += [face for face, side in faces if side >= shortest]
             return remove_repeats(sorted(remove_ghosts(found), key=lambda face: -face.score))
         found += [face for face, side in faces if shortest <= side <= MOST_BOX]

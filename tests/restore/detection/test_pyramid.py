@@ -9,7 +9,7 @@ from fake_detector import detected, landmarks_at
 
 from frex.errors import FRExError
 from frex.restore.detection.detector import DetectedFace
-from frex.restore.detection.pyramid import MOST_BOX, MOST_TILE, OVERLAP, check_detection_size, search_all_sizes, split_length
+from frex.restore.detection.pyramid import LAST_COPY, MOST_TILE, OVERLAP, check_detection_size, search_all_sizes, split_length
 from frex.restore.detection.retinaface import FaceDetector
 from frex.restore.detection.selection import remove_ghosts, remove_repeats
 
@@ -80,10 +80,10 @@ def test_tiles_cover_an_image_and_their_cores_overlap(length):
         assert before.core_stop - after.core_start > 32
 
 
-def test_an_image_no_longer_than_a_trusted_box_is_searched_once():
+def test_an_image_no_longer_than_the_last_copy_is_searched_once():
     search = BrightSquares()
-    search_all_sizes(squares((300, int(MOST_BOX))), search, 1500)
-    assert search.seen == [(300, int(MOST_BOX))]
+    search_all_sizes(squares((300, LAST_COPY)), search, 1500)
+    assert search.seen == [(300, LAST_COPY)]
 
 
 @pytest.mark.parametrize('size', [0, 63, -5])
