@@ -7,13 +7,13 @@ from frex.errors import FRExError
 from frex.images import Image
 from frex.restore.detection.align import face_matrix
 from frex.restore.detection.detector import DetectedFace, Detector
-from frex.restore.detection.selection import SURE_SCORE, remove_repeats
+from frex.restore.detection.selection import remove_repeats
 
 # RetinaFace finds large faces in any rotation, but then mostly with a lower score, a box that is wider than high, or landmarks that are
-# tilted or crowded. Upright faces in real photographs meet these limits: a score above SURE_SCORE, a width below MOST_ASPECT of the height,
+# tilted or crowded. Upright faces in real photographs meet these limits: a score above SURE, a width below MOST_ASPECT of the height,
 # a distance from the eyes to the mouth above LEAST_HEIGHT of the width, and a tilt below MOST_TILT degrees.
-# Least score of a sure face of a rotated image. Detectors also see upright faces upside down, mostly with lower scores.
-SURE_TURNED = 0.985
+# Most faces that it sees upside down have a score below SURE.
+SURE = 0.985
 MOST_ASPECT = 1.05
 LEAST_HEIGHT = 0.38
 MOST_TILT = 45.0
@@ -32,7 +32,7 @@ def detect_in_any_rotation(image: Image, detector: Detector, threshold: float, a
         return found[0]
     found |= {turns: detector.detect(rotate_left(image, turns), threshold) for turns in (1, 2, 3)}
     # Of equal rotations the first is taken: an image is not rotated without a reason.
-    sure = {turns: [is_surely_upright(face, SURE_TURNED if turns else SURE_SCORE) for face in faces] for turns, faces in found.items()}
+    sure = {turns: [is_surely_upright(face) for face in faces] for turns, faces in found.items()}
     best = max(found, key=lambda turns: (sum(sure[turns]), any_turn and bool(found[turns])))
     ranked = [
         (not is_sure, turns != best, -face.score, rotate_face_back(face, turns, image))
@@ -43,7 +43,7 @@ def detect_in_any_rotation(image: Image, detector: Detector, threshold: float, a
     return remove_repeats([face for *_, face in sorted(ranked, key=lambda entry: entry[:3])])
 
 
-def is_surely_upright(face: DetectedFace, least_score: float = SURE_SCORE) -> bool:
+def is_surely_upright(face: DetectedFace) -> bool:
     """Return whether score, box and landmarks meet the limits of a face whose eyes lie above its mouth.
 
     The landmarks must also lie within the box, in the order and at the distances of a face, and not be mirrored.
@@ -51,7 +51,7 @@ def is_surely_upright(face: DetectedFace, least_score: float = SURE_SCORE) -> bo
     width, height = face.box[2:] - face.box[:2]
     down = face.landmarks[3:].mean(axis=0) - face.landmarks[:2].mean(axis=0)
     tilt = np.degrees(np.arctan2(abs(down[0]), down[1]))
-    if not (face.score > least_score and width < MOST_ASPECT * height and np.hypot(*down) > LEAST_HEIGHT * width and tilt < MOST_TILT):
+    if not (face.score > SURE and width < MOST_ASPECT * height and np.hypot(*down) > LEAST_HEIGHT * width and tilt < MOST_TILT):
         return False
     within = (face.landmarks > face.box[:2]).all() and (face.landmarks < face.box[2:]).all()
     heights = face.landmarks @ down

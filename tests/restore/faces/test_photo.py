@@ -200,14 +200,14 @@ def test_faces_of_different_turns_are_each_taken_from_their_own():
     class Mixed:
         def detect(self, seen, threshold=0.8):
             if np.array_equal(seen, image):
-                return [detected(upright, 0.98), *(detected(landmarks + 3, 0.95) for landmarks in aside)]
+                return [detected(upright, 0.988), *(detected(landmarks + 3, 0.95) for landmarks in aside)]
             if np.array_equal(seen, sideways):
                 turned = [detected(turned_forth(landmarks, 1, 200, 500), 0.99) for landmarks in aside]
                 return [*turned, detected(turned_forth(upright - 3, 1, 200, 500), 0.995)]
             return []
 
     faces = find_faces(photo_of(image), Mixed(), 64)
-    assert [face.score for face in faces] == [0.99, 0.99, 0.98]
+    assert [face.score for face in faces] == [0.99, 0.99, 0.988]
     for face, expected in zip(faces, [*aside, upright], strict=True):
         np.testing.assert_allclose(face.landmarks, expected, atol=1e-9)
     assert all(face.problem is None for face in faces)
