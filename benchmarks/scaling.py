@@ -28,7 +28,7 @@ from frex.data.face_degradation_dataset import FaceDegradationDataset
 from frex.images import Image, write_image
 from frex.options import load_options
 from frex.restore import FaceRestorer
-from frex.restore.detection.retinaface import DetectedFace
+from frex.restore.detection.detector import DetectedFace
 from frex.restore.faces.helper_networks import HelperNetworks
 from frex_arch import FREx
 

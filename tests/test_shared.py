@@ -149,7 +149,7 @@ def test_every_face_of_a_photograph_is_detected():
         assert (face.landmarks > face.box[:2] - 5).all()
         assert (face.landmarks < face.box[2:] + 5).all()
     # A copy of half the size shows the same faces in the same places.
-    smaller = detector.detect(image, 0.5, longest_side=max(image.shape) // 2)
+    smaller = FaceDetector(detector.net, detector.key, max(image.shape) // 2).detect(image, 0.5)
     distances = [min(np.linalg.norm(face.landmarks[2] - other.landmarks[2]) for other in faces) for face in smaller]
     assert len(smaller) >= 15
     assert np.median(distances) < 4

@@ -17,7 +17,8 @@ from frex.device import choose_device
 from frex.errors import FRExError
 from frex.images import Image, read_aligned, resize
 from frex.restore.detection.dense_landmarks import KEY, LandmarkNetwork, five_landmarks
-from frex.restore.detection.retinaface import DetectedFace, Detector, FaceDetector
+from frex.restore.detection.detector import DetectedFace, Detector
+from frex.restore.detection.retinaface import FaceDetector
 from frex.utils.files import check_output_path
 from frex.weights.locate import has_file
 

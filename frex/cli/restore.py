@@ -145,11 +145,21 @@ def _add_faces(parser: ArgumentParser) -> None:
         '--det_threshold', type=number_between(0, 0.9999), default=0.8, metavar='SCORE', help='least score of a face, 0 to 1 (default: 0.8)'
     )
     group.add_argument(
+        '--detection_size',
+        type=positive_int,
+        default=1500,
+        metavar='PIXELS',
+        help='longer side at which images are searched; larger ones are reduced to it, and small faces get lost (default: 1500)',
+    )
+    group.add_argument(
         '--min_face',
         type=number_between(0),
         default=0.0,
         metavar='PIXELS',
         help="least longer side of a face's box in pixels (default: 0)",
+    )
+    group.add_argument(
+        '--any_turn', action='store_true', help='also take doubtful faces that lie on their side or upside down: more false ones'
     )
     group.add_argument(
         '--force', action='store_true', help='also restore faces of photographs that hold more detail than the result of the network can'

@@ -16,7 +16,7 @@ from frex.heads.views import VIEWS, render_views, turn_cameras
 from frex.images import Image
 from frex.restore import FaceRestorer
 from frex.restore.detection.align import align_face, cut_face, face_matrix, scale_of
-from frex.restore.detection.retinaface import DetectedFace
+from frex.restore.detection.detector import DetectedFace
 from frex.restore.faces.photo import cut_out
 from frex.restore.image_io.photo_file import from_array
 from frex.utils.text import in_columns

@@ -13,7 +13,7 @@ from frex.camera_labels.estimate import estimate_camera
 from frex.errors import FRExError
 from frex.images import Image
 from frex.restore.detection.align import apply_affine
-from frex.restore.detection.retinaface import Detector
+from frex.restore.detection.detector import Detector
 from frex.restore.detection.selection import Selection
 from frex.restore.faces.photo import Face, find_faces
 from frex.restore.image_io.photo_file import Photo, read_photo

@@ -33,7 +33,7 @@ from frex.data.landmarks import project_points
 from frex.errors import FRExError
 from frex.images import read_image
 from frex.restore.detection.dense_landmarks import LandmarkNetwork
-from frex.restore.detection.retinaface import DetectedFace
+from frex.restore.detection.detector import DetectedFace
 from frex_arch.camera import frontal_camera, mirror_camera
 from frex_arch.crop import mirror_crop
 

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from frex.restore.detection.align import TEMPLATE_512
-from frex.restore.detection.retinaface import DetectedFace
+from frex.restore.detection.detector import DetectedFace
 from frex.restore.detection.rotated import rotate_left
 
 

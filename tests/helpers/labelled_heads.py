@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from frex.data.landmarks import MEAN_HEAD, WORLD_ORIGIN, WORLD_UNIT, project_points
-from frex.restore.detection.retinaface import DetectedFace
+from frex.restore.detection.detector import DetectedFace
 from frex_arch.camera import ffhq_intrinsics, look_along, mirror_camera, pack_camera, pack_pose
 
 # Grey values of the dots that stand for eyes, nose and mouth.

@@ -15,7 +15,8 @@ from frex.data.labels import read_labels, view_angles_in_degrees
 from frex.errors import FRExError
 from frex.images import read_image
 from frex.restore.detection.align import TEMPLATE_512
-from frex.restore.detection.retinaface import DetectedFace, FaceDetector
+from frex.restore.detection.detector import DetectedFace
+from frex.restore.detection.retinaface import FaceDetector
 from frex.testsets.face_quality import (
     aligned_correlation,
     hash_distance,

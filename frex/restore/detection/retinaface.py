@@ -5,16 +5,17 @@ Its weight files are located by the manifest, downloaded where they are missing,
 
 import threading
 import warnings
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any
 
-import cv2
 import numpy as np
 import torch
-from jaxtyping import Float
 
 from frex.errors import FRExError, nearest
 from frex.images import Image
+from frex.restore.detection.detector import DetectedFace
+from frex.restore.detection.pyramid import DETECTION_SIZE, check_detection_size, search_all_sizes
 from frex.weights.download import obtain_file
 from frex.weights.locate import has_file
 from frex.weights.state_dict import as_state, load_strict
@@ -22,43 +23,29 @@ from frex.weights.torch_file import read_torch_file
 
 # Key of the manifest -> facexlib's name of the network. By default the first whose file is there is used.
 DETECTORS = {'retinaface_resnet50': 'resnet50', 'retinaface_mobile0.25': 'mobile0.25'}
-# Images with a longer side are reduced to this many pixels before detection.
-LONGEST_SIDE = 1500
-
-
-class DetectedFace(NamedTuple):
-    """A detected face; coordinates are pixels of the image, from its top left corner.
-
-    `box` is (left, top, right, bottom), and `score` lies in 0..1. `landmarks` are eyes, nose and corners of the mouth; of each pair the
-    one that is on the left in an upright image comes first.
-    """
-
-    box: Float[np.ndarray, '4']
-    score: float
-    landmarks: Float[np.ndarray, '5 2']
-
-
-@runtime_checkable
-class Detector(Protocol):
-    """An object that detects faces in an image."""
-
-    def detect(self, image: Image, threshold: float = ...) -> list[DetectedFace]:
-        """Return the faces of a BGR image whose score is above `threshold`, in order of falling score."""
 
 
 class FaceDetector:
     """A RetinaFace on a device; several threads may use it. `key` is the manifest's key of its weights.
 
-    Images are searched in a copy whose longer side has at most `longest_side` pixels, which bounds time and memory.
+    Images are searched in copies, of which the finest has a longer side of at most `detection_size` pixels. Larger values find smaller
+    faces; the time grows with the square. Raises FRExError where it is less than 64.
     """
 
-    def __init__(self, net: Any, key: str, longest_side: int = LONGEST_SIDE) -> None:
-        self.net, self.key, self.longest_side = net, key, longest_side
+    def __init__(self, net: Any, key: str, detection_size: int = DETECTION_SIZE) -> None:
+        check_detection_size(detection_size)
+        self.net, self.key, self.detection_size = net, key, detection_size
         # facexlib's network stores the size of the current image, so only one thread may run it at a time.
         self._lock = threading.Lock()
 
     @classmethod
-    def from_weights(cls, weights: Path | None = None, device: torch.device | str = 'cpu', key: str | None = None) -> 'FaceDetector':
+    def from_weights(
+        cls,
+        weights: Path | None = None,
+        device: torch.device | str = 'cpu',
+        key: str | None = None,
+        detection_size: int = DETECTION_SIZE,
+    ) -> 'FaceDetector':
         """Load the detector `key` of the manifest, by default the first of DETECTORS whose file is there, else the first of all.
 
         The folder `weights` is searched first; a missing file is downloaded. Raises FRExError where that is not possible or not allowed,
@@ -70,26 +57,17 @@ class FaceDetector:
         path = obtain_file(key, weights)
         net = build_retinaface(DETECTORS[key], torch.device(device))
         load_strict(net, as_state(read_torch_file(path), str(path)), str(path))
-        return cls(net.eval(), key)
+        return cls(net.eval(), key, detection_size)
 
     @torch.inference_mode()
-    def detect(self, image: Image, threshold: float = 0.8, longest_side: int | None = None) -> list[DetectedFace]:
-        """Return the faces of a BGR image whose score is above `threshold`, in order of falling score.
+    def detect(self, image: Image, threshold: float = 0.8) -> list[DetectedFace]:
+        """Return the faces of a BGR image whose score is above `threshold`, in order of falling score."""
+        return search_all_sizes(image, partial(self._search, threshold=threshold), self.detection_size)
 
-        `longest_side` is that of the object by default.
-        """
-        height, width = image.shape[:2]
-        shrink = min(1.0, (longest_side or self.longest_side) / max(height, width))
-        size = (max(1, round(width * shrink)), max(1, round(height * shrink)))
-        reduced = cv2.resize(image, size, interpolation=cv2.INTER_AREA) if shrink < 1 else image
+    def _search(self, image: Image, threshold: float) -> list[DetectedFace]:
         with self._lock:
-            found = self.net.detect_faces(reduced, threshold).astype(np.float64)
-        back = np.array([width / size[0], height / size[1]])
-        return [
-            DetectedFace((row[:4].reshape(2, 2) * back).ravel(), float(row[4]), row[5:15].reshape(5, 2) * back)
-            for row in found
-            if np.isfinite(row).all()
-        ]
+            found = self.net.detect_faces(image, threshold).astype(np.float64)
+        return [DetectedFace(row[:4], float(row[4]), row[5:15].reshape(5, 2)) for row in found if np.isfinite(row).all()]
 
 
 def build_retinaface(name: str, device: torch.device) -> Any:

@@ -4,13 +4,15 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float
 
 from frex.errors import FRExError
-from frex.restore.detection.retinaface import DetectedFace
+from frex.restore.detection.detector import DetectedFace
 
-# Two boxes show the same face where at least this part of the smaller one lies in the other.
-NESTED = 0.8
+# Two boxes show the same face where at least this part of the smaller one lies in the other, or both share more than this part of the
+# area that they cover, as in RetinaFace's own rule.
+NESTED, SAME = 0.8, 0.4
+# A face with a higher score is surely one; what lies in it and has less than this part of its size is a ghost.
+SURE_SCORE, GHOST = 0.97, 0.5
 
 
 @dataclass(frozen=True)
@@ -18,12 +20,14 @@ class Selection:
     """The rule by which faces of an image are chosen.
 
     A face is used where its score is above `threshold` (at least 0, less than 1) and the longer side of its box has at least `min_face`
-    pixels. `only` restricts these to the face nearest to the centre of the image, or to the largest one.
+    pixels. `only` restricts these to the face nearest to the centre of the image, or to the largest one. A face on its side or upside
+    down is used only where it is surely a face, unless `any_turn` is set.
     """
 
     threshold: float = 0.8
     min_face: float = 0
     only: Literal['all', 'center', 'largest'] = 'all'
+    any_turn: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.threshold < 1:
@@ -33,31 +37,46 @@ class Selection:
 
     def of(self, faces: list[DetectedFace], width: int, height: int) -> list[DetectedFace]:
         """Return the chosen ones of the `faces` of an image of `width` x `height` pixels, in order of falling score."""
-        large = [face for face in faces if max(_box_size(face)) >= self.min_face]
-        taken = remove_nested(sorted(large, key=lambda face: -face.score))
+        large = [face for face in faces if face.side >= self.min_face]
+        taken = remove_repeats(sorted(large, key=lambda face: -face.score))
         if self.only == 'largest':
-            return sorted(taken, key=lambda face: -np.prod(_box_size(face)))[:1]
+            return sorted(taken, key=lambda face: -_area(face))[:1]
         if self.only == 'center':
             centre = np.array([width, height]) / 2
-            return sorted(taken, key=lambda face: float(np.linalg.norm((face.box[:2] + face.box[2:]) / 2 - centre)))[:1]
+            return sorted(taken, key=lambda face: float(np.linalg.norm(face.centre - centre)))[:1]
         return taken
 
 
-def remove_nested(faces: list[DetectedFace]) -> list[DetectedFace]:
-    """Return the faces, in their order, without those whose box lies inside or around the box of an earlier one."""
+def remove_repeats(faces: list[DetectedFace]) -> list[DetectedFace]:
+    """Return the faces, in their order, without those whose box lies inside or around the box of an earlier one, or nearly equals it."""
     kept: list[DetectedFace] = []
     for face in faces:
-        if all(_overlap_share(face, other) < NESTED for other in kept):
+        if not any(_is_same(face, other) for other in kept):
             kept.append(face)
     return kept
 
 
-def _box_size(face: DetectedFace) -> Float[np.ndarray, '2']:
-    return np.maximum(face.box[2:] - face.box[:2], 0)
+def remove_ghosts(faces: list[DetectedFace]) -> list[DetectedFace]:
+    """Return the faces without those in the box of a much larger one that is surely a face: detectors see faces on cheeks and foreheads."""
+    sure = [face for face in faces if face.score > SURE_SCORE]
+    return [face for face in faces if not any(GHOST * other.side > face.side and _nested_share(face, other) >= NESTED for other in sure)]
 
 
-def _overlap_share(face: DetectedFace, other: DetectedFace) -> float:
+def _is_same(face: DetectedFace, other: DetectedFace) -> bool:
+    overlap, areas = _overlap(face, other), _area(face) + _area(other)
+    return _nested_share(face, other) >= NESTED or overlap > SAME * (areas - overlap)
+
+
+def _nested_share(face: DetectedFace, other: DetectedFace) -> float:
     """Return which part, 0 to 1, of the smaller box lies in the other."""
-    overlap = np.minimum(face.box[2:], other.box[2:]) - np.maximum(face.box[:2], other.box[:2])
-    smaller = min(np.prod(_box_size(face)), np.prod(_box_size(other)))
-    return float(np.prod(np.maximum(overlap, 0)) / max(smaller, 1e-6))
+    return _overlap(face, other) / max(min(_area(face), _area(other)), 1e-6)
+
+
+def _overlap(face: DetectedFace, other: DetectedFace) -> float:
+    """Return the area, in square pixels, that two boxes share."""
+    sides = np.minimum(face.box[2:], other.box[2:]) - np.maximum(face.box[:2], other.box[:2])
+    return float(np.prod(np.maximum(sides, 0)))
+
+
+def _area(face: DetectedFace) -> float:
+    return float(np.prod(np.maximum(face.box[2:] - face.box[:2], 0)))

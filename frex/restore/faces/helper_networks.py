@@ -18,7 +18,9 @@ from torch import Tensor, nn
 
 from frex.errors import FRExError
 from frex.images import Image, resize
-from frex.restore.detection.retinaface import Detector, FaceDetector
+from frex.restore.detection.detector import Detector
+from frex.restore.detection.pyramid import DETECTION_SIZE, check_detection_size
+from frex.restore.detection.retinaface import FaceDetector
 from frex.restore.faces.paste import soft_square
 from frex.tensors import to_tensor
 from frex.weights.download import obtain_file
@@ -125,9 +127,10 @@ class HelperNetworks:
     """Face detector, face parser and ArcFace on a device; call an attribute to get the network.
 
     The folder `weights` is searched first. `detection_model` is the detector's key in the manifest; `detector` is used instead of
-    facexlib's, if given. The files of the detector and the parser are downloaded when they are first used. `parser()` returns None where
-    that is not possible, `identity()` where its file is missing. All raise FRExError where their files are damaged, and `detector()` also
-    where its file cannot be downloaded.
+    facexlib's, if given; `detection_size` is that of `FaceDetector`, and FRExError is raised where it is less than 64. The files of the
+    detector and the parser are downloaded when they are first used. `parser()` returns None where that is not possible, `identity()`
+    where its file is missing. All raise FRExError where their files are damaged, and `detector()` also where its file cannot be
+    downloaded.
     """
 
     def __init__(
@@ -136,8 +139,12 @@ class HelperNetworks:
         weights: Path | None = None,
         detection_model: str | None = None,
         detector: Detector | None = None,
+        detection_size: int = DETECTION_SIZE,
     ) -> None:
-        self.detector: Lazy[Detector] = Lazy(lambda: detector or FaceDetector.from_weights(weights, device, detection_model))
+        check_detection_size(detection_size)
+        self.detector: Lazy[Detector] = Lazy(
+            lambda: detector or FaceDetector.from_weights(weights, device, detection_model, detection_size)
+        )
         self.parser = Lazy(lambda: _load_parser(weights, device))
         self.identity = Lazy(lambda: IdentityNetwork.from_weights(weights, device) if has_file(ARCFACE_KEY, weights) else None)
 

@@ -10,7 +10,7 @@ from frex.data.landmarks import crop_to_eg3d
 from frex.errors import FRExError
 from frex.images import Image
 from frex.restore.detection.align import Matrix, apply_affine, compose_scale, cut_face, face_matrix
-from frex.restore.detection.retinaface import DetectedFace, Detector
+from frex.restore.detection.detector import DetectedFace, Detector
 from frex.restore.detection.rotated import detect_in_any_rotation
 from frex.restore.detection.selection import Selection
 from frex.restore.faces.paste import Mask, Patch, paste_patches
@@ -52,7 +52,7 @@ def find_faces(photo: Photo, detector: Detector, size: int = 512, selection: Sel
     """Detect the faces that `selection` chooses, and cut them out at `size` x `size`, in order of falling score."""
     selection = selection or Selection()
     height, width = photo.image.shape[:2]
-    detected = detect_in_any_rotation(to_eight_bit(photo.image), detector, selection.threshold)
+    detected = detect_in_any_rotation(to_eight_bit(photo.image), detector, selection.threshold, selection.any_turn)
     return [cut_out(photo, face, size) for face in selection.of(detected, width, height)]
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from frex.restore.detection.pyramid import DETECTION_SIZE, check_detection_size
 from frex.restore.detection.selection import Selection
 
 
@@ -36,13 +37,16 @@ class RestoreOptions:
     only_center_face: bool = False
     detection_model: str | None = None
     det_threshold: float = 0.8
+    detection_size: int = DETECTION_SIZE
     min_face: float = 0.0
+    any_turn: bool = False
     force: bool = False
     no_face: Literal['copy', 'skip'] = 'copy'
 
     def __post_init__(self) -> None:
         # Raises FRExError where a limit is out of its range.
         Selection(self.det_threshold, self.min_face)
+        check_detection_size(self.detection_size)
 
     @property
     def details(self) -> bool:
@@ -52,4 +56,4 @@ class RestoreOptions:
     @property
     def selection(self) -> Selection:
         """The rule by which faces are chosen."""
-        return Selection(self.det_threshold, self.min_face, 'center' if self.only_center_face else 'all')
+        return Selection(self.det_threshold, self.min_face, 'center' if self.only_center_face else 'all', self.any_turn)

@@ -185,7 +185,14 @@ def load_restorer(options: RestoreOptions, model: Path) -> FaceRestorer:
     device = choose_device(choose_local_device(options.device, os.environ, torch.cuda.device_count()))
     batch_size = options.batch_size or (BATCH_ON_CPU if device.type == 'cpu' else BATCH_ON_GPU)
     restorer = FaceRestorer.from_pretrained(
-        model, str(device), options.param_key, options.precision, batch_size, options.weights, options.detection_model
+        model,
+        str(device),
+        options.param_key,
+        options.precision,
+        batch_size,
+        options.weights,
+        options.detection_model,
+        detection_size=options.detection_size,
     )
     restorer.parts.identity()
     if not options.aligned:

@@ -11,7 +11,7 @@ from image_files import photo_of
 from frex.data.landmarks import crop_to_eg3d
 from frex.errors import FRExError
 from frex.restore.detection.align import BORDER, TEMPLATE_512, apply_affine, cut_face, face_matrix
-from frex.restore.detection.retinaface import DetectedFace
+from frex.restore.detection.detector import DetectedFace
 from frex.restore.detection.rotated import is_surely_upright, rotate_left, rotate_points_back
 from frex.restore.detection.selection import Selection
 from frex.restore.faces.photo import find_faces, paste_faces
@@ -132,7 +132,7 @@ def test_an_image_on_its_side_is_searched_in_every_turn(turns, degrees):
     landmarks = landmarks_at(120, 70, 90, degrees)
     height, width = 200, 300
     turned = turned_forth(landmarks, turns, height, width)
-    marker = Marked(detected(turned), turns, smooth(height, width))
+    marker = Marked(detected(turned, 0.99), turns, smooth(height, width))
     (face,) = find_faces(photo_of(marker.image), marker, 64)
     np.testing.assert_allclose(face.landmarks, landmarks, atol=1e-9)
     np.testing.assert_allclose(face.box, detected(landmarks).box, atol=1e-9)
@@ -200,17 +200,60 @@ def test_faces_of_different_turns_are_each_taken_from_their_own():
     class Mixed:
         def detect(self, seen, threshold=0.8):
             if np.array_equal(seen, image):
-                return [detected(upright, 0.98), *(detected(landmarks + 3, 0.95) for landmarks in aside)]
+                return [detected(upright, 0.988), *(detected(landmarks + 3, 0.95) for landmarks in aside)]
             if np.array_equal(seen, sideways):
                 turned = [detected(turned_forth(landmarks, 1, 200, 500), 0.99) for landmarks in aside]
                 return [*turned, detected(turned_forth(upright - 3, 1, 200, 500), 0.995)]
             return []
 
     faces = find_faces(photo_of(image), Mixed(), 64)
-    assert [face.score for face in faces] == [0.99, 0.99, 0.98]
+    assert [face.score for face in faces] == [0.99, 0.99, 0.988]
     for face, expected in zip(faces, [*aside, upright], strict=True):
         np.testing.assert_allclose(face.landmarks, expected, atol=1e-9)
     assert all(face.problem is None for face in faces)
+
+
+class OnlyTurned:
+    """A detector that finds faces in an image upside down, and others, if any, in the image as it is."""
+
+    def __init__(self, image, *faces, upright=()):
+        self.image, self.faces, self.upright = image, faces, upright
+
+    def detect(self, seen, threshold=0.8):
+        if np.array_equal(seen, self.image):
+            return list(self.upright)
+        return list(self.faces) if np.array_equal(seen, rotate_left(self.image, 2)) else []
+
+
+DOUBTFUL = {
+    'score': detected(landmarks_at(120, 100, 90), 0.98),
+    'mirror': detected(landmarks_at(120, 100, 90)[[1, 0, 2, 4, 3]], 0.99),
+    'order': detected(landmarks_at(120, 100, 90)[[0, 1, 4, 3, 2]], 0.99),
+    'tilt': detected(landmarks_at(120, 100, 90, 50), 0.99),
+    'outside': DetectedFace(np.array([100.0, 60, 124, 130]), 0.99, landmarks_at(120, 100, 90)),
+}
+
+
+@pytest.mark.parametrize('kind', DOUBTFUL)
+def test_a_doubtful_face_upside_down_is_taken_only_on_demand(kind):
+    image = smooth(200, 300)
+    photo, detector = photo_of(image), OnlyTurned(image, DOUBTFUL[kind])
+    assert find_faces(photo, detector, 64) == []
+    assert len(find_faces(photo, detector, 64, Selection(any_turn=True))) == 1
+
+
+def test_a_sure_face_upside_down_brings_the_doubtful_ones_beside_it():
+    image = smooth(200, 300)
+    doubted = detected(landmarks_at(220, 100, 60), 0.9)
+    found = find_faces(photo_of(image), OnlyTurned(image, detected(landmarks_at(120, 100, 90), 0.99), doubted), 64)
+    assert [face.score for face in found] == [0.99, 0.9]
+
+
+def test_an_upright_face_in_doubt_is_not_replaced_by_a_doubtful_one_upside_down():
+    image = smooth(200, 300)
+    upright = detected(landmarks_at(120, 100, 90), 0.85)
+    (face,) = find_faces(photo_of(image), OnlyTurned(image, DOUBTFUL['score'], upright=[upright]), 64)
+    np.testing.assert_allclose(face.landmarks, upright.landmarks)
 
 
 def test_what_is_surely_upright():

@@ -37,6 +37,7 @@ pytestmark = pytest.mark.usefixtures('weights_folder')
         (['--batch_size', '0'], "'0' is not a whole number of at least 1"),
         (['--det_threshold', 'x'], "'x' is not a number"),
         (['--detection_model', 'dlib'], 'invalid choice'),
+        (['--detection_size', 'x'], "'x' is not a whole number"),
         (['--bg_upsampler', 'realesrgan'], 'FREx runs no other network'),
     ],
 )
