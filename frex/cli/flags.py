@@ -65,3 +65,8 @@ def positive_int(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise ArgumentTypeError(f'{text!r} is not a whole number of at least 1')
     return int(text)
+
+
+def whole_number(text: str) -> int:
+    """Parse a whole number of at least 0; raise ArgumentTypeError for anything else."""
+    return 0 if text == '0' else positive_int(text)

@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from frex.cli.flags import add_offline, number_between, positive_int, read_options
+from frex.cli.flags import add_offline, number_between, positive_int, read_options, whole_number
 from frex.cli.run import refuse, run
 from frex.errors import FRExError
 
@@ -14,8 +14,6 @@ WHAT = 'Restore the faces in photographs with FREx.'
 EXAMPLE = 'example: %(prog)s -i photos -o results -s 2'
 # Flags of GFPGAN and CodeFormer that FREx does not have, and what to do instead.
 FOREIGN_FLAGS = {
-    ('--face_upsample',): 'FREx runs no other network; enlarge the results with it afterwards',
-    ('--bg_tile',): 'FREx runs no other network over the background; leave it out',
     ('--draw_box',): 'FREx draws no boxes; report.json has those of all faces',
     ('--save_video_fps',): 'FREx reads no videos; give a folder of its frames',
     ('--weight',): "GFPGAN's weight is --fidelity_weight here, 0 for quality and 1 for fidelity",
@@ -29,15 +27,6 @@ class _RefuseFlag(Action):
 
     def __call__(self, parser: ArgumentParser, namespace: Namespace, values: Any, option_string: str | None = None) -> None:
         refuse(namespace, f'{option_string}: {self.const}')
-
-
-class _RefuseUpsampler(Action):
-    """`--bg_upsampler`, which can only be `none`."""
-
-    def __call__(self, parser: ArgumentParser, namespace: Namespace, values: Any, option_string: str | None = None) -> None:
-        if values.lower() != 'none':
-            why = 'FREx runs no other network; enlarge the images with it first, then restore them without -s'
-            refuse(namespace, f'{option_string} {values}: {why}')
 
 
 def add_flags(parser: ArgumentParser) -> None:
@@ -89,10 +78,16 @@ def _add_input_and_output(parser: ArgumentParser) -> None:
     )
     group.add_argument(
         '--bg_upsampler',
-        action=_RefuseUpsampler,
         default='none',
-        metavar='none',
-        help='only none: the image around the faces is interpolated',
+        metavar='NAME',
+        help='network for the image around the faces: realesrgan_x2plus, realesrgan_x4plus, realesr_general_x4v3, or a file that the '
+        'package spandrel knows (default: none, the image is interpolated)',
+    )
+    group.add_argument(
+        '--bg_tile', type=whole_number, default=400, metavar='N', help='side of the tiles of that network; 0: no tiles (default: 400)'
+    )
+    group.add_argument(
+        '--face_upsample', action='store_true', help='enlarge small restored faces by that network too, or by realesrgan_x2plus'
     )
     group.add_argument('--save_3d', action='store_true', help="also write the 3D prior's depth, image and turntable of each face")
     group.add_argument(

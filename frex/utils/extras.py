@@ -20,6 +20,7 @@ EXTRAS = {
     'onnxruntime': 'export',
     'onnxscript': 'export',
     'pillow_heif': 'heic',
+    'spandrel': 'upsample',
     'stlpips_pytorch': 'perceptual',
     'trimesh': 'heads',
 }

@@ -129,4 +129,8 @@ def scale_background(photo: Photo, upscale: float, upsampler: Upsampler | None =
     image = upsampler(photo.image, (width, height))
     if image.shape != larger.image.shape or image.dtype != photo.image.dtype:
         raise FRExError(f'the upsampler made {image.dtype} {image.shape} where {photo.image.dtype} {larger.image.shape} was asked for')
+    if larger.alpha is not None:
+        # Where alpha is low the upsampler has mixed in colours that nobody sees.
+        opacity = larger.alpha[:, :, None].astype(np.float32) / np.iinfo(larger.alpha.dtype).max
+        image = (opacity * image + (1 - opacity) * larger.image).round().astype(image.dtype)
     return replace(larger, image=np.array(to_grey(image) if photo.grey else image))

@@ -14,6 +14,7 @@ from torch import Tensor
 from frex.device import choose_device, choose_precision
 from frex.errors import FRExError
 from frex.images import Image, resize
+from frex.restore.detection.align import scale_of
 from frex.restore.detection.detector import Detector
 from frex.restore.detection.pyramid import DETECTION_SIZE
 from frex.restore.detection.selection import Selection
@@ -172,12 +173,16 @@ class FaceRestorer:
         restorations: Sequence[Restoration],
         upscale: float = 1.0,
         bg_upsampler: Upsampler | None = None,
+        face_upsampler: Upsampler | None = None,
     ) -> Photo:
         """Return a new photo, `upscale` times as large, with the restored faces pasted in.
 
-        ParseNet's masks are used where its file is there, else a soft square. `bg_upsampler` scales the rest, if given.
+        ParseNet's masks are used where its file is there, else a soft square. `bg_upsampler` scales the rest, if given, and
+        `face_upsampler` the restored faces that are smaller than those they replace.
         """
         images = [restoration.image for restoration in restorations]
+        if face_upsampler is not None:
+            images = [enlarge_to_fit(image, face, upscale, face_upsampler) for image, face in zip(images, faces, strict=True)]
         parser = self.parts.parser() if any(image is not None for image in images) else None
         masks = [None if parser is None or image is None else retry_out_of_memory(partial(parser.mask, image)) for image in images]
         return paste_faces(picture, upscale, faces, images, masks, bg_upsampler)
@@ -237,6 +242,14 @@ class FaceRestorer:
                 warnings.warn(f'the face at {face.box.round().tolist()} is not restored: {face.problem}', stacklevel=2)
         pairs = [(face.aligned, face.restored) for face in faces if face.restored is not None]
         return [before for before, _ in pairs], [after for _, after in pairs], image
+
+
+def enlarge_to_fit(image: Image | None, face: Face, upscale: float, upsampler: Upsampler) -> Image | None:
+    """Return a restored face at the size at which it is shown in a result `upscale` times as large, where that is larger."""
+    if image is None:
+        return None
+    shown = round(upscale * face.aligned.shape[0] / scale_of(face.matrix))
+    return upsampler(image, (shown, shown)) if shown > image.shape[0] else image
 
 
 def with_tones(restoration: Restoration, tones: Tones | None) -> Restoration:

@@ -25,7 +25,7 @@ def list_notes(
     """Return the notes on a photograph with its faces and their restorations."""
     notes = note_reduced_search(restorer, photo)
     if any(restoration.image is not None for restoration in restorations):
-        notes += note_small_results(faces, restorations, options.upscale)
+        notes += [] if options.face_upsample else note_small_results(faces, restorations, options.upscale)
         notes += note_toned_faces(photo, faces)
         notes += [NO_PARSER] if restorer.parts.parser() is None else []
     return notes + note_untrained_prior(restorer, options, restorations)

@@ -23,6 +23,8 @@ class RestoreOptions:
     ext: str = 'auto'
     exist: Literal['skip', 'overwrite', 'rename'] = 'skip'
     bg_upsampler: str = 'none'
+    bg_tile: int = 400
+    face_upsample: bool = False
     save_3d: bool = False
     save_weights_map: bool = False
     model_path: Path | None = None

@@ -16,6 +16,7 @@ import torch
 from frex.device import choose_device
 from frex.errors import FRExError, one_line
 from frex.restore.faces.restorer import FaceRestorer
+from frex.restore.faces.upsampler import FOR_FACES, NetworkUpsampler, load_upsampler
 from frex.restore.folder.claims import Claims
 from frex.restore.folder.distributed import InputChannel, SharedInputs
 from frex.restore.folder.inputs import NOT_AN_IMAGE, Input, Inputs, find_inputs
@@ -56,6 +57,7 @@ def restore_folder(options: RestoreOptions) -> int:
     log_rank0(shard, *describe_passed_over(inputs.passed_over), *flag_notes(options))
     model = require_small_model() if options.model_path is None else find_checkpoint(options.model_path)
     restorer = load_restorer(options, model)
+    upsampler = load_run_upsampler(options, restorer)
     log_rank0(
         shard, *([small_model_notice(restorer.size)] if options.model_path is None else []), *unsupported_flags(options, restorer.net)
     )
@@ -65,7 +67,7 @@ def restore_folder(options: RestoreOptions) -> int:
     with stop_on_signals() as stop, Journal(options.output, shard, run, settings, len(numbers), passed_over) as journal:
         for record in unreadable_records(inputs) if shard.index == 0 else ():
             journal.add(record)
-        stages: RestoreStages[Any] = (AlignedFaces if options.aligned else Photographs)(restorer, options)
+        stages: RestoreStages[Any] = (AlignedFaces if options.aligned else Photographs)(restorer, options, upsampler)
         plan = Plan(outputs, Claims(journal), options.aligned, inputs)
         restore_images(stages, plan_jobs(plan, map(inputs.__getitem__, numbers), journal), journal, stop)
         recover_killed_runs(outputs.folder, outputs.folders, journal.process_id)
@@ -164,6 +166,8 @@ def flag_notes(options: RestoreOptions) -> Iterator[str]:
         yield "--upscale does nothing with --aligned: faces come at the network's size"
     if options.aligned and options.force:
         yield '--force does nothing with --aligned: all faces are restored'
+    if options.aligned and (options.bg_upsampler.lower() != 'none' or options.face_upsample):
+        yield "--bg_upsampler and --face_upsample do nothing with --aligned: faces come at the network's size"
 
 
 def unsupported_flags(options: RestoreOptions, net: FREx) -> Iterator[str]:
@@ -199,6 +203,15 @@ def load_restorer(options: RestoreOptions, model: Path) -> FaceRestorer:
         restorer.parts.detector()
         restorer.parts.parser()
     return restorer
+
+
+def load_run_upsampler(options: RestoreOptions, restorer: FaceRestorer) -> NetworkUpsampler | None:
+    """Load the network that enlarges backgrounds or faces; None where neither is asked for. Raises FRExError as `load_upsampler` does."""
+    name = options.bg_upsampler
+    if options.face_upsample and name.lower() == 'none':
+        name = FOR_FACES
+    batches = restorer.batches
+    return None if options.aligned else load_upsampler(name, options.weights, batches.device, options.precision, options.bg_tile)
 
 
 def collect_settings(options: RestoreOptions, model: Path) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from frex.images import Image, resize
 from frex.restore.detection.align import scale_of
 from frex.restore.faces.batches import retry_out_of_memory
 from frex.restore.faces.details import render_alpha_maps, render_structure
-from frex.restore.faces.photo import Face
+from frex.restore.faces.photo import Face, Upsampler
 from frex.restore.faces.restorer import FaceRestorer
 from frex.restore.faces.results import Restoration
 from frex.restore.folder.notes import describe_unusable, list_losses, list_notes, note_untrained_prior
@@ -62,8 +62,8 @@ class TimedRestoration(NamedTuple):
 class RestoreStages(PipelineStages[Job, Unit, TimedRestoration, ImageRecord], Generic[Unit]):
     """What the stages for photographs and for aligned faces have in common."""
 
-    def __init__(self, restorer: FaceRestorer, options: RestoreOptions) -> None:
-        self.restorer, self.options = restorer, options
+    def __init__(self, restorer: FaceRestorer, options: RestoreOptions, upsampler: Upsampler | None = None) -> None:
+        self.restorer, self.options, self.upsampler = restorer, options, upsampler
 
     def bytes_of(self, job: Job) -> float:
         """Estimate the memory of an image and its result from the file's header.
@@ -165,7 +165,9 @@ class Photographs(RestoreStages[Face]):
             if self.options.no_face == 'skip':
                 return
         restorations = [one.restoration for one in restored]
-        pasted = self.restorer.paste(loaded.photo, loaded.faces, restorations, self.options.upscale)
+        background = None if self.options.bg_upsampler.lower() == 'none' else self.upsampler
+        enlarging = self.upsampler if self.options.face_upsample else None
+        pasted = self.restorer.paste(loaded.photo, loaded.faces, restorations, self.options.upscale, background, enlarging)
         path = loaded.job.results.image
         record.notes += [note for note in write_photo(path, pasted) if note not in record.notes]
         record.output = relative_name(path, loaded.job.results.folder)
