@@ -15,7 +15,9 @@ from frex.restore.folder.report_index import Owner
 
 # The settings that change a result, and those of them that apply to photographs only.
 ALWAYS_COMPARED = ('aligned', 'model_path', 'param_key', 'fidelity_weight', 'structure_weight', 'save_3d', 'save_weights_map')
-COMPARED_FOR_PHOTOGRAPHS = ('upscale', 'only_center_face', 'detection_model', 'det_threshold', 'min_face', 'no_face', 'force')
+COMPARED_FOR_PHOTOGRAPHS = (
+    *('upscale', 'only_center_face', 'detection_model', 'det_threshold', 'detection_size', 'min_face', 'any_turn', 'no_face', 'force'),
+)
 UNKNOWN = 'are not in the report: made elsewhere, or before a run with --exist rename'
 SHARED = 'are restored by another run at the same time'
 
