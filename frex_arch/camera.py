@@ -38,7 +38,7 @@ def unpack_camera(camera: Camera) -> tuple[Float[Tensor, 'batch 4 4'], Float[Ten
 
 
 def ffhq_intrinsics() -> Float[Tensor, '3 3']:
-    """Return the intrinsics that all FFHQ labels of EG3D share."""
+    """Return the intrinsics that all FFHQ camera labels of EG3D share, in image widths: focal length 4.2647, principal point 0.5."""
     return torch.tensor([[FFHQ_FOCAL, 0.0, 0.5], [0.0, FFHQ_FOCAL, 0.5], [0.0, 0.0, 1.0]])
 
 

@@ -89,7 +89,7 @@ def _add_input_and_output(parser: ArgumentParser) -> None:
     group.add_argument(
         '--face_upsample', action='store_true', help='enlarge small restored faces by that network too, or by realesrgan_x2plus'
     )
-    group.add_argument('--save_3d', action='store_true', help="also write the 3D prior's depth, image and turntable of each face")
+    group.add_argument('--save_3d', action='store_true', help="also write the 3D prior's depth, image, turntable and codes of each face")
     group.add_argument(
         '--save_weights_map', action='store_true', help="also write the AWB's alpha maps: where each face relies on the 2D prior"
     )

@@ -46,7 +46,10 @@ def read_cost(folders: Sequence[Path]) -> Cost | None:
 
 
 def _read_folder_cost(folder: Path) -> Cost | None:
-    """Return the cost of one run from the record in `folder` or in its parent; None where there is none."""
+    """Read the cost of one run from `run.json` in `folder` or, where it is missing there, in the parent of `folder`.
+
+    Returns None where neither folder has the file. Raises FRExError where the file is damaged.
+    """
     path = next((path for path in (folder / RECORD, folder.absolute().parent / RECORD) if path.is_file()), None)
     if path is None:
         return None

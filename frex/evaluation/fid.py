@@ -1,4 +1,7 @@
-"""Compute the FID of a folder against the clean images, for all images and each bin of |yaw|, or against stored statistics."""
+"""Compute the FID of restored faces: against the clean images, or against stored statistics.
+
+Against clean images there is a score for all faces and one for each bin of |yaw|; against stored statistics only the one for all faces.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path

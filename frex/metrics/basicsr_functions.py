@@ -31,7 +31,10 @@ def calculate_deg(img: Image, img2: Image, weights: str | None = 'arcface_resnet
 
 
 def calculate_landmark_distance(img: Image, img2: Image, weights: str | None = 'awing_fan', **_: Any) -> float:
-    """Return LMD, the mean distance of 98 landmarks in pixels; `weights` is a key of the manifest or a file."""
+    """Return LMD, the mean distance in pixels between the 98 landmarks that AWing finds in `img` and those that it finds in `img2`.
+
+    `weights` is a key of the manifest of weight files, or the path of a file; None means random weights, for tests only.
+    """
     return _score(LandmarkDistance, img, img2, weights=weights)
 
 

@@ -39,6 +39,6 @@ def _resized(images: Float[Tensor, 'batch channel _ _'], size: int) -> Float[Ten
 
 
 def _stretched(depth: Float[Tensor, 'batch 1 size size']) -> Float[Tensor, 'batch 1 size size']:
-    """Stretch depths linearly to [-1, 1]."""
+    """Map the depths of the whole batch linearly to [-1, 1]: the nearest becomes -1, the farthest 1. Equal depths all become -1."""
     low, high = depth.amin(), depth.amax()
     return (depth - low) / (high - low).clamp(min=1e-6) * 2 - 1

@@ -42,7 +42,7 @@ class ValidatedModel(SRModel):
 
     @property
     def train_options(self) -> TrainOptions:
-        """The `train` section, which a test does not have."""
+        """Return the `train` section of the option file; raise AssertionError in a test run, whose option file has none."""
         assert self.config.train is not None
         return self.config.train
 

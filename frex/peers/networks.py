@@ -64,9 +64,11 @@ LOADERS: dict[str, Callable[[Path, torch.device], RestoreFunction]] = {
 
 
 def _load_from_gfpgan(module: str, name: str, arguments: dict[str, Any], model: Path, device: torch.device) -> RestoreFunction:
-    """Load the network class `name` from a module of the GFPGAN package, with the constructor's `arguments` and the weights in `model`.
+    """Load a network of the GFPGAN package onto `device`, and return a function that restores an aligned face with it.
 
-    Raises FRExError where the package is missing, and where the weights belong to another network.
+    `module` is the full name of the Python module, `name` the class, `arguments` are the keyword arguments of its constructor, and `model`
+    is the `.pth` file of its weights. Raises FRExError where the package is missing, where the file cannot be read, and where its weights
+    do not fit the class.
     """
     compat.install()
     try:

@@ -94,7 +94,10 @@ def scan_photographs(
 
 
 def _open_scan(path: Path, settings: dict[str, Any]) -> dict[tuple[str, str], ScannedImage]:
-    """Return the results of earlier scans by name and SHA-256; begin the file anew where its settings or measurements differ."""
+    """Return the results in the scan file `path`, by the photograph's name and the SHA-256 of its file; drop damaged lines of the file.
+
+    Where the file is missing, or was begun with other `settings` or another MEASURES_VERSION, write a new, empty one and return no results.
+    """
     header = encode_line({'measures': MEASURES_VERSION, **settings})
     if path.exists():
         first, *lines = read_regular(path).split(b'\n')

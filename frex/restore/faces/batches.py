@@ -1,4 +1,7 @@
-"""Run the network on many faces: in batches that fit into memory, and again in float32 where bfloat16 overflows."""
+"""Run the network on many faces, at most `batch_size` at a time.
+
+When memory runs out, the batch is halved and tried again. A face whose output in bfloat16 is not finite is run again in float32.
+"""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext

@@ -38,7 +38,10 @@ def render_alpha_maps(net: FREx, output: FRExOutput) -> dict[str, Image]:
 
 
 def _normalize_depth(depth: Float[Tensor, 'size size'], mask: Float[Tensor, 'size size']) -> Float[Tensor, 'size size']:
-    """Scale the depth inside of the mask to 0..1; the depth outside, which is farther, comes out above 1."""
+    """Map depth linearly so that within `mask`, EG3D's crop, the nearest becomes 0 and the farthest 1.
+
+    Outside of the mask FREx sets depth to its largest value, so the result there is 1 or more. An empty mask counts as the whole image.
+    """
     inside = depth[mask > 0] if mask.any() else depth
     return (depth - inside.min()) / (inside.max() - inside.min()).clamp(min=1e-6)
 

@@ -32,7 +32,7 @@ Pixels = UInt[np.ndarray, '_ _ 3']
 class NetworkUpsampler:
     """A super-resolution network on a device, which enlarges images in tiles of `tile` x `tile` pixels; 0 takes an image as a whole.
 
-    `network` is one of spandrel's. Several threads may use it, one at a time. Where memory does not suffice, `tile` is halved, and stays so.
+    `network` is one of spandrel's. Several threads may use it, one at a time. Where memory does not suffice, `tile` is halved for good.
     """
 
     def __init__(self, network: Any, device: torch.device, precision: str = 'auto', tile: int = 400) -> None:

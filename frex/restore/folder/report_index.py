@@ -1,6 +1,6 @@
-"""Read, change and write `report.json`, whatever its size: the records are in a temporary database on the disk.
+"""Read, change and write `report.json`, the report of `frex restore`, in which each image has a record on a line of its own.
 
-Each record is one line of the file.
+The records are kept in a temporary SQLite database on the disk, so that many images do not fill the memory.
 """
 
 import sqlite3

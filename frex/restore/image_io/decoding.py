@@ -1,6 +1,7 @@
-"""Decode image files to pixels and metadata.
+"""Decode an image file to upright pixels (grey or BGR, with or without alpha, 8 or 16 bit) and its metadata.
 
-Pillow checks that a file is complete and reads 8 bit. OpenCV reads PNG of 16 bit. `tiff` reads most TIFF files.
+`frex.restore.image_io.tiff` reads TIFF of 8 or 16 bit without a palette and without lossy compression. OpenCV reads PNG of 16 bit, after
+Pillow has checked that the file is complete. Pillow reads all other files, at 8 bit.
 """
 
 from pathlib import Path

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from spandrel.architectures.Compact import SRVGGNetCompact
+from basicsr.archs.srvgg_arch import SRVGGNetCompact
 
 from frex.errors import FRExError
 from frex.restore.faces.photo import scale_background
