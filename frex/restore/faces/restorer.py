@@ -244,7 +244,7 @@ class FaceRestorer:
         return [before for before, _ in pairs], [after for _, after in pairs], image
 
 
-def enlarge_to_fit(image: Image | None, face: Face, upscale: float, upsampler: Upsampler) -> Image | None:
+def enlarge_to_fit(image: Image | None, face: Face, upscale: float, upsampler: Upsampler) -> UInt8[np.ndarray, '_ _ 3'] | None:
     """Return a restored face at the size at which it is shown in a result `upscale` times as large, where that is larger."""
     if image is None:
         return None

@@ -17,8 +17,10 @@ from frex.device import choose_precision
 from frex.errors import FRExError
 from frex.images import resize
 from frex.restore import FaceRestorer, Selection
+from frex.restore.detection.align import scale_of
 from frex.restore.faces.batches import are_finite, retry_out_of_memory
 from frex.restore.faces.helper_networks import HelperNetworks
+from frex.restore.image_io.photo_file import from_array
 from frex.tensors import to_images, to_tensor
 from frex.weights.manifest import WeightFile
 from frex_arch import ArcFace, FRExOutput
@@ -204,6 +206,30 @@ def test_an_identity_leaves_the_photograph_as_it_was(upscale):
     assert np.abs(result.image.astype(int) - plain.image).max() <= 3
     assert len(result.faces) == 2
     assert plain.faces == ()
+
+
+def test_small_restored_faces_are_enlarged_to_the_size_at_which_they_are_shown():
+    """The faces of this photograph are some 100 and 120 pixels wide, and the network makes 64."""
+    asked = []
+
+    def upsampler(image, size):
+        asked.append((image.shape, size))
+        return np.full((*size, 3), 255, np.uint8)
+
+    restorer = fake_restorer(*FACES)
+    photo = from_array(smooth(200, 320))
+    faces = restorer.find_faces(photo)
+    restorations = restorer.restore_found(faces)
+    pasted = restorer.paste(photo, faces, restorations, upscale=2, face_upsampler=upsampler)
+    assert [shape for shape, _ in asked] == [(64, 64, 3)] * 2
+    for (_, (width, height)), face in zip(asked, faces, strict=True):
+        assert width == height == round(2 * 64 / scale_of(face.matrix))
+        x, y = (2 * face.landmarks.mean(axis=0)).astype(int)
+        assert (pasted.image[y, x] == 255).all()
+    # Faces that are not smaller than shown stay as they are.
+    asked.clear()
+    restorer.paste(photo, faces, restorations, upscale=0.1, face_upsampler=upsampler)
+    assert asked == []
 
 
 def test_images_come_back_in_the_form_that_they_were_given():

@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from basicsr.archs.srvgg_arch import SRVGGNetCompact
 
+import frex.registry  # noqa: F401 (makes basicsr importable)
 from frex.errors import FRExError
 from frex.restore.faces.photo import scale_background
 from frex.restore.faces.upsampler import NetworkUpsampler, load_upsampler
 from frex.restore.image_io.photo_file import from_array
+
+from basicsr.archs.srvgg_arch import SRVGGNetCompact  # isort: skip
 
 CPU = torch.device('cpu')
 

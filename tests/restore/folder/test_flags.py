@@ -26,7 +26,6 @@ pytestmark = pytest.mark.usefixtures('weights_folder')
         (['--save_3D'], "unrecognized arguments: --save_3D (did you mean '--save_3d'?)"),
         (['--fidelity=0.5'], "unrecognized arguments: --fidelity=0.5 (did you mean '--fidelity_weight'?)"),
         (['--qqq'], 'unrecognized arguments: --qqq\n'),
-        (['--face_upsample'], '--face_upsample: FREx runs no other network; enlarge the results with it afterwards'),
         (['--draw_box'], '--draw_box: FREx draws no boxes; report.json has those of all faces'),
         (['--bg_tile', '-1'], "'-1' is not a whole number"),
         (['-v', '1.3'], '-v: FREx has no versions of networks; give a checkpoint by --model_path'),
