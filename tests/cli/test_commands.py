@@ -223,7 +223,7 @@ def test_help_is_there(command, capsys):
 
 
 @pytest.mark.parametrize(
-    ('command', 'arguments', 'typed'), [(main, ['restore'], 'frex restore'), (inference, [], 'python inference_frex.py')], ids=str
+    ('command', 'arguments', 'typed'), [(main, ['restore'], 'frex restore'), (inference, [], 'python inference_frex.py')]
 )
 def test_the_example_in_the_help_of_restoring_is_of_the_command_that_was_typed(command, arguments, typed, capsys):
     with pytest.raises(SystemExit):
