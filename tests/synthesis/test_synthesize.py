@@ -379,12 +379,12 @@ def test_a_damaged_image_on_the_sheet_is_named(make, tmp_path, capsys):
     assert 'img00000001.png: not an image, or a damaged one' in one_error(capsys)
 
 
-def test_an_image_that_is_not_finite_stops_the_set_with_its_number(make, tmp_path, capsys):
+def test_weights_that_are_not_finite_make_no_set(make, tmp_path, capsys):
     file = tiny_eg3d_file()
     file.state['superresolution.block1.torgb.bias'][0] = torch.nan
     save_safetensors(tmp_path / 'nan.safetensors', file)
     assert make(tmp_path / 'set', '--eg3d', tmp_path / 'nan.safetensors', '--shard', '1/2') == 1
-    assert 'sample 1: its image is not finite; check the file with: frex weights check' in one_error(capsys)
+    assert 'NaN or infinite, the first: superresolution.block1.torgb.bias' in one_error(capsys)
     assert not list((tmp_path / 'set').rglob('*.png'))
 
 
