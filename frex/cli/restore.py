@@ -142,9 +142,9 @@ def _add_faces(parser: ArgumentParser) -> None:
     group.add_argument(
         '--detection_size',
         type=positive_int,
-        default=1500,
         metavar='PIXELS',
-        help='longer side at which images are searched; larger ones are reduced to it, and small faces get lost (default: 1500)',
+        help='longer side at which images are searched; larger ones are reduced to it, and small faces get lost (default: 1500, and all '
+        'pixels where that finds no face or small ones)',
     )
     group.add_argument(
         '--min_face',

@@ -5,7 +5,7 @@ forehead with scores up to 1.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import product
 from typing import NamedTuple
 
@@ -17,8 +17,10 @@ from frex.images import Image
 from frex.restore.detection.detector import DetectedFace
 from frex.restore.detection.selection import remove_ghosts, remove_repeats
 
-# By default images with a longer side are reduced to this many pixels before detection.
+# Images with a longer side are first searched in a copy reduced to this many pixels.
 DETECTION_SIZE = 1500
+# Where a face of that copy is shorter than this, there may be others that are too small to be found in it.
+SMALL_FACE = 48.0
 LEAST_DETECTION_SIZE = 64
 # A copy with a longer side than this is searched in tiles of at most this side, which bounds memory.
 MOST_TILE = 1500
@@ -40,10 +42,19 @@ Search = Callable[[Image], list[DetectedFace]]
 """A function that returns the faces of a BGR image, in its pixels."""
 
 
-def check_detection_size(size: int) -> None:
-    """Raise FRExError where `size`, the longer side of the finest copy in pixels, is too small."""
-    if size < LEAST_DETECTION_SIZE:
+def check_detection_size(size: int | None) -> None:
+    """Raise FRExError where `size`, the longer side of the finest copy in pixels, is too small; None chooses it for each image."""
+    if size is not None and size < LEAST_DETECTION_SIZE:
         raise FRExError(f'--detection_size {size}: must be at least {LEAST_DETECTION_SIZE}')
+
+
+def may_miss_faces(shape: tuple[int, ...], sides: Sequence[float]) -> bool:
+    """Return whether a copy of DETECTION_SIZE may lack small faces of an image of this shape, judged by those that were found in it.
+
+    `sides` are the longer sides of the boxes of these, in pixels of the image.
+    """
+    shrink = DETECTION_SIZE / max(shape[:2])
+    return shrink < 1 and shrink * min(sides, default=0.0) < SMALL_FACE
 
 
 def search_all_sizes(image: Image, search: Search, detection_size: int) -> list[DetectedFace]:

@@ -15,7 +15,7 @@ import torch
 from frex.errors import FRExError, nearest
 from frex.images import Image
 from frex.restore.detection.detector import DetectedFace
-from frex.restore.detection.pyramid import DETECTION_SIZE, check_detection_size, search_all_sizes
+from frex.restore.detection.pyramid import DETECTION_SIZE, check_detection_size, may_miss_faces, search_all_sizes
 from frex.weights.download import obtain_file
 from frex.weights.locate import has_file
 from frex.weights.state_dict import as_state, load_strict
@@ -29,10 +29,11 @@ class FaceDetector:
     """A RetinaFace on a device; several threads may use it. `key` is the manifest's key of its weights.
 
     Images are searched in copies, of which the finest has a longer side of at most `detection_size` pixels. Larger values find smaller
-    faces; the time grows with the square. Raises FRExError where it is less than 64.
+    faces; the time grows with the square. None means 1500 pixels and, where no face or a small one is found so, all pixels of the image.
+    Raises FRExError where it is less than 64.
     """
 
-    def __init__(self, net: Any, key: str, detection_size: int = DETECTION_SIZE) -> None:
+    def __init__(self, net: Any, key: str, detection_size: int | None = None) -> None:
         check_detection_size(detection_size)
         self.net, self.key, self.detection_size = net, key, detection_size
         # facexlib's network stores the size of the current image, so only one thread may run it at a time.
@@ -44,7 +45,7 @@ class FaceDetector:
         weights: Path | None = None,
         device: torch.device | str = 'cpu',
         key: str | None = None,
-        detection_size: int = DETECTION_SIZE,
+        detection_size: int | None = None,
     ) -> 'FaceDetector':
         """Load the detector `key` of the manifest, by default the first of DETECTORS whose file is there, else the first of all.
 
@@ -62,7 +63,15 @@ class FaceDetector:
     @torch.inference_mode()
     def detect(self, image: Image, threshold: float = 0.8) -> list[DetectedFace]:
         """Return the faces of a BGR image whose score is above `threshold`, in order of falling score."""
-        return search_all_sizes(image, partial(self._search, threshold=threshold), self.detection_size)
+        faces = self.detect_quickly(image, threshold)
+        if self.detection_size is None and may_miss_faces(image.shape, [face.side for face in faces]):
+            return search_all_sizes(image, partial(self._search, threshold=threshold), max(image.shape[:2]))
+        return faces
+
+    @torch.inference_mode()
+    def detect_quickly(self, image: Image, threshold: float = 0.8) -> list[DetectedFace]:
+        """Return what `detect` does, but never search more than 1500 pixels where `detection_size` is None."""
+        return search_all_sizes(image, partial(self._search, threshold=threshold), self.detection_size or DETECTION_SIZE)
 
     def _search(self, image: Image, threshold: float) -> list[DetectedFace]:
         with self._lock:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from frex.errors import FRExError
 from frex.images import Image, resize
 from frex.restore.detection.detector import Detector
-from frex.restore.detection.pyramid import DETECTION_SIZE, check_detection_size
+from frex.restore.detection.pyramid import check_detection_size
 from frex.restore.detection.retinaface import FaceDetector
 from frex.restore.faces.paste import soft_square
 from frex.tensors import to_tensor
@@ -139,7 +139,7 @@ class HelperNetworks:
         weights: Path | None = None,
         detection_model: str | None = None,
         detector: Detector | None = None,
-        detection_size: int = DETECTION_SIZE,
+        detection_size: int | None = None,
     ) -> None:
         check_detection_size(detection_size)
         self.detector: Lazy[Detector] = Lazy(

@@ -16,7 +16,6 @@ from frex.errors import FRExError
 from frex.images import Image, resize
 from frex.restore.detection.align import scale_of
 from frex.restore.detection.detector import Detector
-from frex.restore.detection.pyramid import DETECTION_SIZE
 from frex.restore.detection.selection import Selection
 from frex.restore.faces.batches import BatchRunner, NetworkOptions, map_output, retry_out_of_memory
 from frex.restore.faces.helper_networks import HelperNetworks, IdentityNetwork
@@ -66,7 +65,7 @@ class FaceRestorer:
         weights: Path | None = None,
         detection_model: str | None = None,
         detector: Detector | None = None,
-        detection_size: int = DETECTION_SIZE,
+        detection_size: int | None = None,
     ) -> 'FaceRestorer':
         """Load a FREx checkpoint (`.pth`, `.safetensors`), by default the small FREx that comes with the package.
 
@@ -74,7 +73,7 @@ class FaceRestorer:
         FRExError where the file is missing, is not a checkpoint, is damaged, or does not fit. `param_key` names the weights in a `.pth`.
         The files of the face detector (`detection_model` is its key in the manifest), of the face parser and of ArcFace are loaded when
         they are first needed; the folder `weights` is searched first. `detector` is used instead of facexlib's, if given.
-        `detection_size` (at least 64) is the longer side, in pixels, of the finest copy in which facexlib's searches for faces.
+        `detection_size`, None or at least 64, is that of `FaceDetector`.
         """
         path = require_small_model() if path is None else find_checkpoint(path)
         net = build_frex(read_network(path, param_key), str(path))

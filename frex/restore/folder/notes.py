@@ -6,6 +6,7 @@ import numpy as np
 
 from frex.heads.codes import has_untrained_prior
 from frex.restore.detection.align import scale_of
+from frex.restore.detection.pyramid import DETECTION_SIZE, may_miss_faces
 from frex.restore.faces.photo import Face
 from frex.restore.faces.resolution import has_more_detail
 from frex.restore.faces.restorer import FaceRestorer
@@ -23,7 +24,7 @@ def list_notes(
     restorer: FaceRestorer, options: RestoreOptions, photo: Photo, faces: Sequence[Face], restorations: Sequence[Restoration]
 ) -> list[str]:
     """Return the notes on a photograph with its faces and their restorations."""
-    notes = note_reduced_search(restorer, photo)
+    notes = note_reduced_search(restorer, photo, faces)
     if any(restoration.image is not None for restoration in restorations):
         notes += [] if options.face_upsample else note_small_results(faces, restorations, options.upscale)
         notes += note_toned_faces(photo, faces)
@@ -31,11 +32,17 @@ def list_notes(
     return notes + note_untrained_prior(restorer, options, restorations)
 
 
-def note_reduced_search(restorer: FaceRestorer, photo: Photo) -> list[str]:
-    """Return a note where the detector searches a smaller copy of the image, with the width of faces that it may miss there."""
-    searched = getattr(restorer.parts.detector(), 'detection_size', None)
-    side = max(photo.image.shape[:2])
-    if searched is None or side <= searched:
+def note_reduced_search(restorer: FaceRestorer, photo: Photo, faces: Sequence[Face]) -> list[str]:
+    """Return a note where the detector searched a smaller copy of the image alone, with the width of faces that it may miss there.
+
+    Where the detector chose the size, that is judged by the faces, of which some that it found may have been left out.
+    """
+    detector, side = restorer.parts.detector(), max(photo.image.shape[:2])
+    if not hasattr(detector, 'detection_size'):
+        return []
+    searched = detector.detection_size or DETECTION_SIZE
+    sides = [float((face.box[2:] - face.box[:2]).max()) for face in faces]
+    if side <= searched or (detector.detection_size is None and may_miss_faces(photo.image.shape, sides)):
         return []
     least = round(LEAST_FOUND * side / searched)
     return [

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from frex.restore.detection.pyramid import DETECTION_SIZE, check_detection_size
+from frex.restore.detection.pyramid import check_detection_size
 from frex.restore.detection.selection import Selection
 
 
@@ -39,7 +39,7 @@ class RestoreOptions:
     only_center_face: bool = False
     detection_model: str | None = None
     det_threshold: float = 0.8
-    detection_size: int = DETECTION_SIZE
+    detection_size: int | None = None
     min_face: float = 0.0
     any_turn: bool = False
     force: bool = False

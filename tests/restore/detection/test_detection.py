@@ -46,6 +46,39 @@ def test_a_large_image_is_searched_in_a_small_copy():
     assert face.score == pytest.approx(0.9)
 
 
+class Crowd:
+    """A network that finds one face of 20 pixels in the middle of images that are at least `least` pixels high; it counts the images."""
+
+    def __init__(self, least=0):
+        self.least, self.count = least, 0
+
+    def detect_faces(self, image, threshold):
+        self.count += 1
+        height, width = image.shape[:2]
+        if height < self.least:
+            return np.zeros((0, 15), np.float32)
+        x, y = width / 2, height / 2
+        landmarks = [x - 4, y - 4, x + 4, y - 4, x, y, x - 3, y + 4, x + 3, y + 4]
+        return np.array([[x - 10, y - 10, x + 10, y + 10, 0.9, *landmarks]], np.float32)
+
+
+@pytest.mark.parametrize('least', [0, 300])
+def test_where_faces_are_small_or_none_all_pixels_are_searched(least):
+    """The copy of 1500 x 200 pixels shows a small face, or none; the tiles of the image are 400 pixels high."""
+    image = np.zeros((400, 3000, 3), np.uint8)
+    net = Crowd(least)
+    faces = FaceDetector(net, 'any').detect(image)
+    assert faces
+    # Found at the image's own size, where the face is as long as in each tile.
+    assert {round(face.side) for face in faces} == {20}
+    quick = Crowd(least)
+    assert [round(face.side) for face in FaceDetector(quick, 'any').detect_quickly(image)] == ([] if least else [40])
+    assert quick.count < net.count
+    chosen = Crowd(least)
+    FaceDetector(chosen, 'any', detection_size=1500).detect(image)
+    assert chosen.count == quick.count
+
+
 def test_a_small_image_is_searched_as_it_is():
     finder = Finder()
     (face,) = FaceDetector(finder, 'any', detection_size=300).detect(np.zeros((300, 200, 3), np.uint8))

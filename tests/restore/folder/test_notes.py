@@ -25,7 +25,7 @@ def notes_on(image, *faces, options=PLAIN, parser=None, detection_size=None, **n
     restorer = fake_restorer(*faces, **net)
     restorer.parts.parser = Lazy(lambda: parser)
     if detection_size:
-        restorer.parts.detector().detection_size = detection_size
+        restorer.parts.detector().detection_size = None if detection_size == 'auto' else detection_size
     photo = photo_of(image)
     found = restorer.find_faces(photo, force=True)
     return list_notes(restorer, options, photo, found, restorer.restore_found(found))
@@ -63,6 +63,14 @@ def test_a_search_at_reduced_size_is_noted_with_the_faces_it_may_miss(width, lea
     assert notes == ([] if least is None else [expected])
     # A detector that says nothing of this searches the image itself.
     assert notes_on(np.zeros((200, width, 3), np.uint8)) == []
+
+
+@pytest.mark.parametrize(('sides', 'noted'), [((), False), ((60,), False), ((200, 60), False), ((200,), True)])
+def test_where_the_size_is_chosen_a_search_at_all_pixels_is_not_called_reduced(sides, noted):
+    """In a copy of 1500 pixels of 3000 faces are half as long; below 48 pixels there, or without any, all pixels are searched."""
+    faces = [detected(landmarks_at(300 + 600 * place, 150, side), 0.99) for place, side in enumerate(sides)]
+    notes = notes_on(np.zeros((300, 3000, 3), np.uint8), *faces, detection_size='auto')
+    assert any('searched at a longer side of 1500 pixels, not 3000' in note for note in notes) == noted
 
 
 def test_a_photograph_in_one_tint_says_that_its_faces_are_too():
