@@ -42,7 +42,7 @@ Measured = dict[str, dict[str, Any]]
 class LinkStages(PipelineStages[Job, Any, Any, ImageRecord]):
     """Stand-ins for the stages of a run: each image has one face, and its results are links to the input."""
 
-    def __init__(self, restorer: Any, options: RestoreOptions) -> None:
+    def __init__(self, restorer: Any, options: RestoreOptions, upsampler: None) -> None:
         self.restorer = restorer
 
     def bytes_of(self, job: Job) -> float:
@@ -136,6 +136,7 @@ def restore(faces: Path) -> None:
     restorer = SimpleNamespace(batches=SimpleNamespace(batch_size=8), net=None)
     stand_ins = {
         'load_restorer': lambda *arguments: restorer,
+        'load_run_upsampler': lambda *arguments: None,
         'find_checkpoint': Path,
         'unsupported_flags': lambda *arguments: (),
         'Photographs': LinkStages,

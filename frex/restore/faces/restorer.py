@@ -140,15 +140,15 @@ class FaceRestorer:
 
     # --- Photographs
 
-    def find_faces(self, picture: Photo, selection: Selection | None = None, force: bool = False) -> list[Face]:
+    def find_faces(self, photo: Photo, selection: Selection | None = None, force: bool = False) -> list[Face]:
         """Find the faces of a photograph and cut them out at the network's size; raise FRExError where the detector's file is missing.
 
         A face with more detail than a result would have is marked to stay as it is (`Face.keep`), unless `force` is given. See
         `has_more_detail` for the rule.
         """
         detector = self.parts.detector()
-        faces = retry_out_of_memory(lambda: find_faces(picture, detector, self.size, selection))
-        return faces if force else [keep_detail(picture, face) for face in faces]
+        faces = retry_out_of_memory(lambda: find_faces(photo, detector, self.size, selection))
+        return faces if force else [keep_detail(photo, face) for face in faces]
 
     def restore_found(
         self, faces: Sequence[Face], fidelity_weight: float = 1.0, structure_weight: float = 1.0, details: bool = False
@@ -167,7 +167,7 @@ class FaceRestorer:
 
     def paste(
         self,
-        picture: Photo,
+        photo: Photo,
         faces: Sequence[Face],
         restorations: Sequence[Restoration],
         upscale: float = 1.0,
@@ -184,7 +184,7 @@ class FaceRestorer:
             images = [enlarge_to_fit(image, face, upscale, face_upsampler) for image, face in zip(images, faces, strict=True)]
         parser = self.parts.parser() if any(image is not None for image in images) else None
         masks = [None if parser is None or image is None else retry_out_of_memory(partial(parser.mask, image)) for image in images]
-        return paste_faces(picture, upscale, faces, images, masks, bg_upsampler)
+        return paste_faces(photo, upscale, faces, images, masks, bg_upsampler)
 
     def restore(
         self,

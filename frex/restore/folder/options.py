@@ -51,6 +51,11 @@ class RestoreOptions:
         check_detection_size(self.detection_size)
 
     @property
+    def has_bg_upsampler(self) -> bool:
+        """Whether a network enlarges the background."""
+        return self.bg_upsampler.lower() != 'none'
+
+    @property
     def details(self) -> bool:
         """Whether more of the network's output is needed than the restored face."""
         return self.save_3d or self.save_weights_map

@@ -166,7 +166,7 @@ def flag_notes(options: RestoreOptions) -> Iterator[str]:
         yield "--upscale does nothing with --aligned: faces come at the network's size"
     if options.aligned and options.force:
         yield '--force does nothing with --aligned: all faces are restored'
-    if options.aligned and (options.bg_upsampler.lower() != 'none' or options.face_upsample):
+    if options.aligned and (options.has_bg_upsampler or options.face_upsample):
         yield "--bg_upsampler and --face_upsample do nothing with --aligned: faces come at the network's size"
 
 
@@ -207,11 +207,10 @@ def load_restorer(options: RestoreOptions, model: Path) -> FaceRestorer:
 
 def load_run_upsampler(options: RestoreOptions, restorer: FaceRestorer) -> NetworkUpsampler | None:
     """Load the network that enlarges backgrounds or faces; None where neither is asked for. Raises FRExError as `load_upsampler` does."""
-    name = options.bg_upsampler
-    if options.face_upsample and name.lower() == 'none':
-        name = FOR_FACES
-    batches = restorer.batches
-    return None if options.aligned else load_upsampler(name, options.weights, batches.device, options.precision, options.bg_tile)
+    if options.aligned or not (options.has_bg_upsampler or options.face_upsample):
+        return None
+    name = options.bg_upsampler if options.has_bg_upsampler else FOR_FACES
+    return load_upsampler(name, options.weights, restorer.batches.device, options.precision, options.bg_tile)
 
 
 def collect_settings(options: RestoreOptions, model: Path) -> dict[str, Any]:

@@ -165,7 +165,7 @@ class Photographs(RestoreStages[Face]):
             if self.options.no_face == 'skip':
                 return
         restorations = [one.restoration for one in restored]
-        background = None if self.options.bg_upsampler.lower() == 'none' else self.upsampler
+        background = self.upsampler if self.options.has_bg_upsampler else None
         enlarging = self.upsampler if self.options.face_upsample else None
         pasted = self.restorer.paste(loaded.photo, loaded.faces, restorations, self.options.upscale, background, enlarging)
         path = loaded.job.results.image

@@ -56,7 +56,6 @@ def test_it_enlarges_faces_alone_where_only_that_is_asked_for(restored):
 @pytest.mark.parametrize(
     ('flags', 'loaded'),
     [
-        ({}, 'none'),
         ({'bg_upsampler': 'None', 'face_upsample': True}, 'realesrgan_x2plus'),
         ({'bg_upsampler': 'net.pth', 'face_upsample': True}, 'net.pth'),
     ],
@@ -66,6 +65,11 @@ def test_the_network_that_is_loaded(flags, loaded, monkeypatch):
     monkeypatch.setattr(restore_folder, 'load_upsampler', lambda name, *_: names.append(name))
     load_run_upsampler(RestoreOptions(input=('x',), **flags), fake_restorer())
     assert names == [loaded]
+
+
+def test_by_default_none_is_loaded(monkeypatch):
+    monkeypatch.setattr(restore_folder, 'load_upsampler', None)
+    assert load_run_upsampler(RestoreOptions(input=('x',)), fake_restorer()) is None
 
 
 def test_aligned_faces_load_none_and_a_line_says_so(monkeypatch):
