@@ -276,7 +276,7 @@ def choose_sampler(dataset: Any, num_replicas: int, rank: int, ratio: int = 1) -
 
 
 def _choose_prefetcher(loader: Any, opt: Options) -> Any:
-    """Return basicsr's prefetcher to the GPU, or its prefetcher to the CPU where there is no GPU."""
+    """Return basicsr's CUDAPrefetcher for `loader` or, where there is no GPU, its CPUPrefetcher; the former fails without a GPU."""
     import torch
 
     prefetch: Any = importlib.import_module('basicsr.data.prefetch_dataloader')

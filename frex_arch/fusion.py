@@ -61,13 +61,13 @@ class AdaptiveWeighting(nn.Module):
         features_3d: Float[Tensor, 'batch channels_3d size size'],
         embedding: Float[Tensor, 'batch 225'],
     ) -> Float[Tensor, 'batch channels_2d size size']:
-        """Return F_hidden = alpha * F_2D + beta (Eq. 8)."""
+        """Return F_hidden = alpha * F_2D + beta (Eq. 8), with alpha and beta of `modulation`; `embedding` is that of `embed_camera`."""
         alpha, beta = self.modulation(features_3d, embedding)
         return torch.addcmul(beta, alpha, features_2d)
 
 
 class ConcatFusion(nn.Module):
-    """Replaces the AWB where it is switched off (table 2) by concatenation and a convolution, which starts as the 2D prior alone."""
+    """Replaces the AWB where it is switched off (table 2): concatenates and convolves, which before training returns the 2D features."""
 
     def __init__(self, channels_2d: int, channels_3d: int) -> None:
         super().__init__()

@@ -103,6 +103,13 @@ def test_a_bad_file_is_named(tmp_path, text, message):
         load_options(write(tmp_path / 'bad.yml', text))
 
 
+def test_files_that_are_bases_of_each_other_are_refused(tmp_path):
+    write(tmp_path / 'b.yml', '_base_: a.yml\n')
+    path = write(tmp_path / 'a.yml', '_base_: b.yml\n')
+    with pytest.raises(FRExError, match=r'b\.yml: _base_: .*a\.yml has this file as a base in turn'):
+        load_options(path)
+
+
 def test_a_missing_option_file_lists_those_that_are_there():
     with pytest.raises(FRExError, match=r'no file options/nothing\.yml.*train_frex_tiny\.yml'):
         find_option_file('options/nothing.yml')

@@ -121,10 +121,13 @@ def _standardized_residuals(parameters: Float[np.ndarray, '8'], landmarks: Landm
 
 
 def _make_camera(rotation: Rotation, shift: Float[np.ndarray, '2']) -> Float[np.ndarray, '25']:
-    """Return the camera (25 numbers) at FFHQ_RADIUS from the origin that sees the head at `shift`; `rotation` is world to camera."""
+    """Return the camera, as `solve_camera` does, with the world-to-camera `rotation`, at FFHQ_RADIUS from the origin of EG3D's world.
+
+    In its image, the mean head's origin (WORLD_ORIGIN) is `shift` away from the centre, in image widths, x right and y down.
+    """
     towards = np.array([*(shift / FFHQ_FOCAL), 1.0]) @ rotation
     towards /= np.linalg.norm(towards)
-    # |WORLD_ORIGIN - distance * towards| = FFHQ_RADIUS, the larger root.
+    # `distance` is the larger root of |WORLD_ORIGIN - distance * towards| = FFHQ_RADIUS.
     along = WORLD_ORIGIN @ towards
     distance = along + np.sqrt(along**2 + FFHQ_RADIUS**2 - WORLD_ORIGIN @ WORLD_ORIGIN)
     cam2world = np.eye(4)

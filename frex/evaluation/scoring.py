@@ -102,7 +102,7 @@ class ComputeOptions:
 
 
 def _runs_in_workers(metric: Metric, device: torch.device) -> bool:
-    """Return whether worker processes compute a metric: those of numpy, and on a machine without GPU those that have no network.
+    """Return whether worker processes compute a metric: those of numpy, and where `device` is the CPU those without a network.
 
     A metric with a network stays in the main process, since each worker would hold its own copy of the weights.
     """
@@ -189,9 +189,10 @@ class _FolderScorer:
     progress: 'tqdm[None]'
 
     def score_folder(self, image_folder: ImageFolder, gt_features: Features | None, resized: bool = False) -> tuple[Run, Features | None]:
-        """Return the run of a folder, and its features for FID (None without FID).
+        """Return the run of a folder, and the features of its images for FID (None where FID is not computed).
 
-        `gt_features` are those of the clean images; None compares the folder with itself, which is for GT.
+        `gt_features` are those of the clean images. For the folder of clean images, give None: FID then compares it with itself. With
+        `resized`, an image is resized bilinearly to the size of its clean image.
         """
         self.progress.set_description(image_folder.role)
         files, gt_files = (folder.paths_of(self.inputs.names) for folder in (image_folder, self.inputs.gt))

@@ -1,4 +1,4 @@
-"""The frozen networks whose features losses compare. Losses with equal networks can share one and its features of a pair of images."""
+"""Frozen networks whose features the losses compare. Losses with the same network can share it and its features of a pair of images."""
 
 from collections.abc import Hashable, Iterable, Iterator
 from contextlib import contextmanager
@@ -39,7 +39,7 @@ class FrozenNetwork(nn.Module):
 def mean_difference(feature: Float[Tensor, '*shape'], target: Float[Tensor, '*shape']) -> Float[Tensor, '']:
     """Return the mean absolute difference of two tensors of one shape.
 
-    Of bfloat16 tensors it is summed in float32 without copying them to float32, as `l1_loss` would do within autocast.
+    For bfloat16 tensors the sum is in float32 without a float32 copy of them, which `l1_loss` would make within autocast.
     """
     return (feature - target).abs().mean(dtype=torch.float32 if feature.dtype == torch.bfloat16 else None)
 

@@ -21,7 +21,10 @@ def calculate_lpips(img: Image, img2: Image, net: str = 'vgg', weights: str | No
 
 
 def calculate_stlpips(img: Image, img2: Image, net: str = 'vgg', **_: Any) -> float:
-    """Return ST-LPIPS with the trunk `net`, 'vgg' or 'alex'; use the one that no loss of the training uses."""
+    """Return shift-tolerant LPIPS (ST-LPIPS) with the trunk `net`, 'vgg' or 'alex'.
+
+    Choose the trunk that no training loss uses, since training lowers a metric whose features its losses compare.
+    """
     return _score(STLPIPSDistance, img, img2, net=net)
 
 

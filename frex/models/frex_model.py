@@ -34,7 +34,7 @@ from frex_arch import FREx, FREx3D
 class FRExModel(CheckpointedModel):
     """Trains FREx around its two frozen priors, or FREx3D around its one.
 
-    A loss acts where it is configured. Logging and the loop are BasicSR's.
+    Only losses that the option file names are used. BasicSR runs the training loop and logs.
     """
 
     stop: StopSignal | None = None
@@ -143,7 +143,7 @@ class FRExModel(CheckpointedModel):
         self._log_damaged(line for lines in data.get('damaged', ()) for line in lines.splitlines())
 
     def _log_damaged(self, reasons: Iterable[str]) -> None:
-        """Log each image that could not be read once, as an error: only those are logged on all ranks."""
+        """Log each unreadable image once, as an error, since only errors are logged on all ranks."""
         for reason in reasons:
             if reason not in self.damaged:
                 self.damaged.add(reason)
@@ -208,7 +208,7 @@ class FRExModel(CheckpointedModel):
         return draw_latents(eg3d, len(self.lq)) if any(critic.name == 'latent' for critic in self.critics) else None
 
     def _stop_at_sigterm(self, current_iter: int) -> None:
-        """Where SIGTERM came to any process, save, and exit with the status of a process that the signal ended."""
+        """If any process has received SIGTERM, save the training state and exit with status 128 + SIGTERM, as if the signal ended it."""
         if self.stop is not None and self.stop.received_by_any(self.device):
             self.save(self.epoch, current_iter)
             get_root_logger().warning(f'Stopped by SIGTERM and saved at iteration {current_iter}; continue with --auto_resume.')
@@ -247,7 +247,7 @@ class FRExModel(CheckpointedModel):
 
     @torch.no_grad()
     def reduce_loss_dict(self, loss_dict: dict[str, Tensor]) -> dict[str, float]:
-        """Return losses as numbers, on rank 0 their means over all processes; BasicSR's fetches each from the device apart."""
+        """Return losses as numbers, on rank 0 their means over all processes, with one copy to the CPU; BasicSR's method makes one each."""
         values = torch.stack([loss.float() for loss in loss_dict.values()])
         rank, world_size = get_dist_info()
         if world_size > 1:
@@ -263,7 +263,7 @@ def detached(output: Output) -> Output:
 
 
 def means(losses: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
-    """Return each term's mean over the parts of a batch."""
+    """Return each loss term's mean, detached, over `losses`: the terms, by name, of each of the equally large parts of a batch."""
     return {name: torch.stack([terms[name].detach() for terms in losses]).mean() for name in losses[0]}
 
 

@@ -1,4 +1,4 @@
-"""The grid of images that validation during training shows."""
+"""The grid of images that validation during training writes to a file and to TensorBoard, with a row for each face."""
 
 import torch
 import torch.nn.functional as F
@@ -14,9 +14,10 @@ CELL = 256
 def image_grid(
     lq: Float[Tensor, 'batch 3 size size'], output: FRExOutput | FREx3DOutput, gt: Float[Tensor, 'batch 3 size size']
 ) -> Float[Tensor, '3 height width']:
-    """Return a grid, in [0, 1], with a row for each face: lq, the 3D prior's image, the decoder's, coarse to fine, the result, gt, maps.
+    """Return a grid, in [0, 1], with a row for each face: lq, the 3D prior's image, the decoder's images, the result, gt, and maps.
 
-    The maps of FREx are the AWBs' alphas, coarse to fine: black is 0, middle grey 1, white 2. FREx3D's map is the depth: near is dark.
+    The decoder's images and the maps of FREx, its AWBs' alphas, are ordered coarse to fine; alpha 0 is black, 1 middle grey, 2 white.
+    FREx3D has no decoder and no further result; its map is the depth: near is dark. What `output` lacks is left out.
     """
     images = [lq, output.image_3d]
     maps: list[Tensor | None] = []
@@ -32,7 +33,7 @@ def image_grid(
 
 
 def _resized(images: Float[Tensor, 'batch channel _ _'], size: int) -> Float[Tensor, 'batch 3 {size} {size}']:
-    """Resize to `size`: by area averages to a smaller size, by repeated pixels to a larger one, so that pixels can be seen."""
+    """Resize to `size`: to a smaller one by area averaging, to a larger one by nearest neighbour, so that single pixels can be seen."""
     images = images.detach().float().expand(-1, 3, -1, -1)
     shrinks = images.shape[-1] > size
     return F.interpolate(images, (size, size), mode='area' if shrinks else 'nearest')

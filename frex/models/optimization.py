@@ -1,4 +1,4 @@
-"""One step of one optimiser: parts of a batch, precision, clipping, and the check for losses and gradients that are not finite."""
+"""One step of one optimiser: gradient accumulation, bfloat16, clipping; a step whose losses or gradients are not finite is skipped."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -21,7 +21,7 @@ def build_optimizer(
 ) -> torch.optim.Optimizer:
     """Build an optimiser; `lazy` < 1 corrects rate and betas for a lazy regulariser (StyleGAN2, appendix B).
 
-    Its groups, which training states hold, name its type.
+    Each of its parameter groups has the key `type`, the optimiser's class by name, so that training states hold it.
     """
     kind = {'Adam': torch.optim.Adam, 'AdamW': torch.optim.AdamW}[options.type]
     betas = (options.betas[0] ** lazy, options.betas[1] ** lazy)
@@ -71,7 +71,7 @@ class Stepper:
 
     @staticmethod
     def _everywhere(true: Bool[Tensor, '']) -> bool:
-        """Return whether it is true in all processes, since they step together or not at all."""
+        """Return whether `true` holds in all processes, since they step together or not at all."""
         if dist.is_available() and dist.is_initialized():
             agreed = true.to(torch.uint8)
             dist.all_reduce(agreed, dist.ReduceOp.MIN)

@@ -1,4 +1,4 @@
-"""The half of the model that is validated: results, metrics, the best network."""
+"""The validation of the model: restore a data set, compute metrics, and save the best network."""
 
 import inspect
 from collections import OrderedDict
@@ -129,7 +129,10 @@ class ValidatedModel(SRModel):
         return folder / dataset / f'{image}_{self.config.val.suffix or self.config.name}.png'
 
     def get_current_visuals(self) -> 'OrderedDict[str, Tensor]':
-        """Return `lq`, `result` and `gt` in [0, 1]; those of FREx3D are in EG3D's crop."""
+        """Return `lq`, `result` and `gt` of the tested batch, on the CPU, scaled from [-1, 1] to [0, 1].
+
+        For FREx3D, `result` and `gt` are in EG3D's crop, `gt` with `result` beyond the edges of the image; `lq` is not in that crop.
+        """
         result, gt = self.output.image if isinstance(self.output, FRExOutput) else self.output.image_3d, self.gt
         if isinstance(self.output, FREx3DOutput):
             gt = in_eg3d_crop(Batch(self.lq, self.gt, self.crop, self.camera), result)
@@ -143,7 +146,7 @@ Restore = Callable[[dict[str, Any]], Mapping[str, torch.Tensor]]
 
 
 def read_samples(dataset: Dataset, indices: Iterable[int]) -> Iterator[dict[str, Any]]:
-    """Yield samples of a data set without those that cannot be read, which are logged: all were whole when the run started."""
+    """Yield the samples of a data set at `indices`; leave out and log those that cannot be read, though all could when the run started."""
     for index in indices:
         try:
             yield dataset[index]

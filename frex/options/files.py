@@ -23,11 +23,11 @@ SHIPPED_FOLDER = _find_shipped_folder()
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe YAML, in which 1e-4 is a number as in YAML 1.2 and everywhere else."""
+    """PyYAML's safe loader, but with 1e-4 as a number, as in YAML 1.2; PyYAML itself reads it as text."""
 
 
 class OptionLoader(_Loader):
-    """The same loader for an open file; reads the file that it names under `_base_`, too."""
+    """`_Loader` for basicsr, which opens the option file itself; merges the file over the one that it names under `_base_`."""
 
     def get_single_data(self) -> Any:
         """Return the content of the file, merged over that of its `_base_`."""
@@ -56,17 +56,25 @@ def find_option_file(name: str) -> Path:
 
 
 def load_options(path: Path) -> Options:
-    """Read an option file; its keys override those of the file that it names under `_base_`."""
+    """Read an option file and merge it (see `merge`) over the file that it names under `_base_`, which may name another in turn.
+
+    `_base_` is relative to the folder of the file. Raises FRExError where a file is missing, is not YAML that holds a mapping, or is its
+    own base.
+    """
     return _with_base(_read_yaml(path), path)
 
 
-def _with_base(opt: Options, path: Path) -> Options:
+def _with_base(opt: Options, path: Path, above: Sequence[Path] = ()) -> Options:
+    """Return the options `opt` of the file `path` merged over those of its base; the files `above` have it as a base."""
     if '_base_' not in opt:
         return opt
     base_path = path.parent / str(opt.pop('_base_'))
     if not base_path.is_file():
         raise FRExError(f'{path}: _base_: no file {base_path}')
-    return merge(load_options(base_path), opt)
+    files = [*above, path]
+    if any(base_path.samefile(file) for file in files):
+        raise FRExError(f'{path}: _base_: {base_path} has this file as a base in turn')
+    return merge(_with_base(_read_yaml(base_path), base_path, files), opt)
 
 
 def _read_yaml(path: Path) -> Options:
@@ -80,7 +88,7 @@ def _read_yaml(path: Path) -> Options:
 
 
 def merge(base: Options, changes: Options) -> Options:
-    """Merge `changes` into a copy of `base`, key by key; a mapping of another `type` replaces the whole mapping."""
+    """Return a copy of `base` with `changes` merged in, key by key; a mapping with another `type` replaces the old one as a whole."""
     merged = dict(base)
     for key, value in changes.items():
         old = merged.get(key)
@@ -108,6 +116,6 @@ def override(opt: Options, entry: str) -> Options:
 
 
 def with_option(opt: Options, path: Sequence[str], value: Any) -> Options:
-    """Return a copy of `opt` with another value at the end of `path`, the keys of sections and, last, of the value."""
+    """Return a copy of `opt` in which the option at `path`, the keys of its sections and, last, its own key, has the value `value`."""
     key, *rest = path
     return opt | {key: with_option(opt[key], rest, value) if rest else value}

@@ -138,8 +138,11 @@ def _run_network(*arguments: Any) -> RunRecord:
 
 
 def _run_in_new_process(function: Callable[..., T], *arguments: Any) -> T:
+    """Return the result of `function`, called in a new process that ends with it; raise its exception where it raises one.
+
+    `function`, its arguments and its result are pickled. Raises BrokenProcessPool where the process is killed.
+    """
     # A spawned process does not inherit the settings of the allocator.
-    """Return the result of `function`, called in a new process."""
     with ProcessPoolExecutor(1, mp_context=get_context('spawn'), initializer=keep_freed_memory) as pool:
         return pool.submit(function, *arguments).result()
 

@@ -93,7 +93,10 @@ def _check(options: CollectOptions) -> None:
 
 
 def _find_sources(folders: Sequence[Path]) -> dict[str, Path]:
-    """Return the photographs of all folders by the names of their results: relative paths without suffix, made unique."""
+    """Return the photographs in and below `folders` by name: the path below its folder, without suffix, made unique by `unique_names`.
+
+    Faces are named after it. Raises FRExError for a folder that is missing, cannot be read or has no image.
+    """
     # A folder may lie in another, so a file may be listed twice.
     files = {
         str(folder.absolute() / name): len(PurePosixPath(name).parts) for folder in folders for name in FolderSource(folder, 'FOLDER').names

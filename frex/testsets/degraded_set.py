@@ -105,9 +105,9 @@ def hash_outputs(task: DegradationTask) -> WrittenPair:
 
 
 class Journal:
-    """The checksums written so far, in one file of lines per shard, so that several processes can write at the same time.
+    """The checksums of the pairs written so far, in one JSON Lines file per shard, so that several processes can write at the same time.
 
-    The files lie in `root`; their names begin with `start`, and `shard` is the part of this process. They are removed once the set is
+    The files lie in `root`; their names begin with `start`, and `shard` names the shard of this process. They are removed once the set is
     complete.
     """
 
@@ -125,7 +125,7 @@ class Journal:
         return {pair for path in self._files() for pair in read_lines(path, WrittenPair)}
 
     def remove(self) -> None:
-        """Remove the files of all shards."""
+        """Remove the journal's files of all shards, once the record of the complete set holds the checksums."""
         for path in self._files():
             path.unlink(missing_ok=True)
 

@@ -16,7 +16,7 @@ def is_cut_jpeg(data: bytes) -> bool:
     What follows the end of the image, such as further images, is not looked at. The markers are searched from one segment to the next, so
     that the end of a thumbnail in the metadata does not count.
     """
-    # Nearly all files end with the marker, which no coded data hold.
+    # Nearly all files end with the end marker (EOI), which cannot occur in coded data.
     if not data.startswith(START) or data.endswith(bytes((0xFF, END))):
         return False
     place = len(START)

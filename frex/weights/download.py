@@ -1,4 +1,4 @@
-"""Download of weight files: when a command first needs them, resumed after an interruption, verified, named only when complete."""
+"""Download weight files when a command first needs them: an interrupted download is resumed, and only a verified file gets its name."""
 
 import os
 import sys
@@ -61,11 +61,11 @@ def describe_manual_download(file: WeightFile, answers: dict[str, str], folder: 
 def fetch(
     file: WeightFile, folder: Path | None = None, mirrors: Sequence[str] = (), *, offline: bool = False, pause: float = 1.0
 ) -> tuple[Path, str]:
-    """Find a file, or download it into `download_dir(folder)`; return its path, and for people how it came there.
+    """Find a file with `find_file`, or download it into `download_dir(folder)`; return its path and, in words for people, its origin.
 
-    `mirrors` are URLs of folders, tried before the manifest's URLs. Of several processes one downloads and the others wait. `pause` is the
-    time in seconds before a URL is tried again. Raises Unreachable where no URL gives the file or with `offline` it is not there, and
-    FRExError where it cannot be written.
+    `mirrors` are URLs of folders, tried before the manifest's URLs. A download must have the manifest's checksum, if any. Of several
+    processes one downloads and the others wait. `pause` is the time in seconds before a URL is tried again. Raises Unreachable where no
+    URL gives the file and, with `offline`, where it is not found, and FRExError where it cannot be written.
     """
     status = find_file(file, folder)
     if status.state is FileStatus.THERE and status.path is not None:
@@ -84,7 +84,7 @@ def fetch(
 
 
 def _download(file: WeightFile, target: Path, urls: Sequence[str], pause: float) -> str:
-    """Download and verify the file, trying `urls` in their order; return for people where it came from, or raise Unreachable."""
+    """Download and verify the file, trying `urls` in their order; return in words for people where it came from, or raise Unreachable."""
     part = target.with_name(f'{file.file}.part')
     if not file.sha256:
         # Without a checksum nothing would show that the partial file on disk is one of another file.

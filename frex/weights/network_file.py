@@ -1,4 +1,4 @@
-"""Read and write network files: EG3D, StyleGAN2 and ArcFace in their projects' formats, FREx's checkpoints, and `.safetensors` of each."""
+"""Read files of EG3D, StyleGAN2 and ArcFace in their own formats; read and write FREx's checkpoints and `.safetensors`; build networks."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -34,7 +34,7 @@ MOST_HEADER = 4 << 20
 
 
 class NetworkFile(NamedTuple):
-    """The content of a network file: the class (a key of `NETWORKS`), its constructor arguments, and a state dict with its names."""
+    """The content of a network file: the class (a key of `NETWORKS`), its constructor arguments, and its state dict."""
 
     kind: str
     arguments: dict[str, Any]

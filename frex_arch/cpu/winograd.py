@@ -1,8 +1,8 @@
 """3 x 3 convolution on a CPU with a quarter of the multiplications: Winograd's F(4 x 4, 3 x 3) (Lavin and Gray 2016).
 
 Input tiles of 6 x 6 pixels and weights are transformed, that is, evaluated as polynomials at 0, +-sqrt(1/2), +-sqrt(2) and infinity. With
-these points, unlike with the usual 0, +-1 and +-2, the rounding error is as small as that of oneDNN's direct convolution, but relative to
-the largest value of a tile.
+these points, unlike with the usual 0, +-1 and +-2, the rounding error is as small as that of oneDNN's direct convolution. It is relative to
+the largest value of the tile, however, so small values beside large ones are less accurate.
 """
 
 import math

@@ -29,7 +29,7 @@ def render_structure(net: FREx, output: FRExOutput) -> dict[str, Image]:
 
 
 def render_alpha_maps(net: FREx, output: FRExOutput) -> dict[str, Image]:
-    """Return the alpha maps of the AWB side by side, coarse to fine, as the image `weights_map`: 0 is black, 1 grey, 2 white.
+    """Return each AWB's alpha, averaged over channels, side by side, coarse to fine, as `weights_map`: 0 is black, 1 grey, 2 white.
 
     `output` is that of one face, computed with `alphas=True`. The result is empty where the network has no AWB.
     """

@@ -93,7 +93,7 @@ def _name(value: int) -> str:
 
 
 def is_plain(page: tifffile.TiffPage) -> bool:
-    """Return whether `read_samples` reads the image: 8 or 16 bit, without loss, not from a palette. Pillow reads the other ones."""
+    """Return whether `read_samples` can read the image: 8 or 16 bit, no palette, no lossy compression. Pillow reads the other ones."""
     depths = set(np.atleast_1d(page.bitspersample).tolist())
     if page.photometric not in COLOUR_SAMPLES or page.samplesperpixel < COLOUR_SAMPLES[page.photometric]:
         return False
@@ -102,9 +102,9 @@ def is_plain(page: tifffile.TiffPage) -> bool:
 
 
 def read_tiff(file: BinaryIO, page: tifffile.TiffPage) -> TiffImage:
-    """Read the pixels of a plain TIFF, with its colours divided by alpha where they are multiplied, and white as the greatest value.
+    """Read the pixels of a TIFF for which `is_plain` holds: alpha is straight, not premultiplied, and in grey images 0 is black.
 
-    Raises ValueError where the file is damaged.
+    Channels other than the colours and one alpha are left out, with a note. Raises ValueError where the file is damaged.
     """
     samples, notes = read_samples(file, page), []
     colours, extras = COLOUR_SAMPLES[page.photometric], [int(kind) for kind in page.extrasamples]
@@ -125,7 +125,7 @@ def read_tiff(file: BinaryIO, page: tifffile.TiffPage) -> TiffImage:
 
 
 def divide_by_alpha(samples: Samples) -> None:
-    """Divide colours, in place, by the last channel, by which they are multiplied; where that is 0 they become 0."""
+    """Turn premultiplied alpha into straight alpha, in place: divide the colours by alpha, the last channel; where it is 0, a 0 stays 0."""
     most = np.iinfo(samples.dtype).max
     for top in range(0, len(samples), ROWS):
         part = samples[top : top + ROWS]
