@@ -16,6 +16,7 @@ import torch
 from timing import Candidates
 from torch import Tensor, nn
 
+from frex.device import has_bfloat16
 from frex_arch import EG3D, FREx
 from frex_arch.camera import frontal_camera
 from frex_arch.cpu.weight_layout import prepare_for_inference
@@ -25,16 +26,19 @@ from frex_arch.fusion import embed_camera
 REFERENCE = 'GFPGANv1Clean'
 
 
-def make_random_face(device: torch.device, batch: int) -> Tensor:
-    """Return a batch of noise as faces, RGB uniform in [-1, 1], (batch, 3, 512, 512)."""
-    return torch.rand(batch, 3, 512, 512, device=device) * 2 - 1
+def make_random_face(device: torch.device, batch: int, size: int = 512) -> Tensor:
+    """Return a batch of noise as faces, RGB uniform in [-1, 1], (batch, 3, size, size)."""
+    return torch.rand(batch, 3, size, size, device=device) * 2 - 1
 
 
 @torch.no_grad()
-def make_random_frex(device: torch.device) -> FREx:
-    """Return FREx with random weights, also in layers that start at zero, so that its output depends on all of the network."""
+def make_random_frex(device: torch.device, **arguments: Any) -> FREx:
+    """Return FREx with random weights, also in layers that start at zero, so that its output depends on all of the network.
+
+    `arguments` are those of its constructor.
+    """
     torch.manual_seed(0)
-    frex = FREx()
+    frex = FREx(**arguments)
     for parameter in frex.parameters():
         if not parameter.any():
             parameter.normal_(0, 0.02)
@@ -43,20 +47,27 @@ def make_random_frex(device: torch.device) -> FREx:
 
 
 def build_frex_forms(device: torch.device, batch: int, compiled: bool, onnx: bool) -> Candidates:
-    """Build FREx in float32 and bfloat16, the same compiled by torch.compile where `compiled`, and in onnxruntime where `onnx`."""
+    """Build FREx in float32, the same compiled by torch.compile where `compiled`, and in onnxruntime where `onnx`.
+
+    It is also built in bfloat16, plain and compiled, where the device calculates in it.
+    """
     frex, face = make_random_frex(device), make_random_face(device, batch)
 
     def in_bf16(net: Callable[[Tensor], Any]) -> Tensor:
         with torch.autocast(device.type, dtype=torch.bfloat16):
             return net(face).image
 
-    found = {'FREx': lambda: frex(face).image, 'FREx, bf16': lambda: in_bf16(frex)}
+    found = {'FREx': lambda: frex(face).image}
+    if has_bfloat16(device):
+        found['FREx, bf16'] = lambda: in_bf16(frex)
     if onnx:
         run = load_in_onnxruntime(frex)
         found['FREx, onnxruntime'] = lambda: run(face.cpu())
     if compiled:
         net = torch.compile(frex, fullgraph=True)
-        found |= {'FREx, compiled': lambda: net(face).image, 'FREx, compiled, bf16': lambda: in_bf16(net)}
+        found['FREx, compiled'] = lambda: net(face).image
+        if has_bfloat16(device):
+            found['FREx, compiled, bf16'] = lambda: in_bf16(net)
     return found
 
 
@@ -102,23 +113,24 @@ def _wrap_call(net: nn.Module, face: Tensor, **options: Any) -> Callable[[], Ten
     return lambda: net(face, **options)[0]
 
 
-def build_frex_parts(device: torch.device, batch: int) -> Candidates:
+def build_frex_parts(device: torch.device, batch: int, **arguments: Any) -> Candidates:
     """Build the parts of `FREx.forward`, each of which runs on what the parts before it output."""
-    frex, face = make_random_frex(device), make_random_face(device, batch)
+    frex = make_random_frex(device, **arguments)
+    face = make_random_face(device, batch, frex.out_size)
     crop = mean_crop(face)
     code = frex.encoder_3d(warp_to_crop(face, crop, frex.encoder_3d.in_size))
-    _, planes = frex._head(code, None)
+    _, planes = frex._planes(code, None)
     rendered, mask = frex._render(planes, code.camera, crop, None)
     z_2d, skips, ws_2d = frex.encoder_2d(face)
     features = frex.decoder_2d(z_2d, skips, frex.pyramid_3d(rendered.feature_image, mask))
     return {
-        'whole': lambda: frex(face),
+        'whole': lambda: frex(face).image,
         'Enc_3D': lambda: frex.encoder_3d(warp_to_crop(face, crop, frex.encoder_3d.in_size)),
-        'planes': lambda: frex._head(code, None),
+        'planes': lambda: frex._planes(code, None),
         'rendering': lambda: frex._render(planes, code.camera, crop, None),
         'Enc_2D': lambda: frex.encoder_2d(face),
         'pyramid and decoder': lambda: frex.decoder_2d(z_2d, skips, frex.pyramid_3d(rendered.feature_image, mask)),
-        'StyleGAN2 with fusion': lambda: frex._fuse(ws_2d, features, embed_camera(code.camera), 1.0, None),
+        'StyleGAN2 with fusion': lambda: frex._synthesize(ws_2d, features, embed_camera(code.camera), 1.0, None),
     }
 
 

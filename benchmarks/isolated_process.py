@@ -23,6 +23,8 @@ class IsolatedProcess:
         context = multiprocessing.get_context('spawn')
         self.connection, theirs = context.Pipe()
         context.Process(target=_serve, args=(theirs, make, args, device, keep_memory), daemon=True).start()
+        # Else the end of the process would not be noticed.
+        theirs.close()
         self.names: list[str] = self._answer()
 
     def seconds(self, name: str) -> float:

@@ -6,8 +6,9 @@ import pytest
 import reference_eg3d
 import timing
 import torch
+from candidates import build_frex_parts
 from isolated_process import IsolatedProcess
-from tiny import small_eg3d
+from tiny import small_eg3d, tiny_network_options
 from training import Stopwatch, Traffic
 
 from frex_arch.camera import frontal_camera
@@ -49,6 +50,9 @@ def test_a_failure_in_a_booth_ends_the_benchmark(capfd):
     with pytest.raises(SystemExit, match='ended'):
         process.seconds('sum')
     assert 'must match the size' in capfd.readouterr().err
+    with pytest.raises(SystemExit, match='ended'):
+        IsolatedProcess(two_numbers, torch.ones(2, 3), device=CPU, keep_memory=False)
+    assert 'missing 1 required positional argument' in capfd.readouterr().err
 
 
 def test_contestants_take_turns_and_the_first_round_does_not_count():
@@ -93,3 +97,9 @@ def test_the_stopwatch_adds_up_what_it_surrounds():
     assert [sleep(0.02), sleep(0.03)] == [0.02, 0.03]
     assert watch.seconds['sleep'] == pytest.approx(0.05, abs=0.04)
     assert watch.seconds['sleep'] >= 0.05
+
+
+def test_the_parts_of_frex_make_its_image():
+    parts = build_frex_parts(CPU, 1, **tiny_network_options())
+    assert parts['whole']().std() > 1e-3
+    assert torch.equal(parts['StyleGAN2 with fusion'](), parts['whole']())
