@@ -43,5 +43,5 @@ def choose_precision(name: str, device: torch.device) -> str:
 
 
 def has_bfloat16(device: torch.device) -> bool:
-    """Return whether the device calculates in bfloat16; a CPU that does not emulates it, and takes more than ten times as long as in float32."""
+    """Return whether the device calculates in bfloat16. A CPU that does not emulates it, in more than ten times the time of float32."""
     return device.type != 'cpu' or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())

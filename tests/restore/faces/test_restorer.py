@@ -13,6 +13,7 @@ from fake_restorer import FakeNetwork, fake_restorer
 from PIL import Image as PillowImage
 from processes import HELPERS
 
+from frex import device
 from frex.device import choose_precision
 from frex.errors import FRExError
 from frex.images import resize
@@ -153,6 +154,15 @@ def test_precision_is_chosen_by_the_device():
     assert choose_precision('bf16', torch.device('cpu')) == 'bf16'
     with pytest.raises(FRExError, match='--precision fp16: must be one of auto, fp32, bf16'):
         choose_precision('fp16', torch.device('cpu'))
+
+
+@pytest.mark.parametrize('emulated', [False, True])
+def test_a_cpu_that_emulates_bfloat16_is_told_once(emulated, monkeypatch, capsys):
+    device._note_emulation.cache_clear()
+    monkeypatch.setattr(device, 'has_bfloat16', lambda device: not emulated)
+    for _ in range(2):
+        choose_precision('bf16', torch.device('cpu'))
+    assert capsys.readouterr().err.count('this CPU emulates it') == emulated
 
 
 def test_half_precision_is_near_the_whole(checkpoint):
