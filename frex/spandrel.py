@@ -20,7 +20,7 @@ from frex.weights.state_dict import as_state
 from frex_arch import FREx
 
 try:
-    from spandrel import MAIN_REGISTRY, Architecture, ArchSupport, ImageModelDescriptor, ModelTiling, SizeRequirements, StateDict
+    from spandrel import MAIN_REGISTRY, Architecture, ArchSupport, ImageModelDescriptor, ModelTiling, SizeRequirements
     from spandrel.util import KeyCondition
 except ImportError:
     raise missing_package('spandrel', 'frex.spandrel') from None
@@ -78,7 +78,7 @@ class FRExArchitecture(Architecture[FaceNetwork]):
     def __init__(self) -> None:
         super().__init__(id=NAME, detect=KeyCondition.has_all(*MARKS))
 
-    def load(self, state_dict: StateDict) -> ImageModelDescriptor[FaceNetwork]:
+    def load(self, state_dict: dict[str, Any]) -> ImageModelDescriptor[FaceNetwork]:
         """Return the network with its weights; calling it maps an aligned face, (1, 3, size, size), RGB in [0, 1], to the restored one.
 
         Raises FRExError where the weights do not fit, are not finite, or do not say which FREx they are of (see `arguments_by_shapes`).
@@ -106,7 +106,7 @@ class FRExArchitecture(Architecture[FaceNetwork]):
         return descriptor.eval()
 
 
-def _identify(state_dict: StateDict) -> NetworkFile:
+def _identify(state_dict: dict[str, Any]) -> NetworkFile:
     """Return the network of a state dict, from its embedded options or else from its shapes; raise FRExError as `load` does."""
     file = embedded_network(state_dict, NAME)
     if file is None:

@@ -32,14 +32,15 @@ def arguments_by_shapes(state: State, where: str) -> Options:
     them. Raises FRExError, which starts with `where`, unless exactly one of `known_arguments` fits.
     """
     size = _out_size(state)
-    fitting = [known for known in known_arguments() if known.get('out_size', DEFAULT_SIZE) == size and _fits(known, state)]
+    of_size = [number for number, known in enumerate(known_arguments()) if known.get('out_size', DEFAULT_SIZE) == size]
+    fitting = [number for number in of_size if not describe_mismatch(_build_known(number), state)]
     if len(fitting) != 1:
         many = f'{len(fitting)} networks' if fitting else 'no network'
         raise FRExError(
             f'{where}: the weights alone do not say which FREx this is: {many} of its option files have weights of these shapes; '
             'write the checkpoint of training anew with: frex weights convert'
         )
-    return fitting[0]
+    return known_arguments()[fitting[0]]
 
 
 def _out_size(state: Mapping[str, Tensor]) -> int:
@@ -47,6 +48,8 @@ def _out_size(state: Mapping[str, Tensor]) -> int:
     return max((value.shape[-1] for name, value in state.items() if name.startswith('stylegan2.noises.') and value.ndim), default=0)
 
 
-def _fits(arguments: Options, state: State) -> bool:
+@cache
+def _build_known(number: int) -> FREx:
+    """Build the network of the known arguments `number` on the `meta` device, without memory for its weights."""
     with torch.device('meta'):
-        return not describe_mismatch(FREx(**arguments), state)
+        return FREx(**known_arguments()[number])
