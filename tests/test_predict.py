@@ -88,7 +88,7 @@ def test_a_photograph_is_restored_at_the_scale(predictor, restorer, photo, capsy
 
 
 def test_weights_and_selection_reach_the_network(predictor, restorer, photo):
-    restorer.parts.detector().faces.append(detected(landmarks_at(60, 60, 90)))
+    restorer.parts.detector().faces += (detected(landmarks_at(60, 60, 90)),)
     restorer.net.calls.clear()
     predictor.predict(photo, fidelity=0.25, structure=0.75)
     predictor.predict(photo, only_center_face=True)
@@ -104,7 +104,7 @@ def test_an_aligned_face_needs_no_detector(predictor, restorer, tmp_path):
 
 
 def test_a_photograph_without_faces_is_scaled_and_told(predictor, restorer, photo, capsys):
-    restorer.parts.detector().faces.clear()
+    restorer.parts.detector().faces = ()
     assert read_image(predictor.predict(photo)).shape == (400, 600, 3)
     assert 'no face found' in capsys.readouterr().out
 
@@ -112,11 +112,13 @@ def test_a_photograph_without_faces_is_scaled_and_told(predictor, restorer, phot
 def test_the_background_is_enlarged_by_one_network_for_all_predictions(predictor, module, photo, monkeypatch):
     loaded = []
 
-    class Grey:
+    class Grey(module.NetworkUpsampler):
+        def __init__(self):
+            pass
+
         def __call__(self, image, size):
             return np.full((size[1], size[0], 3), 128, np.uint8)
 
-    monkeypatch.setattr(module, 'NetworkUpsampler', Grey)
     monkeypatch.setattr(module, 'load_upsampler', lambda name, device: loaded.append((name, device.type)) or Grey())
     results = [read_image(predictor.predict(photo, background_enhance=True)) for _ in range(2)]
     assert loaded == [('realesrgan_x2plus', 'cpu')]
