@@ -1,4 +1,4 @@
-"""The predictor that `cog.yaml` names: Cog (https://cog.run) makes a container with a web interface of it, as of GFPGAN's and CodeFormer's."""
+"""The predictor that `cog.yaml` names, of which Cog (https://cog.run) makes a container with a web interface."""
 
 import os
 from pathlib import Path as FilePath
@@ -28,7 +28,9 @@ class Predictor(BasePredictor):
     def predict(
         self,
         image: Path = Input(description='A photograph, or one face in FFHQ alignment with `aligned`'),
-        scale: float = Input(description='How many times as large the result is; without effect with `aligned`', default=2.0, ge=0.1, le=8.0),
+        scale: float = Input(
+            description='How many times as large the result is; without effect with `aligned`', default=2.0, ge=0.1, le=8.0
+        ),
         fidelity: float = Input(description='0 for quality, 1 for fidelity to the input', default=1.0, ge=0.0, le=1.0),
         structure: float = Input(description='0 for the 2D prior alone, 1 for the full 3D structure', default=1.0, ge=0.0, le=1.0),
         aligned: bool = Input(description='The image is one aligned face', default=False),

@@ -1,7 +1,7 @@
 """Let spandrel load FREx, and with it chaiNNer, ComfyUI and other programs that load their networks by spandrel.
 
-Call `frex.spandrel.install()` once in such a program. FREx is then a network of the purpose FaceSR, as GFPGAN and RestoreFormer are. It takes
-one aligned face, and neither finds nor pastes faces.
+Call `frex.spandrel.install()` once in such a program. FREx is then a network of the purpose FaceSR, as GFPGAN and RestoreFormer are. It
+takes one aligned face, and neither finds nor pastes faces.
 """
 
 from collections.abc import Mapping

@@ -29,7 +29,9 @@ def frex(tmp_path):
 
     def run(*arguments):
         command = [sys.executable, tmp_path / 'program.py', *map(str, arguments)]
-        done = subprocess.run(command, cwd=tmp_path, env=os.environ | {'PYTHONPATH': str(ROOT)}, capture_output=True, text=True, timeout=200)
+        done = subprocess.run(
+            command, cwd=tmp_path, env=os.environ | {'PYTHONPATH': str(ROOT)}, capture_output=True, text=True, timeout=200
+        )
         assert done.returncode == 0, done.stderr[-3000:]
         return done.stdout
 

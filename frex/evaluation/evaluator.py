@@ -85,7 +85,9 @@ def evaluate(
     usable = [metric for metric in metrics if metric.key not in gaps]
     # First of all that takes long, so that a metric that pyiqa does not have is an error at once.
     with start_pyiqa(settings.pyiqa, settings.pyiqa_python, device) as outside:
-        scorer = Scorer(usable, ComputeOptions(settings.weights, device, settings.batch_size, settings.num_workers), settings.fid_statistics)
+        scorer = Scorer(
+            usable, ComputeOptions(settings.weights, device, settings.batch_size, settings.num_workers), settings.fid_statistics
+        )
         if outside is not None:
             metrics, usable = (*metrics, *outside.metrics), [*usable, *outside.metrics]
         protocol = (

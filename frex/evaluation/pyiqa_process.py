@@ -1,8 +1,8 @@
 """Score images with pyiqa, as a program of its own.
 
-FREx never imports pyiqa, whose licence forbids commercial use and which needs many packages. The Python that has pyiqa runs this file, and
-the file imports nothing of FREx. Standard input brings a line of JSON with the names of the `metrics`, the `device` and `offline`. Then, for
-each restored image, come a line with `height` and `width`, and the pixels of that image and of its clean one, RGB and uint8. Each line is
+FREx never imports pyiqa, whose licence forbids commercial use and which needs many packages. The Python that has pyiqa runs this file,
+which imports nothing of FREx. Standard input brings a line of JSON with the names of the `metrics`, the `device` and
+`offline`. Then, for each restored image, come a line with `height` and `width`, and the pixels of that image and of its clean one, RGB and uint8. Each line is
 answered by a line of JSON on standard output. What pyiqa prints goes to standard error.
 """
 
@@ -63,9 +63,11 @@ def serve(requests: BinaryIO, answer: Answer) -> None:
 def forbid_connections() -> None:
     """Let every attempt to reach another machine fail, which pyiqa would do to get the weights of its metrics."""
 
-    def refuse(*_: object) -> None:
+    def refuse(*_: object, **__: object) -> None:
         raise OSError('--offline forbids downloads')
 
+    # Names are looked up first, and that fails with a message of its own.
+    socket.getaddrinfo = refuse  # type: ignore[assignment]
     socket.socket.connect = refuse  # type: ignore[assignment,method-assign]
 
 

@@ -52,7 +52,8 @@ class PyiqaScorer:
 
     def _exchange(self, request: bytes) -> dict[str, Any]:
         """Send a request and return its answer; raise FRExError where it has failed, or where the process has ended."""
-        assert self._process.stdin is not None and self._process.stdout is not None
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
         line = b''
         with suppress(OSError):
             self._process.stdin.write(request)
@@ -97,7 +98,7 @@ def _describe(name: str, version: str, found: Mapping[str, bool]) -> Metric:
         'lower' if found['lower_better'] else 'higher',
         DIGITS,
         needs_gt=found['needs_gt'],
-        protocol=f"{name} of pyiqa {version} with its default settings, run outside of FREx on the same pixels, RGB in [0, 1]; mean over images",
+        protocol=f'{name} of pyiqa {version} with its defaults, run outside of FREx on the same pixels, RGB in [0, 1]; mean over images',
         load=_refuse,
     )
 

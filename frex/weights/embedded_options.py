@@ -23,7 +23,7 @@ def encode_options(options: Mapping[str, Any]) -> UInt8[Tensor, ' bytes']:
 
 
 def is_options_tensor(name: str, value: Any) -> bool:
-    """Return whether an entry of a state dict may be a result of `encode_options`; one of this name and another kind is no weight either."""
+    """Return whether an entry of a state dict may be a result of `encode_options`, by its name, dtype and shape."""
     is_bytes = isinstance(value, Tensor) and value.dtype == torch.uint8 and value.ndim == 1
     return name == OPTIONS_KEY and is_bytes and 0 < len(value) <= MOST_BYTES
 

@@ -21,12 +21,17 @@ METHOD, FILE = 'Grün ✓', 'Zoë 図'
 
 @contextmanager
 def console(encoding, monkeypatch):
-    """Give standard streams of an encoding, which refuse other characters; yield what is written to them, as bytes."""
-    output, errors = io.BytesIO(), io.BytesIO()
+    """Give standard streams of an encoding, which refuse other characters; yield both."""
+    output, errors = (io.TextIOWrapper(io.BytesIO(), encoding, errors='strict', write_through=True) for _ in range(2))
     with monkeypatch.context() as patch:
-        patch.setattr(sys, 'stdout', io.TextIOWrapper(output, encoding, errors='strict', write_through=True))
-        patch.setattr(sys, 'stderr', io.TextIOWrapper(errors, encoding, errors='strict', write_through=True))
+        patch.setattr(sys, 'stdout', output)
+        patch.setattr(sys, 'stderr', errors)
         yield output, errors
+
+
+def written(stream):
+    """Return the bytes that were written to a stream."""
+    return stream.buffer.getvalue()
 
 
 @pytest.mark.parametrize('encoding', ENCODINGS)
@@ -38,7 +43,7 @@ def test_a_table_and_its_files_are_written(encoding, tmp_path, monkeypatch, weig
     command = ['evaluate', '--gt', str(tmp_path / 'gt'), '--metrics', 'psnr', '--device', 'cpu', '--num_workers', '0']
     with console(encoding, monkeypatch) as (output, errors):
         assert main([*command, '--restored', *restored, '--markdown', str(tmp_path / 'table.md'), '--csv', str(tmp_path / 'm.csv')]) == 0
-    text = output.getvalue().decode(encoding)
+    text = written(output).decode(encoding)
     # The file is UTF-8 wherever it is written.
     table = (tmp_path / 'table.md').read_text(encoding='utf-8')
     assert f'| {METHOD} ' in table
@@ -48,7 +53,7 @@ def test_a_table_and_its_files_are_written(encoding, tmp_path, monkeypatch, weig
     assert f'| {shown} ' in text
     assert ('PSNR ↑' if encoding == 'cp932' else 'PSNR ^') in text
     assert ('∞' if encoding == 'cp932' else '**inf**') in text
-    assert b'Traceback' not in errors.getvalue()
+    assert b'Traceback' not in written(errors)
 
 
 @pytest.mark.parametrize('encoding', ENCODINGS)
@@ -62,7 +67,7 @@ def test_images_are_restored_whatever_their_names(encoding, tmp_path, monkeypatc
         assert main([*command, '--device', 'cpu', '--offline']) == 1
     assert (tmp_path / f'out/restored_faces/{FILE}_00.png').is_file() or (tmp_path / f'out/restored_faces/{FILE}.png').is_file()
     assert FILE in (tmp_path / 'out/report.json').read_text(encoding='utf-8')
-    text = (output.getvalue() + errors.getvalue()).decode(encoding)
+    text = (written(output) + written(errors)).decode(encoding)
     assert f'{FILE} damaged.png'.encode(encoding, 'backslashreplace').decode(encoding) in text
     assert 'Traceback' not in text
 
@@ -71,14 +76,16 @@ def test_images_are_restored_whatever_their_names(encoding, tmp_path, monkeypatc
 def test_errors_are_written(encoding, monkeypatch):
     with console(encoding, monkeypatch) as (_, errors):
         assert main(['options', 'copy', FILE]) == 1
-    assert f'frex: error: {FILE}'.encode(encoding, 'backslashreplace') in errors.getvalue()
+    assert f'frex: error: {FILE}'.encode(encoding, 'backslashreplace') in written(errors)
 
 
 # The locale of POSIX, where Python may not choose UTF-8 by itself.
 POSIX = {'LC_ALL': 'C', 'PYTHONUTF8': '0', 'PYTHONCOERCECLOCALE': '0'}
 
 
-@pytest.mark.parametrize('environment', [{'PYTHONIOENCODING': 'ascii'}, {'PYTHONIOENCODING': 'cp1252:strict'}, POSIX], ids=['ascii', 'cp1252', 'POSIX'])
+@pytest.mark.parametrize(
+    'environment', [{'PYTHONIOENCODING': 'ascii'}, {'PYTHONIOENCODING': 'cp1252:strict'}, POSIX], ids=['ascii', 'cp1252', 'POSIX']
+)
 def test_a_process_of_such_a_locale_reads_and_writes_files_of_any_name(environment, tmp_path):
     write(tmp_path / f'{FILE}/{FILE}.png', clean(0, 64))
     command = [sys.executable, '-m', 'frex', 'degrade', FILE, '-o', f'{FILE} out', '--num_workers', '0']

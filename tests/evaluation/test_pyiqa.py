@@ -82,7 +82,7 @@ def test_its_columns_stand_behind_those_of_table_1_and_name_it(folders, pyiqa, c
         'musiq (pyiqa 9.8.7) ↑',
     ]
     assert 'noise' not in out
-    assert '- psnrlike (pyiqa 9.8.7): psnrlike of pyiqa 9.8.7 with its default settings, run outside of FREx' in out
+    assert '- psnrlike (pyiqa 9.8.7): psnrlike of pyiqa 9.8.7 with its defaults, run outside of FREx' in out
     told = json.loads((folders / 'all.json').read_text())
     assert [(metric['key'], metric['better']) for metric in told['metrics'][2:]] == [('pyiqa_psnrlike', 'lower'), ('pyiqa_musiq', 'higher')]
 
@@ -140,7 +140,9 @@ def test_without_it_the_line_says_what_to_do(folders, capfd, monkeypatch):
     assert f"--pyiqa: {program} has no pyiqa (No module named 'pyiqa'); install it there: pip install pyiqa" in told
 
 
-@pytest.mark.parametrize(('program', 'message'), [('nowhere', 'cannot be run (No such file'), ('no_program', 'cannot be run (Permission denied')])
+@pytest.mark.parametrize(
+    ('program', 'message'), [('nowhere', 'cannot be run (No such file'), ('no_program', 'cannot be run (Permission denied')]
+)
 def test_a_python_that_cannot_be_run_is_one_line(program, message, folders, capfd):
     (folders / 'no_program').write_text('')
     assert run(folders, '--metrics', 'psnr', '--pyiqa', 'musiq', '--pyiqa_python', folders / program) == 1

@@ -135,7 +135,11 @@ def test_weights_of_another_network_are_refused(files):
     ('package', 'load', 'message'),
     [
         ('spandrel', load_gfpgan, r"GFPGAN needs the package spandrel, .*: pip install 'frex\[upsample\]'$"),
-        ('spandrel_extra_arches', load_codeformer, 'CodeFormer needs the package spandrel_extra_arches, .*: pip install spandrel_extra_arches$'),
+        (
+            'spandrel_extra_arches',
+            load_codeformer,
+            'CodeFormer needs the package spandrel_extra_arches, .*: pip install spandrel_extra_arches$',
+        ),
     ],
     ids=['spandrel', 'spandrel_extra_arches'],
 )

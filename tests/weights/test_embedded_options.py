@@ -55,7 +55,9 @@ def test_other_networks_get_no_such_tensor(tmp_path):
     assert safetensors.torch.load_file(tmp_path / 'eg3d.safetensors').keys() == state.keys()
 
 
-@pytest.mark.parametrize(('write', 'prefix'), [(write_safetensors, ''), (write_pth, ''), (write_pth, 'module.')], ids=['safetensors', 'pth', 'module.'])
+@pytest.mark.parametrize(
+    ('write', 'prefix'), [(write_safetensors, ''), (write_pth, ''), (write_pth, 'module.')], ids=['safetensors', 'pth', 'module.']
+)
 def test_a_file_that_another_program_wrote_names_its_network(tmp_path, state, options, write, prefix):
     # As after chaiNNer's node that saves a model: no metadata.
     content = {f'{prefix}{name}': value for name, value in state.items()} | {OPTIONS_KEY: options}
@@ -72,7 +74,12 @@ def test_metadata_wins_over_the_tensor(tmp_path, state, options):
 
 @pytest.mark.parametrize(
     'value',
-    [torch.zeros(3), torch.zeros(2, 2, dtype=torch.uint8), torch.zeros(0, dtype=torch.uint8), torch.zeros(MOST_BYTES + 1, dtype=torch.uint8)],
+    [
+        torch.zeros(3),
+        torch.zeros(2, 2, dtype=torch.uint8),
+        torch.zeros(0, dtype=torch.uint8),
+        torch.zeros(MOST_BYTES + 1, dtype=torch.uint8),
+    ],
     ids=['floats', 'two axes', 'empty', 'too long'],
 )
 def test_a_tensor_of_this_name_and_another_kind_is_refused_like_any_other(tmp_path, state, value):
