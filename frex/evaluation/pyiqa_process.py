@@ -1,8 +1,8 @@
 """Score images with pyiqa, as a program of its own.
 
 FREx never imports pyiqa, whose licence forbids commercial use and which needs many packages. The Python that has pyiqa runs this file,
-which imports nothing of FREx. Standard input brings a line of JSON with the names of the `metrics`, the `device` and
-`offline`. Then, for each restored image, come a line with `height` and `width`, and the pixels of that image and of its clean one, RGB and uint8. Each line is
+which imports nothing of FREx. Standard input brings a line of JSON with the names of the `metrics`, the `device` and `offline`. Then, for
+each restored image, come a line with `height` and `width`, and the pixels of that image and of its clean one, RGB and uint8. Each line is
 answered by a line of JSON on standard output. What pyiqa prints goes to standard error.
 """
 
@@ -68,7 +68,7 @@ def forbid_connections() -> None:
 
     # Names are looked up first, and that fails with a message of its own.
     socket.getaddrinfo = refuse  # type: ignore[assignment]
-    socket.socket.connect = refuse  # type: ignore[assignment,method-assign]
+    socket.socket.connect = refuse  # type: ignore[method-assign]
 
 
 def find_version(pyiqa: Any) -> str:

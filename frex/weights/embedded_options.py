@@ -31,4 +31,4 @@ def is_options_tensor(name: str, value: Any) -> bool:
 def find_options(content: Mapping[Any, Any]) -> str | None:
     """Return the options that a state dict holds, as JSON; None where it holds none. Raises ValueError where they are not UTF-8."""
     value = content.get(OPTIONS_KEY)
-    return bytes(value.tolist()).decode() if is_options_tensor(OPTIONS_KEY, value) else None
+    return bytes(value.tolist()).decode() if value is not None and is_options_tensor(OPTIONS_KEY, value) else None

@@ -76,7 +76,7 @@ def test_images_are_restored_whatever_their_names(encoding, tmp_path, monkeypatc
 def test_errors_are_written(encoding, monkeypatch):
     with console(encoding, monkeypatch) as (_, errors):
         assert main(['options', 'copy', FILE]) == 1
-    assert f'frex: error: {FILE}'.encode(encoding, 'backslashreplace') in written(errors)
+    assert f'frex: error: no option file {FILE} comes'.encode(encoding, 'backslashreplace') in written(errors)
 
 
 # The locale of POSIX, where Python may not choose UTF-8 by itself.
