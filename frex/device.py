@@ -10,6 +10,18 @@ from frex.errors import FRExError
 PRECISIONS = ('auto', 'fp32', 'bf16')
 
 
+def _best_device(needs_float64: bool) -> str:
+    if torch.cuda.is_available():
+        return 'cuda'
+    return 'mps' if torch.backends.mps.is_available() and not needs_float64 else 'cpu'
+
+
+@cache
+def _note_mps() -> None:
+    """Say once in a process what to expect of MPS."""
+    print('device mps: what it lacks is computed on the CPU; --device cpu computes everything there', file=sys.stderr)
+
+
 def choose_device(name: str, needs_float64: bool = False) -> torch.device:
     """Return the torch device `name`; `auto` is a GPU with CUDA if there is one, else that of a Mac (MPS), else the CPU.
 
@@ -28,18 +40,6 @@ def choose_device(name: str, needs_float64: bool = False) -> torch.device:
             raise FRExError(f'--device {name}: it lacks float64, which is needed here; give --device cpu')
         _note_mps()
     return device
-
-
-def _best_device(needs_float64: bool) -> str:
-    if torch.cuda.is_available():
-        return 'cuda'
-    return 'mps' if torch.backends.mps.is_available() and not needs_float64 else 'cpu'
-
-
-@cache
-def _note_mps() -> None:
-    """Say once in a process what to expect of MPS."""
-    print('device mps: what it lacks is computed on the CPU; --device cpu computes everything there', file=sys.stderr)
 
 
 def choose_precision(name: str, device: torch.device) -> str:
