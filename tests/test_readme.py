@@ -118,7 +118,16 @@ def check_docker(arguments):
         check_frex(arguments[arguments.index('frex') + 1 :])
 
 
+def check_cog(arguments):
+    """`cog predict -i NAME=VALUE` names inputs of the predictor."""
+    assert arguments[0] == 'predict'
+    functions = [node for node in ast.walk(ast.parse((ROOT / 'frex/predict.py').read_text())) if isinstance(node, ast.FunctionDef)]
+    known = next([argument.arg for argument in node.args.args] for node in functions if node.name == 'predict')
+    assert {value.partition('=')[0] for flag, value in pairwise(arguments[1:]) if flag == '-i'} <= {*known}
+
+
 CHECKS = {
+    'cog': check_cog,
     'docker': check_docker,
     'make': check_make,
     'pip': check_pip,

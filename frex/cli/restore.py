@@ -115,7 +115,7 @@ def _add_network(parser: ArgumentParser) -> None:
     group.add_argument(
         '--structure_weight', type=weight, default=1.0, metavar='W', help='0 for the 2D prior alone, 1 for the 3D structure (default: 1)'
     )
-    group.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N (default: auto)')
+    group.add_argument('--device', default='auto', help='auto, cpu, cuda, cuda:N or mps (default: auto)')
     group.add_argument(
         '--precision',
         default='auto',

@@ -15,7 +15,6 @@ EXTRAS = {
     'matplotlib': 'evaluate',
     'skimage': 'demo',
     'av': 'video',
-    'gfpgan': 'peers',
     'onnx': 'export',
     'onnxruntime': 'export',
     'onnxscript': 'export',
@@ -24,12 +23,12 @@ EXTRAS = {
     'stlpips_pytorch': 'perceptual',
     'trimesh': 'heads',
 }
-# The extra that an extra includes.
-INCLUDED = {'evaluate': 'train', 'demo': 'evaluate', 'peers': 'evaluate', 'heads': 'video'}
+# The extras that an extra includes.
+INCLUDED = {'evaluate': ('train',), 'demo': ('evaluate',), 'peers': ('evaluate', 'upsample'), 'heads': ('video',)}
 
 
 def require_package(package: str, purpose: str) -> None:
-    """Raise FRExError where `package` of an extra is not installed; the message starts with `purpose`, what the package is needed for."""
+    """Raise FRExError where `package` is not installed; the message starts with `purpose`, what the package is needed for."""
     try:
         import_module(package)
     except ImportError:
@@ -37,8 +36,9 @@ def require_package(package: str, purpose: str) -> None:
 
 
 def missing_package(package: str, purpose: str) -> FRExError:
-    """Return the error that says how to install `package` of an extra, which `purpose` needs."""
-    return FRExError(f"{purpose} needs the package {package}, which is not installed: pip install 'frex[{EXTRAS[package]}]'")
+    """Return the error that says how to install `package`, which `purpose` needs: by its extra, or by itself where no extra brings it."""
+    what = f"'frex[{EXTRAS[package]}]'" if package in EXTRAS else package
+    return FRExError(f'{purpose} needs the package {package}, which is not installed: pip install {what}')
 
 
 def require_extra(extra: str, purpose: str) -> None:
@@ -53,4 +53,4 @@ def find_missing_packages(extra: str | None) -> list[str]:
     if extra is None:
         return []
     own = [package for package, its in EXTRAS.items() if its == extra and find_spec(package) is None]
-    return [*find_missing_packages(INCLUDED.get(extra)), *own]
+    return [*(package for included in INCLUDED.get(extra, ()) for package in find_missing_packages(included)), *own]
