@@ -18,7 +18,7 @@ class FakeNetwork(FREx):
         torch.nn.Module.__init__(self)
         self.out_size, self.change, self.most, self.calls = size, change, most, []
 
-    def forward(self, lq, crop=None, generator=None, image_3d=False, alphas=False, fidelity=1.0, structure=1.0):
+    def forward(self, lq, crop=None, generator=None, image_3d=False, alphas=False, fidelity=1.0, structure=1.0, code=None):
         self.calls.append((len(lq), crop, fidelity, structure))
         if len(lq) > self.most:
             raise torch.cuda.OutOfMemoryError('CUDA out of memory')

@@ -1,0 +1,38 @@
+"""Notice cuts in a film, where one scene ends and another begins."""
+
+import cv2
+import numpy as np
+from jaxtyping import UInt8, UInt16
+from msgspec import Struct
+
+from frex.restore.image_io.color_modes import to_eight_bit
+
+# Width and height of the copy of a frame that is compared, in pixels.
+SIZE = (32, 18)
+# A cut changes the copy by at least this mean difference, 0 to 1, and by this many times as much as the frames before changed.
+LEAST_CHANGE, LEAST_RATIO = 0.06, 4.0
+# The part of the new change in the running mean of the changes.
+RATE = 0.2
+
+
+class CutState(Struct):
+    """The copy of the last frame, its values row by row, and the running mean of the changes from frame to frame, 0 to 1."""
+
+    copy: list[int] = []
+    mean_change: float = 0.0
+
+
+def compare(state: CutState, image: UInt8[np.ndarray, 'height width 3'] | UInt16[np.ndarray, 'height width 3']) -> tuple[CutState, bool]:
+    """Return the state after one more frame, BGR, and whether a scene begins with it; the first frame of a film begins one.
+
+    Small copies of the frames are compared, so that noise and small movements do not count. Pans and shaking change all frames, so
+    a change counts only beside the changes before it.
+    """
+    copy = cv2.resize(to_eight_bit(image), SIZE, interpolation=cv2.INTER_AREA).ravel()
+    if not state.copy:
+        return CutState(copy.tolist()), True
+    change = float(np.abs(copy.astype(float) - state.copy).mean()) / 255
+    if change > max(LEAST_CHANGE, LEAST_RATIO * state.mean_change):
+        # The new scene is still unknown; its changes are expected to be like those of the last one.
+        return CutState(copy.tolist(), state.mean_change), True
+    return CutState(copy.tolist(), state.mean_change + RATE * (change - state.mean_change)), False
