@@ -11,6 +11,8 @@ from frex.restore.image_io.color_modes import to_eight_bit
 SIZE = (32, 18)
 # A cut changes the copy by at least this mean difference, 0 to 1, and by this many times as much as the frames before changed.
 LEAST_CHANGE, LEAST_RATIO = 0.06, 4.0
+# Where no frame before is known, a change must be larger.
+LEAST_FIRST_CHANGE = 0.15
 # The part of the new change in the running mean of the changes.
 RATE = 0.2
 
@@ -19,7 +21,7 @@ class CutState(Struct):
     """The copy of the last frame, its values row by row, and the running mean of the changes from frame to frame, 0 to 1."""
 
     copy: list[int] = []
-    mean_change: float = 0.0
+    mean_change: float | None = None
 
 
 def compare(state: CutState, image: UInt8[np.ndarray, 'height width 3'] | UInt16[np.ndarray, 'height width 3']) -> tuple[CutState, bool]:
@@ -32,7 +34,7 @@ def compare(state: CutState, image: UInt8[np.ndarray, 'height width 3'] | UInt16
     if not state.copy:
         return CutState(copy.tolist()), True
     change = float(np.abs(copy.astype(float) - state.copy).mean()) / 255
-    if change > max(LEAST_CHANGE, LEAST_RATIO * state.mean_change):
-        # The new scene is still unknown; its changes are expected to be like those of the last one.
-        return CutState(copy.tolist(), state.mean_change), True
-    return CutState(copy.tolist(), state.mean_change + RATE * (change - state.mean_change)), False
+    mean = state.mean_change
+    if change > (LEAST_FIRST_CHANGE if mean is None else max(LEAST_CHANGE, LEAST_RATIO * mean)):
+        return CutState(copy.tolist()), True
+    return CutState(copy.tolist(), change if mean is None else mean + RATE * (change - mean)), False

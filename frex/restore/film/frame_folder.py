@@ -3,7 +3,8 @@
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
@@ -48,18 +49,27 @@ class FrameFolder:
         yield from ()
 
 
+    def result_names(self, ext: str) -> list[str]:
+        """Return the name of each restored frame: its own, with the suffix `ext`, or with `auto` its own where it can be written.
+
+        Raises FRExError where two frames would have one name.
+        """
+        names = [f'{path.stem}{_writable_suffix(path) if ext == "auto" else ext}' for path in self.paths]
+        twice = [name for name, number in Counter(names).items() if number > 1]
+        if twice:
+            raise FRExError(f'--frames: two frames would be written as {twice[0]}; give another --ext, or leave it out')
+        return names
+
+
+def _writable_suffix(path: Path) -> str:
+    return path.suffix if path.suffix.lower() in FORMATS else '.png'
+
+
 class FrameFolderOutput:
-    """Writes restored frames under the names of the frames that they come from, into a folder that gets the name `target` at the end.
+    """Writes restored frames, each under one of `names`, into a folder that gets the name `target` at the end."""
 
-    `ext` is the suffix of the images, or `auto` for that of the input.
-    """
-
-    def __init__(self, target: Path, source: FrameFolder, work: WorkFolder, ext: str) -> None:
-        self.target, self.source, self.folder, self.ext = target, source, work.folder / 'frames', ext
-        names = [self._name(path) for path in source.paths]
-        twice = next((name for name in names if names.count(name) > 1), None) if len(set(names)) < len(names) else None
-        if twice is not None:
-            raise FRExError(f'--frames: two frames would be written as {twice}; leave out --ext')
+    def __init__(self, target: Path, names: Sequence[str], work: WorkFolder) -> None:
+        self.target, self.names, self.folder = target, names, work.folder / 'frames'
         self.notes: dict[str, None] = {}
 
     @contextmanager
@@ -70,7 +80,7 @@ class FrameFolderOutput:
 
     def write(self, photo: Photo, number: int) -> None:
         """Write frame `number`."""
-        self.notes.update(dict.fromkeys(write_photo(self.folder / self._name(self.source.paths[number]), photo)))
+        self.notes.update(dict.fromkeys(write_photo(self.folder / self.names[number], photo)))
 
     def join(self, segments: int) -> list[str]:
         """Give the folder its name, in place of an earlier result; return notes on what the files cannot hold."""
@@ -78,7 +88,3 @@ class FrameFolderOutput:
             shutil.rmtree(self.target)
         os.replace(self.folder, self.target)
         return list(self.notes)
-
-    def _name(self, path: Path) -> str:
-        own = path.suffix if path.suffix.lower() in FORMATS else '.png'
-        return f'{path.stem}{own if self.ext == "auto" else self.ext}'

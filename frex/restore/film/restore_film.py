@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from itertools import chain, count, islice
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from frex.restore.detection.selection import Selection
 from frex.restore.faces.photo import Face, Upsampler
@@ -27,6 +27,7 @@ Describe = Callable[[Photo, Sequence[Face], Sequence[Restoration]], list[str]]
 """A function that returns the notes on an image with its faces and their restorations."""
 
 
+@runtime_checkable
 class Source(Protocol):
     """A film, or a folder of frames; `notes` say what its result will not keep."""
 
@@ -40,6 +41,7 @@ class Source(Protocol):
         """Yield notes on what was wrong, after all `frames` have been read."""
 
 
+@runtime_checkable
 class FrameWriter(Protocol):
     """Writes the frames of a segment."""
 
@@ -47,6 +49,7 @@ class FrameWriter(Protocol):
         """Write a frame; `pts` is that of the input frame."""
 
 
+@runtime_checkable
 class Output(Protocol):
     """The result of a film or of a folder of frames."""
 
@@ -115,13 +118,15 @@ class FilmRestorer:
                 break
             run = _SegmentRun(self, self._tracker(state), start)
             with output.segment(number) as writer:
-                for done in run.restore(chain([ahead], islice(frames, SEGMENT_FRAMES - 1)), writer, at_once):
-                    advance(done)
+                for chunk in run.read(chain([ahead], islice(frames, SEGMENT_FRAMES - 1)), at_once):
                     if stopped():
                         raise FilmStoppedError
-            work.finish(number, run.segment)
-            segments.append(run.segment)
-            state, start = run.tracker.state, start + run.segment.frames
+                    run.restore(chunk, writer)
+                    advance(len(chunk))
+            segment = run.finish()
+            work.finish(number, segment)
+            segments.append(segment)
+            state, start = segment.tracker, start + segment.frames
         return segments
 
     def _tracker(self, state: TrackerState) -> Tracker:
@@ -135,24 +140,30 @@ class _SegmentRun:
     def __init__(self, film: FilmRestorer, tracker: Tracker, start: int) -> None:
         self.film, self.restorer, self.options, self.tracker = film, film.restorer, film.options, tracker
         self.number = start
-        self.segment = Segment(tracker=tracker.state, ended=tracker.ended, seconds=dict.fromkeys(('read', 'detect', 'restore', 'write'), 0.0))
+        self.segment = Segment(seconds=dict.fromkeys(('read', 'detect', 'restore', 'write'), 0.0))
 
-    def restore(self, frames: Iterable[FilmFrame], writer: FrameWriter, at_once: int) -> Iterator[int]:
-        """Restore the frames, `at_once` at a time, and write them; yield how many, after each time."""
+    def read(self, frames: Iterable[FilmFrame], at_once: int) -> Iterator[list[FilmFrame]]:
+        """Yield the frames, `at_once` at a time."""
         frames = iter(frames)
-        while chunk := self._read(frames, at_once):
-            for frame, photo in zip(chunk, self._restore_chunk(chunk), strict=True):
-                with self._clock('write'):
-                    writer.write(photo, frame.pts)
-            yield len(chunk)
+        while True:
+            with self._clock('read'):
+                chunk = list(islice(frames, at_once))
+            if not chunk:
+                return
+            yield chunk
 
-    def _read(self, frames: Iterator[FilmFrame], at_once: int) -> list[FilmFrame]:
-        with self._clock('read'):
-            chunk = list(islice(frames, at_once))
-        for frame in chunk:
+    def restore(self, chunk: Sequence[FilmFrame], writer: FrameWriter) -> None:
+        """Restore some frames and write them."""
+        for frame, photo in zip(chunk, self._restore_chunk(chunk), strict=True):
             self.segment.first = frame.time if self.segment.frames == 0 else self.segment.first
             self.segment.last, self.segment.frames = frame.time, self.segment.frames + 1
-        return chunk
+            with self._clock('write'):
+                writer.write(photo, frame.pts)
+
+    def finish(self) -> Segment:
+        """Return what is known of the segment, after all of its frames."""
+        self.segment.tracker, self.segment.ended = self.tracker.state, [track.record() for track in self.tracker.ended]
+        return self.segment
 
     def _restore_chunk(self, chunk: Sequence[FilmFrame]) -> Iterator[Photo]:
         """Yield the restored frames; the faces of all frames go through the network together."""

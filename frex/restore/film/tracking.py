@@ -45,7 +45,7 @@ class Track(Struct):
     first: int
     box: list[float]
     seen: float
-    landmarks: FilterState | None = None
+    landmarks: FilterState
     camera: FilterState | None = None
     z_3d: list[float] = []
     encoded: int = 0
@@ -66,7 +66,7 @@ class Track(Struct):
 
     def likeness(self, face: DetectedFace) -> float | None:
         """Return how well a face continues the track, more for better; None where it cannot be the same face."""
-        box, landmarks = np.array(self.box), np.array([] if self.landmarks is None else self.landmarks.values).reshape(-1, 2)
+        box, landmarks = np.array(self.box), np.array(self.landmarks.values).reshape(5, 2)
         side = float((box[2:] - box[:2]).max())
         overlap, distance = share_of_overlap(box, face.box), float(np.linalg.norm(face.landmarks - landmarks, axis=1).mean()) / side
         if not 1 / MOST_RATIO <= face.side / side <= MOST_RATIO or (overlap < LEAST_OVERLAP and distance > MOST_DISTANCE):
@@ -131,12 +131,12 @@ class Tracker:
     """Follows the faces of a film. Faces whose score is at most `threshold` continue tracks, but begin none.
 
     With `only_center` one face is followed at a time: the one that is nearest to the centre where none is followed. `ended` collects the
-    records of tracks that have ended.
+    tracks that have ended.
     """
 
     def __init__(self, state: TrackerState, threshold: float, only_center: bool = False) -> None:
         self.state, self.threshold, self.only_center = state, threshold, only_center
-        self.ended: list[TrackRecord] = []
+        self.ended: list[Track] = []
 
     def follow(self, number: int, time: float, image: Image, faces: Sequence[DetectedFace]) -> list[Followed]:
         """Return the faces that are followed or begin to be in frame `number`, BGR at 8 bit, at `time` in seconds."""
@@ -148,14 +148,14 @@ class Tracker:
         for index in self._choose(faces, continued, image):
             face, track = faces[index], continued[index]
             if track is None:
-                track = Track(number, face.box.tolist(), time)
+                track = Track(number, face.box.tolist(), time, LANDMARKS.step(None, face.landmarks.ravel(), time))
                 self.state.tracks.append(track)
             followed.append(Followed(track, track.add(number, time, face), time))
         return followed
 
     def _end(self, tracks: Iterable[Track]) -> None:
         ended = list(tracks)
-        self.ended += [track.record() for track in ended]
+        self.ended += ended
         self.state.tracks = [track for track in self.state.tracks if not any(track is one for one in ended)]
 
     def _choose(self, faces: Sequence[DetectedFace], continued: Sequence[Track | None], image: Image) -> list[int]:

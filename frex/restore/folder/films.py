@@ -57,12 +57,19 @@ class OpenFilm(NamedTuple):
 
 
 class FilmJobs:
-    """Restores the films of a run; `model` is the file of the network."""
+    """Restores the films of a run; `model` is the file of the network, and `ext` the suffix of frames, or `auto`."""
 
     def __init__(
-        self, restorer: FaceRestorer, options: RestoreOptions, upsampler: NetworkUpsampler | None, model: Path, journal: Journal, stop: Stop
+        self,
+        restorer: FaceRestorer,
+        options: RestoreOptions,
+        upsampler: NetworkUpsampler | None,
+        model: Path,
+        ext: str,
+        journal: Journal,
+        stop: Stop,
     ) -> None:
-        self.restorer, self.options, self.model, self.journal, self.stop = restorer, options, model, journal, stop
+        self.restorer, self.options, self.model, self.ext, self.journal, self.stop = restorer, options, model, ext, journal, stop
         film_options = FilmOptions(
             upscale=options.upscale,
             fidelity_weight=options.fidelity_weight,
@@ -93,8 +100,9 @@ class FilmJobs:
         path, result = job.item.path, job.results.image
         if path.is_dir():
             folder = FrameFolder(path)
+            names = folder.result_names(self.ext)
             work = WorkFolder(result, self._describe_source(folder.paths))
-            yield OpenFilm(folder, FrameFolderOutput(result, folder, work, self.options.ext), work, FilmRecord())
+            yield OpenFilm(folder, FrameFolderOutput(result, names, work), work, FilmRecord())
             return
         with FilmReader(path) as film:
             work = WorkFolder(result, self._describe_source([path]))

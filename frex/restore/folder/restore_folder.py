@@ -74,7 +74,7 @@ def restore_folder(options: RestoreOptions) -> int:
         plan = Plan(outputs, Claims(journal), options.aligned, inputs)
         restore_images(stages, plan_jobs(plan, select_items(inputs, numbers, films=False), journal), journal, stop)
         if inputs.films:
-            films = FilmJobs(restorer, options, upsampler, model, journal, stop)
+            films = FilmJobs(restorer, options, upsampler, model, outputs.ext, journal, stop)
             restore_films(films, plan_jobs(plan, select_items(inputs, numbers, films=True), journal), journal, stop)
         recover_killed_runs(outputs.folder, outputs.folders, journal.process_id)
         report = journal.merge_into_report(finished=not stop())

@@ -282,19 +282,12 @@ def test_few_frames_are_in_memory_at_a_time(checkpoint, tmp_path, monkeypatch):
 
     def count(self, frame):
         photo = original(self, frame)
-        alive.add(photo.image)
+        alive.add(photo)
         most[0] = max(most[0], len(alive))
         return photo
 
-    class Pixels(np.ndarray):
-        """An array that can be a member of a weak set."""
-
-        __hash__ = object.__hash__
-        __eq__ = object.__eq__
-
     original = reader.FilmReader._to_photo
     monkeypatch.setattr(reader.FilmReader, '_to_photo', count)
-    monkeypatch.setattr(reader.np, 'ascontiguousarray', lambda array: np.array(array).view(Pixels))
     assert restore(checkpoint, make_film(tmp_path / 'film.mp4', moving(40)), tmp_path / 'out') == 0
     # Two that are restored, and one that says whether another segment follows.
     assert most[0] <= 4
@@ -394,7 +387,7 @@ def test_the_python_interface_restores_films_too(checkpoint, detector, tmp_path)
     net = build_frex(read_network(checkpoint), 'net')
     restorer = FaceRestorer(net, 'cpu', parts=HelperNetworks(detector=detector))
     source, work = FrameFolder(tmp_path / 'in'), WorkFolder(tmp_path / 'out', {})
-    output = FrameFolderOutput(tmp_path / 'out', source, work, 'auto')
+    output = FrameFolderOutput(tmp_path / 'out', source.result_names('auto'), work)
     segments = FilmRestorer(restorer, FilmOptions()).restore(source, output, work)
     output.join(len(segments))
     assert names(tmp_path / 'out') == ['0.png', '1.png', '2.png']

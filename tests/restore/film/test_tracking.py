@@ -2,12 +2,14 @@
 
 from dataclasses import replace
 
+import msgspec
 import numpy as np
 import pytest
 import torch
 from fake_detector import detected, landmarks_at, smooth
 
 from frex.restore.faces.photo import cut_out
+from frex.restore.film.one_euro import FilterState
 from frex.restore.film.tracking import MOST_ABSENCE, Followed, Track, Tracker, TrackerState, share_of_overlap, steady_codes
 from frex.restore.image_io.photo_file import from_array
 from frex_arch.camera import ffhq_intrinsics, frontal_camera, look_at, pack_camera, unpack_camera, view_angles
@@ -41,14 +43,13 @@ def test_a_moving_face_keeps_its_track():
 
 
 def test_faces_that_pass_each_other_at_different_heights_keep_their_tracks():
-    tracker = Tracker(TrackerState(), 0.8)
+    tracker, tracks = Tracker(TrackerState(), 0.8), []
     for number in range(20):
         faces = [face(40 + 10 * number, 40), face(230 - 10 * number, 100)]
-        first, second = tracker.follow(number, number / 25, SCENE, faces if number % 2 else faces[::-1])[:: 1 if number % 2 else -1]
-        if number == 0:
-            left, right = first.track, second.track
-        assert first.track is left
-        assert second.track is right
+        order = [0, 1] if number % 2 else [1, 0]
+        found = tracker.follow(number, number / 25, SCENE, [faces[index] for index in order])
+        tracks.append([found[index].track for index in order])
+    assert all(upper is tracks[0][0] and lower is tracks[0][1] for upper, lower in tracks)
 
 
 def test_a_face_far_away_is_another_one():
@@ -103,8 +104,6 @@ def test_landmarks_are_steadier_than_those_of_the_detector():
 
 
 def test_a_tracker_goes_on_where_another_one_was():
-    import msgspec
-
     positions = [[40 + 6 * number] for number in range(20)]
     whole = Tracker(TrackerState(), 0.8)
     follow(positions, tracker=whole)
@@ -119,6 +118,10 @@ def test_a_tracker_goes_on_where_another_one_was():
 # --- Codes and cameras
 
 
+def new_track():
+    return Track(0, [0, 0, 1, 1], 0.0, FilterState(0.0, [0.0] * 10, [0.0] * 10))
+
+
 def followed(track, count):
     return [Followed(track, face(100), number / 25) for number in range(count)]
 
@@ -130,7 +133,7 @@ def codes(count, angles, z_3d):
 
 def test_the_identity_is_the_running_mean_of_its_codes():
     z_3d = torch.randn(6, 8)
-    track = Track(0, [0, 0, 1, 1], 0.0)
+    track = new_track()
     given = codes(6, torch.zeros(6), z_3d)
     # In two parts, as the frames of a film come.
     first = steady_codes(followed(track, 6)[:4], Encoding3D(z_3d[:4], given.offsets[:4], given.camera[:4]))
@@ -142,7 +145,7 @@ def test_the_identity_is_the_running_mean_of_its_codes():
 
 def test_two_faces_have_two_identities():
     z_3d = torch.randn(4, 8)
-    one, other = (Track(0, [0, 0, 1, 1], 0.0) for _ in range(2))
+    one, other = (new_track() for _ in range(2))
     faces = [Followed(track, face(100), time) for time in (0.0, 0.04) for track in (one, other)]
     found = steady_codes(faces, codes(4, torch.zeros(4), z_3d))
     torch.testing.assert_close(found.z_3d[2:], (z_3d[:2] + z_3d[2:]) / 2)
@@ -151,7 +154,7 @@ def test_two_faces_have_two_identities():
 def test_cameras_are_steady_and_valid():
     angles = 0.3 + 0.1 * torch.randn(40, generator=torch.Generator().manual_seed(0))
     given = codes(40, angles, torch.randn(40, 8))
-    found = steady_codes(followed(Track(0, [0, 0, 1, 1], 0.0), 40), given).camera
+    found = steady_codes(followed(new_track(), 40), given).camera
     poses, intrinsics = unpack_camera(found)
     rotations = poses[:, :3, :3]
     torch.testing.assert_close(rotations.mT @ rotations, torch.eye(3).expand(40, 3, 3), atol=1e-5, rtol=0)
@@ -162,7 +165,7 @@ def test_cameras_are_steady_and_valid():
 
 
 def test_a_code_that_is_not_finite_does_not_spoil_the_track():
-    track = Track(0, [0, 0, 1, 1], 0.0)
+    track = new_track()
     z_3d = torch.ones(3, 8)
     z_3d[1] = float('nan')
     camera = frontal_camera(3)
@@ -174,14 +177,14 @@ def test_a_code_that_is_not_finite_does_not_spoil_the_track():
 
 
 def test_without_a_3d_prior_only_the_camera_is_steadied():
-    found = steady_codes(followed(Track(0, [0, 0, 1, 1], 0.0), 2), Encoding3D(None, None, frontal_camera(2)))
+    found = steady_codes(followed(new_track(), 2), Encoding3D(None, None, frontal_camera(2)))
     assert found.z_3d is None
     torch.testing.assert_close(found.camera, frontal_camera(2))
 
 
 def test_whether_a_face_stays_as_it_is_does_not_change_back_and_forth():
     plain = cut_out(from_array(SCENE), face(100), 64)
-    track, kept = Track(0, [0, 0, 1, 1], 0.0), []
+    track, kept = new_track(), []
     for number in range(60):
         track.frames += 1
         # Every third frame of the second half is doubtful.
