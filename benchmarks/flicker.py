@@ -9,16 +9,16 @@ film. The networks are the small FREx, facexlib's detector and its parser.
 
 import json
 from argparse import ArgumentParser
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from unittest.mock import patch
 
 import cv2
 import numpy as np
-import timing
 
 from frex.demo.degradations import DEGRADATIONS, apply_degradation
 from frex.demo.portraits import read_portraits
@@ -85,17 +85,19 @@ def shift(image: Image, left: float, top: float) -> Image:
 def measure_flicker(frames: Sequence[Image], places: Sequence[tuple[float, float]], centre: np.ndarray, radius: float) -> float:
     """Return the mean difference in grey levels between each frame and the one before, moved to the same place, within the face."""
     differences = []
-    for (before, first), (after, second) in zip(zip(frames, places), zip(frames[1:], places[1:])):
+    for (before, first), (after, second) in pairwise(zip(frames, places, strict=True)):
         moved = shift(before, second[0] - first[0], second[1] - first[1])
         difference = np.abs(after.astype(float) - moved).mean(axis=2)
         differences.append(difference[_disc(centre - second, radius)].mean())
     return float(np.mean(differences))
 
 
-def measure_psnr(frames: Sequence[Image], clean: Sequence[Image], places: Sequence[tuple[float, float]], centre: np.ndarray, radius: float) -> float:
+def measure_psnr(
+    frames: Sequence[Image], clean: Sequence[Image], places: Sequence[tuple[float, float]], centre: np.ndarray, radius: float
+) -> float:
     """Return the mean PSNR in dB of the face."""
     found = []
-    for frame, other, place in zip(frames, clean, places):
+    for frame, other, place in zip(frames, clean, places, strict=True):
         error = np.square(frame.astype(float) - other)[_disc(centre - place, radius)].mean()
         found.append(10 * np.log10(255**2 / error))
     return float(np.mean(found))
@@ -106,11 +108,14 @@ def _disc(centre: np.ndarray, radius: float) -> np.ndarray:
     return np.hypot(columns - centre[0], rows - centre[1]) < radius
 
 
+def _keep_codes(followed: object, code: object) -> object:
+    return code
+
+
 def restore(restorer: FaceRestorer, images: Sequence[Image], title: str) -> list[Image]:
     """Return the restored frames. `landmarks` steadies the alignment alone, and lets camera and latent code follow each frame."""
     film, options = MemoryFilm(images), FilmOptions(force=True, tracking=title != 'no_tracking')
-    keep_codes: Callable[..., object] = lambda followed, code: code
-    context = patch.object(restore_film, 'steady_codes', keep_codes) if title == 'landmarks' else nullcontext()
+    context = patch.object(restore_film, 'steady_codes', _keep_codes) if title == 'landmarks' else nullcontext()
     with TemporaryDirectory() as folder, context:
         FilmRestorer(restorer, options).restore(film, film, WorkFolder(Path(folder, 'film'), {}))
     return film.results

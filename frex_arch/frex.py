@@ -130,7 +130,7 @@ class FREx(nn.Module):
         `fidelity` multiplies the skip features that the decoder takes from the degraded face (Eq. 4). `structure` interpolates each fused
         feature between the 2D prior's own (0) and the result of Eqs. 8 and 9 (1). Both are 1 in training.
 
-        `code`, where given, takes the place of what Enc_3D predicts (`encode_3d`), for example one that is steady over the frames of a film.
+        `code`, where given, takes the place of what Enc_3D predicts (`encode_3d`); for a film it is one that is steady over the frames.
 
         In training mode the generators' noise and the renderer's depths are random, drawn from `generator` where given, which must be on
         the network's device. In evaluation mode nothing is random: the same input gives the same bytes.

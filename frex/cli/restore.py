@@ -180,7 +180,10 @@ def _add_films(parser: ArgumentParser) -> None:
     group.add_argument('--no_tracking', action='store_true', help='restore each frame for itself: faces flicker')
     group.add_argument('--video_codec', default='h264', choices=CODECS, help='of restored films (default: h264)')
     group.add_argument(
-        '--crf', type=whole_number, metavar='N', help='quality of restored films: less is better (default: 18 for h264, 20 for hevc, 24 for vp9, 26 for av1)'
+        '--crf',
+        type=whole_number,
+        metavar='N',
+        help='quality of restored films: less is better (default: 18 for h264, 20 for hevc, 24 for vp9, 26 for av1)',
     )
 
 

@@ -18,9 +18,11 @@ def moving(count, height=HEIGHT, width=WIDTH, seed=0):
     return [np.ascontiguousarray(whole[:, 2 * number : 2 * number + width]) for number in range(count)]
 
 
-def make_film(path, frames, rate=25, pts=None, time_base=None, codec='libx264', pixels='yuv420p', sound=None, rotation=0, colours=None):
+def make_film(
+    path, frames, rate=25, pts=None, time_base=None, codec='libx264', pixels='yuv420p', sound=None, rotation=0, colours=None, **muxing
+):
     """Write BGR frames as a film; `pts` are their times in units of `time_base`. `sound` is the codec of a tone beside them."""
-    with av.open(str(path), 'w') as container:
+    with av.open(str(path), 'w', options=muxing) as container:
         stream = container.add_stream(codec, rate=rate, options={'crf': '10', 'bf': '0'} if codec.startswith('libx26') else {})
         stream.height, stream.width = frames[0].shape[:2]
         stream.pix_fmt = pixels

@@ -127,9 +127,7 @@ class FaceRestorer:
         outputs = self.batches.run(given, NetworkOptions(fidelity_weight, structure_weight, details))
         return [self._restoration(face, output, details) for face, output in zip(given.lq, outputs, strict=True)]
 
-    def _to_input(
-        self, faces: Sequence[Shaped[np.ndarray, '*shape']], crops: Sequence[Float[np.ndarray, '3']] | None
-    ) -> NetworkInput:
+    def _to_input(self, faces: Sequence[Shaped[np.ndarray, '*shape']], crops: Sequence[Float[np.ndarray, '3']] | None) -> NetworkInput:
         for image in faces:
             check_aligned(image)
         lq = torch.stack([to_tensor(resize(image, self.size)) for image in faces])

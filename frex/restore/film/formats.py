@@ -10,6 +10,8 @@ from frex.utils.extras import require_package
 # FFmpeg's numbers of the matrices from RGB to YUV, and of the transfer functions of HDR: PQ and HLG.
 MATRIX_RGB, MATRIX_BT709, MATRIX_BT470BG, MATRIX_SMPTE170M = 0, 1, 5, 6
 HDR_TRANSFERS = {16: 'PQ', 18: 'HLG'}
+# FFmpeg's flags for a conversion between RGB and YUV that is exact: bicubic, rounded, with chroma at full resolution.
+EXACT_CONVERSION = 0x4 | 0x40000 | 0x2000 | 0x4000
 SHALLOW, DEEP = 'yuv420p', 'yuv420p10le'
 
 

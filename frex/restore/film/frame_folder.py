@@ -48,7 +48,6 @@ class FrameFolder:
         """Yield nothing: a folder of frames cannot end early."""
         yield from ()
 
-
     def result_names(self, ext: str) -> list[str]:
         """Return the name of each restored frame: its own, with the suffix `ext`, or with `auto` its own where it can be written.
 

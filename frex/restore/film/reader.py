@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import UInt
 
 from frex.errors import FRExError, one_line
-from frex.restore.film.formats import HDR_TRANSFERS, MATRIX_BT709, MATRIX_RGB, Colours, FilmFormat, FilmFrame
+from frex.restore.film.formats import EXACT_CONVERSION, HDR_TRANSFERS, MATRIX_BT709, MATRIX_RGB, Colours, FilmFormat, FilmFrame
 from frex.restore.image_io.headers import check_pixels
 from frex.restore.image_io.metadata import Metadata
 from frex.restore.image_io.photo_file import Photo, is_colourless
@@ -20,8 +20,8 @@ from frex.utils.extras import require_package
 
 # The rate of films that state none.
 USUAL_RATE = Fraction(25)
-# The sample entries of MP4 whose content is encrypted.
-ENCRYPTED_TAGS = ('encv', 'drmi')
+# The data of a packet by which encrypted ones are known.
+ENCRYPTED = 'encryption_info'
 Pixels = UInt[np.ndarray, 'height width 3']
 
 
@@ -110,8 +110,6 @@ class FilmReader:
         if not films:
             raise FRExError(f'{self.path}: no film: {"it holds sound only" if self._container.streams.audio else "it holds no images"}')
         stream = films[0]
-        if stream.codec_tag in ENCRYPTED_TAGS:
-            raise FRExError(f'{self.path}: the film is encrypted; FREx reads films without copy protection only')
         if stream.codec_context is None:
             raise FRExError(f'{self.path}: this PyAV has no decoder for the codec of the film')
         check_pixels(stream.codec_context.width, stream.codec_context.height, self.path)
@@ -131,6 +129,8 @@ class FilmReader:
             except FFmpegError:
                 self.damaged += 1
                 return
+            if packet.has_sidedata(ENCRYPTED):
+                raise FRExError(f'{self.path}: the film is encrypted: FREx reads films without copy protection only')
             try:
                 frames = packet.decode()
             except FFmpegError:
@@ -154,8 +154,8 @@ class FilmReader:
         if self._turns:
             yield f'turned upright by {90 * self._turns} degrees to the left: the result needs no display matrix'
         if first.color_trc in HDR_TRANSFERS:
-            transfer = HDR_TRANSFERS[first.color_trc]
-            yield f'HDR ({transfer}): its colours are tagged as before, but faces are restored as in ordinary films; mastering data are left out'
+            kept = 'its tags are kept, its mastering data are not, and faces are restored as in ordinary films'
+            yield f'HDR ({HDR_TRANSFERS[first.color_trc]}): {kept}'
         if any(component.is_alpha for component in kind.components):
             yield 'alpha is left out'
         if kind.is_rgb or (len(kind.components) > 2 and (kind.chroma_width(64), kind.chroma_height(64)) != (32, 32)):
@@ -168,10 +168,7 @@ class FilmReader:
             yield 'subtitles are left out'
 
     def _to_photo(self, frame: Any) -> Photo:
-        from av.video.reformatter import Interpolation
-
-        exact = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
-        pixels: Pixels = frame.to_ndarray(format='bgr48le' if self.format.deep else 'bgr24', interpolation=exact)
+        pixels: Pixels = frame.to_ndarray(format='bgr48le' if self.format.deep else 'bgr24', interpolation=EXACT_CONVERSION)
         image = np.ascontiguousarray(np.rot90(pixels, self._turns))
         return Photo(image, None, is_colourless(image), Metadata())
 

@@ -4,7 +4,7 @@ import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import chain, count, islice
 from typing import NamedTuple, Protocol, runtime_checkable
 
@@ -70,7 +70,7 @@ class FilmOptions:
     upscale: float = 1.0
     fidelity_weight: float = 1.0
     structure_weight: float = 1.0
-    selection: Selection = Selection()
+    selection: Selection = field(default_factory=Selection)
     force: bool = False
     tracking: bool = True
     bg_upsampler: Upsampler | None = None

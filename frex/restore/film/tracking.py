@@ -1,4 +1,4 @@
-"""Follow faces from frame to frame, so that alignment, camera and latent code of a face change smoothly and its texture does not flicker."""
+"""Follow faces from frame to frame, so that alignment, camera and latent code change smoothly, and textures do not flicker."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace

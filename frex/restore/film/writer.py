@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from jaxtyping import UInt
 
-from frex.restore.film.formats import Encoder, FilmFormat, choose_pixels
+from frex.restore.film.formats import EXACT_CONVERSION, Encoder, FilmFormat, choose_pixels
 from frex.restore.film.reader import FilmReader, describe_errors
 from frex.restore.film.segments import WorkFolder
 from frex.restore.image_io.photo_file import Photo
@@ -54,12 +54,9 @@ class FrameEncoder:
         self._container.mux(self._stream.encode())
 
     def _convert(self, frame: Any, pts: int) -> Any:
-        from av.video.reformatter import Interpolation
-
         colours = self.layout.colours
-        exact = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INP
         converted = frame.reformat(
-            format=self.pixels, dst_colorspace=colours.swscale_matrix, dst_color_range=colours.color_range, interpolation=exact
+            format=self.pixels, dst_colorspace=colours.swscale_matrix, dst_color_range=colours.color_range, interpolation=EXACT_CONVERSION
         )
         for name, value in colours._asdict().items():
             setattr(converted, name, value)
@@ -85,7 +82,7 @@ def write_segment(path: Path, layout: FilmFormat, encoder: Encoder, pixels: str)
         frames.finish()
 
 
-def pad_to_even(image: Pixels) -> Pixels:
+def pad_to_even(image: Pixels) -> UInt[np.ndarray, '_ _ 3']:
     """Return an image whose width and height are even; where one is odd, the last column or row is repeated."""
     height, width = image.shape[:2]
     if height % 2 == width % 2 == 0:
@@ -181,11 +178,12 @@ def _sound_packets(source: Any, copies: dict[int, Any]) -> Iterator[Any]:
             yield packet
 
 
-
 class FilmOutput:
     """Writes a film, segment by segment into a folder, and joins these to `target`, with the `sound` streams of the film `source`."""
 
-    def __init__(self, target: Path, source: FilmReader, work: WorkFolder, layout: FilmFormat, encoder: Encoder, sound: Sequence[int]) -> None:
+    def __init__(
+        self, target: Path, source: FilmReader, work: WorkFolder, layout: FilmFormat, encoder: Encoder, sound: Sequence[int]
+    ) -> None:
         self.target, self.source, self.work, self.layout, self.encoder, self.sound = target, source, work, layout, encoder, sound
         self.pixels = choose_pixels(encoder, layout.deep)
 

@@ -108,7 +108,9 @@ class FilmJobs:
             work = WorkFolder(result, self._describe_source([path]))
             encoder = find_encoder(self.options.video_codec, self.options.crf)
             held, left = divide_sound(film.sound, result.suffix)
-            film.notes += describe_losses(film.format, encoder, self.options.upscale, [codec_name(stream) for stream in left], result.suffix)
+            film.notes += describe_losses(
+                film.format, encoder, self.options.upscale, [codec_name(stream) for stream in left], result.suffix
+            )
             if not can_encode_deep(encoder):
                 film.format = film.format._replace(deep=False)
             layout = scale_layout(film.format, self.options.upscale)
@@ -119,7 +121,13 @@ class FilmJobs:
         """Return what the frames of a result depend on: the content of the input, the networks and the settings."""
         settings = {name: value for name, value in self.journal.settings.items() if name not in WITHOUT_EFFECT}
         has_parser = self.restorer.parts.parser() is not None
-        return {'version': __version__, 'input': hash_files(files), 'network': sha256(self.model), 'parser': has_parser, 'settings': settings}
+        return {
+            'version': __version__,
+            'input': hash_files(files),
+            'network': sha256(self.model),
+            'parser': has_parser,
+            'settings': settings,
+        }
 
     def _finish(self, job: Job, film: OpenFilm, segments: Sequence[Segment]) -> ImageRecord:
         """Join the segments, and return the record; a film without a face gives no result with `--no_face skip`."""

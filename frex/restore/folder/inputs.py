@@ -65,8 +65,9 @@ def find_inputs(inputs: Sequence[str], recursive: bool, excluded: Collection[Pat
 
     Of a folder all images are taken, and with `recursive` those in its subfolders, except hidden ones and those in the folders
     `excluded`; the names of results mirror its tree. Symbolic links to folders are followed, but never in a circle. A file that is
-    named itself is taken whatever its suffix, also a film. Raises FRExError for an input that does not exist, and for a folder or pattern without
-    an image. Other files in a folder are added to `passed_over` of the result, and a subfolder that cannot be listed to `unreadable`.
+    named itself is taken whatever its suffix, and is a film where it is one. Raises FRExError for an input that does not exist, and for a
+    folder or pattern without an image. Other files in a folder are added to `passed_over` of the result, and a subfolder that cannot be
+    listed to `unreadable`.
     """
     if not inputs:
         raise FRExError('--input: nothing given')

@@ -81,8 +81,9 @@ class Outputs:
     """Plans the results of a run in the output folder `folder`.
 
     `suffix` is added to the names of results. `ext` is their file suffix; `auto` takes the input's for images, png for faces and mp4 for
-    films. A suffix of films applies to films alone, and one of images to all else. `exist` says what happens where results exist: `skip` the input, `overwrite` them, or `rename` the new ones to NAME(1), NAME(2) and so on.
-    Raises FRExError for a bad `suffix`, `ext` or `exist`.
+    films. A suffix of films applies to films alone, and one of images to all else. `exist` says what happens where results exist: `skip`
+    the input, `overwrite` them, or `rename` the new ones to NAME(1), NAME(2) and so on. Raises FRExError for a bad `suffix`, `ext` or
+    `exist`.
     """
 
     def __init__(self, folder: Path, suffix: str = '', ext: str = 'auto', exist: str = 'skip') -> None:

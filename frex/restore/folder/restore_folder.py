@@ -93,9 +93,7 @@ def collect_inputs(options: RestoreOptions, outputs: Outputs, shard: Shard) -> S
         return channel.receive()
     try:
         inputs = (
-            find_frame_folders(options.input)
-            if options.frames
-            else find_inputs(options.input, options.recursive, excluded=outputs.folders)
+            find_frame_folders(options.input) if options.frames else find_inputs(options.input, options.recursive, excluded=outputs.folders)
         )
         check_writable(outputs)
         recover_killed_runs(outputs.folder, outputs.folders)

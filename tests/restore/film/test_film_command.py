@@ -1,9 +1,11 @@
 """Films are restored by the command, from end to end: times, sound, turned films, stops, bad inputs, folders of frames."""
 
 import json
+import os
 import signal
 import time
 import weakref
+from contextlib import contextmanager
 from fractions import Fraction
 
 import av
@@ -17,16 +19,14 @@ from restore_command import files, names, run
 
 from frex.cli.restore import CODECS, main
 from frex.images import write_image
-from frex.restore.faces.helper_networks import HelperNetworks
 from frex.restore.faces.restorer import FaceRestorer
 from frex.restore.film import reader, writer
 from frex.restore.film.formats import ALIASES, ENCODERS
 from frex.restore.film.frame_folder import FrameFolder, FrameFolderOutput
 from frex.restore.film.restore_film import FilmOptions, FilmRestorer
 from frex.restore.film.segments import WorkFolder
-from frex.weights.network_file import build_frex, read_network
 
-pytestmark = pytest.mark.usefixtures('weights_folder', 'detector', 'small_segments')
+pytestmark = pytest.mark.usefixtures('film_restorer', 'small_segments')
 
 
 def test_a_film_is_restored_with_its_times_and_its_sound(checkpoint, tmp_path, capsys):
@@ -197,17 +197,15 @@ def slowly(arguments):
 
     original, writer.FrameEncoder.write = writer.FrameEncoder.write, write
     known = FilmDetector()
-    reader_of = 'frex.restore.faces.helper_networks.FaceDetector'
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(f'{reader_of}.from_weights', lambda *arguments: known)
+        patch.setattr('frex.restore.faces.helper_networks.FaceDetector.from_weights', lambda *arguments: known)
         patch.setattr('frex.restore.film.restore_film.SEGMENT_FRAMES', 4)
         patch.setattr('frex.restore.film.segments.SEGMENT_FRAMES', 4)
         patch.setattr('frex.restore.film.restore_film.MOST_FRAMES', 2)
         return main(arguments)
 
 
-@pytest.mark.parametrize('number', [signal.SIGKILL, signal.SIGINT], ids=['killed', 'stopped'])
-def test_a_run_that_ends_early_goes_on_at_the_last_finished_segment(checkpoint, tmp_path, number):
+def test_a_killed_run_goes_on_at_the_last_finished_segment(checkpoint, tmp_path):
     film, out = make_film(tmp_path / 'film.mp4', moving(18), sound='aac'), tmp_path / 'out'
     arguments = ['-i', film, '-o', out, '--model_path', checkpoint, '--device', 'cpu']
     process = Command(slowly, *arguments, folder=tmp_path)
@@ -216,23 +214,49 @@ def test_a_run_that_ends_early_goes_on_at_the_last_finished_segment(checkpoint, 
     while process.running and not (work / '000001.json').exists():
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    process.send_signal(number)
-    assert process.wait() == (-number if number == signal.SIGKILL else 130), process.stderr
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL, process.stderr
     assert not (out / 'restored_videos/film.mp4').exists()
-    finished = {path: path.stat().st_mtime_ns for path in work.glob('*.nut')}
-    assert 2 <= len(finished) < 5
-    restored = []
+    check_that_it_goes_on(checkpoint, film, out, tmp_path / 'whole')
+
+
+def test_a_stopped_run_goes_on(checkpoint, tmp_path, capsys):
+    film, out = make_film(tmp_path / 'film.mp4', moving(18), sound='aac'), tmp_path / 'out'
+    with watched_frames(lambda count: count == 11 and os.kill(os.getpid(), signal.SIGINT)):
+        assert restore(checkpoint, film, out) == 130
+    assert 'stopped before the end' in capsys.readouterr().err
+    assert not (out / 'restored_videos/film.mp4').exists()
+    check_that_it_goes_on(checkpoint, film, out, tmp_path / 'whole')
+
+
+@contextmanager
+def watched_frames(watch=lambda count: None):
+    """Yield the times of the frames that are encoded in the block, and call `watch` with their number before each of them."""
+
+    def write(self, photo, pts):
+        encoded.append(pts)
+        watch(len(encoded))
+        original(self, photo, pts)
+
+    original, encoded = writer.FrameEncoder.write, []
     with pytest.MonkeyPatch.context() as patch:
-        original = writer.FrameEncoder.write
-        patch.setattr(writer.FrameEncoder, 'write', lambda self, photo, pts: restored.append(pts) or original(self, photo, pts))
+        patch.setattr(writer.FrameEncoder, 'write', write)
+        yield encoded
+
+
+def check_that_it_goes_on(checkpoint, film, out, other):
+    """Restore the rest of a film; its frames are restored once, and the result is that of a run without a stop."""
+    work = out / 'restored_videos/.film.mp4.segments'
+    finished = len(list(work.glob('*.json'))) - 1
+    assert 2 <= finished < 5
+    with watched_frames() as encoded:
         assert restore(checkpoint, film, out) == 0
-    assert len(restored) == 18 - film_record(out)['film']['continued']
-    assert film_record(out)['film']['continued'] >= 8
+    assert film_record(out)['film']['continued'] == 4 * finished
+    assert len(encoded) == 18 - 4 * finished
     assert files(out) == ['report.json', 'restored_videos/film.mp4']
-    assert restore(checkpoint, film, tmp_path / 'whole') == 0
-    assert (out / 'restored_videos/film.mp4').read_bytes() == (tmp_path / 'whole/restored_videos/film.mp4').read_bytes()
-    mine, whole = (film_record(folder)['film'] for folder in (out, tmp_path / 'whole'))
-    assert mine['tracks'] == whole['tracks']
+    assert restore(checkpoint, film, other) == 0
+    assert (out / 'restored_videos/film.mp4').read_bytes() == (other / 'restored_videos/film.mp4').read_bytes()
+    assert film_record(out)['film']['tracks'] == film_record(other)['film']['tracks']
 
 
 def leave_segments(checkpoint, film, out, *more):
@@ -300,12 +324,12 @@ def flicker(frames):
     return np.abs(np.diff(part, axis=0)).mean()
 
 
-def test_followed_faces_flicker_less(checkpoint, tmp_path, monkeypatch):
+def test_followed_faces_flicker_less(checkpoint, tmp_path, detector):
     """The film stands still, and the detector trembles."""
     film = make_film(tmp_path / 'film.mp4', [smooth(120, 160, cell=12)] * 24)
-    monkeypatch.setattr('frex.restore.faces.helper_networks.FaceDetector.from_weights', lambda *arguments: FilmDetector(jitter=1.0))
     found = []
     for more in ((), ('--no_tracking',)):
+        detector.rng, detector.jitter = np.random.default_rng(0), 1.0
         out = tmp_path / f'out{len(more)}'
         assert restore(checkpoint, film, out, '--crf', '8', *more) == 0
         found.append(flicker(read_frames(out / 'restored_videos/film.mp4')))
@@ -380,19 +404,17 @@ def test_frames_are_folders(checkpoint, frames, tmp_path, capsys, kind):
     assert 'each input must be a folder of the frames of one film' in capsys.readouterr().err
 
 
-def test_the_python_interface_restores_films_too(checkpoint, detector, tmp_path):
+def test_the_python_interface_restores_films_too(film_restorer, tmp_path):
     """What the command does, without a report."""
     for number, image in enumerate(moving(3)):
         write_image(tmp_path / f'in/{number}.png', image)
-    net = build_frex(read_network(checkpoint), 'net')
-    restorer = FaceRestorer(net, 'cpu', parts=HelperNetworks(detector=detector))
     source, work = FrameFolder(tmp_path / 'in'), WorkFolder(tmp_path / 'out', {})
     output = FrameFolderOutput(tmp_path / 'out', source.result_names('auto'), work)
-    segments = FilmRestorer(restorer, FilmOptions()).restore(source, output, work)
+    segments = FilmRestorer(film_restorer, FilmOptions()).restore(source, output, work)
     output.join(len(segments))
     assert names(tmp_path / 'out') == ['0.png', '1.png', '2.png']
     assert [segment.faces for segment in segments] == [3]
 
 
 def test_the_flags_say_what_the_code_does():
-    assert CODECS == (*ENCODERS, *ALIASES)
+    assert (*ENCODERS, *ALIASES) == CODECS

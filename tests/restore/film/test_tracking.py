@@ -86,7 +86,7 @@ def test_a_doubtful_face_continues_a_track_and_begins_none():
 
 
 def test_the_face_in_the_middle_is_kept_when_another_one_comes_nearer():
-    tracks = follow([[150], [140, 170], [120, 160], [100, 160]], only_center=True)
+    tracks = follow([[150], [146, 190], [142, 174], [138, 160]], only_center=True)
     assert firsts(tracks) == [[0]] * 4
 
 
