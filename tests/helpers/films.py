@@ -44,21 +44,19 @@ def make_film(
 
 
 def add_sound(container, codec, seconds):
-    """Add a stream of sound to an open container, and return its packets."""
+    """Add a stream with a tone to an open container, and return its packets."""
     stream = container.add_stream(codec, rate=48000)
-    size = stream.codec_context.frame_size or 1024
-    packets = []
+    context, packets = stream.codec_context, []
+    kind, layout = context.format.name, context.layout
+    scales = {'flt': (0.3, np.float32), 's16': (10000, np.int16), 'u8': (50, np.uint8)}
+    scale, dtype = next(value for name, value in scales.items() if kind.startswith(name))
     for number in range(int(seconds * 48000) // 1024):
-        tone = np.sin((1024 * number + np.arange(1024)) * 0.05)
-        layout, kind = stream.codec_context.layout.name, stream.codec_context.format.name
-        channels = stream.codec_context.layout.nb_channels
-        samples = np.repeat(tone[None], channels, axis=0)
-        if 's16' in kind:
-            samples = (samples * 10000).astype(np.int16)
-        samples = samples.astype(np.float32) if 'flt' in kind else samples
-        frame = av.AudioFrame.from_ndarray(samples if kind.endswith('p') else samples.T.reshape(1, -1), format=kind, layout=layout)
+        tone = np.sin((1024 * number + np.arange(1024)) * 0.05) + 1
+        samples = np.repeat((scale * tone).astype(dtype)[None], layout.nb_channels, axis=0)
+        arranged = samples if kind.endswith('p') else np.ascontiguousarray(samples.T).reshape(1, -1)
+        frame = av.AudioFrame.from_ndarray(arranged, format=kind, layout=layout.name)
         frame.sample_rate, frame.pts, frame.time_base = 48000, 1024 * number, Fraction(1, 48000)
-        packets += stream.encode(frame) if size else []
+        packets += stream.encode(frame)
     return packets + stream.encode()
 
 

@@ -16,7 +16,7 @@ SKIPPED_HINT = 'results are there; --exist overwrite or rename restores again'
 
 
 def summarize_run(run: Run, records: Iterable[ImageRecord]) -> list[str]:
-    """Return the lines of a run's summary: a table of counts, lists of films, images without a face, with faces left, and failed, and notes.
+    """Return the lines of a run's summary: a table of counts, lists of films, images without a face, faces left and failures, and notes.
 
     `records` are those of the run; they are read once.
     """
