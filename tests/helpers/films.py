@@ -5,8 +5,13 @@ from fractions import Fraction
 
 import av
 import numpy as np
+import torch
 from fake_detector import FakeDetector, detected, landmarks_at, smooth
+from fake_restorer import FakeNetwork
 from restore_command import run
+
+from frex.restore.faces.helper_networks import HelperNetworks
+from frex.restore.faces.restorer import FaceRestorer
 
 HEIGHT, WIDTH = 120, 160
 FACE = (80, 60, 70)
@@ -101,3 +106,21 @@ def film_record(out):
     """Return the record of the one film in a folder of results."""
     (record,) = json.loads((out / 'report.json').read_text())['pictures']
     return record
+
+
+def make_segments_small(patch):
+    """Let segments have four frames, of which two are restored at a time."""
+    patch.setattr('frex.restore.film.restore_film.SEGMENT_FRAMES', 4)
+    patch.setattr('frex.restore.film.segments.SEGMENT_FRAMES', 4)
+    patch.setattr('frex.restore.film.restore_film.MOST_FRAMES', 2)
+
+
+def pattern_network():
+    """Return a network that inverts faces and adds a pattern that stands still in them."""
+    places = torch.arange(64) * 0.6
+    return FakeNetwork(change=lambda faces: 0.5 * places.sin() * places.cos()[:, None] - 0.7 * faces)
+
+
+def restorer_of(net, detector):
+    """Return a restorer with a network and a detector."""
+    return FaceRestorer(net, 'cpu', 'fp32', 2, HelperNetworks(detector=detector))

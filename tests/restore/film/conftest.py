@@ -1,16 +1,7 @@
-"""A detector that finds a face in every frame, a network that is loaded once, and small segments."""
+"""A detector that finds a face in every frame, networks for the command that are not loaded each time, and small segments."""
 
 import pytest
-from films import FilmDetector
-
-from frex.restore.faces.helper_networks import HelperNetworks
-from frex.restore.faces.restorer import FaceRestorer
-
-
-@pytest.fixture(scope='session')
-def loaded(checkpoint):
-    """The restorer of the tiny network."""
-    return FaceRestorer.from_pretrained(checkpoint, 'cpu', face_batch=2)
+from films import FilmDetector, make_segments_small, pattern_network, restorer_of
 
 
 @pytest.fixture
@@ -20,16 +11,24 @@ def detector():
 
 
 @pytest.fixture
-def film_restorer(loaded, detector, weights_folder, monkeypatch):
-    """Let the command use the restorer that is loaded, with the detector."""
-    loaded.parts = HelperNetworks(detector=detector)
-    monkeypatch.setattr('frex.restore.folder.restore_folder.load_restorer', lambda options, model: loaded)
-    return loaded
+def use(weights_folder, monkeypatch):
+    """Return a function that lets the command use a network and a detector, and returns the restorer."""
+
+    def let_command_use(net, detector):
+        restorer = restorer_of(net, detector)
+        monkeypatch.setattr('frex.restore.folder.restore_folder.load_restorer', lambda options, model: restorer)
+        return restorer
+
+    return let_command_use
+
+
+@pytest.fixture
+def film_restorer(use, detector):
+    """Let the command use a network that adds a pattern to faces."""
+    return use(pattern_network(), detector)
 
 
 @pytest.fixture
 def small_segments(monkeypatch):
     """Let segments have four frames, of which two are restored at a time."""
-    monkeypatch.setattr('frex.restore.film.restore_film.SEGMENT_FRAMES', 4)
-    monkeypatch.setattr('frex.restore.film.segments.SEGMENT_FRAMES', 4)
-    monkeypatch.setattr('frex.restore.film.restore_film.MOST_FRAMES', 2)
+    make_segments_small(monkeypatch)

@@ -13,7 +13,20 @@ import cv2
 import numpy as np
 import pytest
 from fake_detector import smooth
-from films import FACE, FilmDetector, film_record, make_film, moving, read_frames, read_sound, read_times, restore
+from films import (
+    FACE,
+    FilmDetector,
+    film_record,
+    make_film,
+    make_segments_small,
+    moving,
+    pattern_network,
+    read_frames,
+    read_sound,
+    read_times,
+    restore,
+    restorer_of,
+)
 from processes import Command
 from restore_command import files, names, run
 
@@ -25,11 +38,13 @@ from frex.restore.film.formats import ALIASES, ENCODERS
 from frex.restore.film.frame_folder import FrameFolder, FrameFolderOutput
 from frex.restore.film.restore_film import FilmOptions, FilmRestorer
 from frex.restore.film.segments import WorkFolder
+from frex.weights.network_file import build_frex, read_network
 
 pytestmark = pytest.mark.usefixtures('film_restorer', 'small_segments')
 
 
-def test_a_film_is_restored_with_its_times_and_its_sound(checkpoint, tmp_path, capsys):
+def test_a_film_is_restored_with_its_times_and_its_sound(checkpoint, use, detector, tmp_path, capsys):
+    use(build_frex(read_network(checkpoint), 'the tiny network'), detector)
     frames = moving(10)
     film = make_film(tmp_path / 'film.mp4', frames, sound='aac')
     assert restore(checkpoint, film, tmp_path / 'out') == 0
@@ -196,12 +211,10 @@ def slowly(arguments):
         original(self, photo, pts)
 
     original, writer.FrameEncoder.write = writer.FrameEncoder.write, write
-    known = FilmDetector()
+    restorer = restorer_of(pattern_network(), FilmDetector())
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr('frex.restore.faces.helper_networks.FaceDetector.from_weights', lambda *arguments: known)
-        patch.setattr('frex.restore.film.restore_film.SEGMENT_FRAMES', 4)
-        patch.setattr('frex.restore.film.segments.SEGMENT_FRAMES', 4)
-        patch.setattr('frex.restore.film.restore_film.MOST_FRAMES', 2)
+        patch.setattr('frex.restore.folder.restore_folder.load_restorer', lambda options, model: restorer)
+        make_segments_small(patch)
         return main(arguments)
 
 
@@ -210,7 +223,7 @@ def test_a_killed_run_goes_on_at_the_last_finished_segment(checkpoint, tmp_path)
     arguments = ['-i', film, '-o', out, '--model_path', checkpoint, '--device', 'cpu']
     process = Command(slowly, *arguments, folder=tmp_path)
     work = out / 'restored_videos/.film.mp4.segments'
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 150
     while process.running and not (work / '000001.json').exists():
         assert time.monotonic() < deadline
         time.sleep(0.01)
