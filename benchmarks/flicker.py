@@ -33,6 +33,7 @@ from frex.restore.image_io.photo_file import Photo, from_array
 
 RATE = 25
 SIDE = 320
+STRIP_SCALE = 0.6
 # The crop moves on an ellipse, with these radii in pixels, once in so many frames.
 RADII, PERIOD = (30.0, 12.0), 75
 # The part of the aligned square, in widths from its centre, in which flicker is measured: what the face fills.
@@ -121,9 +122,8 @@ def restore(restorer: FaceRestorer, images: Sequence[Image], title: str) -> list
     return film.results
 
 
-def measure(count: int, strip: Path | None) -> dict[str, dict[str, dict[str, float]]]:
+def measure(restorer: FaceRestorer, count: int, strip: Path | None) -> dict[str, dict[str, dict[str, float]]]:
     """Return flicker and PSNR by degradation and by how faces are followed; write a strip of frames of the last degradation."""
-    restorer = FaceRestorer.from_pretrained()
     portrait = read_portraits()[0]
     matrix = face_matrix(portrait.landmarks, 512)
     width = 512 / scale_of(matrix)
@@ -144,7 +144,8 @@ def measure(count: int, strip: Path | None) -> dict[str, dict[str, dict[str, flo
         print(degradation.name, results[degradation.name], flush=True)
     if strip is not None:
         chosen = range(0, count, max(1, count // 6))[:6]
-        write_image(strip, np.vstack([np.hstack([films[title][number] for number in chosen]) for title in ('degraded', 'tracking')]))
+        rows = [np.hstack([films[title][number] for number in chosen]) for title in ('degraded', 'tracking')]
+        write_image(strip, cv2.resize(np.vstack(rows), None, fx=STRIP_SCALE, fy=STRIP_SCALE, interpolation=cv2.INTER_AREA))
     return results
 
 
@@ -154,5 +155,7 @@ if __name__ == '__main__':
     parser.add_argument('--frames', type=int, default=60, metavar='N', help='frames of each film (default: 60)')
     parser.add_argument('--strip', type=Path, metavar='FILE', help='also write a strip of frames, degraded above restored')
     args = parser.parse_args()
-    results = measure(args.frames, args.strip)
-    args.output.write_text(json.dumps({'frames': args.frames, 'grey levels, and dB': results}, indent=1) + '\n')
+    restorer = FaceRestorer.from_pretrained()
+    used = {'detector': getattr(restorer.parts.detector(), 'key', None), 'parser': restorer.parts.parser() is not None}
+    results = measure(restorer, args.frames, args.strip)
+    args.output.write_text(json.dumps({'frames': args.frames, **used, 'grey levels, and dB': results}, indent=1) + '\n')

@@ -30,11 +30,11 @@ def compare(state: CutState, image: UInt8[np.ndarray, 'height width 3'] | UInt16
     Small copies of the frames are compared, so that noise and small movements do not count. Pans and shaking change all frames, so
     a change counts only beside the changes before it.
     """
-    copy = cv2.resize(to_eight_bit(image), SIZE, interpolation=cv2.INTER_AREA).ravel()
+    copy: list[int] = cv2.resize(to_eight_bit(image), SIZE, interpolation=cv2.INTER_AREA).ravel().tolist()
     if not state.copy:
-        return CutState(copy.tolist()), True
-    change = float(np.abs(copy.astype(float) - state.copy).mean()) / 255
+        return CutState(copy), True
+    change = float(np.abs(np.array(copy) - state.copy).mean()) / 255
     mean = state.mean_change
     if change > (LEAST_FIRST_CHANGE if mean is None else max(LEAST_CHANGE, LEAST_RATIO * mean)):
-        return CutState(copy.tolist()), True
-    return CutState(copy.tolist(), change if mean is None else mean + RATE * (change - mean)), False
+        return CutState(copy), True
+    return CutState(copy, change if mean is None else mean + RATE * (change - mean)), False

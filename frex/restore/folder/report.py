@@ -100,6 +100,13 @@ def is_complete(run: Run) -> bool:
     return len(run.finished) >= run.processes
 
 
+def count_faces(record: ImageRecord) -> int:
+    """Return the number of restored faces of an image, or of a film the number of those that were followed and restored."""
+    if record.film is not None:
+        return sum(track.restored > 0 for track in record.film.tracks)
+    return sum(face.reason is None for face in record.faces)
+
+
 def list_results(record: ImageRecord) -> Iterator[str]:
     """Yield the result files that belong to one image only: its restored image and its restored faces."""
     if record.output is not None:
