@@ -196,5 +196,7 @@ def map_code(code: Encoding3D, change: Callable[[Tensor], Tensor]) -> Encoding3D
 
 def join_codes(codes: Sequence[Encoding3D]) -> Encoding3D:
     """Return the predictions of Enc_3D for several batches, of which there is at least one, as one."""
-    z_3d, offsets, camera = zip(*codes, strict=True)
-    return Encoding3D(*(None if parts[0] is None else torch.cat(parts) for parts in (z_3d, offsets, camera)))
+    z_3d = [code.z_3d for code in codes if code.z_3d is not None]
+    offsets = [code.offsets for code in codes if code.offsets is not None]
+    cameras = torch.cat([code.camera for code in codes])
+    return Encoding3D(torch.cat(z_3d) if z_3d else None, torch.cat(offsets) if offsets else None, cameras)

@@ -30,7 +30,7 @@ def compare(state: CutState, image: UInt8[np.ndarray, 'height width 3'] | UInt16
     Small copies of the frames are compared, so that noise and small movements do not count. Pans and shaking change all frames, so
     a change counts only beside the changes before it.
     """
-    copy: list[int] = cv2.resize(to_eight_bit(image), SIZE, interpolation=cv2.INTER_AREA).ravel().tolist()
+    copy = list(map(int, cv2.resize(to_eight_bit(image), SIZE, interpolation=cv2.INTER_AREA).ravel()))
     if not state.copy:
         return CutState(copy), True
     change = float(np.abs(np.array(copy) - state.copy).mean()) / 255

@@ -154,6 +154,6 @@ def _is_same_file(owner: str, path: Path) -> bool:
 
 
 def _describe_differences(before: Mapping[str, Any], now: Mapping[str, Any], film: bool) -> str:
-    names = ALWAYS_COMPARED if now.get('aligned') and before.get('aligned') else ALWAYS_COMPARED + COMPARED_FOR_PHOTOGRAPHS
+    names: tuple[str, ...] = ALWAYS_COMPARED if now.get('aligned') and before.get('aligned') else ALWAYS_COMPARED + COMPARED_FOR_PHOTOGRAPHS
     names += COMPARED_FOR_FILMS if film else ()
     return ', '.join(f'{name} {before[name]}' for name in names if name in before and name in now and before[name] != now[name])
