@@ -27,6 +27,7 @@ RANKS = {
     'frex.restore.image_io': 5.1,
     'frex.restore.detection': 5.2,
     'frex.restore.faces': 5.3,
+    'frex.restore.film': 5.4,
     'frex.restore': 5.4,
     'frex.restore.folder': 5.5,
     'frex.compat': 5,

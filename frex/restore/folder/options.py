@@ -44,6 +44,10 @@ class RestoreOptions:
     any_turn: bool = False
     force: bool = False
     no_face: Literal['copy', 'skip'] = 'copy'
+    frames: bool = False
+    no_tracking: bool = False
+    video_codec: str = 'h264'
+    crf: int | None = None
 
     def __post_init__(self) -> None:
         # Raises FRExError where a limit is out of its range.
