@@ -23,9 +23,10 @@ EXTRAS = {
     'spandrel': 'upsample',
     'stlpips_pytorch': 'perceptual',
     'trimesh': 'heads',
+    'gradio': 'web',
 }
 # The extra that an extra includes.
-INCLUDED = {'evaluate': 'train', 'demo': 'evaluate', 'peers': 'evaluate', 'heads': 'video'}
+INCLUDED = {'evaluate': 'train', 'demo': 'evaluate', 'peers': 'evaluate', 'heads': 'video', 'web': 'heads'}
 
 
 def require_package(package: str, purpose: str) -> None:
