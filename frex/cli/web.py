@@ -4,7 +4,7 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import Any
 
-from frex.cli.flags import add_device, add_offline, positive_int, read_options, whole_number
+from frex.cli.flags import add_device, add_offline, positive_int, read_options
 
 WHAT = """Serve a page on this machine to drop photographs on: it restores their faces as frex restore does, and shows before and after,
 cameras, depth and heads. Nothing leaves the machine. What is uploaded is removed when its tab in the browser is closed."""
@@ -18,7 +18,7 @@ def add_command(commands: Any) -> None:
     parser.add_argument(
         '--host', default='127.0.0.1', metavar='ADDRESS', help='address to listen on; 0.0.0.0: other machines may use the page (default: 127.0.0.1)'
     )
-    parser.add_argument('--port', default=7860, type=whole_number, metavar='N', help='port to listen on; 0: any free one (default: 7860)')
+    parser.add_argument('--port', default=7860, type=positive_int, metavar='N', help='port to listen on (default: 7860)')
     _add_networks(parser)
     _add_limits(parser)
     parser.set_defaults(run=_serve, extra='web')

@@ -23,6 +23,14 @@ Updates = dict[Any, Any]
 ONE_AT_A_TIME = {'concurrency_id': 'restore', 'concurrency_limit': 1}
 # No event is offered to programs.
 PRIVATE = {'api_visibility': 'private'}
+# The height of what is shown of a face, in pixels, and the colour behind a head.
+SIDE, BACKGROUND = 320, (0.85, 0.85, 0.85, 1.0)
+# From where a head is first seen: two angles in degrees, as Babylon.js has them, and a distance that fits.
+FRONT = (90, 90, None)
+# Small faces fill the height that there is.
+CSS = '.face img {object-fit: contain !important} footer {display: none !important}'
+# Not the one that shares an image with others.
+BUTTONS = ['fullscreen', 'download']
 # Seconds after which gradio looks for received files that no session has taken, and the age at which they are removed.
 CLEAN_EVERY, MOST_AGE = 600, 3600
 
@@ -62,13 +70,16 @@ class Page:
     def _add_uploads(self) -> None:
         limits = self.sessions.limits
         what = f'Photographs: up to {limits.files}, of {limits.megabytes} MB and {limits.megapixels} megapixels each'
-        self.files = gr.File(label=what, file_count='multiple', file_types=list(SUFFIXES), height=140)
-        self.gallery = gr.Gallery(label='Choose one to see its result', columns=4, height=160, allow_preview=False, interactive=False)
+        self.files = gr.File(label=what, file_count='multiple', file_types=list(SUFFIXES), height=170)
+        self.gallery = gr.Gallery(
+            show_label=False, columns=4, fit_columns=False, height=200, object_fit='contain', allow_preview=False, interactive=False, visible=False, buttons=[]
+        )
         self.refused = gr.State([])
-        self.clear = gr.Button('Remove all', size='sm')
 
     def _add_choices(self) -> None:
-        self.restore = gr.Button('Restore', variant='primary')
+        with gr.Row():
+            self.restore = gr.Button('Restore', variant='primary', scale=2)
+            self.clear = gr.Button('Remove all', scale=1)
         self.model = gr.Dropdown(list(self.work.models), value=self.work.models[0], label='Model')
         self.choices: dict[str, Any] = {
             'fidelity_weight': gr.Slider(0, 1, 1, step=0.05, label='Fidelity', info='0 for quality, 1 for fidelity to the input'),
@@ -87,22 +98,34 @@ class Page:
 
     def _add_results(self) -> None:
         self.number = gr.State(0)
-        self.slider = gr.ImageSlider(label='Before and after', type='filepath', interactive=False, max_height=560)
+        self.slider = gr.ImageSlider(label='Before and after', type='filepath', interactive=False, max_height=560, buttons=BUTTONS)
         self.description = gr.HTML()
         self.download = gr.DownloadButton('Download results and report', visible=False)
-        with gr.Group(visible=False) as self.faces:
+        with gr.Column(visible=False) as self.faces:
             self.face = gr.Radio(label='Face', interactive=True)
             self.about_face = gr.HTML()
             with gr.Row():
-                self.face_slider = gr.ImageSlider(label='Face before and after', type='filepath', interactive=False, height=300)
-                self.depth = gr.Image(label='Depth: near is dark', type='filepath', interactive=False, height=300)
-                self.head = gr.Model3D(label='Head: turn it by the mouse', interactive=False, height=300)
+                self.face_slider = gr.ImageSlider(
+                    label='Face before and after', type='filepath', interactive=False, height=SIDE, elem_classes='face', buttons=BUTTONS
+                )
+                self.depth = gr.Image(
+                    label='Depth: near is dark', type='filepath', interactive=False, height=SIDE, elem_classes='face', buttons=BUTTONS
+                )
+                self.head = gr.Model3D(
+                    label='Head: turn it by the mouse',
+                    interactive=False,
+                    height=SIDE,
+                    clear_color=BACKGROUND,
+                    camera_position=FRONT,
+                    visible=False,
+                )
+            self.views = gr.Image(label='The 3D prior\'s views from nine sides', type='filepath', interactive=False, height=170, buttons=BUTTONS)
             self.recover = gr.Button('Recover heads: depth and a mesh of each face of this photograph')
 
     # --- Events
 
     def _connect(self) -> None:
-        self.face_parts = [self.about_face, self.face_slider, self.depth, self.head]
+        self.face_parts = [self.about_face, self.face_slider, self.depth, self.head, self.views]
         self.shown = [self.number, self.slider, self.description, self.download, self.faces, self.face, *self.face_parts, self.recover]
         added = self.files.upload(self._add, self.files, [self.files, self.gallery, self.refused], **PRIVATE)
         added.then(refuse, self.refused, None, **PRIVATE)
@@ -110,7 +133,10 @@ class Page:
         self.restore.click(self._restore, [self.model, *self.choices.values()], self.shown, **ONE_AT_A_TIME, **PRIVATE)
         self.gallery.select(self._choose_image, None, self.shown, **PRIVATE)
         self.face.input(self._choose_face, [self.number, self.face], self.face_parts, **PRIVATE)
-        self.recover.click(self._recover, [self.number, self.face], self.shown, **ONE_AT_A_TIME, **PRIVATE)
+        recovered = self.recover.click(self._recover, [self.number, self.face], self.shown, **ONE_AT_A_TIME, **PRIVATE)
+        # gradio loads its viewer with the first mesh, and shows nothing where the component changes meanwhile: the mesh is given twice.
+        emptied = recovered.success(lambda: None, None, self.head, **PRIVATE)
+        emptied.success(self._choose_face, [self.number, self.face], self.face_parts, **PRIVATE)
         self.blocks.unload(self._end)
 
     def _session(self, request: gr.Request) -> Session:
@@ -129,7 +155,7 @@ class Page:
     def _clear(self, request: gr.Request) -> Updates:
         session = self._session(request)
         session.clear()
-        return {self.gallery: [], **self._show(session, 0)}
+        return {self.gallery: list_uploads(session), **self._show(session, 0)}
 
     def _restore(self, request: gr.Request, model: str, *values: Any) -> Updates:
         session = self._session(request)
@@ -168,7 +194,7 @@ class Page:
             self.description: describe_image(record),
             self.download: gr.update(value=run.archive, visible=True),
             self.faces: gr.update(visible=bool(record.faces)),
-            self.face: gr.update(choices=[(str(index), index) for index in range(len(record.faces))], value=face),
+            self.face: gr.update(choices=[(f'face {index}', index) for index in range(len(record.faces))], value=face),
             self.recover: gr.update(visible=run.has_heads),
             **self._show_face(run, number, face),
         }
@@ -178,12 +204,13 @@ class Page:
         if run is None or face >= len(faces):
             return {}
         record = faces[face]
-        depth, mesh = run.file(record, 'depth'), run.mesh(record)
+        depth, views, mesh = run.file(record, 'depth'), run.file(record, 'turntable'), run.mesh(record)
         return {
             self.about_face: describe_face(face, record),
             self.face_slider: run.face_before_and_after(record),
             self.depth: gr.update(value=depth, visible=depth is not None),
             self.head: gr.update(value=mesh, visible=mesh is not None),
+            self.views: gr.update(value=views, visible=views is not None),
         }
 
 
@@ -193,6 +220,7 @@ def refuse(refused: Sequence[str]) -> None:
         raise to_page_error('\n'.join(refused))
 
 
-def list_uploads(session: Session) -> list[tuple[str, str]]:
-    """Return the small copies of a session's uploads, with their names."""
-    return [(str(upload.thumbnail), upload.path.name) for upload in session.uploads]
+def list_uploads(session: Session) -> Any:
+    """Return the new state of the gallery: the small copies of a session's uploads, with their names."""
+    images = [(str(upload.thumbnail), upload.path.name) for upload in session.uploads]
+    return gr.update(value=images, visible=bool(images))

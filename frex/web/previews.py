@@ -1,6 +1,6 @@
 """What the page shows: images in copies of a bounded size, and what the report says of an image and of its faces."""
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import replace
 from html import escape
 from pathlib import Path
@@ -11,7 +11,7 @@ from frex.restore.image_io.photo_file import Photo, scale_photo, write_photo
 
 # The longest sides, in pixels, of the copies that are shown of images and of uploads.
 SHOWN_SIDE, THUMBNAIL_SIDE = 1600, 256
-HEADINGS = ('face', 'score', 'pixels', 'yaw', 'pitch', 'identity', 'result')
+HEADINGS = ('face', 'score', 'pixels', 'yaw', 'pitch', 'identity similarity', 'result')
 
 
 def write_preview(path: Path, photo: Photo, most_side: int, upscale: float = 1.0) -> None:
@@ -24,29 +24,38 @@ def write_preview(path: Path, photo: Photo, most_side: int, upscale: float = 1.0
 
 
 def describe_image(record: ImageRecord) -> str:
-    """Return what the report says of an image as HTML: its status, size and times, why it is so, and the notes."""
+    """Return what the report says of an image as HTML: its status, size and time, the reason, the notes, and a table of its faces."""
     restored = sum(face.reason is None for face in record.faces)
     faces = f', {restored} of {len(record.faces)} face{"s" * (len(record.faces) != 1)} restored' if record.faces else ''
     size = f', {record.width} x {record.height} pixels' if record.width else ''
     seconds = f', {sum(record.seconds.values()):.1f} s' if record.seconds else ''
-    lines = [f'<b>{escape(Path(record.input).name)}</b>: {record.status}{faces}{size}{seconds}']
+    heading = f'<b>{escape(Path(record.input).name)}</b>: {record.status}{faces}{size}{seconds}'
     # Many reasons begin with the path of the file, which means nothing in a browser.
     reason = (record.reason or '').removeprefix(record.input).removeprefix(': ')
     remarks = [*([reason] if reason else []), *record.notes]
-    return '<br>'.join(lines) + (f'<ul>{"".join(f"<li>{escape(remark)}</li>" for remark in remarks)}</ul>' if remarks else '')
+    notes = f'<ul>{"".join(f"<li>{escape(remark)}</li>" for remark in remarks)}</ul>' if remarks else ''
+    return heading + notes + face_table(record)
 
 
-def face_rows(record: ImageRecord) -> Iterator[list[str]]:
-    """Yield a row of texts for each face of an image, under the HEADINGS."""
-    for number, face in enumerate(record.faces):
-        values = (
-            _number(face.score, '.2f'),
-            _number(face.size, '.0f'),
-            _number(face.yaw, '+.0f', '°'),
-            _number(face.pitch, '+.0f', '°'),
-            _number(face.identity_similarity, '.2f'),
-        )
-        yield [str(number), *values, face.reason or 'restored']
+def face_table(record: ImageRecord) -> str:
+    """Return a table of the faces of an image as HTML; nothing where there are none."""
+    if not record.faces:
+        return ''
+    rows = [_table_row('th', HEADINGS), *(_table_row('td', face_values(number, face)) for number, face in enumerate(record.faces))]
+    return f'<table>{"".join(rows)}</table>'
+
+
+def face_values(number: int, face: FaceRecord) -> tuple[str, ...]:
+    """Return the texts for a face under the HEADINGS."""
+    return (
+        str(number),
+        _format(face.score, '.2f'),
+        _format(face.size, '.0f'),
+        _format(face.yaw, '+.0f', '°'),
+        _format(face.pitch, '+.0f', '°'),
+        _format(face.identity_similarity, '.2f'),
+        'restored' if face.reason is None else f'as it was: {face.reason}',
+    )
 
 
 def describe_face(number: int, face: FaceRecord) -> str:
@@ -62,5 +71,9 @@ def describe_face(number: int, face: FaceRecord) -> str:
     )
 
 
-def _number(value: float | None, form: str, unit: str = '') -> str:
+def _format(value: float | None, form: str, unit: str = '') -> str:
     return '-' if value is None else f'{value:{form}}{unit}'
+
+
+def _table_row(cell: str, values: Sequence[str]) -> str:
+    return f'<tr>{"".join(f"<{cell}>{escape(value)}</{cell}>" for value in values)}</tr>'

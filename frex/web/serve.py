@@ -17,8 +17,6 @@ from frex.web.work import WebRestorer
 NO_TELEMETRY = {'GRADIO_ANALYTICS_ENABLED': 'False', 'HF_HUB_DISABLE_TELEMETRY': '1'}
 # The browser loads nothing from elsewhere: gradio's pages name a script and fonts of other servers.
 POLICY = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; frame-ancestors 'self'"
-# Faces of small networks are shown with the pixels that they have.
-CSS = 'footer {display: none}'
 POLL_SECONDS = 0.3
 
 Message = MutableMapping[str, Any]
@@ -59,18 +57,18 @@ def serving(options: WebOptions, work: WebRestorer) -> Iterator[str]:
     try:
         # Before gradio is imported, which reads them.
         os.environ |= NO_TELEMETRY | {'GRADIO_TEMP_DIR': str(sessions.folder / 'received')}
-        from frex.web.page import Page
+        from frex.web.page import CSS, Page
 
         blocks = Page(work, sessions).blocks
         try:
-            yield launch(blocks, options)
+            yield launch(blocks, options, CSS)
         finally:
             blocks.close(verbose=False)
     finally:
         sessions.close()
 
 
-def launch(blocks: Any, options: WebOptions) -> str:
+def launch(blocks: Any, options: WebOptions, css: str) -> str:
     """Start the server of gradio's blocks and return its address; raise FRExError where nothing can listen there."""
     from starlette.middleware import Middleware
 
@@ -91,7 +89,7 @@ def launch(blocks: Any, options: WebOptions) -> str:
             ssr_mode=False,
             pwa=False,
             mcp_server=False,
-            css=CSS,
+            css=css,
         )
     except OSError as error:
         raise FRExError(f'--host {options.host} --port {options.port}: cannot be listened to ({error})') from None
