@@ -16,7 +16,10 @@ def add_command(commands: Any) -> None:
     what = 'serve a page in the browser that restores photographs'
     parser: ArgumentParser = commands.add_parser('web', help=what, description=WHAT, epilog=EXAMPLE, allow_abbrev=False)
     parser.add_argument(
-        '--host', default='127.0.0.1', metavar='ADDRESS', help='address to listen on; 0.0.0.0: other machines may use the page (default: 127.0.0.1)'
+        '--host',
+        default='127.0.0.1',
+        metavar='ADDRESS',
+        help='address to listen on; 0.0.0.0 lets other machines use the page (default: this one)',
     )
     parser.add_argument('--port', default=7860, type=positive_int, metavar='N', help='port to listen on (default: 7860)')
     _add_networks(parser)

@@ -11,8 +11,8 @@ import gradio as gr
 from frex.errors import FRExError
 from frex.restore.image_io.headers import SUFFIXES
 from frex.web.previews import describe_face, describe_image
-from frex.web.session import Session, Sessions
 from frex.web.run import WebRun
+from frex.web.session import Session, Sessions
 from frex.web.work import WebRestorer
 
 TITLE = 'FREx: restore faces'
@@ -72,7 +72,15 @@ class Page:
         what = f'Photographs: up to {limits.files}, of {limits.megabytes} MB and {limits.megapixels} megapixels each'
         self.files = gr.File(label=what, file_count='multiple', file_types=list(SUFFIXES), height=170)
         self.gallery = gr.Gallery(
-            show_label=False, columns=4, fit_columns=False, height=200, object_fit='contain', allow_preview=False, interactive=False, visible=False, buttons=[]
+            show_label=False,
+            columns=4,
+            fit_columns=False,
+            height=150,
+            object_fit='contain',
+            allow_preview=False,
+            interactive=False,
+            visible=False,
+            buttons=[],
         )
         self.refused = gr.State([])
 
@@ -119,7 +127,9 @@ class Page:
                     camera_position=FRONT,
                     visible=False,
                 )
-            self.views = gr.Image(label='The 3D prior\'s views from nine sides', type='filepath', interactive=False, height=170, buttons=BUTTONS)
+            self.views = gr.Image(
+                label="The 3D prior's views from nine sides", type='filepath', interactive=False, height=170, buttons=BUTTONS
+            )
             self.recover = gr.Button('Recover heads: depth and a mesh of each face of this photograph')
 
     # --- Events

@@ -66,9 +66,7 @@ def describe_face(number: int, face: FaceRecord) -> str:
         return f'Face {number}'
     side = "person's left" if face.yaw > 0 else "person's right"
     height = 'above' if face.pitch > 0 else 'below'
-    return (
-        f'Face {number}. Its camera: yaw {face.yaw:+.0f}° (sees the {side} side), pitch {face.pitch:+.0f}° (from {height}).'
-    )
+    return f'Face {number}. Its camera: yaw {face.yaw:+.0f}° (sees the {side} side), pitch {face.pitch:+.0f}° (from {height}).'
 
 
 def _format(value: float | None, form: str, unit: str = '') -> str:

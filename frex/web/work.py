@@ -1,4 +1,4 @@
-"""The work behind the page: `frex restore` on the uploads of a session, and the heads of one of its images. It knows nothing of browsers."""
+"""The work behind the page: `frex restore` on the uploads of a session, and the heads of one of its images. No browser is needed."""
 
 import threading
 from dataclasses import replace

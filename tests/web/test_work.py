@@ -7,9 +7,10 @@ from dataclasses import fields
 
 import numpy as np
 import pytest
-import torch
-from restore_command import files, names, run as command
-from tiny import tiny_frex, tiny_network_options, trained
+from restore_command import files, names
+from restore_command import run as command
+from tiny import tiny_frex, tiny_network_options
+from trained_priors import save_opaque_network
 
 from frex.errors import FRExError
 from frex.images import read_image
@@ -22,12 +23,7 @@ from frex.weights.network_file import save_checkpoint
 def trained_prior(tmp_path, monkeypatch):
     """A checkpoint whose 3D prior is opaque and not as it was at the start of training, and meshes of few points."""
     monkeypatch.setattr('frex.web.run.GRID', 16)
-    net = trained(tiny_frex()).eval()
-    with torch.no_grad():
-        net.eg3d.decoder.net[2].bias[0] = 30.0
-    path = tmp_path / 'net_g.pth'
-    save_checkpoint(path, {'params_ema': net.state_dict()}, {'network_g': {'type': 'FREx', **tiny_network_options()}})
-    return path
+    return save_opaque_network(tmp_path / 'net_g.pth')
 
 
 def test_the_results_are_those_of_the_command(work, session, upload, small_model, tmp_path):
@@ -163,7 +159,7 @@ def test_heads_are_recovered_on_demand(detector, trained_prior, session, upload,
 def test_a_head_without_a_surface_has_a_line_that_says_so(detector, trained_prior, session, upload, small_model, monkeypatch):
     work = WebRestorer(WebOptions(model_path=(str(trained_prior),), device='cpu'))
     session.add(upload('a.png'))
-    made = work.restore(session, str(trained_prior))
+    work.restore(session, str(trained_prior))
 
     def fail(eg3d, head, grid):
         raise FRExError('no mesh: nothing there')
