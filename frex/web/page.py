@@ -98,10 +98,10 @@ class Page:
             self.choices |= {
                 'det_threshold': gr.Slider(0, 0.99, 0.8, step=0.01, label='Detection threshold', info='least score of a face'),
                 'min_face': gr.Slider(0, 500, 0, step=1, label='Smallest face', info="least longer side of a face's box in pixels"),
-                'only_center_face': gr.Checkbox(label='Only the face nearest to the middle'),
-                'any_turn': gr.Checkbox(label='Also doubtful faces on their side or upside down'),
-                'force': gr.Checkbox(label='Also faces that hold more detail than the result can'),
-                'aligned': gr.Checkbox(label='Each image is one face in FFHQ alignment'),
+                'only_center_face': gr.Checkbox(label='Only the face nearest to the middle', info='--only_center_face'),
+                'any_turn': gr.Checkbox(label='Also doubtful faces on their side or upside down', info='--any_turn'),
+                'force': gr.Checkbox(label='Also faces that hold more detail than the result can', info='--force'),
+                'aligned': gr.Checkbox(label='Each image is one face in FFHQ alignment', info='--aligned'),
             }
 
     def _add_results(self) -> None:
@@ -205,7 +205,7 @@ class Page:
             self.download: gr.update(value=run.archive, visible=True),
             self.faces: gr.update(visible=bool(record.faces)),
             self.face: gr.update(choices=[(f'face {index}', index) for index in range(len(record.faces))], value=face),
-            self.recover: gr.update(visible=run.has_heads),
+            self.recover: gr.update(visible=run.has_heads and any(one.files for one in record.faces)),
             **self._show_face(run, number, face),
         }
 
@@ -214,10 +214,11 @@ class Page:
         if run is None or face >= len(faces):
             return {}
         record = faces[face]
+        pair = run.face_before_and_after(record)
         depth, views, mesh = run.file(record, 'depth'), run.file(record, 'turntable'), run.mesh(record)
         return {
             self.about_face: describe_face(face, record),
-            self.face_slider: run.face_before_and_after(record),
+            self.face_slider: gr.update(value=pair, visible=pair is not None),
             self.depth: gr.update(value=depth, visible=depth is not None),
             self.head: gr.update(value=mesh, visible=mesh is not None),
             self.views: gr.update(value=views, visible=views is not None),

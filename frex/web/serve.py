@@ -17,6 +17,8 @@ from frex.web.work import WebRestorer
 NO_TELEMETRY = {'GRADIO_ANALYTICS_ENABLED': 'False', 'HF_HUB_DISABLE_TELEMETRY': '1'}
 # The browser loads nothing from elsewhere: gradio's pages name a script and fonts of other servers.
 POLICY = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; frame-ancestors 'self'"
+# The names that a browser on this machine has for it.
+LOCAL_NAMES = ['127.0.0.1', 'localhost']
 POLL_SECONDS = 0.3
 
 Message = MutableMapping[str, Any]
@@ -71,13 +73,17 @@ def serving(options: WebOptions, work: WebRestorer) -> Iterator[str]:
 def launch(blocks: Any, options: WebOptions, css: str) -> str:
     """Start the server of gradio's blocks and return its address; raise FRExError where nothing can listen there."""
     from starlette.middleware import Middleware
+    from starlette.middleware.trustedhost import TrustedHostMiddleware
 
+    # A page of the internet whose name is made to lead to this machine may not use the server.
+    names = LOCAL_NAMES if options.host in LOCAL_NAMES else ['*']
+    middleware = [Middleware(TrustedHostMiddleware, allowed_hosts=names), Middleware(OwnSourcesOnly)]
     try:
         _, address, _ = blocks.launch(
             server_name=options.host,
             server_port=options.port,
             max_file_size=options.limits.megabytes * 10**6,
-            app_kwargs={'middleware': [Middleware(OwnSourcesOnly)]},
+            app_kwargs={'middleware': middleware},
             prevent_thread_lock=True,
             quiet=True,
             show_error=True,

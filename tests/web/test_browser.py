@@ -12,6 +12,7 @@ from fake_detector import FakeDetector, detected, landmarks_at, smooth
 from processes import free_port
 from trained_priors import save_opaque_network
 
+from frex.errors import FRExError
 from frex.images import write_image
 from frex.web.options import WebOptions
 from frex.web.serve import serving
@@ -195,6 +196,30 @@ def test_too_many_files_are_refused(page, photo, tmp_path):
 def test_nothing_to_restore_is_an_error_in_the_words_of_the_work(page):
     page.get_by_role('button', name='Restore', exact=True).click()
     assert refusal(page) == 'nothing to restore: add photographs first'
+
+
+def test_a_face_that_stays_as_it_was_is_said_to(page, tmp_path):
+    write_image(tmp_path / 'sharp.png', np.random.default_rng(0).integers(0, 256, (200, 300, 3), np.uint8))
+    restore(page, tmp_path / 'sharp.png', line='0 of 2 faces restored')
+    page.get_by_text('Face 0 is as it was: it holds more detail').wait_for()
+    assert not page.get_by_role('button', name='Recover heads').is_visible()
+    page.get_by_text('Which faces').click()
+    page.get_by_label('Also faces that hold more detail than the result can').check()
+    restore(page)
+    page.get_by_text('Face 0. Its camera: yaw').wait_for()
+
+
+def test_the_server_answers_to_its_own_name_only_and_names_no_other(page, address):
+    assert page.request.get(address, headers={'Host': 'elsewhere.example'}).status == 400
+    answer = page.request.get(address)
+    assert answer.status == 200
+    assert answer.headers['content-security-policy'].startswith("default-src 'self'")
+    assert page.evaluate('fetch("https://example.com").then(() => "loaded", () => "refused")') == 'refused'
+
+
+def test_an_address_that_is_taken_is_one_line(work, address):
+    with pytest.raises(FRExError, match=f'--port {work.options.port}'), serving(work.options, work):
+        pass
 
 
 def test_the_files_of_a_tab_are_removed_when_it_is_closed(browser, address, photo, page):
