@@ -97,8 +97,9 @@ def launch(blocks: Any, options: WebOptions, css: str) -> str:
             mcp_server=False,
             css=css,
         )
-    except OSError as error:
-        raise FRExError(f'--host {options.host} --port {options.port}: cannot be listened to ({error})') from None
+    except OSError:
+        # gradio's own reason speaks of its functions.
+        raise FRExError(f'--port {options.port}: in use, or --host {options.host} is no address of this machine; give another') from None
     return str(address)
 
 
