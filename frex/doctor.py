@@ -32,6 +32,7 @@ PACKAGES = (
 # The extra that installs the packages of a command, and the manifest's task whose files of weights it needs.
 COMMANDS = {
     'restore': (None, 'restore'),
+    'web': ('web', 'restore'),
     'train': ('train', 'train'),
     'evaluate': ('evaluate', 'evaluate'),
     'peers': ('peers', None),

@@ -42,6 +42,7 @@ RANKS = {
     'frex.peers': 7,
     'frex.registry': 7,
     'frex.testsets': 7,
+    'frex.web': 7,
     'frex.training': 8,
     'frex.doctor': 8,
     'frex.ablation': 9,

@@ -22,9 +22,10 @@ EXTRAS = {
     'spandrel': 'upsample',
     'stlpips_pytorch': 'perceptual',
     'trimesh': 'heads',
+    'gradio': 'web',
 }
 # The extras that an extra includes.
-INCLUDED = {'evaluate': ('train',), 'demo': ('evaluate',), 'peers': ('evaluate', 'upsample'), 'heads': ('video',)}
+INCLUDED = {'evaluate': ('train',), 'demo': ('evaluate',), 'peers': ('evaluate', 'upsample'), 'heads': ('video',), 'web': ('heads',)}
 
 
 def require_package(package: str, purpose: str) -> None:

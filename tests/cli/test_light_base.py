@@ -68,6 +68,7 @@ def test_a_command_runs_without_extras(command, faces, checkpoint, tmp_path):
         ('evaluate --restored A=faces --gt faces', 'train'),
         ('export --model_path {checkpoint} -o frex.onnx', 'export'),
         ('demo', 'demo'),
+        ('web', 'web'),
     ],
     ids=lambda text: text.split()[0],
 )

@@ -46,12 +46,13 @@ BATCH_ON_GPU, BATCH_ON_CPU = 8, 2
 FATAL_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
-def restore_folder(options: RestoreOptions) -> int:
+def restore_folder(options: RestoreOptions, restorer: FaceRestorer | None = None) -> int:
     """Restore the images that `options.input` names, and return the exit status.
 
     It is 0 where all went well, 1 where an image failed, and 130 or 143 where a signal stopped the run. Of several processes under
     torchrun only the last to finish prints the summary and returns 1: torchrun ends all processes when one of them fails. Raises
-    FRExError for bad options, before the network is loaded where possible.
+    FRExError for bad options, before the network is loaded where possible. `restorer` is what `load_restorer` returns for these options,
+    where the caller has it already.
     """
     shard = choose_shard('0/1', os.environ)
     outputs = Outputs(options.output, options.suffix, options.ext, options.exist)
@@ -59,7 +60,7 @@ def restore_folder(options: RestoreOptions) -> int:
     check_film_flags(options, inputs)
     log_rank0(shard, *describe_passed_over(inputs.passed_over), *flag_notes(options))
     model = require_small_model() if options.model_path is None else find_checkpoint(options.model_path)
-    restorer = load_restorer(options, model)
+    restorer = restorer or load_restorer(options, model)
     upsampler = load_run_upsampler(options, restorer)
     log_rank0(
         shard, *([small_model_notice(restorer.size)] if options.model_path is None else []), *unsupported_flags(options, restorer.net)
