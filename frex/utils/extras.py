@@ -38,15 +38,26 @@ def require_package(package: str, purpose: str) -> None:
 
 def missing_package(package: str, purpose: str) -> FRExError:
     """Return the error that says how to install `package`, which `purpose` needs: by its extra, or by itself where no extra brings it."""
-    what = f"'frex[{EXTRAS[package]}]'" if package in EXTRAS else package
-    return FRExError(f'{purpose} needs the package {package}, which is not installed: pip install {what}')
+    command = installing_command(EXTRAS[package]) if package in EXTRAS else f'pip install {package}'
+    return FRExError(f'{purpose} needs the package {package}, which is not installed: {command}')
+
+
+def installing_command(extra: str) -> str:
+    """Return the shell command that adds `extra` to an installation of FREx.
+
+    basicsr has no wheel. pip would build it with a second torch, so it is built with the torch that is there, for which it also needs
+    setuptools.
+    """
+    if 'basicsr' not in find_missing_packages(extra):
+        return f"pip install 'frex[{extra}]'"
+    return f"pip install 'setuptools>=77,<82' && pip install --no-build-isolation 'frex[{extra}]'"
 
 
 def require_extra(extra: str, purpose: str) -> None:
     """Raise FRExError, which starts with `purpose`, where a package of `extra` is not installed; nothing is imported."""
     missing = find_missing_packages(extra)
     if missing:
-        raise FRExError(f"{purpose} needs {', '.join(missing)}, not installed here: pip install 'frex[{extra}]'")
+        raise FRExError(f'{purpose} needs {", ".join(missing)}, not installed here: {installing_command(extra)}')
 
 
 def find_missing_packages(extra: str | None) -> list[str]:

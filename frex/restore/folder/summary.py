@@ -21,14 +21,22 @@ def summarize_run(run: Run, records: Iterable[ImageRecord]) -> list[str]:
     `records` are those of the run; they are read once.
     """
     counts, faces = run.images, run.faces
-    remarks = {'restored': f'{faces} face{"s" * (faces != 1)}', 'skipped': SKIPPED_HINT if counts['skipped'] else ''}
-    rows = [[status, str(number), remarks.get(status, '')] for status, number in counts.items()]
     skipped = [f'skipped: {number} {reason}' for reason, number in run.skipped.items()]
     sections: list[_ImageList | _NoteKinds] = [*map(_ImageList, ('film', 'no face', 'left', 'failed')), _NoteKinds()]
+    unchanged = 0
     for record in records:
+        unchanged += has_left_all_faces(record)
         for section in sections:
             section.add(record)
+    left = f'; {unchanged} image{"s" * (unchanged != 1)} with all faces left as they were' if unchanged else ''
+    remarks = {'restored': f'{faces} face{"s" * (faces != 1)}{left}', 'skipped': SKIPPED_HINT if counts['skipped'] else ''}
+    rows = [[status, str(number), remarks.get(status, '')] for status, number in counts.items()]
     return [*in_columns(rows), *skipped, *chain.from_iterable(section.lines() for section in sections)]
+
+
+def has_left_all_faces(record: ImageRecord) -> bool:
+    """Return whether an image has faces and each of them stayed as it was."""
+    return record.status == 'restored' and bool(record.faces) and all(face.reason is not None for face in record.faces)
 
 
 class _NoteKinds:
