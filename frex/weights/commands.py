@@ -278,8 +278,8 @@ def interpolate_networks(options: InterpolateOptions) -> int:
 
     _check_target(options)
     first, second = (require_file(name, options.weights) for name in (options.source, options.second))
-    networks = (read_network(path, options.param_key) for path in (first, second))
-    network = interpolate(*networks, options.ratio, f'{first}, {second}')
+    begin, end = (read_network(path, options.param_key) for path in (first, second))
+    network = interpolate(begin, end, options.ratio, f'{first}, {second}')
     save_safetensors(options.target, network, half=options.half)
     print(f'{options.target}: {network.kind}, {1 - options.ratio:g} of {first} and {options.ratio:g} of {second}')
     return 0
