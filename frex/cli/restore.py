@@ -98,6 +98,13 @@ def _add_input_and_output(parser: ArgumentParser) -> None:
     )
     group.add_argument('--save_3d', action='store_true', help="also write the 3D prior's depth, image, turntable and codes of each face")
     group.add_argument(
+        '--save_head',
+        nargs='+',
+        default=[],
+        choices=['mp4', 'ply', 'glb'],
+        help='--save_3d, and the recovered head of each face as a turning film (needs the extra video) or a mesh (extra heads)',
+    )
+    group.add_argument(
         '--save_weights_map', action='store_true', help="also write the AWB's alpha maps: where each face relies on the 2D prior"
     )
 
@@ -232,6 +239,7 @@ def _restore(args: Namespace) -> int:
     from frex.restore.folder.options import RestoreOptions
     from frex.restore.folder.restore_folder import restore_folder
 
+    args.save_3d = args.save_3d or bool(args.save_head)
     return restore_folder(read_options(RestoreOptions, args))
 
 

@@ -7,13 +7,14 @@ from pathlib import Path
 
 from frex.errors import FRExError
 from frex.heads.codes import has_untrained_prior, load_head
-from frex.heads.mesh import GRID, extract_mesh, write_mesh
+from frex.heads.mesh import GRID, encode_mesh, extract_mesh
 from frex.restore.faces.restorer import FaceRestorer
 from frex.restore.folder.options import RestoreOptions
 from frex.restore.folder.outputs import CODES
 from frex.restore.folder.report import FaceRecord, ImageRecord, absolute_name
 from frex.restore.folder.report_index import read_report
 from frex.restore.image_io.photo_file import read_photo
+from frex.utils.files import write_bytes
 from frex.web.previews import SHOWN_SIDE, write_preview
 from frex.web.uploads import Upload
 from frex_arch import EG3D
@@ -98,4 +99,4 @@ def write_meshes(run: WebRun, record: ImageRecord, eg3d: EG3D) -> Iterator[str]:
         except FRExError as error:
             yield f'face {number}: {error}'
             continue
-        write_mesh(run.options.output / HEADS / f'{codes.stem}.glb', mesh, head.camera)
+        write_bytes(run.options.output / HEADS / f'{codes.stem}.glb', encode_mesh(mesh, head.camera, 'glb'))

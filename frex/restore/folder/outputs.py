@@ -20,8 +20,9 @@ RESTORED_FILMS = 'restored_videos'
 FILM_EXTS = ('.mp4', '.mkv', '.mov')
 FACES = ('cropped_faces', 'restored_faces', 'cmp')
 DETAILS = ('depth', 'image_3d', 'turntable', 'weights_map')
-# The codes of recovered heads, which are no images.
-CODES, CODES_EXT = 'codes', '.safetensors'
+CODES = 'codes'
+# The files of recovered heads that are no images: their folders, and their suffixes.
+HEAD_EXTS = {CODES: '.safetensors', 'heads_mp4': '.mp4', 'heads_ply': '.ply', 'heads_glb': '.glb'}
 
 # The limit of most file systems for a name, less what `frex.utils.files.write_atomically` appends while a file is written.
 MOST_BYTES = 255 - len('.01234567.part')
@@ -52,8 +53,8 @@ class Results:
         return self.folder / self._image_file()
 
     def face(self, kind: str, index: int) -> Path:
-        """Return the file of face number `index`: `KIND/NAME_00[_SUFFIX].EXT`; `kind` is CODES or one of FACES or DETAILS."""
-        return self.folder / self._file(kind, f'_{index:02d}', CODES_EXT if kind == CODES else self.face_ext)
+        """Return the file of face number `index`: `KIND/NAME_00[_SUFFIX].EXT`; `kind` is one of FACES, DETAILS or HEAD_EXTS."""
+        return self.folder / self._file(kind, f'_{index:02d}', HEAD_EXTS.get(kind, self.face_ext))
 
     def _file(self, kind: str, number: str, ext: str) -> str:
         return f'{kind}/{self.name}{number}{self.suffix}{ext}'
@@ -100,13 +101,15 @@ class Outputs:
         if self.ext != 'auto':
             find_format(self.ext)
         self._face_ext = '.png' if self.ext == 'auto' else self.ext
-        endings = dict.fromkeys((*FACES, *DETAILS), f'{self.suffix}{self._face_ext}') | {CODES: f'{self.suffix}{CODES_EXT}'}
+        endings = dict.fromkeys((*FACES, *DETAILS), f'{self.suffix}{self._face_ext}') | {
+            kind: f'{self.suffix}{end}' for kind, end in HEAD_EXTS.items()
+        }
         self.face_files = ExistingFaceFiles({folder / kind: ending for kind, ending in endings.items()})
 
     @property
     def folders(self) -> list[Path]:
         """The folders of the results, in which `find_inputs` does not search."""
-        return [self.folder / kind for kind in (RESTORED_IMAGES, RESTORED_FILMS, *FACES, *DETAILS, CODES)]
+        return [self.folder / kind for kind in (RESTORED_IMAGES, RESTORED_FILMS, *FACES, *DETAILS, *HEAD_EXTS)]
 
     def plan(self, item: Input, is_claimed: Callable[[Results], bool] = lambda results: False) -> Results:
         """Return the files for the results of an input; with `rename`, the first that do not exist and that are not claimed."""

@@ -14,7 +14,7 @@ from frex.restore.folder.report import ImageRecord, absolute_name, make_failure_
 from frex.restore.folder.report_index import Owner
 
 # The settings that change a result, and those of them that apply to photographs and films only.
-ALWAYS_COMPARED = ('aligned', 'model_path', 'param_key', 'fidelity_weight', 'structure_weight', 'save_3d', 'save_weights_map')
+ALWAYS_COMPARED = ('aligned', 'model_path', 'param_key', 'fidelity_weight', 'structure_weight', 'save_3d', 'save_head', 'save_weights_map')
 COMPARED_FOR_PHOTOGRAPHS = (
     *('upscale', 'bg_upsampler', 'face_upsample', 'only_center_face', 'detection_model', 'det_threshold', 'detection_size', 'min_face'),
     *('any_turn', 'no_face', 'force'),

@@ -15,6 +15,7 @@ import torch
 
 from frex.device import choose_device
 from frex.errors import FRExError, one_line
+from frex.heads.codes import trained_prior
 from frex.restore.faces.restorer import FaceRestorer
 from frex.restore.faces.upsampler import FOR_FACES, NetworkUpsampler, load_upsampler
 from frex.restore.film.restore_film import FilmStoppedError
@@ -61,6 +62,8 @@ def restore_folder(options: RestoreOptions, restorer: FaceRestorer | None = None
     log_rank0(shard, *describe_passed_over(inputs.passed_over), *flag_notes(options))
     model = require_small_model() if options.model_path is None else find_checkpoint(options.model_path)
     restorer = restorer or load_restorer(options, model)
+    if options.save_head:
+        trained_prior(restorer.net)
     upsampler = load_run_upsampler(options, restorer)
     log_rank0(
         shard, *([small_model_notice(restorer.size)] if options.model_path is None else []), *unsupported_flags(options, restorer.net)
