@@ -101,8 +101,8 @@ class RestoreStages(PipelineStages[Job, Unit, TimedRestoration, ImageRecord], Ge
             return Restoration(problem=one_line(f'its further images could not be made ({error})')), {}, {}, []
 
     def _head(self, restoration: Restoration) -> tuple[dict[str, bytes], list[str]]:
-        eg3d = self.restorer.net.eg3d
         head = head_of(restoration.output) if self.options.save_3d and restoration.output is not None else None
+        eg3d = None if head is None else self.restorer.net.eg3d
         if head is None or eg3d is None:
             return {}, []
         files, notes = {CODES: encode_head(head, eg3d)}, []
