@@ -11,6 +11,8 @@ from frex.utils.files import read_regular, write_bytes
 from frex.utils.jpeg import CUT_JPEG, is_cut_jpeg
 
 Image = UInt8[np.ndarray, 'height width 3']
+# In a list, where each may have another size.
+AnyImage = UInt8[np.ndarray, '_ _ 3']
 
 SUFFIXES = ('.png', '.jpg', '.jpeg', '.jfif', '.jpe', '.webp', '.bmp', '.tif', '.tiff')
 # Suffixes that OpenCV does not know, and the one that it knows for the same format.

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
-from frex.images import Image, resize
+from frex.images import AnyImage, Image, resize
 
 # The space to the right of each image and below its caption, and the height of a caption, in pixels.
 MARGIN, LINE = 6, 18
@@ -14,7 +14,7 @@ FONT, FONT_SCALE = cv2.FONT_HERSHEY_SIMPLEX, 0.42
 
 
 def draw_contact_sheet(
-    images: Sequence[Image], captions: Sequence[str], columns: int = 8, size: int = 160
+    images: Sequence[AnyImage], captions: Sequence[str], columns: int = 8, size: int = 160
 ) -> UInt8[np.ndarray, 'sheet_height sheet_width 3']:
     """Return a white sheet, BGR uint8, with `images` row by row, resized to `size` x `size` pixels, and a caption under each.
 

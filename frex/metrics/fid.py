@@ -8,7 +8,7 @@ import torch
 import torch.distributed as dist
 
 from frex.device import choose_device
-from frex.images import Image
+from frex.images import AnyImage, Image
 from frex.metrics.feature_statistics import FeatureStatistics, FeatureSums, frechet_distance
 from frex.metrics.inception import KEY, Inception
 from frex.tensors import to_tensor
@@ -109,6 +109,6 @@ def _shared_inception(weights: str | None) -> Any:
     return _read_inception(weights)
 
 
-def _as_list(images: Any) -> list[Image]:
+def _as_list(images: Any) -> list[AnyImage]:
     """Return one image, a sequence of images or a batch (image, height, width, channel) as a list of images."""
     return list(images) if isinstance(images, list | tuple) or images.ndim == 4 else [images]

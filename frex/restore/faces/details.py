@@ -7,13 +7,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from frex.heads.views import VIEWS, render_views, turn_cameras
-from frex.images import Image
+from frex.images import AnyImage, Image
 from frex.tensors import to_images
 from frex_arch import FREx, FRExOutput
 
 
 @torch.inference_mode()
-def render_structure(net: FREx, output: FRExOutput) -> dict[str, Image]:
+def render_structure(net: FREx, output: FRExOutput) -> dict[str, AnyImage]:
     """Return images of the 3D prior by name: `depth`, `image_3d`, and `turntable`, views of the head side by side.
 
     `output` is that of one face, computed with `image_3d=True`. In the depth image near is dark and far is bright; what lies outside of
@@ -28,7 +28,7 @@ def render_structure(net: FREx, output: FRExOutput) -> dict[str, Image]:
     }
 
 
-def render_alpha_maps(net: FREx, output: FRExOutput) -> dict[str, Image]:
+def render_alpha_maps(net: FREx, output: FRExOutput) -> dict[str, AnyImage]:
     """Return each AWB's alpha, averaged over channels, side by side, coarse to fine, as `weights_map`: 0 is black, 1 grey, 2 white.
 
     `output` is that of one face, computed with `alphas=True`. The result is empty where the network has no AWB.

@@ -4,16 +4,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Float, Shaped
+from jaxtyping import Float, Float32, Shaped
 
 from frex.data.landmarks import crop_to_eg3d
 from frex.errors import FRExError
-from frex.images import Image
+from frex.images import AnyImage, Image
 from frex.restore.detection.align import Matrix, apply_affine, compose_scale, cut_face, face_matrix
 from frex.restore.detection.detector import DetectedFace, Detector
 from frex.restore.detection.rotated import detect_in_any_rotation
 from frex.restore.detection.selection import Selection
-from frex.restore.faces.paste import Mask, Patch, paste_patches
+from frex.restore.faces.paste import Patch, paste_patches
 from frex.restore.faces.resolution import has_more_detail
 from frex.restore.faces.tones import Tones, find_tones
 from frex.restore.image_io.color_modes import to_eight_bit, to_grey
@@ -99,8 +99,8 @@ def paste_faces(
     photo: Photo,
     upscale: float,
     faces: Sequence[Face],
-    restored: Sequence[Image | None],
-    masks: Sequence[Mask | None] | None = None,
+    restored: Sequence[AnyImage | None],
+    masks: Sequence[Float32[np.ndarray, '_ _'] | None] | None = None,
     bg_upsampler: Upsampler | None = None,
 ) -> Photo:
     """Return a new photo, `upscale` times as large, with the images `restored` of its `faces` pasted in.

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from frex.device import choose_device, choose_precision
 from frex.errors import FRExError
-from frex.images import Image, resize
+from frex.images import AnyImage, Image, resize
 from frex.restore.detection.align import scale_of
 from frex.restore.detection.detector import DetectedFace, Detector
 from frex.restore.detection.selection import Selection
@@ -98,7 +98,7 @@ class FaceRestorer:
         return restoration.image
 
     def restore_frontal(
-        self, faces: Sequence[Image], fidelity_weight: float = 1.0, structure_weight: float = 1.0, details: bool = False
+        self, faces: Sequence[AnyImage], fidelity_weight: float = 1.0, structure_weight: float = 1.0, details: bool = False
     ) -> list[Restoration]:
         """Restore aligned faces with the crop of a frontal face; see `restore_faces`. One without colours of its own keeps its tone."""
         restorations = self.restore_faces(faces, fidelity_weight=fidelity_weight, structure_weight=structure_weight, details=details)
@@ -107,7 +107,7 @@ class FaceRestorer:
     @torch.inference_mode()
     def restore_faces(
         self,
-        faces: Sequence[Shaped[np.ndarray, '*shape']],
+        faces: Sequence[Shaped[np.ndarray, '...']],
         crops: Sequence[Float[np.ndarray, '3']] | None = None,
         fidelity_weight: float = 1.0,
         structure_weight: float = 1.0,
@@ -127,7 +127,7 @@ class FaceRestorer:
         outputs = self.batches.run(given, NetworkOptions(fidelity_weight, structure_weight, details))
         return [self._restoration(face, output, details) for face, output in zip(given.lq, outputs, strict=True)]
 
-    def _to_input(self, faces: Sequence[Shaped[np.ndarray, '*shape']], crops: Sequence[Float[np.ndarray, '3']] | None) -> NetworkInput:
+    def _to_input(self, faces: Sequence[Shaped[np.ndarray, '...']], crops: Sequence[Float[np.ndarray, '3']] | None) -> NetworkInput:
         for image in faces:
             check_aligned(image)
         lq = torch.stack([to_tensor(resize(image, self.size)) for image in faces])
@@ -289,7 +289,7 @@ def similarity(
     return identity.similarity(before, after).item() if identity else None
 
 
-def check_aligned(image: Shaped[np.ndarray, '*shape']) -> None:
+def check_aligned(image: Shaped[np.ndarray, '...']) -> None:
     """Raise FRExError unless `image` is a uint8 array (N, N, 3)."""
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
         raise FRExError(f'{image.dtype} {image.shape} is no aligned face: give uint8 (N, N, 3)')

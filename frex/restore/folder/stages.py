@@ -14,7 +14,7 @@ import numpy as np
 from frex.errors import FRExError, one_line
 from frex.heads.codes import encode_head, head_of
 from frex.heads.files import FILM, MESHES, encode_files
-from frex.images import Image, resize
+from frex.images import AnyImage, Image, resize
 from frex.restore.detection.align import scale_of
 from frex.restore.faces.batches import retry_out_of_memory
 from frex.restore.faces.details import render_alpha_maps, render_structure
@@ -57,7 +57,7 @@ class TimedRestoration(NamedTuple):
 
     restoration: Restoration
     seconds: float
-    details: dict[str, Image]
+    details: dict[str, AnyImage]
     head: dict[str, bytes]
     notes: list[str]
 
@@ -91,7 +91,7 @@ class RestoreStages(PipelineStages[Job, Unit, TimedRestoration, ImageRecord], Ge
     def restore_batch(self, faces: Sequence[Unit]) -> list[Restoration]:
         """Run the network on a batch of faces."""
 
-    def _with_details(self, restoration: Restoration) -> tuple[Restoration, dict[str, Image], dict[str, bytes], list[str]]:
+    def _with_details(self, restoration: Restoration) -> tuple[Restoration, dict[str, AnyImage], dict[str, bytes], list[str]]:
         """Render the detail images of a face, and drop the network's output to free memory; a face fails where they cannot be made."""
         try:
             details = retry_out_of_memory(lambda: self._details(restoration))
@@ -116,7 +116,7 @@ class RestoreStages(PipelineStages[Job, Unit, TimedRestoration, ImageRecord], Ge
                 files |= {f'heads_{name}': content for name, content in made.items()}
         return files, notes
 
-    def _details(self, restoration: Restoration) -> dict[str, Image]:
+    def _details(self, restoration: Restoration) -> dict[str, AnyImage]:
         if restoration.output is None:
             return {}
         structure = render_structure(self.restorer.net, restoration.output) if self.options.save_3d else {}
@@ -202,7 +202,7 @@ class AlignedFaces(RestoreStages[Image]):
         face = resize(to_eight_bit(photo.image), self.restorer.size)
         return LoadedImage(job, photo, [face], {'read': time.perf_counter() - start, 'detect': 0.0})
 
-    def restore_batch(self, faces: Sequence[Image]) -> list[Restoration]:
+    def restore_batch(self, faces: Sequence[AnyImage]) -> list[Restoration]:
         """Restore faces; the camera is estimated with the crop of a frontal face. Faces without colours of their own keep their tone."""
         options = self.options
         return self.restorer.restore_frontal(faces, options.fidelity_weight, options.structure_weight, options.details)
