@@ -32,7 +32,10 @@ class Training:
         return path
 
     def _train(self, options: Path, name: str, seed: int) -> None:
-        """Run the training command with an option file; raise FRExError where it cannot be run or ends with an error."""
+        """Run the training command with the file `options` as the experiment `name`; resume a training that was interrupted.
+
+    What it prints is appended to the log file of `name`. Raises FRExError where it cannot be run or ends with an error.
+    """
         own = [f'name={name}', f'manual_seed={seed}']
         line = [*self.command, '-opt', str(options), '--auto_resume', '--force_yml', *self.force_yml, *own]
         self.logs.mkdir(parents=True, exist_ok=True)

@@ -23,7 +23,7 @@ def draw_best_and_worst(evaluation: Evaluation, folder: Path) -> list[Path]:
     """Write a contact sheet `cases_NAME_by_METRIC.jpg` into `folder` for each method that has scores; return the written files.
 
     Each row of a sheet shows one image in all rows of the evaluation (bilinear, methods, GT): first the images that method NAME restores
-    worst, then those that it restores best.
+    worst, then those that it restores best. Only the first run of a method counts and is shown.
     """
     written = []
     for row in evaluation.methods:
@@ -57,7 +57,7 @@ def _choose_metric(evaluation: Evaluation, row: Row) -> Metric | None:
 
 
 def _draw_contact_sheet(evaluation: Evaluation, chosen: Row, metric: Metric) -> Image:
-    """Return the contact sheet (BGR) of the images that the method `chosen` restores worst and best by `metric`."""
+    """Return the contact sheet (BGR) of the images that `chosen` restores worst and best by `metric` in its first run."""
     worst, best = select_best_and_worst(chosen.runs[0].scores[metric.key], metric)
     cases = [('worst', index) for index in worst] + [('best', index) for index in best]
     images = [read_image(row.runs[0].files[index]) for _, index in cases for row in evaluation.rows]

@@ -1,4 +1,4 @@
-"""Evaluate folders of restored images: check the images, compute the metrics, collect the results."""
+"""Evaluate folders of restored images against the clean images: check all images, compute the metrics, collect the results."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,8 +27,7 @@ class Settings:
     `metrics` are keys of `frex.metrics.catalogue`. FID compares with the statistics file `fid_statistics`, or with the clean images where
     that is None. `weights` is the folder of weight files (None: the usual places), `batch_size` the number of images that a network sees at
     once, `num_workers` the number of processes that read images, `seed` the seed of the bootstrap, `bin_degrees` the width of a bin of
-
-    yaw|. With `partial` only the images that are in all folders are compared; without it a missing image is an error.
+    the absolute yaw. With `partial` only the images that are in all folders are compared; without it a missing image is an error.
     `pyiqa` are names of pyiqa's metrics, which a process of the Python `pyiqa_python` computes (None: of this one).
 
     Raises FRExError for values out of range and unknown metrics.

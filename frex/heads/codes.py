@@ -39,7 +39,10 @@ def encode_head(head: Head, eg3d: EG3D) -> bytes:
 
 
 def load_head(path: Path, eg3d: EG3D) -> Head:
-    """Read a file with the content of `encode_head`; raise FRExError for another file, and for a head of another network than `eg3d`."""
+    """Read a head, on the CPU, from a file with the content of `encode_head`.
+
+    Raises FRExError for another file, and for a head of another network than `eg3d`.
+    """
     metadata, state = read_safetensors(path)
     if metadata.get('content') != METADATA['content'] or set(state) != {'ws', 'camera', 'decoder'}:
         raise FRExError(f'{path}: not the codes of a head; frex restore --save_3d writes them to the folder codes')

@@ -103,7 +103,11 @@ def prepare_entry(method: Method | UnavailableMethod, folder: Path, previous: Me
 
 
 def finish_entry(method: Method, faces: FaceFolder, folder: Path, entry: MethodEntry, device: str) -> MethodEntry:
-    """Return the entry of a method after running it, unless all its results exist; `problem` says why it failed."""
+    """Run a method on the faces that have no result yet, and return its entry; where it fails, `problem` of the entry says why.
+
+    `folder` is the method's own: results go to its folder `images`, the record of the run to `run.json`. `entry` is the one so far,
+    without a problem.
+    """
     try:
         run = entry.run
         if run is None or run.missing or faces.missing_results(folder / 'images'):

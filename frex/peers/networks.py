@@ -49,7 +49,7 @@ def load_frex(model: Path, device: torch.device) -> RestoreFunction:
 
 
 def load_gfpgan(model: Path, device: torch.device) -> RestoreFunction:
-    """Load GFPGANv1Clean, which adds random noise to its features."""
+    """Load GFPGANv1Clean; the seed fixes the random noise that it adds to its features."""
     net = _load_network('spandrel.architectures.GFPGAN', 'GFPGAN', GFPGAN_ARGUMENTS, model)
     return _restore_with(partial(net.to(device), return_rgb=False), device)
 

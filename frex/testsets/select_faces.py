@@ -102,7 +102,11 @@ def select_faces(scanned_images: Iterable[ScannedImage], num: int, limits: Limit
 
 
 def _drop_identical_images(scanned_images: Iterable[ScannedImage], selected: Selected) -> list[ScannedImage]:
-    """Return the photographs that can be read, each once: of those with equal bytes the first by name. Count the others in `selected`."""
+    """Return the photographs that can be read, sorted by name; of those with equal bytes only the first.
+
+    Adds to `selected` the number of the others, of which image each identical one is a copy, and the number of images without a face,
+    which are returned too.
+    """
     first: dict[str, ScannedImage] = {}
     for scanned in sorted(scanned_images, key=lambda scanned: scanned.name):
         if scanned.problem is not None:

@@ -83,7 +83,8 @@ def find_inputs(inputs: Sequence[str], recursive: bool, excluded: Collection[Pat
 def unique_names(files: Sequence[tuple[str, int]]) -> list[str]:
     """Return a unique name for each file, given its absolute path and the number of its last parts that should be its name.
 
-    A name has no suffix. Where names clash they get their suffix, then one more folder in front, and so on until all are unique.
+    A name has no suffix. Where names clash, the files get their name with the suffix, else with one more folder in front and no suffix,
+    else with both, and so on until all are unique. The paths must differ, or this never ends.
     """
     levels = [0] * len(files)
     names = [_name(path, parts, 0) for path, parts in files]

@@ -72,7 +72,7 @@ def valid_dpi(given: object) -> tuple[float, float] | None:
 
 
 def descriptive_tags(exif: PIL.Image.Exif) -> PIL.Image.Exif:
-    """Return the EXIF tags that describe the image, without those that describe the file's layout."""
+    """Return a copy of the EXIF tags that describe the image, without its orientation and those that describe the file's layout."""
     kept = PIL.Image.Exif()
     for tag in DESCRIPTIVE:
         if tag in exif:
