@@ -1,4 +1,8 @@
-"""The critics of training: StyleGAN2's for images (FREx, Eqs. 5 and 15), and one for latent codes in stage A (Eq. 13)."""
+"""The critics of training.
+
+StyleGAN2's judges the decoder's images, one critic for each size (FREx, Eq. 5), and the result together with the degraded face (Eq. 15). A
+multi-layer perceptron judges latent codes in stage A (Eq. 13).
+"""
 
 from collections.abc import Sequence
 

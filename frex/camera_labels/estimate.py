@@ -39,7 +39,11 @@ class LandmarkFinder:
 
     @classmethod
     def from_weights(cls, weights: Path | None, device: torch.device, threshold: float) -> 'LandmarkFinder':
-        """Load the networks from the folder `weights` and print which are used; raise FRExError where no detector is installed."""
+        """Load the networks and print which are used; the folder `weights` is searched first.
+
+        A missing detector is downloaded, a missing landmark network is not: the detector's landmarks are used then. Raises FRExError where
+        the detector cannot or may not be downloaded.
+        """
         detector = FaceDetector.from_weights(weights, device)
         has_network = has_file(KEY, weights)
         points = f'five of the 98 of {KEY}, faces by' if has_network else f'{KEY} is not installed, so the five of'

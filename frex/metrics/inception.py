@@ -38,9 +38,9 @@ class Inception(nn.Module):
 
     @classmethod
     def from_weights(cls, weights: Path | None = None, device: torch.device | str = 'cpu') -> 'Inception':
-        """Load the network to `device` from the folder `weights`, that of `--weights`; None searches the usual folders.
+        """Load the network to `device`; its file is searched for in the folder `weights` (`--weights`) first, then in the usual ones.
 
-        Raises FRExError, with the command that downloads the file, where it is missing.
+        A missing or damaged file is downloaded first. Raises FRExError, which says what to do, where that is not possible or not allowed.
         """
         return cls(obtain_file(KEY, weights)).to(device)
 

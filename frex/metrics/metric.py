@@ -52,7 +52,10 @@ class Metric:
     protocol: str
     """How it is computed, in one line for people: network, range of values, image size, what is averaged."""
     load: Callable[[Path | None, torch.device], MetricFunction]
-    """Loads it from the folder of weights (`--weights`, or None) to a device; raises FRExError, with the command to get missing files."""
+    """Loads it to a device; the first argument is the folder of weight files (`--weights`), or None. Missing files are downloaded.
+
+    Raises FRExError, which says what to do, where that is not possible or not allowed.
+    """
 
     @property
     def has_network(self) -> bool:
@@ -60,7 +63,7 @@ class Metric:
         return bool(self.weights) or self.check is not None
 
     def missing(self, weights: Path | None) -> str | None:
-        """Return what is missing or damaged, in one line with the commands that get it; None where nothing is."""
+        """Return what is missing or damaged, in one line with how to get it; None where nothing is. Weight files are downloaded first."""
         problems = []
         checks: list[Callable[[], object]] = [partial(obtain_file, key, weights) for key in self.weights]
         for check in checks if self.check is None else [*checks, self.check]:

@@ -101,12 +101,12 @@ class LandmarkDistance:
 
 
 def load_lpips(weights: Path | None, device: torch.device) -> LPIPSDistance:
-    """Load LPIPS with VGG16 from the folder `weights`; for this and the following functions see `Metric.load`."""
+    """Load LPIPS with VGG16 as `Metric.load` describes."""
     return LPIPSDistance('vgg', str(obtain_file('vgg16', weights)), device)
 
 
 def load_lpips_alex(weights: Path | None, device: torch.device) -> LPIPSDistance:
-    """Load LPIPS with AlexNet from the folder `weights`."""
+    """Load LPIPS with AlexNet as `Metric.load` describes."""
     return LPIPSDistance('alex', str(obtain_file('alexnet', weights)), device)
 
 
@@ -121,10 +121,10 @@ def load_stlpips_alex(weights: Path | None, device: torch.device) -> STLPIPSDist
 
 
 def load_identity_angle(weights: Path | None, device: torch.device) -> IdentityAngle:
-    """Load Deg with ArcFace-18 from the folder `weights`."""
+    """Load Deg with ArcFace-18 as `Metric.load` describes."""
     return IdentityAngle(str(obtain_file('arcface_resnet18', weights)), device)
 
 
 def load_landmark_distance(weights: Path | None, device: torch.device) -> LandmarkDistance:
-    """Load LMD with the AWing network from the folder `weights`."""
+    """Load LMD with the AWing network as `Metric.load` describes."""
     return LandmarkDistance(str(obtain_file('awing_fan', weights)), device)

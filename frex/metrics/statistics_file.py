@@ -1,4 +1,4 @@
-"""Read and write files of FID statistics in BasicSR's format (pickled numpy arrays) and pytorch-fid's; no code in a file is run."""
+"""Read and write FID statistics: `.npz` in pytorch-fid's format, others in BasicSR's (pickled arrays), of which no code is run."""
 
 import io
 import mmap

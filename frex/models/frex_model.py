@@ -70,9 +70,10 @@ class FRExModel(CheckpointedModel):
         self.setup_schedulers()
 
     def model_to_device(self, net: nn.Module) -> nn.Module:
-        """Freeze what is not trained, accelerate the network, and move it to the device.
+        """Apply the options of training to a network or critic, then move it to the device; outside of training only move it.
 
-        It is frozen before BasicSR wraps the network, since distributed training waits for a gradient of every parameter.
+        The options say which parts are frozen (`frozen_parts`), whether the priors are trained, too (`train_priors`), and what makes
+        training faster. BasicSR wraps the network after that, since distributed training waits for a gradient of every parameter.
         """
         if isinstance(net, FREx | FREx3D) and self.is_train:
             if self.train_options.train_priors:

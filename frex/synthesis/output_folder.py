@@ -79,7 +79,10 @@ class SynthesisFolder:
         return ResumableFolder(self.root, RECORD)
 
     def write(self, number: int, image: Image, ws: Float32[np.ndarray, 'num_ws w']) -> None:
-        """Write a sample: a BGR uint8 image and its latent codes. The image is last, so that an interrupted sample counts as missing."""
+        """Write a sample: a BGR uint8 image and, `with_ws`, its latent codes. Existing files are replaced.
+
+        The image is last, so that an interrupted sample counts as missing.
+        """
         if self.with_ws:
             self.ws_path(number).parent.mkdir(parents=True, exist_ok=True)
             with write_atomically(self.ws_path(number)) as part, part.open('wb') as stream:

@@ -144,9 +144,9 @@ class HeadPoseNetwork:
 
     @classmethod
     def from_weights(cls, weights: Path | None = None, device: torch.device | str = 'cpu') -> 'HeadPoseNetwork':
-        """Load the weights from the folder `weights`.
+        """Load the network; its file is searched for in the folder `weights` first, then in the usual ones.
 
-        Raises FRExError, with the command that downloads them, where they are missing or damaged.
+        A missing or damaged file is downloaded first. Raises FRExError, which says what to do, where that is not possible or not allowed.
         """
         path = obtain_file(HOPENET_KEY, weights)
         net = build_hopenet()

@@ -56,7 +56,10 @@ def is_faster(x: Tensor, weight: Tensor) -> bool:
 def convolve(
     x: Float[Tensor, 'batch channel height width'], weight: Float[Tensor, 'out channel 3 3'], bias: Float[Tensor, ' out'] | None
 ) -> Float[Tensor, 'batch out height width']:
-    """Compute `conv2d` with padding 1 and stride 1 in float32; height and width must be multiples of 4."""
+    """Compute `conv2d` with padding 1 and stride 1 in float32, on a CPU and without gradient; `is_faster` says where this is allowed.
+
+    Height and width must be multiples of 4. This is not checked: the result may be wrong otherwise.
+    """
     batch, _, height, width = x.shape
     weights = transform_weight(weight)
     padded = F.pad(x.permute(0, 2, 3, 1), (0, 0, 1, 1, 1, 1))

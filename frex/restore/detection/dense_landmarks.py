@@ -34,7 +34,7 @@ class LandmarkNetwork:
     def from_weights(cls, weights: Path | None = None, device: torch.device | str = 'cpu') -> 'LandmarkNetwork':
         """Load the network from the folder `weights` or the default places.
 
-        Raises FRExError, with the command that downloads the file, where it is missing or damaged.
+        A missing or damaged file is downloaded first. Raises FRExError, which says what to do, where that is not possible or not allowed.
         """
         path = obtain_file(KEY, weights)
         net = build_fan(torch.device(device))

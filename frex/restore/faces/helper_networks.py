@@ -55,7 +55,7 @@ class FaceParser:
     def from_weights(cls, weights: Path | None = None, device: torch.device | str = 'cpu') -> 'FaceParser':
         """Load the network from the folder `weights` or the default places.
 
-        Raises FRExError, with the command that downloads the file, where it is missing or damaged.
+        A missing or damaged file is downloaded first. Raises FRExError, which says what to do, where that is not possible or not allowed.
         """
         path = obtain_file(PARSER_KEY, weights)
         net = build_parsenet()
@@ -93,7 +93,8 @@ class IdentityNetwork:
     def from_weights(cls, weights: Path | None = None, device: torch.device | str = 'cpu') -> 'IdentityNetwork':
         """Load the network from the folder `weights` or the default places.
 
-        Raises FRExError, with the command that downloads the file, where it is missing or damaged, and for another network.
+        A missing or damaged file is downloaded first. Raises FRExError, which says what to do, where that is not possible or not allowed,
+        and for another network.
         """
         path = obtain_file(ARCFACE_KEY, weights)
         net = build_network(read_network(path), str(path))

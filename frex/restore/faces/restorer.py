@@ -147,10 +147,11 @@ class FaceRestorer:
     # --- Photographs
 
     def find_faces(self, photo: Photo, selection: Selection | None = None, force: bool = False) -> list[Face]:
-        """Find the faces of a photograph and cut them out at the network's size; raise FRExError where the detector's file is missing.
+        """Find the faces of a photograph and cut them out at the network's size; return them in order of falling score.
 
         A face with more detail than a result would have is marked to stay as it is (`Face.keep`), unless `force` is given. See
-        `has_more_detail` for the rule.
+        `has_more_detail` for the rule. The detector's file is downloaded where it is missing; raises FRExError where that is not possible
+        or not allowed.
         """
         return self.cut_out_faces(photo, self.detect_faces(photo, selection), force)
 

@@ -118,7 +118,10 @@ class FilmJobs:
             yield OpenFilm(film, FilmOutput(result, film, work, layout, encoder, [stream.index for stream in held]), work, record)
 
     def _describe_source(self, files: Sequence[Path]) -> dict[str, Any]:
-        """Return what the frames of a result depend on: the content of the input, the networks and the settings."""
+        """Return what the frames of a result depend on: the content of the input, the networks and the settings.
+
+        `files` are those of the input: the film, or the images in a folder of frames. Raises FRExError where one cannot be read.
+        """
         settings = {name: value for name, value in self.journal.settings.items() if name not in WITHOUT_EFFECT}
         has_parser = self.restorer.parts.parser() is not None
         return {

@@ -28,7 +28,11 @@ def choose_converter(image: PIL.Image.Image) -> tuple[Convert, tuple[str, ...]]:
 
 
 def choose_cmyk_converter(icc: bytes | None) -> tuple[Convert, tuple[str, ...]]:
-    """Return a function that converts CMYK images to RGB, to sRGB by the profile `icc` where it is one for CMYK, and a note on that."""
+    """Return a function that converts CMYK images of Pillow to RGB, and one note, which says how.
+
+    It converts to sRGB by the profile `icc` where that is a valid one for CMYK, else as Pillow does without a profile, where colours may
+    differ.
+    """
     try:
         if profile_color_space(icc) != 'CMYK':
             raise ImageCms.PyCMSError('no profile')

@@ -118,7 +118,8 @@ def has_colour_channels(source: object) -> bool:
 def from_pillow(image: PIL.Image.Image) -> Photo:
     """Convert one of Pillow's images to a `Photo`, turned upright as its EXIF orientation says.
 
-    Mode `I;16` becomes 16 bit, all others 8 bit; grey, alpha and metadata are kept. Raises FRExError for the modes in UNREAD_MODES.
+    Mode `I;16` becomes 16 bit, all others 8 bit; grey, alpha and metadata are kept. A colour profile is kept for the modes L, LA, RGB and
+    RGBA only; CMYK is converted to RGB without its profile. Raises FRExError for the modes in UNREAD_MODES.
     """
     if image.mode in UNREAD_MODES:
         raise FRExError(f"no image: Pillow's mode {image.mode} is not read; convert it to L, I;16, RGB or RGBA")
