@@ -18,7 +18,11 @@ COLUMNS = 4
 
 
 def draw_curves(run: Path, title: str, image: Path) -> dict[str, list[float]]:
-    """Plot each scalar of a run into a PNG, and return the mean of each over the first and the last tenth of the logged steps."""
+    """Plot the losses, the critics' scores and the PSNR of validations of the run in the folder `run` into the PNG `image`.
+
+    Returns the means of each loss and score over the first and over the last tenth of the logged steps. `title` stands above the plots. The
+    run must have logged a step.
+    """
     from matplotlib.figure import Figure
 
     records = read_scalars(run / 'scalars.jsonl')
@@ -45,7 +49,7 @@ def _column(records: Sequence[dict[str, Any]], key: str) -> list[float]:
 
 
 def smooth(values: Sequence[float]) -> list[float]:
-    """Return the exponential moving average of `values`, with weight 0.1 for the newest."""
+    """Return the exponential moving average of `values`, which must not be empty, with weight 0.1 for the newest."""
     mean, answer = values[0], []
     for value in values:
         mean += 0.1 * (value - mean)

@@ -50,7 +50,10 @@ INSIDE = ('kernels', 'blur', 'jpeg')
 
 
 class FirstImages(FFHQDataset):
-    """BasicSR's FFHQDataset, which always counts 70000 images, with the first `count` only; it takes FREx's indices."""
+    """BasicSR's FFHQDataset, which always counts 70000 images, with the first `count` only; its indices are FREx's pairs.
+
+    The second number of a pair selects the image.
+    """
 
     def __init__(self, folder: Path, count: int) -> None:
         super().__init__(
@@ -63,7 +66,7 @@ class FirstImages(FFHQDataset):
 
 
 def link_images(dataroot: Path, size: int, folder: Path) -> int:
-    """Provide images of `size` x `size` in `folder`, under the names that FFHQDataset looks for; return their number.
+    """Provide the images of `dataroot` at `size` x `size` in `folder`, under the names that FFHQDataset looks for; return their number.
 
     A PNG of that size is linked, others are resized and written.
     """
@@ -133,7 +136,7 @@ def time_parts() -> Iterator[Counter[str]]:
 
 
 def measure_parts(dataset: FaceDegradationDataset, images: int) -> dict[str, float]:
-    """Return the milliseconds that each part takes per image, the rest, and all."""
+    """Return the milliseconds per image that each part takes, what is left, and the total, from `images` visits in this process."""
     with time_parts() as seconds:
         for visit in range(images // 4):
             dataset[1, visit]
@@ -187,10 +190,10 @@ def report_speeds(speeds: dict[str, float], size: int, workers: int) -> dict[str
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--dataroot', type=Path, required=True, help='folder of aligned faces')
-    parser.add_argument('--size', type=int, nargs='+', default=[512], help='of the files that are read; FFHQ comes in 1024')
-    parser.add_argument('--gt_size', type=int, default=512, help='of the samples of FREx')
+    parser.add_argument('--size', type=int, nargs='+', default=[512], help='size of the files that are read; FFHQ comes in 1024')
+    parser.add_argument('--gt_size', type=int, default=512, help='size of the samples of FREx')
     parser.add_argument('--num_worker', type=int, nargs='+', default=[0, 2])
-    parser.add_argument('--images', type=int, default=96, help='a repeat')
+    parser.add_argument('--images', type=int, default=96, help='number of images in each repeat')
     parser.add_argument('--repeats', type=int, default=5)
     parser.add_argument('--json', type=Path, help='where to write the results')
     args = parser.parse_args()

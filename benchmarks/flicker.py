@@ -84,7 +84,10 @@ def shift(image: Image, left: float, top: float) -> Image:
 
 
 def measure_flicker(frames: Sequence[Image], places: Sequence[tuple[float, float]], centre: np.ndarray, radius: float) -> float:
-    """Return the mean difference in grey levels between each frame and the one before, moved to the same place, within the face."""
+    """Return the mean difference in grey levels between each frame and the one before, moved to the same place, within the face.
+
+    `places` are the `offsets` of the frames. The face is the disc of `radius` around `centre`, both in pixels of the portrait.
+    """
     differences = []
     for (before, first), (after, second) in pairwise(zip(frames, places, strict=True)):
         moved = shift(before, second[0] - first[0], second[1] - first[1])
@@ -96,7 +99,7 @@ def measure_flicker(frames: Sequence[Image], places: Sequence[tuple[float, float
 def measure_psnr(
     frames: Sequence[Image], clean: Sequence[Image], places: Sequence[tuple[float, float]], centre: np.ndarray, radius: float
 ) -> float:
-    """Return the mean PSNR in dB of the face."""
+    """Return the mean over the frames of the PSNR in dB beside the `clean` ones, within the face, which is that of `measure_flicker`."""
     found = []
     for frame, other, place in zip(frames, clean, places, strict=True):
         error = np.square(frame.astype(float) - other)[_disc(centre - place, radius)].mean()
@@ -114,7 +117,11 @@ def _keep_codes(followed: object, code: object) -> object:
 
 
 def restore(restorer: FaceRestorer, images: Sequence[Image], title: str) -> list[Image]:
-    """Return the restored frames. `landmarks` steadies the alignment alone, and lets camera and latent code follow each frame."""
+    """Return the restored frames; `title`, one of TITLES, says how faces are followed.
+
+    `no_tracking` restores each frame for itself. `landmarks` steadies the alignment alone, and lets camera and latent code follow each
+    frame. `tracking` steadies all of them.
+    """
     film, options = MemoryFilm(images), FilmOptions(force=True, tracking=title != 'no_tracking')
     context = patch.object(restore_film, 'steady_codes', _keep_codes) if title == 'landmarks' else nullcontext()
     with TemporaryDirectory() as folder, context:
@@ -123,7 +130,10 @@ def restore(restorer: FaceRestorer, images: Sequence[Image], title: str) -> list
 
 
 def measure(restorer: FaceRestorer, count: int, strip: Path | None) -> dict[str, dict[str, dict[str, float]]]:
-    """Return flicker and PSNR by degradation and by how faces are followed; write a strip of frames of the last degradation."""
+    """Return flicker and PSNR by degradation and film: `clean`, `degraded` and TITLES; films have `count` frames.
+
+    A path `strip` gets a strip of frames of the last degradation, the degraded ones above the restored.
+    """
     portrait = read_portraits()[0]
     matrix = face_matrix(portrait.landmarks, 512)
     width = 512 / scale_of(matrix)

@@ -44,7 +44,10 @@ class IsolatedProcess:
         return torch.from_numpy(self._ask('result', name))
 
     def timers(self, names: Iterable[str] | None = None) -> dict[str, Callable[[], float]]:
-        """Return for `timing.take_turns` a function per candidate that runs it once and returns the seconds; None for all candidates."""
+        """Return a function for each of `names`, None for all candidates, that runs the candidate once and returns the seconds.
+
+        `timing.take_turns` takes them.
+        """
         return {name: lambda name=name: self.seconds(name) for name in (self.names if names is None else names)}  # type: ignore[misc]
 
     def _ask(self, what: str, name: str) -> Any:

@@ -1,7 +1,7 @@
 """Measure how time and memory of `frex restore`, `frex evaluate` and the start of a training run grow with the files of a folder.
 
-The files are hard links to one small image. The network is a stand-in, whose results are links as well, so that what is measured is the
-handling of files. Each measurement is made in a process of its own.
+The files of a subfolder are hard links to one small image. The network is a stand-in, whose results are links as well, so that what is
+measured is the handling of files. Each measurement is made in a process of its own.
 """
 
 import json
@@ -87,7 +87,10 @@ def link(source: Path, target: Path) -> None:
 
 
 def make_folder(folder: Path, count: int) -> Path:
-    """Return `folder` with `count` links to one image of 8 x 8 pixels each thousand, in subfolders as those of FFHQ."""
+    """Fill `folder` with `count` images of 8 x 8 pixels, in subfolders of 1000 as those of FFHQ, and return it.
+
+    The images of a subfolder are links to one file.
+    """
     for number in range(count):
         target = folder / f'{number // FILES_PER_FOLDER:05d}' / f'{number:08d}.png'
         # A file can have a limited number of links.
@@ -111,7 +114,7 @@ def measure_folders(counts: Sequence[int], folder: Path) -> dict[str, Measured]:
 
 
 def measure_in_process(work: Callable[[Path], None], faces: Path) -> dict[str, Any]:
-    """Return the processor's seconds and the peak bytes of `work` on a folder, in a new process."""
+    """Call `work` on a folder in a new process; return the processor's seconds and the peak bytes that it took."""
     with multiprocessing.get_context('spawn').Pool(1) as pool:
         return pool.apply(_measure, (work, faces))
 
@@ -148,7 +151,7 @@ def restore(faces: Path) -> None:
 
 
 def evaluate(faces: Path) -> None:
-    """Compare the restored images of the folder with the images by PSNR."""
+    """Compare the images that `restore` has written with those of the folder by PSNR."""
     inputs = read_inputs({'FREx': [faces.with_suffix('.out') / 'restored_imgs']}, faces, None, partial=False)
     metrics = [METRICS['psnr']]
     scorer = Scorer(metrics, ComputeOptions(None, torch.device('cpu'), 64, 0), None)

@@ -72,7 +72,10 @@ def list_rehearsals() -> list[Rehearsal]:
 
 
 def rehearse_training(rehearsal: Rehearsal, iterations: Sequence[int], precision: str, args: Namespace) -> Iterator[dict[str, Any]]:
-    """Run the training steps `iterations` (empty: one of each kind) on the fake device, and yield the record of each."""
+    """Run the training steps `iterations` (empty: one of each kind) on the fake device, and yield the record of each.
+
+    `precision` is `fp32` or `bf16`. Raises MismatchError at the first operation that a GPU would refuse.
+    """
     with TemporaryDirectory() as folder, fake_device.fake_cuda(ROOTS, args.frames) as recorder:
         model = build_model(rehearsal.options, precision, Path(folder), args.force_yml)
         steppers = [model.stepper, *(critic.stepper for critic in model.critics)]
@@ -163,7 +166,7 @@ def patch_methods(recorder: Recorder, methods: Iterable[tuple[str, Any, str]]) -
 
 
 def rehearse_restoring(precision: str, args: Namespace, count: int = 16) -> Iterator[dict[str, Any]]:
-    """Run `count` faces through the network at once, as the restorer does, and yield one record."""
+    """Run `count` faces through the network at once, as the restorer does, and yield one record; raise MismatchError where it fails."""
     # The restorer's `inference_mode` runs the same kernels, but shows them to no dispatch mode.
     with fake_device.fake_cuda(ROOTS, args.frames) as recorder, torch.no_grad():
         net = FREx().to('cuda').eval()
@@ -305,7 +308,7 @@ def main() -> None:
     parser.add_argument('--precision', nargs='+', choices=('fp32', 'bf16'), default=('fp32', 'bf16'))
     parser.add_argument('--batch_size', type=int, default=4)
     parser.add_argument('--force_yml', nargs='+', default=(), metavar='KEY=VALUE')
-    parser.add_argument('--top', type=int, default=0, help='rows of the tables of the dearest parts, lines, operations and kernels')
+    parser.add_argument('--top', type=int, default=0, help='rows of tables of the most expensive parts, lines, operations and kernels')
     parser.add_argument('--frames', type=int, default=1, help='source lines of each kernel: its own, its caller, and so on')
     args = parser.parse_args()
     if not fake_device.is_without_accelerator():

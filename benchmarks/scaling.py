@@ -53,7 +53,7 @@ class FixedDetector:
 
 
 def run(args: Namespace) -> None:
-    """Measure, write `scaling.json` and draw `scaling.png` and `files.png`."""
+    """Measure, write `scaling.json` and draw `scaling.png` and `files.png`; `--only files` takes the other results from the file."""
     results = {'machine': timing.describe_machine(CPU)} | (measure_images(args) if args.only != 'files' else read_results(args.output))
     with TemporaryDirectory() as folder:
         results |= measure_folders(args.files, Path(folder))
@@ -65,7 +65,7 @@ def run(args: Namespace) -> None:
 
 
 def read_results(folder: Path) -> dict[str, Any]:
-    """Return what was measured before."""
+    """Return the content of `scaling.json` in a folder of earlier results."""
     results: dict[str, Any] = json.loads((folder / 'scaling.json').read_text())
     return results
 
@@ -168,7 +168,7 @@ def _time_restoring(faces: Path, model: Path, processes: int, folder: Path) -> f
 
 
 def draw(results: dict[str, Any], path: Path) -> None:
-    """Draw one panel per measurement; dashed lines are linear growth."""
+    """Draw one panel per measurement, at most four, into the image `path`; dashed lines are linear growth."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10, 6.4), layout='constrained')

@@ -72,7 +72,7 @@ def busy_process() -> Iterator[None]:
 
 
 def run(args: Namespace) -> None:
-    """Measure, print the table and write the results."""
+    """Measure each setting in turns, write the results to `--output`, and print the table of ratios."""
     settings = OTHERS | {f'{VARIABLE}={spins}': {VARIABLE: str(spins)} for spins in args.spins}
     found: dict[str, dict[str, list[float]]] = {name: {ALONE: [], BESIDE: []} for name in settings}
     with ExitStack() as stack:

@@ -56,7 +56,7 @@ def compute_ratios(times: Times, reference: str) -> dict[str, dict[str, float]]:
 
 
 def measure_peak_bytes(run: Callable[[], Any], device: torch.device) -> int | None:
-    """Return the most memory that a call needs beyond what is allocated before it, on a GPU including that.
+    """Return the most bytes of memory that a call needs: on the CPU beyond what is allocated before it, on a GPU including that.
 
     Returns None where the system does not report it.
     """
@@ -100,7 +100,7 @@ def count_flops(run: Callable[[], Any]) -> int:
 
 
 def measure_matrix_rate(device: torch.device, dtype: torch.dtype = torch.float32) -> float:
-    """Return the floating-point operations a second of a large matrix product, the most that the machine can do."""
+    """Return the floating-point operations a second of a large matrix product in `dtype`, which stands for the most that is possible."""
     size = 8192 if device.type == 'cuda' else 2048
     matrix = torch.randn(size, size, device=device).to(dtype)
     return 2 * size**3 / min(time_call(lambda: matrix @ matrix, device) for _ in range(8))
@@ -142,7 +142,7 @@ def _version(package: str) -> str | None:
 
 
 def write_results(path: Path, results: Mapping[str, Any]) -> None:
-    """Write JSON with floats rounded to four digits."""
+    """Write JSON with floats rounded to four significant digits; create the folder, and replace an existing file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(_round_floats(results), indent=2) + '\n')
 

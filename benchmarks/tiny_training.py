@@ -26,7 +26,7 @@ SHOWN = 2
 
 
 def run(args: Namespace) -> None:
-    """Train, restore, draw the plots and write the summary."""
+    """Train in `--work`, restore, draw the plots and write the summary into `--output`; change the working directory to `--work`."""
     output = args.output.absolute()
     output.mkdir(parents=True, exist_ok=True)
     faces = list_images(args.ffhq.absolute(), '--ffhq')

@@ -3,10 +3,10 @@
     python benchmarks/training.py -opt options/train_frex_tiny.yml -o benchmarks/results/training_tiny_cpu.json
     python benchmarks/training.py -opt options/train_frex.yml --rounds 100 -o benchmarks/results/training_gpu.json
 
-Each form of the step (precision, memory format, compiled) is measured, or those of `--forms`. Images are noise and weights random, since no
-time depends on them. The bound is the larger of two times: that of the step's floating-point operations (torch's counter) at the rate of a
-large matrix product, and that of the bytes that its operations read and write at the rate of a large copy. Both rates are measured in the
-same run; the bytes are those of operations that nothing fuses.
+Each form of the step (precision, memory format, compiled) is measured, those in bf16 only on a GPU; `--forms` chooses others. Images are
+noise and weights random, since no time depends on them. The bound is the larger of two times: that of the step's floating-point operations
+(torch's counter) at the rate of a large matrix product, and that of the bytes that its operations read and write at the rate of a large
+copy. Both rates are measured in the same run; the bytes are those of operations that nothing fuses.
 """
 
 import gc
@@ -110,7 +110,7 @@ def build_model(run: RunOptions, root: Path) -> FRExModel:
 
 
 def drop_weight_files(requested: Options) -> Options:
-    """Return the options without files of weights."""
+    """Return a copy of the options without files of weights: those that networks start from, and those of losses."""
     path = {key: None if key.startswith('pretrain_network') else value for key, value in requested.get('path', {}).items()}
     network_losses = ('perceptual', 'identity', 'structure', 'style')
     train = {
@@ -127,7 +127,10 @@ def make_batch(size: int, count: int) -> dict[str, Tensor]:
 
 
 def measure(model: FRExModel, rounds: int) -> dict[str, Any]:
-    """Measure steps with and without R1, and the parts of one without; return them with operations, bytes, peak memory and bounds."""
+    """Measure steps with and without R1, and the parts of one without; return them with operations, bytes, peak memory and bounds.
+
+    The model must have been fed a batch. `rounds` steps without R1 are timed, and at most 5 with R1. Times are medians in seconds.
+    """
     every = model.train_options.net_d_reg_every
     step = iter(range(1, 1 << 30))
 

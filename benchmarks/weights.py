@@ -20,7 +20,7 @@ RESTORATION_WEIGHTS = ('fidelity_weight', 'structure_weight')
 
 
 def degrade_face(path: Path, size: int) -> tuple[Image, Image]:
-    """Return (degraded, clean) image of a face at `size` x `size`, BGR uint8; training has not seen the degradation."""
+    """Return the (degraded, clean) images of a face at `size` x `size`, BGR uint8; training has not seen the degradation."""
     clean = resize(read_image(path), size)
     lq = degrade(clean.astype(np.float32) / 255, draw_degradation(PRESETS['paper'], np.random.default_rng([UNSEEN_SEED, 3])))
     return (lq * 255).round().astype(np.uint8), clean

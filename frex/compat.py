@@ -148,7 +148,8 @@ def _prefetch_next(self: Any) -> Any:
 def init_process_group(backend: str, timeout: timedelta | None = None, port: int | None = None) -> None:
     """Join the process group on the GPU of LOCAL_RANK; basicsr uses the rank modulo the number of GPUs, and divides by zero without one.
 
-    `port` is not used, since torchrun has set it in the environment.
+    Without a GPU the backend is gloo, whatever `backend` says. `timeout` None means torch's own. `port` is not used, since torchrun has set
+    it in the environment.
     """
     import torch
     import torch.distributed as dist
@@ -159,9 +160,9 @@ def init_process_group(backend: str, timeout: timedelta | None = None, port: int
 
 
 def init_process_group_of_slurm(backend: str, timeout: timedelta | None = None, port: int | None = None) -> None:
-    """Set torchrun's environment variables from Slurm's, the port as in basicsr, and join the process group.
+    """Set torchrun's environment variables from Slurm's, and join the process group as `init_process_group` does.
 
-    basicsr's own function, too, divides by zero without a GPU.
+    The port is `port`, else MASTER_PORT, else 29500, as in basicsr. basicsr's own function, too, divides by zero without a GPU.
     """
     first = subprocess.run(
         ['scontrol', 'show', 'hostnames', os.environ['SLURM_NODELIST']], check=True, capture_output=True, text=True
@@ -221,7 +222,11 @@ def parse_options(root_path: str, is_train: bool = True) -> tuple[Options, RunOp
 
 
 def start_process(opt: Options, config: RunConfig, launcher: str) -> Options:
-    """Join the other processes of a run and seed this one; return `opt` with `dist`, `rank`, `world_size` and the GPUs in use."""
+    """Join the other processes of a run and seed this one with `manual_seed` + rank; return `opt` with `dist`, `rank` and `world_size`.
+
+    `launcher` 'none' means one process, unless torchrun has started it. Such a process uses one GPU: `num_gpu` becomes 1 at most, and a
+    line on stderr says how to use more.
+    """
     import torch.multiprocessing as mp
 
     dist_util: Any = importlib.import_module('basicsr.utils.dist_util')
@@ -244,9 +249,10 @@ def start_process(opt: Options, config: RunConfig, launcher: str) -> Options:
 
 
 def _load_resume_state(opt: Options) -> dict[str, Any] | None:
-    """Return the training state from which a run continues, None for a new run.
+    """Return the training state from which a run continues, None for a new run; change `opt` so that its networks are loaded, too.
 
-    basicsr's own function asks for a GPU, and looks for states below the working directory only.
+    With `auto_resume` it is the state of the highest iteration in the run's folder, else the one that `path.resume_state` names. basicsr's
+    own function asks for a GPU, and looks for states below the working directory only.
     """
     import torch
 

@@ -25,8 +25,8 @@ def _note_mps() -> None:
 def choose_device(name: str, needs_float64: bool = False) -> torch.device:
     """Return the torch device `name`; `auto` is a GPU with CUDA if there is one, else that of a Mac (MPS), else the CPU.
 
-    With `needs_float64`, MPS, which lacks it, is not taken. The first time that the device is MPS, a line on stderr says so. Raises
-    FRExError where the device is not usable.
+    With `needs_float64`, which MPS lacks, `auto` is never MPS, and MPS by name raises FRExError. The first time that the device is MPS, a
+    line on stderr says what to expect. Raises FRExError where the device does not exist or cannot be used.
     """
     if name == 'auto':
         name = _best_device(needs_float64)
@@ -51,7 +51,7 @@ def _note_emulation() -> None:
 def choose_precision(name: str, device: torch.device) -> str:
     """Return `fp32` or `bf16`; `auto` is bf16 on GPUs with compute capability 8.0 or above, else fp32.
 
-    Where a CPU emulates bfloat16, a line on stderr says so once. Raises FRExError for another name.
+    Where `bf16` is requested on a CPU that emulates it, a line on stderr says so once. Raises FRExError for another name.
     """
     if name not in PRECISIONS:
         raise FRExError(f'--precision {name}: must be one of {", ".join(PRECISIONS)}')
@@ -63,5 +63,5 @@ def choose_precision(name: str, device: torch.device) -> str:
 
 
 def has_bfloat16(device: torch.device) -> bool:
-    """Return whether the device calculates in bfloat16. A CPU that does not emulates it, in more than ten times the time of float32."""
+    """Return False for a CPU that emulates bfloat16, which takes more than ten times the time of float32; True for any other device."""
     return device.type != 'cpu' or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())

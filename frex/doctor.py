@@ -44,7 +44,7 @@ COMMANDS = {
 def describe_installation(weights: Path | None = None) -> Iterator[str]:
     """Yield the lines of a description: versions, devices, weights, and what is missing for which command.
 
-    Files of weights are searched in the folder `weights` first.
+    Files of weights are searched in the folder `weights` first, and their checksums are computed. Nothing is downloaded.
     """
     yield f'Python {platform.python_version()}, {platform.platform()}, {os.cpu_count()} CPUs'
     yield from _devices()

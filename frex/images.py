@@ -43,7 +43,10 @@ def read_image(path: Path) -> Image:
 
 
 def decode_image(data: bytes, what: str) -> Image:
-    """Decode the bytes of an image file to BGR uint8; raise FRExError, naming `what`, where they are none or cut off."""
+    """Decode the bytes of an image file to BGR uint8, upright by its EXIF orientation.
+
+    Raises FRExError, which starts with `what`, where they are no image, or one that is damaged or cut off.
+    """
     # OpenCV before 5 takes the start of a JPEG for the whole, and every OpenCV some whose end is zeros.
     if is_cut_jpeg(data):
         raise FRExError(f'{what}: damaged ({CUT_JPEG})')
@@ -57,7 +60,7 @@ def decode_image(data: bytes, what: str) -> Image:
 
 
 def write_image(path: Path, image: Image) -> None:
-    """Write a BGR uint8 image atomically, in the format of its suffix; create its folder where it is missing.
+    """Write a BGR uint8 image atomically, in the format of its suffix; create its folder where it is missing, and replace a file there.
 
     Raises FRExError for a suffix that OpenCV cannot write.
     """
@@ -68,7 +71,10 @@ def write_image(path: Path, image: Image) -> None:
 
 
 def resize(image: Image, size: int) -> UInt8[np.ndarray, '{size} {size} 3']:
-    """Resize to `size` x `size`, by area averages where the image becomes smaller, else by cubic interpolation."""
+    """Resize to `size` x `size`, by area averages where no side becomes longer, else by cubic interpolation.
+
+    The aspect ratio is not kept. An image that has the size is returned itself, not copied.
+    """
     if image.shape[:2] == (size, size):
         return image
     shrinks = image.shape[0] >= size and image.shape[1] >= size

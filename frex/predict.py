@@ -37,7 +37,7 @@ class Predictor(BasePredictor):
         only_center_face: bool = Input(description='Restore only the face nearest to the centre', default=False),
         background_enhance: bool = Input(description='Enlarge the rest of the image by Real-ESRGAN', default=False),
     ) -> Path:
-        """Restore an image and return the result as PNG.
+        """Restore an image and return the path of the result, a PNG in a new temporary folder.
 
         Raises FRExError, in one line, where the image cannot be read or a file of weights cannot be downloaded.
         """

@@ -36,7 +36,7 @@ def install() -> None:
 
 
 class FaceNetwork(FREx):
-    """A FREx that is called as programs call GFPGAN: with a face of any size and arguments of other networks, for a tuple.
+    """A FREx that is called as programs call GFPGAN: it takes faces of any size and arguments of other networks, and returns a tuple.
 
     `arguments` are those of `FREx`. Its state dict also holds the options (see `encode_options`), so that one that a program saves loads
     again, in spandrel and in FREx.
@@ -61,7 +61,11 @@ class FaceNetwork(FREx):
 
 
 def resize_faces(faces: Float[Tensor, 'batch 3 size size'], size: int) -> Float[Tensor, 'batch 3 {size} {size}']:
-    """Resize as `frex.images.resize` does: by area averages where the faces become smaller, else by cubic interpolation."""
+    """Resize square faces to `size` x `size`.
+
+    Where the old size is a multiple of the new one, whole blocks of pixels are averaged. Other faces that become smaller are resized by
+    bilinear interpolation with antialiasing, and those that become larger by cubic interpolation.
+    """
     width = faces.shape[-1]
     if width == size:
         return faces

@@ -14,6 +14,6 @@ def to_tensor(image: Image) -> Float[Tensor, '3 height width']:
 
 
 def to_images(batch: Float[Tensor, 'batch 3 height width']) -> UInt8[np.ndarray, 'batch height width 3']:
-    """Convert a batch of RGB tensors to BGR uint8 images; values are clamped to [-1, 1] and rounded."""
+    """Convert a batch of RGB tensors, of any float type and device, to BGR uint8 images; values are clamped to [-1, 1] and rounded."""
     scaled = ((batch.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
     return np.ascontiguousarray(scaled.permute(0, 2, 3, 1).cpu().numpy()[..., ::-1])

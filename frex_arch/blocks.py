@@ -22,7 +22,8 @@ class ActivationBias(nn.Module):
 class ConvLayer(nn.Sequential):
     """Convolution with equalised learning rate, after an optional resampling and before an optional leaky ReLU with bias.
 
-    `resample` 'down' applies StyleGAN2's low-pass filter and halves the size; 'up' doubles it by bilinear interpolation.
+    `resample` 'down' applies StyleGAN2's low-pass filter and halves the size, for kernel sizes 1 and 3 only; 'up' doubles it by bilinear
+    interpolation.
     """
 
     def __init__(

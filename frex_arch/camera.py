@@ -60,7 +60,10 @@ def pack_pose(rotation: Float[Tensor, 'batch 3 3'], position: Float[Tensor, 'bat
 
 
 def rotation_from_6d(columns: Float[Tensor, 'batch 6']) -> Float[Tensor, 'batch 3 3']:
-    """Return the rotation whose first two columns are those in `columns`, made orthonormal by Gram-Schmidt (Zhou et al. 2019)."""
+    """Return the rotation whose first two columns are those in `columns`, made orthonormal by Gram-Schmidt (Zhou et al. 2019).
+
+    The result is no rotation where a column is 0 or both are parallel, which is not checked.
+    """
     right = F.normalize(columns[:, :3], dim=1)
     down = columns[:, 3:]
     down = F.normalize(down - (right * down).sum(dim=1, keepdim=True) * right, dim=1)
@@ -134,7 +137,7 @@ def mirror_camera(camera: Camera) -> Camera:
 
 
 def recrop_camera(camera: Camera, crop: Float[Tensor, 'batch 3']) -> Camera:
-    """Turn `camera`, whose image is EG3D's crop, into the camera of the same view in the frame that `crop` starts from.
+    """Turn `camera`, whose image is EG3D's crop, into the camera whose image is the FFHQ-aligned frame, which `crop` maps to that crop.
 
     `crop` (s, t_x, t_y) is defined in `frex_arch.crop`: f' = f / s and c' = (c - t) / s. The pose stays.
     """

@@ -27,7 +27,7 @@ def mirror_crop(crop: Crop) -> Crop:
 
 
 def pixel_centres(size: int, like: Tensor) -> Float[Tensor, ' size']:
-    """Return the coordinates of pixel centres along an image side of `size` pixels, in image widths, on the device of `like`."""
+    """Return the coordinates of pixel centres along an image side of `size` pixels, in image widths, with device and dtype of `like`."""
     return (torch.arange(size, device=like.device, dtype=like.dtype) + 0.5) / size
 
 

@@ -68,7 +68,7 @@ class StyleGAN2Discriminator(nn.Module):
 
 
 class DualDiscriminator(StyleGAN2Discriminator):
-    """Critic of an image together with the degraded one, concatenated to six channels (FREx, Eq. 15)."""
+    """Critic of an image together with the degraded one, concatenated in this order to six channels (FREx, Eq. 15)."""
 
     def __init__(self, *, out_size: int, channel_multiplier: float = 1, narrow: float = 1, channels: Sequence[int] | None = None) -> None:
         super().__init__(out_size=out_size, channel_multiplier=channel_multiplier, narrow=narrow, channels=channels, in_channels=6)

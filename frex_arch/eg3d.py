@@ -82,11 +82,16 @@ class SuperResolution(nn.Module):
 
 
 class EG3D(nn.Module):
-    """EG3D's tri-plane generator; without arguments the official FFHQ 512-128 configuration.
+    """EG3D's tri-plane generator, untrained; without arguments it has the official FFHQ 512-128 configuration.
 
-    Each ray has `depth_samples` coarse and `importance_samples` fine samples. `depth_range` is the near and the far limit of rays, in units
-    of the world; None bounds each by the cube of side `box_warp`, which the tri-planes cover. `disparity` spaces the coarse samples evenly
-    in inverse depth. The backbone has min(`channel_base` / s, `channel_max`) channels at size s.
+    The feature image is `render_size` pixels wide, each tri-plane `plane_size` texels. Each ray has `depth_samples` coarse and
+    `importance_samples` fine samples. `depth_range` is the near and the far limit of rays, in units of the world; None bounds each by the
+    cube of side `box_warp`, which the tri-planes cover. `disparity` spaces the coarse samples evenly in inverse depth; the near limit must
+    not be close to 0 then, which is not checked. The backbone has min(`channel_base` / s, `channel_max`) channels at size s, the two blocks
+    of super-resolution have `superresolution_channels`, and `feature_channels` is at least 3. Raises ValueError for sizes, sample counts
+    and depths out of range.
+
+    With the attribute `checkpoint_rendering`, False by default, training needs less memory (see `render`).
     """
 
     def __init__(
@@ -148,7 +153,7 @@ class EG3D(nn.Module):
         truncation_psi: float = 1.0,
         truncation_cutoff: int | None = None,
     ) -> Float[Tensor, 'batch num_ws w']:
-        """Map normally distributed `z` to latent codes, conditioned on `camera`; truncation as in `MappingNetwork`.
+        """Map normally distributed `z` to latent codes, conditioned on `camera`; truncation is as in `MappingNetwork.forward`.
 
         The camera is usually the frontal one for all `z`, so that the identity does not depend on the view.
         """
@@ -157,7 +162,7 @@ class EG3D(nn.Module):
     def planes(
         self, ws: Float[Tensor, 'batch num_ws w'], noise: Noise = 'const', generator: Generator | None = None
     ) -> Float[Tensor, 'batch 3 channel plane_size plane_size']:
-        """Generate the tri-planes XY, XZ and ZX of a head from its latent codes."""
+        """Generate the tri-planes XY, XZ and ZX of a head from its latent codes; `noise` and `generator` are as in `layer_noise`."""
         return self.backbone.synthesis(ws, noise, generator).unflatten(1, (3, self.plane_channels))
 
     def query(
@@ -177,9 +182,10 @@ class EG3D(nn.Module):
     ) -> Rendering:
         """Render tri-planes from `camera` at `render_size`; pixels where `mask` is 0 are emptied (see `Rendering.within`).
 
-        With `jitter` the samples' depths are drawn within their bins, from `generator` where given, as in training. Without it they are the
-        middles of the bins, and the same input gives the same bytes. Rendering is always in float32, since rays in bfloat16 would be off by
-        pixels. With `checkpoint_rendering` and no `generator` the backward pass renders again instead of keeping activations.
+        With `jitter` the samples' depths are random, as in training: the coarse ones are drawn within their bins, the fine ones by the
+        weights of the coarse ones, from `generator` where given. Without it coarse samples are the middles of the bins, and the same input
+        gives the same bytes. Rendering is always in float32, since rays in bfloat16 would be off by pixels. With `checkpoint_rendering` and
+        no `generator` the backward pass renders again instead of keeping activations.
         """
         with torch.autocast(camera.device.type, enabled=False):
             if self.checkpoint_rendering and generator is None and torch.is_grad_enabled():
@@ -208,7 +214,7 @@ class EG3D(nn.Module):
         generator: Generator | None = None,
         jitter: bool = False,
     ) -> EG3DOutput:
-        """Generate the head with latent codes `ws` as `camera` sees it; `noise`, `generator` and `jitter` as in `planes` and `render`."""
+        """Generate the head with latent codes `ws` as `camera` sees it; the options are as in `planes` and `render`."""
         rendered = self.render(self.planes(ws, noise, generator), camera, generator, jitter)
         image = self.super_resolve(rendered.feature_image, ws)
         return EG3DOutput(image, rendered.feature_image[:, :3], rendered.feature_image, rendered.depth)

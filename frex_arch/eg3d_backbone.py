@@ -23,7 +23,10 @@ from frex_arch.stylegan2 import Codes
 
 
 class MappingNetwork(nn.Module):
-    """Maps z and a camera to w, repeated `num_ws` times; the buffer `w_avg` is the mean over z and cameras. Without `camera_dim` only z."""
+    """Maps z and a camera to w, repeated `num_ws` times; with `camera_dim` 0 it maps z alone.
+
+    The buffer `w_avg`, which a state dict brings, is the mean of w over z and cameras.
+    """
 
     w_avg: Tensor
 
@@ -44,7 +47,7 @@ class MappingNetwork(nn.Module):
         truncation_psi: float = 1.0,
         truncation_cutoff: int | None = None,
     ) -> Float[Tensor, 'batch num_ws w']:
-        """Return `ws`; the first `truncation_cutoff` codes, all if None, are truncated: w_avg + truncation_psi (w - w_avg).
+        """Return `ws`, of which the first `truncation_cutoff` codes, all if None, are truncated: w_avg + truncation_psi (w - w_avg).
 
         Raises ValueError where the network is conditioned on a camera and there is none.
         """
@@ -158,7 +161,10 @@ class SynthesisBlock(nn.Module):
 
 
 class SynthesisNetwork(nn.Module):
-    """The synthesis blocks b4, b8, ...; each takes one w for each convolution, and shares the next block's first w for its toRGB."""
+    """The synthesis blocks b4, b8, ...; each takes one w for each convolution, and shares the next block's first w for its toRGB.
+
+    The last block has one more w, for its toRGB.
+    """
 
     def __init__(self, w_dim: int, size: int, image_channels: int, channel_base: int, channel_max: int) -> None:
         super().__init__()

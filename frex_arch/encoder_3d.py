@@ -185,7 +185,11 @@ class CameraHead(nn.Module):
 
 
 class Encoder3D(nn.Module):
-    """Enc_3D. With `num_ws` = 0, for a network without a 3D prior, it predicts the camera alone."""
+    """Enc_3D. With `num_ws` = 0, for a network without a 3D prior, it predicts the camera alone.
+
+    `in_size`, from 32 to 1024, is the width of its input in pixels, `backbone` a key of `BACKBONES`. Raises ValueError for other values of
+    the two, and for a `w_dim` that the heads of attention do not divide.
+    """
 
     def __init__(self, *, num_ws: int, w_dim: int, in_size: int = 256, backbone: str = 'swin_v2_b') -> None:
         super().__init__()

@@ -21,16 +21,18 @@ from frex_arch.stylegan2 import StyleGAN2
 
 
 class FRExOutput(NamedTuple):
-    """The result of one forward pass; all that comes from the 3D prior, but for the camera, is None where that is switched off.
+    """The result of one forward pass.
 
     Images are RGB, about [-1, 1], not clamped. `image` is the restored face, `images_3d` are the 2D decoder's I_3D^i at 8, 16, ...,
-    `out_size`. `ws` are EG3D's latent codes, w_avg + `z_3d` + `offsets`.
+    `out_size`. `camera` is the predicted camera, whose image is EG3D's crop. `ws` are EG3D's latent codes, w_avg + `z_3d` + `offsets`.
 
     `feature_image`, `mask` and `depth` are in the input's frame, `render_size` pixels wide. `mask` is 1 inside EG3D's crop. Outside of it,
-    where EG3D has never been trained, `feature_image` is 0 and `depth` has its largest value. Depth is in units of EG3D's world.
+    where EG3D has never been trained, `feature_image` is 0 and `depth` is that of the batch's farthest coarse sample. Depth is in units of
+    EG3D's world.
 
     Only on request: `image_3d`, the 3D prior's own image in EG3D's crop, and `alphas`, the AWB's alpha (Eq. 7) averaged over channels, one
-    map for each fused size, coarse to fine; None also where the AWB is switched off.
+    map for each fused size, coarse to fine. `alphas` is None also where the AWB is switched off. Without the 3D prior `ws`, `z_3d`,
+    `offsets`, `feature_image`, `mask`, `depth` and `image_3d` are None.
     """
 
     image: Float[Tensor, 'batch 3 out_size out_size']
@@ -50,11 +52,14 @@ class FREx(nn.Module):
     """Restores faces of `out_size` pixels by fusing a frozen 3D prior, EG3D, with a frozen 2D prior, StyleGAN2.
 
     `eg3d`, `stylegan2` and `encoder_3d` are keyword arguments of `EG3D`, `StyleGAN2` and `Encoder3D`. Enc_2D and the decoder have
-    `encoder_narrow` times the channels of a StyleGAN2 with channel multiplier 1. `fusion_sizes` are the feature sizes at which the priors
-    are fused: all of 8, 16, ..., `out_size` by default; the paper's i = 0, 1, 2 are [512, 256, 128]. `use_3d_prior`, `use_awb` and
-    `use_cross_attention` are the switches of table 2. Cross-attention is global for features up to `global_attention_size` pixels wide,
-    limited to windows for larger ones, and left out for those above `attention_size`, where it costs most. With `output` 'skip' the image
-    is the sum of StyleGAN2's toRGB layers, with 'conv' one convolution of the finest fused feature.
+    `encoder_narrow` times the channels that the 2D prior would have with channel multiplier 1. `fusion_sizes` are the feature sizes at
+    which the priors are fused: all of 8, 16, ..., `out_size` by default; the paper's i = 0, 1, 2 are [512, 256, 128]. `use_3d_prior`,
+    `use_awb` and `use_cross_attention` are the switches of table 2. Cross-attention is global for features up to `global_attention_size`
+    pixels wide, limited to windows of 8 x 8 for larger ones, and left out for those above `attention_size`, where it costs most. With
+    `output` 'skip' the image is the sum of StyleGAN2's toRGB layers, with 'conv' one convolution of the feature of `out_size` after fusion.
+
+    All weights, those of the priors too, are untrained until a state dict is loaded. Raises ValueError for an unknown `output`, for
+    `fusion_sizes` that the 2D prior lacks, and for values that its parts refuse.
     """
 
     def __init__(
@@ -130,7 +135,8 @@ class FREx(nn.Module):
         `fidelity` multiplies the skip features that the decoder takes from the degraded face (Eq. 4). `structure` interpolates each fused
         feature between the 2D prior's own (0) and the result of Eqs. 8 and 9 (1). Both are 1 in training.
 
-        `code`, where given, takes the place of what Enc_3D predicts (`encode_3d`); for a film it is one that is steady over the frames.
+        `code`, where given, takes the place of what Enc_3D predicts (`encode_3d`). A film, for example, needs codes that are steady over
+        its frames.
 
         In training mode the generators' noise and the renderer's depths are random, drawn from `generator` where given, which must be on
         the network's device. In evaluation mode nothing is random: the same input gives the same bytes.

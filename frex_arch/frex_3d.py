@@ -25,7 +25,10 @@ class FREx3DOutput(NamedTuple):
 
 
 class FREx3D(nn.Module):
-    """The 3D branch of FREx, with its parameter names; `eg3d` and `encoder_3d` are keyword arguments of `EG3D` and `Encoder3D`."""
+    """The 3D branch of FREx, with the parameter names that it has in FREx; all weights are untrained until a state dict is loaded.
+
+    `eg3d` and `encoder_3d` are keyword arguments of `EG3D` and `Encoder3D`.
+    """
 
     def __init__(self, *, out_size: int = 512, eg3d: Mapping[str, Any] | None = None, encoder_3d: Mapping[str, Any] | None = None) -> None:
         super().__init__()

@@ -67,7 +67,10 @@ class AdaptiveWeighting(nn.Module):
 
 
 class ConcatFusion(nn.Module):
-    """Replaces the AWB where it is switched off (table 2): concatenates and convolves, which before training returns the 2D features."""
+    """Replaces the AWB where it is switched off (table 2): concatenates and convolves, which before training returns the 2D features.
+
+    The camera's embedding is not used.
+    """
 
     def __init__(self, channels_2d: int, channels_3d: int) -> None:
         super().__init__()
@@ -90,7 +93,8 @@ def chunked_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 class CrossAttention(nn.Module):
     """Residual cross-attention (Eq. 9) from F_hidden (queries) to the 3D features (keys and values); before training it adds 0.
 
-    In features up to `global_size` pixels wide each pixel attends to all others, in larger ones to those of its 8 x 8 window.
+    In features up to `global_size` pixels wide each pixel attends to all pixels, in larger ones to those of its 8 x 8 window. Raises
+    ValueError where `heads` does not divide `channels_2d`.
     """
 
     def __init__(self, channels_2d: int, channels_3d: int, global_size: int, heads: int = 4) -> None:

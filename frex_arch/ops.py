@@ -14,6 +14,7 @@ from frex_arch.cpu import winograd
 from frex_arch.cpu.rules import cpu_fast_path
 from frex_arch.resampling import LowPass, upsampling_filter
 
+# Which noise the layers of a generator add; `layer_noise` explains the values.
 Noise = Literal['const', 'random', 'none']
 
 # The gain with which StyleGAN2's leaky ReLU keeps the variance of its input.
@@ -80,9 +81,10 @@ def modulated_conv2d(
     bias: Float[Tensor, ' out'] | None = None,
     gain: float = 1.0,
 ) -> Float[Tensor, 'batch out out_height out_width']:
-    """Modulated convolution (StyleGAN2, Eqs. 1 and 3): input channels are scaled by `style`. With `low_pass` it also doubles the size.
+    """Convolve with weights whose input channels are scaled by `style` (StyleGAN2, Eqs. 1 and 3), with zero padding that keeps the size.
 
-    `gain` multiplies the result and the `bias` added to it; it is that of the leaky ReLU that follows.
+    With `demodulate` the weights of each output channel are then scaled to unit length. With `low_pass` (see `upsampling_filter`) height
+    and width are doubled. `gain` multiplies the result and the `bias` added to it; it is that of the leaky ReLU that follows.
 
     Activations are scaled instead of weights. The result is the same, one ordinary convolution serves the whole batch, and no gradient is
     computed for frozen weights. The weights are scaled only for a single image without gradient that has more values than they.
@@ -118,7 +120,7 @@ def _convolution(x: Tensor, weight: Tensor, bias: Tensor | None, low_pass: LowPa
 def same_conv2d(
     x: Float[Tensor, 'batch channel height width'], weight: Float[Tensor, 'out channel k k'], bias: Float[Tensor, ' out'] | None = None
 ) -> Float[Tensor, 'batch out height width']:
-    """Convolve with stride 1 and zero padding that keeps height and width; the kernel size is odd."""
+    """Convolve with stride 1 and zero padding that keeps height and width; the kernel size must be odd, which is not checked."""
     return winograd.convolve(x, weight, bias) if winograd.is_faster(x, weight) else F.conv2d(x, weight, bias, padding=weight.shape[-1] // 2)
 
 
@@ -133,7 +135,10 @@ def modulated_weight(
 
 
 def layer_noise(stored: Tensor, batch: int, noise: Noise, generator: torch.Generator | None) -> Tensor | None:
-    """Return the noise that a layer adds: `stored` for 'const', a new normally distributed image per sample for 'random', else None."""
+    """Return the noise that a layer adds: `stored` for 'const', a new normally distributed image per sample for 'random', else None.
+
+    Random noise is drawn from `generator`, which must be on the device of `stored`, or from torch's own where that is None.
+    """
     if noise == 'none':
         return None
     if noise == 'const':
@@ -145,7 +150,8 @@ def layer_noise(stored: Tensor, batch: int, noise: Noise, generator: torch.Gener
 class EqualLinear(nn.Module):
     """Dense layer with equalised learning rate: its parameters are stored divided by their run-time scale.
 
-    It computes in the dtype of its weights also within autocast, because it is small and the whole image depends on codes and styles.
+    `lr_mul` multiplies the learning rate, `bias_init` is the initial stored bias, and `activate` appends StyleGAN2's leaky ReLU. The layer
+    computes in the dtype of its weights also within autocast, because it is small and the whole image depends on codes and styles.
     """
 
     def __init__(self, in_features: int, out_features: int, *, bias_init: float = 0.0, lr_mul: float = 1.0, activate: bool = False) -> None:
@@ -197,7 +203,10 @@ class EqualConv2d(nn.Module):
 
 
 class ModulatedConv2d(nn.Module):
-    """Modulated convolution with equalised learning rate and the affine layer that turns w into a style, which is 1 before training."""
+    """Modulated convolution with equalised learning rate, and the affine layer that turns w into a style, whose bias is 1 before training.
+
+    `demodulate` is as in `modulated_conv2d`; `upsample` doubles height and width, for kernel size 3 only.
+    """
 
     def __init__(
         self, in_channels: int, out_channels: int, kernel_size: int, style_dim: int, *, demodulate: bool = True, upsample: bool = False
@@ -226,8 +235,9 @@ def stylegan2_channels(channel_multiplier: float = 1, narrow: float = 1, channel
     """Return StyleGAN2's number of channels at each size from 4 to 1024, by size.
 
     The official numbers are 512 up to size 32 and 16384 / size above. `channel_multiplier` multiplies those from 64 on. `channels` replaces
-    the official numbers by its own, for the sizes 4, 8, 16, ... as far as it goes. `narrow` multiplies all. Raises ValueError for a factor
-    or a number that is not above 0.
+    all of these by its own numbers for the sizes 4, 8, 16, ...; larger sizes than it has numbers for are left out, and `channel_multiplier`
+    has no effect. `narrow` multiplies all; results are rounded down, and may be 0. Raises ValueError for a factor or a number that is not
+    above 0.
     """
     check_positive('channel_multiplier', channel_multiplier)
     check_positive('narrow', narrow)
@@ -241,7 +251,10 @@ def stylegan2_channels(channel_multiplier: float = 1, narrow: float = 1, channel
 
 
 def resolutions(first: int, last: int) -> list[int]:
-    """Return the powers of 2 from `first` to `last`, both included; raise ValueError unless both are powers of 2 and `last` <= 1024."""
+    """Return the powers of 2 from `first` to `last`, both included.
+
+    Raises ValueError unless both are powers of 2 and `first` <= `last` <= 1024.
+    """
     if not isinstance(last, int) or last > 1024:
         raise ValueError(f'image sizes are whole numbers up to 1024, not {last!r}')
     if first.bit_count() != 1 or last.bit_count() != 1 or last < first:

@@ -84,11 +84,14 @@ class ToRGB(nn.Module):
 
 
 class StyleGAN2(nn.Module):
-    """StyleGAN2's generator; by default the 512 x 512 FFHQ prior of GFPGAN.
+    """StyleGAN2's generator, untrained; by default with the sizes of the 512 x 512 FFHQ prior of GFPGAN.
 
-    `channel_multiplier`, `narrow` and `channels` are arguments of `stylegan2_channels`, `num_mlp` is the number of layers of the mapping
-    network. Of the latent codes in W+, (batch, num_ws, num_style_feat), the first convolution takes code 0 and its toRGB code 1. Then each
-    resolution takes three: two for its convolutions, the first of which the previous toRGB shares, and one for its toRGB.
+    `channel_multiplier`, `narrow` and `channels` are arguments of `stylegan2_channels`; `num_mlp` is the number of layers of the mapping
+    network, `lr_mlp` their learning rate multiplier. Raises ValueError for sizes, channels and a `num_mlp` out of range.
+
+    Of the latent codes in W+, (batch, num_ws, num_style_feat), the first convolution takes code 0 and its toRGB code 1. Then each
+    resolution takes three: two for its convolutions, the first of which the previous toRGB shares, and one for its toRGB. In all methods
+    `codes` is `ws.unbind(dim=1)`, and `noise` and `generator` are as in `layer_noise`.
     """
 
     def __init__(

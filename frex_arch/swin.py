@@ -45,7 +45,10 @@ def split_windows(x: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def shift_windows(height: int, width: int, size: tuple[int, int], shift: tuple[int, int], device: torch.device | None = None) -> Windows:
-    """Return the windows of a `height` x `width` feature map after a cyclic shift, left out along sides that one window covers."""
+    """Return the windows of a `height` x `width` feature map after a cyclic shift, left out along sides that one window covers.
+
+    `size` and `shift` are those of rows and of columns, in tokens; `size` must divide height and width.
+    """
     shift = (shift[0] if size[0] < height else 0, shift[1] if size[1] < width else 0)
     if shift == (0, 0):
         return Windows(size)

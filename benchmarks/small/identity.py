@@ -206,7 +206,11 @@ def area_under_curve(same: np.ndarray, different: np.ndarray) -> float:
 
 
 def read_people(manifest: Path, faces: Path, most: int) -> dict[str, list[Path]]:
-    """Return the files below `faces` of up to `most` people with at least two, at most four each, by the manifest's `person`."""
+    """Return up to four files of each of up to `most` people, by the manifest's column `person`.
+
+    Only people with at least two files below the folder `faces` count. Which of them are taken is random, with a fixed seed. The column
+    `file` holds paths relative to the manifest's folder.
+    """
     people = defaultdict(list)
     with manifest.open(newline='') as stream:
         for row in csv.DictReader(stream):
@@ -219,7 +223,11 @@ def read_people(manifest: Path, faces: Path, most: int) -> dict[str, list[Path]]
 
 
 def check(args: Namespace) -> dict[str, Any]:
-    """Compare pairs of one person with pairs of two people, by the cosine and by the distance of their descriptors."""
+    """Compare pairs of one person with pairs of two people, by the cosine and by the distance of their descriptors.
+
+    Returns the numbers of people, faces and pairs and, for cosine and distance, the means of both kinds of pairs and the area under the
+    ROC curve.
+    """
     identity = Identity(args.weights)
     people = read_people(args.manifest, args.faces, args.people)
     paths = [path for files in people.values() for path in files]

@@ -4,7 +4,7 @@
 
 Each face is degraded by each preset once a seed; the degraded face depends only on its name, the preset and the seed. The row `input` is
 the degraded face, already enlarged to its size bilinearly: the result without restoration. Writes `table.md`, `results.json` with the
-scores of every image, and a contact sheet per preset: degraded, restored, clean (who owns the faces decides whether it may be shown).
+scores of every image, and a contact sheet per preset: degraded, restored, clean (whoever owns the faces decides whether it may be shown).
 """
 
 import csv
@@ -71,7 +71,7 @@ def degrade_face(face: Face, preset: str, seed: int) -> Image:
 class Scorer:
     """Computes all metrics of images against one batch of clean ones, which each network sees only once.
 
-    `trunks` are those of ST-LPIPS; without `identity` there is no identity cosine.
+    `trunks` are those of ST-LPIPS; without `identity` there is no identity cosine. `set_clean` must be called before `score`.
     """
 
     def __init__(self, trunks: Sequence[str], identity: Identity | None) -> None:
@@ -163,7 +163,7 @@ def draw_restorations(degraded_faces: DegradedFaces, restorers: Mapping[str, Res
 
 
 def measure(args: Namespace) -> dict[str, Any]:
-    """Score all rows and write the results; return the content of `results.json`."""
+    """Score all rows and write the results into `--output`, where earlier ones are replaced; return the content of `results.json`."""
     start = time.process_time()
     loaded = [_load(entry, args.param_key) for entry in args.checkpoints]
     size = args.size or max((restorer.size for restorer in loaded), default=64)
@@ -221,11 +221,11 @@ def _parser() -> ArgumentParser:
     parser.add_argument('checkpoints', nargs='*', metavar='NAME=FILE', help='FREx (.pth, .safetensors) or the plain U-Net (.pth)')
     parser.add_argument('--faces', required=True, type=Path, metavar='DIR', help='aligned clean faces')
     parser.add_argument('--manifest', required=True, type=Path, metavar='FILE', help='CSV with the columns file and yaw')
-    parser.add_argument('--presets', nargs='+', choices=list(PRESETS), default=list(PRESETS), help='(default: all)')
+    parser.add_argument('--presets', nargs='+', choices=list(PRESETS), default=list(PRESETS), help='presets of degradations (default: all)')
     parser.add_argument('--seeds', type=int, default=5, metavar='N', help='degradations of each face by each preset (default: 5)')
-    parser.add_argument('--size', type=int, metavar='PIXELS', help='of the faces measured (default: of the largest network)')
+    parser.add_argument('--size', type=int, metavar='PIXELS', help='size of the measured faces (default: that of the largest network)')
     parser.add_argument('--param_key', default='params_ema', metavar='KEY', help='which weights of a .pth of FREx (default: params_ema)')
-    parser.add_argument('--trunk', choices=list(TRUNKS), default='vgg', help='of ST-LPIPS: the one not trained with (default: vgg)')
+    parser.add_argument('--trunk', choices=list(TRUNKS), default='vgg', help='trunk of ST-LPIPS: the one not trained with (default: vgg)')
     parser.add_argument('--identity', type=Path, metavar='DIR', help="dlib's network, fetched if missing: adds the identity cosine")
     parser.add_argument('--shown', type=int, default=8, metavar='N', help='faces on the contact sheets (default: 8)')
     parser.add_argument('-o', '--output', required=True, type=Path, metavar='DIR')

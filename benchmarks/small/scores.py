@@ -67,9 +67,10 @@ def compute_means(rows: Mapping[str, Scores], group: Group) -> dict[str, Means]:
 
 
 def check_goals(preset: str, means: Mapping[str, Mapping[str, Means]], name: str, trunk: str) -> dict[str, bool]:
-    """Return which goals the row `name` reaches.
+    """Return by goal whether the row `name` reaches it.
 
-    `means` are those of each group of a preset; `trunk` is the key of the ST-LPIPS metric that was not trained with.
+    `means` are those of each group of a preset; `trunk` is the key of the ST-LPIPS metric that was not trained with. Goals of a metric that
+    was not measured are left out.
     """
     overall, before = means['all'][name], means['all'][INPUT]
     goals = {'SSIM + 0.08': overall['ssim'] >= before['ssim'] + 0.08}

@@ -2,7 +2,8 @@
 
     python benchmarks/small/unet.py -opt options/small/3_stage_b.yml --samples 500000 -o experiments/unet
 
-trains it with an L1 loss on the `datasets: train` of an option file of FREx. It continues where it was stopped; SIGTERM saves first.
+trains it with an L1 loss on the `datasets: train` of an option file of FREx. It continues where it was stopped; SIGINT and SIGTERM save
+first.
 """
 
 import json
@@ -38,7 +39,10 @@ EMA_DECAY = 0.998
 
 @dataclass(frozen=True)
 class UNetOptions:
-    """The network has `width` channels at full size, twice as many at each halving down to 8 x 8, at most eight times as many."""
+    """The network takes faces of `size` x `size` pixels, a power of two.
+
+    It has `width` channels at full size, twice as many at each halving down to 8 x 8, at most eight times as many.
+    """
 
     size: int = 64
     width: int = 32
@@ -111,7 +115,7 @@ class Training:
         self.optimizer = torch.optim.Adam(self.net.parameters(), lr)
 
     def train(self, lq: Tensor, gt: Tensor) -> float:
-        """Take one step and return its loss; the learning rate falls along half a cosine to zero."""
+        """Take one step on degraded and clean faces, RGB in [-1, 1], and return its loss; the rate falls along half a cosine to zero."""
         for group in self.optimizer.param_groups:
             group['lr'] = self.lr * (1 + math.cos(math.pi * self.step / self.steps)) / 2
         loss = F.l1_loss(self.net(lq), gt)
@@ -127,7 +131,7 @@ class Training:
         return loss.item()
 
     def save(self, path: Path) -> None:
-        """Write everything atomically."""
+        """Write everything atomically, in the place of an earlier file; create its folder where it is missing."""
         states = {'params': self.net.state_dict(), 'params_ema': self.ema.state_dict(), 'optimizer': self.optimizer.state_dict()}
         path.parent.mkdir(parents=True, exist_ok=True)
         with write_atomically(path) as part:
@@ -145,7 +149,10 @@ class Training:
 
 
 def iterate_batches(dataset: FaceDegradationDataset, batch_size: int, seed: int, step: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield (degraded, clean) batches, RGB in [-1, 1], without end from `step` on, as FREx's training with this seed visits them."""
+    """Yield (degraded, clean) batches, RGB in [-1, 1], without end from `step` on, as FREx's training with this seed visits them.
+
+    Raises FRExError where the data set has fewer faces than a batch.
+    """
     sampler = VisitSampler(dataset, 1, 0, dataset.options.dataset_enlarge_ratio, seed)
     loader = DataLoader(dataset, batch_size, sampler=sampler, num_workers=0, drop_last=True)
     an_epoch = len(sampler) // batch_size

@@ -42,8 +42,9 @@ class AblateOptions:
 
     `configurations` are names or option files, empty for the paper's six; they are laid over the option file `base`, together with the
     changes `force_yml`. Each is trained once with each of `seeds` by `train_command` (None: `frex train`). `take` holds NAME=CHECKPOINT for
-    configurations that are trained already. `gt` and `lq` are folders of clean and of degraded faces; where `lq` is None, the clean faces
-    are degraded with `degrade_seed`. `cameras`, `metrics`, `fid_statistics`, `weights` and `num_workers` are those of the evaluation.
+    configurations that are trained already; a NAME that is given several times has several runs. `gt` and `lq` are folders of clean and of
+    degraded faces; where `lq` is None, the clean faces are degraded with `degrade_seed`. `cameras`, `metrics`, `fid_statistics`, `weights`
+    and `num_workers` are those of the evaluation. `device` is for restoring and evaluating, not for training.
     """
 
     gt: Path
@@ -65,9 +66,10 @@ class AblateOptions:
 
 
 def ablate(options: AblateOptions) -> None:
-    """Write `table.md`, `table.csv` and `table.json` in the output folder; checkpoints and restored images that exist are reused.
+    """Train, restore and evaluate; write `table.md`, `table.csv` and `table.json` in the output folder and print the Markdown.
 
-    Raises FRExError for invalid options or input, and where a training fails or a face is not restored.
+    Checkpoints and restored images that exist are reused; existing tables are replaced. Raises FRExError for invalid options or input, and
+    where a training fails or a face is not restored.
     """
     if len(set(options.seeds)) < len(options.seeds):
         raise FRExError(f'--seeds {" ".join(map(str, options.seeds))}: one is given twice')
@@ -138,7 +140,7 @@ def describe_setup(plan: Plan, size: int, options: AblateOptions) -> AblationSet
 
 
 def write_tables(evaluation: Evaluation, setup: AblationSetup, folder: Path) -> str:
-    """Write the table as Markdown with its caveats, as CSV and as JSON; return the Markdown."""
+    """Write the table to `folder` as Markdown with its caveats, as CSV and as JSON; return the Markdown. Existing tables are replaced."""
     markdown = f'{to_markdown(evaluation)}\n{caveats.to_markdown(evaluation, setup)}'
     texts: Mapping[str, str] = {'table.md': markdown, 'table.csv': to_csv(evaluation), 'table.json': to_json(evaluation)}
     for name, text in texts.items():
@@ -150,8 +152,8 @@ def write_tables(evaluation: Evaluation, setup: AblationSetup, folder: Path) -> 
 def check_inputs(gt: Path, lq: Path | None, cameras: Path | None, settings: Settings) -> None:
     """Raise FRExError for input that `evaluate` would refuse, before anything is trained.
 
-    That is: faces that are in only one of `gt` and `lq`, faces without a label in `cameras`, and statistics, weights or a device that
-    cannot be used.
+    That is: faces that are in only one of `gt` and `lq`, faces without a label in `cameras`, and statistics or a device that cannot be
+    used. A metric whose weight files cannot be obtained is no error, as in `evaluate`.
     """
     choose_device(settings.device, needs_float64=True)
     clean = list_image_folder('--gt', gt)
@@ -165,7 +167,10 @@ def check_inputs(gt: Path, lq: Path | None, cameras: Path | None, settings: Sett
 
 
 def _check_metrics(settings: Settings) -> None:
-    """Load all metrics once, on the CPU, since the GPU is needed for training; raise FRExError for damaged files."""
+    """Load all metrics whose files can be obtained once, on the CPU, since the GPU is needed for training.
+
+    Raises FRExError for statistics that cannot be read, and for weights or statistics of another network.
+    """
     if settings.fid_statistics is not None:
         FeatureStatistics.load(settings.fid_statistics)
     usable = [METRICS[key] for key in settings.metrics if METRICS[key].missing(settings.weights) is None]

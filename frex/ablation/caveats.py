@@ -16,7 +16,7 @@ from frex.options import FRExConfig
 PAPER_ITERATIONS, PAPER_SIZE = 250_000, 512
 # The number of Inception features of FID: the covariance of fewer images is singular.
 FID_FEATURES = 2048
-# With fewer runs the 97.5 % quantile of Student's t is above 2.3.
+# With fewer runs on each side the 97.5 % quantile of Student's t is 2.4 or more.
 FEW_RUNS = 5
 
 

@@ -40,7 +40,7 @@ class Configuration:
 
     @cached_property
     def config(self) -> FRExConfig:
-        """The options, typed; raises FRExError for a key or value that no training takes."""
+        """Return the options, typed; raise FRExError for a key or value that no training takes."""
         run = RunOptions(str(self.file))
         return read_frex_run(complete(self.options, run, Path(), is_train=True, num_devices=0), run.opt)
 
@@ -68,9 +68,11 @@ def find_difference_file(name: str) -> Path | None:
 
 
 def write_configurations(names: Sequence[str], base: str, force_yml: Sequence[str], folder: Path) -> list[Configuration]:
-    """Write an option file into `folder` for each of `names`, which lays its differences over the option file `base`; return them.
+    """Write an option file into `folder` for each of `names`, which lays its differences over the option file `base`.
 
-    Raises FRExError for an unknown name or an invalid file.
+    Existing files are replaced. The returned configurations have the changes `force_yml` in their `options`; the files do not have them.
+    Raises FRExError for an unknown name or an invalid file. Names that differ only in their folder or suffix would get one file, which is
+    not checked.
     """
     base_file = find_option_file(base).resolve()
     folder.mkdir(parents=True, exist_ok=True)

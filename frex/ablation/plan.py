@@ -33,11 +33,14 @@ class Plan:
     def output_size(self) -> int:
         """Return the width in pixels of the images that all networks output.
 
-        Raises FRExError where the networks have different sizes, and for a damaged checkpoint.
+        Raises FRExError where the networks have different sizes, where there is no network, and for a damaged checkpoint.
         """
         by_size = {each.config.out_size: each.name for each in self.trained}
         for path in chain.from_iterable(self.taken.values()):
             by_size[int(read_network(path).arguments.get('out_size', DEFAULT_SIZE))] = str(path)
+        if not by_size:
+            reasons = '; '.join(f'{name}: {reason}' for name, reason in self.left_out.items())
+            raise FRExError(f'--configurations: none is left to compare ({reasons})')
         if len(by_size) != 1:
             sizes_by_name = ', '.join(f'{name} {size}' for size, name in sorted(by_size.items()))
             raise FRExError(f'the networks make images of several sizes ({sizes_by_name}), which cannot be compared')
@@ -47,7 +50,9 @@ class Plan:
 def make_plan(configurations: Sequence[str], takes: Sequence[str], base: str, force_yml: Sequence[str], folder: Path) -> Plan:
     """Plan the `configurations`, all six of the paper where none is named; those in `takes`, NAME=CHECKPOINT, are not trained.
 
-    The option files of the configurations to train are written to `folder`. Raises FRExError for what is unknown or missing.
+    CHECKPOINT is a file, or a key of the manifest, whose file is downloaded where it is missing. The option files of the configurations to
+    train, and that of the full one, are written to `folder`. Raises FRExError for unknown configurations, for checkpoints and option files
+    that are missing, and for names that cannot be used or clash.
     """
     taken = _read_takes(takes)
     names = [name for name in dict.fromkeys(configurations or list_known_configurations()) if Path(name).stem not in taken]
@@ -63,7 +68,7 @@ def make_plan(configurations: Sequence[str], takes: Sequence[str], base: str, fo
 
 
 def _read_takes(takes: Sequence[str]) -> dict[str, list[Path]]:
-    """Return the checkpoints of each row from texts NAME=CHECKPOINT; raise FRExError for another form or a missing file."""
+    """Return the checkpoints of each row from texts NAME=CHECKPOINT; raise FRExError for another form or an unobtainable file."""
     taken = defaultdict(list)
     for entry in takes:
         name, equals, file = entry.partition('=')

@@ -27,7 +27,10 @@ class Difference(NamedTuple):
 
 
 def compute_run_means(row: Row, metric: Metric) -> list[float]:
-    """Return the mean score of each run over the images that have one (FID: its score of all images); runs without a score are left out."""
+    """Return the mean score of each run over the images that have one (FID: its score of all images); runs without a score are left out.
+
+    Raises KeyError where `row` has no results of `metric`.
+    """
     if metric.compares_sets:
         means = [run.set_scores[metric.key][0] for run in row.runs]
     else:
@@ -39,7 +42,7 @@ def compute_run_means(row: Row, metric: Metric) -> list[float]:
 def compare_means(ours: Sequence[float], full: Sequence[float]) -> Difference:
     """Return the mean of `ours` minus that of `full`, one value per run, with Welch's 95 % interval, which allows different variances.
 
-    The interval is NaN with fewer than two runs on a side, and where all runs of both sides are equal.
+    The interval is NaN with fewer than two runs on a side, and where the runs differ on neither side.
     """
     mean = float(np.mean(ours) - np.mean(full))
     if min(len(ours), len(full)) < 2 or not (np.ptp(ours) or np.ptp(full)):

@@ -22,10 +22,10 @@ class TestFolders:
 
 
 def prepare_folders(gt: Path, lq: Path | None, degrade_seed: int, size: int, folder: Path, num_workers: int) -> TestFolders:
-    """Write the clean images of `gt` at `size` x `size` below `folder`, and degrade them with `degrade_seed` where `lq` is None.
+    """Write the clean images of `gt` at `size` x `size` below `folder`, and degrade them there with `degrade_seed` where `lq` is None.
 
-    Raises FRExError where `folder` was begun with other images or settings and, before it is begun, for an image that cannot be read or is
-    not square.
+    Results that exist are kept. The returned folder of degraded images is `lq` itself, where it is given. Raises FRExError where `folder`
+    was begun with other images or settings and, before it is begun, for an image that cannot be read or is not square.
     """
     clean = FaceFolder.open(gt, '--gt')
     degraded = None if lq is None else FaceFolder.open(lq, '--lq')

@@ -11,7 +11,11 @@ from frex.errors import FRExError
 
 @dataclass(frozen=True)
 class Training:
-    """How configurations are trained: `command` is `frex train` with its launcher, `logs` the folder of the trainings' output."""
+    """How configurations are trained.
+
+    `command` is `frex train` with its launcher, `force_yml` holds changes KEY=VALUE to the options, and `logs` is the folder of the files
+    to which the trainings' output is appended.
+    """
 
     command: Sequence[str]
     force_yml: Sequence[str]
@@ -34,8 +38,8 @@ class Training:
     def _train(self, options: Path, name: str, seed: int) -> None:
         """Run the training command with the file `options` as the experiment `name`; resume a training that was interrupted.
 
-    What it prints is appended to the log file of `name`. Raises FRExError where it cannot be run or ends with an error.
-    """
+        What it prints is appended to the log file of `name`. Raises FRExError where it cannot be run or ends with an error.
+        """
         own = [f'name={name}', f'manual_seed={seed}']
         line = [*self.command, '-opt', str(options), '--auto_resume', '--force_yml', *self.force_yml, *own]
         self.logs.mkdir(parents=True, exist_ok=True)

@@ -80,9 +80,10 @@ def _box_area(face: DetectedFace) -> float:
 
 @dataclass(frozen=True)
 class EstimateOptions:
-    """The aligned faces in `folder`; their labels are written to the file `output`, and drawings of them to the folder `preview`.
+    """The aligned faces in `folder`; their labels are written to the file `output`, and drawings of them to the folder `preview`, if given.
 
-    `frame` is the alignment of the faces, ffhq or eg3d; `weights` is the folder of weight files.
+    Existing labels and drawings are replaced with `overwrite` only. `frame` is the alignment of the faces, ffhq or eg3d. `weights` is the
+    folder in which weight files are searched for first. `det_threshold` is the least score of a detected face.
     """
 
     folder: Path
@@ -98,8 +99,9 @@ class EstimateOptions:
 def estimate_labels(options: EstimateOptions) -> int:
     """Write the cameras and crops of a folder's images; return 1 where an image gets none, else 0.
 
-    The label file also names images without a face, so that training knows that they have no label. Raises FRExError for invalid options
-    and where no image gets a camera.
+    The label file also names images without a face, so that training knows that they have no label. An image that cannot be read or is not
+    square is not in it. Each image without a camera is printed with the reason. Raises FRExError for invalid options, where the detector
+    cannot or may not be downloaded, and where no image gets a camera.
     """
     _check(options)
     images = find_images(options.folder)

@@ -62,7 +62,7 @@ def solve_camera(landmarks: Landmarks) -> Float[np.ndarray, '25']:
     starts at the pose of OpenCV's SQPnP and at the frontal pose, and the better result counts. Raises ValueError where the landmarks fit no
     face that looks towards the camera.
     """
-    # Only the extra `train` installs it; labels are drawn, imported and compared without it.
+    # Of the extras only `train` names scipy; labels are drawn, imported and compared without it.
     from scipy.optimize import least_squares  # type: ignore[import-untyped]
 
     if not np.isfinite(landmarks).all() or np.ptp(landmarks, axis=0).min() < 10 * LANDMARK_SIGMA:

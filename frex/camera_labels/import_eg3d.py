@@ -42,7 +42,11 @@ MIRROR_TOLERANCE = 1e-3
 
 @dataclass(frozen=True)
 class ImportOptions:
-    """EG3D's files `dataset_json` and, if wanted, `cropping_params`; the folder `images` whose names are used; the label file to write."""
+    """EG3D's files `dataset_json` and, optionally, `cropping_params`; the label file `output` to write.
+
+    Labels that are only numbered get the names in `cropping_params`, else those of the images in the folder `images`; without both they
+    keep their numbers. An existing `output` is replaced with `overwrite` only.
+    """
 
     dataset_json: Path
     output: Path

@@ -27,7 +27,7 @@ FRAME_CROPS = {'eg3d': (1.0, 0.0, 0.0), 'ffhq': MEAN_CROP}
 class PreviewFolder:
     """A folder of images with their drawn labels, in `faces`, and of `sheet.png`, which shows the first of them.
 
-    Raises FRExError where it holds previews and `overwrite` is false, or where it cannot be created.
+    Raises FRExError where it holds a `sheet.png` and `overwrite` is false, or where it cannot be created.
     """
 
     def __init__(self, folder: Path, overwrite: bool) -> None:
@@ -52,10 +52,12 @@ class PreviewFolder:
             self.captions.append(name[-CAPTION_LENGTH:])
 
     def finish(self) -> None:
-        """Write the contact sheet, and print where the previews are."""
-        if self.tiles:
-            columns = min(SHEET_COLUMNS, len(self.tiles))
-            write_image(self.folder / SHEET, draw_contact_sheet(self.tiles, self.captions, columns, TILE))
+        """Write the contact sheet, where an image was added, and print where the previews are."""
+        if not self.tiles:
+            print(f'previews: none in {self.folder}')
+            return
+        columns = min(SHEET_COLUMNS, len(self.tiles))
+        write_image(self.folder / SHEET, draw_contact_sheet(self.tiles, self.captions, columns, TILE))
         first = f'the first {len(self.tiles)} of them' if self.count > len(self.tiles) else 'all'
         print(f'previews: {self.count} in {self.folder}, {first} in {self.folder / SHEET}')
 

@@ -49,7 +49,7 @@ SINGLE = (
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run `frex COMMAND ...` and return the exit status."""
+    """Run `frex COMMAND ...` with the arguments `argv`, those of this process if None; return the exit status."""
     return run(frex_parser(), argv)
 
 

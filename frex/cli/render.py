@@ -20,7 +20,9 @@ def add_command(commands: Any) -> None:
     parser.add_argument('--model_path', type=Path, metavar='FILE', help='checkpoint that made the codes (default: the small FREx)')
     parser.add_argument('--param_key', default='params_ema', choices=['params_ema', 'params'], help='weights to use (default: params_ema)')
     parser.add_argument('--views', type=positive_int, default=9, metavar='N', help='number of views (default: 9)')
-    parser.add_argument('--most_yaw', type=number_between(0, 180), default=40.0, metavar='DEGREES', help='of the outer views (default: 40)')
+    parser.add_argument(
+        '--most_yaw', type=number_between(0, 180), default=40.0, metavar='DEGREES', help='yaw of the outer views (default: 40)'
+    )
     parser.add_argument('--film', action='store_true', help='also write NAME.mp4, in which the head turns; needs the extra video')
     parser.add_argument('--mesh', nargs='+', default=[], choices=['ply', 'glb'], help='also write coloured meshes; needs the extra heads')
     parser.add_argument('--grid', type=positive_int, default=128, metavar='N', help='points along a side of the mesh (default: 128)')

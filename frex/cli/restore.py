@@ -33,7 +33,10 @@ class _RefuseFlag(Action):
 
 
 def add_flags(parser: ArgumentParser) -> None:
-    """Add the flags of `frex restore`, named as in GFPGAN and CodeFormer, and what to run; flags that FREx lacks are explained."""
+    """Add the flags of `frex restore`, named as in GFPGAN and CodeFormer, and the function that runs it.
+
+    Flags of GFPGAN and CodeFormer that FREx lacks are refused with an explanation.
+    """
     _add_input_and_output(parser)
     _add_network(parser)
     _add_faces(parser)
@@ -185,7 +188,7 @@ def _add_films(parser: ArgumentParser) -> None:
     group = parser.add_argument_group('films', 'need the extra video')
     group.add_argument('--frames', action='store_true', help='each input is a folder of the frames of one film, and so is its result')
     group.add_argument('--no_tracking', action='store_true', help='restore each frame for itself: faces flicker')
-    group.add_argument('--video_codec', default='h264', choices=CODECS, help='of restored films (default: h264)')
+    group.add_argument('--video_codec', default='h264', choices=CODECS, help='codec of restored films (default: h264)')
     group.add_argument(
         '--crf',
         type=whole_number,

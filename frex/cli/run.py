@@ -21,10 +21,11 @@ REFUSALS = {
 
 
 def run(parser: ArgumentParser, argv: Sequence[str] | None) -> int:
-    """Parse the flags `argv` and run the command; return its exit status.
+    """Parse the flags `argv`, those of this process if None, and run the command; return its exit status.
 
     FRExError is printed as one line on standard error, with status 1, and so are a missing package of an extra, a file that the system
-    does not let us read or write, and a standard output that is full. An interrupt by the keyboard gives status 130.
+    does not let us read or write, and a standard output that is full. An interrupt by the keyboard gives status 130. Raises SystemExit
+    after --help and for wrong flags, as argparse does.
     """
     with safe_streams() as output:
         try:
@@ -76,12 +77,12 @@ def _run_command(parser: ArgumentParser, argv: Sequence[str] | None) -> int:
 
 
 def refuse(args: Namespace, reason: str) -> None:
-    """Let `parse` end with a usage error for the `reason`, together with all others, when the other flags are parsed."""
+    """Note the `reason` why a flag is refused in `args`; `parse` ends with one usage error for all reasons when all flags are parsed."""
     args.refused = [*getattr(args, 'refused', []), reason]
 
 
 def parse(parser: ArgumentParser, argv: Sequence[str] | None) -> Namespace:
-    """Parse the flags `argv`; end with one usage error that names every unknown and refused flag, and the nearest known ones.
+    """Parse the flags `argv`; end with one usage error (SystemExit) that names every unknown and refused flag, and the nearest known one.
 
     Where flags are wrong, the command's function `also_refused`, if it has one, is called for further reasons: who corrects one flag wants
     to know all that are wrong.

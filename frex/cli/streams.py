@@ -80,7 +80,10 @@ codecs.register_error(PLAIN, write_plainly)
 
 
 def open_closed_streams() -> None:
-    """Let standard streams that are closed lead nowhere: the next file that is opened would take the place of one, and get its output."""
+    """Open the null device in the place of standard streams that are closed.
+
+    Otherwise the next file that is opened would take the place of one, and get its output.
+    """
     for number, mode, name in ((0, 'r', 'stdin'), (1, 'w', 'stdout'), (2, 'w', 'stderr')):
         try:
             os.fstat(number)

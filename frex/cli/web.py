@@ -7,7 +7,7 @@ from typing import Any
 from frex.cli.flags import add_device, add_offline, positive_int, read_options
 
 WHAT = """Serve a page on this machine to drop photographs on: it restores their faces as frex restore does, and shows before and after,
-cameras, depth and heads. Nothing leaves the machine. What is uploaded is removed when its tab in the browser is closed."""
+cameras, depth and heads. Photographs go to no other server. What is uploaded is removed when its tab in the browser is closed."""
 EXAMPLE = 'example: %(prog)s --model_path experiments/train_frex/models/net_g_latest.pth'
 
 
@@ -61,10 +61,14 @@ def _add_networks(parser: ArgumentParser) -> None:
 
 def _add_limits(parser: ArgumentParser) -> None:
     group = parser.add_argument_group('limits of a session, which is a tab of a browser')
-    group.add_argument('--most_files', type=positive_int, default=20, metavar='N', help='photographs (default: 20)')
-    group.add_argument('--most_megabytes', type=positive_int, default=100, metavar='N', help='size of a file (default: 100)')
+    group.add_argument('--most_files', type=positive_int, default=20, metavar='N', help='number of photographs (default: 20)')
+    group.add_argument('--most_megabytes', type=positive_int, default=100, metavar='N', help='size of a file in MB (default: 100)')
     group.add_argument(
-        '--most_megapixels', type=positive_int, default=100, metavar='N', help='size of a photograph, and of its result (default: 100)'
+        '--most_megapixels',
+        type=positive_int,
+        default=100,
+        metavar='N',
+        help='millions of pixels of a photograph, and of its result (default: 100)',
     )
 
 

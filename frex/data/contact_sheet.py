@@ -16,9 +16,10 @@ FONT, FONT_SCALE = cv2.FONT_HERSHEY_SIMPLEX, 0.42
 def draw_contact_sheet(
     images: Sequence[AnyImage], captions: Sequence[str], columns: int = 8, size: int = 160
 ) -> UInt8[np.ndarray, 'sheet_height sheet_width 3']:
-    """Return a white sheet, BGR uint8, with `images` row by row, resized to `size` x `size` pixels, and a caption under each.
+    """Return a white sheet, BGR uint8, with `columns` images a row, resized to `size` x `size` pixels, and a caption under each.
 
-    Raises ValueError unless there are as many captions as images. At the default size about 22 letters of a caption fit.
+    At least one image is needed. At the default size about 22 letters of a caption fit; the rest is cut off. Raises
+    ValueError unless there are as many captions as images.
     """
     tiles = [_tile(image, caption, size) for image, caption in zip(images, captions, strict=True)]
     columns = min(columns, len(tiles))

@@ -11,9 +11,9 @@ DIRECT_SIZE = 11
 
 
 def convolve(image: FloatImage, kernel: Kernel) -> FloatImage:
-    """Filter an image, reflected at its border, with a square kernel of odd size, as `cv2.filter2D` does up to 1e-6.
+    """Filter an image, reflected at its border, with a square kernel of odd size; the result is that of `cv2.filter2D` up to 1e-6.
 
-    Each channel is transformed as a whole, which takes half the time of `filter2D`, which transforms tiles.
+    Each channel is transformed as a whole. This takes half the time of `filter2D`, which transforms tiles.
     """
     size = len(kernel)
     if size <= DIRECT_SIZE:

@@ -23,10 +23,11 @@ Range = tuple[float, float]
 class DegradationRanges:
     """The distribution of a degradation's parameters: the range of each, and the probability of each step. The defaults are the paper's.
 
-    `motion_sizes` are lengths of motion blur, `blur_sigma` the standard deviations of Gaussian blur, both in pixels of 512;
-    `isotropic_prob` is the probability that both standard deviations are equal. `noise_range` is in grey levels from 0 to 255. `jpeg_range`
-    are qualities, both ends included. With probability `second_prob` an image goes through Gaussian blur, down-sampling, noise and JPEG
-    once more, with the `second_` ranges and else the same values.
+    `motion_sizes` are the lengths of motion blur, of which one is drawn. `blur_sigma` is the range of the standard deviations of Gaussian
+    blur and `blur_kernel_size` the width of its kernel. All three are in pixels of 512. `isotropic_prob` is the probability that both
+    standard deviations are equal. `downsample_range` is the range of the ratio r. `noise_range` is in grey levels from 0 to 255.
+    `jpeg_range` are qualities, both ends included. With probability `second_prob` an image goes through Gaussian blur, down-sampling, noise
+    and JPEG once more, with the `second_` ranges and else the same values.
     """
 
     motion_prob: float = 0.5
@@ -47,7 +48,7 @@ class DegradationRanges:
     second_noise_range: Range = (0, 15)
 
 
-# The authors' code, in which no step is optional, and those of the first pass are strong.
+# The ranges of the authors' code: no step is left out but motion blur in the second pass, and ranges begin higher than the paper's.
 RELEASE = DegradationRanges(
     motion_prob=1.0,
     motion_sizes=(21, 25, 31, 35, 41, 45, 51, 61, 71),

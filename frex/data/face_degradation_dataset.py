@@ -1,4 +1,4 @@
-"""The data set of aligned faces, degraded on the fly. A sample depends on nothing but the images, seed, phase, epoch and visit."""
+"""The data set of aligned faces, degraded on the fly. A sample depends on nothing but the images, the options, epoch and visit."""
 
 from typing import Any
 
@@ -39,21 +39,22 @@ def read_degradation(options: dict[str, Any], where: str) -> DegradationRanges:
 
 
 class FaceDegradationDataset(Dataset):
-    """Pairs of degraded and clean faces from a folder, an lmdb or a zip of aligned faces, with images of another set mixed in.
+    """Pairs of degraded and clean faces from a folder, an lmdb or a zip of aligned faces; images of another set can be mixed in.
 
-    The key of a sample is (epoch, visit), or in validation an index. A sample has
+    `opt` is an entry of BasicSR's `datasets`; its keys are those of `FaceDegradationOptions`. The key of a sample is (epoch, visit), or in
+    validation an index. A sample has
 
     - `lq` and `gt`, the degraded and the clean face, (3, gt_size, gt_size), RGB in [-1, 1];
     - `crop`, (3,), from the image's frame to EG3D's crop (see `frex_arch.crop`);
-    - where the set has camera labels, `camera`, (25,), and `has_camera`, a bool: false for an image that is listed as unlabelled, whose
-      `camera` is the frontal one;
+    - where this set or the one mixed in has camera labels, `camera`, (25,), and `has_camera`, a bool: false for an image without a label,
+      whose `camera` is the frontal one;
     - `gt_path` and `lq_path`, both the path of the clean image, as BasicSR expects;
-    - `name`, unique in the set, for the names of results; and `epoch`;
-    - `damaged`, why images of this visit could not be read, a line for each; empty where the first could be.
+    - `name`, unique among the images of its set, for the names of results; and `epoch`;
+    - `damaged`, one line for each image of this visit that could not be read, with the reason; empty where the first could be.
 
-    In training a visit of an image that cannot be read is replaced by another visit at random, the same one in each run. Raises FRExError
-    in training where MOST_DAMAGED of these in a row cannot be read, else for any damaged image; for missing images, a bad label file, or an
-    image that a label file does not mention.
+    The constructor raises FRExError for invalid options, missing images, a bad label file, and an image that the label file does not
+    mention. In training an image that cannot be read is replaced by that of another visit, at random but the same in each run; FRExError is
+    raised where MOST_DAMAGED in a row cannot be read. In validation it is raised for any such image.
     """
 
     def __init__(self, opt: dict[str, Any]) -> None:

@@ -73,9 +73,10 @@ class FaceSet:
 
 
 def make_short_names(names: Sequence[str]) -> list[str]:
-    """Return a unique name without suffix and slash for each path in `names`, in their order, to name results after images.
+    """Return a unique name without a slash for each path in `names`, in their order, to name results after images.
 
-    These are the file names if they are unique, else paths joined by underscores if those are unique, else percent-encoded paths.
+    These are the file names without suffix if they are unique, else the paths without suffix, joined by underscores, if those are unique,
+    else the percent-encoded paths with suffix. Raises ValueError where `names` is empty.
     """
     for shorten in (lambda path: path.stem, lambda path: '_'.join(path.with_suffix('').parts)):
         short = [shorten(PurePosixPath(name)) for name in names]

@@ -62,7 +62,10 @@ def parse_labels(text: str, path: Path) -> Labels:
 def write_labels(
     path: Path, cameras: Mapping[str, Iterable[float]], crops: Mapping[str, Iterable[float]], unlabelled: Iterable[str] = ()
 ) -> None:
-    """Write a label file atomically; `cameras` and `crops` are by image name, `unlabelled` are images that get null for a camera."""
+    """Write a label file atomically; an existing one is replaced, and its folder must exist.
+
+    `cameras` and `crops` are by image name; `unlabelled` are images that get null for a camera.
+    """
     labels: dict[str, list[float] | None] = {name: [float(number) for number in camera] for name, camera in cameras.items()}
     labels |= dict.fromkeys(unlabelled)
     content = {
@@ -79,7 +82,7 @@ def stack_labels(
     """Return the labels of the images `names`, in their order, as rows of one array.
 
     An image is looked up by its path or, where its file name is unique in `names`, by that. Raises FRExError, which starts with `missing`,
-    where images have no label.
+    where images have no label, and ValueError where `names` is empty.
     """
     bare = {name: bare_name(name) for name in names}
     count = Counter(bare.values())
@@ -142,7 +145,10 @@ def check_rotations(cameras: Float32[np.ndarray, 'image 25'], names: Iterable[st
 
 
 def drop_bare_names(vectors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Return labels without the keys that `read_labels` adds, so that each label is there once, by the name in its file."""
+    """Return labels without the keys that `read_labels` adds, so that each label is there once, by the name in its file.
+
+    `vectors` must hold the very arrays that `read_labels` returned: an added key is recognized by the identity of its array.
+    """
     in_folders = {id(vector) for name, vector in vectors.items() if '/' in name}
     return {name: vector for name, vector in vectors.items() if '/' in name or id(vector) not in in_folders}
 

@@ -17,7 +17,8 @@ STREAM = 2
 class Mix:
     """Decides at random, but reproducibly, which visits take an image of the second set `faces`, and which one.
 
-    `where` is the path of the options in the option file. Raises FRExError, which names the option, for bad options.
+    `seed` is that of the data set, `where` the path of the options in the option file. Raises FRExError, which names the option, for bad
+    options and for images or labels that are missing or damaged.
     """
 
     def __init__(self, options: MixOptions, seed: int, where: str) -> None:
@@ -38,7 +39,7 @@ class Mix:
     def pick(self, epoch: int, visit: int) -> int | None:
         """Return the index of the image of `faces` that a visit takes, or None where it takes one of the data set's own.
 
-        A bin of |yaw| is drawn first, then one of its images.
+        With `balance_yaw` a bin of |yaw| is drawn first, then one of its images; without it, one of all images is drawn.
         """
         rng = np.random.default_rng([self.seed, STREAM, epoch, visit])
         if rng.random() >= self.ratio:

@@ -11,7 +11,8 @@ class VisitSampler(Sampler):
     """Replaces BasicSR's EnlargedSampler and yields keys (epoch, visit), so that every visit of an image has a degradation of its own.
 
     A visit is an index into the data set repeated `ratio` times, and beyond it where `num_replicas`, the number of processes, does not
-    divide its length. In each epoch the processes together make every visit once, in an order that depends on `seed` and epoch.
+    divide its length. `rank`, from 0, is the number of this process. In each epoch the processes together make every visit once, in an
+    order that depends on `seed` and epoch.
     """
 
     def __init__(self, dataset: Any, num_replicas: int, rank: int, ratio: int = 1, seed: int = 0) -> None:

@@ -62,7 +62,7 @@ class FolderSource(Source):
 
 
 class ZipSource(Source):
-    """The images of a zip archive."""
+    """The images of a zip archive, in whichever of its folders; hidden ones are skipped."""
 
     def __init__(self, root: Path, where: str) -> None:
         if not root.is_file():
@@ -78,7 +78,10 @@ class ZipSource(Source):
 
 
 class LmdbSource(Source):
-    """The images of a folder `NAME.lmdb` with BasicSR's `meta_info.txt`; the keys of the lmdb are image names without suffix."""
+    """The images of a folder `NAME.lmdb` with BasicSR's `meta_info.txt`; the keys of the lmdb are image names without suffix.
+
+    Raises FRExError also where the package lmdb is not installed.
+    """
 
     def __init__(self, root: Path, where: str) -> None:
         if not root.is_dir():
@@ -122,7 +125,7 @@ def open_source(root: Path, backend: str | None, where: str) -> Source:
 def read_file(path: Path) -> bytes:
     """Return the content of a file, or of a member of a zip for a path like `faces.zip/name`.
 
-    Raises OSError where the file, and FRExError where the member of a zip cannot be read.
+    Raises OSError where a file cannot be read, and FRExError where a member of a zip cannot.
     """
     for parent in path.parents:
         if parent.suffix.lower() == '.zip' and parent.is_file():
@@ -203,8 +206,8 @@ if hasattr(os, 'register_at_fork'):
 
 
 def find_images(folder: Path) -> dict[str, Path]:
-    """Return the path of each image below `folder`, by its name in labels, which is the path below the folder.
+    """Return the path of each image in and below `folder`, by its name in labels, which is its path relative to the folder.
 
-    Raises FRExError where there are none.
+    Raises FRExError where there is no folder or no image.
     """
     return {name: folder / name for name in FolderSource(folder, 'FOLDER').names}

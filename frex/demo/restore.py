@@ -31,9 +31,10 @@ HEAD = ('degradation', 'PSNR input', 'restored', 'gain', 'SSIM input', 'restored
 
 
 def run(model: Path | None = None, folder: Path = FOLDER, device: str = 'auto') -> None:
-    """Restore the portraits with the checkpoint `model` (None: the small FREx of the package), write and print the results.
+    """Restore the portraits with the checkpoint `model` (None: the small FREx of the package); write and print the results.
 
-    Raises FRExError where there is no checkpoint, and where the mean gain is less than MIN_GAIN_DB.
+    Raises FRExError where the checkpoint is missing or damaged, where a package that ships a portrait is missing, and where the mean gain
+    is less than MIN_GAIN_DB.
     """
     if model is None and not small_model.PATH.is_file():
         raise FRExError(
@@ -47,9 +48,10 @@ def run(model: Path | None = None, folder: Path = FOLDER, device: str = 'auto') 
 
 
 def demonstrate(restorer: FaceRestorer, folder: Path, min_gain: float = MIN_GAIN_DB) -> None:
-    """Restore the portraits, write figures to `folder` and print the table.
+    """Restore the portraits, write figures to `folder`, where existing ones are replaced, and print the table.
 
-    Raises FRExError where the mean gain in PSNR of the aligned faces is less than `min_gain` dB.
+    Figures of turning heads are written only where the network has a 3D prior. Raises FRExError where the mean gain in PSNR of the aligned
+    faces is less than `min_gain` dB; the figures are written before.
     """
     portraits = read_portraits()
     faces = restore_aligned(restorer, portraits)
@@ -68,7 +70,7 @@ def demonstrate(restorer: FaceRestorer, folder: Path, min_gain: float = MIN_GAIN
 
 
 def restore_aligned(restorer: FaceRestorer, portraits: Sequence[Portrait]) -> list[RestoredPortrait]:
-    """Degrade and restore the aligned faces by each of DEGRADATIONS; the network does not get the landmarks of the clean face.
+    """Degrade the aligned faces by each of DEGRADATIONS and restore them; the network does not get the landmarks of the clean face.
 
     Raises FRExError where a face is not restored.
     """
@@ -88,7 +90,7 @@ def restore_aligned(restorer: FaceRestorer, portraits: Sequence[Portrait]) -> li
 
 
 def restore_photographs(restorer: FaceRestorer, portraits: Sequence[Portrait]) -> list[RestoredPortrait]:
-    """Restore the portraits' photographs with each degradation in IN_PHOTOGRAPH."""
+    """Degrade the portraits' photographs by each degradation in IN_PHOTOGRAPH and restore them as `restore_photograph` does."""
     degradations = [(number, degradation) for number, degradation in enumerate(DEGRADATIONS) if degradation.name in IN_PHOTOGRAPH]
     return [
         restore_photograph(restorer, portrait, degradation, [number, person, 1])
@@ -100,8 +102,8 @@ def restore_photographs(restorer: FaceRestorer, portraits: Sequence[Portrait]) -
 def restore_photograph(restorer: FaceRestorer, portrait: Portrait, degradation: FixedDegradation, seed: list[int]) -> RestoredPortrait:
     """Degrade a photograph, reduced so that its face is not larger than the network's, restore its face and paste it.
 
-    The landmarks of the clean face say where the face is. The metrics compare the aligned face only. Raises FRExError where the face is not
-    restored.
+    `seed` is that of `apply_degradation`. The landmarks of the clean face say where the face is. The metrics compare the aligned face only.
+    Raises FRExError where the face is not restored.
     """
     scale = min(1.0, scale_of(face_matrix(portrait.landmarks, restorer.size)))
     truth = cv2.resize(portrait.image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)

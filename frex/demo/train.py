@@ -46,7 +46,10 @@ class DemoSample:
 
 
 def run() -> None:
-    """Train, restore, and show the results; raise FRExError where the mean gain is less than MIN_GAIN_DB."""
+    """Train, restore, write `comparison.png` into FOLDER and print the metrics.
+
+    Raises FRExError where a package that ships a portrait is missing, and where the mean gain is less than MIN_GAIN_DB.
+    """
     faces = write_faces(FOLDER / 'faces')
     train()
     restorer = FaceRestorer.from_pretrained(CHECKPOINT, device='auto')
@@ -56,7 +59,7 @@ def run() -> None:
 
 
 def write_faces(folder: Path) -> list[Path]:
-    """Write the portraits' faces in FFHQ alignment into `folder`, and return the files."""
+    """Write the portraits' faces in FFHQ alignment into `folder`; return all PNG files in it, sorted."""
     for portrait in read_portraits():
         write_image(folder / f'{portrait.name}.png', align_face(portrait.image, portrait.landmarks))
     return sorted(folder.glob('*.png'))
@@ -79,7 +82,7 @@ def _advance(bar: Any, log: dict[str, Any]) -> None:
 
 
 def degrade_and_restore(restorer: FaceRestorer, face: Path, seed: list[int]) -> DemoSample:
-    """Degrade the face in the file `face` and restore it; `seed` is a list of numbers, each of which gives another degradation.
+    """Degrade the face in the file `face` and restore it; `seed` is a list of numbers, and each list gives another degradation.
 
     No seed gives a degradation that training has seen.
     """
@@ -90,7 +93,7 @@ def degrade_and_restore(restorer: FaceRestorer, face: Path, seed: list[int]) -> 
 
 
 def write_grid(samples: list[DemoSample], path: Path, title: str) -> None:
-    """Write an image with one row per sample: degraded, restored, original."""
+    """Write an image with one row per sample: degraded, restored, original. An existing file is replaced."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6, 2.05 * len(samples) + 0.5), layout='constrained')

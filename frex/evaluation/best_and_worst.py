@@ -36,7 +36,7 @@ def draw_best_and_worst(evaluation: Evaluation, folder: Path) -> list[Path]:
 
 
 def select_best_and_worst(scores: ImageScores, metric: Metric) -> tuple[list[int], list[int]]:
-    """Return (worst, best): indices of at most SHOWN images each, the worst first and the best first.
+    """Return (worst, best): the indices in `scores` of at most SHOWN images each, the worst first and the best first.
 
     Images with the score NaN are left out. No image is in both lists; a single scored image counts as a worst one.
     """
@@ -66,9 +66,10 @@ def _draw_contact_sheet(evaluation: Evaluation, chosen: Row, metric: Metric) -> 
 
 
 def _caption(row: Row, kind: str, name: str, index: int, metric: Metric) -> str:
-    """Return the text below one tile, cut to CAPTION_LENGTH: the image's name below GT; name and score of the method below the others.
+    """Return the text below one tile, cut to CAPTION_LENGTH.
 
-    `kind` is `worst` or `best`, `name` the image and `index` its place in the scores.
+    Below GT it is `kind`, `worst` or `best`, with the `name` of the image; below the others it is the method's name with its score.
+    `index` is the place of the image in the scores.
     """
     if row.name == GT and row.is_reference:
         return (

@@ -18,9 +18,9 @@ TIMING_TITLES = {'network': 'the network alone', 'command': 'the whole command, 
 class Cost:
     """Time and memory of a method, over all its runs.
 
-    `seconds_a_face` is None where no run recorded it, or where the runs timed different things. `peak_memory` is in bytes, with the keys
-    `host` and `GPU`. `timings` says what was timed, `network` or `command`, and `measured` describes what was timed, on which device and
-    with which package versions; both list the distinct values of all runs.
+    `seconds_a_face` is None where no run recorded it, or where the runs timed different things. `peak_memory` is in bytes, by `host`
+    and `GPU`, where known. `timings` says what was timed, `network` or `command`, and `measured` describes what was timed, on which
+    device and with which package versions; both list the distinct values of all runs.
     """
 
     seconds_a_face: float | None

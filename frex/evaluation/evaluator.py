@@ -25,12 +25,13 @@ class Settings:
     """How to evaluate.
 
     `metrics` are keys of `frex.metrics.catalogue`. FID compares with the statistics file `fid_statistics`, or with the clean images where
-    that is None. `weights` is the folder of weight files (None: the usual places), `batch_size` the number of images that a network sees at
-    once, `num_workers` the number of processes that read images, `seed` the seed of the bootstrap, `bin_degrees` the width of a bin of
-    the absolute yaw. With `partial` only the images that are in all folders are compared; without it a missing image is an error.
-    `pyiqa` are names of pyiqa's metrics, which a process of the Python `pyiqa_python` computes (None: of this one).
+    that is None. `weights` is the folder in which weight files are searched for first (None: only the usual folders), `batch_size` the
+    number of images that a network sees at once, `num_workers` the number of processes that read images (0: this one), `seed` the seed of
+    the bootstrap, `bin_degrees` the width of a bin of the absolute yaw. With `partial` only the images that are in all folders are
+    compared; without it a missing image is an error. `pyiqa` are names of pyiqa's metrics, which a process of the Python `pyiqa_python`
+    computes (None: of this one).
 
-    Raises FRExError for values out of range and unknown metrics.
+    Raises FRExError for values out of range, unknown metrics, `fid_statistics` without FID, and `pyiqa_python` without `pyiqa`.
     """
 
     metrics: tuple[str, ...] = PAPER_METRICS
@@ -69,10 +70,13 @@ def evaluate(
 ) -> Evaluation:
     """Score each method's folders of restored images, one folder per run, against the clean images in `gt`.
 
-    `lq`, the degraded images, adds the row bilinear; `cameras`, a `dataset.json` in EG3D's layout, adds results by |yaw|. Images are
-    matched by relative path without suffix; NAME_00, the first face of an image, counts as NAME. A metric whose weight files are missing
-    gets no results but an entry in `gaps`. Raises FRExError where the folders hold different images (without `partial`), where an image
-    cannot be read or differs in size from its clean image, and for invalid settings.
+    `methods` maps the name of each method to its folders. `lq`, the degraded images, adds the row bilinear; `cameras`, a `dataset.json` in
+    EG3D's layout, adds results by |yaw|. Images are searched for in the folders and below, and matched by relative path without suffix;
+    NAME_00, the first face of an image, counts as NAME. Missing weight files are downloaded. A metric whose files cannot be obtained gets
+    no results but an entry in `gaps`.
+
+    Raises FRExError where the folders hold different images (without `partial`), where an image cannot be read or differs in size from its
+    clean image (`lq` may differ), where one has no camera in `cameras`, and for invalid settings.
     """
     settings = settings or Settings()
     device = choose_device(settings.device, needs_float64=True)

@@ -38,7 +38,8 @@ class SampleStatistics(FeatureStatistics):
 class FidScorer:
     """Computes FID. `statistics` is a file of `frex statistics` or pytorch-fid; None compares with the clean images.
 
-    `weights` is the folder of weight files. Raises FRExError where the statistics or Inception's weights are missing or invalid.
+    `metric` is the catalogue's entry for FID; `weights` is the folder in which Inception's file is searched for first. A missing file of
+    Inception is downloaded. Raises FRExError where that is not possible or not allowed, and where the statistics are missing or invalid.
     """
 
     def __init__(self, metric: Metric, weights: Path | None, device: torch.device, statistics: Path | None) -> None:
@@ -52,7 +53,7 @@ class FidScorer:
     def notes(self) -> dict[str, str]:
         """Return the protocol's entry `FID against`: what FID compares with."""
         if self.path is None or self.statistics is None:
-            return {'FID against': 'GT, in each bin against GT of that bin; it falls with the number of images, so compare no bins'}
+            return {'FID against': 'GT, in each bin against GT of that bin; it falls with the number of images, so do not compare bins'}
         count = 'an unknown number of' if self.statistics.count is None else self.statistics.count
         return {'FID against': f'{self.path.name}, {count} images, sha256 {sha256(self.path)}; not by bin'}
 

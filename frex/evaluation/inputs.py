@@ -215,7 +215,8 @@ class Inputs:
     """All images of an evaluation.
 
     `names` are the images that are compared, in the order of all scores. `methods` holds one ImageFolder per run, `costs` the cost of a
-    method, None where its runs recorded none. `stats` are by role; `differences` are the images that were left out.
+    method, None where its runs recorded none. `stats` are by role. `differences` are the images that were left out, which only an
+    evaluation with `partial` has.
     """
 
     names: tuple[str, ...]
@@ -236,9 +237,10 @@ class Inputs:
 
 
 def read_inputs(methods: Mapping[str, Sequence[Path]], gt: Path, lq: Path | None, partial: bool) -> Inputs:
-    """Find and check the images of all folders; `methods` holds one folder per run.
+    """Find and check the images of all folders; `methods` maps each method's name to its folders, one per run.
 
-    Raises FRExError for unusable names of methods, and as `list_image_folder`, `find_common_names` and `check_sizes` do.
+    Raises FRExError for unusable names of methods, damaged images, a damaged `run.json`, and as `list_image_folder`, `find_common_names`
+    and `check_sizes` do. The sizes of the images in `lq` are not checked.
     """
     _check_names(methods)
     clean = list_image_folder(GT, gt)

@@ -3,6 +3,7 @@
 Each function returns entries of the protocol: topic and text.
 """
 
+import hashlib
 import platform
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import torch
 
+from frex.data.sources import read_file
 from frex.evaluation.inputs import BILINEAR, ImageStats, Inputs
 from frex.evaluation.summaries import RESAMPLES
 from frex.metrics.metric import Metric
@@ -33,7 +35,7 @@ def describe_inputs(inputs: Inputs) -> dict[str, str]:
 
 def describe_cameras(path: Path, bin_degrees: float) -> dict[str, str]:
     """Describe the label file from which |yaw| comes, and the width of the bins."""
-    return {'cameras': f'{path.name}, sha256 {sha256(path)}; |yaw| of view in bins of {bin_degrees:g} degrees'}
+    return {'cameras': f'{path.name}, sha256 {hashlib.sha256(read_file(path)).hexdigest()}; |yaw| of view in bins of {bin_degrees:g} degrees'}
 
 
 def describe_metrics(metrics: Sequence[Metric], usable: Sequence[Metric], weights: Path | None) -> dict[str, str]:

@@ -38,7 +38,11 @@ def main() -> int:
 
 
 def serve(requests: BinaryIO, answer: Answer) -> None:
-    """Load the metrics and answer what they are; then answer each pair of images with its scores, until the requests end."""
+    """Load the metrics and answer what they are; then answer each pair of images with its scores, until the requests end.
+
+    Where pyiqa cannot be imported, the only answer has the reason as `missing`. Where it has no metric of a name, the only answer has that
+    name as `unknown` and all names as `known`.
+    """
     order = json.loads(requests.readline())
     if order['offline']:
         forbid_connections()

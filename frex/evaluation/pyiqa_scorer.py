@@ -25,7 +25,8 @@ DIGITS = 4
 class PyiqaScorer:
     """pyiqa in a running `process` of `python`. `metrics` describe what it computes, for tables; their titles name pyiqa and its version.
 
-    Raises FRExError, which says what to do, where pyiqa or a metric cannot be used.
+    `names` are pyiqa's names of the metrics, each given once, which it computes on `device`. Raises FRExError, which says what to do, where
+    pyiqa or a metric cannot be used.
     """
 
     def __init__(self, process: 'subprocess.Popen[bytes]', python: str, names: Sequence[str], device: torch.device) -> None:

@@ -67,7 +67,7 @@ class Evaluation:
     bins: tuple[YawBin, ...]
     """The first bin holds all images, the others divide them by |yaw|."""
     yaw: Degrees | None
-    """['yaw| of each image in degrees; None without cameras.']"""
+    """|yaw| of each image in degrees; None without cameras."""
     differences: tuple[Difference, ...]
     """The images that were left out because not all folders have them, by folder."""
     protocol: Mapping[str, str]

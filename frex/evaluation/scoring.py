@@ -41,8 +41,9 @@ class ImagePair:
 class ImagePairs(Dataset[ImagePair]):
     """A data set that reads pairs of images and computes `metrics`, keys of the catalogue, on the CPU.
 
-    `restored` and `gt` are files in the same order. With `resized`, a restored image is resized bilinearly to the size of the clean one.
-    `weights` is the folder of weight files. Raises FRExError for an image that cannot be read.
+    `restored` and `gt` are files in the same order. With `resized`, a restored image is resized bilinearly to the size of the clean one;
+    without it both must have one size, which is not checked. `weights` is the folder of weight files. Reading an item raises FRExError
+    where an image cannot be read.
     """
 
     def __init__(self, restored: Sequence[Path], gt: Sequence[Path], resized: bool, metrics: Sequence[str], weights: Path | None) -> None:
@@ -113,8 +114,8 @@ def _runs_in_workers(metric: Metric, device: torch.device) -> bool:
 class Scorer:
     """All metrics of an evaluation, loaded once for all folders.
 
-    `fid_statistics` is a file that FID compares with; None compares with the clean images. Raises FRExError for weights that are missing or
-    of another network.
+    `fid_statistics` is a file that FID compares with; None compares with the clean images. Missing weights are downloaded. Raises FRExError
+    where that is not possible or not allowed, and for weights or statistics that are damaged or of another network.
     """
 
     def __init__(self, metrics: Sequence[Metric], compute_options: ComputeOptions, fid_statistics: Path | None) -> None:
@@ -146,8 +147,8 @@ class Scorer:
     ) -> tuple[Mapping[str, ImageScores], Features | None]:
         """Return the score of each image by metric key, and the features for FID (None without FID); both in the order of the files.
 
-        With `resized`, restored images are resized to their clean ones. `progress` advances by one per image. Raises FRExError where the
-        GPU has too little memory.
+        With `resized`, restored images are resized to the size of their clean ones. `progress` advances by one per image. Raises FRExError
+        where an image cannot be read, and where the GPU has too little memory.
         """
         keys = [*self.functions, *self.worker_metrics]
         scores = {key: np.full(len(gt), np.nan) for key in keys}

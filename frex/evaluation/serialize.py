@@ -15,7 +15,10 @@ COLUMNS = ('method', 'is_reference', 'runs', 'metric', 'yaw', 'pictures', 'mean'
 
 
 def to_json(evaluation: Evaluation) -> str:
-    """Return the whole evaluation as JSON; scores are in the order of `pictures`, NaN becomes null and infinity the text `inf`."""
+    """Return the whole evaluation as JSON; scores are in the order of its entry `pictures`, the names of the images.
+
+    NaN becomes null, and infinity the text `inf`.
+    """
     content = {
         'version': 1,
         'protocol': evaluation.protocol,
@@ -34,9 +37,10 @@ def to_json(evaluation: Evaluation) -> str:
 
 
 def to_csv(evaluation: Evaluation) -> str:
-    """Return one line per row of the table, metric and bin; the first bin, `all`, holds all images.
+    """Return a line of titles, then one line per row of the table, metric and bin; the first bin, `all`, holds all images.
 
-    `low` and `high` bound the 95 % interval. NaN becomes an empty field.
+    `pictures` is the number of images in the bin. `low` and `high` bound the 95 % interval of the mean. NaN becomes an empty field, and
+    infinity `inf`.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator='\n')

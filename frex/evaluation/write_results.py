@@ -22,8 +22,8 @@ TEXTS: dict[str, Callable[[Evaluation], str]] = {'json': to_json, 'csv': to_csv,
 class EvaluateOptions:
     """What to compare, and the files to write, None for none.
 
-    `restored` holds texts NAME=FOLDER; the other inputs are those of `evaluate`. `plots` is a folder. Without `overwrite` existing files
-    are an error.
+    `restored` holds texts NAME=FOLDER; the other inputs are those of `evaluate`. `plots` is a folder for plots and contact sheets, which is
+    created where it is missing. Without `overwrite` an existing file, or a folder of plots that is not empty, is an error.
     """
 
     restored: Sequence[str]
@@ -40,7 +40,8 @@ class EvaluateOptions:
 def write_evaluation(options: EvaluateOptions, settings: Settings) -> None:
     """Evaluate, write the requested files and print the tables.
 
-    Raises FRExError as `evaluate` does and, before anything is computed, for files that exist or are named twice.
+    Raises FRExError as `evaluate` does and, before anything is computed, for files that exist, are named twice or whose folder is missing,
+    and for plots that cannot be drawn or written.
     """
     texts: dict[str, Path] = {kind: getattr(options, kind) for kind in TEXTS if getattr(options, kind) is not None}
     _check_distinct_files(texts)

@@ -61,7 +61,7 @@ def make_bins(yaw: Degrees | None, count: int, degrees: float) -> tuple[YawBin, 
     all_images = YawBin('all', np.ones(count, dtype=bool))
     if yaw is None:
         return (all_images,)
-    # Integer division, not comparison with edges: rounded edges could leave the largest |yaw| outside of the last bin.
+    # Floor division, not comparison with edges: rounded edges could leave the largest |yaw| outside of the last bin.
     indices = (yaw // degrees).astype(int)
     return (all_images, *(_make_bin(indices == index, degrees * index, degrees * (index + 1)) for index in range(int(indices.max()) + 1)))
 

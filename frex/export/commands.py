@@ -38,9 +38,10 @@ class Format(NamedTuple):
 class ExportOptions:
     """The checkpoint `model_path`, the file `output` to write, and the fidelity and structure weight that are fixed in it.
 
-    `program` is one of INTERFACES, for which inputs and output are named; with 'facefusion' the fidelity weight is an input. `param_key` is
-    the entry of a `.pth` to use. `opset` is that of ONNX; None means the lowest that is supported. With `check` the file is run and
-    compared with the network.
+    `model_path` is a file or `owner/name` on the Hub. `program` is one of INTERFACES, for which inputs and output are named; with
+    'facefusion' the fidelity weight is an input, and `fidelity_weight` must be None. Otherwise None means 1. `param_key` is the entry of a
+    `.pth` to use. `opset` is that of ONNX; None means the lowest that is supported. With `check` the file is run and compared with the
+    network. With `overwrite` an existing file is replaced, else it is an error.
     """
 
     model_path: Path
@@ -57,7 +58,8 @@ class ExportOptions:
 def export(options: ExportOptions) -> None:
     """Write the file and print its input and output.
 
-    Raises FRExError where options, files or packages are invalid, and where the check fails; then no file is left.
+    Raises FRExError where options or files are invalid, packages are missing, or the check fails. Then nothing is written, and an existing
+    file stays.
     """
     form = choose_format(options)
     check_output_path(options.output, options.overwrite)

@@ -28,7 +28,10 @@ INTERFACES = {'frex': Interface(('lq',), 'image'), 'facefusion': Interface(('inp
 
 
 class ExportWrapper(nn.Module):
-    """FREx in evaluation mode as a function that returns the restored image alone; a `fidelity` of None makes that weight an input."""
+    """FREx as a function that returns the restored image alone; a `fidelity` of None makes that weight an input.
+
+    `net` itself is put into evaluation mode, and its parameters get no gradients any more.
+    """
 
     def __init__(self, net: FREx, fidelity: float | None = 1.0, structure: float = 1.0) -> None:
         super().__init__()
@@ -50,14 +53,20 @@ class ExportWrapper(nn.Module):
 
 
 def example_inputs(wrapper: ExportWrapper, batch: int) -> tuple[Tensor, ...]:
-    """Return inputs of the wrapper: `batch` random faces, always the same for a size, and the fidelity weight where it is an input."""
+    """Return inputs of the wrapper: `batch` random faces, on the CPU, and the fidelity weight where it is an input.
+
+    They are the same at each call with the same `batch`.
+    """
     size = wrapper.net.out_size
     lq = torch.rand(batch, 3, size, size, generator=torch.Generator().manual_seed(batch)) * 2 - 1
     return (lq, torch.tensor([0.5], dtype=torch.float64)) if wrapper.fidelity is None else (lq,)
 
 
 def trace(wrapper: ExportWrapper) -> ExportedProgram:
-    """Return the graph from `lq` (batch, 3, size, size) to `image` of the same shape, for any batch size."""
+    """Return the graph from `lq` (batch, 3, size, size) to the image of the same shape, for any batch size.
+
+    Where the fidelity weight is an input of the wrapper, it is one of the graph.
+    """
     # Trace two faces: torch.export would treat a batch of one as a constant.
     inputs = example_inputs(wrapper, 2)
     shapes = {'lq': {0: Dim('batch', min=1)}} | ({'weight': None} if wrapper.fidelity is None else {})
@@ -71,12 +80,12 @@ def trace(wrapper: ExportWrapper) -> ExportedProgram:
 
 
 def write_pt2(path: Path, program: ExportedProgram, metadata: Mapping[str, str]) -> None:
-    """Write one file that includes the weights; `metadata` is its extra file `frex.json`."""
+    """Write one file that includes the weights, with `metadata` as its extra file `frex.json`; an existing file is overwritten."""
     with path.open('wb') as stream:
         torch.export.save(program, stream, extra_files={METADATA: json.dumps(metadata)})
 
 
 def load_pt2(path: Path) -> Callable[..., Tensor]:
-    """Return the network in the file as a function of `lq`."""
+    """Return the network in the file as a function of its inputs, those of `ExportWrapper.forward`."""
     with path.open('rb') as stream:
         return torch.export.load(stream).module()

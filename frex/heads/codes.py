@@ -41,7 +41,7 @@ def encode_head(head: Head, eg3d: EG3D) -> bytes:
 def load_head(path: Path, eg3d: EG3D) -> Head:
     """Read a head, on the CPU, from a file with the content of `encode_head`.
 
-    Raises FRExError for another file, and for a head of another network than `eg3d`.
+    Raises FRExError where the file is missing or another one, and for a head of another network than `eg3d`.
     """
     metadata, state = read_safetensors(path)
     if metadata.get('content') != METADATA['content'] or set(state) != {'ws', 'camera', 'decoder'}:
@@ -67,7 +67,7 @@ def trained_prior(net: FREx) -> EG3D:
 
 
 def has_untrained_prior(net: FREx) -> bool:
-    """Return whether the network has a 3D prior that is as it was at the start of training: all biases of its colours are zero."""
+    """Return whether the network has a 3D prior that is as it was at the start of training: the biases of PRIOR_BIASES are all zero."""
     if net.eg3d is None:
         return False
     biases = [value for name, value in net.eg3d.named_parameters() if name.endswith(PRIOR_BIASES)]

@@ -23,8 +23,9 @@ from frex_arch import EG3D
 class RenderOptions:
     """The files `codes` of heads, and the folder `output` that gets `NAME.png`, a row of `views` from -`most_yaw` to `most_yaw` degrees.
 
-    `film` adds `NAME.mp4`, and `mesh` meshes with these suffixes, from the density at `grid` points along each side. `model_path` is the
-    checkpoint that made the codes, None the small FREx of the package; `param_key` is the entry of a `.pth` to use.
+    NAME is that of the file of codes. `film` adds `NAME.mp4`, and `mesh` adds meshes in the formats `ply` and `glb`, from the density at
+    `grid` points along each side. Existing files are replaced. `model_path` is the checkpoint that made the codes, a path or `owner/name`
+    on the Hub, None the small FREx of the package; `param_key` is the entry of a `.pth` to use.
     """
 
     codes: tuple[Path, ...]
@@ -42,7 +43,8 @@ class RenderOptions:
 def render(options: RenderOptions) -> None:
     """Render each head and print the files that were written.
 
-    Raises FRExError where a file or the device cannot be used, a package is missing, or the network has no trained 3D prior.
+    Raises FRExError where a file or the device cannot be used, a package is missing, the network has no trained 3D prior, or two of the
+    files have the same name without folder.
     """
     check_formats([FILM] if options.film else [], '--film')
     check_formats(options.mesh, '--mesh')
@@ -50,14 +52,14 @@ def render(options: RenderOptions) -> None:
     eg3d = trained_prior(build_frex(read_network(path, options.param_key), str(path)).to(choose_device(options.device)))
     heads = {path: load_head(path, eg3d) for path in options.codes}
     if len({path.stem for path in heads}) < len(options.codes):
-        raise FRExError('two of these files have one name; render them into different folders')
+        raise FRExError('two of these files have the same name; render them into different folders')
     for path, head in heads.items():
         for written in render_head(options, eg3d, head, options.output / path.stem):
             print(written)
 
 
 def render_head(options: RenderOptions, eg3d: EG3D, head: Head, base: Path) -> list[Path]:
-    """Write the files of one head, whose names are `base` with a suffix; return them."""
+    """Write the files of one head that the options ask for, and return their paths: `base` with a suffix added, `.png` first."""
     written = [base.with_name(f'{base.name}.png')]
     written[0].parent.mkdir(parents=True, exist_ok=True)
     write_image(written[0], np.hstack(render_views(eg3d, head.ws, turn_cameras(options.views, options.most_yaw))))

@@ -25,10 +25,10 @@ def check_formats(formats: Collection[str], flag: str) -> None:
 
 
 def encode_files(eg3d: EG3D, head: Head, formats: Collection[str], most_yaw: float = MOST_YAW, grid: int = GRID) -> dict[str, bytes]:
-    """Return the contents of files of a head by their formats, FILM or one of MESHES.
+    """Return the contents of files of a head by their formats, FILM or one of MESHES; other formats are ignored.
 
     The film goes from -`most_yaw` to `most_yaw` degrees and back. Meshes are made of the density at `grid` points along each side. They are
-    in the camera's frame (see `to_view`).
+    in the camera's frame (see `to_view`). Raises FRExError where the head has no surface, and where a package is missing.
     """
     files = {}
     if FILM in formats:

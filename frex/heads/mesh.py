@@ -28,7 +28,7 @@ TO_GLTF = np.diag([1.0, -1.0, -1.0])
 
 
 class Mesh(NamedTuple):
-    """A closed surface as triangles; `vertices` are in units of EG3D's world, `colours` are RGB."""
+    """A closed surface; `vertices` are in units of EG3D's world, `triangles` are indices of vertices, `colours` are RGB, 0 to 255."""
 
     vertices: Float[np.ndarray, 'vertices 3']
     triangles: Int[np.ndarray, 'triangles 3']
@@ -108,7 +108,7 @@ def look_inwards(
 
 
 def keep_part(vertices: np.ndarray, triangles: np.ndarray, point: Float[np.ndarray, '3']) -> tuple[np.ndarray, np.ndarray]:
-    """Return the connected surface that is nearest to `point`, without what floats around it."""
+    """Return the vertices and triangles of the connected surface that is nearest to `point`, without what floats around it."""
     from scipy.sparse import coo_matrix  # type: ignore[import-untyped]
     from scipy.sparse.csgraph import connected_components  # type: ignore[import-untyped]
 
@@ -127,9 +127,10 @@ def to_view(points: Float[np.ndarray, 'points 3'], camera: Camera) -> Float[np.n
 
 
 def encode_mesh(mesh: Mesh, camera: Camera, format_name: str) -> bytes:
-    """Return a mesh as a `ply` or `glb` file; a `glb` also holds the camera, so that viewers show the head as the image does.
+    """Return a mesh as the content of a file of the format `ply` or `glb`.
 
-    Raises FRExError where the package trimesh is missing.
+    `camera` is the head's own, from `Head`. A `glb` holds it, too, so that viewers show the head as the image does. Raises FRExError where
+    the package trimesh is missing.
     """
     require_package('trimesh', 'writing a mesh')
     import trimesh

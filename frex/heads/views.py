@@ -25,14 +25,17 @@ QUALITY = '17'
 
 
 def turn_cameras(count: int, most_yaw: float = MOST_YAW) -> Float[torch.Tensor, 'count 25']:
-    """Return `count` cameras from the person's right side to the left, at equal angles up to `most_yaw` degrees."""
+    """Return `count` cameras in a row from the person's right side to the left, at equal angles from -`most_yaw` to `most_yaw` degrees.
+
+    A single camera stands at -`most_yaw`.
+    """
     yaws = torch.linspace(-1, 1, count) * math.radians(most_yaw)
     return pack_camera(look_at(yaws, torch.zeros_like(yaws)), ffhq_intrinsics()[None])
 
 
 @torch.inference_mode()
 def render_views(eg3d: EG3D, ws: Float[torch.Tensor, '1 num_ws w'], cameras: Camera) -> list[Image]:
-    """Return the head of the latent codes `ws` as each camera sees it, BGR uint8 of the network's size.
+    """Return the head of the latent codes `ws` as each of `cameras` sees it, BGR uint8 with `out_size` of `eg3d` pixels along each side.
 
     The views are rendered one at a time, because each takes as much memory as restoring a face.
     """

@@ -17,7 +17,7 @@ class CameraLoss(nn.Module):
     def forward(self, camera: Camera, target: Camera, is_labelled: Bool[Tensor, ' batch'] | None = None) -> Float[Tensor, '']:
         """Return the mean over the labelled samples of the batch, times `loss_weight`.
 
-        `is_labelled` says which samples have a label; None: all. Where none has, the loss and its gradient are 0.
+        `is_labelled` says which samples have a label; None means all. Where none has one, the loss and its gradient are 0.
         """
         if is_labelled is None:
             return self.loss_weight * F.l1_loss(camera, target)

@@ -15,8 +15,8 @@ from frex_arch.arcface import ArcFaceFeatures, to_arcface_input
 def frozen_arcface(weights: str | None) -> ArcFace:
     """Return ArcFace in evaluation mode, without gradients of its parameters.
 
-    `weights` is a key of the manifest or a file; None gives random weights, for tests only. Raises FRExError where the file is missing,
-    damaged or of another network.
+    `weights` is a key of the manifest, whose file is downloaded first where it is missing, or a file (see `obtain_file`). None gives random
+    weights, for tests only. Raises FRExError where the file cannot be obtained, is damaged, or is of another network.
     """
     if weights is None:
         return ArcFace().requires_grad_(False).eval()

@@ -10,7 +10,7 @@ from frex.losses.frozen_arcface import FrozenArcFace
 class IdentityLoss(nn.Module):
     """Distance of ArcFace embeddings: their mean absolute difference (`distance` 'l1', stage B), or 1 - cosine ('cosine', stage A).
 
-    `weights` is as in `frozen_arcface`.
+    `weights` and errors are as in `frozen_arcface`; another `distance` raises ValueError.
     """
 
     def __init__(self, loss_weight: float = 1.0, distance: str = 'l1', weights: str | None = 'arcface_resnet18') -> None:

@@ -19,8 +19,9 @@ TRUNKS = {'vgg': 'vgg16', 'alex': 'alexnet'}
 class LPIPSLoss(nn.Module):
     """LPIPS 0.1 (Zhang et al. 2018) with the trunk `net`, 'vgg' (VGG16) or 'alex' (AlexNet).
 
-    `weights` is a key of the manifest or a file with the trunk's weights; 'auto' means torchvision's for `net`, None random ones, for tests
-    only. The linear layers come with the package lpips.
+    `weights` is a key of the manifest, whose file is downloaded first where it is missing, or a file with the trunk's weights. 'auto' means
+    torchvision's for `net`, None random ones, for tests only. The linear layers come with the package lpips. Raises ValueError for another
+    `net`, and FRExError as `load_trunk` does.
     """
 
     def __init__(self, loss_weight: float = 1.0, net: str = 'vgg', weights: str | None = 'auto') -> None:
@@ -61,7 +62,8 @@ def inverse_norm(feature: Float[Tensor, 'batch channel height width']) -> Float[
 def load_trunk(trunk: nn.Module, weights: str) -> None:
     """Load torchvision's weights into the trunk of LPIPS, whose names are `sliceK.N` for torchvision's `features.N`.
 
-    `weights` is a key of the manifest or a file. Raises FRExError where it is missing, damaged or of another network.
+    `weights` is a key of the manifest, whose file is downloaded first where it is missing, or a file (see `obtain_file`). Raises FRExError
+    where the file cannot be obtained, is damaged, or is of another network.
     """
     path = obtain_file(weights)
     own = {name.partition('.')[2]: name for name in trunk.state_dict()}

@@ -4,4 +4,4 @@ from frex.losses.vgg import VGGLoss
 
 
 class VGGPerceptualLoss(VGGLoss):
-    """Weighted sum over layers of the L1 distance of VGG19's features before their ReLU; arguments as for `VGGLoss`."""
+    """Weighted sum over layers of the L1 distance of VGG19's features before their ReLU; arguments and errors are those of `VGGLoss`."""

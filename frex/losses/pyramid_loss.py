@@ -9,12 +9,18 @@ from torch import Tensor, nn
 
 
 def image_pyramid(image: Float[Tensor, 'batch 3 height width'], sizes: Sequence[int]) -> list[Float[Tensor, 'batch 3 _ _']]:
-    """Return square images averaged down to each of `sizes`, in this order; every size must divide that of `image`."""
+    """Return square images averaged down to each of `sizes`, in this order.
+
+    Every size must divide that of `image`, which is not checked.
+    """
     return [F.avg_pool2d(image, image.shape[-1] // size) for size in sizes]
 
 
 class PyramidLoss(nn.Module):
-    """Sum over the images of the mean absolute difference to `gt`, averaged down to the image's size; all are RGB in [-1, 1]."""
+    """Sum over the images of the mean absolute difference to `gt`, averaged down to the image's size, times `loss_weight`.
+
+    The images are the decoder's, of any sizes that divide that of `gt`. All are RGB in [-1, 1].
+    """
 
     def __init__(self, loss_weight: float = 1.0) -> None:
         super().__init__()

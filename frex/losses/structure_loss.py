@@ -15,7 +15,7 @@ class StructureLoss(nn.Module):
     """Weighted sum of the L1 distances of the features of ArcFace's four stages.
 
     `layer_weights` are the loss weights of the stages, shallow to deep. Features are taken before the last activation of a stage (the
-    paper) or, without `before_activation`, after it (the authors' code). `weights` is as in `frozen_arcface`.
+    paper) or, without `before_activation`, after it (the authors' code). `weights` and errors are as in `frozen_arcface`.
     """
 
     def __init__(

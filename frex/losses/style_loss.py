@@ -16,7 +16,7 @@ def gram_matrix(feature: Float[Tensor, 'batch channel height width']) -> Float[T
 class StyleLoss(VGGLoss):
     """Weighted sum over layers of the L1 distance of the Gram matrices of VGG19's features before their ReLU (Gatys et al. 2016).
 
-    Arguments are those of `VGGLoss`.
+    Arguments and errors are those of `VGGLoss`.
     """
 
     def compute_statistic(self, feature: Float[Tensor, 'batch channel height width']) -> Float[Tensor, 'batch channel channel']:

@@ -72,8 +72,9 @@ def _vgg_features(path: Path | None) -> nn.Sequential:
 class VGGLoss(nn.Module):
     """Weighted sum over layers of the mean absolute difference of a statistic of VGG19's features (`compute_statistic`).
 
-    `layer_weights` are loss weights by keys of `LAYERS`; None means `LAYER_WEIGHTS`. `weights` is a key of the manifest or a file; None
-    gives random ones, for tests only. Raises FRExError where the file is missing, damaged or of another network.
+    `layer_weights` are loss weights by keys of `LAYERS`; None means `LAYER_WEIGHTS`. `weights` is a key of the manifest, whose file is
+    downloaded first where it is missing, or a file of torchvision's VGG19 (see `obtain_file`); None gives random ones, for tests only.
+    Raises ValueError for an unknown layer, and FRExError where the file cannot be obtained, is damaged, or is of another network.
     """
 
     def __init__(self, loss_weight: float = 1.0, layer_weights: Mapping[str, float] | None = None, weights: str | None = 'vgg19') -> None:

@@ -1,7 +1,8 @@
 """Metrics for BasicSR's validation: functions of a restored image `img` and its clean image `img2`, both BGR uint8 of one size.
 
-Each network is loaded once per process, on the process's GPU where there is one. BasicSR passes all keys of a metric's section in the
-option file, `better` among them, so each function ignores further keys.
+Each network is loaded at its first use in a process, on the process's GPU where there is one. A missing file of weights is downloaded then;
+FRExError is raised where that is not possible or not allowed. BasicSR passes all keys of a metric's section in the option file, `better`
+among them, so each function ignores further keys.
 """
 
 from collections.abc import Callable
@@ -29,7 +30,10 @@ def calculate_stlpips(img: Image, img2: Image, net: str = 'vgg', **_: Any) -> fl
 
 
 def calculate_deg(img: Image, img2: Image, weights: str | None = 'arcface_resnet18', **_: Any) -> float:
-    """Return Deg, the angle between the ArcFace embeddings in degrees; `weights` is a key of the manifest or a file."""
+    """Return Deg, the angle in degrees between the ArcFace embeddings of the two images.
+
+    `weights` is a key of the manifest of weight files, or the path of a file; None means random weights, for tests only.
+    """
     return _score(IdentityAngle, img, img2, weights=weights)
 
 

@@ -29,7 +29,7 @@ class FeatureStatistics:
 
     @classmethod
     def load(cls, path: Path, network: str | None = None) -> 'FeatureStatistics':
-        """Read a file of BasicSR (`.pth`) or pytorch-fid (`.npz`); no code in it is run.
+        """Read a file in pytorch-fid's format where its name ends in `.npz`, else in BasicSR's; no code in it is run.
 
         Raises FRExError where the file is missing, damaged or of another kind, and where it says that it was made with another network than
         `network`, a SHA-256; None accepts any network.
@@ -42,7 +42,7 @@ class FeatureStatistics:
         return statistics
 
     def save(self, path: Path) -> None:
-        """Write a file, atomically: in pytorch-fid's format where its name ends in `.npz`, else in BasicSR's."""
+        """Write a file atomically, in pytorch-fid's format where its name ends in `.npz`, else in BasicSR's; replace an existing one."""
         write_statistics_file(path, (self.mean, self.covariance, self.count, self.network))
 
     @cached_property
@@ -53,7 +53,10 @@ class FeatureStatistics:
 
 
 class FeatureSums:
-    """Sums over a set of images, in float64, from which mean and covariance follow without storing the features."""
+    """Sums over a set of images, in float64 on `device`, from which mean and covariance follow without storing the features.
+
+    `features` is the number of features of an image.
+    """
 
     def __init__(self, device: torch.device | str = 'cpu', features: int = 2048) -> None:
         self.count = torch.zeros([], dtype=torch.float64, device=device)
@@ -78,7 +81,10 @@ class FeatureSums:
             dist.all_reduce(value)
 
     def statistics(self, network: str | None = None) -> FeatureStatistics:
-        """Return mean and covariance of all images added; the covariance of fewer than two is not finite. `network` as in the result."""
+        """Return mean and covariance of all images added; the covariance of fewer than two is not finite.
+
+        `network`, the SHA-256 of the network's file, is stored in the result.
+        """
         mean = self.sum / self.count
         covariance = (self.products - self.count * torch.outer(mean, mean)) / (self.count - 1)
         return FeatureStatistics(mean.cpu().numpy(), covariance.cpu().numpy(), int(self.count), network)

@@ -18,9 +18,11 @@ from frex.weights.download import obtain_file
 class FID:
     """Accumulates the features of restored and clean images; `float` of it is FID.
 
-    `weights` is a key of the manifest or a file; None means random weights, for tests only. `statistics` is a file from `frex statistics`,
-    which replaces the clean images. `img` and `img2` are a restored image and its clean image, BGR uint8, or a list of each, as BasicSR's
-    `calculate_metric` passes them. `better` is a key of BasicSR's option files and not used here.
+    `weights` is a key of the manifest, whose file is downloaded where it is missing, or a file; None means random weights, for tests only.
+    `statistics` is a file from `frex statistics`, which replaces the clean images. `img` and `img2` are a restored image and its clean
+    image, BGR uint8, or a list of each, as BasicSR's `calculate_metric` passes them; without `img` no image is added yet. `better` is a key
+    of BasicSR's option files and not used here. Raises FRExError where the weights cannot be obtained, and where the statistics cannot be
+    read or were made with another network.
 
     BasicSR's models add the values of all images and divide by the number of images. Therefore FIDs can be added, which joins their images,
     and divided by the number of their images, which gives the distance.
@@ -66,7 +68,10 @@ class FID:
             sums.add(self.inception(to_tensor(image)[None]))
 
     def value(self) -> float:
-        """Return the FID over the images of all processes, which must all call this; NaN for fewer than two images."""
+        """Return the FID over the images of all processes, which must all call this; NaN for fewer than two images.
+
+        In distributed training it replaces the sums of this process by those of all, so call it only once.
+        """
         if dist.is_available() and dist.is_initialized():
             for sums in self.sums:
                 sums.gather()
@@ -74,7 +79,7 @@ class FID:
 
     @torch.inference_mode()
     def __add__(self, other: 'FID') -> 'FID':
-        """Add the images of `other` to this FID."""
+        """Add the images of `other` to this FID, which it changes and returns."""
         for sums, more in zip(self.sums, other.sums, strict=True):
             sums.merge(more)
         return self

@@ -20,12 +20,12 @@ Scores = Float[Tensor, ' batch']
 
 @runtime_checkable
 class MetricFunction(Protocol):
-    """A metric that is ready to use, its weights loaded."""
+    """A metric that is ready to use, its weights loaded. The images that it gets must be on the device of its network."""
 
     def __call__(self, restored: Faces, gt: Faces | None) -> Scores:
         """Return one score for each of the `restored` images, NaN where it is undefined.
 
-        `gt` are the clean images in the same order; a metric that needs none ignores them.
+        `gt` are the clean images in the same order. A metric that needs none ignores them; another raises TypeError where they are None.
         """
 
 

@@ -12,11 +12,12 @@ from torch import Tensor
 from frex.metrics.metric import Faces, Scores, require_gt
 from frex.tensors import to_images
 
-# The constants of SSIM, and its Gaussian window of standard deviation 1.5 as one line of weights.
+# The constants of SSIM, and the width of its Gaussian window in pixels.
 C1, C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
 WINDOW = 11
 # NIQE compares blocks of this side, of which it needs two at least.
 NIQE_BLOCK = 96
+# The weights along one axis of SSIM's window, whose standard deviation is 1.5 pixels.
 LINE = cv2.getGaussianKernel(WINDOW, 1.5).ravel().tolist()
 
 

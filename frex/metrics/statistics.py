@@ -26,7 +26,8 @@ SUFFIXES = ('.pth', '.npz')
 class StatisticsOptions:
     """Options of `frex statistics`: the folder of images, which may differ in size, and the file `output` to write.
 
-    `weights` is the folder of weights; None searches the usual folders.
+    The images are those in and below `folder`. An existing file is replaced with `overwrite` only. `weights` is the folder of weight files;
+    None searches the usual folders. `num_workers` processes read images; 0 means this one.
     """
 
     folder: Path
@@ -41,7 +42,8 @@ class StatisticsOptions:
 def write_statistics(options: StatisticsOptions) -> None:
     """Write the statistics of a folder's images, and print the file, the number of images and the network's checksum.
 
-    Raises FRExError for invalid options and for missing or damaged files.
+    The network's file is downloaded where it is missing. Raises FRExError where that is not possible or not allowed, for invalid options,
+    and for fewer than two images or a damaged one.
     """
     check_output(options.output, options.overwrite)
     for flag, least in (('batch_size', 1), ('num_workers', 0)):
@@ -55,7 +57,7 @@ def write_statistics(options: StatisticsOptions) -> None:
     statistics.save(options.output)
     print(f'{options.output}: {statistics.count} images, network of sha256 {statistics.network}')
     if len(source.names) < inception.features:
-        print(f'fewer images than the {inception.features} features: FID against them is far too large, and compares with no other')
+        print(f'fewer images than the {inception.features} features: FID against them is far too large; do not compare it with others')
 
 
 def check_output(path: Path, overwrite: bool) -> None:

@@ -13,7 +13,10 @@ from frex_arch.cpu.weight_layout import channels_last
 
 
 def set_tf32(tf32: bool | None) -> None:
-    """Let GPUs round the inputs of float32 convolutions and matrix products to TF32 (10 bits), or not; None keeps torch's choice."""
+    """Let GPUs round the inputs of float32 convolutions and matrix products to TF32 (10 bits), or not; None keeps torch's choice.
+
+    The choice holds for the whole process. Where there is a GPU, it is logged.
+    """
     if tf32 is not None:
         torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = tf32
     if torch.cuda.is_available():
@@ -53,7 +56,7 @@ def _compile_stylegan2(net: FREx) -> None:
 
 
 def uncompiled(options: TrainOptions) -> AbstractContextManager[None]:
-    """Return a context in which nothing compiled runs, since compiled code has no gradient of a gradient."""
+    """Return a context in which compiled modules run uncompiled, since compiled code has no gradient of a gradient."""
     return _eager() if options.compile else nullcontext()
 
 

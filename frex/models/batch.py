@@ -11,10 +11,11 @@ from frex_arch.crop import Crop
 
 
 class Batch(NamedTuple):
-    """Degraded and clean faces, RGB in [-1, 1], with the crop and the camera of each; `camera` is None for images without labels.
+    """Degraded and clean faces, RGB in [-1, 1], with the crop (`frex_arch.crop`) and the camera of each.
 
-    `has_camera` says which cameras are labels, where images with labels and without are mixed; None: all are.
-    `latents` are w of the 3D prior's own mapping network, the real samples of the latent critic.
+    `crop` None means that of a frontal face. `camera` is the label, of EG3D's crop, and None for images without labels. `has_camera` says
+    which cameras are labels, where images with labels and without are mixed; None means that all are. `latents` are w of the 3D prior's own
+    mapping network, the real samples of the latent critic.
     """
 
     lq: Float[Tensor, 'batch 3 size size']
@@ -25,7 +26,7 @@ class Batch(NamedTuple):
     has_camera: Bool[Tensor, ' batch'] | None = None
 
     def split(self, parts: int) -> 'list[Batch]':
-        """Split the batch into `parts` of equal size."""
+        """Split the batch into `parts` smaller ones of equal size; `parts` must divide the number of faces, which is not checked."""
         pieces: dict[str, Sequence[Any]] = {
             name: [None] * parts if value is None else value.chunk(parts) for name, value in self._asdict().items()
         }

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-# The entries of an optimiser's groups that come from options, and the keys of these.
+# Entry of an optimiser's groups that comes from an option -> key of that option.
 FROM_OPTIONS = {'type': 'type', 'initial_lr': 'lr', 'betas': 'betas', 'weight_decay': 'weight_decay'}
 # torch's own note of the type, which reading a state changes.
 NOTE_OF_TYPE = 'decoupled_weight_decay'
@@ -17,7 +17,10 @@ PROGRESS = ('last_epoch', '_step_count')
 
 
 class BuiltOptions:
-    """What one optimiser and its schedule, one of BasicSR's, were built with; made before the state of an older run is loaded."""
+    """The options that one optimiser and its schedule, one of BasicSR's, were built with.
+
+    Create it before the optimiser and the schedule load the state of an older run, and call `follow` after that.
+    """
 
     def __init__(self, optimizer: torch.optim.Optimizer, schedule: Any) -> None:
         self.optimizer = optimizer
@@ -26,10 +29,10 @@ class BuiltOptions:
         self.attributes = dict(vars(schedule))
 
     def follow(self, schedule_state: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-        """Put these options in the place of those of the loaded state; return what differs: name -> (value in the state, value now).
+        """Replace the options that came with the loaded state by these; return what differs: name -> (value in the state, value now).
 
-        Learning rates become those to which these options would have come. `schedule_state` is the schedule's part of the state. Where
-        nothing differs nothing is changed.
+        The learning rates become those that a run with these options would have at the state's iteration. `schedule_state` is the
+        schedule's part of the loaded state. Where nothing differs nothing is changed.
         """
         changes = self._follow_groups()
         own = [name for name in inspect.signature(type(self.schedule)).parameters if name in self.attributes]
@@ -41,7 +44,10 @@ class BuiltOptions:
         return changes | of_schedule
 
     def _follow_groups(self) -> dict[str, tuple[Any, Any]]:
-        """Do so for the groups of parameters; a name says the number of its group, unless it is the first or changes as the first."""
+        """Replace the options of the optimiser's parameter groups, and return what differs as `follow` does.
+
+        A name ends in the number of its group, except for the first group and for a change that is the same as in the first.
+        """
         changes: dict[str, tuple[Any, Any]] = {}
         for number, (group, built) in enumerate(zip(self.optimizer.param_groups, self.groups, strict=True), 1):
             # What an older state does not say is taken to be the same.
@@ -54,7 +60,7 @@ class BuiltOptions:
         return changes
 
     def _restart_schedule(self, state: Mapping[str, Any]) -> None:
-        """Give the schedule its own attributes again, at the step of the state, and the groups the learning rates of that step."""
+        """Reset the schedule to the attributes that it was built with, at the step of `state`, and set the learning rates of that step."""
         vars(self.schedule).clear()
         vars(self.schedule).update(self.attributes | {name: state[name] for name in PROGRESS if name in state})
         groups, now = self.optimizer.param_groups, self.schedule.last_epoch

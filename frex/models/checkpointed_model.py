@@ -42,7 +42,11 @@ class CheckpointedModel(ValidatedModel):
         return [self.stepper, *(critic.stepper for critic in self.critics)]
 
     def save(self, epoch: int, current_iter: int) -> None:
-        """Save the networks and the training state, and remove older ones by `logger.keep_last`."""
+        """Save the networks and the training state of an iteration; all processes must call it.
+
+        Then only the checkpoints and states of the `logger.keep_last` highest iterations are kept, or all where that is None. -1 stands for
+        the end of training: the networks' files are named `latest`, and no state is saved.
+        """
         self.save_network([self.net_g, self.net_g_ema], 'net_g', current_iter, param_key=['params', 'params_ema'])
         for critic in self.critics:
             self.save_network(critic.net, f'net_d_{critic.name}', current_iter)
@@ -55,7 +59,11 @@ class CheckpointedModel(ValidatedModel):
     def save_network(
         self, net: nn.Module | list[nn.Module], net_label: str, current_iter: int | str, param_key: str | list[str] = 'params'
     ) -> None:
-        """Write `models/LABEL_ITER.pth`: the state dict(s), and the options that the network was built with."""
+        """Write `models/LABEL_ITER.pth`: the state dict(s), and the options that the network was built with.
+
+        Where `net` is a list, `param_key` names the state dict of each. ITER is `latest` for -1. Only the first process writes. An existing
+        file is replaced.
+        """
         nets = net if isinstance(net, list) else [net]
         keys = param_key if isinstance(param_key, list) else [param_key]
         states = {key: self.get_bare_model(item).state_dict() for key, item in zip(keys, nets, strict=True)}
@@ -64,7 +72,10 @@ class CheckpointedModel(ValidatedModel):
         save_checkpoint(path, states, {key: self.config.networks[key].section})
 
     def save_training_state(self, epoch: int, current_iter: int) -> None:
-        """Write `training_states/ITER.state`, all that a resumed run needs; nothing for iteration -1, which BasicSR saves at the end."""
+        """Write `training_states/ITER.state`, all that a resumed run needs beside the networks; all processes must call it.
+
+        Nothing is written for iteration -1, with which BasicSR saves at the end. An existing file is replaced.
+        """
         if current_iter == -1:
             return
         pools = {critic.name: [code.cpu() for code in critic.pool.codes] for critic in self.critics if critic.pool is not None}
@@ -84,10 +95,10 @@ class CheckpointedModel(ValidatedModel):
                 torch.save(state, part)
 
     def resume_training(self, resume_state: dict[str, Any]) -> None:
-        """Continue from a training state; one that BasicSR wrote has less in it. Random states are set at the first batch.
+        """Continue from a training state, FREx's or BasicSR's, which has less in it. Random states are set at the first batch.
 
-        Optimisers and schedules follow the options of this run; what the state has otherwise is logged. Raises FRExError where the state is
-        of other networks, or of other parts of them that are trained.
+        Optimisers and schedules follow the options of this run; each option that differs in the state is logged. In a run of another number
+        of processes random numbers start anew. Raises FRExError where the state is of other networks, or where other parts were trained.
         """
         options = [BuiltOptions(optimizer, schedule) for optimizer, schedule in zip(self.optimizers, self.schedulers, strict=True)]
         try:
@@ -121,7 +132,11 @@ class CheckpointedModel(ValidatedModel):
                 critic.pool.codes = [code.to(self.device) for code in own['pools'].get(critic.name, [])]
 
     def load_network(self, net: nn.Module, load_path: str, strict: bool = True, param_key: str | None = 'params') -> None:
-        """Load `param_key` of a file (all of it if None); unlike BasicSR's, never take another key in its place."""
+        """Load `param_key` of a file (all of it if None) into `net`; unlike BasicSR's, never take another key in its place.
+
+        Without `strict` weights that do not fit are logged and left out. Raises FRExError where the file is missing, damaged or without the
+        key, and with `strict` where not all weights fit.
+        """
         state = read_state(Path(load_path), param_key)
         get_root_logger().info(f'Loading {param_key or "all"} of {load_path}.')
         if strict:

@@ -24,7 +24,7 @@ Sizes = Sequence[int]
 
 
 class Comparison(NamedTuple):
-    """How to get the real and the generated images that a critic judges, one for each of its sizes where it has several."""
+    """Two functions that return what a critic judges: the real and the generated images or codes, one per size where it has several."""
 
     real: Callable[[Batch, Sizes], Images]
     fake: Callable[[Output, Batch, Sizes], Images]
@@ -55,7 +55,10 @@ COMPARISONS = {
 
 
 class Critic:
-    """One critic: its network, loss, optimiser and lazy R1."""
+    """One critic: its network, loss, optimiser and lazy R1.
+
+    `name` is a key of `COMPARISONS`. `net` is on its device already. `sizes` are the multi-scale critic's, empty for other critics.
+    """
 
     def __init__(self, name: str, net: nn.Module, loss: nn.Module, options: TrainOptions, sizes: Sizes = ()) -> None:
         self.name = name
@@ -72,11 +75,14 @@ class Critic:
         self.stepper = Stepper(net, build_optimizer(optimizer, list(net.parameters()), lazy=every / (every + 1)), options)
 
     def generator_loss(self, output: Output, batch: Batch) -> Tensor:
-        """Return the generator's loss, softplus(-D(fake)), weighted, summed over scales."""
+        """Return the generator's loss, softplus(-D(fake)) with BasicSR's `wgan_softplus`, times its loss weight, summed over scales."""
         return self._loss(self.net(*self.compares.fake(output, batch, self.sizes)), True, is_disc=False)
 
     def step(self, outputs: Sequence[Output], batches: Sequence[Batch], current_iter: int) -> dict[str, Tensor]:
-        """Train the critic on what the generator made of each part of a batch; return its losses for the log."""
+        """Train the critic on what the generator made of each part of a batch; return its losses for the log.
+
+        R1 is computed where `net_d_reg_every` divides `current_iter`; the log has the last R1 in the other iterations, too.
+        """
         regularize = bool(self.options.r1_reg_weight) and current_iter % self.options.net_d_reg_every == 0
         logs = []
         with self.stepper.step() as parts:
@@ -92,7 +98,10 @@ class Critic:
         return logits.shape[1] * self.loss(logits, target_is_real, is_disc=is_disc)
 
     def _compare(self, output: Output, batch: Batch, parts: int) -> dict[str, Tensor]:
-        """Add the gradient of softplus(-D(real)) + softplus(D(fake)) for one of `parts` parts; return loss and mean scores for the log."""
+        """Add the gradient of the critic's loss, softplus(-D(real)) + softplus(D(fake)) in the paper, on one of `parts` parts of a batch.
+
+        Returns the loss and the mean logits of real and fake images, for the log.
+        """
         images = tuple(image.detach() for image in self.compares.fake(output, batch, self.sizes))
         if self.pool is not None:
             images = tuple(self.pool.exchange(codes) for codes in images)
@@ -119,7 +128,7 @@ class Critic:
 
 @contextmanager
 def frozen(critics: Sequence[Critic]) -> Iterator[None]:
-    """Within the block, the critics' parameters get no gradient."""
+    """Keep gradients from the critics' parameters within a block; after it all of them require a gradient."""
     for critic in critics:
         critic.net.requires_grad_(False)
     try:

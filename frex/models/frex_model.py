@@ -132,7 +132,11 @@ class FRExModel(CheckpointedModel):
     # --- Training
 
     def feed_data(self, data: dict[str, Any]) -> None:
-        """Move a batch of the data set to the device, and log the images that could not be read for it."""
+        """Move a batch of the data set to the device, and log the images that could not be read for it.
+
+        `data` is a batch of samples of `FaceDegradationDataset`, of which `lq` and `gt` are needed. The first batch of a resumed run sets
+        the random states of the loaded training state.
+        """
         if self.random_state_of_resume is not None:
             # Set only now, since building networks and loaders draws random numbers, too.
             set_random_state(self.random_state_of_resume)
@@ -167,7 +171,11 @@ class FRExModel(CheckpointedModel):
         return images.contiguous(memory_format=torch.channels_last) if self.is_train and self.train_options.channels_last else images
 
     def optimize_parameters(self, current_iter: int) -> None:
-        """Do one training step: the generator's (Eq. 18), each critic's, and the moving average."""
+        """Do one training step on the batch of `feed_data`: the generator's (Eq. 18), each critic's, and the moving average.
+
+        A step without finite losses and gradients is skipped and logged; FRExError ends the run after `most_bad_steps` of them in a row.
+        Where a process has received SIGTERM, all save after the step and raise SystemExit.
+        """
         batch = Batch(self.lq, self.gt, self.crop, self.camera, self._draw_latents(), self.has_camera)
         batches = batch.split(self.train_options.accumulate)
 
@@ -216,7 +224,7 @@ class FRExModel(CheckpointedModel):
             raise SystemExit(128 + signal.SIGTERM)
 
     def _stop_if_broken(self, batches: Sequence[Batch], current_iter: int) -> None:
-        """Warn of a step without finite losses and gradients; after `most_bad_steps` of them save the batch and raise FRExError."""
+        """Warn of a step without finite losses and gradients; after `most_bad_steps` in a row save the batch and raise FRExError."""
         for stepper in self._steppers():
             if not stepper.stepped:
                 name = type(self.get_bare_model(stepper.net)).__name__
@@ -232,7 +240,7 @@ class FRExModel(CheckpointedModel):
 
     @torch.no_grad()
     def model_ema(self, decay: float = 0.999) -> None:
-        """Move the averaged network towards the trained one."""
+        """Move the trained parameters of the averaged network towards those of net_g: decay * averaged + (1 - decay) * trained."""
         pairs = zip(self.net_g_ema.parameters(), self.get_bare_model(self.net_g).parameters(), strict=True)
         averaged, trained = zip(*(pair for pair in pairs if pair[1].requires_grad), strict=True)
         get_ema_multi_avg_fn(decay)(averaged, trained, None)

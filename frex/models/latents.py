@@ -7,13 +7,16 @@ from torch import Tensor
 from frex_arch import EG3D
 from frex_arch.camera import CAMERA_DIM, ffhq_intrinsics, look_at, pack_camera
 
-# Near-frontal conditioning, in radians, so that codes are judged as those of a face and not of a view.
+# The limits of yaw and pitch of `look_at`: near-frontal conditioning, so that codes are judged as those of a face and not of a view.
 MOST_YAW, MOST_PITCH = 0.4, 0.15
 
 
 @torch.no_grad()
 def draw_latents(eg3d: EG3D, count: int) -> Float[Tensor, 'count w']:
-    """Map random z, conditioned on near-frontal cameras, to w; drawn on the CPU, so that a seed gives the same on every device."""
+    """Map `count` random z, conditioned on random near-frontal cameras, to w on the device of `eg3d`.
+
+    Random numbers are torch's own of the CPU, so that a seed gives the same ones on every device.
+    """
     device = eg3d.w_avg.device
     angles = (torch.rand(count, 2) * 2 - 1) * torch.tensor([MOST_YAW, MOST_PITCH])
     camera = pack_camera(look_at(angles[:, 0], angles[:, 1]), ffhq_intrinsics()[None])
@@ -24,14 +27,14 @@ def draw_latents(eg3d: EG3D, count: int) -> Float[Tensor, 'count w']:
 
 
 class LatentPool:
-    """Generated codes of earlier steps (Shrivastava et al. 2017): half of what the critic sees is older than its last update."""
+    """A pool of up to `size` generated codes (Shrivastava et al. 2017); once it is full, it gives about half of what the critic sees."""
 
     def __init__(self, size: int = 50) -> None:
         self.size = size
         self.codes: list[Tensor] = []
 
     def exchange(self, codes: Float[Tensor, 'batch w']) -> Float[Tensor, 'batch w']:
-        """Return `codes`; once the pool is full, each is swapped for an older one with probability 1/2."""
+        """Return `codes`, of which the pool keeps copies until it is full; then each is swapped for an older one with probability 1/2."""
         return torch.stack([self._exchange(code) for code in codes])
 
     def _exchange(self, code: Float[Tensor, ' w']) -> Float[Tensor, ' w']:

@@ -63,7 +63,7 @@ TERMS: dict[str, tuple[str, GetArguments]] = {
     'pyramid_opt': ('l_g_pyramid', _images_3d),
     'camera_opt': ('l_g_camera', _camera),
 }
-# The terms that compare the 3D prior's own image, those that need the fused image, and those that train only Enc_3D.
+# The terms that compare the 3D prior's own image, those that need the 2D branch, which FREx3D lacks, and those that train only Enc_3D.
 TERMS_3D = [key for key, (_, compared) in TERMS.items() if compared is _image_3d]
 TERMS_2D = [key for key, (_, compared) in TERMS.items() if compared in (_image, _images_3d)]
 TERMS_OF_ENCODER_3D = [key for key, (_, compared) in TERMS.items() if compared in (_image_3d, _offsets, _camera)]
@@ -95,7 +95,7 @@ class Objective(nn.Module):
             cast_layers(self, torch.bfloat16)
 
     def forward(self, output: Output, batch: Batch) -> dict[str, Tensor]:
-        """Return the weighted terms by their names in the log."""
+        """Return the terms, times their loss weights, by their names in the log."""
         with feature_cache(self.losses.values()):
             compared = {compare: compare(output, batch) for compare in dict.fromkeys(TERMS[key][1] for key in self.losses)}
             terms = {}
@@ -115,7 +115,10 @@ class Objective(nn.Module):
 
 
 def zero_gradient_terms(output: Output) -> Tensor | float:
-    """Return 0; in a distributed run with a gradient of 0 for every output, since training waits for parts that no term uses."""
+    """Return 0; in a distributed run it has a gradient of 0 for the decoder's images and the camera.
+
+    Distributed training waits for a gradient of every parameter, also where no term uses these outputs.
+    """
     if not (dist.is_available() and dist.is_initialized()):
         return 0.0
     return torch.stack([0 * made.sum() for made in (*getattr(output, 'images_3d', ()), output.camera)]).sum()

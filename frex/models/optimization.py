@@ -41,7 +41,7 @@ class Stepper:
         self.options = options
         self.stepped = True
         self.bad_steps = 0
-        """Number of steps since the last with finite loss and gradient."""
+        """The number of steps skipped since the last one that was made."""
 
     def autocast(self) -> AbstractContextManager[Any]:
         """Return the context of a forward pass: autocast to bfloat16 by `train.bf16`."""
@@ -52,7 +52,8 @@ class Stepper:
     def step(self) -> 'Iterator[Callable[[Sequence[T]], Iterator[T]]]':
         """Step the optimiser at the end of the block, in which the yielded function iterates over the parts of a batch.
 
-        Call `backward` on each part's fraction of the loss.
+        Call `backward` on each part's fraction of the loss. `stepped` says afterwards whether the step was made: it is skipped in all
+        processes where a loss or gradient of one of them is not finite.
         """
         self.optimizer.zero_grad(set_to_none=True)
         self.finite = torch.ones([], dtype=torch.bool, device=next(self.net.parameters()).device)
@@ -65,7 +66,7 @@ class Stepper:
             self.optimizer.step()
 
     def backward(self, loss: Float[Tensor, '']) -> None:
-        """Add the gradient of `loss`, and note whether `loss` is finite, which its gradient may be even where it is not."""
+        """Add the gradient of `loss`, and note whether `loss` is finite, since its gradient may be finite where the loss is not."""
         loss.backward()
         self.finite &= torch.isfinite(loss.detach())
 

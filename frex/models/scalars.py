@@ -1,4 +1,4 @@
-"""The file `scalars.jsonl` of a run, with every logged scalar, one JSON object a line."""
+"""The file `scalars.jsonl` of a run, with every logged scalar, one JSON object a line: one for each logged iteration and validation."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,11 +19,11 @@ def append_scalars(path: Path, record: Mapping[str, Any]) -> None:
 
 
 def read_scalars(path: Path) -> list[dict[str, Any]]:
-    """Read the records of all whole lines."""
+    """Return the records of all whole lines, in order; raise FRExError where there is no file."""
     return read_lines(path, dict[str, Any])
 
 
 def forget_scalars_after(path: Path, iteration: int) -> None:
-    """Remove the records of iterations after `iteration`, at which a run is resumed and which it will do again."""
+    """Remove the records of iterations after `iteration`, which a run resumed there does again; without a file do nothing."""
     if path.exists():
         write_lines(path, [record for record in read_scalars(path) if record['iter'] <= iteration])

@@ -1,4 +1,4 @@
-"""What FREx adds to BasicSR's training states, so that a resumed run continues as an unbroken one: random states; old ones removed."""
+"""Random states for training states, so that a resumed run continues as an unbroken one, and the removal of older checkpoints."""
 
 import random
 import re
@@ -14,7 +14,10 @@ NUMBERED = re.compile(r'net_(?:g|d_dual|d_multi_scale|d_latent)_(\d+)\.pth|(\d+)
 
 
 def random_state() -> dict[str, Any]:
-    """Return this process's random states as plain values and tensors, so that the file can be read without unpickling code."""
+    """Return this process's random states (torch, its GPU, numpy, `random`) as plain values and tensors.
+
+    Thus the file of a training state can be read without running code in it.
+    """
     numpy_state: Any = np.random.get_state(legacy=False)  # noqa: NPY002 (BasicSR's data sets draw from it)
     return {
         'torch': torch.get_rng_state(),
@@ -36,7 +39,7 @@ def set_random_state(state: dict[str, Any]) -> None:
 
 
 def gather(value: Any) -> list[Any]:
-    """Return the `value` of each process, in the order of their ranks."""
+    """Return the `value` of each process, in the order of their ranks; all processes must call it."""
     if not (dist.is_available() and dist.is_initialized()):
         return [value]
     values = [None] * dist.get_world_size()
@@ -45,7 +48,7 @@ def gather(value: Any) -> list[Any]:
 
 
 def remove_older(folders: Sequence[Path], keep: int) -> None:
-    """Remove the checkpoints and states in `folders` of all iterations but the last `keep`; other files stay."""
+    """Remove the checkpoints and states in `folders` of all iterations but the `keep` highest, at least one; other files stay."""
     numbered: dict[int, list[Path]] = {}
     for path in (path for folder in folders for path in folder.iterdir()):
         name = NUMBERED.fullmatch(path.name)

@@ -52,13 +52,18 @@ class ValidatedModel(SRModel):
         return set()
 
     def test(self) -> None:
-        """Restore the batch of `feed_data`, in training by the averaged network."""
+        """Restore the batch of `feed_data` as `output`, in training by the averaged network."""
         net = self.net_g_ema if self.is_train else self.get_bare_model(self.net_g).eval()
         with torch.no_grad():
             self.output = net(self.lq, self.crop)
 
     def validation(self, dataloader: Any, current_iter: int | str, tb_logger: Any, save_img: bool = False) -> None:
-        """Validate on a data set, divided among the processes; in a test `current_iter` is the name of the run."""
+        """Validate on the data set of `dataloader`, divided among the processes: metrics by `val`, and with `save_img` the images.
+
+        In a test `current_iter` is the name of the run. The metrics are logged and appended to `scalars.jsonl`. In training the best
+        networks are saved and a grid of images is written, as `val` says. A data set that has been validated at this iteration is skipped.
+        `tb_logger` is TensorBoard's writer, or None. Raises FRExError where no image can be read.
+        """
         dataset, val = dataloader.dataset, self.config.val
         name, (rank, world_size) = dataset.opt['name'], get_dist_info()
         if isinstance(current_iter, int):
@@ -95,7 +100,7 @@ class ValidatedModel(SRModel):
                 self._update_best_metric_result(record['dataset'], metric, record[metric], record['iter'])
 
     def _show_grid(self, dataset: Any, count: int, current_iter: int | str, tb_logger: Any) -> None:
-        """Write the first `count` images and all that the network makes of them to a file and to TensorBoard."""
+        """Write a grid of the first `count` images and all that the network makes of them to a file, and to TensorBoard if in use."""
         samples = default_collate(list(islice(read_samples(dataset, range(len(dataset))), count)))
         lq, gt, crop = (samples[key].to(self.device) for key in ('lq', 'gt', 'crop'))
         shown = {'image_3d': True, 'alphas': True} if isinstance(self.net_g_ema, FREx) else {}
@@ -109,7 +114,10 @@ class ValidatedModel(SRModel):
             tb_logger.add_image(f'validation/{name}', grid, current_iter)
 
     def _save_best(self, dataset: str, current_iter: int | str) -> None:
-        """Save `net_g_best_METRIC.pth` for each metric of `val.save_best` that is better than ever before."""
+        """Save `net_g_best_METRIC.pth` for each metric of `val.save_best` that is at least as good as ever before; the older is replaced.
+
+        With several validation sets the name is `net_g_best_METRIC_SET.pth`. In a test nothing is saved.
+        """
         sets = [phase for phase in self.config.datasets if phase.startswith('val')]
         for metric in self.config.val.save_best or () if self.is_train else ():
             if self.best_metric_results[dataset][metric]['iter'] == current_iter:
@@ -146,7 +154,10 @@ Restore = Callable[[dict[str, Any]], Mapping[str, torch.Tensor]]
 
 
 def read_samples(dataset: Dataset, indices: Iterable[int]) -> Iterator[dict[str, Any]]:
-    """Yield the samples of a data set at `indices`; leave out and log those that cannot be read, though all could when the run started."""
+    """Yield the samples of a data set at `indices`; leave out and log those that cannot be read.
+
+    A run starts only where all can be read, so these were damaged or removed since.
+    """
     for index in indices:
         try:
             yield dataset[index]
@@ -159,8 +170,9 @@ def validate(
 ) -> dict[str, float]:
     """Return each metric over a data set, the same in all processes; write results to the paths that `path_of` gives for their names.
 
-    A metric that is a function of two images is averaged over images; one that is a class is given all of them, and computes its own value.
-    Raises FRExError where no image can be read.
+    Each of the `world_size` processes must call it with its `rank`, and restores its own part of the images. Without `path_of` nothing is
+    written; existing files are replaced. `progress` shows a bar. A metric that is a function of two images is averaged over images; one
+    that is a class is given all of them, and computes its own value. Raises FRExError where no image can be read.
     """
     kinds = {name: METRIC_REGISTRY.get(metric.type) for name, metric in metrics.items()}
     of_sets = {name: kinds[name](**metric.arguments) for name, metric in metrics.items() if inspect.isclass(kinds[name])}

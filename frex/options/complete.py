@@ -12,7 +12,11 @@ from frex.options.sections import LoggerOptions, ValOptions
 
 @dataclass(frozen=True)
 class RunOptions:
-    """BasicSR's flags: the option file `opt`, changes `force_yml` to it (section:key=value), and how the run is started."""
+    """BasicSR's flags: the option file `opt`, changes `force_yml` to it (section:key=value), and how the run is started.
+
+    `launcher` is `none`, `pytorch` or `slurm`. With `auto_resume` the run continues from its newest training state. With `debug` it has the
+    name `debug_NAME`, logs every iteration, and validates and saves every 8.
+    """
 
     opt: str
     launcher: str = 'none'
@@ -22,7 +26,10 @@ class RunOptions:
 
 
 def requested_options(run: RunOptions) -> Options:
-    """Read the option file of a run and apply `force_yml`; raise FRExError where one of them cannot be read."""
+    """Read the option file of a run, with its bases, and apply `force_yml`; raise FRExError where one of them cannot be read.
+
+    The result is what the user has written, without defaults; `complete` adds these.
+    """
     opt = load_options(find_option_file(run.opt))
     for entry in run.force_yml or ():
         opt = override(opt, entry)
@@ -30,7 +37,12 @@ def requested_options(run: RunOptions) -> Options:
 
 
 def complete(opt: Options, run: RunOptions, root: Path, is_train: bool, num_devices: int) -> Options:
-    """Return a copy of `opt` with defaults, the folders of the run, and each data set's phase and seed; raise FRExError for bad ones."""
+    """Return a copy of `opt` with defaults, the names of the run's folders, and the phase and seed of each data set.
+
+    The folders lie below `root` and are not made. `is_train` is False for a test. `num_devices` is the number of GPUs here, which
+    limits `num_gpu`. Raises FRExError where a key that every run needs is missing, a section is no mapping, or `name` holds a slash; the
+    message starts with `run.opt`.
+    """
     for key in ('name', 'model_type', 'datasets', 'network_g'):
         if key not in opt:
             raise FRExError(f'{run.opt}: {key}: missing; {nearest(key, list(opt))}')

@@ -26,7 +26,7 @@ class ComponentOptions:
 
 
 class MetricOptions(ComponentOptions):
-    """The options of a metric; `better` is `lower` or `higher`."""
+    """The options of a metric; `better` is `lower` or `higher`, None where it is not given, and no part of `arguments`."""
 
     def __init__(self, section: Options) -> None:
         super().__init__(section)
@@ -45,7 +45,10 @@ def convert(kind: type[T], mapping: Mapping[str, Any], where: str) -> T:
 
 
 def convert_known(kind: type[T], mapping: Mapping[str, Any], where: str) -> T:
-    """Make an instance of the dataclass `kind` of the keys that it has; raise FRExError for a missing or mistyped one."""
+    """Make an instance of the dataclass `kind` from `mapping`, whose other keys are ignored.
+
+    Raises FRExError, which starts with `where`, for a missing or mistyped key, and for a value that the dataclass refuses.
+    """
     try:
         return msgspec.convert(dict(mapping), kind, dec_hook=_convert_component)
     except msgspec.ValidationError as error:
@@ -74,7 +77,10 @@ def _check_keys(kind: Any, mapping: Any, where: str) -> None:
 
 
 def check_arguments(function: Callable[..., Any], arguments: Any, where: str) -> None:
-    """Raise FRExError for a key of `arguments` that `function` does not take, or where they are no mapping."""
+    """Raise FRExError for a key of `arguments` that `function` does not take, or where they are no mapping.
+
+    The message starts with `where`. Missing arguments and the types of values are not checked.
+    """
     if not isinstance(arguments, Mapping):
         raise FRExError(f'{where}: a mapping of keys to values is needed, not {arguments!r}')
     known = list(inspect.signature(function).parameters)

@@ -41,7 +41,7 @@ _Loader.add_implicit_resolver('tag:yaml.org,2002:float', re.compile(r'^[-+]?(\d+
 def find_option_file(name: str) -> Path:
     """Return the option file `name` of the working directory, else the one that comes with FREx; its `options/` may be left out.
 
-    Raises FRExError, which lists the files that there are.
+    Raises FRExError where there is neither; the message lists the option files in the folder of `name`.
     """
     shipped = SHIPPED_FOLDER / Path(name).relative_to('options') if Path(name).parts[:1] == ('options',) else SHIPPED_FOLDER / name
     for path in (Path(name), shipped):
@@ -116,6 +116,9 @@ def override(opt: Options, entry: str) -> Options:
 
 
 def with_option(opt: Options, path: Sequence[str], value: Any) -> Options:
-    """Return a copy of `opt` in which the option at `path`, the keys of its sections and, last, its own key, has the value `value`."""
+    """Return a copy of `opt` in which the option at `path` has the value `value`; its sections must exist.
+
+    `path` holds the keys of its sections and, last, its own key.
+    """
     key, *rest = path
     return opt | {key: with_option(opt[key], rest, value) if rest else value}

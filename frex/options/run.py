@@ -61,7 +61,7 @@ class FRExConfig(RunConfig):
 
     @property
     def face_sets(self) -> dict[str, FaceDegradationOptions]:
-        """The data sets of degraded faces, which `check_options` makes sure are all that there are."""
+        """The data sets of degraded faces by their names; `check_options` refuses a run that has others."""
         return {name: dataset for name, dataset in self.datasets.items() if isinstance(dataset, FaceDegradationOptions)}
 
     @property
@@ -71,7 +71,7 @@ class FRExConfig(RunConfig):
 
     @property
     def out_size(self) -> int:
-        """The size of the images that the generator makes."""
+        """The width in pixels of the images that the generator makes."""
         return int(self.net_g.arguments.get('out_size', DEFAULT_SIZE))
 
     @property
@@ -81,7 +81,10 @@ class FRExConfig(RunConfig):
 
 
 def read_run(opt: Options, where: str) -> RunConfig:
-    """Read completed options; raise FRExError for a value of another type and, in a run of FREx, for a key that no option has."""
+    """Read the options that `complete` has returned, of a run of FREx as FRExConfig.
+
+    Raises FRExError, which starts with `where`, for a missing key, for a value of another type and, in a run of FREx, for an unknown key.
+    """
     if opt['model_type'] == MODEL:
         return read_frex_run(opt, where)
     train = convert_known(LoopOptions, opt.get('train') or {}, f'{where}: train') if opt['is_train'] else None
@@ -89,7 +92,10 @@ def read_run(opt: Options, where: str) -> RunConfig:
 
 
 def read_frex_run(opt: Options, where: str) -> FRExConfig:
-    """Read the completed options of a run of FREx; raise FRExError for a key that no option has, or a value of another type."""
+    """Read the options of a run of FREx that `complete` has returned.
+
+    Raises FRExError, which starts with `where`, for an unknown or missing key, and for a value of another type.
+    """
     for key in opt:
         if key not in (*KNOWN, *OTHERS):
             raise FRExError(f'{where}: {key}: unknown key; {nearest(key, list(KNOWN))}')

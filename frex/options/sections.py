@@ -74,7 +74,7 @@ class PathOptions:
         return Path(self.experiments_root or self.results_root)
 
     def file(self, name: str) -> str | None:
-        """Return the file that a network, or the part `name` of net_g, starts from."""
+        """Return the file that a network, or the part `name` of net_g, starts from; None where the options name none."""
         file: str | None = getattr(self, f'pretrain_network_{name}')
         return file
 
@@ -133,6 +133,6 @@ class DistOptions:
     """Minutes that processes wait for each other."""
 
     def arguments(self, num_gpu: int) -> Options:
-        """Return the arguments of BasicSR's `init_dist`."""
+        """Return the keyword arguments of BasicSR's `init_dist`, with `timeout` as a timedelta; a `num_gpu` of 0 selects gloo."""
         timeout = None if self.timeout is None else timedelta(minutes=self.timeout)
         return vars(self) | {'timeout': timeout, 'backend': self.backend if num_gpu else 'gloo'}

@@ -26,9 +26,10 @@ def list_outputs(folder: Path) -> list[PurePosixPath]:
 def find_results(stems: Iterable[str], outputs: Sequence[PurePosixPath], pattern: str | None) -> tuple[Results, str | None]:
     """Return the images that may be the result of each face, and the pattern of their names.
 
-    `stems` are the names of the faces without suffix, `outputs` the images that the command wrote. Without a `pattern` two are tried: the
-    name of the face alone, for which the returned pattern is None, then `{name}_WORD` with one word for all faces. Raises FRExError, which
-    lists what was written, where no image is named after a face, or where several patterns are possible.
+    `stems` are the names of the faces without suffix, `outputs` the images that the command wrote. Without a `pattern` two are tried. The
+    first is the name of the face alone, or followed by `_00` in GFPGAN's folder `restored_faces`; the returned pattern is None then. The
+    second is `{name}_WORD` with one word for all faces. Raises FRExError, which lists what was written, where no image is named after a
+    face, or where several patterns are possible.
     """
     faces = set(stems)
     if pattern is not None:

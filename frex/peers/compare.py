@@ -26,7 +26,11 @@ T = TypeVar('T')
 
 @dataclass(frozen=True)
 class PeersOptions:
-    """The degraded faces `input`, the folder `output` of the results, and the methods, as `read_methods` takes them."""
+    """The folder `input` of degraded faces, the folder `output` of the results, and the methods.
+
+    `method`, `command`, `results` and `weights` are the arguments `networks`, `commands`, `results` and `weights` of `read_methods`.
+    `device` is that of the networks; commands choose their own.
+    """
 
     input: Path
     output: Path
@@ -49,8 +53,9 @@ def run_methods(options: PeersOptions) -> int:
 def compare(faces: FaceFolder, methods: Iterable[Method | UnavailableMethod], folder: Path, device: str = 'auto') -> dict[str, MethodEntry]:
     """Write `NAME/images` and `NAME/run.json` below `folder` for each method, and `peers.json` for all; return each method's entry by name.
 
-    A complete method with the same settings is not run again; where results are missing, only those are computed. Raises FRExError where
-    `folder` holds something else or results of other faces, or where another process is writing there.
+    A complete method with the same settings is not run again; where results are missing, only those are computed. A method that fails does
+    not stop the others; its entry and standard error say why. Raises FRExError where `folder` lies in that of `faces`, holds something else
+    or results of other faces, or where another process is writing there.
     """
     if folder.absolute().is_relative_to(faces.root.absolute()):
         raise FRExError(f'--output: {folder} lies in {faces.root}, whose images are restored; give another folder')

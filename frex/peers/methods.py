@@ -65,7 +65,8 @@ def read_methods(
     """Parse `networks`, NAME=KIND[:FILE], and `commands`, NAME=COMMAND; a network without its file becomes an `UnavailableMethod`.
 
     `results`, NAME=PATTERN, are the patterns of the names of commands' images. A weight file that is not given is searched for in `weights`
-    and where `frex weights` and GFPGAN store files. Raises FRExError for an entry of another form, and for a name that is given twice.
+    and where `frex weights` and GFPGAN store files; nothing is downloaded. Raises FRExError for an entry of another form, an unknown KIND,
+    a name that is given twice, and where there is no method at all.
     """
     if not networks and not commands:
         raise FRExError('nothing to run: give --method NAME=KIND[:FILE] or --command "NAME=... {input} {output}"')

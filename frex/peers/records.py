@@ -27,11 +27,11 @@ class Seconds(Struct, kw_only=True):
 class RunRecord(Struct, kw_only=True):
     """The run of one method on a folder of faces.
 
-    `faces` is the number of faces; `timed` of them were restored in this run, the others in an earlier one. `seconds_a_face` is the mean
-    over the timed faces: of restoring alone where `timing` is `network`, of the whole command with its start where it is `command`.
-    `missing` maps the name of each face without a result to the reason. `peak_memory_bytes` is the most memory held at once: `host` of the
-    process, or of the largest process of a command; `GPU` of tensors, unknown for a command. `results` is the pattern of the names of a
-    command's images, None where they have the names of the faces.
+    `faces` is the number of faces; `timed` of them were restored in this run, the others in an earlier one or not at all. `seconds_a_face`
+    is the mean over the timed faces: of restoring alone where `timing` is `network`, of the whole command with its start where it is
+    `command`. `missing` maps the name of each face without a result to the reason. `peak_memory_bytes` is the most memory held at once:
+    `host` of the process, or of the largest process of a command; `GPU` of tensors, unknown for a command. `results` is the pattern of the
+    names of a command's images, None where they have the names of the faces.
     """
 
     method: str

@@ -23,8 +23,8 @@ from frex.peers.records import RunRecord, Seconds
 def run_command(method: CommandMethod, faces: FaceFolder, images: Path) -> RunRecord:
     """Run a command on the faces that have no result in the folder `images`, and copy its results there.
 
-    Where all faces have a result, it is run on all of them. Time and memory are those of the whole command. Raises FRExError where the
-    command fails, or writes no image that is named after a face.
+    Where all faces have a result, it is run on all of them, and their results are replaced. Time and memory are those of the whole command.
+    Raises FRExError where the command fails, or writes no image that is named after a face.
     """
     images.parent.mkdir(parents=True, exist_ok=True)
     names = faces.missing_results(images) or faces.names
@@ -85,8 +85,8 @@ def fill_command(command: str, inputs: Path, outputs: Path) -> str:
 def execute_command(line: str) -> dict[str, int]:
     """Run a shell command and return the most memory that one of its processes held, as {'host': bytes}.
 
-    This is at least the 10 MB or so of the process that starts it, and empty where the system does not report it. Raises FRExError where
-    the exit status is not 0.
+    This is at least the 10 MB or so of the process that starts it. The dictionary is empty where the system does not report the memory.
+    Raises FRExError where the exit status is not 0.
     """
     # The command's standard output goes to standard error, since standard output is for the results of `frex`.
     command = [sys.executable, '-I', '-S', measure_subprocess.__file__, line]

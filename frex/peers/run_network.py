@@ -26,7 +26,8 @@ VERSIONS = ('frex', 'torch', 'spandrel', 'spandrel_extra_arches')
 def run_network(method: NetworkMethod, faces: FaceFolder, images: Path, device: str) -> RunRecord:
     """Restore the faces that have no result in the folder `images`, one at a time; a face that fails does not stop the others.
 
-    Raises FRExError where the network cannot be loaded, and RuntimeError where the device has too little memory.
+    `device` is a value of `--device`. Raises FRExError where it cannot be used or the network cannot be loaded, and RuntimeError where the
+    device has too little memory.
     """
     total, torch_device = Stopwatch(), choose_device(device)
     restore = LOADERS[method.kind](method.model, torch_device)

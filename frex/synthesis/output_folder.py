@@ -29,7 +29,10 @@ SHOWN = 48
 
 @dataclass(frozen=True)
 class SynthesisFolder:
-    """The folder `root` of an augmentation set. `ext` is the suffix of its images; with `with_ws` the latent codes ws are stored, too."""
+    """The folder `root` of an augmentation set.
+
+    `ext` is the suffix of its images without the dot, such as `png`; with `with_ws` the latent codes ws are stored, too.
+    """
 
     root: Path
     ext: str
@@ -70,7 +73,10 @@ class SynthesisFolder:
         return record | {'num': num}
 
     def begin(self, settings: Mapping[str, Any], num: int, notes: Mapping[str, str]) -> None:
-        """Check the folder and write its record, with `notes` where it is new; several processes may begin at the same time."""
+        """Check the folder as `check_record` does and write its record; several processes may begin at the same time.
+
+        `notes` are entries for the record, which are added where it has none of their names.
+        """
         with self._resumable_folder.locked():
             self._resumable_folder.write(dict(notes) | self.check_record(settings, num))
 

@@ -1,7 +1,7 @@
 """Compute the samples of an EG3D augmentation set: their poses, labels and images.
 
-A sample depends on the recipe and its number only. So a set does not depend on how the work is divided, and a larger number of samples adds
-to an existing set.
+A sample depends on the network, the recipe and its number only, up to rounding. So a set does not depend on how the work is divided, and a
+larger number of samples adds to an existing set.
 """
 
 from collections.abc import Sequence

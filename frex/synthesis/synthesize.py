@@ -27,8 +27,8 @@ from frex_arch import EG3D
 class SynthesizeOptions:
     """Write `num` samples of the network `eg3d`, a key of the manifest or a file, to the folder `output`.
 
-    `seed`, `psi`, `yaw`, `pitch` and `frame` are those of `SamplingRecipe`. `ext` is the suffix of the images; with `ws` the latent codes
-    are written, too. `shard` is I/N, shard I of N.
+    `seed`, `psi`, `yaw`, `pitch` and `frame` are those of `SamplingRecipe`. `ext` is the suffix of the images without the dot; with `ws`
+    the latent codes are written, too. `shard` is I/N, shard I of N, counted from 0; under torchrun the processes divide it further.
     """
 
     output: Path
@@ -49,7 +49,8 @@ class SynthesizeOptions:
 def write_samples(options: SynthesizeOptions) -> None:
     """Render the missing samples of this process's shard; the process that finds the set complete writes labels and contact sheet.
 
-    Raises FRExError for invalid options, a folder of another set, and too little GPU memory.
+    Samples that exist are kept. The network's file is downloaded where it is missing. Raises FRExError where that is not possible or not
+    allowed, for invalid options, a folder of another set, and too little GPU memory.
     """
     for flag in ('num', 'batch_size'):
         if getattr(options, flag) < 1:
@@ -80,7 +81,7 @@ def collect_settings(recipe: SamplingRecipe, ext: str, path: Path) -> dict[str, 
 
 
 def load_eg3d(path: Path) -> EG3D:
-    """Load EG3D; raise FRExError where the file holds another network."""
+    """Load EG3D, in evaluation mode on the CPU; raise FRExError where the file is damaged or holds another network."""
     net = load_network(path)
     if not isinstance(net, EG3D):
         raise FRExError(f'--eg3d {path}: holds {type(net).__name__}, not EG3D')

@@ -41,7 +41,7 @@ MIN_BIN_DEGREES = 0.1
 
 @dataclass(frozen=True, kw_only=True)
 class BalanceOptions(YawOptions):
-    """Choose `num` faces of `pool` at random with `seed`, and write them to the folder `output`.
+    """Choose `num` faces of `pool` at random with `seed`, and write them to the folder `output`, which must not lie in `pool`.
 
     `bin_degrees` is the width of a bin of |yaw|. With `link` the images are linked instead of copied.
     """
@@ -132,7 +132,10 @@ def _describe_bins(choice: Choice) -> list[dict[str, float]]:
 
 
 def copy_or_link(source: Path, target: Path, link: bool) -> None:
-    """Copy a file atomically, or create a symbolic link to it with `link`; create the folder of `target` where it is missing."""
+    """Copy a file atomically, or with `link` create a symbolic link to its absolute path; an existing `target` is replaced.
+
+    The folder of `target` is created where it is missing.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
     with write_atomically(target) as part:
         if link:

@@ -45,8 +45,8 @@ RECORD = 'manifest.json'
 class CollectOptions:
     """Collect `num` random faces, `size` x `size` pixels, from the photographs in and below `folders`, and write them to `output`.
 
-    `det_threshold` is the least score of a detected face; `wider` is a file of WIDER FACE's annotations, None for none; `weights` is the
-    folder of weight files.
+    `output` must not lie in one of `folders`. `det_threshold` is the least score of a detected face; `wider` is a file of WIDER FACE's
+    annotations, None for none; `weights` is the folder in which the detector's file is searched for first.
     """
 
     folders: Sequence[Path]
@@ -61,9 +61,10 @@ class CollectOptions:
 
 
 def collect(options: CollectOptions, limits: Limits) -> None:
-    """Collect faces within `limits`, write the test set and print where it is; raise FRExError for invalid options or input.
+    """Collect faces within `limits`, write the test set and print where it is.
 
-    A complete set is only verified: its settings, and the checksum of each image.
+    A complete set is only verified: its settings, and the checksum of each image. A missing file of the detector is downloaded. Raises
+    FRExError where that is not possible or not allowed, for invalid options or input, and where too few faces are within the limits.
     """
     _check(options)
     folder = TestSetFolder(options.output, RECORD, kept=(SCAN,))

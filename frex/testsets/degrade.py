@@ -3,7 +3,7 @@
 It writes:
 
 images/NAME.png        the degraded images, under the names of the clean ones; with dataset.json where FOLDER has one
-gt/NAME.png            the clean images at the requested size, where --size is given
+gt/NAME.png            the clean images at the requested size, where --size is given; with dataset.json, too
 degradations.json      settings, versions, and each image's random parameters and checksums
 contact_sheet.jpg      some of the images, clean and degraded
 """
@@ -60,11 +60,14 @@ def degrade_folder(
     """Degrade the square images in and below `folder`; return the folder of the results, `out/images`.
 
     `preset` is a key of PRESETS. `severity` (1 mildest to 5) applies every step once, with parameters of that fifth of their ranges; None
-    draws from the whole ranges. `size` resizes the images first, None keeps their sizes. `shard` is I/N.
+    draws from the whole ranges. `size` resizes the images first, None keeps their sizes. `num_workers` is the number of processes, 0 for
+    this one alone. `shard`, I/N, degrades every N-th image only; under torchrun the processes divide it further.
 
-    The degradation of an image depends only on `seed` and on its path below `folder` without suffix. Results that exist are kept. The
-    process that finds the set complete writes record, labels and contact sheet. Raises FRExError for invalid options, for an image that
-    cannot be read or is not square, and where `out` holds something else.
+    The parameters of an image depend only on `preset`, `severity`, `seed` and its path below `folder` without suffix. Results that exist
+    are kept; until the set is complete, those whose clean image has changed are made again. The process that finds the set complete writes
+    record, labels and contact sheet, and prints where they are. Raises FRExError for invalid options, for an image that cannot be read or
+    is not square, where `out` lies in `folder`, was begun with other settings or holds something else, and where an image has changed since
+    the set was completed.
     """
     check_seed(seed)
     _check_at_least(1, size=size)
@@ -140,16 +143,16 @@ class DegradedSetWriter:
     journal: Journal
 
     def missing(self, tasks: Sequence[DegradationTask]) -> list[DegradationTask]:
-        """Return the tasks to run: those without all files and, before the set is complete, those whose clean image has changed since."""
+        """Return the tasks to run: those without all files and, before the set is complete, those of which a file has changed."""
         if self._recorded_images() is not None:
             return [task for task in tasks if not task.has_files]
         recorded = self.journal.read()
         return [task for task in tasks if not (task.has_files and hash_outputs(task) in recorded)]
 
     def fill(self, tasks: Sequence[DegradationTask]) -> list[WrittenPair]:
-        """Run `tasks`, add the checksums of what they write to the journal, and return them in the same order.
+        """Run `tasks`, add the checksums of what they write to the journal, and return these checksums in the order of `tasks`.
 
-        Raises FRExError where a worker process is killed.
+        Raises FRExError where an image cannot be read or is not square, and where a worker process is killed.
         """
         with ProcessPoolExecutor(max(1, self.num_workers), initializer=prepare_process, initargs=(True,)) as workers:
             do = partial(run_task, recipe=self.recipe)

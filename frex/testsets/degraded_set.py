@@ -37,7 +37,7 @@ class DegradationRecipe:
         return draw_degradation(self.degradation, make_generator(self.seed, PURPOSE, name))
 
     def read_gt(self, path: Path) -> Image:
-        """Read a clean image, BGR uint8, and resize it to `size`.
+        """Read a clean image, BGR uint8, and resize it to `size`, where that is given.
 
         Raises FRExError where it is not square or cannot be read.
         """
@@ -69,7 +69,10 @@ class DegradationTask:
 
 
 def write_pair(task: DegradationTask, recipe: DegradationRecipe) -> None:
-    """Degrade the image of a task and write its files, each atomically."""
+    """Degrade the image of a task and write its files, each atomically; existing ones are replaced.
+
+    Raises FRExError where the image is not square or cannot be read.
+    """
     gt = recipe.read_gt(task.source)
     if task.gt is not None:
         write_image(task.gt, gt)
@@ -92,7 +95,7 @@ class WrittenPair(Struct, frozen=True):
 
 
 def run_task(task: DegradationTask, recipe: DegradationRecipe) -> WrittenPair:
-    """Degrade the image of a task, write its files and return their checksums."""
+    """Degrade the image of a task and write its files as `write_pair` does; return their checksums and that of the clean image's file."""
     # Hash the clean image before it is read: if it is replaced meanwhile, the checksum differs and the task is run again.
     gt_sha256 = sha256(task.source)
     write_pair(task, recipe)
@@ -107,8 +110,7 @@ def hash_outputs(task: DegradationTask) -> WrittenPair:
 class Journal:
     """The checksums of the pairs written so far, in one JSON Lines file per shard, so that several processes can write at the same time.
 
-    The files lie in `root`; their names begin with `start`, and `shard` names the shard of this process. They are removed once the set is
-    complete.
+    The files lie in `root`; their names begin with `start`, and `shard` names the shard of this process.
     """
 
     def __init__(self, root: Path, start: str, shard: str) -> None:
@@ -125,7 +127,7 @@ class Journal:
         return {pair for path in self._files() for pair in read_lines(path, WrittenPair)}
 
     def remove(self) -> None:
-        """Remove the journal's files of all shards, once the record of the complete set holds the checksums."""
+        """Remove the journal's files of all shards; to be called once the record of the complete set holds the checksums."""
         for path in self._files():
             path.unlink(missing_ok=True)
 
@@ -154,7 +156,10 @@ def check_unchanged(before: Mapping[str, Any], now: Mapping[str, Any], images: P
 
 
 def copy_labels(folder: Path, tasks: Sequence[DegradationTask], roots: Sequence[Path]) -> None:
-    """Copy the cameras and crops of `folder/dataset.json`, where it exists, into each of `roots`, under the names of the results."""
+    """Copy the cameras and crops of `folder/dataset.json`, where it exists, into each of `roots`, under the names of the results.
+
+    An image that it does not name gets no entry, and one that it names as unlabelled is unlabelled there too.
+    """
     if not (folder / LABELS).exists():
         return
     labels = read_labels(folder / LABELS)
@@ -163,8 +168,9 @@ def copy_labels(folder: Path, tasks: Sequence[DegradationTask], roots: Sequence[
         {new[name]: vector for name, vector in labels_to_lists(match_labels(vectors, new)).items()}
         for vectors in (labels.cameras, labels.crops)
     )
+    unlabelled = [new[name] for name in match_labels(dict.fromkeys(labels.unlabelled, np.zeros(0)), new)]
     for root in roots:
-        write_labels(root / LABELS, cameras, crops)
+        write_labels(root / LABELS, cameras, crops, unlabelled)
 
 
 def draw_examples(tasks: Sequence[DegradationTask], recipe: DegradationRecipe) -> Image:

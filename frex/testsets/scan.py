@@ -19,7 +19,7 @@ from frex.restore.faces.photo import Face, find_faces
 from frex.restore.image_io.photo_file import Photo, read_photo
 from frex.testsets.face_quality import MEASURED_SIZE, hash_face, measure_fraction_inside, measure_sharpness, shrink_to_grey
 from frex.testsets.wider import WiderFace, match_annotation
-from frex.utils.files import read_regular
+from frex.utils.files import read_regular, write_bytes
 from frex.utils.jsonl import decode_lines, encode_line
 
 SCAN = 'scan.jsonl'
@@ -35,8 +35,8 @@ class FoundFace(Struct):
     the photograph. `hash`, `mirrored_hash` (of the mirror image) and `small`, a grey version, serve to find near-duplicates. `camera` (25
     numbers) and `crop` (3) are estimated from the landmarks.
 
-    `problem` says why the face cannot be aligned or has no camera; None where it can be used. Otherwise the fields from `side` to `crop`
-    are not set. `wider` is the face's annotation, None without one.
+    `problem` says why the face cannot be aligned or has no camera; the fields from `side` to `crop` are not set then. It is None where the
+    face can be used. `wider` is the face's annotation, None without one.
     """
 
     name: str
@@ -77,7 +77,8 @@ def scan_photographs(
     """Detect and measure the faces of all photographs; reuse the results in the file `path` from a scan with the same `settings`.
 
     `sources` are the photographs by name, `annotations` WIDER FACE's faces of those that it names. `threshold` is the least score of a
-    face. Raises FRExError where a file cannot be read from the disk.
+    face. The results of each photograph are added to the file `path` at once; its folder must exist. Raises FRExError where a file cannot
+    be read from the disk. A file that is no image, or a damaged one, gets a `problem` instead.
     """
     known = _open_scan(path, settings)
     found = []
@@ -104,7 +105,7 @@ def _open_scan(path: Path, settings: dict[str, Any]) -> dict[tuple[str, str], Sc
         if first == header:
             scanned_images = decode_lines(lines, ScannedImage)
             # Rewrite the file without damaged lines: the next line must not run into one that was cut off.
-            path.write_bytes(b''.join(line + b'\n' for line in (header, *map(encode_line, scanned_images))))
+            write_bytes(path, b''.join(line + b'\n' for line in (header, *map(encode_line, scanned_images))))
             return {(scanned.name, scanned.sha256): scanned for scanned in scanned_images}
     path.write_bytes(header + b'\n')
     return {}

@@ -18,8 +18,9 @@ class Limits:
 
     `min_face` and `max_face` bound the longer side of the face's box in pixels, `min_inside` the fraction of the aligned square inside the
     photograph, `min_sharpness` and `max_sharpness` the result of `measure_sharpness`. `max_occlusion` (0 to 2) and the range `blur` (0 to
-    2) apply only to faces that WIDER FACE annotates. Near-duplicates are faces whose hashes differ in at most `hash_distance` of 128 bits;
-    -1 keeps them. `per_picture` bounds the number of faces of one photograph. Raises FRExError for limits out of range.
+    2) apply only to faces that WIDER FACE annotates. Near-duplicates are faces whose hashes differ in at most `hash_distance` of 128 bits,
+    or in a few more where the faces also correlate (see `is_near_duplicate`); -1 keeps them. `per_picture` bounds the number of faces of
+    one photograph. Raises FRExError for a `min_face`, `min_inside`, `hash_distance` or `per_picture` out of range.
     """
 
     min_face: float = 24.0
@@ -44,9 +45,10 @@ class Limits:
                 raise FRExError(message)
 
     def rejection_reason(self, face: FoundFace, annotated: bool) -> str | None:
-        """Return the first reason why a face is not within the limits, which names the flag, or None.
+        """Return the first reason why a face is not within the limits, in words that name the flag of the limit, or None.
 
-        `annotated` says whether WIDER FACE names the photograph; then faces without an annotation are rejected.
+        `annotated` says whether WIDER FACE names the photograph; then faces without an annotation are rejected. A face whose landmarks fit
+        no face is rejected, too.
         """
         wider = face.wider
         if wider is None and annotated:

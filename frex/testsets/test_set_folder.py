@@ -27,14 +27,15 @@ class TestSetFolder(ResumableFolder):
     def begin_set(self, settings: Mapping[str, Any]) -> Record:
         """Return the record; write a new one where there is none.
 
-        Raises FRExError where the set was begun with other `settings` or versions.
+        Raises FRExError where the set was begun with other `settings` or versions, where the record is damaged, and where the folder holds
+        something else.
         """
         return self.begin({'settings': settings, 'versions': versions()})
 
     def read_set(self) -> Record | None:
         """Return the record, whatever its settings and versions; None where the folder is new.
 
-        Raises FRExError for a folder that holds something else.
+        Raises FRExError where the record is damaged, and where the folder holds something else.
         """
         return self.read({'settings': {}, 'versions': {}})
 

@@ -46,7 +46,10 @@ class WiderFace(Struct, frozen=True):
 
 
 def read_wider(path: Path) -> dict[str, list[WiderFace]]:
-    """Return the faces of each image, by the image's relative path; raise FRExError, which names the line, for another layout."""
+    """Return the faces of each image, by the image's relative path.
+
+    Raises FRExError where the file cannot be read or has another layout; the message names the wrong line, if there is one.
+    """
     try:
         lines = [line.strip() for line in read_regular(path).decode('utf-8-sig').splitlines()]
     except (OSError, UnicodeDecodeError) as error:

@@ -33,9 +33,10 @@ MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 class YawOptions:
     """How to find the yaw of the faces in the folder `pool`.
 
-    `pose` is the source: labels, hopenet, landmarks, or auto for the first that is available. Labels come from the file `cameras`, where
-    that is None from the pool's own `dataset.json`. `weights` is the folder of weight files. `frame` is the alignment of the faces, ffhq or
-    eg3d, and `det_threshold` the least score of a detected face; both are used for landmarks only.
+    `pose` is the source: labels, hopenet, landmarks, or auto for labels where there is a label file, else hopenet where its weights are on
+    the disk, else landmarks. Labels come from the file `cameras`, where that is None from the pool's own `dataset.json`. `weights` is the
+    folder in which weight files are searched for first. `frame` is the alignment of the faces, ffhq or eg3d, and `det_threshold` the least
+    score of a detected face; both are used for landmarks only.
     """
 
     pool: Path
@@ -63,7 +64,10 @@ class FoundYaw:
 
 
 def choose_yaw_source(options: YawOptions) -> str:
-    """Return `labels`, `hopenet` or `landmarks`; raise FRExError where --cameras is given, but --pose does not use it."""
+    """Return `pose` of the options, for `auto` one of `labels`, `hopenet` and `landmarks`.
+
+    Raises FRExError where `cameras` is given, but `pose` does not use it. Other texts in `pose` are not checked.
+    """
     yaw_source: str = options.pose
     if options.cameras is not None and yaw_source not in ('auto', 'labels'):
         raise FRExError(f'--pose {yaw_source}: does not use --cameras; leave one of them out')
@@ -82,7 +86,8 @@ def find_labels_file(options: YawOptions) -> Path:
 def find_yaw(yaw_source: str, images: Mapping[str, Path], options: YawOptions) -> FoundYaw:
     """Find the yaw of all `images`, which are given by name, from one source: `labels`, `hopenet` or `landmarks`.
 
-    Raises FRExError where a label or the network is missing; a face whose yaw cannot be estimated is listed in `unknown`.
+    A face whose yaw cannot be estimated is listed in `unknown`. Missing weights of Hopenet or the detector are downloaded. Raises FRExError
+    where that is not possible or not allowed, where an image has no label, and where the GPU has too little memory.
     """
     if yaw_source == 'labels':
         return read_yaw_from_labels(find_labels_file(options), list(images))

@@ -1,4 +1,4 @@
-"""The check, before anything is created, that the images and labels of a run are there and whole."""
+"""The check, before anything is created, that the images and labels of a run are there and whole; of large training sets by a sample."""
 
 import shlex
 import sys
@@ -22,7 +22,7 @@ TOLERATED = 0.01
 
 
 class CheckedPath(NamedTuple):
-    """One file or folder; `problem` is empty where it can be used, else each line of `fix` is a command that helps."""
+    """A file or folder that an option names; `problem` is empty where it can be used, else each line of `fix` is a command that helps."""
 
     option: str
     name: str
@@ -36,7 +36,7 @@ def forced(option: str, value: str) -> str:
 
 
 def missing_data(datasets: Datasets) -> list[CheckedPath]:
-    """Return the images and labels of the data sets that do not exist."""
+    """Return the folders of images and the label files of the data sets that do not exist, each with what helps."""
     lines = []
     for name, dataset in datasets.items():
         place, mix = f'datasets.{name}', dataset.mix
@@ -49,7 +49,11 @@ def missing_data(datasets: Datasets) -> list[CheckedPath]:
 
 
 def _missing_faces(place: str, section: FaceSetOptions, labels_option: str, root_option: str) -> list[CheckedPath]:
-    """Return what is missing of one data set; setting `labels_option` or `root_option`, where given, to `~` does without it."""
+    """Return what is missing of the data set whose options begin with `place`.
+
+    `labels_option` and `root_option`, where not empty, are options that the user may set to `~` to do without the labels or without
+    the data set.
+    """
     lines, root, labels = [], section.dataroot_gt, section.camera_labels
     if not _is_there(root):
         lines.append(
@@ -85,10 +89,10 @@ def _or_without(command: str, option: str) -> str:
 
 
 def check_data(datasets: Datasets, where: str) -> None:
-    """Raise FRExError where images or labels of a data set are damaged, or too few for one batch.
+    """Raise FRExError, which starts with `where`, for damaged images or labels, and for too few training images for one batch.
 
-    Of a training set a sample of the images is read. Few damaged ones are only printed, since training replaces them. Of other sets all
-    images are read, and all must be whole.
+    Of a training set of more than SAMPLED images a sample is read. A few damaged ones are only printed, since training replaces them. Of
+    other sets all images are read, and all must be whole.
     """
     for name, options in datasets.items():
         try:
@@ -108,7 +112,8 @@ def check_data(datasets: Datasets, where: str) -> None:
 def check_images(source: Source, where: str, most: int) -> None:
     """Decode images of a data set, evenly chosen where it has more than `most`; raise FRExError where too many of them are damaged.
 
-    Where all are read, none may be damaged. Else up to TOLERATED of those that are read may be, and are printed to stderr.
+    Where all are read, none may be damaged. Else a fraction of TOLERATED of those that are read may be, and each damaged one is printed to
+    stderr. Messages start with `where`.
     """
     names = source.names[:: -(-len(source.names) // most)]
     with ThreadPoolExecutor() as readers:

@@ -1,4 +1,7 @@
-"""The checks of a run's typed options, before any of its files is read. Each raises FRExError, which names file and key."""
+"""The checks of a run's typed options, before any of its files is read.
+
+Each raises FRExError, which starts with `where`: the option file, followed by the key where a function checks only one.
+"""
 
 import inspect
 import warnings
@@ -47,14 +50,14 @@ def check_options(config: RunConfig, where: str) -> None:
 
 
 def look_up(name: str, registry: Registry, where: str) -> Any:
-    """Return what `registry` has under `name`; raise FRExError where that is nothing."""
+    """Return what `registry` has under `name`, or under that with BasicSR's suffix `_basicsr`; raise FRExError where it has nothing."""
     if name not in registry and f'{name}_basicsr' not in registry:
         raise FRExError(f'{where}: {f"no {name!r} is registered" if name else "missing"}; {nearest(name, list(registry.keys()))}')
     return registry.get(name)
 
 
 def check_network(network: ComponentOptions, where: str) -> None:
-    """Check type, keys and values of a network by building it without storage."""
+    """Check the type of a network and, where it is one of FREx, its keys and values by building it without storage."""
     constructor = look_up(network.type, ARCH_REGISTRY, f'{where}.type')
     if constructor.__module__.split('.')[0] != 'frex_arch':
         return
@@ -170,18 +173,18 @@ def build_without_file(constructor: Callable[..., Any], arguments: dict[str, Any
 
 
 def check_loss_inputs(network: ComponentOptions, keys: list[str], where: str) -> None:
-    """Raise FRExError for a loss or critic whose input the network does not make."""
+    """Raise FRExError for a loss or critic whose input the network does not make; `keys` are those of `train` and of the option file."""
     fused = {*TERMS_2D, 'network_d_dual', 'dual_gan_opt', 'network_d_multi_scale', 'multi_scale_gan_opt'}
     prior = {*TERMS_3D, 'offset_norm_opt', 'network_d_latent', 'latent_gan_opt'}
     for key in keys:
         if network.type == FREx3D.__name__ and key in fused:
-            raise FRExError(f'{where}: {key}: needs the fused image, which FREx3D does not make')
+            raise FRExError(f'{where}: {key}: needs the 2D branch, which FREx3D lacks')
         if network.arguments.get('use_3d_prior') is False and key in prior:
             raise FRExError(f'{where}: {key}: needs the 3D prior, which network_g.use_3d_prior: false removes')
 
 
 def check_parts(config: FRExConfig, train: TrainOptions, where: str) -> None:
-    """Check that `frozen_parts` are parts of the network, and that `accumulate` divides the batch."""
+    """Check that `frozen_parts` are modules of net_g, and that `accumulate` divides the batch of one process."""
     with torch.device('meta'):
         net = ARCH_REGISTRY.get(config.net_g.type)(**config.net_g.arguments)
     parts = [name for name, _ in net.named_modules()]
@@ -195,7 +198,7 @@ def check_parts(config: FRExConfig, train: TrainOptions, where: str) -> None:
 
 
 def check_critic(critic: ComponentOptions, out_size: int, where: str) -> None:
-    """Raise FRExError for a critic of sizes that the generator does not make."""
+    """Raise FRExError for a critic of sizes that the generator, whose images are `out_size` pixels wide, does not make."""
     own_size = critic.arguments.get('out_size', out_size)
     if own_size != out_size:
         raise FRExError(f'{where}.out_size: {own_size}, but network_g.out_size is {out_size}')

@@ -1,4 +1,7 @@
-"""The check, before anything is created, that a run's files exist: weights whole and fitting its networks, images and labels."""
+"""The check of a run's files before its folder is created: that weights fit its networks, and that images and labels are there.
+
+Weights of the manifest that are missing are downloaded by it.
+"""
 
 import inspect
 import os
@@ -34,7 +37,10 @@ from frex.weights.torch_file import read_torch_file
 
 
 class RequiredFile(NamedTuple):
-    """A file that an option names; `check` raises FRExError unless it fits, and `suggest_fix` returns a command that helps then."""
+    """A file, `name`, that an option names; `check` raises FRExError unless it fits, and `suggest_fix` returns a command that helps then.
+
+    Both take the path of the file.
+    """
 
     option: str
     name: str
@@ -45,7 +51,8 @@ class RequiredFile(NamedTuple):
 def check_files(config: RunConfig, where: str) -> dict[str, Path]:
     """Check all files of a run, of models other than FREx's only what networks start from; return the paths of weights by their options.
 
-    Prints a table and raises FRExError where files or folders cannot be used.
+    A file of the manifest that is missing is downloaded first. Raises FRExError, which starts with `where`, where files or folders cannot
+    be used. For weights and for data that is missing a table on stderr says which, and what helps (see `check_weights`).
     """
     if not isinstance(config, FRExConfig):
         return check_weights(starting_files(config), [], where)
@@ -56,7 +63,7 @@ def check_files(config: RunConfig, where: str) -> dict[str, Path]:
 
 
 def check_statistics(config: FRExConfig, where: str) -> None:
-    """Read the statistics of clean images that FID compares with."""
+    """Read the statistics of clean images that FID compares with; raise FRExError where a file is missing, damaged or something else."""
     for name, metric in config.val.metrics.items():
         statistics = metric.arguments.get('statistics')
         if metric.type == FID.__name__ and statistics is not None:
@@ -67,7 +74,10 @@ def check_statistics(config: FRExConfig, where: str) -> None:
 
 
 def starting_files(config: RunConfig) -> list[RequiredFile]:
-    """Return what the networks start from. A resumed run starts from its own state, and loads no other weights into its networks."""
+    """Return the files that the networks start from; of a resumed run only its state, whose check also finds the run's own networks.
+
+    The files of networks in `path.ignore_resume_networks`, which a resumed run loads too, are not among them.
+    """
     if config.path.resume_state:
         return [RequiredFile('path.resume_state', config.path.resume_state, partial(check_state, config), examine)]
     if not isinstance(config, FRExConfig):
@@ -83,7 +93,10 @@ def _starting_file(config: FRExConfig, option: str, name: str) -> RequiredFile:
 
 
 def check_state(config: RunConfig, path: Path) -> None:
-    """Raise FRExError unless a training state is whole, and the networks of its iteration are in the folder of the run."""
+    """Raise FRExError unless a training state is whole, and the networks of its iteration are in the run's folder `models`.
+
+    Networks in `path.ignore_resume_networks` may be missing.
+    """
     read_torch_file(path)
     critics = active_critics(config) if isinstance(config, FRExConfig) else {}
     for label in ('g', *(f'd_{name}' for name in critics)):
@@ -93,7 +106,7 @@ def check_state(config: RunConfig, path: Path) -> None:
 
 
 def check_part(config: FRExConfig, part: str, path: Path) -> None:
-    """Raise FRExError unless a file fits its part of net_g."""
+    """Raise FRExError unless a file fits the part of net_g that `part`, a key of `PRIORS`, names."""
     with torch.device('meta'):
         check_prior(_build(config, 'network_g'), part, path)
 
@@ -161,7 +174,7 @@ def frozen_networks(config: FRExConfig) -> Iterator[RequiredFile]:
 
 
 def _frozen_network(component: ComponentOptions, kind: Callable[..., Any], option: str) -> Iterator[RequiredFile]:
-    """Yield the file of a loss or metric where it has one: the requested one, or that which its signature says."""
+    """Yield the file of a loss or metric that has an argument `weights`: the one in its options, or its default."""
     parameters = inspect.signature(kind).parameters
     if 'weights' not in parameters:
         return
@@ -174,7 +187,11 @@ def _frozen_network(component: ComponentOptions, kind: Callable[..., Any], optio
 
 
 def check_weights(files: Iterable[RequiredFile], missing: list[CheckedPath], where: str) -> dict[str, Path]:
-    """Return the paths of files by their options; print a table and raise FRExError where one cannot be used, or data is missing."""
+    """Return the paths of files by their options; download those of the manifest that are missing.
+
+    Where a file cannot be obtained or used, or data is `missing`, the first process prints a table of all to stderr, and all raise
+    FRExError, which starts with `where`.
+    """
     found: dict[str, Path] = {}
     lines = [*(_check(file, found) for file in files), *missing]
     bad = [line.option for line in lines if line.problem]
@@ -187,7 +204,7 @@ def check_weights(files: Iterable[RequiredFile], missing: list[CheckedPath], whe
 
 
 def _check(file: RequiredFile, found: dict[str, Path]) -> CheckedPath:
-    """Check one file and put its path into `found`."""
+    """Obtain and check one file, and put its path into `found`."""
     try:
         path = found[file.option] = obtain_file(file.name)
     except FRExError as error:

@@ -33,9 +33,12 @@ from frex.weights.torch_file import read_torch_file
 
 
 def train(run: RunOptions, on_log: Callable[[Options], None] | None = None) -> None:
-    """Run BasicSR's `train_pipeline` on the options that `run` names; outputs go below the working directory.
+    """Run BasicSR's `train_pipeline` on the options that `run` names; outputs go to `experiments/NAME` below the working directory.
 
-    `on_log` is called with each logged iteration, and keeps BasicSR's own log off the screen.
+    The folder of an older run of that name is renamed, unless this run continues it. Files are checked first, and missing ones of the
+    manifest downloaded. `on_log`, where given, is called in every process with each logged iteration, a dictionary of BasicSR's log values
+    and `total_iter`; the screen then shows only warnings and errors. Raises FRExError where a check fails or training must stop, and
+    SystemExit after SIGTERM.
     """
     requested, opt, config = _prepare(run, is_train=True)
     pipeline: Any = basicsr.train
@@ -58,7 +61,11 @@ def train(run: RunOptions, on_log: Callable[[Options], None] | None = None) -> N
 
 
 def test(run: RunOptions) -> None:
-    """Run BasicSR's `test_pipeline` on the options that `run` names; outputs go below the working directory."""
+    """Run BasicSR's `test_pipeline` on the options that `run` names; outputs go to `results/NAME` below the working directory.
+
+    An older folder of that name is renamed. Files are checked, and downloaded where missing, as in `train`. Raises FRExError where a check
+    fails.
+    """
     _, opt, config = _prepare(run, is_train=False)
     pipeline: Any = basicsr.test
     replacements = {
@@ -70,7 +77,10 @@ def test(run: RunOptions) -> None:
 
 
 def _prepare(run: RunOptions, is_train: bool) -> tuple[Options, Options, RunConfig]:
-    """Return the options as requested, as BasicSR reads them, and typed; raise FRExError where a check fails, before creating anything."""
+    """Return the options as requested, as BasicSR reads them, and typed; raise FRExError where a check fails.
+
+    Nothing of the run is created, but missing weight files of the manifest are downloaded.
+    """
     register()
     requested = requested_options(run)
     opt = complete(requested, run, Path.cwd(), is_train, torch.cuda.device_count())
@@ -101,13 +111,19 @@ def _process_group() -> Iterator[None]:
 
 @master_only
 def write_options(requested: Options, path: Path) -> None:
-    """Write the requested options, with `_base_` and `--force_yml` worked in, so that the run can be started again from the file."""
+    """Write the requested options, with `_base_` and `--force_yml` worked in, so that the run can be started again from the file.
+
+    Only the first process writes. An existing file is replaced.
+    """
     header = f'# GENERATE TIME: {time.asctime()}\n# CMD:\n# {shlex.join(sys.argv)}\n\n'
     path.write_text(header + yaml.safe_dump(requested, sort_keys=False, allow_unicode=True), encoding='utf-8')
 
 
 class TrainingData:
-    """Loads the state that a run is resumed from, and creates the data loaders, which go on from there."""
+    """Loads the state that a run is resumed from, and creates the data loaders, which go on from there.
+
+    `create` is BasicSR's `create_train_val_dataloader`.
+    """
 
     def __init__(self, config: RunConfig, folder: RunFolder, create: Callable[..., Any]) -> None:
         self.config = config
@@ -116,7 +132,11 @@ class TrainingData:
         self.resumed: dict[str, Any] | None = None
 
     def load_resume_state(self, opt: Options) -> dict[str, Any] | None:
-        """Load the state to resume from, the one that the first process names; None for a new run. BasicSR's needs a GPU."""
+        """Load the state to resume from, the one that the first process names; return None for a new run. BasicSR's needs a GPU.
+
+        Also locks the folder of the run, removes incomplete files and later records of `scalars.jsonl` from it, and changes `opt` so that
+        BasicSR loads the networks of that state. Raises FRExError where the state cannot be read.
+        """
         path = gather(self.config.path.resume_state)[0]
         opt |= with_option(opt, ('path', 'resume_state'), path)
         if path is None:
@@ -133,7 +153,8 @@ class TrainingData:
     def create_loaders(self, opt: Options, logger: Any) -> Any:
         """Create loaders as `create_train_val_dataloader` does, but count epochs in batches that are really made, and resume within one.
 
-        BasicSR counts the last, dropped batch of an epoch, so that a small set stops too early, and resumes at an epoch's start.
+        BasicSR counts the last, dropped batch of an epoch, so that a small set stops too early, and resumes at an epoch's start. Raises
+        FRExError where the training set has not one batch.
         """
         loader, sampler, val_loaders, _, total_iters = self.create(opt, logger)
         if not len(loader):
@@ -151,9 +172,10 @@ class TrainingData:
 
 
 def resumed_sources(config: FRExConfig) -> Options:
-    """Return the options of `path` by which a resumed run loads its networks, from its own checkpoints or those that it ignores.
+    """Return the options `param_key_*` and `strict_load_*` with which a resumed run loads its networks.
 
-    BasicSR looks in its own checkpoints for any key but `params_ema` that the first start's file had, and changes that of ignored networks.
+    For the run's own checkpoints they are those with which FREx saves; for networks that it ignores they are those of the option file.
+    BasicSR would look for the option file's key in the run's own checkpoints, and change `params_ema` to `params` for ignored networks.
     """
     names = [key.removeprefix('network_') for key in config.networks]
     sources = {name: config.path.source(name) for name in names}
@@ -189,7 +211,7 @@ def _read_state(path: Path) -> dict[str, Any]:
 
 
 def _with_stop(build_model: Callable[..., Any], stop: StopSignal) -> Callable[..., Any]:
-    """Make `build_model` give its model the signal at which FREx saves and ends."""
+    """Return `build_model` with one addition: the model gets `stop`, which tells FREx's model to save and end."""
 
     def build_stoppable(opt: Options) -> Any:
         model = build_model(opt)

@@ -17,7 +17,10 @@ WAIT_SECONDS = 10
 
 @master_only
 def make_folders(path: PathOptions) -> None:
-    """Make the folders of a run, after renaming those of an older run; BasicSR would make a folder of every other entry of `path`, too."""
+    """Make the folders of a run, after renaming the folder of an older run to `NAME_archived_TIME`; only the first process does so.
+
+    BasicSR would make a folder of every other entry of `path`, too.
+    """
     mkdir_and_rename(str(path.root))
     for folder in filter(None, (path.models, path.training_states, path.visualization)):
         Path(folder).mkdir(parents=True, exist_ok=True)
@@ -32,13 +35,17 @@ class RunFolder:
 
     @master_only
     def make(self) -> None:
-        """Make and lock the folder of a new run."""
+        """Make the folder of a new run as `make_folders` does, and lock it where its file system knows locks."""
         make_folders(self.path)
         self._is_locked()
 
     @master_only
     def resume(self) -> None:
-        """Lock the folder of a resumed run, and remove the incomplete files in it, unless another process may be writing them."""
+        """Lock the folder of a resumed run, and remove the incomplete files in it.
+
+        Where the lock cannot be had within WAIT_SECONDS, another process may be writing them: then they stay, a line on stderr says so, and
+        the run goes on. A folder that does not exist is left alone.
+        """
         if not self.path.root.is_dir():
             return
         if not self._is_locked():
@@ -54,7 +61,7 @@ class RunFolder:
         self._lock.release()
 
     def _is_locked(self) -> bool:
-        """Lock the folder; return False where another process has locked it, or its file system knows no locks."""
+        """Lock the folder; return False where another process keeps it locked for WAIT_SECONDS, or its file system knows no locks."""
         try:
             self._lock.acquire()
         except (Timeout, OSError, NotImplementedError):

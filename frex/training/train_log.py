@@ -18,7 +18,11 @@ TIMES = ('time', 'data_time', 'images_per_second', 'memory_gb')
 
 
 class TrainLog:
-    """Takes the place of BasicSR's MessageLogger; adds images a second and memory to its line."""
+    """Takes the place of BasicSR's MessageLogger; adds images a second and memory to its line.
+
+    Call it with BasicSR's values of an iteration: `epoch`, `iter`, `lrs`, `time`, `data_time`, and losses by name. It logs a line, appends
+    to `scalars.jsonl`, and adds scalars to TensorBoard where `tb_logger` is given and the run is no debug run. Only the first process acts.
+    """
 
     def __init__(self, config: RunConfig, start_iter: int = 0, tb_logger: Any = None) -> None:
         assert config.train is not None
@@ -46,7 +50,10 @@ class TrainLog:
                 self.tb_logger.add_scalar(f'lr_{place}' if place else 'lr', rate, log['iter'])
 
     def line(self, log: Mapping[str, Any], losses: Mapping[str, float]) -> str:
-        """Return BasicSR's line, with images a second and peak memory; times are in seconds."""
+        """Return BasicSR's line, with images a second and peak memory, for the values of an iteration and its `losses`.
+
+        Times are in seconds; the remaining time is extrapolated from that since `start_iter`.
+        """
         rates = ''.join(f'{rate:.3e},' for rate in log['lrs'])
         done = log['iter'] - self.start_iter
         left = (self.total_iter - log['iter']) * (time.monotonic() - self.start_time) / max(done, 1)
@@ -59,7 +66,10 @@ class TrainLog:
 
 
 def memory_gb() -> float:
-    """Return the peak memory in 10^9 bytes: of tensors on the GPU where there is one, else of this process."""
+    """Return the peak memory in 10^9 bytes: of tensors on the GPU where there is one, else of this process.
+
+    On Windows without a GPU it is NaN.
+    """
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / 1e9
     if sys.platform == 'win32':
@@ -71,7 +81,7 @@ def memory_gb() -> float:
 
 
 class CallbackTrainLog(TrainLog):
-    """Also calls a function with each logged iteration."""
+    """Also calls `on_log`, in every process, with the values of each logged iteration and `total_iter`."""
 
     def __init__(self, on_log: Callable[[Options], None], config: RunConfig, start_iter: int = 0, tb_logger: Any = None) -> None:
         super().__init__(config, start_iter, tb_logger)
@@ -83,7 +93,7 @@ class CallbackTrainLog(TrainLog):
 
 
 def quiet(get_logger: Callable[..., logging.Logger]) -> Callable[..., logging.Logger]:
-    """Make `get_logger` show warnings only on the screen; the log file keeps everything."""
+    """Return `get_logger` changed so that the screen shows only warnings and errors; the log file keeps everything."""
 
     def get_quiet_logger(*args: Any, **kwargs: Any) -> logging.Logger:
         logger = get_logger(*args, **kwargs)

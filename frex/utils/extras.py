@@ -1,4 +1,4 @@
-"""Packages that only some installations have, and which `pip install 'frex[...]'` brings each."""
+"""Packages that only some installations have, and the extra, as in `pip install 'frex[heads]'`, that brings each."""
 
 from importlib import import_module
 from importlib.util import find_spec

@@ -109,7 +109,8 @@ PARTIAL_FILE = re.compile(r'.*\.[0-9a-f]{8}\.part', re.DOTALL)
 def write_atomically(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path` to write to; rename it to `path` at the end of the block, delete it where the block fails.
 
-    The data are flushed to the disk before the rename, so that a power failure leaves no empty file under the final name.
+    An existing file is replaced. The folder must exist. The data are flushed to the disk before the rename, so that a power failure leaves
+    no empty file under the final name. Errors of the system are raised as they are.
     """
     # The name is unique, so that two processes that write one file do not rename each other's unfinished file.
     part = path.with_name(f'{path.name}.{uuid4().hex[:8]}.part')
@@ -125,7 +126,7 @@ def write_atomically(path: Path) -> Iterator[Path]:
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file atomically; create its folder where it is missing."""
+    """Write a file atomically; create its folder where it is missing, and replace an existing file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with write_atomically(path) as part:
         part.write_bytes(data)

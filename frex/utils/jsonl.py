@@ -11,7 +11,10 @@ from frex.utils.files import read_regular, write_atomically
 
 
 def append_line(path: Path, value: Any) -> None:
-    """Append one object and close the file. It starts with a line break, so that it cannot run into a line that was cut off."""
+    """Append one object as a line, and create the file where it is missing.
+
+    A line break is written first, so that the object does not continue a line that was cut off.
+    """
     with path.open('ab') as file:
         file.write(b'\n' + encode_line(value))
 
@@ -22,7 +25,10 @@ def encode_line(value: Any) -> bytes:
 
 
 def read_lines(path: Path, kind: Any) -> list[Any]:
-    """Return the objects in all complete lines as instances of `kind`, in order; skip lines that are damaged or of another kind."""
+    """Return the objects in all complete lines as instances of `kind`, in order; skip lines that are damaged or of another kind.
+
+    Raises MissingFileError where there is no file, and UnreadableFileError where it cannot be read.
+    """
     return decode_lines(read_regular(path).split(b'\n'), kind)
 
 
@@ -38,6 +44,6 @@ def decode_lines(lines: Iterable[bytes], kind: Any) -> list[Any]:
 
 
 def write_lines(path: Path, values: Iterable[Any]) -> None:
-    """Replace the file atomically by one line for each of `values`."""
+    """Write one line for each of `values` atomically, in the place of a file that is there."""
     with write_atomically(path) as part:
         part.write_bytes(b''.join(encode_line(value) + b'\n' for value in values))

@@ -60,7 +60,7 @@ class ResumableFolder:
             raise FRExError(f'{self.root}: holds {others[0]} but no {self.record}, so it is no such set; give a new folder')
 
     def begin(self, sections: Sections, **first: Any) -> Record:
-        """Return the record; where there is none, write one with `sections` and the entries `first`.
+        """Create the folder and return the record; where there is none, write one with `sections` and the entries `first`.
 
         Several processes may begin at the same time. Raises FRExError as `read` does.
         """
@@ -78,7 +78,7 @@ class ResumableFolder:
             yield
 
     def write(self, record: Record) -> None:
-        """Replace the record atomically."""
+        """Write the record atomically, in the place of an earlier one; the folder must exist."""
         with write_atomically(self.root / self.record) as part:
             part.write_text(json.dumps(record, indent=1) + '\n', encoding='utf-8')
 

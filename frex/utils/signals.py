@@ -37,7 +37,7 @@ class Stop:
 
 @contextmanager
 def stop_on_signals() -> Iterator[Stop]:
-    """Yield a Stop that the first SIGINT or SIGTERM requests; a later signal ends the process at once.
+    """Yield a Stop that the first SIGINT or SIGTERM requests; a signal more than REPEAT_SECONDS later ends the process at once.
 
     Only the main thread can handle signals; in other threads nothing is changed.
     """

@@ -25,7 +25,10 @@ HEADS = 'heads'
 
 @dataclass
 class WebRun:
-    """A run of `frex restore` on uploads of a session. `records` are theirs, in their order."""
+    """A run of `frex restore` on uploads of a session, with its files in `folder`.
+
+    `records` are those of the uploads, in the order of the uploads; the list is empty before the run has ended.
+    """
 
     folder: Path
     options: RestoreOptions
@@ -44,7 +47,7 @@ class WebRun:
         return self.restorer.net.eg3d is not None and not has_untrained_prior(self.restorer.net)
 
     def file(self, face: FaceRecord, kind: str) -> Path | None:
-        """Return a face's result of the folder `kind`; None where there is none."""
+        """Return the path of a face's result in the folder `kind` of the results, such as `depth`; None where there is none."""
         return self.options.output / face.files[kind] if kind in face.files else None
 
     def mesh(self, face: FaceRecord) -> Path | None:
@@ -59,7 +62,11 @@ class WebRun:
         return None if before is None or after is None else (before, after)
 
     def before_and_after(self, number: int) -> tuple[Path, Path] | None:
-        """Return copies to show of image `number` at the size of its result, and of the result; None where there is no result."""
+        """Return the files to show of image `number` before and after; None where there is no result.
+
+        They are copies of the image, enlarged as the result is, and of the result, with sides of at most SHOWN_SIDE pixels. The copies are
+        written at the first call. With `aligned` they are the files of the face.
+        """
         upload, record = self.uploads[number], self.records[number]
         if self.options.aligned and record.faces:
             return self.face_before_and_after(record.faces[0])
@@ -73,7 +80,7 @@ class WebRun:
 
 
 def pack_results(run: WebRun) -> None:
-    """Write all results of a run, and its report, into its archive."""
+    """Write all results of a run, and its report, into its archive, which is replaced."""
     with zipfile.ZipFile(run.archive, 'w') as archive:
         for path in sorted(run.options.output.rglob('*')):
             # The lock of the report is hidden.
@@ -82,13 +89,17 @@ def pack_results(run: WebRun) -> None:
 
 
 def read_records(run: WebRun) -> list[ImageRecord]:
-    """Return the records of the uploads of a run, in their order."""
+    """Return the records of the uploads of a run from its report, in the order of the uploads; raise KeyError where one is missing."""
     records = {record.input: record for record, _ in read_report(run.options.output)[1]}
     return [records[absolute_name(upload.path)] for upload in run.uploads]
 
 
 def write_meshes(run: WebRun, record: ImageRecord, eg3d: EG3D) -> Iterator[str]:
-    """Write the mesh of each head of an image whose codes are there; yield a line for each head without a surface."""
+    """Write the mesh of each head of an image whose codes are there; yield a line for each head without a mesh, which says why.
+
+    `eg3d` is the 3D prior that made the codes. A mesh is written only when the iteration comes to it. Raises FRExError for the codes of
+    another network, and where the package trimesh is missing.
+    """
     for number, face in enumerate(record.faces):
         codes = run.file(face, CODES)
         if codes is None:

@@ -1,4 +1,4 @@
-"""Serve the page until it is stopped. Nothing is sent to other machines, neither by this process nor by the browser."""
+"""Serve the page until it is stopped. Photographs and reports of use are sent to no other server, by this process or by the browser."""
 
 import os
 import sys

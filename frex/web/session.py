@@ -16,7 +16,7 @@ from frex.web.uploads import Upload, read_upload
 class Session:
     """What one tab of a browser has uploaded, and what was made of it last, in `folder`.
 
-    Whoever changes more than the uploads holds `lock`.
+    Code that changes `run` holds `lock`; `clear` takes the lock itself.
     """
 
     def __init__(self, folder: Path, limits: Limits) -> None:

@@ -34,7 +34,10 @@ class WebRestorer:
         self._one_at_a_time = threading.Lock()
 
     def load(self, model: str) -> FaceRestorer:
-        """Return the network of this name; raise FRExError where it is not one of `models`, and as `load_restorer` does."""
+        """Return the restorer with the network of this name, which is loaded at the first call.
+
+        Raises FRExError where the name is not one of `models`, and as `load_restorer` does.
+        """
         if model not in self.models:
             raise FRExError(f'{one_line(model)}: not a model of this page')
         if model not in self._restorers:
@@ -72,8 +75,8 @@ class WebRestorer:
     def recover_heads(self, session: Session, number: int) -> list[str]:
         """Restore image `number` of a session's run once more, with depth, views, codes and meshes of its heads.
 
-        Returns a line for each head without a mesh, which says why. Raises FRExError where the 3D prior of the network is missing or
-        random, or a package for meshes is missing.
+        Returns a line for each head without a mesh, which says why. Raises FRExError where nothing is restored yet, where the 3D prior of
+        the network is missing or random, and where the package trimesh is missing.
         """
         with session.lock, self._one_at_a_time:
             run = session.run
@@ -89,7 +92,11 @@ class WebRestorer:
 
 
 def find_model(name: str) -> Path:
-    """Return the checkpoint of a model of the page; raise FRExError where it is missing."""
+    """Return the path of the checkpoint of a model of the page; that of a repository on the Hub is downloaded.
+
+    Raises FRExError where the small FREx is not in this installation, and as `find_checkpoint` does. Whether a file that is given by its
+    path exists is not checked.
+    """
     return require_small_model() if name == SMALL else find_checkpoint(name)
 
 

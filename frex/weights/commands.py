@@ -18,7 +18,10 @@ from frex.weights.manifest import WeightFile, files_for_task, find_entry, manife
 
 @dataclass(frozen=True)
 class ListOptions:
-    """Options of `frex weights list`: list the files that `task` needs, all if None; the folder `weights` is searched first."""
+    """Options of `frex weights list`: list the files that `task` needs, or all if it is None.
+
+    The folder `weights` is searched first, then the others of `search_paths`.
+    """
 
     task: str | None = None
     weights: Path | None = None
@@ -26,9 +29,10 @@ class ListOptions:
 
 @dataclass(frozen=True)
 class DownloadOptions:
-    """Options of `frex weights download`: get the files with the keys `names` and those that `task` needs, into the folder `weights`.
+    """Options of `frex weights download`: get the files with the keys `names` and those that `task` needs; one of the two must be given.
 
-    `mirror` are URLs of folders, tried before the manifest's URLs. With `offline` nothing is downloaded, only found or reported.
+    Downloads go into `download_dir(weights)`. A file that lies undamaged in another of `search_paths(weights)` stays there. `mirror` are
+    URLs of folders, tried before the manifest's URLs. With `offline` nothing is downloaded, and missing files are reported.
     """
 
     names: tuple[str, ...] = ()
@@ -40,9 +44,10 @@ class DownloadOptions:
 
 @dataclass(frozen=True)
 class CheckOptions:
-    """Options of `frex weights check`: check the files `names` (keys or paths) and those that `task` needs; without both, all found.
+    """Options of `frex weights check`: check the files `names` (see `require_file`) and those that `task` needs.
 
-    `param_key` is the key of the weights in checkpoints of training.
+    Without both, all files of the manifest that lie in a searched folder are checked. `weights` is the folder searched first, `param_key`
+    the key of the weights in checkpoints of training.
     """
 
     names: tuple[str, ...] = ()
@@ -53,10 +58,10 @@ class CheckOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class WriteOptions:
-    """What `frex weights convert`, `grow` and `interpolate` have in common: they read `source` (key or path) and write `target`.
+    """What `frex weights convert`, `grow` and `interpolate` have in common: they read `source` (see `require_file`) and write `target`.
 
-    `target` is a `.safetensors` file. `weights` is the folder searched first, `param_key` the key of the weights in a checkpoint of
-    training.
+    The name of `target` must end in `.safetensors`. An existing file is replaced with `overwrite`, else it is an error. `weights` is the
+    folder searched first, `param_key` the key of the weights in a checkpoint of training.
     """
 
     source: str
@@ -82,9 +87,9 @@ class GrowOptions(WriteOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class InterpolateOptions(WriteOptions):
-    """Options of `frex weights interpolate`: between `source` and `second` (key or path); see `interpolate` for `ratio`.
+    """Options of `frex weights interpolate`: make the network between `source` and `second`, which is named in the same ways.
 
-    `half` stores float16.
+    `interpolate` says what `ratio` is. `half` stores float16.
     """
 
     second: str
@@ -94,10 +99,11 @@ class InterpolateOptions(WriteOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class PushOptions:
-    """Options of `frex weights push`: the FREx `checkpoint` (key or path), and the `repository` of the Hub, `owner/name`.
+    """Options of `frex weights push`: the FREx `checkpoint` (see `require_file`), and the `repository` of the Hub, `owner/name`.
 
-    `half` stores float16. `private` is for a new repository. `license` is an identifier of the Hub, for the model card. `revision` is the
-    branch. With `overwrite` a model card that is there is replaced. The others are those of `WriteOptions`.
+    `half` stores float16. `private` makes a new repository private; it is an error for a public one that exists. `license` is an
+    identifier of the Hub, for the model card. `revision` is the branch, None for the main one. The weights in the repository are always
+    replaced, its model card only with `overwrite`. `weights` and `param_key` are those of `WriteOptions`.
     """
 
     checkpoint: str
@@ -146,9 +152,10 @@ def small_model_row() -> tuple[tuple[str, ...], str]:
 
 
 def download(options: DownloadOptions) -> int:
-    """Download the chosen files that are not there yet, print the path of each, and return 0.
+    """Download the chosen files that are missing or damaged, print the path of each file, and return 0.
 
-    For a file that no URL gives, a line on stderr says how to get it by hand; then FRExError is raised at the end.
+    For a file that no URL gives, or that is not there with `offline`, a line on stderr says how to get it by hand. In that case FRExError
+    is raised at the end, when all other files have been tried.
     """
     files = select_files(options.names, options.task)
     folder = download_dir(options.weights).absolute()
@@ -186,7 +193,8 @@ def select_files(names: Sequence[str], task: str | None) -> list[WeightFile]:
 def check(options: CheckOptions) -> int:
     """Check that each chosen file is there and undamaged and, for networks that FREx builds, that its weights fit and are finite; return 0.
 
-    A line is printed for each file. Raises FRExError at the end where a file has failed, and where there is none.
+    A line is printed for each file, on stderr for one that fails. Raises FRExError at the end where a file has failed, and at once where
+    nothing was chosen and no file is found.
     """
     needed = [file.key for file in files_for_task(options.task)] if options.task else []
     names = [*options.names, *needed] or [file.key for file in files_for_task(None) if has_file(file.key, options.weights)]
@@ -208,7 +216,7 @@ def check(options: CheckOptions) -> int:
 
 
 def describe(name: str, path: Path, param_key: str) -> str:
-    """Return, for people, what an undamaged file holds; raise FRExError where its network cannot be built.
+    """Return, for people, what an undamaged file holds; raise FRExError where it holds no network, or weights that do not fit it.
 
     `name` is the key or path that the user gave for `path`, `param_key` the key of the weights in a checkpoint of training.
     """

@@ -1,4 +1,8 @@
-"""Download weight files when a command first needs them: an interrupted download is resumed, and only a verified file gets its name."""
+"""Download weight files when a command first needs them.
+
+An interrupted download is resumed. A file gets its name only when its checksum is right or, where the manifest has none, when it begins as
+a file of weights does.
+"""
 
 import os
 import sys
@@ -32,10 +36,11 @@ class Unreachable(Exception):
 
 
 def obtain_file(name: str | Path, folder: Path | None = None) -> Path:
-    """Return the file that an option names, as `require_file` does; download it first where it is missing or damaged.
+    """Return the path of the file that an option names: a key of the manifest, or another name that `require_file` knows.
 
-    `folder` is searched first, and is where the file goes. A line on stderr names file, size and licence before a download. Raises
-    FRExError where the file cannot be downloaded, and where it is missing and `is_offline()`.
+    The file of a key is downloaded into `download_dir(folder)` where no undamaged copy lies in `search_paths(folder)`; a line on stderr
+    names file, size and licence first. Raises FRExError where it cannot be downloaded, where `is_offline()` and there is no undamaged
+    copy, and for other names as `require_file` does.
     """
     file = manifest().get(str(name))
     if file is None or is_offline():
@@ -63,9 +68,10 @@ def fetch(
 ) -> tuple[Path, str]:
     """Find a file with `find_file`, or download it into `download_dir(folder)`; return its path and, in words for people, its origin.
 
-    `mirrors` are URLs of folders, tried before the manifest's URLs. A download must have the manifest's checksum, if any. Of several
-    processes one downloads and the others wait. `pause` is the time in seconds before a URL is tried again. Raises Unreachable where no
-    URL gives the file and, with `offline`, where it is not found, and FRExError where it cannot be written.
+    `mirrors` are URLs of folders, tried before the manifest's URLs. A download must have the manifest's checksum; without one it must begin
+    as a file of weights does. It replaces a damaged file of its name. Of several processes one downloads and the others wait. `pause` is
+    the time in seconds before a URL is tried again. Raises Unreachable where no URL gives the file and, with `offline`, where no undamaged
+    copy is found. Raises FRExError where it cannot be written.
     """
     status = find_file(file, folder)
     if status.state is FileStatus.THERE and status.path is not None:

@@ -22,9 +22,10 @@ def grow(file: NetworkFile, channels: int | None, where: str) -> NetworkFile:
     """Return a FREx of twice the size of the one in `file`, with one more, finest level of `channels` channels.
 
     All coarser levels keep their weights. Before training the finest level adds nothing: the image is that of the smaller network, enlarged
-    by StyleGAN2's filter, and the coarser levels of Enc_2D get what the smaller network gets of the face. `channels` must be None where the
-    numbers of channels follow from `narrow` instead of a list. Raises FRExError, which starts with `where`, for another network than FREx,
-    and where the channels do not fit.
+    by StyleGAN2's filter, and the coarser levels of Enc_2D get what the smaller network gets of the face. `channels` must be given where
+    the options list the numbers of channels, and be None where these follow from `narrow`. Other new weights are random; torch's global
+    seed is set to 0 for them. Raises FRExError, which starts with `where`, for another network than FREx, for one with `output: conv`, and
+    where the channels do not fit.
     """
     small = build_frex(file, where)
     if small.to_image is not None:

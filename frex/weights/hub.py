@@ -45,8 +45,9 @@ def parse_repository(name: str | Path) -> Repository | None:
 def find_checkpoint(name: str | Path) -> Path:
     """Return the path of the checkpoint that a user names: a file, a folder that holds `model.safetensors`, or a repository of the Hub.
 
-    A file or folder wins over a repository of the same name. The repository's file is downloaded unless the Hub's cache has it. Raises
-    FRExError where that fails. A name that is none of these is returned as a path.
+    A file or folder wins over a repository of the same name. The repository's file is downloaded as `download_checkpoint` says. Raises
+    FRExError where that fails, and where a name of this form is a folder here without `model.safetensors`. Any other name is returned as a
+    path, whether there is a file or not.
     """
     path = Path(os.path.expanduser(name))
     repository = parse_repository(name)
@@ -60,9 +61,10 @@ def find_checkpoint(name: str | Path) -> Path:
 
 
 def download_checkpoint(repository: Repository) -> Path:
-    """Return the path of the repository's `model.safetensors` in the Hub's cache, downloaded where it is not there or has changed.
+    """Return the path of the repository's `model.safetensors` in the Hub's cache; download it where the cache lacks its newest version.
 
-    With `is_offline()` only the cache is used. Raises FRExError, in one line that says what to do, where the file cannot be had.
+    With `is_offline()` only the cache is used. Raises FRExError, in one line that says what to do, where the file cannot be downloaded,
+    and where the package huggingface_hub is missing.
     """
     doing = f'no file or folder {repository} here, and loading it from the Hugging Face Hub'
     require_package('huggingface_hub', doing)
@@ -77,7 +79,11 @@ def download_checkpoint(repository: Repository) -> Path:
 
 
 def check_push(name: str) -> Repository:
-    """Return the repository to push to; raise FRExError where that is no repository's name, offline, and where no user is logged in."""
+    """Return the repository `name` to push to, `owner/name` or `owner/name@branch`.
+
+    Raises FRExError for another name, with `is_offline()`, where no user is logged in, and where the package huggingface_hub is missing.
+    Whether the user may write to the repository is not checked.
+    """
     repository = parse_repository(name)
     if repository is None:
         raise FRExError(f'{name}: no name of a repository on the Hugging Face Hub; give owner/name')
@@ -92,10 +98,11 @@ def check_push(name: str) -> Repository:
 
 
 def upload(repository: Repository, weights: Path, card: str, *, private: bool = False, overwrite: bool = False) -> tuple[str, bool]:
-    """Upload the file `weights` and the model card in one commit; return the commit's URL, and whether it has the card.
+    """Upload the file `weights` and the model card, the text `card`, in one commit; return its URL, and whether it has the card.
 
-    A repository and a branch that are missing are made; `private` is for a new repository. A card that is there stays unless `overwrite`.
-    Raises FRExError where that is not possible, and where the repository is public already and `private` is asked for.
+    A repository and a branch that are missing are made. `private` makes a new repository private. Weights in the repository are replaced,
+    a card in it only with `overwrite`. Raises FRExError where that is not possible, and with `private` where the repository is public
+    already.
     """
     from huggingface_hub import CommitOperationAdd, HfApi
 

@@ -7,11 +7,12 @@ from frex.weights.network_file import NetworkFile, check_network
 
 
 def interpolate(first: NetworkFile, second: NetworkFile, ratio: float, where: str) -> NetworkFile:
-    """Return the network whose weights are `1 - ratio` times those of `first` plus `ratio` times those of `second`.
+    """Return the network whose weights are `1 - ratio` times those of `first` plus `ratio` times those of `second`, in float32.
 
-    Where `second` was trained on from `first`, the results are between theirs too: less noise and blur than of either, if one of them was
-    trained for exact pixels and the other for sharp images. Tensors of integers are those of `second`. Raises FRExError, which starts with
-    `where`, unless both are of the same class with the same arguments, and `ratio` is from 0 to 1.
+    Where `second` was trained on from `first`, the restored images lie between theirs too: less blurred than those of a network that was
+    trained for exact pixels, and less noisy than those of one trained for sharp images. Tensors of integers are those of `second`. Raises
+    FRExError unless both are of the same class with the same arguments, their weights fit it, and `ratio` is from 0 to 1. `where` names
+    both files in the message.
     """
     if not 0 <= ratio <= 1:
         raise FRExError(f'--ratio {ratio:g}: must be from 0 to 1')

@@ -59,7 +59,10 @@ def _torch_hub() -> Path:
 
 
 def verify_file(file: WeightFile, path: Path) -> WeightFileStatus:
-    """Compare the size and the checksum of the file at `path` with those of the manifest's entry `file`; return THERE or DAMAGED."""
+    """Compare the size and the checksum of the file at `path` with those of the manifest's entry `file`; return THERE or DAMAGED.
+
+    A file that cannot be read counts as damaged. What the manifest does not state is not compared.
+    """
     try:
         size = path.stat().st_size
         if not file.may_have_size(size):
@@ -74,7 +77,10 @@ def verify_file(file: WeightFile, path: Path) -> WeightFileStatus:
 
 
 def has_file(key: str, folder: Path | None = None) -> bool:
-    """Return whether the file `key` of the manifest is in one of the searched folders, whole or damaged."""
+    """Return whether the file `key` of the manifest is in one of `search_paths(folder)`, whole or damaged.
+
+    Raises FRExError for an unknown key.
+    """
     # Unlike Path.is_file, this skips folders without permission to read them.
     return any(os.path.isfile(place / find_entry(key).file) for place in search_paths(folder))
 
@@ -95,8 +101,9 @@ def find_file(file: WeightFile, folder: Path | None = None) -> WeightFileStatus:
 def require_file(name: str | Path, folder: Path | None = None) -> Path:
     """Return the path of the file that an option names, by a key of the manifest, `frex-small`, a path, or `owner/name` on the Hub.
 
-    `folder` is searched first for a key. Only a file of the Hub is downloaded; see `find_checkpoint`. Raises FRExError, with the command
-    that gets the file, where it is missing or damaged.
+    `folder` is searched first for a key. The file of a key is not downloaded, that of the Hub is (see `hub.find_checkpoint`). Raises
+    FRExError where the file is missing and, for a key, where it is damaged: the message then names the command that downloads it. A file
+    that is given by its path is not checked for damage.
     """
     if str(name) in manifest():
         status = find_file(find_entry(str(name)), folder)

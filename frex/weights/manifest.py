@@ -54,7 +54,7 @@ class WeightFile:
 
     @property
     def described_sum(self) -> str:
-        """The first known checksum for people, who are told where only its beginning, or nothing, is known."""
+        """The first known checksum for people; where only its beginning, or nothing, is known, the text says so."""
         if not self.sha256:
             return 'not known'
         return self.sha256[0] if len(self.sha256[0]) == 64 else f'{self.sha256[0]}... (the rest is not known)'

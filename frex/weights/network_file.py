@@ -48,8 +48,9 @@ class NetworkFile(NamedTuple):
 def read_network(path: Path, param_key: str = 'params_ema') -> NetworkFile:
     """Read a network from a file of any format that FREx knows, which is recognised by the content; no code in the file is run.
 
-    `param_key` is the key of the weights in BasicSR's checkpoints. Raises FRExError where the file is missing or damaged, holds something
-    else, or is such a checkpoint without that key.
+    `param_key` is the key of the weights in checkpoints of FREx and BasicSR; for other files it has no effect. Raises FRExError where the
+    file is missing or damaged, holds something else, or is such a checkpoint without that key. Whether the weights fit the network is not
+    checked; see `check_network`.
     """
     start = read_start(path, len(LEGACY_START))
     try:
@@ -117,7 +118,7 @@ def _named(network: Any, state: State, where: str) -> NetworkFile:
 
 
 def read_safetensors(path: Path) -> tuple[dict[str, str], State]:
-    """Return metadata and weights of a `.safetensors`; raise FRExError where the file is damaged or its header too long.
+    """Return metadata and weights of a `.safetensors`; raise FRExError where the file is missing or damaged, or its header too long.
 
     Where the metadata lacks the network's options but a tensor holds them (see `encode_options`), they are returned as metadata.
     """
@@ -136,9 +137,9 @@ def read_safetensors(path: Path) -> tuple[dict[str, str], State]:
 
 
 def read_state(path: Path, param_key: str | None = 'params') -> State:
-    """Read a state dict: all of a `.safetensors`, or what a file of `torch.save` has under `param_key`, or all of it for None.
+    """Read a state dict: all of a `.safetensors`, or what a file of `torch.save` has under `param_key`; None takes the whole file.
 
-    Raises FRExError where the file is missing, damaged or without that key.
+    Raises FRExError where the file is missing or damaged, lacks that key, or holds something else than weights there.
     """
     if is_safetensors(path):
         return read_safetensors(path)[1]
@@ -223,7 +224,7 @@ def build_network(file: NetworkFile, where: str) -> nn.Module:
 def load_network(path: str | Path, param_key: str = 'params_ema') -> nn.Module:
     """Read a file and build its network, in evaluation mode on the CPU: a FREx, FREx3D, EG3D, StyleGAN2 or ArcFace, as the file says.
 
-    Arguments and errors are those of `read_network`.
+    The arguments are those of `read_network`. Raises FRExError as that does, and where the weights do not fit or are not finite.
     """
     return build_network(read_network(Path(path), param_key), str(path))
 
@@ -240,17 +241,22 @@ def build_frex(file: NetworkFile, where: str) -> FREx:
 
 
 def save_checkpoint(path: Path, states: Mapping[str, State], options: Mapping[str, Any]) -> None:
-    """Write a checkpoint of training atomically: `states` by key, e.g. `params_ema`, and beside them the entries of `options`."""
+    """Write a checkpoint of training atomically: `states` by key, e.g. `params_ema`, and beside them the entries of `options`.
+
+    `options` has `network_g`, the class and the arguments of the network, without which the file does not say what to build. An existing
+    file is replaced. The folder must exist.
+    """
     content = {key: {name: value.detach().cpu() for name, value in state.items()} for key, state in states.items()}
     with write_atomically(path) as part:
         torch.save(content | dict(options), part)
 
 
 def save_safetensors(path: Path, file: NetworkFile, half: bool = False) -> None:
-    """Write a network as a `.safetensors` with its class and arguments, atomically; raise FRExError where it cannot be written.
+    """Write a network as a `.safetensors` with its class and arguments, atomically.
 
-    With `half` the weights are stored in float16. A network built from the file has float32 parameters all the same. The options of a FREx
-    are also stored as a tensor, for programs that do not read metadata (see `encode_options`).
+    An existing file is replaced, and a missing folder is made. With `half` the weights are stored in float16. A network built from the file
+    has float32 parameters all the same. The options of a FREx are also stored as a tensor, for programs that do not read metadata (see
+    `encode_options`). Raises FRExError where the file cannot be written, and where weights are too large for float16.
     """
     state = {name: value.detach().cpu().contiguous().clone() for name, value in file.state.items()}
     if half:

@@ -59,7 +59,10 @@ def _select_for(net: Net, part_name: str, file: NetworkFile) -> NetworkFile:
 
 
 def check_prior(net: Net, part_name: str, path: Path) -> None:
-    """Raise FRExError unless the file fits the part `part_name` of `net`, which may be on the `meta` device."""
+    """Raise FRExError unless the file fits the part `part_name` of `net`, which may be on the `meta` device.
+
+    Nothing is read where `net` lacks the part.
+    """
     part = find_part(net, part_name)
     if part is not None:
         check_fits(part, _select_for(net, part_name, read_prior(part_name, path)).state, str(path))

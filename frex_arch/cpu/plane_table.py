@@ -46,7 +46,10 @@ class PlaneTable:
         self.corners = torch.tensor([0, 1, self.stride, self.stride + 1], dtype=torch.int32, device=planes.device)
 
     def look_up(self, points: Float[Tensor, '1 points 3']) -> Float[Tensor, '1 points channel']:
-        """Return the sum of both planes' features at points of the world, interpolated bilinearly; zero outside of the cube."""
+        """Return the sum of both planes' features at points of the world, interpolated bilinearly; zero outside of the cube.
+
+        No coordinate may be NaN, which is not checked.
+        """
         position = points[0] * (self.size / self.box_warp) + ((self.size - 1) / 2 + BEFORE)
         position = position.clamp_(0, self.size + BEFORE)
         low = position.floor()

@@ -5,7 +5,7 @@ from torch import Tensor
 
 
 def cpu_fast_path(x: Tensor) -> bool:
-    """Return whether the fast forms may compute with `x`: on a CPU, without gradient, neither compiled nor traced, not in float16.
+    """Return whether the fast forms may compute with `x`: on a CPU, gradients switched off, neither compiled nor traced, not in float16.
 
     They work in place, in pieces that fit into the cache, and branch on values, none of which can be recorded. Their powers of 2 would
     leave the range of float16, be it the dtype of `x` or autocast's.

@@ -352,6 +352,13 @@ def test_networks_of_several_sizes_are_refused(gt, trainer, checkpoint, capsys):
     assert trainer == []
 
 
+def test_where_no_configuration_is_left_the_reason_is_given(gt, trainer, capsys):
+    assert ablate(gt, '--configurations', 'without_structure_loss') == 1
+    expected = '--configurations: none is left to compare (without_structure_loss: the base already lacks what it removes)'
+    assert expected in capsys.readouterr().err
+    assert trainer == []
+
+
 @pytest.fixture
 def wrong(gt, tmp_path, monkeypatch):
     """Write invalid inputs in the current folder."""

@@ -396,6 +396,13 @@ def test_an_image_without_a_label_is_named(tmp_path, truth, capsys):
     assert (tmp_path / 'drawn/faces/a.png').exists()
 
 
+def test_without_a_preview_no_contact_sheet_is_named(tmp_path, truth, capsys):
+    (tmp_path / 'faces').mkdir()
+    (tmp_path / 'faces/a.png').write_bytes(b'damaged')
+    assert run('preview', tmp_path / 'faces', truth[1], '-o', tmp_path / 'drawn') == 1
+    assert f'previews: none in {tmp_path / "drawn"}' in capsys.readouterr().out
+
+
 # --- compare
 
 

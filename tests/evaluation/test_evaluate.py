@@ -3,6 +3,7 @@
 import json
 import math
 import os
+from zipfile import ZipFile
 
 import cv2
 import numpy as np
@@ -20,6 +21,7 @@ from frex.evaluation.summaries import bootstrap_interval, summarize_scores
 from frex.evaluation.yaw_bins import make_bins
 from frex.images import read_image
 from frex.metrics.catalogue import METRICS
+from frex.utils.files import sha256
 
 # --- Which images are compared
 
@@ -270,6 +272,14 @@ def test_cases_are_the_worst_and_the_best():
     assert select_best_and_worst(scores, METRICS['psnr']) == ([1, 4], [0, 3])
     assert select_best_and_worst(scores, METRICS['lpips']) == ([0, 3], [1, 4])
     assert select_best_and_worst(np.array([7.0]), METRICS['psnr']) == ([0], [])
+
+
+def test_cameras_may_be_in_a_zip(folders, capsys):
+    labels = write_yaw_labels(folders, {'a/one.png': 3.0, 'a/two.png': 29.0, 'b/one.png': 31.0, 'three.png': 14.0})
+    with ZipFile(folders / 'labels.zip', 'w') as archive:
+        archive.write(labels, 'dataset.json')
+    assert run(folders, '--metrics', 'psnr', '--cameras', folders / 'labels.zip/dataset.json') == 0
+    assert f'dataset.json, sha256 {sha256(labels)}' in capsys.readouterr().out
 
 
 def test_everything_is_written_where_it_is_asked_for(folders, capsys):

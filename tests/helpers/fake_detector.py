@@ -11,7 +11,7 @@ from frex.restore.detection.rotated import rotate_left
 
 
 def smooth(height, width, seed=0, cell=40):
-    """Return a random image without detail finer than `cell` pixels."""
+    """Return a random BGR image without detail finer than `cell` pixels."""
     coarse = np.random.default_rng(seed).integers(40, 216, (height // cell + 2, width // cell + 2, 3), dtype=np.uint8)
     return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
 
@@ -24,14 +24,18 @@ def landmarks_at(x, y, side, degrees=0.0):
 
 
 def detected(landmarks, score=0.9):
-    """Return what a detector says of a face with these landmarks."""
+    """Return the detected face with these landmarks, in a box around them."""
     low, high = landmarks.min(axis=0), landmarks.max(axis=0)
     margin = 0.5 * (high - low)
     return DetectedFace(np.concatenate([low - margin, high + margin]), score, landmarks)
 
 
 class FakeDetector:
-    """A detector that returns the given faces in images of one shape, and none in rotated copies of an image it has seen."""
+    """A detector that returns those of the given faces whose score is above the threshold, in every image.
+
+    With `shape`, (height, width), it returns none in images of another shape. It finds none in rotated copies of the image before, since
+    FREx searches these, too. `asked` are the shapes of the images so far.
+    """
 
     def __init__(self, *faces, shape=None):
         self.faces, self.shape, self.asked, self.last = faces, shape, [], threading.local()

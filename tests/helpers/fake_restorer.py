@@ -13,7 +13,10 @@ from frex_arch.encoder_3d import Encoding3D
 
 
 class FakeNetwork(FREx):
-    """A network that returns each face as `change` leaves it, and remembers its arguments."""
+    """A network that returns each face as `change` leaves it, and appends the arguments of each call to `calls`.
+
+    A batch of more than `most` faces raises CUDA's error of a full memory. Every camera has a yaw of 30 degrees.
+    """
 
     def __init__(self, size=64, change=lambda lq: lq, most=100):
         torch.nn.Module.__init__(self)
@@ -38,5 +41,5 @@ class FakeNetwork(FREx):
 
 
 def fake_restorer(*faces, precision='fp32', face_batch=8, **net):
-    """Return a `FaceRestorer` of a fake network, whose detector finds `faces` in every photograph."""
+    """Return a `FaceRestorer` on the CPU, whose detector finds `faces` in every photograph; `net` are the arguments of FakeNetwork."""
     return FaceRestorer(FakeNetwork(**net), 'cpu', precision, face_batch, HelperNetworks(detector=FakeDetector(*faces)))

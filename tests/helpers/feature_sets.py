@@ -9,13 +9,13 @@ from frex.metrics.inception import Inception
 
 
 def random_features(count, width=24, seed=0, shift=0.0):
-    """Return random features of `count` images, which depend on one another."""
+    """Return the random features of `count` images, (count, width), which are correlated."""
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(count, width, generator=generator) @ torch.randn(width, width, generator=generator) + 3 + shift
 
 
 def compute_statistics(values):
-    """Return the statistics of features that come in parts."""
+    """Return the statistics of features, (image, feature), which are added in parts of 7 images."""
     sums = FeatureSums(features=values.shape[1])
     for part in values.split(7):
         sums.add(part)
@@ -23,7 +23,7 @@ def compute_statistics(values):
 
 
 def frechet(first, second):
-    """Compute FID by the formula of its paper, with scipy's matrix root."""
+    """Return the FID of two sets of features, (image, feature), by the formula of its paper, with scipy's matrix root."""
     covariances = [np.cov(features, rowvar=False) for features in (first, second)]
     root = scipy.linalg.sqrtm(covariances[0] @ covariances[1]).real
     between = np.sum((first.mean(axis=0) - second.mean(axis=0)) ** 2)

@@ -1,4 +1,4 @@
-"""Films made by PyAV, and what can be read from films."""
+"""Films made by PyAV, the contents of films, and restorers of films."""
 
 import json
 from fractions import Fraction
@@ -26,7 +26,11 @@ def moving(count, height=HEIGHT, width=WIDTH, seed=0):
 def make_film(
     path, frames, rate=25, pts=None, time_base=None, codec='libx264', pixels='yuv420p', sound=None, rotation=0, colours=None, **muxing
 ):
-    """Write BGR frames as a film; `pts` are their times in units of `time_base`. `sound` is the codec of a tone beside them."""
+    """Write BGR frames as a film, and return its path.
+
+    `pts` are the times of the frames in units of `time_base`. `sound` is the codec of a tone beside them, None for no sound. `rotation` is
+    that of the display in degrees. `colours` are attributes of the codec, and `muxing` are options of the container.
+    """
     with av.open(str(path), 'w', options=muxing) as container:
         stream = container.add_stream(codec, rate=rate, options={'crf': '10', 'bf': '0'} if codec.startswith('libx26') else {})
         stream.height, stream.width = frames[0].shape[:2]
@@ -98,7 +102,7 @@ class FilmDetector(FakeDetector):
 
 
 def restore(checkpoint, film, out, *more):
-    """Restore a film by the command, and return the exit status."""
+    """Restore a film by the command into the folder `out`, with the flags `more`, and return the exit status."""
     return run('-i', film, '-o', out, '--model_path', checkpoint, '--device', 'cpu', *more)
 
 
@@ -109,7 +113,7 @@ def film_record(out):
 
 
 def make_segments_small(patch):
-    """Let segments have four frames, of which two are restored at a time."""
+    """Let segments have four frames, of which two are restored at a time, for the rest of a test; `patch` is pytest's monkeypatch."""
     patch.setattr('frex.restore.film.restore_film.SEGMENT_FRAMES', 4)
     patch.setattr('frex.restore.film.segments.SEGMENT_FRAMES', 4)
     patch.setattr('frex.restore.film.restore_film.MOST_FRAMES', 2)

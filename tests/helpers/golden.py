@@ -61,7 +61,11 @@ def _value(name: str, shape: tuple[int, ...], equalized: bool, batch_norm: bool)
 
 
 def fill(keys: dict[str, dict], prefix: str = '', equalized: bool = True) -> dict[str, torch.Tensor]:
-    """State dict for official `keys` (name -> shape and dtype), drawn as if their names began with `prefix`."""
+    """Return the state dict for official `keys` (name -> shape and dtype), drawn as if their names began with `prefix`.
+
+    With `equalized` the weights of convolutions and linear layers have a standard deviation of 1, as for layers that scale them at run
+    time; else it falls with the number of inputs.
+    """
     state = {}
     for name, info in keys.items():
         batch_norm = name.rpartition('.')[0] + '.running_var' in keys
@@ -71,7 +75,7 @@ def fill(keys: dict[str, dict], prefix: str = '', equalized: bool = True) -> dic
 
 
 def load_official(net: nn.Module, keys: dict[str, dict], prefix: str = '', equalized: bool = True) -> nn.Module:
-    """`net` with weights drawn for official `keys`, whose names, order and shapes must be its own."""
+    """Load the weights that `fill` draws for official `keys` into `net` and return it; names, order and shapes must be its own."""
     state = fill(keys, prefix, equalized)
     assert [(name, value.shape) for name, value in net.state_dict().items()] == [(name, value.shape) for name, value in state.items()]
     net.load_state_dict(state)
@@ -79,7 +83,7 @@ def load_official(net: nn.Module, keys: dict[str, dict], prefix: str = '', equal
 
 
 class Golden:
-    """The records of one file."""
+    """The records of the file `name` in FOLDER; `keys` are the official names of weights, with shapes and dtypes."""
 
     def __init__(self, name: str) -> None:
         self.arrays = dict(np.load(FOLDER / f'{name}.npz'))
@@ -87,11 +91,11 @@ class Golden:
         self.keys = json.loads(keys.read_text()) if keys.exists() else {}
 
     def __getitem__(self, record: str) -> torch.Tensor:
-        """A record that is stored whole."""
+        """Return a record that is stored whole; raise KeyError for one that is stored by samples."""
         return torch.from_numpy(self.arrays[record])
 
     def difference(self, record: str, value: torch.Tensor) -> float:
-        """Largest difference of `value` to all that is recorded of `record`."""
+        """Return the largest difference of `value` to all that is recorded of `record`: its values, samples, statistics and crop."""
         got = value.detach().numpy().astype(np.float64)
         found = []
         if record in self.arrays:
@@ -109,7 +113,7 @@ class Golden:
         return float(np.max(found))
 
     def mean_difference(self, record: str, value: torch.Tensor) -> float:
-        """Mean difference over the recorded samples."""
+        """Return the mean difference of `value` over the samples of `record`; raise KeyError where it has none."""
         got = value.detach().numpy().astype(np.float64).reshape(-1)
         positions = (np.arange(SAMPLE_COUNT, dtype=np.int64) * SAMPLE_STEP) % got.size
         return float(np.abs(got[positions] - self.arrays[f'{record}@sample']).mean())

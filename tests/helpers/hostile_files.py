@@ -1,4 +1,4 @@
-"""What is asked of the reading of a file that was made to do harm."""
+"""Checks that a file which was made to do harm is refused, in bounded time and memory and without running anything."""
 
 from pathlib import Path
 
@@ -24,7 +24,7 @@ DAMAGED = 'not a file of weights, or a damaged one '
 
 @jaxtyped(typechecker=check)
 def double(number: int) -> int:
-    """A function whose argument is checked."""
+    """Return twice a number, whose type is checked."""
     return 2 * number
 
 
@@ -42,9 +42,9 @@ def meet_all_formats(folder: Path) -> None:
 
 
 def assert_refused(path: Path, message: str, is_long: bool) -> None:
-    """Check that `path`, alone in its folder, is refused in one line with `message`, and that reading it does nothing else.
+    """Check that `path`, alone in its folder, is refused in one line with `message`, a pattern, and that reading it does nothing else.
 
-    A pickle that `is_long` may take the memory of its opcodes.
+    With `is_long`, for a pickle of very many opcodes, reading may take the memory of these opcodes.
     """
     with watched() as found, pytest.raises(FRExError, match=rf'^{path}[:.].*({message})') as caught:
         load_network(path)

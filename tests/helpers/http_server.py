@@ -1,4 +1,4 @@
-"""A web server on this machine for tests of downloads: it answers as the test says, and remembers what it was asked and gave."""
+"""A web server on this machine for tests of downloads: it gives the answers of the test, and records the requests."""
 
 import gzip
 import os
@@ -26,7 +26,10 @@ class Asked:
 
 
 class Server(ThreadingHTTPServer):
-    """`answers` are lists by path: each request takes the first one, the last one stays; what has none is not found."""
+    """A server with lists of `answers` by path: each request takes the first one of its path, and the last one stays.
+
+    A path without answers gets status 404. `asked` are the requests so far.
+    """
 
     def __init__(self, answers: dict[str, list['Answer']]) -> None:
         super().__init__(('127.0.0.1', 0), Handler)
@@ -48,7 +51,7 @@ class Server(ThreadingHTTPServer):
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Hands a request to its answer, one a connection."""
+    """Hands a request to its answer, and closes the connection after it."""
 
     protocol_version = 'HTTP/1.1'
     server: Server
@@ -75,7 +78,7 @@ class Handler(BaseHTTPRequestHandler):
             asked.given += len(block)
 
     def log_message(self, *args: object) -> None:
-        """Say nothing."""
+        """Write no log."""
 
 
 Answer = Callable[[Handler, Asked], None]
@@ -83,7 +86,7 @@ Answer = Callable[[Handler, Asked], None]
 
 @contextmanager
 def serving(answers: dict[str, list[Answer]]) -> Iterator[Server]:
-    """A server that runs as long as the block."""
+    """Yield a server with these answers by path, which runs as long as the block."""
     server = Server(answers)
     thread = Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
@@ -107,10 +110,11 @@ def content(
     hold: int | None = None,
     **headers: str,
 ) -> Answer:
-    """The file, as an honest server gives it.
+    """Return the answer of an honest server that has a file with the content `body`.
 
-    `ranges`: whether it gives them; `most`: the longest; `stated`: whether it tells its length.
-    After `cut` bytes it closes the connection, or resets it; after `hold` bytes it waits for the test.
+    `ranges` says whether it gives parts of the file; otherwise it gives the whole. `most` is the most bytes of one response. `stated` says
+    whether the response has its length. After `cut` bytes the server closes the connection, or resets it with `reset`. After `hold` bytes
+    it waits until the test sets `Server.released`. `headers` are more headers of the response, with `_` for `-`.
     """
 
     def answer(handler: Handler, asked: Asked) -> None:
@@ -137,7 +141,7 @@ def content(
 
 
 def status(code: int, body: bytes = b'', **headers: str) -> Answer:
-    """Only a status, perhaps with a page."""
+    """Return an answer with the status `code` and the content `body`; `headers` have `_` for `-`."""
 
     def answer(handler: Handler, asked: Asked) -> None:
         handler.begin(code, {'Content-Length': str(len(body))} | {name.replace('_', '-'): value for name, value in headers.items()})
@@ -147,12 +151,12 @@ def status(code: int, body: bytes = b'', **headers: str) -> Answer:
 
 
 def compressed(body: bytes) -> Answer:
-    """The whole file, compressed though nobody asked for that."""
+    """Return an answer with the whole file, compressed although the request does not allow that."""
     return status(200, gzip.compress(body), Content_Encoding='gzip')
 
 
 def endless(handler: Handler, asked: Asked) -> None:
-    """Never stops giving."""
+    """Answer with bytes without end, until the client leaves."""
     handler.begin(200, {})
     for block in repeat(bytes(1 << 14)):
         handler.give(asked, block)

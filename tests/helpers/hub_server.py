@@ -16,7 +16,7 @@ TOKEN, USER = 'hf_test', 'someone'
 
 @dataclass
 class HubRepository:
-    """Branches by name: the files of each by theirs."""
+    """A repository: its branches by name, each with the contents of its files by name. A `gated` one refuses all requests."""
 
     branches: dict[str, dict[str, bytes]] = field(default_factory=lambda: {'main': {}})
     private: bool = False
@@ -35,7 +35,7 @@ class HubRepository:
 
 @dataclass
 class HubRequest:
-    """A request: method, path without its query, the token, and the body as JSON, or for a commit as a list of JSON."""
+    """A request: method, path without its query, the token, and the parsed JSON of the body, for a commit as a list of its lines."""
 
     method: str
     path: str
@@ -44,7 +44,11 @@ class HubRequest:
 
 
 class HubServer(ThreadingHTTPServer):
-    """`repositories` by `owner/name`; only USER may write, and only what is USER's; every request but those of agents is in `requests`."""
+    """A server with `repositories` by `owner/name`; `requests` are all requests so far.
+
+    Anyone may read a public repository. A private one needs the token TOKEN, and so does writing, which is allowed only to repositories of
+    USER. With a status `down` the server answers nothing else.
+    """
 
     def __init__(self) -> None:
         super().__init__(('127.0.0.1', 0), Handler)
@@ -55,7 +59,10 @@ class HubServer(ThreadingHTTPServer):
         self.down: int | None = None
 
     def put(self, name: str, revision: str = 'main', **files: bytes) -> HubRepository:
-        """Add files, `weights` as model.safetensors and `card` as README.md, to a branch of a repository."""
+        """Add files, `weights` as model.safetensors and `card` as README.md, to a branch of a repository, and return the repository.
+
+        A repository and a branch that are missing are made.
+        """
         names = {'weights': 'model.safetensors', 'card': 'README.md'}
         repository = self.repositories.setdefault(name, HubRepository())
         repository.branches.setdefault(revision, {}).update({names[key]: content for key, content in files.items()})
@@ -70,7 +77,7 @@ class Handler(BaseHTTPRequestHandler):
     server: HubServer
 
     def log_message(self, *args: object) -> None:
-        """Say nothing."""
+        """Write no log."""
 
     def _answer(self, status: int, content: bytes = b'{}', **headers: str) -> None:
         self.send_response(status)
@@ -204,7 +211,7 @@ class Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def hub_serving() -> Iterator[HubServer]:
-    """A Hub that runs as long as the block."""
+    """Yield a HubServer without repositories, which runs as long as the block."""
     server = HubServer()
     thread = Thread(target=server.serve_forever, args=(0.01,))
     thread.start()

@@ -26,7 +26,7 @@ KINDS = [*WITH_METADATA, 'bmp']
 
 
 def noise(*shape, bits=8):
-    """Return random pixels of 8 or 16 bits."""
+    """Return random pixels of `shape` with 8 or 16 bits."""
     return RNG.integers(0, 2**bits, shape).astype(np.uint8 if bits == 8 else np.uint16)
 
 
@@ -46,13 +46,16 @@ def exif(orientation=1):
 
 
 def saved(path, pixels, **options):
-    """Write a file with Pillow, from RGB pixels."""
+    """Write a file with Pillow, from RGB pixels, and return its path; `options` are those of Pillow's `save`."""
     PIL.Image.fromarray(pixels).save(path, **options)
     return path
 
 
 def png_16(path, pixels, chunk=b''):
-    """Write a PNG by the specification: colour type 0, 4, 2 or 6 for one to four channels."""
+    """Write a PNG of 16 bits by the specification, and return its path: colour type 0, 4, 2 or 6 for one to four channels.
+
+    `chunk` is one more chunk: four bytes of its type, then its data.
+    """
 
     def packed(name, data):
         return struct.pack('>I', len(data)) + name + data + struct.pack('>I', zlib.crc32(name + data))
@@ -66,7 +69,7 @@ def png_16(path, pixels, chunk=b''):
 
 
 def tiff(path, pixels, **tags):
-    """Write an uncompressed TIFF; `tags` are given as t262=2."""
+    """Write an uncompressed TIFF and return its path; `tags` replace or add tags by their numbers, as t262=2."""
     height, width, channels = pixels.shape
     directory = ImageFileDirectory_v2()
     layout = {256: width, 257: height, 258: (pixels.itemsize * 8,) * channels, 259: 1, 262: 2 if channels == 3 else 1}
@@ -80,7 +83,10 @@ def tiff(path, pixels, **tags):
 
 
 def cmyk_profile(lab_of):
-    """Return a colour profile of version 2: a table of two steps per ink, with the colours `lab_of` four inks that are 0 or 1."""
+    """Return a CMYK profile of version 2: a table with two steps for each ink.
+
+    `lab_of` returns the Lab colour of a tuple of four inks that are each 0 or 1.
+    """
     steps = itertools.product((0, 1), repeat=4)
     grid = b''.join(bytes((round(2.55 * light), a + 128, b + 128)) for light, a, b in map(lab_of, steps))
     ramp = bytes(range(256))
@@ -98,7 +104,7 @@ def photo_of(image, alpha=None, grey=False, metadata=None):
 
 
 def kept_exif(path):
-    """Return what a file says of its orientation, and the tags of `exif`."""
+    """Return orientation, maker, lens and the reference of the latitude from the EXIF of a file, which `exif` sets."""
     with PIL.Image.open(path) as image:
         tags = image.getexif()
         return tags.get(ORIENTATION, 1), tags.get(MAKER), tags.get_ifd(EXIF_IFD).get(LENS), tags.get_ifd(GPS_IFD).get(1)

@@ -19,7 +19,10 @@ SYMMETRIC = (MEAN_HEAD + MEAN_HEAD[[1, 0, 2, 4, 3]] * (-1, 1, 1)) / 2
 
 
 def camera(yaw, pitch=0.0, roll=0.0):
-    """Return a camera at angles in degrees that looks at the middle of the head, as EG3D's crop does, from 2.7 before the origin."""
+    """Return the 25 numbers of a camera at angles in degrees, which looks at the middle of the head as EG3D's crop does.
+
+    It stands 2.7 units of the world from the origin.
+    """
     y, p, r = np.radians([yaw, pitch, roll])
     forward = -torch.tensor([[np.sin(y) * np.cos(p), np.sin(p), np.cos(y) * np.cos(p)]])
     turned = look_along(forward, torch.zeros(1, 3, dtype=forward.dtype))[0, :3, :3].numpy()
@@ -41,7 +44,7 @@ def in_world(head=SYMMETRIC):
 
 
 class DotDetector:
-    """A detector that finds landmarks that are drawn as dots, if all are there."""
+    """A detector that finds the landmarks that `write_face` draws as dots; it finds no face where a dot is missing."""
 
     key = 'dots'
 
@@ -57,7 +60,7 @@ class DotDetector:
 
 
 def write_face(path, label, crop=(1.0, 0.0, 0.0)):
-    """Draw dots where the head's landmarks lie; `crop` leads from the image to EG3D's."""
+    """Write an image with dots where the camera `label` sees the head's landmarks; `crop` leads from the image to EG3D's."""
     path.parent.mkdir(parents=True, exist_ok=True)
     image = np.zeros((512, 512, 3), np.uint8)
     for (x, y), grey in zip((project_points(in_world(), label) - crop[1:]) / crop[0] * 512 - 0.5, DOTS, strict=True):
@@ -67,13 +70,13 @@ def write_face(path, label, crop=(1.0, 0.0, 0.0)):
 
 
 def write_label_file(path, labels, **more):
-    """Write a label file, of cameras by the names of their images; return its path."""
+    """Write a label file with cameras by the names of their images and `more` entries; return its path."""
     path.write_text(json.dumps({'labels': [[name, np.asarray(label).tolist()] for name, label in labels.items()], **more}))
     return path
 
 
 def cropping_entry(landmarks, unit=300):
-    """Return an entry of `cropping_params.json` as EG3D writes it."""
+    """Return an entry of `cropping_params.json` as EG3D writes it; `unit` is its `rescale_factor`."""
     return {
         'lm': np.asarray(landmarks).tolist(),
         'lm3d_std': SYMMETRIC.tolist(),

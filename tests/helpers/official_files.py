@@ -144,7 +144,10 @@ def _stored(value: Tensor) -> Tensor:
 
 
 def eg3d_network(state: State, init_kwargs: dict[str, Any], rendering_kwargs: dict[str, Any], render_size: int) -> nn.Module:
-    """A TriPlaneGenerator; what it renders with differs from its constructor's arguments, as after training."""
+    """Return a TriPlaneGenerator with the weights `state`.
+
+    `rendering_kwargs` and `render_size` are those after training, which may differ from the constructor's arguments `init_kwargs`.
+    """
     root = _persistent('TriPlaneGenerator', **init_kwargs)
     root.renderer, root.ray_sampler = ImportanceRenderer(), RaySampler()
     root.renderer.plane_axes = torch.eye(3)[None].repeat(3, 1, 1)
@@ -161,18 +164,18 @@ def eg3d_network(state: State, init_kwargs: dict[str, Any], rendering_kwargs: di
 
 
 def with_label_deviation(state: State) -> State:
-    """The state dict of a generator that the official training loop of EG3D has had: its own buffer comes first."""
+    """Return the state dict of a generator as the official training loop of EG3D leaves it: the buffer that it adds comes first."""
     return {'dataset_label_std': torch.linspace(0, 0.3, 25)} | state
 
 
 def augment_pipe() -> nn.Module:
-    """What StyleGAN2-ADA and EG3D write beside their networks when they were trained with adaptive augmentation."""
+    """Return the module that StyleGAN2-ADA and EG3D write beside their networks after a training with adaptive augmentation."""
     state = {'p': torch.tensor(0.3), 'Hz_geom': torch.ones(12), 'Hz_fbank': torch.ones(4, 24)}
     return _fill(_persistent('AugmentPipe', xflip=1, rotate90=1, imgfilter_bands=[1, 1, 1, 1]), state)
 
 
 def stylegan2_network(state: State, **attributes: Any) -> nn.Module:
-    """StyleGAN2-ADA's generator."""
+    """Return StyleGAN2-ADA's generator with the weights `state` and, set at last, these `attributes`."""
     root = _persistent('Generator', c_dim=0, img_channels=3, mapping_kwargs=EasyDict(num_layers=2))
     _fill(root, state)
     for name, value in attributes.items():
@@ -181,14 +184,17 @@ def stylegan2_network(state: State, **attributes: Any) -> nn.Module:
 
 
 def _as_torch_1(module: nn.Module) -> None:
-    """Until torch 2.0 the books of a module were ordered dictionaries."""
+    """Make the dictionaries of parameters, buffers and modules ordered ones, as torch had them until 2.0; `module` is changed."""
     for part in module.modules():
         for book in ('_parameters', '_buffers', '_modules'):
             part.__dict__[book] = OrderedDict(part.__dict__[book])
 
 
 def write_pickle(path: Path, network: nn.Module, protocol: int = 4, **others: Any) -> Path:
-    """A snapshot of training, with `network` as G_ema."""
+    """Write a snapshot of training with `network` as G_ema, and return its path.
+
+    `others` are more entries of the snapshot, or replace its own. With a protocol below 4 `network` is changed as by `_as_torch_1`.
+    """
     small = _fill(_persistent('DualDiscriminator', c_dim=25), {'b4.fc.weight': torch.ones(2, 2)})
     networks = {'G': _fill(_persistent('Generator'), {'mapping.w_avg': torch.ones(4)}), 'D': small, 'G_ema': network}
     if protocol < 4:
@@ -249,7 +255,10 @@ def mini_eg3d() -> EG3D:
 
 
 def write_mini_eg3d(path: Path, init: Any = (), rendering: Any = (), state: State | None = None) -> Path:
-    """A snapshot of `mini_eg3d`, with changes to its constructor's arguments and to what it renders with."""
+    """Write a snapshot of `mini_eg3d`, or of another `state`, and return its path.
+
+    `init` are changes to its constructor's arguments, and `rendering` changes to what it renders with.
+    """
     state = mini_eg3d().state_dict() if state is None else state
     return write_pickle(path, eg3d_network(state, INIT | dict(init), RENDERING | dict(rendering), 64))
 
@@ -272,13 +281,13 @@ PTH_FORMS: dict[str, Callable[[State], dict[str, Any]]] = {
 
 
 def write_pth(path: Path, content: Any, legacy: bool = False) -> Path:
-    """What `torch.save` writes since version 1.6, and wrote before."""
+    """Write `content` as `torch.save` does since version 1.6, or with `legacy` as it did before, and return the path."""
     torch.save(content, path, _use_new_zipfile_serialization=not legacy)
     return path
 
 
 def write_safetensors(path: Path, state: State) -> Path:
-    """A file of tensors that says nothing of its network."""
+    """Write a `.safetensors` whose metadata say nothing of its network, and return the path."""
     safetensors.torch.save_file(state, path)
     return path
 
@@ -321,7 +330,7 @@ class OldPickler(pickle._Pickler):
 
 @dataclass
 class SavedTensor:
-    """A tensor that is no storage."""
+    """A tensor that is pickled as one, where OldPickler takes a bare tensor for a storage."""
 
     values: Tensor
 
@@ -330,7 +339,7 @@ OldPickler.dispatch[SavedTensor] = OldPickler.save_tensor
 
 
 def write_old_pth(path: Path, content: Any) -> Path:
-    """What `torch.save` of torch 0.3 wrote under Python 2, of dictionaries of tensors."""
+    """Write dictionaries of tensors as `torch.save` of torch 0.3 did under Python 2, and return the path."""
 
     def marked(value: Any) -> Any:
         if isinstance(value, Tensor):
@@ -352,7 +361,7 @@ def write_old_pth(path: Path, content: Any) -> Path:
 
 
 def rosinality_state(state: State) -> State:
-    """rosinality's names, and the resampling filters that its state dicts have besides."""
+    """Return a state dict in BasicSR's layout under rosinality's names, with the resampling filters that rosinality's have besides."""
     renamed = {}
     for key, value in state.items():
         name = key.replace('style_mlp.', 'style.').replace('constant_input.weight', 'input.input').replace('noises.noise', 'noises.noise_')
@@ -368,7 +377,7 @@ def rosinality_state(state: State) -> State:
 
 
 def rosinality_checkpoint(state: State) -> dict[str, Any]:
-    """What rosinality's training loop saves: the networks, their optimizers, and the script's options, with `state` as g_ema."""
+    """Return what rosinality's training loop saves: networks, optimizers and the script's options, with `state` as g_ema."""
     optimizers = []
     for rate in (0.0016, 0.00188):
         parameter = nn.Parameter(torch.ones(2))
@@ -389,7 +398,10 @@ def rosinality_checkpoint(state: State) -> dict[str, Any]:
 
 
 def nvidia_state(state: State) -> State:
-    """StyleGAN2-ADA's names, shapes and scales: it does not divide the weights of its 3 x 3 convolutions at run time."""
+    """Return a state dict in BasicSR's layout with StyleGAN2-ADA's names, shapes and scales.
+
+    StyleGAN2-ADA does not divide the weights of its 3 x 3 convolutions at run time.
+    """
     count = sum(key.startswith('to_rgbs.') and key.endswith('.bias') and 'modulation' not in key for key in state)
     convolutions = [('b4.conv1', 'style_conv1'), *((f'b{8 << i // 2}.conv{i % 2}', f'style_convs.{i}') for i in range(2 * count))]
     colours = [('b4.torgb', 'to_rgb1'), *((f'b{8 << i}.torgb', f'to_rgbs.{i}') for i in range(count))]

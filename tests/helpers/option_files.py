@@ -12,7 +12,7 @@ IN_ONE_PROCESS = ['datasets:train:num_worker_per_gpu=0', 'datasets:train:persist
 
 
 def differing_keys(one: Any, other: Any, prefix: str = '') -> set[str]:
-    """Keys of two option files whose values differ, by their paths: `train.optim_g.lr`."""
+    """Return the keys of two option files whose values differ, by their paths such as `train.optim_g.lr`."""
     if not isinstance(one, dict) or not isinstance(other, dict):
         return {prefix} if one != other else set()
     keys = one.keys() | other.keys()
@@ -20,7 +20,7 @@ def differing_keys(one: Any, other: Any, prefix: str = '') -> set[str]:
 
 
 def face_folders(train: Path | str, val: Path | None = None) -> list[str]:
-    """The flag `--force_yml` with the folders of clean images to train on and to validate on; more changes may follow it.
+    """Return the flag `--force_yml` with the folders of clean images to train on and to validate on; more changes may follow it.
 
     Without `val` both are the same folder.
     """

@@ -1,4 +1,7 @@
-"""Pickles and files of torch, put together opcode by opcode: those that no pickler would write, and that ask for harm."""
+"""Pickles and files of torch, put together opcode by opcode: files that no pickler would write, and files that would do harm.
+
+Each function returns bytes. Its arguments are values or the bytes of opcodes that make them.
+"""
 
 import io
 import pickle
@@ -56,7 +59,7 @@ def pickled(value, protocol=4):
 
 
 def multiplied(count, levels):
-    """A list of `count` times the same list of `count` times the same...: count**levels items, if it is walked."""
+    """Return a list that holds one list `count` times, and so on for `levels` levels: to walk it takes count**levels items."""
     return b'](' * levels + text('x') + b''.join(put(100 + level) + get(100 + level) * (count - 1) + b'e' for level in range(levels))
 
 
@@ -110,7 +113,10 @@ def storage(count=4, key='0', kind='FloatStorage', first=STORAGE, view=b'N'):
 
 
 def legacy(value, keys=('0',), values=bytes(16), stored=4, system=SYSTEM):
-    """A file of torch from before 1.6; a storage in NVIDIA's pickles is such a file, too."""
+    """Return a file of torch from before 1.6; a storage in NVIDIA's pickles is such a file, too.
+
+    `keys` are the keys of its storages, and `stored` is the number of values that it states before the bytes `values`.
+    """
     start = pickle.dumps(0x1950A86A20F9469CFC6C, 2) + pickle.dumps(1001, 2) + system
     listed_keys = keys if isinstance(keys, bytes) else pickle.dumps(list(keys), 2)
     return start + pickled(value, 2) + listed_keys + struct.pack('<q', stored) + values
@@ -185,7 +191,10 @@ def zipped_tensor(data=None, offset=0, size=(4,), stride=(1,)):
 
 
 def zipped(value=None, members=(), compression=zipfile.ZIP_STORED, beside=()):
-    """A zip as of torch.save: the pickle, and each storage."""
+    """Return a zip as torch.save writes it: the pickle of `value`, and each storage.
+
+    `members` replace or add parts in its folder, `beside` parts outside of it.
+    """
     value = mapped({'a': zipped_tensor()}) if value is None else value
     content = {'data.pkl': pickled(value, 2), 'version': b'3\n', 'data/0': bytes(16)} | dict(members)
     return archive({f'archive/{name}': part for name, part in content.items()} | dict(beside), compression)

@@ -1,6 +1,6 @@
-"""Commands in processes of their own, forked from one that has met torch and BasicSR: a Python that begins anew takes seconds for that.
+"""Commands in processes of their own, forked from one that has imported torch and BasicSR, which takes a new Python seconds.
 
-What a command line is to a shell, `python -m frex` and `torchrun`, is tested elsewhere by real ones.
+Other tests run the command lines `python -m frex` and `torchrun` themselves.
 """
 
 import multiprocessing
@@ -17,7 +17,7 @@ import torch.distributed.run
 ROOT = Path(__file__).parents[2]
 """The checkout."""
 HELPERS = Path(__file__).parent
-"""For the path of processes that import from here."""
+"""This folder, for the import path of processes."""
 
 CONTEXT = multiprocessing.get_context('forkserver')
 CONTEXT.set_forkserver_preload(
@@ -37,7 +37,10 @@ def _run(main: Callable[[list[str]], Any], arguments: list[str], folder: Path, f
 
 
 class Command:
-    """`main(arguments)` in a process that has just been started, in `folder` and with more `environment`."""
+    """A process that runs `main(arguments)` in the working directory `folder`, with more `environment`; it starts at once.
+
+    `stdout` and `stderr` are what it has written so far.
+    """
 
     def __init__(self, main: Callable[[list[str]], Any], *arguments: object, folder: Path, **environment: str) -> None:
         self._logs = TemporaryDirectory()
@@ -63,22 +66,22 @@ class Command:
         return self._process.is_alive()
 
     def send_signal(self, number: int) -> None:
-        """To the process alone."""
+        """Send a signal to the process alone."""
         os.kill(self.pid, number)
 
     def send_signal_to_all(self, number: int) -> None:
-        """To the process and those it has started."""
+        """Send a signal to the process and to those that it has started."""
         os.killpg(self.pid, number)
 
     def wait(self, timeout: float = 200) -> int:
-        """Its exit status, negative after a signal."""
+        """Wait for the end of the process, at most `timeout` seconds, and return its exit status, negative after a signal."""
         self._process.join(timeout)
         assert self._process.exitcode is not None, f'still running after {timeout} s'
         return self._process.exitcode
 
 
 def torchrun(script: Path, *arguments: object, folder: Path) -> Command:
-    """`torchrun --standalone --nproc_per_node=2`, whose two processes are forked as well."""
+    """Start `torchrun --standalone --nproc_per_node=2` on a script; its two processes are forked as well."""
     forked = ('--standalone', '--nproc_per_node=2', '--start_method=fork', '--run_path')
     return Command(torch.distributed.run.main, *forked, script, *arguments, folder=folder)
 

@@ -29,7 +29,7 @@ def report(folder):
 
 
 def statuses(folder):
-    """Return what became of each image, by its name."""
+    """Return the status of each image in the report, by the name of its file."""
     return {Path(image['input']).name: image['status'] for image in report(folder)['pictures']}
 
 

@@ -23,7 +23,7 @@ def write(path, image):
 
 
 def clean(number, size=SIZE):
-    """Return a clean image."""
+    """Return a random image, the same at each call for one `number`."""
     return np.random.default_rng(number).integers(60, 190, (size, size, 3), dtype=np.uint8)
 
 
@@ -38,14 +38,17 @@ def decibels(*steps):
 
 
 def run(folder, *arguments, methods=('A', 'B')):
-    """Run the command on methods of `folder`; return its status."""
+    """Evaluate the folders `methods` below `folder` against its folder `gt` by the command, and return the exit status."""
     restored = [f'{name}={folder / name}' for name in methods]
     command = ['evaluate', '--restored', *restored, '--gt', folder / 'gt', '--device', 'cpu', '--num_workers', '0', *arguments]
     return main([str(argument) for argument in command])
 
 
 def write_yaw_labels(folder, yaw):
-    """Write a file of cameras that look at the origin from the given yaw in degrees, by name."""
+    """Write `dataset.json` into a folder and return its path; `yaw` is by the names of images, in degrees.
+
+    The cameras look at the origin.
+    """
     angles = torch.tensor(list(yaw.values())).deg2rad()
     cameras = pack_camera(look_at(angles, torch.zeros_like(angles), pivot=(0.0, 0.0, 0.0)), ffhq_intrinsics()[None]).tolist()
     write_labels(folder / 'dataset.json', dict(zip(yaw, cameras, strict=True)), {})
@@ -58,5 +61,5 @@ def rows_of(evaluation):
 
 
 def mean(evaluation, name, key='psnr', number=0):
-    """Return the mean of a metric over the images of one bin of yaw."""
+    """Return the mean of a metric of the method `name` over the images of one bin of yaw, its `number`; number 0 are all images."""
     return rows_of(evaluation)[name].summaries[key][number].mean

@@ -1,4 +1,4 @@
-"""A file of weights that servers have, what a manifest knows of it, and the fetching of it."""
+"""A file of weights for tests of downloads: its content, its entry in a manifest, and its download."""
 
 import hashlib
 import random
@@ -19,7 +19,7 @@ ALL, NO_SIZE, BEGINNING, NOTHING = {}, {'size': None}, {'size': None, 'sha256': 
 
 
 def weights(*urls, **changes):
-    """Return what a manifest says of weights.pth, whose bytes are CONTENT."""
+    """Return the entry of a manifest for weights.pth, whose bytes are CONTENT; `changes` replace its fields."""
     known = {
         'key': 'weights',
         'file': 'weights.pth',
@@ -33,12 +33,12 @@ def weights(*urls, **changes):
 
 
 def get(server, folder, **changes):
-    """Fetch weights.pth from the server at once; tells how it came."""
+    """Fetch weights.pth from the server into `folder`, without pauses, and return the words for its origin."""
     return fetch(weights(server.url('/weights.pth'), **changes), folder, pause=0)[1]
 
 
 def refusal(folder, *urls, **changes):
-    """What the addresses said, where none gives the file; nothing has its name."""
+    """Return why each URL did not give the file; check that none did, and that no file has its name."""
     with pytest.raises(Unreachable) as error:
         fetch(weights(*urls, **changes), folder, pause=0)
     assert not (folder / 'weights.pth').exists()
@@ -51,5 +51,5 @@ def names(folder):
 
 
 def is_whole(folder):
-    """Tell whether weights.pth is right, and nothing else is left."""
+    """Return whether weights.pth has its content, and no other file but locks is left in the folder."""
     return (folder / 'weights.pth').read_bytes() == CONTENT and names(folder) == ['weights.pth']

@@ -13,18 +13,21 @@ TINY_STAGE_A = SHIPPED_FOLDER / 'train_frex_3d_tiny.yml'
 
 
 def tiny_network_options(**changes: Any) -> Options:
-    """Arguments of the tiny network, with `changes`."""
+    """Return the constructor arguments of the tiny network, with `changes`."""
     return arguments_of(load_options(TINY_OPTIONS)['network_g'] | changes)
 
 
 def tiny_frex(seed: int = 0, **changes: Any) -> FREx:
-    """A tiny network with random weights."""
+    """Return a tiny FREx with random weights, and with `changes` of its arguments."""
     torch.manual_seed(seed)
     return FREx(**tiny_network_options(**changes))
 
 
 def trained(net: FREx, seed: int = 1) -> FREx:
-    """`net` with its zero-initialised parts moved, as training does: without that the fusion would pass everything through."""
+    """Add random numbers to all trained parameters of `net` and return it.
+
+    Parts that start at zero then have an effect, as after training: without that the fusion would pass everything through.
+    """
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, parameter in net.named_parameters():
@@ -35,12 +38,12 @@ def trained(net: FREx, seed: int = 1) -> FREx:
 
 
 def faces(batch: int = 2, size: int = 64, seed: int = 0) -> torch.Tensor:
-    """Random inputs in [-1, 1]."""
+    """Return random faces in [-1, 1], (batch, 3, size, size)."""
     return torch.rand(batch, 3, size, size, generator=torch.Generator().manual_seed(seed)) * 2 - 1
 
 
 def small_eg3d(**options: Any) -> EG3D:
-    """An EG3D of a few channels with random weights, that renders 8 x 8."""
+    """Return an EG3D of a few channels with random, frozen weights, which renders 8 x 8; `options` replace its arguments."""
     torch.manual_seed(0)
     backbone = {'z_dim': 8, 'w_dim': 16, 'plane_size': 16, 'plane_channels': 4, 'channel_base': 64, 'channel_max': 8}
     sampling = {'render_size': 8, 'depth_samples': 6, 'importance_samples': 6}
@@ -52,7 +55,10 @@ def small_eg3d(**options: Any) -> EG3D:
 
 
 def tiny_eg3d_file(**changes: Any) -> NetworkFile:
-    """The EG3D of the tiny network as a file holds it, with random weights whose images show shape and few saturated colors."""
+    """Return the EG3D of the tiny network as a file holds it, with `changes` of its arguments.
+
+    Its weights are random, but so that images show shape and few saturated colours.
+    """
     options = tiny_network_options()
     arguments = {'out_size': options['out_size'], **options['eg3d'], **changes}
     torch.manual_seed(0)

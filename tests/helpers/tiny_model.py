@@ -15,7 +15,10 @@ ONE_PROCESS = {'dist': False, 'rank': 0, 'world_size': 1}
 
 
 def build(root, path_of_options=TINY_OPTIONS, processes=ONE_PROCESS, **changes):
-    """The model of a tiny option file, with `changes` to its sections, writing below `root`."""
+    """Return the model of a tiny option file with `changes` to its sections, on the CPU; its folders below `root` are made.
+
+    `processes` are the options that BasicSR adds for distributed training.
+    """
     pipeline.register()
     run = RunOptions(str(path_of_options))
     opt = complete(merge(load_options(path_of_options), changes), run, Path(root), True, 0)
@@ -38,7 +41,10 @@ def labelled_batch(model):
 
 
 def trained_for_two_steps(root, **changes):
-    """Return a model after two steps, the second with R1; `before` and `before_critics` hold its state dicts from before."""
+    """Return a model after two steps, the second with R1.
+
+    Its attributes `before`, for the generator, and `before_critics` hold the state dicts from before.
+    """
     model = build(root, train={'net_d_reg_every': 2}, **changes)
     model.before = copy.deepcopy(model.net_g.state_dict())
     model.before_critics = [copy.deepcopy(critic.net.state_dict()) for critic in model.critics]
@@ -54,7 +60,10 @@ def gradients(net):
 
 
 def gradients_of_a_step(root, iteration=16, size=2, changes=(), **train):
-    """Return the gradients of the generator and of the critics in one step without jitter and noise, on one batch."""
+    """Return the gradients of the generator and of each critic after one step on one batch, without jitter and noise.
+
+    `iteration` is the step's number: a multiple of `net_d_reg_every` has R1. `train` are changes to that section, `changes` to others.
+    """
     model = build(root, train=train, **dict(changes))
     trained(model.net_g.eval())
     data, side = batch(size=size), model.opt['network_g']['out_size']

@@ -1,4 +1,4 @@
-"""The run-time type check that tests put on every annotated function; an int is fine where a float is asked for."""
+"""The run-time type check that tests put on every annotated function; an int passes where the annotation is float."""
 
 from beartype import BeartypeConf, beartype
 

@@ -1,4 +1,4 @@
-"""Watches over this process: what a read does, takes and writes; and a limit on its files, as a full disk sets it."""
+"""Record what this process does, takes and writes while it reads a file, and limit the size of its files as a full disk does."""
 
 import codecs
 import os
@@ -51,14 +51,17 @@ def _hook(event: str, args: tuple[Any, ...]) -> None:
 
 
 def _memory(line: str) -> int:
-    """Bytes that the process holds (`VmRSS`), or held at most (`VmHWM`)."""
+    """Return the bytes that the process holds (`VmRSS`), or held at most (`VmHWM`)."""
     status = Path('/proc/self/status').read_text()
     return int(status.partition(f'{line}:')[2].split()[0]) << 10
 
 
 @contextmanager
 def watched() -> Iterator[Watched]:
-    """What is done inside is written down; an audit hook cannot be evaded from Python, nor removed."""
+    """Record what is done within the block; the object that this yields is complete after the block.
+
+    Blocks must not be nested. The audit hook that records cannot be evaded from Python, nor removed.
+    """
     if not hasattr(sys, '_weights_watch'):
         sys.addaudithook(_hook)
         sys._weights_watch = True
@@ -77,7 +80,7 @@ def watched() -> Iterator[Watched]:
 
 @contextmanager
 def largest_file(size: int) -> Iterator[None]:
-    """No file of this process can become larger than `size` bytes inside, as on a full disk; Python ignores the signal."""
+    """Let no file of this process become larger than `size` bytes within the block: writing more fails, as on a full disk."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     try:

@@ -197,11 +197,12 @@ def test_with_a_size_the_clean_images_are_written_too(faces, tmp_path):
 def test_labels_go_with_their_images(face_folder, tmp_path):
     shutil.copytree(face_folder, tmp_path / 'faces')
     camera = frontal_camera()[0].tolist()
-    labels = {'labels': [['face2.jpg', camera]], 'crops': [['face2.jpg', [1.1, 0.0, -0.1]]]}
+    labels = {'labels': [['face2.jpg', camera], ['face1.png', None]], 'crops': [['face2.jpg', [1.1, 0.0, -0.1]]]}
     (tmp_path / 'faces/dataset.json').write_text(json.dumps(labels))
     images = degrade_folder(tmp_path / 'faces', tmp_path / 'set', num_workers=0)
     read = read_labels(images / 'dataset.json')
     assert set(read.cameras) == set(read.crops) == {'face2.png'}
+    assert read.unlabelled == {'face1.png'}
     np.testing.assert_allclose(read.cameras['face2.png'], camera, rtol=1e-6)
 
 

@@ -45,7 +45,7 @@ class LandmarkNetwork:
 
     @torch.inference_mode()
     def landmarks(self, image: Image) -> Float[np.ndarray, '98 2']:
-        """Return the 98 landmarks of one aligned face in a square BGR image; coordinates are fractions of its width, 0 to 1."""
+        """Return the 98 landmarks, in WFLW's order, of one aligned face in a square BGR image, as fractions (x, y) of its width, 0 to 1."""
         rgb = np.ascontiguousarray(resize(image, INPUT_SIZE)[:, :, ::-1].transpose(2, 0, 1))
         heatmaps, _ = self.net(torch.from_numpy(rgb)[None].float().to(self.device) / 255)
         # The last heatmap shows the outlines of the face, not a landmark.

@@ -37,7 +37,11 @@ class DetectedFace(NamedTuple):
 
 @runtime_checkable
 class Detector(Protocol):
-    """An object that detects faces in an image."""
+    """An object that detects faces in an image. It must allow several threads to call it at the same time.
+
+    It may have a method `detect_quickly` with the same arguments, which may miss small faces; then this one searches the rotated copies
+    of an image. It may state in `detection_size` that it searches a copy with a longer side of so many pixels; see `FaceDetector`.
+    """
 
     def detect(self, image: Image, threshold: float = ...) -> list[DetectedFace]:
         """Return the faces of a BGR image whose score is above `threshold`, in order of falling score."""

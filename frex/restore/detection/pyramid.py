@@ -49,9 +49,10 @@ def check_detection_size(size: int | None) -> None:
 
 
 def may_miss_faces(shape: tuple[int, ...], sides: Sequence[float]) -> bool:
-    """Return whether a copy of DETECTION_SIZE may lack small faces of an image of this shape, judged by those that were found in it.
+    """Return whether a search at DETECTION_SIZE may have missed small faces of an image of this shape, (height, width, ...).
 
-    `sides` are the longer sides of the boxes of these, in pixels of the image.
+    `sides` are the longer sides of the boxes that were found there, in pixels of the image. The answer is yes where the image is larger
+    than that, and no face was found, or one of less than SMALL_FACE pixels of the searched copy: others may be smaller still.
     """
     shrink = DETECTION_SIZE / max(shape[:2])
     return shrink < 1 and shrink * min(sides, default=0.0) < SMALL_FACE

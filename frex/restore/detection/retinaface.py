@@ -49,8 +49,8 @@ class FaceDetector:
     ) -> 'FaceDetector':
         """Load the detector `key` of the manifest, by default the first of DETECTORS whose file is there, else the first of all.
 
-        The folder `weights` is searched first; a missing file is downloaded. Raises FRExError where that is not possible or not allowed,
-        and where the file is damaged.
+        The folder `weights` is searched first; a missing or damaged file is downloaded. Raises FRExError, which says what to do, where that
+        is not possible or not allowed, for another `key`, and for a `detection_size` below 64.
         """
         key = key or next((key for key in DETECTORS if has_file(key, weights)), next(iter(DETECTORS)))
         if key not in DETECTORS:

@@ -36,7 +36,10 @@ class Selection:
             raise FRExError(f'--min_face {self.min_face:g}: must be at least 0')
 
     def of(self, faces: list[DetectedFace], width: int, height: int) -> list[DetectedFace]:
-        """Return the chosen ones of the `faces` of an image of `width` x `height` pixels, in order of falling score."""
+        """Return the chosen ones of the `faces` of an image of `width` x `height` pixels, each once and in order of falling score.
+
+        `threshold` and `any_turn` are not applied here, but by the search that has found the faces.
+        """
         large = [face for face in faces if face.side >= self.min_face]
         taken = remove_repeats(sorted(large, key=lambda face: -face.score))
         if self.only == 'largest':

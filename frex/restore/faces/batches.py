@@ -35,7 +35,8 @@ class NetworkOptions(NamedTuple):
 class NetworkInput(NamedTuple):
     """Faces `lq`, RGB in [-1, 1], as `FREx.forward` takes them.
 
-    `crop` leads from each face to EG3D's crop; None is the crop of a frontal face. `code` takes the place of Enc_3D's prediction.
+    `crop` (s, t_x, t_y) leads from each face to EG3D's crop; None is the crop of a frontal face. `code` takes the place of Enc_3D's
+    prediction for these faces.
     """
 
     lq: Float[Tensor, 'batch 3 size size']
@@ -56,10 +57,11 @@ class NetworkInput(NamedTuple):
 
 
 class BatchRunner:
-    """A FREx on its device, which restores at most `batch_size` faces at a time.
+    """A FREx on its device, in evaluation mode, which restores at most `batch_size` faces at a time.
 
     `precision` is `fp32` or `bf16`. When a batch does not fit into memory, `batch_size` is halved, and it stays so for all later calls
-    of `run`: this is the only state that a call leaves behind. It never grows again, also where memory becomes free later.
+    of `run` and `encode`: this is the only state that a call leaves behind. It never grows again, also where memory becomes free later.
+    Callers turn gradients off. Raises FRExError for a batch size below 1.
     """
 
     def __init__(self, net: FREx, device: torch.device, precision: str, batch_size: int) -> None:
@@ -68,9 +70,9 @@ class BatchRunner:
         self.net, self.device, self.precision, self.batch_size = net, device, precision, batch_size
 
     def run(self, given: NetworkInput, options: NetworkOptions) -> Iterator[FRExOutput | str]:
-        """Yield for each face its own output (a batch of one, on the device), or the reason why it failed.
+        """Yield for each face its own output (a batch of one, on the device), or the reason why it failed, in the order of the faces.
 
-        Raises FRExError for weights outside of 0..1.
+        Raises FRExError where `options` holds a number outside of 0..1, when the first result is asked for.
         """
         for name, weight in (('fidelity', options.fidelity), ('structure', options.structure)):
             if not 0 <= weight <= 1:
@@ -89,7 +91,7 @@ class BatchRunner:
             start += len(batch.lq)
 
     def encode(self, given: NetworkInput) -> Encoding3D:
-        """Return what Enc_3D predicts for all faces, in float32 on the CPU; raise FRExError where memory does not suffice for one."""
+        """Return what Enc_3D predicts for one or more faces, in float32 on the CPU; raise FRExError where memory is too small for one."""
         parts: list[Encoding3D] = []
         start = 0
         while start < len(given.lq):

@@ -14,10 +14,10 @@ from frex_arch import FREx, FRExOutput
 
 @torch.inference_mode()
 def render_structure(net: FREx, output: FRExOutput) -> dict[str, AnyImage]:
-    """Return images of the 3D prior by name: `depth`, `image_3d`, and `turntable`, views of the head side by side.
+    """Return images of the 3D prior, BGR, by name: `depth`, `image_3d`, and `turntable`, VIEWS views of the head side by side.
 
-    `output` is that of one face, computed with `image_3d=True`. In the depth image near is dark and far is bright; what lies outside of
-    EG3D's crop is white. The result is empty where the network has no 3D prior.
+    `output` is that of one face, computed with `image_3d=True`; without that the result is empty. In the depth image near is dark and far
+    is bright; what lies outside of EG3D's crop is white. The result is empty, too, where the network has no 3D prior.
     """
     if net.eg3d is None or output.ws is None or output.depth is None or output.mask is None or output.image_3d is None:
         return {}

@@ -127,11 +127,12 @@ class Lazy(Generic[T]):
 class HelperNetworks:
     """Face detector, face parser and ArcFace on a device; call an attribute to get the network.
 
-    The folder `weights` is searched first. `detection_model` is the detector's key in the manifest; `detector` is used instead of
-    facexlib's, if given; `detection_size` is that of `FaceDetector`, and FRExError is raised where it is less than 64. The files of the
-    detector and the parser are downloaded when they are first used. `parser()` returns None where that is not possible, `identity()`
-    where its file is missing. All raise FRExError where their files are damaged, and `detector()` also where its file cannot be
-    downloaded.
+    The folder `weights` is searched first for files. `detection_model` is the detector's key in the manifest; `detector` is used instead of
+    facexlib's, if given; `detection_size` is that of `FaceDetector`, and FRExError is raised where it is less than 64.
+
+    The files of the detector and the parser are downloaded at the first call where they are missing; that of ArcFace is not, and
+    `identity()` is None without it. Where a download is not possible or not allowed, `detector()` raises FRExError, and `parser()`
+    prints a line on stderr and returns None. A damaged file of any of the three is downloaded anew; FRExError is raised where that fails.
     """
 
     def __init__(

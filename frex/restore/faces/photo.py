@@ -49,12 +49,15 @@ class Face:
 
 
 def find_faces(photo: Photo, detector: Detector, size: int = 512, selection: Selection | None = None) -> list[Face]:
-    """Detect the faces that `selection` chooses, and cut them out at `size` x `size`, in order of falling score."""
+    """Detect the faces that `selection` (default: `Selection()`) chooses, and cut them out at `size` x `size`, in order of falling score.
+
+    Their `keep` is not set; see `keep_detail`.
+    """
     return [cut_out(photo, face, size) for face in detect_faces(photo, detector, selection)]
 
 
 def detect_faces(photo: Photo, detector: Detector, selection: Selection | None = None) -> list[DetectedFace]:
-    """Return the faces of a photograph that `selection` chooses, in order of falling score."""
+    """Return the faces of a photograph that `selection` (default: `Selection()`) chooses, in order of falling score."""
     selection = selection or Selection()
     height, width = photo.image.shape[:2]
     detected = detect_in_any_rotation(to_eight_bit(photo.image), detector, selection.threshold, selection.any_turn)
@@ -105,8 +108,9 @@ def paste_faces(
 ) -> Photo:
     """Return a new photo, `upscale` times as large, with the images `restored` of its `faces` pasted in.
 
-    A face whose image is None, or that has a problem, stays as it is. Where faces overlap, each pixel belongs to the nearest one, and
-    one that stays as it is keeps its pixels. `masks` are those of `Patch`.
+    A face whose image is None, or that has a problem, stays as it is. Where faces overlap, each pixel belongs to the nearest one; a
+    face whose image is None keeps its pixels, and one with a problem does not. `masks` are those of `Patch`, one for each face, of the
+    size of its image. Raises FRExError as `scale_background` does.
     """
     canvas = scale_background(photo, upscale, bg_upsampler)
     horizontal, vertical = (new / old for new, old in zip(canvas.image.shape[1::-1], photo.image.shape[1::-1], strict=True))
@@ -125,7 +129,8 @@ def paste_faces(
 def scale_background(photo: Photo, upscale: float, upsampler: Upsampler | None = None) -> Photo:
     """Return a copy of the photo, `upscale` times as large, which may be painted on.
 
-    The image is scaled by `upsampler`, if given. Raises FRExError where that returns an image of another size or type than asked for.
+    The image is scaled by `upsampler`, if given. Raises FRExError where that returns an image of another size or type than asked for, and
+    as `scale_photo` does.
     """
     larger = scale_photo(photo, upscale)
     if upsampler is None:

@@ -36,9 +36,12 @@ from frex_arch.encoder_3d import Encoding3D
 class FaceRestorer:
     """A FREx network on a device, with the networks that find, parse and compare faces. Several threads may share it.
 
-    `precision` is `fp32`, `bf16` or `auto`. Up to `face_batch` faces go through the network at a time. A call leaves no trace but two: a
-    helper network stays loaded once it is needed, and when memory runs out the batch size is lowered for good (see `BatchRunner`).
-    Results do not depend on either, apart from rounding.
+    `net` itself is moved to the device and set to evaluation mode. `precision` is `fp32`, `bf16` or `auto` (see `choose_precision`). Up to
+    `face_batch` faces go through the network at a time. `parts` are the other networks, by default `HelperNetworks` on the same device.
+    Raises FRExError for another precision, and for a `face_batch` below 1.
+
+    A call leaves no trace but two: a helper network stays loaded once it is needed, and when memory runs out the batch size is lowered
+    for good (see `BatchRunner`). Results do not depend on either, apart from rounding.
     """
 
     def __init__(
@@ -70,11 +73,16 @@ class FaceRestorer:
     ) -> 'FaceRestorer':
         """Load a FREx checkpoint (`.pth`, `.safetensors`), by default the small FREx that comes with the package.
 
-        `path` may also be `owner/name` or `owner/name@revision` on the Hugging Face Hub, where no file or folder has that name. Raises
-        FRExError where the file is missing, is not a checkpoint, is damaged, or does not fit. `param_key` names the weights in a `.pth`.
-        The files of the face detector (`detection_model` is its key in the manifest), of the face parser and of ArcFace are loaded when
-        they are first needed; the folder `weights` is searched first. `detector` is used instead of facexlib's, if given.
-        `detection_size`, None or at least 64, is that of `FaceDetector`.
+        `path` may also be a folder that holds `model.safetensors`. Where no file or folder has that name, it may be `owner/name` or
+        `owner/name@revision` on the Hugging Face Hub, which is downloaded unless the Hub's cache has it. `param_key` names the weights in
+        a `.pth`. `device` is one of torch's, or `auto`: a GPU where there is one, else the CPU.
+
+        The face detector (`detection_model` is its key in the manifest), the face parser and ArcFace are loaded when they are first
+        needed; `HelperNetworks` says which files are then downloaded. The folder `weights` is searched first for them. `detector` is used
+        instead of facexlib's, if given. `detection_size`, None or at least 64, is that of `FaceDetector`.
+
+        Raises FRExError where the checkpoint is missing, cannot be downloaded, is damaged, or is not one of FREx, and for a device,
+        precision, batch or detection size that is not possible.
         """
         path = require_small_model() if path is None else find_checkpoint(path)
         net = build_frex(read_network(path, param_key), str(path))
@@ -88,8 +96,9 @@ class FaceRestorer:
     ) -> UInt8[np.ndarray, 'size size 3']:
         """Restore one face in FFHQ alignment; return it as BGR at the network's size.
 
-        `image` is square, of any size, and of any kind that `restore` takes. The weights are those of `restore_faces`. Raises FRExError
-        where it is not an image or not square, and where the face cannot be restored, e.g. because the network's output is not finite.
+        `image` is square, of any size, and of any kind that `restore` takes. `fidelity_weight` and `structure_weight` are those of
+        `restore_faces`. A face without colours of its own keeps its tone. Raises FRExError where `image` is not an image or not square,
+        and where the face cannot be restored, e.g. because the network's output is not finite.
         """
         aligned = to_eight_bit(to_photo(image).image)
         (restoration,) = self.restore_frontal([aligned], fidelity_weight, structure_weight)
@@ -100,7 +109,7 @@ class FaceRestorer:
     def restore_frontal(
         self, faces: Sequence[AnyImage], fidelity_weight: float = 1.0, structure_weight: float = 1.0, details: bool = False
     ) -> list[Restoration]:
-        """Restore aligned faces with the crop of a frontal face; see `restore_faces`. One without colours of its own keeps its tone."""
+        """Restore aligned faces as `restore_faces` does, with the crop of a frontal face; one without colours of its own keeps its tone."""
         restorations = self.restore_faces(faces, fidelity_weight=fidelity_weight, structure_weight=structure_weight, details=details)
         return [with_tones(one, find_tones(face, np.eye(2, 3), face.shape[0])) for one, face in zip(restorations, faces, strict=True)]
 
@@ -116,10 +125,11 @@ class FaceRestorer:
     ) -> list[Restoration]:
         """Restore faces in FFHQ alignment, BGR uint8 (N, N, 3), and return one result per face, in their order.
 
-        `crops` lead from each face to EG3D's crop (default: that of a frontal face). `fidelity_weight` is 0 for quality and 1 for
-        fidelity to the input; `structure_weight` is 0 for the 2D prior alone and 1 for the full 3D structure. With `details` each
-        result holds the network's whole `output`. `code` takes the place of what Enc_3D predicts for the faces. A face that fails has a
-        `problem`. Raises FRExError for other arrays and weights.
+        Each face may have another N; it is resized to the network's size. `crops` (s, t_x, t_y), one for each face, lead from the face to
+        EG3D's crop (default: that of a frontal face). `fidelity_weight` is 0 for quality and 1 for fidelity to the input;
+        `structure_weight` is 0 for the 2D prior alone and 1 for the full 3D structure. With `details` each result holds the network's
+        whole `output`. `code` takes the place of what Enc_3D predicts for the faces. A face that fails has a `problem`. Raises FRExError
+        for an array of another shape or type, and for a `fidelity_weight` or `structure_weight` outside of 0..1.
         """
         if not faces:
             return []
@@ -156,12 +166,12 @@ class FaceRestorer:
         return self.cut_out_faces(photo, self.detect_faces(photo, selection), force)
 
     def detect_faces(self, photo: Photo, selection: Selection | None = None) -> list[DetectedFace]:
-        """Return the faces that the detector finds and `selection` chooses; the first half of `find_faces`."""
+        """Return the faces that the detector finds and `selection` chooses, in order of falling score; the first half of `find_faces`."""
         detector = self.parts.detector()
         return retry_out_of_memory(lambda: detect_faces(photo, detector, selection))
 
     def cut_out_faces(self, photo: Photo, detected: Sequence[DetectedFace], force: bool = False) -> list[Face]:
-        """Align and cut out detected faces of a photograph; the second half of `find_faces`."""
+        """Align and cut out detected faces of a photograph, and mark those with more detail; the second half of `find_faces`."""
         faces = [cut_out(photo, face, self.size) for face in detected]
         return faces if force else [keep_detail(photo, face) for face in faces]
 
@@ -201,8 +211,10 @@ class FaceRestorer:
     ) -> Photo:
         """Return a new photo, `upscale` times as large, with the restored faces pasted in.
 
-        ParseNet's masks are used where its file is there, else a soft square. `bg_upsampler` scales the rest, if given, and
-        `face_upsampler` the restored faces that are smaller than those they replace.
+        `restorations` are those of the `faces`, in their order. ParseNet's masks are used; its file is downloaded where it is missing, and
+        where that fails the mask is a soft square. `bg_upsampler` scales the rest, if given, and `face_upsampler` the restored faces that
+        are smaller than those they replace. Raises FRExError as `paste_faces` does, and where ParseNet's file is damaged and cannot be
+        downloaded anew.
         """
         images = [restoration.image for restoration in restorations]
         if face_upsampler is not None:
@@ -224,8 +236,12 @@ class FaceRestorer:
         """Restore the faces of a photograph and paste them in; the rest is scaled by `upscale`, with `bg_upsampler` if given.
 
         `image` is a path, a `Photo`, one of Pillow's images, or an array as OpenCV reads it: BGR, grey or BGRA, uint8 or uint16.
-        Raises FRExError where it is none of these, or cannot be read. A face that fails stays as it was, and its `problem` says why. So
-        does a face with more detail than the network's result would have, unless `force` is given. `selection` chooses the faces.
+        `fidelity_weight` and `structure_weight` are those of `restore_faces`. A face that fails stays as it was, and its `problem` says
+        why. So does a face with more detail than the network's result would have, unless `force` is given. `selection` (default:
+        `Selection()`) chooses the faces.
+
+        Raises FRExError where `image` is none of these or cannot be read, where a number is out of its range or the result would be too
+        large, and where the face detector cannot be loaded.
         """
         photo = to_photo(image)
         faces = self.find_faces(photo, selection, force)
@@ -247,7 +263,9 @@ class FaceRestorer:
         """Restore an image with the arguments and results of GFPGANer's method of this name.
 
         Returns the aligned faces, the restored faces, and the whole image, which is None with `has_aligned` and without `paste_back`.
-        `weight` is the fidelity weight. A face that fails is in neither list, stays as it was, and causes a warning.
+        `img_bgr` may be all that `restore` takes. `weight` is the fidelity weight, 0 to 1. A face that fails is in neither list, stays as
+        it was, and causes a warning; with `paste_back` so does one with more detail than a result would have. Raises FRExError as
+        `restore` does, and with `has_aligned` as `restore_aligned` does.
         """
         if has_aligned:
             aligned = to_eight_bit(to_photo(img_bgr).image)
@@ -269,7 +287,10 @@ class FaceRestorer:
 
 
 def enlarge_to_fit(image: Image | None, face: Face, upscale: float, upsampler: Upsampler) -> UInt8[np.ndarray, '_ _ 3'] | None:
-    """Return a restored face at the size at which it is shown in a result `upscale` times as large, where that is larger."""
+    """Return a restored face at the size at which it is shown in a result `upscale` times as large, where that is larger.
+
+    Otherwise `image` is returned as it is, also where it is None.
+    """
     if image is None:
         return None
     shown = round(upscale * face.aligned.shape[0] / scale_of(face.matrix))

@@ -32,12 +32,12 @@ class Restoration:
 
     @property
     def yaw(self) -> float | None:
-        """The yaw of the camera in degrees; None where the face failed."""
+        """The yaw of the camera in degrees, above 0 where it shows the person's left side; None where the face failed."""
         return None if self.camera is None else view_degrees(self.camera)[0]
 
     @property
     def pitch(self) -> float | None:
-        """The pitch of the camera in degrees; None where the face failed."""
+        """The pitch of the camera in degrees, above 0 where it looks down at the face; None where the face failed."""
         return None if self.camera is None else view_degrees(self.camera)[1]
 
 
@@ -93,13 +93,16 @@ class RestoredImage:
 
     @property
     def image(self) -> Shaped[np.ndarray, 'height width *channels']:
-        """The result as an array of the input's type, uint8 or uint16: (H, W) if it was grey, BGRA if it had alpha, else BGR."""
+        """The result as an array of the input's depth, uint8 or uint16: BGRA if it has alpha, else (H, W) if it is grey, else BGR.
+
+        Where `restore` was given an array or an image of Pillow with three colour channels, the result has them, too, even without colour.
+        """
         if self.picture.alpha is not None:
             return np.dstack([self.picture.image, self.picture.alpha])
         return self.picture.image[:, :, 0].copy() if self.picture.grey else self.picture.image
 
 
 def view_degrees(camera: Float[np.ndarray, '25']) -> tuple[float, float]:
-    """Return yaw and pitch, in degrees, of the viewing direction of a camera (25)."""
+    """Return yaw and pitch, in degrees, of the viewing direction of a camera (25), with the signs of `view_angles`."""
     yaw, pitch, _ = view_angles(torch.from_numpy(camera)[None])
     return math.degrees(yaw.item()), math.degrees(pitch.item())

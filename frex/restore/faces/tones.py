@@ -29,7 +29,7 @@ def find_tones(image: Shaped[np.ndarray, 'height width 3'], matrix: Matrix, size
     """Return the tones of the face that `matrix` aligns at `size` x `size` pixels; None where the face has colours of its own.
 
     `image` is BGR of 8 or 16 bit. A face has no colours of its own where its luma alone says which colour each pixel has, apart from
-    noise and what JPEG does: it is grey, sepia, or of another tint.
+    noise and what JPEG does: it is grey, sepia, or of another tint. None is returned, too, where the face lies outside of the image.
     """
     side = size / scale_of(matrix)
     # The square is enlarged around its centre where it is small.

@@ -33,6 +33,8 @@ class NetworkUpsampler:
     """A super-resolution network on a device, which enlarges images in tiles of `tile` x `tile` pixels; 0 takes an image as a whole.
 
     `network` is one of spandrel's. Several threads may use it, one at a time. Where memory does not suffice, `tile` is halved for good.
+    `tile` must not be negative, which is not checked. `precision` is that of `choose_precision`; a network that does not support bfloat16
+    runs in float32.
     """
 
     def __init__(self, network: Any, device: torch.device, precision: str = 'auto', tile: int = 400) -> None:
@@ -65,7 +67,7 @@ class NetworkUpsampler:
             if self.device.type == 'cuda':
                 torch.cuda.empty_cache()
             if side // 2 < LEAST_TILE:
-                raise FRExError(f'--bg_upsampler: out of memory, even in tiles of {side} x {side} pixels')
+                raise FRExError(f'--bg_upsampler or --face_upsample: out of memory, even in tiles of {side} x {side} pixels')
             self.tile = side // 2
 
     def _enlarge_in_tiles(self, image: Pixels, side: int) -> Pixels:
@@ -93,14 +95,15 @@ class NetworkUpsampler:
 def load_upsampler(
     name: str, weights: Path | None = None, device: torch.device | str = 'cpu', precision: str = 'auto', tile: int = 400
 ) -> NetworkUpsampler | None:
-    """Load a super-resolution network: one of NETWORKS, which is downloaded where it is missing, or any file that spandrel knows.
+    """Load a super-resolution network: one of NETWORKS or ALIASES, in any case, or the file `name`, of any kind that spandrel knows.
 
-    The folder `weights` is searched first. 'none' gives None. Files are read as data: no code in them runs. Raises FRExError where the
-    package spandrel or the file is missing, and for a network that does not enlarge or improve colour images.
+    One of NETWORKS is searched for in the folder `weights` first, and downloaded where it is missing or damaged. `none` gives None. Files
+    are read as data: no code in them runs. Raises FRExError where the package spandrel or the file `name` is missing, where a download is
+    not possible or not allowed, and for a network that does not enlarge or improve colour images.
     """
     if name.lower() == 'none':
         return None
-    require_package('spandrel', '--bg_upsampler')
+    require_package('spandrel', '--bg_upsampler or --face_upsample')
     from spandrel import ImageModelDescriptor, ModelLoader, UnsupportedModelError, canonicalize_state_dict
 
     key = ALIASES.get(name.lower(), name.lower())

@@ -18,7 +18,11 @@ RATE = 0.2
 
 
 class CutState(Struct):
-    """The copy of the last frame, its values row by row, and the running mean of the changes from frame to frame, 0 to 1."""
+    """What `compare` remembers: a copy of the last frame, and the running mean of the changes from frame to frame, 0 to 1.
+
+    `copy` holds BGR values of 8 bit, row by row, of the frame at SIZE. It is empty before the first frame. `mean_change` is None where
+    the scene has one frame so far.
+    """
 
     copy: list[int] = []
     mean_change: float | None = None
@@ -28,7 +32,7 @@ def compare(state: CutState, image: UInt8[np.ndarray, 'height width 3'] | UInt16
     """Return the state after one more frame, BGR, and whether a scene begins with it; the first frame of a film begins one.
 
     Small copies of the frames are compared, so that noise and small movements do not count. Pans and shaking change all frames, so
-    a change counts only beside the changes before it.
+    a change is a cut only where it is large compared with the changes before it.
     """
     copy = list(map(int, cv2.resize(to_eight_bit(image), SIZE, interpolation=cv2.INTER_AREA).ravel()))
     if not state.copy:

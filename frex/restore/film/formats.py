@@ -24,7 +24,7 @@ class FilmFrame(NamedTuple):
 
 
 class Colours(NamedTuple):
-    """FFmpeg's numbers for the range, the primaries, the transfer function and the matrix of a film's colours."""
+    """FFmpeg's numbers for the range, the primaries, the transfer function and the matrix of a film's colours; by default not stated."""
 
     color_range: int = 0
     color_primaries: int = 2
@@ -53,9 +53,10 @@ class FilmFormat(NamedTuple):
 
 
 class Encoder(NamedTuple):
-    """An encoder of FFmpeg, its usual constant rate factor, at which the loss is hardly visible, the greatest one, and more options.
+    """An encoder of FFmpeg by its `name`, with its constant rate factor `crf`, the greatest one, `most_crf`, and more `options` for it.
 
-    Frames are encoded in their order, so that segments can be joined.
+    In ENCODERS `crf` is the usual one, at which the loss is hardly visible; smaller ones lose less. The options make the encoder keep the
+    frames in their order, so that segments can be joined.
     """
 
     name: str
@@ -74,9 +75,10 @@ ALIASES = {encoder.name: codec for codec, encoder in ENCODERS.items()}
 
 
 def find_encoder(codec: str, crf: int | None) -> Encoder:
-    """Return the encoder for `--video_codec` with the `crf` of `--crf`, its usual one for None.
+    """Return the encoder for `codec` (`--video_codec`) with the constant rate factor `crf` (`--crf`), its usual one for None.
 
-    Raises FRExError for codecs and values that are not known, and where this PyAV lacks the encoder or is missing itself.
+    `codec` is a key of ENCODERS or FFmpeg's name of one of these encoders, in any case. `crf` must not be negative, which is not checked
+    here. Raises FRExError for another codec, for a greater `crf` than the encoder takes, and where PyAV or this encoder in it is missing.
     """
     require_package('av', 'restoring films')
     import av.codec
@@ -93,7 +95,7 @@ def find_encoder(codec: str, crf: int | None) -> Encoder:
 
 
 def choose_pixels(encoder: Encoder, deep: bool) -> str:
-    """Return the pixel format in which an encoder writes a film: that with 10 bits where the film is `deep` and the encoder has it."""
+    """Return the pixel format, 4:2:0, in which an encoder writes a film: of 10 bits where the film is `deep` and it can, else of 8."""
     return DEEP if deep and can_encode_deep(encoder) else SHALLOW
 
 

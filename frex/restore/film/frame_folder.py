@@ -26,7 +26,11 @@ def natural_key(name: str) -> list[tuple[int, str]]:
 
 
 class FrameFolder:
-    """The frames in a folder, in natural order of their names; raises FRExError where there is no folder, or no image in it."""
+    """The frames in a folder, in natural order of their names: the images that `list_images` finds, so no AVIF or HEIC.
+
+    `format` has the size of the first frame; others may have another size. The rate is assumed to be RATE. Raises FRExError where there
+    is no folder or no image in it, and where the first image cannot be read.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.paths = sorted(list_images(folder, '--frames'), key=lambda path: natural_key(path.name))
@@ -40,7 +44,7 @@ class FrameFolder:
         return len(self.paths)
 
     def frames(self, start: int = 0) -> Iterator[FilmFrame]:
-        """Yield the frames from number `start` on; raise FRExError where one cannot be read."""
+        """Yield the frames from number `start` on, counted from 0; `pts` is the number. Raise FRExError where one cannot be read."""
         for number in range(start, len(self.paths)):
             yield FilmFrame(read_photo(self.paths[number]), number, float(number / RATE))
 
@@ -49,9 +53,10 @@ class FrameFolder:
         yield from ()
 
     def result_names(self, ext: str) -> list[str]:
-        """Return the name of each restored frame: its own, with the suffix `ext`, or with `auto` its own where it can be written.
+        """Return the name of each restored frame: that of its input, with the suffix `ext`, such as `.png`.
 
-        Raises FRExError where two frames would have one name.
+        `auto` keeps the suffix of the input where FREx writes such files, else it is `.png`. Raises FRExError where two frames would have
+        one name.
         """
         names = [f'{path.stem}{_writable_suffix(path) if ext == "auto" else ext}' for path in self.paths]
         twice = [name for name, number in Counter(names).items() if number > 1]
@@ -65,7 +70,7 @@ def _writable_suffix(path: Path) -> str:
 
 
 class FrameFolderOutput:
-    """Writes restored frames, each under one of `names`, into a folder that gets the name `target` at the end."""
+    """Writes restored frames into a folder in that of `work`, which `join` moves to `target`; `names` are those of all frames, in order."""
 
     def __init__(self, target: Path, names: Sequence[str], work: WorkFolder) -> None:
         self.target, self.names, self.folder = target, names, work.folder / 'frames'
@@ -78,11 +83,14 @@ class FrameFolderOutput:
         yield self
 
     def write(self, photo: Photo, number: int) -> None:
-        """Write frame `number`."""
+        """Write frame `number`, counted from 0; replace the file where it exists. Raise FRExError as `write_photo` does."""
         self.notes.update(dict.fromkeys(write_photo(self.folder / self.names[number], photo)))
 
     def join(self, segments: int) -> list[str]:
-        """Give the folder its name, in place of an earlier result; return notes on what the files cannot hold."""
+        """Move the folder to `target`; return notes on what the files that this object has written cannot hold.
+
+        A folder `target` of an earlier result is removed first, with all that is in it. Raises OSError where that is not possible.
+        """
         if self.target.exists():
             shutil.rmtree(self.target)
         os.replace(self.folder, self.target)

@@ -29,10 +29,10 @@ class OneEuroFilter(Struct, frozen=True):
     derivative_cutoff: float = 1.0
 
     def step(self, state: FilterState | None, values: Values, time: float, unit: float = 1.0) -> FilterState:
-        """Return the state after one more sample; its `values` are the filtered ones. `state` is None before the first sample.
+        """Return the state after one more sample, taken at `time` in seconds; its `values` are the filtered ones.
 
-        Each number is filtered for itself. Speeds are measured in `unit`s per second. Of a sample that is not later than the last one
-        nothing is taken.
+        `state` is None before the first sample. Each number is filtered for itself. Speeds are measured in `unit`s per second. A sample
+        that is not later than the last one is ignored: `state` itself is returned.
         """
         if state is None:
             return FilterState(time, values.tolist(), [0.0] * len(values))

@@ -20,15 +20,17 @@ from frex.utils.extras import require_package
 
 # The rate of films that state none.
 USUAL_RATE = Fraction(25)
-# The data of a packet by which encrypted ones are known.
+# FFmpeg's name of the side data that encrypted packets have.
 ENCRYPTED = 'encryption_info'
 Pixels = UInt[np.ndarray, 'height width 3']
 
 
 class FilmReader:
-    """An open film. `notes` lists what its result will not keep, and what was wrong with it as far as it has been read.
+    """An open film, of which the first stream of images is read; a `with` block closes it.
 
-    Raises FRExError where the file is no film, is encrypted, is empty, or has no stream of images.
+    `format` is its layout, judged by the first frame. `notes` lists what the result will not keep; see `late_notes` for what is wrong
+    with the film. Raises FRExError where the file is no film, is encrypted, has no stream of images or no frame that can be decoded, or
+    has frames of more than MOST_PIXELS pixels, and where PyAV or its decoder for the film is missing.
     """
 
     def __init__(self, path: Path) -> None:
@@ -72,14 +74,15 @@ class FilmReader:
 
     @property
     def metadata(self) -> dict[str, str]:
-        """What the film says of itself, such as its title."""
+        """The film's own metadata by their names, such as its title."""
         return dict(self._container.metadata)
 
     def frames(self, start: int = 0) -> Iterator[FilmFrame]:
-        """Yield the frames from number `start` on, upright; earlier ones are decoded, but not converted. To be called once.
+        """Yield the frames from number `start` on, counted from 0, upright, with 16 bit in deep films. To be called once.
 
-        Times increase strictly: where the film's do not, they are corrected and counted in `retimed`. Packets that cannot be decoded are
-        left out and counted in `damaged`.
+        Earlier frames are decoded, but not converted. Times increase strictly: where the film's do not, they are corrected and counted in
+        `retimed`. Packets that cannot be decoded are left out and counted in `damaged`. Frames whose size changes within the film are
+        yielded at their own size. Raises FRExError at an encrypted packet.
         """
         last: int | None = None
         step = max(1, round(1 / (self.format.rate * self.format.time_base)))
@@ -93,7 +96,7 @@ class FilmReader:
                 yield FilmFrame(self._to_photo(frame), pts, float(pts * self.format.time_base))
 
     def late_notes(self, frames: int) -> Iterator[str]:
-        """Yield notes on what was wrong with the film, after all of its `frames` have been read."""
+        """Yield notes on what was wrong with the film; to be called after all frames have been read, whose number is `frames`."""
         if self.damaged:
             yield f'{self.damaged} damaged packets are left out'
         if self.retimed:
@@ -117,7 +120,7 @@ class FilmReader:
         return stream
 
     def _decode(self) -> Iterator[Any]:
-        """Yield the decoded frames, leaving out packets that cannot be decoded; a film that breaks off ends there."""
+        """Yield the decoded frames, leaving out packets that cannot be decoded; a film whose file is cut off ends there."""
         from av.error import FFmpegError
 
         packets = self._container.demux(self._stream)
@@ -186,7 +189,7 @@ def _open(path: Path) -> Any:
 
 @contextmanager
 def describe_errors(path: Path, what: str) -> Iterator[None]:
-    """Turn FFmpeg's errors in the block into FRExError: the path, `what` is wrong, and FFmpeg's reason."""
+    """Turn FFmpeg's errors in the block into FRExError: its message is the path, `what` (such as 'cannot be read'), and the reason."""
     from av.error import FFmpegError
 
     try:

@@ -23,9 +23,9 @@ class TrackRecord(Struct, kw_only=True):
 class FilmRecord(Struct, kw_only=True):
     """The record of a film. `frames` is their number, `cuts` the number of scenes after the first, and `duration` the time in seconds.
 
-    `rate` is the mean number of frames per second, `codec` that of the result, null for a folder of frames. `sound` names the codecs of
-    the sound tracks that were copied. `continued` is the number of frames that an earlier run had restored. `tracks` holds the faces that
-    were followed, by their first frame; it is empty with `--no_tracking`.
+    `rate` is the mean number of frames per second, and `codec` FFmpeg's name of the result's encoder; both are null for a folder of
+    frames. `sound` names the codecs of the sound tracks that were copied. `continued` is the number of frames that an earlier run had
+    restored. `tracks` holds the faces that were followed, by their first frame. With `--no_tracking`, `tracks` is empty and `cuts` is 0.
     """
 
     frames: int = 0

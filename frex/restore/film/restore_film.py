@@ -38,7 +38,7 @@ class Source(Protocol):
         """Yield the frames from number `start` on."""
 
     def late_notes(self, frames: int) -> Iterator[str]:
-        """Yield notes on what was wrong, after all `frames` have been read."""
+        """Yield notes on what was wrong; to be called after all frames have been read, whose number is `frames`."""
 
 
 @runtime_checkable
@@ -57,14 +57,15 @@ class Output(Protocol):
         """Return a context that writes a segment, which is complete when the context ends without an error."""
 
     def join(self, segments: int) -> list[str]:
-        """Make the result of all segments, and return notes on what it does not keep."""
+        """Make the result of all segments, of which there are `segments`, and return notes on what it does not keep."""
 
 
 @dataclass(frozen=True)
 class FilmOptions:
-    """How films are restored: the arguments of `FaceRestorer`'s methods, and whether faces are followed from frame to frame.
+    """How films are restored: the arguments of `FaceRestorer`'s methods, and with `tracking` faces are followed from frame to frame.
 
-    `bg_upsampler` enlarges the frames around the faces, and `face_upsampler` small restored faces; None interpolates.
+    `bg_upsampler` enlarges the frames around the faces, and `face_upsampler` small restored faces; None interpolates. Tracking knows `all`
+    and `center` of `Selection.only`; it takes `largest` for `all`.
     """
 
     upscale: float = 1.0
@@ -104,8 +105,9 @@ class FilmRestorer:
     ) -> list[Segment]:
         """Restore the frames of `source` into segments, but for those that are finished in `work`, and return all segments.
 
-        `advance` is called with the number of frames that have been restored since. Raises FilmStoppedError where `stopped` returns True,
-        and FRExError where something cannot be read or written.
+        The segments are not joined: see `Output.join`. `advance` is called with the number of frames in the finished segments, then
+        with the number of each few frames that have been restored. Raises FilmStoppedError where `stopped` returns True before the
+        last frame, and FRExError where something cannot be read or written.
         """
         segments = work.finished()
         state = segments[-1].tracker if segments else TrackerState()
@@ -221,6 +223,6 @@ class _SegmentRun:
 
 
 def frames_at_once(layout: FilmFormat, options: FilmOptions) -> int:
-    """Return how many frames may be in memory at a time, with their results."""
+    """Return how many frames of this layout may be in memory at a time, with their results: 1 to MOST_FRAMES."""
     size = 3 * layout.width * layout.height * (2 if layout.deep else 1) * (1 + options.upscale**2)
     return max(1, min(MOST_FRAMES, int(MEMORY_BYTES // size)))

@@ -14,17 +14,17 @@ from frex.restore.film.records import TrackRecord
 from frex.restore.film.tracking import TrackerState
 from frex.utils.files import read_regular, sha256, write_bytes
 
-# Frames of a segment: what a run that is killed has to do again at most.
+# Frames of a segment. After a run that was killed, at most so many frames are restored again.
 SEGMENT_FRAMES = 60
 SOURCE = 'source.json'
 
 
 class Segment(Struct, kw_only=True):
-    """What is known of a finished segment, of its `frames`, and of the `faces` in them.
+    """What is known of a finished segment: the number of its `frames`, and of the `faces` in them, without those of unusable landmarks.
 
     `first` and `last` are the times of its first and its last frame in seconds, and `seconds` the times of the stages. `tracker` is what
-    the tracker remembers at its end, and `ended` holds the tracks that ended in it. `notes` are those on its frames, by their kinds.
-    `failures` counts faces on which the network failed, by the reason.
+    the tracker remembers at its end, and `ended` holds the tracks that ended in it. `notes` holds the first note of each kind on its
+    frames, by the kind. `failures` counts faces on which the network failed, by the reason.
     """
 
     frames: int = 0
@@ -39,9 +39,10 @@ class Segment(Struct, kw_only=True):
 
 
 class WorkFolder:
-    """The folder of a film's segments, beside its result. `source` says what they come from, in JSON types.
+    """The folder of a film's segments, `.NAME.segments` beside its `result`; it is made where it is missing.
 
-    Segments of another source are removed: of a changed input, of other options, of another network.
+    `source` says in JSON types what the segments come from: the input, the options and the network. Segments of another source are
+    removed at once.
     """
 
     def __init__(self, result: Path, source: Mapping[str, Any]) -> None:
@@ -74,7 +75,7 @@ class WorkFolder:
         return found
 
     def finish(self, number: int, segment: Segment) -> None:
-        """Record that a segment is finished; its images are written before."""
+        """Record that a segment is finished; to be called after its frames are written."""
         write_bytes(self.path(number, '.json'), msgspec.json.encode(segment))
 
     def remove(self) -> None:
@@ -83,7 +84,7 @@ class WorkFolder:
 
 
 def hash_files(files: Sequence[Path]) -> str:
-    """Return the SHA-256 of the names and the contents of files; raise FRExError where one cannot be read."""
+    """Return the SHA-256 of the names and the contents of files, in their order; raise FRExError where one cannot be read."""
     digest = hashlib.sha256()
     for path in files:
         digest.update(f'{path.name}\0{sha256(path)}\0'.encode(errors='surrogateescape'))

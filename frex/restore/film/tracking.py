@@ -30,8 +30,8 @@ MOST_ABSENCE = 0.5
 # A face continues a track where the boxes share at least this part of the area that they cover, or where the landmarks lie at this mean
 # distance at most, in longer sides of the box; and where one box is at most this many times as large as the other.
 LEAST_OVERLAP, MOST_DISTANCE, MOST_RATIO = 0.3, 0.5, 2.0
-# The part of a new frame in the running share of frames in which a face holds more detail than its result would, and the shares above and
-# below which it stays as it is and is restored.
+# RATE is the part of a new frame in the running share of frames in which a face holds more detail than its result would. Above KEEP_ABOVE
+# the face stays as it is, and below RESTORE_BELOW it is restored.
 RATE, KEEP_ABOVE, RESTORE_BELOW = 0.1, 0.8, 0.2
 
 
@@ -39,7 +39,8 @@ class Track(Struct):
     """A face that is followed. `box` and `seen`, the time in seconds, are those of the last frame in which it was found.
 
     `landmarks` and `camera` are the states of their filters. `z_3d` is the mean of the code Z_3D over the `encoded` frames so far. `kept`
-    is the running share of frames in which the face would stay as it is, and `keep` why it stays. The rest is for the report.
+    is the running share of frames in which the face would stay as it is, and `keep` why it stays. `first`, `last`, `frames`, `restored`,
+    `yaw` and `reason` are those of `TrackRecord`, and `sizes` is the sum of the sizes, whose mean the record has.
     """
 
     first: int
@@ -80,7 +81,10 @@ class Track(Struct):
         return face._replace(landmarks=np.array(self.landmarks.values).reshape(5, 2))
 
     def steady_keep(self, face: Face) -> Face:
-        """Return the face with a `keep` that does not change back and forth: whether it stays as it is follows from many frames."""
+        """Return the face with a `keep` that does not change back and forth; to be called once for each frame.
+
+        Whether the face stays as it is follows from its `keep` in many frames. A face with a problem is returned unchanged.
+        """
         if face.problem is not None:
             return face
         now = float(face.keep is not None)
@@ -92,7 +96,7 @@ class Track(Struct):
         return replace(face, keep=self.keep)
 
     def mean_code(self, z_3d: Float[np.ndarray, ' w']) -> Float[np.ndarray, ' w']:
-        """Return the mean of Z_3D over the frames so far, with that of one more frame, unless this one is not finite."""
+        """Add the Z_3D of one more frame, and return the mean over the frames so far; one that is not finite is returned, not added."""
         if not np.isfinite(z_3d).all():
             return z_3d
         self.encoded += 1
@@ -139,7 +143,10 @@ class Tracker:
         self.ended: list[Track] = []
 
     def follow(self, number: int, time: float, image: Image, faces: Sequence[DetectedFace]) -> list[Followed]:
-        """Return the faces that are followed or begin to be in frame `number`, BGR at 8 bit, at `time` in seconds."""
+        """Follow the detected `faces` of frame `number`, a BGR `image` at `time` in seconds; return those that are part of a track.
+
+        They have steady landmarks, and the order of `faces`. Frames must be given in their order.
+        """
         self.state.cut, is_cut = compare(self.state.cut, image)
         self.state.scenes += is_cut
         self._end(track for track in self.state.tracks if is_cut or time - track.seen > MOST_ABSENCE)
@@ -187,7 +194,7 @@ def associate(tracks: Sequence[Track], faces: Sequence[DetectedFace]) -> list[Tr
 
 
 def share_of_overlap(first: Float[np.ndarray, '4'], second: Float[np.ndarray, '4']) -> float:
-    """Return the intersection of two boxes over their union."""
+    """Return the intersection of two boxes, (left, top, right, bottom), over their union, 0 to 1."""
     sides = np.minimum(first[2:], second[2:]) - np.maximum(first[:2], second[:2])
     overlap = float(np.prod(np.maximum(sides, 0)))
     areas = sum(float(np.prod(box[2:] - box[:2])) for box in (first, second))
@@ -195,7 +202,10 @@ def share_of_overlap(first: Float[np.ndarray, '4'], second: Float[np.ndarray, '4
 
 
 def steady_codes(followed: Sequence[Followed], code: Encoding3D) -> Encoding3D:
-    """Return Enc_3D's predictions for faces, in the order of their frames, with a steady camera and each track's mean of Z_3D so far."""
+    """Return Enc_3D's predictions for faces with steady cameras and, as Z_3D, each track's mean so far.
+
+    `code` holds the predictions for the faces `followed`, on the CPU. Both are in the order of the frames. The tracks are updated.
+    """
     cameras = steady_cameras(followed, code.camera)
     if code.z_3d is None:
         return code._replace(camera=cameras)
@@ -204,7 +214,10 @@ def steady_codes(followed: Sequence[Followed], code: Encoding3D) -> Encoding3D:
 
 
 def steady_cameras(followed: Sequence[Followed], cameras: Camera) -> Camera:
-    """Return the cameras of faces after each track's filter; they stay valid, at their distances and with their intrinsics."""
+    """Return the cameras of the faces `followed` after each track's filter, which is updated.
+
+    They have orthonormal rotations, and keep their distances and intrinsics. A camera that is not finite is not filtered.
+    """
     poses, intrinsics = unpack_camera(cameras)
     numbers = torch.cat([poses[:, :3, 0], poses[:, :3, 1], poses[:, :3, 3]], dim=1).double().numpy()
     filtered = []

@@ -28,7 +28,10 @@ Pixels = UInt[np.ndarray, 'height width 3']
 
 
 class FrameEncoder:
-    """Encodes frames of a film into an open container. Frames of odd width or height are widened by `pad_to_even`."""
+    """Encodes frames of a film into an open container, in FFmpeg's pixel format `pixels`.
+
+    Frames of odd width or height are widened by `pad_to_even`. Frames of another size than that of `layout` are scaled to it.
+    """
 
     def __init__(self, container: Any, layout: FilmFormat, encoder: Encoder, pixels: str) -> None:
         self.layout, self.pixels, self._container = layout, pixels, container
@@ -42,7 +45,7 @@ class FrameEncoder:
             setattr(context, name, value)
 
     def write(self, photo: Photo, pts: int) -> None:
-        """Encode a frame; `pts` is its time in units of the film's time base."""
+        """Encode a frame; `pts` is its time in units of the film's time base, and later than that of the frame before."""
         import av
 
         kind = 'bgr48le' if photo.image.dtype == np.uint16 else 'bgr24'
@@ -66,9 +69,9 @@ class FrameEncoder:
 
 @contextmanager
 def write_segment(path: Path, layout: FilmFormat, encoder: Encoder, pixels: str) -> Iterator[FrameEncoder]:
-    """Yield the encoder of a segment of a film; its file gets its name when the block ends without an error.
+    """Yield the encoder of a segment of a film; its file gets the name `path` when the block ends without an error.
 
-    Raises FRExError where FFmpeg refuses.
+    An existing file is then replaced. Raises FRExError where FFmpeg refuses, also within the block.
     """
     import av
 
@@ -91,7 +94,7 @@ def pad_to_even(image: Pixels) -> UInt[np.ndarray, '_ _ 3']:
 
 
 def divide_sound(streams: Sequence[Any], suffix: str) -> tuple[list[Any], list[Any]]:
-    """Divide the sound streams of a film into those that a result with this suffix can hold, and the others."""
+    """Divide the sound streams of a film into those that a result with this suffix, a key of CONTAINERS, can hold, and the others."""
     held = [stream for stream in streams if can_hold(suffix, stream)]
     return held, [stream for stream in streams if stream not in held]
 
@@ -120,9 +123,11 @@ def can_hold(suffix: str, stream: Any) -> bool:
 def join_segments(
     segments: Sequence[Path], film: Path, sound: Sequence[int], target: Path, time_base: Fraction, metadata: dict[str, str]
 ) -> None:
-    """Write the film `target` from the packets of its segments, one or more, and of the sound streams of `film` with these indices.
+    """Write the film `target` from the packets of its segments, one or more in their order, and of sound streams of the file `film`.
 
-    Nothing is encoded again. The file is complete, or it is not there. Raises FRExError where FFmpeg refuses.
+    `sound` holds the indices of these streams, `time_base` is the unit of the frames' times in seconds, and `metadata` are those of the
+    result. Nothing is encoded again. Where the sound of a damaged film breaks off, that of the result ends. An existing file is replaced
+    when the new one is complete. Raises FRExError where FFmpeg refuses.
     """
     import av
 
@@ -179,7 +184,10 @@ def _sound_packets(source: Any, copies: dict[int, Any]) -> Iterator[Any]:
 
 
 class FilmOutput:
-    """Writes a film, segment by segment into a folder, and joins these to `target`, with the `sound` streams of the film `source`."""
+    """Writes a film to `target`: segment by segment into the folder `work`, which `join` joins with sound streams of the film `source`.
+
+    `layout` is that of the result, and `sound` holds the indices of the streams.
+    """
 
     def __init__(
         self, target: Path, source: FilmReader, work: WorkFolder, layout: FilmFormat, encoder: Encoder, sound: Sequence[int]
@@ -192,7 +200,7 @@ class FilmOutput:
         return write_segment(self.work.path(number, SEGMENT_SUFFIX), self.layout, self.encoder, self.pixels)
 
     def join(self, segments: int) -> list[str]:
-        """Join so many segments to the film; return no notes."""
+        """Join the segments, of which there are `segments`, to the film; return no notes. Raise FRExError as `join_segments` does."""
         paths = [self.work.path(number, SEGMENT_SUFFIX) for number in range(segments)]
         join_segments(paths, self.source.path, self.sound, self.target, self.layout.time_base, self.source.metadata)
         return []

@@ -17,7 +17,8 @@ class Claims:
     """The owners of the results in an output folder: those in the report, and those in the journals of all processes.
 
     An input claims its results by a line in `journal`, the journal of this process, before they are written. `earlier_runs` are the ids
-    of the runs that ended before this one began.
+    of the other runs that were in the report when this object was made. Raises FRExError where the folder cannot be locked, and where the
+    report is damaged.
     """
 
     def __init__(self, journal: Journal) -> None:
@@ -39,15 +40,22 @@ class Claims:
             yield
 
     def claim(self, record: ImageRecord) -> None:
-        """Claim the results that `record` names, made by `make_interrupted_record`; to be called within `locked`."""
+        """Claim the results that `record` names, made by `make_interrupted_record`; to be called within `locked`.
+
+        Raises FRExError where the journal cannot be written.
+        """
         self.journal.begin(record)
 
     def owner_of(self, file: str) -> Owner | None:
-        """Return the owner of a result file, given by its name in the report; None where it is nobody's."""
+        """Return the owner of a result file, given by its name in the report, as of the last `locked`; None where it is nobody's."""
         return self.index.owner_of(file)
 
     def is_current(self, owner: Owner) -> bool:
-        """Return whether a result was made, or is being made, since this run began; not where its process was killed before its end."""
+        """Return whether a result was made, or is being made, by this run or by another one at the same time.
+
+        That is so where it is in a journal, or where its run is not among `earlier_runs`. A result that its process had begun, but not
+        finished, when it was killed is not current.
+        """
         if owner.interrupted:
             return owner.process != '' and is_alive(self.folder, owner.process)
         return owner.process != '' or owner.run not in self.earlier_runs

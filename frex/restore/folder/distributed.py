@@ -27,7 +27,7 @@ class SharedInputs(NamedTuple):
 class InputChannel:
     """A connection of all processes of a run, by which the first one sends the inputs, or the error that it met, to the others.
 
-    Raises FRExError where the processes cannot reach each other. A process that is alone sends nothing.
+    Raises FRExError where the processes cannot reach each other. For a run of one process nothing is sent.
     """
 
     def __init__(self, shard: Shard) -> None:
@@ -43,7 +43,11 @@ class InputChannel:
         self._send({'error': str(error)})
 
     def receive(self) -> SharedInputs:
-        """Wait for what the first process sends, and return its inputs; raise FRExError where it sends an error."""
+        """Wait for what the first process sends, and return its inputs; to be called in the other processes only.
+
+        `passed_over` and `unreadable` of the inputs are not sent, and so are empty. Raises FRExError where the first process sends an
+        error, and torch's error where it sends nothing in time.
+        """
         assert self._store is not None
         message = json.loads(b''.join(self._store.get(f'{KEY}/{part}') for part in range(int(self._store.get(KEY)))))
         self._store.set(f'{KEY}/read_by/{self.shard.index}', '')

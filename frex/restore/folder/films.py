@@ -37,7 +37,11 @@ SENSELESS = ('aligned', 'save_3d', 'save_head', 'save_weights_map')
 
 
 def check_film_flags(options: RestoreOptions, inputs: Inputs) -> None:
-    """Raise FRExError where an input is a film, and a flag has no meaning for films, or PyAV or the encoder is missing."""
+    """Raise FRExError where an input is a film or a folder of frames, and a flag has no meaning for these.
+
+    For films it is also raised where `find_encoder` raises it: for a bad `--video_codec` or `--crf`, and where PyAV or the encoder is
+    missing.
+    """
     if not inputs.films:
         return
     for name in SENSELESS:
@@ -57,7 +61,11 @@ class OpenFilm(NamedTuple):
 
 
 class FilmJobs:
-    """Restores the films of a run; `model` is the file of the network, and `ext` the suffix of frames, or `auto`."""
+    """Restores the films of a run; `model` is the file of the network, and `ext` the suffix of frames, or `auto`.
+
+    `upsampler` is the network that the options name for backgrounds or faces. Of `journal` the settings alone are used; no record is added
+    to it. Where `stop()` is True, a film is stopped before its next few frames.
+    """
 
     def __init__(
         self,
@@ -83,9 +91,11 @@ class FilmJobs:
         self.films = FilmRestorer(restorer, film_options, lambda *given: list_notes(restorer, options, *given))
 
     def restore(self, job: Job) -> ImageRecord:
-        """Restore the film or the folder of frames of a job, and return its record.
+        """Restore the film or the folder of frames of a job, write the result, and return its record.
 
-        Raises FRExError where it cannot be read or its result cannot be written, and FilmStoppedError where the run is to stop.
+        Segments that an earlier run has finished are taken over. An existing result is replaced. A film without a face is written, too,
+        unless `no_face` is `skip`. Raises FRExError or OSError where the film cannot be read or its result cannot be written, and
+        FilmStoppedError where the run is to stop; the finished segments then remain.
         """
         with self._open(job) as film:
             for note in film.source.notes:
@@ -168,7 +178,10 @@ def scale_layout(layout: FilmFormat, upscale: float) -> FilmFormat:
 
 
 def describe_losses(layout: FilmFormat, encoder: Encoder, upscale: float, sound: Sequence[str], suffix: str) -> list[str]:
-    """Return notes on what a result does not keep: of a film's depth and size, and `sound` that a file with this suffix cannot hold."""
+    """Return notes on what a result does not keep of a film's depth, size and sound.
+
+    `sound` holds the names of the codecs of the streams that are left out, because a file with this suffix cannot hold them.
+    """
     notes, scaled = [], scale_layout(layout, upscale)
     if layout.deep and not can_encode_deep(encoder):
         notes.append(f'more than 8 bits became 8: {encoder.name} writes no more here')

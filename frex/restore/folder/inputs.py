@@ -65,9 +65,12 @@ def find_inputs(inputs: Sequence[str], recursive: bool, excluded: Collection[Pat
 
     Of a folder all images are taken, and with `recursive` those in its subfolders, except hidden ones and those in the folders
     `excluded`; the names of results mirror its tree. Symbolic links to folders are followed, but never in a circle. A file that is
-    named itself is taken whatever its suffix, and is a film where it is one. Raises FRExError for an input that does not exist, and for a
-    folder or pattern without an image. Other files in a folder are added to `passed_over` of the result, and a subfolder that cannot be
-    listed to `unreadable`.
+    named itself or in a list is taken whatever its suffix, and is a film where it is one; films in folders are not taken. The result has
+    the order of `inputs`, and within a folder or pattern that of the paths.
+
+    Files in a folder, or that match a pattern, and are no images are added to `passed_over` of the result. A subfolder that cannot be
+    listed is added to `unreadable`. Raises FRExError where nothing is given, for an input, or a line of a list, that does not exist, for
+    a folder, pattern or list without an image, and for a folder that cannot be listed.
     """
     if not inputs:
         raise FRExError('--input: nothing given')
@@ -246,7 +249,7 @@ def _holds_film(path: Path) -> bool:
 
 
 def find_frame_folders(inputs: Sequence[str]) -> Inputs:
-    """Return the folders that are named as inputs, each as the frames of a film; raise FRExError for anything else."""
+    """Return the folders that are named as inputs, each once and as the frames of a film; raise FRExError for what is no folder."""
     paths = list(dict.fromkeys(os.path.abspath(path) for path in inputs))
     for path in paths:
         if not os.path.isdir(path):

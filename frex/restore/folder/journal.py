@@ -34,7 +34,9 @@ class Journal:
     """The journal of this process, with a progress bar; only one thread may use it. Its lines survive when the process is killed.
 
     `run` is the id of the run, `settings` its options for the report, and `total` the number of images of this process. `passed_over` are
-    the files in input folders that are not images, by their absolute names, with the reason.
+    the files in input folders that are not images, by their absolute names, with the reason. The folder is made where it is missing.
+    Raises FRExError where it cannot be written or locked. A `with` block ends the journal; without `merge_into_report` its file remains,
+    and the next run merges it.
     """
 
     def __init__(
@@ -60,7 +62,7 @@ class Journal:
         heading = Heading(run, shard.index, described)
         with lock_report(folder):
             self.lock = RunLock(folder, self.process_id)
-            # Unbuffered, so that a line is either written or not.
+            # Unbuffered, so that no line is lost when the process is killed.
             self.file = self.lock.journal.open('wb', buffering=0)
             self.file.write(msgspec.json.encode(heading) + b'\n')
         # Only the first process shows a bar, and only on a terminal.
@@ -94,7 +96,8 @@ class Journal:
     def merge_into_report(self, finished: bool) -> ReportIndex:
         """Merge the journal into the report, remove it, and return the report; nothing may be added afterwards.
 
-        `finished` says that the process has handled all of its images. Images that were begun but not done are left out.
+        `finished` says that the process has handled all of its images. Images that were begun but not done are left out. Raises FRExError
+        where the report is damaged or cannot be written.
         """
         with lock_report(self.folder):
             report = ReportIndex.read(self.folder)

@@ -33,9 +33,10 @@ def list_notes(
 
 
 def note_reduced_search(restorer: FaceRestorer, photo: Photo, faces: Sequence[Face]) -> list[str]:
-    """Return a note where the detector searched a smaller copy of the image alone, with the width of faces that it may miss there.
+    """Return a note where the detector searched only a smaller copy of the image, with the width of the faces that it may have missed.
 
-    Where the detector chose the size, that is judged by the faces, of which some that it found may have been left out.
+    A detector whose `detection_size` is None searches all pixels where it finds no face or a small one. Whether it did is judged here by
+    `faces`, from which some that it found may be missing. A detector without a `detection_size`, as a caller may give, gets no note.
     """
     detector, side = restorer.parts.detector(), max(photo.image.shape[:2])
     if not hasattr(detector, 'detection_size'):
@@ -89,7 +90,7 @@ def note_untrained_prior(restorer: FaceRestorer, options: RestoreOptions, restor
 
 
 def list_losses(photo: Photo, size: int) -> list[str]:
-    """Return a note for each thing that the restored face, `size` x `size` pixels of 8 bit, does not keep of the input."""
+    """Return a note for each thing that the restored face, `size` x `size` pixels of 8 bit, does not keep of `photo`, an aligned face."""
     notes = []
     if has_more_detail(photo.image, np.eye(2, 3) * (size / photo.image.shape[0]), size):
         notes.append(f'the input holds more detail than the restored face of {size} x {size} pixels')

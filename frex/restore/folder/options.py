@@ -13,8 +13,10 @@ from frex.restore.detection.selection import Selection
 class RestoreOptions:
     """The flags of `frex restore` and `inference_frex.py`, by their names, with their defaults; see the help of these commands.
 
-    All of them are written to the report as the settings of the run. `save_head` adds files to those of `save_3d`, without which it has no
-    effect. Raises FRExError for values out of their range, and where a package is missing that `save_head` needs.
+    All of them are written to the report as the settings of the run. `save_head` adds files to those of `save_3d`, and writes none
+    without it. Raises FRExError for a `det_threshold`, `min_face` or `detection_size` out of range, for an unknown format in `save_head`,
+    and where a package is missing that such a format needs. The other values are not checked here; `crf` and `bg_tile` must not be
+    negative.
     """
 
     input: tuple[str, ...]

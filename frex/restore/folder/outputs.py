@@ -49,7 +49,10 @@ class Results:
 
     @property
     def image(self) -> Path:
-        """The restored image or film: `restored_imgs/NAME[_SUFFIX].EXT` or `restored_videos/NAME[_SUFFIX].EXT`."""
+        """The restored image or film: `restored_imgs/NAME[_SUFFIX].EXT` or `restored_videos/NAME[_SUFFIX].EXT`.
+
+        For a folder of frames it is the folder `restored_videos/NAME[_SUFFIX]`.
+        """
         return self.folder / self._image_file()
 
     def face(self, kind: str, index: int) -> Path:
@@ -81,10 +84,10 @@ class Results:
 class Outputs:
     """Plans the results of a run in the output folder `folder`.
 
-    `suffix` is added to the names of results. `ext` is their file suffix; `auto` takes the input's for images, png for faces and mp4 for
-    films. A suffix of films applies to films alone, and one of images to all else. `exist` says what happens where results exist: `skip`
-    the input, `overwrite` them, or `rename` the new ones to NAME(1), NAME(2) and so on. Raises FRExError for a bad `suffix`, `ext` or
-    `exist`.
+    `suffix` is added to the names of results. `ext` is their file suffix; `auto` takes the input's for images, or png where that cannot be
+    written, png for faces and mp4 for films. A suffix of films applies to films alone, and one of images to all else. `exist` says what
+    happens where results exist: `skip` the input, `overwrite` them, or `rename` the new ones to NAME(1), NAME(2) and so on. Raises
+    FRExError for a bad `suffix`, `ext` or `exist`.
     """
 
     def __init__(self, folder: Path, suffix: str = '', ext: str = 'auto', exist: str = 'skip') -> None:
@@ -169,7 +172,10 @@ class ExistingFaceFiles:
         self._listed: dict[PurePosixPath, dict[str, tuple[str, ...]]] = {}
 
     def of(self, name: PurePosixPath) -> tuple[Path, ...]:
-        """Return the face files of the image `name`: NAME_00, NAME_01 and so on, in all folders."""
+        """Return the face files of the image `name` that exist: NAME_00, NAME_01 and so on, in all folders.
+
+        The face numbers are those that existed when a name in the same folder was first asked for.
+        """
         if name.parent not in self._listed:
             self._listed[name.parent] = self._list(name.parent)
         numbers = self._listed[name.parent].get(name.name, ())

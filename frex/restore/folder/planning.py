@@ -36,7 +36,8 @@ class Job(NamedTuple):
 class Plan:
     """The plan of a run. `inputs` are all images of the run, of all processes; no result may be written over one of them.
 
-    `claims` are the owners of results. An image that is restored claims its results, whatever happens to existing ones.
+    `claims` are the owners of results. An image that is restored claims its results, whatever happens to existing ones. `aligned` says
+    that the inputs are aligned faces.
     """
 
     def __init__(self, outputs: Outputs, claims: Claims, aligned: bool, inputs: Inputs) -> None:

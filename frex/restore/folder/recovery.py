@@ -10,10 +10,11 @@ from frex.utils.files import PARTIAL_FILE
 
 
 def recover_killed_runs(folder: Path, folders: Iterable[Path], own: str = '') -> None:
-    """Merge the journals of processes that were killed into the report; raise FRExError where it cannot be written.
+    """Merge the journals of processes that were killed into the report of the output folder `folder`.
 
-    Incomplete files in `folder`, in `folders` and below these are removed where no process that lives may be writing them; `own` is the
-    id of this process, which writes none. Else the locks of the killed processes remain, so that a later call removes the files.
+    Where no other process lives, the incomplete files that they left are removed: those in `folder`, and those in `folders` and below. Else
+    another process may be writing them, and a later call removes them. `own` is the id of this process, where it has one; it must not be
+    writing a file. Raises FRExError where the report is damaged or cannot be written.
     """
     if not any(folder.glob(f'{PREFIX}*')):
         return

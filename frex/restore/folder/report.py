@@ -42,13 +42,13 @@ class FaceRecord(Struct, kw_only=True):
 
 
 class ImageRecord(Struct, kw_only=True):
-    """The record of an image. `status` is restored, no face, skipped (its results existed already) or failed.
+    """The record of an image. `status` is restored, no face, skipped (its results exist, or another run makes them) or failed.
 
-    `reason` says why it failed, why none of its faces can be restored, or what is special about results that existed. `width` and
-    `height` are those of the input. `output` is the file in `restored_imgs`. `seconds` holds the times of the stages read, detect,
-    restore and write; restore is the sum over the image's faces, each of which has an equal part of its batch's time. `notes` lists
-    what a result does not keep, such as alpha in a jpg. `run` is a key of the report's `runs`. `film` is null for an image; for a film
-    and for a folder of frames it takes the place of `faces`.
+    `reason` says why it failed, why none of its faces can be restored, or what is special about results that are skipped. `width` and
+    `height` are those of the input. `output` is the file in `restored_imgs` or, for films, `restored_videos`; it is null for an aligned
+    input. `seconds` holds the times of the stages read, detect, restore and write; restore is the sum over the image's faces, each of
+    which has an equal part of its batch's time. `notes` lists what a result does not keep, such as alpha in a jpg. `run` is a key of the
+    report's `runs`. `film` is null for an image; for a film and for a folder of frames it takes the place of `faces`.
     """
 
     input: str
@@ -67,9 +67,9 @@ class ImageRecord(Struct, kw_only=True):
 class Run(Struct, kw_only=True):
     """One call of the command, in `processes` processes; `finished` lists the numbers of those that have handled all their images.
 
-    `images`, in the file `pictures`, counts images by status, `faces` counts restored faces, and `skipped` counts skipped images by
-    their reason. `passed_over` holds the files in input folders that are not images, by absolute names, with the reason. `settings` are
-    the options by their names. Times are seconds since 1970.
+    `images`, which the file calls `pictures`, counts images by status, `faces` counts restored faces, and `skipped` counts skipped images
+    by their reason, where they have one. `passed_over` holds the files in input folders that are not images, by absolute names, with the
+    reason. `settings` are the options by their names. `started` and `ended` are seconds since 1970.
     """
 
     settings: dict[str, str | float | bool | list[str] | None] = {}
@@ -84,10 +84,10 @@ class Run(Struct, kw_only=True):
 
 
 class Report(Struct, kw_only=True):
-    """The file. `runs` holds the runs by their ids.
+    """The content of the file. `runs` holds the runs by their ids.
 
-    `images`, in the file `pictures`, holds one record for each image, that of the last run that did not skip it. The records are sorted
-    by `input`, which is an absolute path.
+    `images`, which the file calls `pictures`, holds one record for each image: that of the last run that did not skip it, or of the first
+    run where all skipped it. The records are sorted by `input`, which is an absolute path.
     """
 
     version: Literal[1]
@@ -157,9 +157,9 @@ LOCK_SECONDS, POLL_SECONDS = 120, 0.005
 
 @contextmanager
 def lock_report(folder: Path) -> Iterator[None]:
-    """Create the folder and hold a lock on its report, so that only one process changes it at a time.
+    """Create the folder and hold a lock on its report for the block, so that only one process changes the report at a time.
 
-    Raises FRExError where something cannot be written within the block, or the lock is not free in time.
+    Raises FRExError where the lock is not free within LOCK_SECONDS. An OSError or an error of SQLite within the block becomes FRExError.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)

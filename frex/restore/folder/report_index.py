@@ -49,7 +49,7 @@ class Owner(NamedTuple):
 class ReportIndex:
     """The runs of a report by their ids, and one record for each image, which can be looked up by the files of its results.
 
-    It can also hold the records of journals, one for each image and process. Then it is not written.
+    It can also hold the records of journals, one for each image and process. Then it must not be written.
     """
 
     def __init__(self) -> None:
@@ -68,7 +68,7 @@ class ReportIndex:
         return index
 
     def add(self, record: ImageRecord, process: str = '') -> None:
-        """Add a record, in place of that of the same image and process; a record of a skipped image replaces none.
+        """Add a record, in place of that of the same image and process; one of a skipped image is only added where there is none of it.
 
         Records of other images whose results it has overwritten are removed. `process` is that of `Owner`.
         """
@@ -106,7 +106,7 @@ class ReportIndex:
             yield _decoder.decode(line)
 
     def write(self, folder: Path, run: str = '') -> None:
-        """Write the report to `folder`; to be called within `lock_report`.
+        """Write the report to `folder`, in place of an existing one; to be called within `lock_report`.
 
         Finished runs of which no record is left are dropped, such as those that skipped all images, except `run`.
         """
@@ -124,7 +124,8 @@ class ReportIndex:
 def read_report(folder: Path) -> tuple[dict[str, Run], Iterator[tuple[ImageRecord, bytes]]]:
     """Return the runs of the report in `folder`, and an iterator over its records, each with its JSON; both are empty without a report.
 
-    The records are read as they are asked for. Raises FRExError, also from the iterator, where the file is not a report.
+    The records are read as they are asked for. Raises FRExError, also from the iterator, where the file cannot be read or is not a
+    complete report of version 1.
     """
     path = folder / REPORT
     with _refuse_other_files(path):

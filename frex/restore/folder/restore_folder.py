@@ -48,12 +48,14 @@ FATAL_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 def restore_folder(options: RestoreOptions, restorer: FaceRestorer | None = None) -> int:
-    """Restore the images that `options.input` names, and return the exit status.
+    """Restore the images and films that `options.input` names, write results and report to `options.output`, and return the exit status.
 
-    It is 0 where all went well, 1 where an image failed, and 130 or 143 where a signal stopped the run. Of several processes under
-    torchrun only the last to finish prints the summary and returns 1: torchrun ends all processes when one of them fails. Raises
-    FRExError for bad options, before the network is loaded where possible. `restorer` is what `load_restorer` returns for these options,
-    where the caller has it already.
+    It is 0 where all went well, 1 where an image failed or nothing more could be written, and 130 or 143 where a signal stopped the run. Of
+    several processes under torchrun only the last to finish prints the summary and returns 1 for failed images: torchrun ends all
+    processes when one of them fails. `restorer` is what `load_restorer` returns for these options, where the caller has it already.
+
+    An image that fails raises nothing. Raises FRExError for bad options, a missing input, an output folder that cannot be written, a
+    damaged report, and a network that cannot be loaded; where possible, before a network is loaded.
     """
     shard = choose_shard('0/1', os.environ)
     outputs = Outputs(options.output, options.suffix, options.ext, options.exist)
@@ -90,7 +92,7 @@ def collect_inputs(options: RestoreOptions, outputs: Outputs, shard: Shard) -> S
     """Return the input images, and an id for the run; both are the same in all processes of the run.
 
     The first process finds the images, checks that results can be written, and cleans up after runs that were killed. The others wait
-    for it. Raises FRExError, in all of them, where an input is missing or the output folder cannot be written.
+    for it. Raises FRExError, in all of them, where an input is missing, the output folder cannot be written, or its report is damaged.
     """
     channel = InputChannel(shard)
     if shard.index > 0:
@@ -125,7 +127,7 @@ def plan_jobs(plan: Plan, items: Iterable[Input], journal: Journal) -> Iterator[
 
 
 def restore_images(stages: RestoreStages[Any], jobs: Iterator[Job], journal: Journal, stop: Stop) -> None:
-    """Restore the images of `jobs`, and add their records to the journal."""
+    """Restore the images of `jobs`, and add their records to the journal; where the run is stopped, unfinished images have no record."""
     for job, outcome in ThreadedPipeline(stages, stages.restorer.batches.batch_size).run(jobs, stop):
         if isinstance(outcome, ImageRecord):
             journal.add(outcome)
@@ -186,7 +188,10 @@ def check_writable(outputs: Outputs) -> None:
 
 
 def describe_passed_over(files: Sequence[tuple[Path, str]]) -> Iterator[str]:
-    """Yield lines on the files in the input folders that were not taken for images: one for each of a known kind, one for the others."""
+    """Yield lines on the files in the input folders that were not taken for images.
+
+    There is a line for each of a known kind, up to MOST_LISTED, and one for all others.
+    """
     others = [path.name for path, reason in files if reason == NOT_AN_IMAGE]
     known = [f'passed over: {path}: {reason}' for path, reason in files if reason != NOT_AN_IMAGE]
     yield from map(one_line, known[:MOST_LISTED])
@@ -221,7 +226,12 @@ def log_rank0(shard: Shard, *lines: str) -> None:
 
 
 def load_restorer(options: RestoreOptions, model: Path) -> FaceRestorer:
-    """Load the network from `model`, and the other networks that the run needs; raise FRExError where a file is missing or damaged."""
+    """Load the network from the file `model`, and the other networks that the run needs: detector, face parser and ArcFace.
+
+    For aligned inputs it is ArcFace alone. The files of the detector and the parser are downloaded where they are missing. The run goes on
+    without a parser that cannot be downloaded, and without an ArcFace that is missing. Raises FRExError where `model` or the detector
+    cannot be had, for a damaged file that cannot be downloaded anew, and for a bad device, precision or batch size.
+    """
     device = choose_device(choose_local_device(options.device, os.environ, torch.cuda.device_count()))
     batch_size = options.batch_size or (BATCH_ON_CPU if device.type == 'cpu' else BATCH_ON_GPU)
     restorer = FaceRestorer.from_pretrained(
@@ -242,7 +252,10 @@ def load_restorer(options: RestoreOptions, model: Path) -> FaceRestorer:
 
 
 def load_run_upsampler(options: RestoreOptions, restorer: FaceRestorer) -> NetworkUpsampler | None:
-    """Load the network that enlarges backgrounds or faces; None where neither is asked for. Raises FRExError as `load_upsampler` does."""
+    """Load the network that enlarges backgrounds or faces: that of `bg_upsampler` for both, or FOR_FACES for faces alone.
+
+    Returns None where neither is asked for, and for aligned faces. Raises FRExError as `load_upsampler` does.
+    """
     if options.aligned or not (options.has_bg_upsampler or options.face_upsample):
         return None
     name = options.bg_upsampler if options.has_bg_upsampler else FOR_FACES

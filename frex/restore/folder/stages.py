@@ -81,7 +81,7 @@ class RestoreStages(PipelineStages[Job, Unit, TimedRestoration, ImageRecord], Ge
             return float('inf')
 
     def restore(self, faces: Sequence[Unit]) -> list[TimedRestoration]:
-        """Restore a batch of faces, and render their detail images."""
+        """Restore a batch of faces, and make the detail images and the files of the heads that the options ask for."""
         start = time.perf_counter()
         detailed = [self._with_details(restoration) for restoration in self.restore_batch(faces)]
         seconds = (time.perf_counter() - start) / max(1, len(detailed))
@@ -128,7 +128,7 @@ class Photographs(RestoreStages[Face]):
     """The stages for photographs. The restored image is written last, so that its presence means that all results are there."""
 
     def prepare(self, job: Job) -> LoadedImage[Face]:
-        """Read a photograph and find its faces."""
+        """Read a photograph and find its faces; raise FRExError where it cannot be read, or where the result would be too large."""
         start = time.perf_counter()
         photo = read_photo(job.item.path)
         # Raises FRExError where the result would be too large, before the network has run.
@@ -145,9 +145,10 @@ class Photographs(RestoreStages[Face]):
     def finish(self, loaded: LoadedImage[Face], restored: Sequence[TimedRestoration]) -> ImageRecord:
         """Write the faces and the restored image, and return the record of the image.
 
-        Faces with a problem, such as unusable landmarks, or with more detail than a result has, stay as they are; an image of which all
-        faces have a problem is written as one without a face. Where the network failed on a face, the image is not written, so that it
-        is not mistaken for a result.
+        Existing files are replaced. Faces with a problem, such as unusable landmarks, or with more detail than a result has, stay as they
+        are. An image of which all faces have a problem counts as one without a face: it is written unless `no_face` is `skip`. Where the
+        network failed on a face, the image is not written, so that it is not mistaken for a result, and the record says `failed`. Raises
+        FRExError where a file cannot be written.
         """
         start = time.perf_counter()
         record = start_record(loaded, restored)
@@ -193,7 +194,7 @@ class AlignedFaces(RestoreStages[Image]):
     """The stages for images that show one face each, in FFHQ alignment. The results have the network's size."""
 
     def prepare(self, job: Job) -> LoadedImage[Image]:
-        """Read an image and resize it to the network's size; raise FRExError where it is not square."""
+        """Read an image and resize it to the network's size; raise FRExError where it cannot be read or is not square."""
         start = time.perf_counter()
         photo = read_photo(job.item.path)
         height, width = photo.image.shape[:2]
@@ -208,7 +209,7 @@ class AlignedFaces(RestoreStages[Image]):
         return self.restorer.restore_frontal(faces, options.fidelity_weight, options.structure_weight, options.details)
 
     def finish(self, loaded: LoadedImage[Image], restored: Sequence[TimedRestoration]) -> ImageRecord:
-        """Write the restored face, and return the record of the image."""
+        """Write the files of the restored face, and return the record of the image; where the network failed, nothing is written."""
         start = time.perf_counter()
         record = start_record(loaded, restored)
         face, notes = write_face(loaded, 0, loaded.faces[0], restored[0], loaded.photo.metadata)
@@ -243,11 +244,12 @@ def write_face(
     restored: TimedRestoration,
     metadata: Metadata | None = None,
 ) -> tuple[FaceRecord, list[str]]:
-    """Write a face before, after, and both side by side, and its detail images; write nothing of a face that is not restored.
+    """Write a face before, after, and both side by side, its detail images, and the files of its head; nothing of one not restored.
 
-    `metadata` is written to the files where the image shows only this face; by default they get the image's colour profile alone. The
-    restored face is written last, so that its presence means that all files are there. Returns the record of the face, and notes on
-    what the files cannot hold.
+    `number` is that of the face in its image, and `aligned` the face before. `metadata` is written to the first three files; by default
+    they get the image's colour profile alone. Detail images get no metadata. Existing files are replaced. The restored face is written
+    last, so that its presence means that all files are there. Returns the record of the face, and notes on what the files cannot hold.
+    Raises FRExError where one cannot be written.
     """
     restoration, details = restored.restoration, restored.details
     record = FaceRecord(

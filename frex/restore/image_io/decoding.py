@@ -64,7 +64,7 @@ TURNS = {
 
 
 class Decoded(NamedTuple):
-    """Upright pixels (grey, grey and alpha, BGR or BGRA), the file's metadata, and notes on what could not be read."""
+    """Upright pixels (grey, grey and alpha, BGR or BGRA; uint8 or uint16), the file's metadata, and notes on what was lost or changed."""
 
     pixels: UInt[np.ndarray, 'height width channels']
     metadata: Metadata
@@ -72,7 +72,11 @@ class Decoded(NamedTuple):
 
 
 def decode(path: Path) -> Decoded:
-    """Read the first frame of an image file; raise FRExError where it is not an image, is truncated, or is too large."""
+    """Read the first frame of an image file.
+
+    Raises FRExError where the file is missing, is not an image, is damaged or truncated, is a camera's raw file, has more than MOST_PIXELS
+    pixels, or has colours or a depth that are not read here.
+    """
     start = b''
     try:
         with open_regular(path) as file, collect_warnings() as warned:

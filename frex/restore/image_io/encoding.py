@@ -76,7 +76,8 @@ def find_format(suffix: str) -> Format:
 def fit_to_format(pixels: Pixels, metadata: Metadata, kind: Format) -> tuple[StoredPixels, Metadata, tuple[str, ...]]:
     """Return pixels and metadata reduced to what `kind` can hold, and a note for each thing left out.
 
-    Raises FRExError where the image is wider or higher than the format allows.
+    The metadata are made true of an image of this size: thumbnails are removed from EXIF and XMP, and the sizes in them are corrected,
+    without a note. Raises FRExError where the image is wider or higher than the format allows.
     """
     height, width = pixels.shape[:2]
     if max(height, width) > kind.longest:
@@ -147,7 +148,7 @@ TIFF_ROWS = 256
 def encode(file: BinaryIO, pixels: Pixels, metadata: Metadata, kind: Format, quality: int) -> None:
     """Write pixels (grey, grey with alpha, BGR or BGRA) and metadata, which `fit_to_format` has reduced to what `kind` can hold.
 
-    `quality` is 1 to 100, for JPEG, WebP and AVIF.
+    `file` is open for writing. `quality` is 1 to 100, for JPEG, WebP and AVIF.
     """
     if kind is PNG:
         _write_png(file, pixels, metadata)

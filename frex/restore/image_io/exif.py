@@ -97,13 +97,16 @@ class Block:
         struct.pack_into(f'{self.order}H', self.data, directory, count - 1)
 
     def remove_all(self, tags: Sequence[int]) -> None:
-        """Remove tags from both directories."""
+        """Remove tags from the first directory and from EXIF's own one."""
         for directory in self.directories():
             for tag in tags:
                 self.remove(directory, tag)
 
     def remove_thumbnail(self) -> None:
-        """Remove the second directory, which describes the thumbnail, and its image; the block ends before the image if it lies there."""
+        """Remove the reference to the second directory, which describes the thumbnail, and the thumbnail's image.
+
+        The image is overwritten with zeros, or cut off where it is the end of the block, so that all other offsets stay true.
+        """
         end = self.first + 2 + ENTRY * (self._number('H', self.first) or 0)
         second = self._number('I', end) if self.first else None
         if not second:

@@ -43,7 +43,11 @@ def register_heic() -> None:
 
 @contextmanager
 def open_image(file: BinaryIO, path: Path) -> Iterator[PIL.Image.Image]:
-    """Open an image and read its header only; raise FRExError where it has more than MOST_PIXELS pixels."""
+    """Yield Pillow's image of a file, of which only the header is read; `path` is its name for messages.
+
+    HEIC is read after `register_heic` only. Raises FRExError for more than MOST_PIXELS pixels, and Pillow's errors where the file is no
+    image: PIL.UnidentifiedImageError, or others of many classes where it is damaged.
+    """
     # Pillow's own limit is lower than MOST_PIXELS.
     with _pixel_limit:
         before, PIL.Image.MAX_IMAGE_PIXELS = PIL.Image.MAX_IMAGE_PIXELS, None
@@ -57,13 +61,16 @@ def open_image(file: BinaryIO, path: Path) -> Iterator[PIL.Image.Image]:
 
 
 def check_pixels(width: int, height: int, path: Path) -> None:
-    """Raise FRExError for an image of more than MOST_PIXELS pixels."""
+    """Raise FRExError, which names `path`, for an image of more than MOST_PIXELS pixels."""
     if width * height > MOST_PIXELS:
         raise FRExError(f'{path}: {width} x {height} is more than {MOST_PIXELS // 10**6} million pixels: make it smaller')
 
 
 def read_bit_depth(image: PIL.Image.Image, file: BinaryIO) -> int:
-    """Return the bits per sample of a PNG, AVIF or HEIC, 8 for other kinds; Pillow may report 8 where the file has more."""
+    """Return the bits per sample of a PNG, AVIF or HEIC, 8 for other kinds; Pillow may report 8 where the file has more.
+
+    `file` is the open file of `image`; its position changes.
+    """
     if image.format == HEIF:
         return int(image.info.get('bit_depth', 8))
     if image.format == 'PNG':
@@ -88,9 +95,10 @@ ATTACHED = (b'Container:Directory', b'hdrgm:', b'GCamera:')
 
 
 def read_metadata(image: PIL.Image.Image) -> Metadata:
-    """Return the metadata of an opened image, with the orientation that the file states.
+    """Return the metadata of an opened image; the EXIF has the orientation that the file states, but for a TIFF.
 
-    Of a TIFF only the tags that describe the image are kept, not those that describe the file's layout.
+    Of a TIFF only the tags that describe the image are kept, not its orientation, nor those that describe the file's layout. XMP that
+    describes an attached gain map or video is left out.
     """
     xmp = None if _is_attached(image) else _xmp(image)
     others = (image.info.get('icc_profile') or None, valid_dpi(image.info.get('dpi')), xmp)

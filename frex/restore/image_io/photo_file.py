@@ -49,9 +49,10 @@ Source = str | Path | Photo | PIL.Image.Image | Shaped[np.ndarray, 'height width
 def read_photo(path: Path) -> Photo:
     """Read an image file and turn it upright.
 
-    CMYK and palette images become RGB, alpha is kept, and 1 bit per sample becomes 8. Of several frames or pages the first is read.
-    Raises FRExError where the file is not an image, is truncated, has a depth other than 1 to 8 or 16 bit, or has more than
-    `MOST_PIXELS` pixels.
+    CMYK and palette images become RGB, and alpha is kept. PNG and TIFF of 16 bit keep their depth, unless they are CMYK; all else is read
+    at 8 bit, such as 1 bit, and AVIF of 10 bit. Of several frames or pages the first is read. `notes` of the result says what was lost.
+    Raises FRExError where the file is missing, is not an image, is truncated, is a camera's raw file, has colours or a depth that are not
+    read, such as 32 bit, or has more than `MOST_PIXELS` pixels.
     """
     pixels, metadata, notes = decode(path)
     alpha = np.ascontiguousarray(pixels[:, :, -1]) if pixels.shape[2] in (2, 4) else None
@@ -109,7 +110,10 @@ def from_array(array: Shaped[np.ndarray, '*shape']) -> Photo:
 
 
 def has_colour_channels(source: object) -> bool:
-    """Return whether a caller's array, or Pillow's image, has three colour channels, so that the result must have as many."""
+    """Return whether a caller's array, or Pillow's image, has three colour channels, so that the result must have as many.
+
+    It is False for a path and for a `Photo`, whose result may have one channel.
+    """
     if isinstance(source, PIL.Image.Image):
         return source.mode not in GREY
     return isinstance(source, np.ndarray) and source.ndim == 3 and source.shape[2] > 1
@@ -118,8 +122,9 @@ def has_colour_channels(source: object) -> bool:
 def from_pillow(image: PIL.Image.Image) -> Photo:
     """Convert one of Pillow's images to a `Photo`, turned upright as its EXIF orientation says.
 
-    Mode `I;16` becomes 16 bit, all others 8 bit; grey, alpha and metadata are kept. A colour profile is kept for the modes L, LA, RGB and
-    RGBA only; CMYK is converted to RGB without its profile. Raises FRExError for the modes in UNREAD_MODES.
+    Modes `I;16` and `I;16B` become 16 bit, all others 8 bit; grey, alpha and metadata are kept. A colour profile is kept for the modes
+    L, LA, RGB and RGBA only; CMYK is converted to RGB without its profile. The image must have at least one pixel, which is not checked.
+    Raises FRExError for the modes in UNREAD_MODES.
     """
     if image.mode in UNREAD_MODES:
         raise FRExError(f"no image: Pillow's mode {image.mode} is not read; convert it to L, I;16, RGB or RGBA")
@@ -148,9 +153,9 @@ def _channels(image: PIL.Image.Image) -> list[Any]:
 def write_photo(path: Path, photo: Photo, quality: int = 95) -> tuple[str, ...]:
     """Write `photo` in the format of the suffix of `path`, and return a note for each thing that the format cannot hold.
 
-    The file is replaced only when it is complete. Alpha, 16 bit, EXIF and the colour profile are kept where the format can hold them;
-    a photo that is `grey` is written with one channel. `quality`, 1 to 100, applies to jpg, webp and avif. Raises FRExError where the
-    file cannot be written.
+    An existing file is replaced when the new one is complete; a missing folder is made. Alpha, 16 bit and metadata are kept where the
+    format can hold them. A photo that is `grey` is written with one channel, unless its colour profile is one for RGB. `quality`, 1 to
+    100, applies to jpg, webp and avif. Raises FRExError where the file cannot be written.
     """
     try:
         kind = find_format(path.suffix)
@@ -176,10 +181,10 @@ def _stored_pixels(photo: Photo) -> Pixels:
 
 
 def scale_photo(photo: Photo, factor: float) -> Photo:
-    """Return the photo at round(width * factor) x round(height * factor) pixels, at least 1 x 1.
+    """Return the photo at round(width * factor) x round(height * factor) pixels, at least 1 x 1; `photo` itself where that is its size.
 
     Area averaging is used to shrink, Lanczos to enlarge; around edges of alpha see `scale_with_alpha`. Raises FRExError for a factor
-    that is not positive, and where the result would have more than `MOST_RESULT_PIXELS` pixels.
+    that is not positive and finite, and where the result would have more than `MOST_RESULT_PIXELS` pixels.
     """
     size = scaled_size(photo, factor)
     if size == photo.image.shape[1::-1]:

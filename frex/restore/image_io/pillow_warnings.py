@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 _lock = threading.Lock()
-# The lists of the threads that collect, by thread; the function and the filters that were set before the first of them.
+# The lists of the threads that collect, by thread; the function that showed warnings before the first of them, and the filters added since.
 _collected: dict[int, list[str]] = {}
 _before: list[Any] = []
 # Warnings to programmers, not on an image.
@@ -17,6 +17,8 @@ IGNORED = (DeprecationWarning, PendingDeprecationWarning, FutureWarning, Resourc
 @contextmanager
 def collect_warnings() -> Iterator[list[str]]:
     """Yield a list that receives the texts of Pillow's warnings in this thread; those of other threads are shown as before.
+
+    In one thread, a block must not lie in another one. Warnings to programmers, such as DeprecationWarning, are dropped.
 
     `warnings.catch_warnings` would not do: it changes what all threads see, and threads read images at the same time.
     """

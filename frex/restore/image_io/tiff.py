@@ -70,7 +70,10 @@ def is_raw(page: tifffile.TiffPage) -> bool:
 
 
 def rejection_reason(page: tifffile.TiffPage) -> str | None:
-    """Return why a TIFF cannot be read, such as its colours or its depth; None where it can be."""
+    """Return what of a TIFF cannot be read, such as `TIFF of 32 bit`; None where it can be read.
+
+    `headers.SAVE_OTHERWISE` continues the text to a full message.
+    """
     depths = set(np.atleast_1d(page.bitspersample).tolist())
     formats = set(np.atleast_1d(page.sampleformat).tolist()) - {1, 4}
     if int(page.photometric) in NAMES:
@@ -93,7 +96,10 @@ def _name(value: int) -> str:
 
 
 def is_plain(page: tifffile.TiffPage) -> bool:
-    """Return whether `read_samples` can read the image: 8 or 16 bit, no palette, no lossy compression. Pillow reads the other ones."""
+    """Return whether `read_samples` can read the image: 8 or 16 bit, no palette, no lossy compression.
+
+    Pillow reads the others for which `rejection_reason` is None.
+    """
     depths = set(np.atleast_1d(page.bitspersample).tolist())
     if page.photometric not in COLOUR_SAMPLES or page.samplesperpixel < COLOUR_SAMPLES[page.photometric]:
         return False
@@ -104,7 +110,8 @@ def is_plain(page: tifffile.TiffPage) -> bool:
 def read_tiff(file: BinaryIO, page: tifffile.TiffPage) -> TiffImage:
     """Read the pixels of a TIFF for which `is_plain` holds: alpha is straight, not premultiplied, and in grey images 0 is black.
 
-    Channels other than the colours and one alpha are left out, with a note. Raises ValueError where the file is damaged.
+    Channels other than the colours and one alpha are left out, with a note. Raises an exception of any class, such as ValueError, where
+    the file is damaged.
     """
     samples, notes = read_samples(file, page), []
     colours, extras = COLOUR_SAMPLES[page.photometric], [int(kind) for kind in page.extrasamples]
@@ -125,7 +132,10 @@ def read_tiff(file: BinaryIO, page: tifffile.TiffPage) -> TiffImage:
 
 
 def divide_by_alpha(samples: Samples) -> None:
-    """Turn premultiplied alpha into straight alpha, in place: divide the colours by alpha, the last channel; where it is 0, a 0 stays 0."""
+    """Turn premultiplied alpha into straight alpha, in place: divide the colours by alpha, the last channel.
+
+    Where alpha is 0, colours of 0, the only valid ones there, stay 0.
+    """
     most = np.iinfo(samples.dtype).max
     for top in range(0, len(samples), ROWS):
         part = samples[top : top + ROWS]
