@@ -108,13 +108,13 @@ def test_torchrun_needs_no_launcher_and_is_resumed(face_folder, tmp_path):
     # Degradations follow from seed and index.
     assert metrics(together)[0] == pytest.approx(metrics(alone.stderr)[0], abs=1e-3)
 
-    resumed = train(tmp_path, *arguments(face_folder, 'train:total_iter=3'))
+    resumed = train(tmp_path, *arguments(face_folder, 'train:total_iter=3', 'val=~'))
     assert 'Resuming training from epoch: 0, iter: 2.' in resumed
     assert 'iter:       3' in resumed
 
     # As if it had never stopped.
     (tmp_path / 'unbroken').mkdir()
-    train(tmp_path / 'unbroken', *arguments(face_folder, 'train:total_iter=3'))
+    train(tmp_path / 'unbroken', *arguments(face_folder, 'train:total_iter=3', 'val=~'))
     ends = [
         torch.load(folder / 'experiments/train_frex_tiny/models/net_g_latest.pth', weights_only=True)
         for folder in (tmp_path, tmp_path / 'unbroken')
