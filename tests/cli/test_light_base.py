@@ -22,7 +22,7 @@ class Finder(PathFinder):
         return None if name.partition('.')[0] in {BLOCKED!r} else PathFinder.find_spec(name, path, target)
 
 sys.meta_path[:] = [Finder if finder is PathFinder else finder for finder in sys.meta_path]
-import cv2, torch, torchvision
+import torch, frex.restore.folder, frex.testsets.degraded_set
 """
 SCRIPT = 'import sys; from frex.cli.main import main; sys.exit(main(sys.argv[1:]))'
 

@@ -16,14 +16,14 @@ import json, os, sys
 job = json.loads(sys.stdin.readline())
 exec(job, globals())
 print(flush=True)
-for line in sys.stdin:
-    job = json.loads(line)
+while True:
+    job = json.loads(sys.stdin.readline() or 'null')
+    if job is None:
+        sys.exit()
     child = os.fork()
     if not child:
         break
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
-else:
-    sys.exit()
 for descriptor, (path, flags) in enumerate([(os.devnull, os.O_RDONLY), (job['out'], os.O_WRONLY), (job['err'], os.O_WRONLY)]):
     os.dup2(os.open(path, flags), descriptor)
 sys.stdin = open(0, closefd=False)
@@ -76,5 +76,7 @@ class Interpreter:
         return done.stdout
 
     def close(self) -> None:
+        # Processes that tests have forked may hold its standard input open.
+        self._process.stdin.write('null\n')
         self._process.stdin.close()
         self._process.wait()

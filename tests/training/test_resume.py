@@ -4,6 +4,7 @@ import pickle
 import shutil
 import signal
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from frex import compat
 from frex.cli.main import main
 from frex.errors import FRExError
 from frex.models.built_options import BuiltOptions
+from frex.models.latents import LatentPool
 from frex.models.optimization import build_optimizer
 from frex.models.scalars import read_scalars
 from frex.options import RunOptions, complete, load_options, merge, read_run
@@ -106,6 +108,8 @@ def test_each_logged_scalar_stands_in_a_file(unbroken):
 
 
 def test_so_does_stage_a_with_its_pool_of_codes(face_folder, tmp_path, monkeypatch):
+    # A pool that is full after the first step.
+    monkeypatch.setattr('frex.models.critic.LatentPool', partial(LatentPool, size=2))
     (tmp_path / 'unbroken').mkdir()
     (tmp_path / 'resumed').mkdir()
     whole = run_unbroken(TINY_STAGE_A, face_folder, tmp_path / 'unbroken')
