@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/installed
 # A notice of mkdocs-material, not of this project.
 export NO_MKDOCS_2_WARNING := 1
 
-.PHONY: demo test lint bench bench-gpu rehearse clean
+.PHONY: demo test browser lint bench bench-gpu rehearse clean
 
 demo: $(INSTALLED)
 	$(BIN)/frex demo
@@ -14,6 +14,12 @@ demo: $(INSTALLED)
 # Processes of one thread each: torch's threads would fight over the cores.
 test: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+
+# gradio asks for a Pillow older than the tested one, and runs with that one too.
+browser: $(INSTALLED)
+	$(BIN)/pip install --quiet $$(grep -E '^(gradio|playwright)==' constraints.txt)
+	$(BIN)/pip install --quiet --constraint constraints.txt pillow
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m browser
 
 bench: $(INSTALLED)
 	$(BIN)/python benchmarks/networks.py -o benchmarks/results/networks_cpu.json --device cpu --onnx

@@ -84,26 +84,23 @@ def load_in_onnxruntime(frex: FREx) -> Callable[[Tensor], Tensor]:
 
 
 def build_peers(device: torch.device, batch: int) -> Candidates:
-    """Build the networks that FREx is compared with, from the gfpgan and codeformer-pip packages where these are installed.
+    """Build the networks that FREx is compared with, from the packages spandrel and spandrel_extra_arches where these are installed.
 
     They are configured as in their published models.
     """
-    from frex import compat
+    from frex.peers.networks import CODEFORMER_WEIGHT, GFPGAN_ARGUMENTS
 
-    compat.install()
     face, found = make_random_face(device, batch), {}
     with suppress(ImportError):
-        from gfpgan.archs.gfpganv1_clean_arch import GFPGANv1Clean
-        from gfpgan.archs.restoreformer_arch import RestoreFormer
+        from spandrel.architectures.GFPGAN import GFPGAN
+        from spandrel.architectures.RestoreFormer import RestoreFormer
 
-        gfpgan = GFPGANv1Clean(out_size=512, channel_multiplier=2, fix_decoder=False, input_is_latent=True, different_w=True, sft_half=True)
-        found[REFERENCE] = _wrap_call(gfpgan.to(device), face, return_rgb=False)
+        found[REFERENCE] = _wrap_call(GFPGAN(**GFPGAN_ARGUMENTS).to(device), face, return_rgb=False)
         found['RestoreFormer'] = _wrap_call(RestoreFormer().to(device), face)
     with suppress(ImportError):
-        from codeformer.basicsr.archs.codeformer_arch import CodeFormer
+        from spandrel_extra_arches.architectures.CodeFormer import CodeFormer
 
-        codeformer = CodeFormer(dim_embd=512, codebook_size=1024, n_head=8, n_layers=9, connect_list=['32', '64', '128', '256'])
-        found['CodeFormer'] = _wrap_call(codeformer.to(device), face, w=0.5, adain=True)
+        found['CodeFormer'] = _wrap_call(CodeFormer().to(device), face, weight=CODEFORMER_WEIGHT)
     return found
 
 

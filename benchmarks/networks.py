@@ -4,7 +4,7 @@
     python benchmarks/networks.py -o benchmarks/results/networks_cpu.json
 
 FREx runs as its tools run it, with freed memory kept. The others run in a process of their own as they are, or in the same way with
---keep_memory. They take part where `pip install 'frex[bench]'` and `pip install --no-deps codeformer-pip` installed their packages.
+--keep_memory. They take part where `pip install 'frex[bench]'` and `pip install --no-deps spandrel_extra_arches` installed their packages.
 """
 
 from argparse import ArgumentParser, Namespace
@@ -44,7 +44,7 @@ def measure_networks(device: torch.device, args: Namespace) -> dict[str, Any]:
     ours = IsolatedProcess(candidates.build_frex_forms, device, args.batch_size, args.compile, args.onnx, device=device, keep_memory=True)
     theirs = IsolatedProcess(candidates.build_peers, device, args.batch_size, device=device, keep_memory=args.keep_memory)
     if REFERENCE not in theirs.names:
-        print("the gfpgan package is not there, so FREx itself is the measure: pip install 'frex[bench]'")
+        print("the package spandrel is not there, so FREx itself is the measure: pip install 'frex[bench]'")
     errors = check_forms(ours)
     reference = REFERENCE if REFERENCE in theirs.names else 'FREx'
     measured: dict[str, Any] = timing.compute_ratios(timing.take_turns(ours.timers() | theirs.timers(), args.rounds), reference)

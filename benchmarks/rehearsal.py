@@ -32,7 +32,7 @@ import frex_arch
 from frex.models.frex_model import FRExModel
 from frex.options import SHIPPED_FOLDER, RunOptions
 from frex.options.train import TrainOptions
-from frex.restore.faces.batches import BatchRunner, NetworkOptions
+from frex.restore.faces.batches import BatchRunner, NetworkInput, NetworkOptions
 from frex.utils.text import in_columns
 from frex.weights.torch_file import read_torch_file
 from frex_arch import FREx
@@ -172,7 +172,7 @@ def rehearse_restoring(precision: str, args: Namespace, count: int = 16) -> Iter
         faces = torch.rand(count, 3, net.out_size, net.out_size)
         recorder.start()
         with patch_methods(recorder, [('forward', net, 'forward'), *list_network_parts(net)]):
-            outputs = list(BatchRunner(net, torch.device('cuda'), precision, batch_size=count).run(faces, None, NetworkOptions()))
+            outputs = list(BatchRunner(net, torch.device('cuda'), precision, batch_size=count).run(NetworkInput(faces), NetworkOptions()))
         failed = [output for output in outputs if isinstance(output, str)]
         if failed:
             raise MismatchError(f'{RESTORING}: {failed[0]}')

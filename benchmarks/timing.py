@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-PACKAGES = ('torch', 'torchvision', 'numpy', 'gfpgan', 'onnxruntime')
+PACKAGES = ('torch', 'torchvision', 'numpy', 'spandrel', 'onnxruntime')
 Candidates = Mapping[str, Callable[[], Any]]
 Times = dict[str, list[float]]
 

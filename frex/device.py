@@ -10,15 +10,35 @@ from frex.errors import FRExError
 PRECISIONS = ('auto', 'fp32', 'bf16')
 
 
-def choose_device(name: str) -> torch.device:
-    """Return the torch device `name`; `auto` is a GPU if there is one, else the CPU. Raises FRExError where the device is not usable."""
+def _best_device(needs_float64: bool) -> str:
+    if torch.cuda.is_available():
+        return 'cuda'
+    return 'mps' if torch.backends.mps.is_available() and not needs_float64 else 'cpu'
+
+
+@cache
+def _note_mps() -> None:
+    """Say once in a process what to expect of MPS."""
+    print('device mps: what it lacks is computed on the CPU; --device cpu computes everything there', file=sys.stderr)
+
+
+def choose_device(name: str, needs_float64: bool = False) -> torch.device:
+    """Return the torch device `name`; `auto` is a GPU with CUDA if there is one, else that of a Mac (MPS), else the CPU.
+
+    With `needs_float64`, MPS, which lacks it, is not taken. The first time that the device is MPS, a line on stderr says so. Raises
+    FRExError where the device is not usable.
+    """
     if name == 'auto':
-        return torch.device('cuda' if torch.cuda.is_available() else 'cpu')
+        name = _best_device(needs_float64)
     try:
         device = torch.device(name)
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:
         raise FRExError(f'--device {name}: not usable here ({str(error).splitlines()[0]})') from None
+    if device.type == 'mps':
+        if needs_float64:
+            raise FRExError(f'--device {name}: it lacks float64, which is needed here; give --device cpu')
+        _note_mps()
     return device
 
 

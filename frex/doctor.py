@@ -7,7 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
-from frex.utils.extras import find_missing_packages
+from frex.utils.extras import find_missing_packages, installing_command
 from frex.weights import small_model
 from frex.weights.locate import FileStatus, find_file, search_paths
 from frex.weights.manifest import files_for_task
@@ -32,6 +32,7 @@ PACKAGES = (
 # The extra that installs the packages of a command, and the manifest's task whose files of weights it needs.
 COMMANDS = {
     'restore': (None, 'restore'),
+    'web': ('web', 'restore'),
     'train': ('train', 'train'),
     'evaluate': ('evaluate', 'evaluate'),
     'peers': ('peers', None),
@@ -84,12 +85,13 @@ def _readiness(command: str, weights: Path | None) -> str:
     """Return `ready`, or what is missing for a command and how to get it, in one line."""
     extra, task = COMMANDS[command]
     packages = find_missing_packages(extra)
-    lacks = [f"packages {', '.join(packages)}: pip install 'frex[{extra}]'"] if packages else []
+    lacks = [f'packages {", ".join(packages)}: {installing_command(extra)}'] if extra and packages else []
     statuses = [find_file(file, weights) for file in files_for_task(task)] if task else []
-    for state in (FileStatus.MISSING, FileStatus.DAMAGED):
-        files = [status.file.file for status in statuses if status.state is state]
-        if files:
-            lacks.append(f'{state.value} files {", ".join(files)}: frex weights download --for {task}')
+    damaged = [status.file.file for status in statuses if status.state is FileStatus.DAMAGED]
+    if damaged:
+        lacks.append(f'damaged files {", ".join(damaged)}: frex weights download --for {task}')
     if command == 'restore' and not small_model.PATH.is_file():
         lacks.append('no small FREx in this installation: give --model_path')
-    return '; '.join(lacks) or 'ready'
+    missing = [status.file.file for status in statuses if status.state is FileStatus.MISSING]
+    later = f'; downloads when first needed, or by frex weights download --for {task}: {", ".join(missing)}' if missing else ''
+    return ('; '.join(lacks) or 'ready') + later

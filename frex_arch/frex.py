@@ -121,6 +121,7 @@ class FREx(nn.Module):
         alphas: bool = False,
         fidelity: float | Float[Tensor, '1'] = 1.0,
         structure: float = 1.0,
+        code: Encoding3D | None = None,
     ) -> FRExOutput:
         """Restore the aligned degraded faces `lq`, RGB in [-1, 1]; `image_3d` and `alphas` request these parts of the output.
 
@@ -129,13 +130,15 @@ class FREx(nn.Module):
         `fidelity` multiplies the skip features that the decoder takes from the degraded face (Eq. 4). `structure` interpolates each fused
         feature between the 2D prior's own (0) and the result of Eqs. 8 and 9 (1). Both are 1 in training.
 
+        `code`, where given, takes the place of what Enc_3D predicts (`encode_3d`); for a film it is one that is steady over the frames.
+
         In training mode the generators' noise and the renderer's depths are random, drawn from `generator` where given, which must be on
         the network's device. In evaluation mode nothing is random: the same input gives the same bytes.
         """
         crop = mean_crop(lq) if crop is None else crop
 
         # Structure: the 3D prior of the face, rendered straight into the input's frame (Eqs. 1, 2).
-        code = self.encoder_3d(warp_to_crop(lq, crop, self.encoder_3d.in_size))
+        code = self.encode_3d(lq, crop) if code is None else code
         ws, planes = self._planes(code, generator)
         rendered, mask = self._render(planes, code.camera, crop, generator)
 
@@ -163,6 +166,10 @@ class FREx(nn.Module):
             image_3d=prior_image,
             alphas=self._alphas(decoded, embedding) if alphas else None,
         )
+
+    def encode_3d(self, lq: Float[Tensor, 'batch 3 out_size out_size'], crop: Crop | None = None) -> Encoding3D:
+        """Return what Enc_3D predicts for aligned degraded faces (Eq. 1); `lq` and `crop` are those of `forward`."""
+        return self.encoder_3d(warp_to_crop(lq, mean_crop(lq) if crop is None else crop, self.encoder_3d.in_size))
 
     def _planes(self, code: Encoding3D, generator: Generator | None) -> tuple[Tensor | None, Tensor | None]:
         """Return the 3D prior's latent codes and its tri-planes; (None, None) where it is switched off."""

@@ -17,6 +17,7 @@ import yaml
 import frex
 from frex.cli.main import frex_parser
 from frex.options import find_option_file
+from frex.restore.film.records import FilmRecord, TrackRecord
 from frex.restore.folder.report import FaceRecord, ImageRecord, Report, Run
 from frex.weights.manifest import manifest
 
@@ -118,7 +119,16 @@ def check_docker(arguments):
         check_frex(arguments[arguments.index('frex') + 1 :])
 
 
+def check_cog(arguments):
+    """`cog predict -i NAME=VALUE` names inputs of the predictor."""
+    assert arguments[0] == 'predict'
+    functions = [node for node in ast.walk(ast.parse((ROOT / 'frex/predict.py').read_text())) if isinstance(node, ast.FunctionDef)]
+    known = next([argument.arg for argument in node.args.args] for node in functions if node.name == 'predict')
+    assert {value.partition('=')[0] for flag, value in pairwise(arguments[1:]) if flag == '-i'} <= {*known}
+
+
 CHECKS = {
+    'cog': check_cog,
     'docker': check_docker,
     'make': check_make,
     'pip': check_pip,
@@ -217,7 +227,17 @@ def section(page, heading):
     return re.search(rf'^## {heading}$(.*?)(?=^## |\Z)', PAGES[page], re.MULTILINE | re.DOTALL)[1]
 
 
-@pytest.mark.parametrize(('heading', 'record'), [('The file', Report), ('A run', Run), ('An image', ImageRecord), ('A face', FaceRecord)])
+@pytest.mark.parametrize(
+    ('heading', 'record'),
+    [
+        ('The file', Report),
+        ('A run', Run),
+        ('An image', ImageRecord),
+        ('A face', FaceRecord),
+        ('A film', FilmRecord),
+        ('A track', TrackRecord),
+    ],
+)
 def test_the_report_is_documented(heading, record):
     rows = re.findall(r'^\| (`.+?) \|', section('docs/report.md', heading), re.MULTILINE)
     assert Counter(key for row in rows for key in re.findall(r'`(\w+)`', row)) == Counter(

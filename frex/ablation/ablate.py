@@ -153,7 +153,7 @@ def check_inputs(gt: Path, lq: Path | None, cameras: Path | None, settings: Sett
     That is: faces that are in only one of `gt` and `lq`, faces without a label in `cameras`, and statistics, weights or a device that
     cannot be used.
     """
-    choose_device(settings.device)
+    choose_device(settings.device, needs_float64=True)
     clean = list_image_folder('--gt', gt)
     if lq is not None:
         _, differences = find_common_names(clean, [match_first_faces(clean, list_image_folder('--lq', lq))], partial=True)

@@ -19,7 +19,7 @@ def add_command(commands: Any) -> None:
         metavar='FILE',
         help='another FREx checkpoint, or owner/name on the Hub (default: the small FREx that comes with the package)',
     )
-    parser.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N (default: auto)')
+    parser.add_argument('--device', default='auto', help='auto, cpu, cuda, cuda:N or mps (default: auto)')
     parser.set_defaults(run=_demo, extra='demo')
 
 

@@ -57,6 +57,15 @@ def _add_work(parser: ArgumentParser) -> None:
         metavar='FILE',
         help='statistics that FID compares with, from frex statistics or pytorch-fid (default: those of --gt)',
     )
+    group.add_argument(
+        '--pyiqa',
+        nargs='+',
+        default=(),
+        metavar='NAME',
+        help='also these metrics of an installed pyiqa, such as musiq, clipiqa or maniqa, whose licence forbids commercial use; it runs in '
+        'a process of its own',
+    )
+    group.add_argument('--pyiqa_python', type=Path, metavar='FILE', help='the Python that has pyiqa (default: this one)')
     add_weights(group)
     add_offline(group)
     add_device(group)

@@ -30,7 +30,7 @@ def add_offline(parser: Any) -> None:
 
 def add_device(parser: Any) -> None:
     """Add `--device` to a parser or a group of flags."""
-    parser.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N (default: auto)')
+    parser.add_argument('--device', default='auto', help='auto, cpu, cuda, cuda:N or mps (default: auto)')
 
 
 def add_frame(parser: ArgumentParser, default: str, what: str) -> None:

@@ -21,6 +21,7 @@ from frex.cli import (
     statistics,
     synthesize,
     train,
+    web,
     weights,
 )
 from frex.cli.run import run
@@ -28,6 +29,7 @@ from frex.cli.run import run
 # The modules that each add one command.
 SINGLE = (
     restore,
+    web,
     render,
     weights,
     options,

@@ -27,7 +27,7 @@ def add_command(commands: Any) -> None:
         nargs='+',
         action='extend',
         metavar='NAME=KIND[:FILE]',
-        help='a network; KIND: frex, gfpgan, restoreformer (the last two need the package gfpgan)',
+        help='a network; KIND: frex, gfpgan, restoreformer, codeformer (the last needs the package spandrel_extra_arches)',
     )
     parser.add_argument(
         '--command',
@@ -51,7 +51,7 @@ def add_command(commands: Any) -> None:
     )
     parser.add_argument('--weights', type=Path, metavar='DIR', help='folder that is searched first for files that are not given')
     add_offline(parser)
-    parser.add_argument('--device', default='auto', help='device of the networks: auto, cpu, cuda or cuda:N (default: auto)')
+    parser.add_argument('--device', default='auto', help='device of the networks: auto, cpu, cuda, cuda:N or mps (default: auto)')
     parser.set_defaults(run=_peers)
 
 

@@ -1,4 +1,4 @@
-"""`frex restore` and `inference_frex.py`: restore the faces in photographs and aligned face images."""
+"""`frex restore` and `inference_frex.py`: restore the faces in photographs, aligned face images and films."""
 
 from argparse import SUPPRESS, Action, ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Sequence
@@ -10,16 +10,19 @@ from frex.cli.flags import add_offline, number_between, positive_int, read_optio
 from frex.cli.run import refuse, run
 from frex.errors import FRExError
 
-WHAT = 'Restore the faces in photographs with FREx.'
+WHAT = 'Restore the faces in photographs and films with FREx.'
 EXAMPLE = 'example: %(prog)s -i photos -o results -s 2'
 # Flags of GFPGAN and CodeFormer that FREx does not have, and what to do instead.
 FOREIGN_FLAGS = {
     ('--draw_box',): 'FREx draws no boxes; report.json has those of all faces',
-    ('--save_video_fps',): 'FREx reads no videos; give a folder of its frames',
+    ('--save_video_fps',): 'leave it out: a restored film has the times of the film',
     ('--weight',): "GFPGAN's weight is --fidelity_weight here, 0 for quality and 1 for fidelity",
     ('--arch', '--channel', '--channel_multiplier'): 'a FREx checkpoint names its own network; leave it out',
     ('-v', '--version'): 'FREx has no versions of networks; give a checkpoint by --model_path',
 }
+
+# Those of frex.restore.film.formats, whose import takes long.
+CODECS = ('h264', 'hevc', 'vp9', 'av1', 'libx264', 'libx265', 'libvpx-vp9', 'libsvtav1')
 
 
 class _RefuseFlag(Action):
@@ -34,6 +37,7 @@ def add_flags(parser: ArgumentParser) -> None:
     _add_input_and_output(parser)
     _add_network(parser)
     _add_faces(parser)
+    _add_films(parser)
     _refuse_single_dashes(parser)
     _refuse_foreign_flags(parser)
     parser.usage = '%(prog)s -i PATH [PATH ...] [-o DIR] [--model_path FILE] [other flags: see --help]'
@@ -49,7 +53,7 @@ def _add_input_and_output(parser: ArgumentParser) -> None:
         required=True,
         nargs='+',
         metavar='PATH',
-        help='images, folders, patterns, or lists of paths (.txt)',
+        help='images, films, folders, patterns, or lists of paths (.txt)',
     )
     group.add_argument('-r', '--recursive', action='store_true', help='also search subfolders; results keep their tree')
     group.add_argument(
@@ -71,7 +75,10 @@ def _add_input_and_output(parser: ArgumentParser) -> None:
     )
     group.add_argument('--suffix', default='', metavar='WORD', help='added to the name of each result')
     group.add_argument(
-        '--ext', default='auto', metavar='EXT', help="png, jpg, webp, tiff ...; auto: the input's, and png for faces (default: auto)"
+        '--ext',
+        default='auto',
+        metavar='EXT',
+        help="png, jpg, webp, tiff ..., for films mp4, mkv or mov; auto: the input's, png for faces, mp4 for films (default: auto)",
     )
     group.add_argument(
         '--exist', default='skip', choices=['skip', 'overwrite', 'rename'], help='what to do where results exist already (default: skip)'
@@ -90,6 +97,13 @@ def _add_input_and_output(parser: ArgumentParser) -> None:
         '--face_upsample', action='store_true', help='enlarge small restored faces by that network too, or by realesrgan_x2plus'
     )
     group.add_argument('--save_3d', action='store_true', help="also write the 3D prior's depth, image, turntable and codes of each face")
+    group.add_argument(
+        '--save_head',
+        nargs='+',
+        default=[],
+        choices=['mp4', 'ply', 'glb'],
+        help='--save_3d, and the recovered head of each face as a turning film (needs the extra video) or a mesh (extra heads)',
+    )
     group.add_argument(
         '--save_weights_map', action='store_true', help="also write the AWB's alpha maps: where each face relies on the 2D prior"
     )
@@ -115,7 +129,7 @@ def _add_network(parser: ArgumentParser) -> None:
     group.add_argument(
         '--structure_weight', type=weight, default=1.0, metavar='W', help='0 for the 2D prior alone, 1 for the 3D structure (default: 1)'
     )
-    group.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N (default: auto)')
+    group.add_argument('--device', default='auto', help='auto, cpu, cuda, cuda:N or mps (default: auto)')
     group.add_argument(
         '--precision',
         default='auto',
@@ -167,6 +181,19 @@ def _add_faces(parser: ArgumentParser) -> None:
     )
 
 
+def _add_films(parser: ArgumentParser) -> None:
+    group = parser.add_argument_group('films', 'need the extra video')
+    group.add_argument('--frames', action='store_true', help='each input is a folder of the frames of one film, and so is its result')
+    group.add_argument('--no_tracking', action='store_true', help='restore each frame for itself: faces flicker')
+    group.add_argument('--video_codec', default='h264', choices=CODECS, help='of restored films (default: h264)')
+    group.add_argument(
+        '--crf',
+        type=whole_number,
+        metavar='N',
+        help='quality of restored films: less is better (default: 18 for h264, 20 for hevc, 24 for vp9, 26 for av1)',
+    )
+
+
 def output_folder(text: str) -> Path:
     """Parse `-o`; raise ArgumentTypeError for what is probably a misspelt `-only_center_face`, which argparse reads as `-o nly_...`."""
     if get_close_matches(f'o{text}', ['only_center_face'], cutoff=0.8):
@@ -212,6 +239,7 @@ def _restore(args: Namespace) -> int:
     from frex.restore.folder.options import RestoreOptions
     from frex.restore.folder.restore_folder import restore_folder
 
+    args.save_3d = args.save_3d or bool(args.save_head)
     return restore_folder(read_options(RestoreOptions, args))
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from frex.cli.streams import SafeStream, safe_streams
 from frex.errors import FRExError, nearest, one_line
+from frex.mps import allow_mps_fallback
 from frex.threads import shorten_waits
 from frex.utils.allocator import keep_freed_memory
 from frex.utils.extras import EXTRAS, missing_package, require_extra
@@ -51,6 +52,7 @@ def _run_command(parser: ArgumentParser, argv: Sequence[str] | None) -> int:
     os.environ.setdefault('OPENCV_LOG_LEVEL', 'SILENT')
     keep_freed_memory()
     shorten_waits()
+    allow_mps_fallback()
     command: Callable[[Namespace], int | None] = args.run
     try:
         if hasattr(args, 'extra'):

@@ -1,5 +1,6 @@
-"""Standard streams that may be closed, full, or a pipe that nobody reads: the work goes on, and nothing ends in a traceback."""
+"""Standard streams that may be closed, full, poor in characters, or a pipe that nobody reads: nothing ends in a traceback."""
 
+import codecs
 import errno
 import os
 import sys
@@ -10,6 +11,9 @@ from typing import Any
 
 # Errors with which a stream says that its reader has gone, as in `frex ... | head -1`.
 READER_GONE = (errno.EPIPE, errno.ESHUTDOWN)
+# The handler of characters that a stream's encoding lacks, and what it writes for those of FREx's tables.
+PLAIN = 'frex.plain'
+PLAIN_TEXTS = {'↑': '^', '↓': 'v', '±': '+-', '∞': 'inf', '°': ' deg'}
 
 
 class SafeStream:
@@ -61,6 +65,20 @@ class SafeStream:
         return getattr(self.error, 'strerror', None) or str(self.error)
 
 
+def write_plainly(error: UnicodeError) -> tuple[str | bytes, int]:
+    """Replace what cannot be encoded: characters of tables by plain ones, all others, such as those of file names, by backslash escapes."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    character = error.object[error.start]
+    if character in PLAIN_TEXTS:
+        return PLAIN_TEXTS[character], error.start + 1
+    escape = codecs.backslashreplace_errors(UnicodeEncodeError(error.encoding, error.object, error.start, error.start + 1, error.reason))
+    return escape[0], error.start + 1
+
+
+codecs.register_error(PLAIN, write_plainly)
+
+
 def open_closed_streams() -> None:
     """Let standard streams that are closed lead nowhere: the next file that is opened would take the place of one, and get its output."""
     for number, mode, name in ((0, 'r', 'stdin'), (1, 'w', 'stdout'), (2, 'w', 'stderr')):
@@ -78,9 +96,9 @@ def safe_streams() -> Iterator[SafeStream]:
     open_closed_streams()
     before = sys.stdout, sys.stderr
     for stream in before:
-        # File names need not be valid Unicode.
+        # File names need not be valid Unicode, and a console may lack their characters.
         if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors='backslashreplace')
+            stream.reconfigure(errors=PLAIN)
     output, errors = SafeStream(sys.stdout), SafeStream(sys.stderr)
     sys.stdout, sys.stderr = output, errors
     try:

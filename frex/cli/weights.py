@@ -1,4 +1,4 @@
-"""`frex weights`: list, download, check, convert and push weight files."""
+"""`frex weights`: list, download, check, convert, grow, interpolate and push weight files."""
 
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
@@ -33,6 +33,11 @@ def add_command(commands: Any) -> None:
     grow.add_argument('source', metavar='SOURCE', help='a checkpoint of FREx')
     grow.add_argument('target', type=Path, metavar='TARGET.safetensors')
     grow.add_argument('--channels', type=int, metavar='N', help='channels at the new size, where network_g.stylegan2.channels lists them')
+    blend = _add_action(actions, 'interpolate', 'write the network between two trained ones, by the mean of their weights')
+    blend.add_argument('source', metavar='FIRST', help='a network file')
+    blend.add_argument('second', metavar='SECOND', help='a file of the same network, trained on from FIRST')
+    blend.add_argument('target', type=Path, metavar='TARGET.safetensors')
+    blend.add_argument('--ratio', type=float, default=0.5, metavar='R', help='share of SECOND, 0 to 1 (default: 0.5)')
     push = _add_action(actions, 'push', 'upload a FREx as .safetensors, with a model card, to the Hugging Face Hub')
     push.add_argument('checkpoint', metavar='CHECKPOINT', help='a checkpoint of FREx')
     push.add_argument('repository', metavar='OWNER/NAME', help='the repository, which is made where it is missing')
@@ -40,13 +45,13 @@ def add_command(commands: Any) -> None:
     push.add_argument('--license', metavar='ID', help='licence of the weights, as the Hub writes it, e.g. cc-by-nc-sa-4.0')
     push.add_argument('--revision', metavar='BRANCH', help='branch to push to, which is made where it is missing (default: main)')
     push.add_argument('--overwrite', action='store_true', help='replace the model card that the repository has')
-    for parser in (convert, push):
+    for parser in (convert, blend, push):
         parser.add_argument(
             '--half', action='store_true', help='store numbers in half precision, which halves the size and hardly changes results'
         )
-    for parser in (convert, grow):
+    for parser in (convert, grow, blend):
         parser.add_argument('--overwrite', action='store_true', help='replace TARGET if it exists')
-    for parser in (check, convert, grow, push):
+    for parser in (check, convert, grow, blend, push):
         parser.add_argument(
             '--param_key', default='params_ema', choices=['params_ema', 'params'], help='weights to use (default: params_ema)'
         )
@@ -72,4 +77,6 @@ def _run(name: str, args: Namespace) -> int:
         return commands.convert(read_options(commands.ConvertOptions, args))
     if name == 'push':
         return commands.push(read_options(commands.PushOptions, args))
+    if name == 'interpolate':
+        return commands.interpolate_networks(read_options(commands.InterpolateOptions, args))
     return commands.grow_network(read_options(commands.GrowOptions, args))

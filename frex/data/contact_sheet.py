@@ -30,5 +30,6 @@ def draw_contact_sheet(
 def _tile(image: Image, caption: str, size: int) -> UInt8[np.ndarray, 'tile_height tile_width 3']:
     tile = np.full((size + MARGIN + LINE, size + MARGIN, 3), 255, dtype=np.uint8)
     tile[:size, :size] = resize(image, size)
-    cv2.putText(tile, caption, (0, size + LINE - 5), FONT, FONT_SCALE, (0, 0, 0), 1, cv2.LINE_AA)
+    # File names need not be valid Unicode. OpenCV ends the process where a text is none.
+    cv2.putText(tile, caption.encode(errors='replace').decode(), (0, size + LINE - 5), FONT, FONT_SCALE, (0, 0, 0), 1, cv2.LINE_AA)
     return tile

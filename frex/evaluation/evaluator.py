@@ -8,6 +8,7 @@ from frex.device import choose_device
 from frex.errors import FRExError, nearest
 from frex.evaluation.inputs import read_inputs
 from frex.evaluation.protocol import describe_averages, describe_cameras, describe_inputs, describe_machine, describe_metrics
+from frex.evaluation.pyiqa_scorer import start_pyiqa
 from frex.evaluation.results import Evaluation
 from frex.evaluation.scoring import ComputeOptions, Scorer, score_rows
 from frex.evaluation.yaw_bins import make_bins, read_absolute_yaw
@@ -28,6 +29,7 @@ class Settings:
     once, `num_workers` the number of processes that read images, `seed` the seed of the bootstrap, `bin_degrees` the width of a bin of
 
     yaw|. With `partial` only the images that are in all folders are compared; without it a missing image is an error.
+    `pyiqa` are names of pyiqa's metrics, which a process of the Python `pyiqa_python` computes (None: of this one).
 
     Raises FRExError for values out of range and unknown metrics.
     """
@@ -41,6 +43,8 @@ class Settings:
     seed: int = 0
     bin_degrees: float = 15.0
     partial: bool = False
+    pyiqa: tuple[str, ...] = ()
+    pyiqa_python: Path | None = None
 
     def __post_init__(self) -> None:
         for key, least in (('batch_size', 1), ('num_workers', 0), ('seed', 0)):
@@ -53,6 +57,8 @@ class Settings:
                 raise FRExError(f'--metrics {key}: unknown; {nearest(key, list(METRICS))}')
         if self.fid_statistics is not None and not any(METRICS[key].compares_sets for key in self.metrics):
             raise FRExError('--fid_statistics: FID is not among the --metrics')
+        if self.pyiqa_python is not None and not self.pyiqa:
+            raise FRExError('--pyiqa_python: no metric is named by --pyiqa')
 
 
 def evaluate(
@@ -70,23 +76,29 @@ def evaluate(
     cannot be read or differs in size from its clean image, and for invalid settings.
     """
     settings = settings or Settings()
-    device = choose_device(settings.device)
+    device = choose_device(settings.device, needs_float64=True)
     metrics = tuple(METRICS[key] for key in dict.fromkeys(settings.metrics))
     gaps = _find_gaps(metrics, settings)
     inputs = read_inputs(methods, gt, lq, settings.partial)
     yaw = None if cameras is None else read_absolute_yaw(cameras, inputs.names)
     bins = make_bins(yaw, len(inputs.names), settings.bin_degrees)
     usable = [metric for metric in metrics if metric.key not in gaps]
-    scorer = Scorer(usable, ComputeOptions(settings.weights, device, settings.batch_size, settings.num_workers), settings.fid_statistics)
-    protocol = (
-        describe_inputs(inputs)
-        | ({} if cameras is None else describe_cameras(cameras, settings.bin_degrees))
-        | describe_metrics(metrics, usable, settings.weights)
-        | scorer.notes
-        | describe_averages(settings.seed)
-        | describe_machine(device)
-    )
-    rows = score_rows(inputs, scorer, usable, bins, settings.seed)
+    # First of all that takes long, so that a metric that pyiqa does not have is an error at once.
+    with start_pyiqa(settings.pyiqa, settings.pyiqa_python, device) as outside:
+        scorer = Scorer(
+            usable, ComputeOptions(settings.weights, device, settings.batch_size, settings.num_workers), settings.fid_statistics
+        )
+        if outside is not None:
+            metrics, usable = (*metrics, *outside.metrics), [*usable, *outside.metrics]
+        protocol = (
+            describe_inputs(inputs)
+            | ({} if cameras is None else describe_cameras(cameras, settings.bin_degrees))
+            | describe_metrics(metrics, usable, settings.weights)
+            | scorer.notes
+            | describe_averages(settings.seed)
+            | describe_machine(device)
+        )
+        rows = score_rows(inputs, scorer, usable, bins, settings.seed, outside)
     return Evaluation(inputs.names, metrics, gaps, rows, bins, yaw, inputs.differences, protocol, inputs.identical)
 
 

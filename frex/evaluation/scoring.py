@@ -15,6 +15,7 @@ from frex.data.workers import prepare_process
 from frex.errors import FRExError
 from frex.evaluation.fid import Features, FidScorer
 from frex.evaluation.inputs import BILINEAR, GT, ImageFolder, Inputs
+from frex.evaluation.pyiqa_scorer import PyiqaScorer
 from frex.evaluation.results import ImageScores, Row, Run
 from frex.evaluation.summaries import summarize
 from frex.evaluation.yaw_bins import YawBin
@@ -181,12 +182,13 @@ class Scorer:
 
 @dataclass(frozen=True)
 class _FolderScorer:
-    """Scores folders, one after the other, with the same metrics, bins and progress bar."""
+    """Scores folders, one after the other, with the same metrics, bins and progress bar; `outside` adds metrics of pyiqa."""
 
     inputs: Inputs
     scorer: Scorer
     bins: Sequence[YawBin]
     progress: 'tqdm[None]'
+    outside: PyiqaScorer | None
 
     def score_folder(self, image_folder: ImageFolder, gt_features: Features | None, resized: bool = False) -> tuple[Run, Features | None]:
         """Return the run of a folder, and the features of its images for FID (None where FID is not computed).
@@ -198,21 +200,36 @@ class _FolderScorer:
         files, gt_files = (folder.paths_of(self.inputs.names) for folder in (image_folder, self.inputs.gt))
         scores, features = self.scorer.score(files, gt_files, resized, self.progress)
         set_scores = self.scorer.score_bins(features, features if gt_features is None else gt_features, self.bins)
-        return Run(image_folder.folder, files, scores, set_scores), features
+        outside = self._score_outside(ImagePairs(files, gt_files, resized, (), None))
+        return Run(image_folder.folder, files, {**scores, **outside}, set_scores), features
+
+    def _score_outside(self, pairs: ImagePairs) -> Mapping[str, ImageScores]:
+        """Return pyiqa's score of each image by metric key; empty without pyiqa."""
+        if self.outside is None:
+            return {}
+        scores = {metric.key: np.full(len(pairs), np.nan) for metric in self.outside.metrics}
+        for pair in map(pairs.__getitem__, range(len(pairs))):
+            for key, score in self.outside.score(pair.restored, pair.gt).items():
+                scores[key][pair.index] = score
+            self.progress.update()
+        return scores
 
 
-def score_rows(inputs: Inputs, scorer: Scorer, metrics: Sequence[Metric], bins: Sequence[YawBin], seed: int) -> tuple[Row, ...]:
+def score_rows(
+    inputs: Inputs, scorer: Scorer, metrics: Sequence[Metric], bins: Sequence[YawBin], seed: int, outside: PyiqaScorer | None = None
+) -> tuple[Row, ...]:
     """Score all folders and return the rows of the table: bilinear (where there are degraded images), the methods, GT.
 
-    `metrics` are those that `scorer` has loaded; `seed` is that of the bootstrap.
+    `metrics` are those that `scorer` has loaded and those of `outside`; `seed` is that of the bootstrap.
     """
 
     def row(name: str, runs: Sequence[Run]) -> Row:
         return Row(name, name not in inputs.methods, tuple(runs), summarize(metrics, runs, bins, seed), inputs.costs.get(name))
 
     folders = 1 + (inputs.lq is not None) + sum(map(len, inputs.methods.values()))
-    with tqdm(total=len(inputs.names) * folders, unit='image', disable=None) as progress:
-        folder_scorer = _FolderScorer(inputs, scorer, bins, progress)
+    passes = 1 if outside is None else 2
+    with tqdm(total=len(inputs.names) * folders * passes, unit='image', disable=None) as progress:
+        folder_scorer = _FolderScorer(inputs, scorer, bins, progress, outside)
         # GT is first, since the others are compared with its features.
         gt, features = folder_scorer.score_folder(inputs.gt, None)
         bilinear = [] if inputs.lq is None else [row(BILINEAR, [folder_scorer.score_folder(inputs.lq, features, resized=True)[0]])]

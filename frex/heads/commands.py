@@ -8,10 +8,11 @@ import numpy as np
 from frex.device import choose_device
 from frex.errors import FRExError
 from frex.heads.codes import Head, load_head, trained_prior
-from frex.heads.mesh import GRID, extract_mesh, write_mesh
-from frex.heads.views import FILM_VIEWS, MOST_YAW, VIEWS, render_views, turn_cameras, write_film
+from frex.heads.files import FILM, check_formats, encode_files
+from frex.heads.mesh import GRID
+from frex.heads.views import MOST_YAW, VIEWS, render_views, turn_cameras
 from frex.images import write_image
-from frex.utils.extras import require_package
+from frex.utils.files import write_bytes
 from frex.weights import small_model
 from frex.weights.hub import find_checkpoint
 from frex.weights.network_file import build_frex, read_network
@@ -43,9 +44,8 @@ def render(options: RenderOptions) -> None:
 
     Raises FRExError where a file or the device cannot be used, a package is missing, or the network has no trained 3D prior.
     """
-    for package, needed in (('av', options.film), ('trimesh', options.mesh), ('skimage', options.mesh)):
-        if needed:
-            require_package(package, f'--{"film" if package == "av" else "mesh"}')
+    check_formats([FILM] if options.film else [], '--film')
+    check_formats(options.mesh, '--mesh')
     path = small_model.PATH if options.model_path is None else find_checkpoint(options.model_path)
     eg3d = trained_prior(build_frex(read_network(path, options.param_key), str(path)).to(choose_device(options.device)))
     heads = {path: load_head(path, eg3d) for path in options.codes}
@@ -61,12 +61,8 @@ def render_head(options: RenderOptions, eg3d: EG3D, head: Head, base: Path) -> l
     written = [base.with_name(f'{base.name}.png')]
     written[0].parent.mkdir(parents=True, exist_ok=True)
     write_image(written[0], np.hstack(render_views(eg3d, head.ws, turn_cameras(options.views, options.most_yaw))))
-    if options.film:
-        written.append(base.with_name(f'{base.name}.mp4'))
-        write_film(written[-1], render_views(eg3d, head.ws, turn_cameras(FILM_VIEWS, options.most_yaw)))
-    if options.mesh:
-        mesh = extract_mesh(eg3d, head, options.grid)
-        for suffix in options.mesh:
-            written.append(base.with_name(f'{base.name}.{suffix}'))
-            write_mesh(written[-1], mesh, head.camera)
+    formats = (*([FILM] if options.film else []), *options.mesh)
+    for name, content in encode_files(eg3d, head, formats, options.most_yaw, options.grid).items():
+        written.append(base.with_name(f'{base.name}.{name}'))
+        write_bytes(written[-1], content)
     return written

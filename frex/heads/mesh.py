@@ -1,6 +1,5 @@
 """Turn a recovered head into a coloured mesh: the surface of the 3D prior's density, by marching cubes."""
 
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,12 +11,10 @@ from torch import Tensor
 from frex.errors import FRExError
 from frex.heads.codes import Head
 from frex.utils.extras import require_package
-from frex.utils.files import write_bytes
 from frex_arch import EG3D
 from frex_arch.camera import Camera, frontal_camera, unpack_camera
 from frex_arch.rendering import compositing_weights, pixel_rays, sample_weights
 
-SUFFIXES = ('.ply', '.glb')
 # Points along each side of the cube at which the density is computed.
 GRID = 128
 # The most points that are decoded at a time, which bounds memory.
@@ -129,19 +126,18 @@ def to_view(points: Float[np.ndarray, 'points 3'], camera: Camera) -> Float[np.n
     return (points - pose[:3, 3]) @ pose[:3, :3] @ TO_GLTF
 
 
-def write_mesh(path: Path, mesh: Mesh, camera: Camera) -> None:
-    """Write a mesh as `.ply` or `.glb`; a `.glb` also holds the camera, so that viewers can show the head as the image did.
+def encode_mesh(mesh: Mesh, camera: Camera, format_name: str) -> bytes:
+    """Return a mesh as a `ply` or `glb` file; a `glb` also holds the camera, so that viewers show the head as the image does.
 
-    Raises FRExError for another suffix, and where the package trimesh is missing.
+    Raises FRExError where the package trimesh is missing.
     """
-    if path.suffix not in SUFFIXES:
-        raise FRExError(f'{path}: a mesh is written as {" or ".join(SUFFIXES)}')
     require_package('trimesh', 'writing a mesh')
     import trimesh
 
     surface = trimesh.Trimesh(mesh.vertices, mesh.triangles, vertex_colors=mesh.colours, process=False)
-    content: Any = surface if path.suffix == '.ply' else trimesh.Scene(surface, camera=_view_camera(camera), camera_transform=np.eye(4))
-    write_bytes(path, content.export(file_type=path.suffix[1:]))
+    content: Any = surface if format_name == 'ply' else trimesh.Scene(surface, camera=_view_camera(camera), camera_transform=np.eye(4))
+    exported: bytes = content.export(file_type=format_name)
+    return exported
 
 
 def _view_camera(camera: Camera) -> Any:

@@ -1,8 +1,8 @@
 """Render a recovered head from any side, as images and as a film."""
 
+import io
 import math
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -11,7 +11,6 @@ from jaxtyping import Float
 from frex.images import Image
 from frex.tensors import to_images
 from frex.utils.extras import require_package
-from frex.utils.files import write_atomically
 from frex_arch import EG3D
 from frex_arch.camera import Camera, ffhq_intrinsics, look_at, pack_camera
 
@@ -43,19 +42,20 @@ def render_views(eg3d: EG3D, ws: Float[torch.Tensor, '1 num_ws w'], cameras: Cam
     return [to_images(eg3d.super_resolve(view.feature_image, ws))[0] for view in rendered]
 
 
-def write_film(path: Path, views: Sequence[Image]) -> None:
-    """Write a film (.mp4, H.264) in which the head turns to the other side and back; `views` go from one side to the other.
+def encode_film(views: Sequence[Image]) -> bytes:
+    """Return a film (.mp4, H.264) in which the head turns to the other side and back; `views` go from one side to the other.
 
     Raises FRExError where the package PyAV is missing.
     """
     require_package('av', 'writing a film')
     import av
 
-    path.parent.mkdir(parents=True, exist_ok=True)
+    file = io.BytesIO()
     height, width = views[0].shape[:2]
-    with write_atomically(path) as part, av.open(str(part), 'w', format='mp4') as container:
+    with av.open(file, 'w', format='mp4') as container:
         stream = container.add_stream('libx264', rate=FRAMES_PER_SECOND, options={'crf': QUALITY})
         stream.width, stream.height, stream.pix_fmt = width, height, 'yuv420p'
         for view in [*views, *views[-2:0:-1]]:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(view), format='bgr24')))
         container.mux(stream.encode())
+    return file.getvalue()

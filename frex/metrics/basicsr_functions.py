@@ -53,11 +53,11 @@ NETWORKS: dict[Callable[..., Any], Callable[..., MetricFunction]] = {
 @cache
 def _network(kind: Callable[..., MetricFunction], **arguments: str | None) -> MetricFunction:
     """Return `kind(**arguments)` on this process's device, built once for each set of arguments."""
-    return kind(**arguments, device=choose_device('auto'))
+    return kind(**arguments, device=choose_device('auto', needs_float64=True))
 
 
 def _score(kind: Callable[..., MetricFunction], img: Image, img2: Image, **arguments: str | None) -> float:
     """Return the score that the metric `kind`, built with `arguments`, gives to one pair of images."""
-    device = choose_device('auto')
+    device = choose_device('auto', needs_float64=True)
     first, second = (to_tensor(image)[None].to(device) for image in (img, img2))
     return float(_network(kind, **arguments)(first, second))

@@ -44,7 +44,7 @@ class FID:
     @cached_property
     def device(self) -> torch.device:
         """Return the device, chosen at the first use, since the check of options creates an FID before the process knows its GPU."""
-        return choose_device('auto')
+        return choose_device('auto', needs_float64=True)
 
     @cached_property
     def sums(self) -> list[FeatureSums]:

@@ -50,7 +50,7 @@ def write_statistics(options: StatisticsOptions) -> None:
     source = FolderSource(options.folder, 'FOLDER')
     if len(source.names) < 2:
         raise FRExError(f'FOLDER: one image in {options.folder} has no covariance; at least 2 are needed')
-    inception = Inception.from_weights(options.weights, choose_device(options.device))
+    inception = Inception.from_weights(options.weights, choose_device(options.device, needs_float64=True))
     statistics = compute_statistics(source, inception, options.batch_size, options.num_workers)
     statistics.save(options.output)
     print(f'{options.output}: {statistics.count} images, network of sha256 {statistics.network}')

@@ -13,7 +13,7 @@ from frex.utils.files import sha256
 from frex.weights.locate import search_paths
 
 # The kinds of networks, each with the weight file that is used where none is given; None where one must be given.
-USUAL_FILES = {'frex': None, 'gfpgan': 'GFPGANv1.4.pth', 'restoreformer': 'RestoreFormer.pth'}
+USUAL_FILES = {'frex': None, 'gfpgan': 'GFPGANv1.4.pth', 'restoreformer': 'RestoreFormer.pth', 'codeformer': 'codeformer.pth'}
 
 NAME = re.compile(r'\w[\w.+-]*')
 RESULTS_FORM = f'NAME=PATTERN, as in GPEN={NAME_PLACEHOLDER}_GPEN'

@@ -20,7 +20,7 @@ from frex.peers.networks import LOADERS, RestoreFunction
 from frex.peers.records import RunRecord, Seconds
 from frex.utils.files import sha256
 
-VERSIONS = ('frex', 'torch', 'gfpgan', 'basicsr', 'facexlib')
+VERSIONS = ('frex', 'torch', 'spandrel', 'spandrel_extra_arches')
 
 
 def run_network(method: NetworkMethod, faces: FaceFolder, images: Path, device: str) -> RunRecord:

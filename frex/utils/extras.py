@@ -15,7 +15,6 @@ EXTRAS = {
     'matplotlib': 'evaluate',
     'skimage': 'demo',
     'av': 'video',
-    'gfpgan': 'peers',
     'onnx': 'export',
     'onnxruntime': 'export',
     'onnxscript': 'export',
@@ -23,13 +22,14 @@ EXTRAS = {
     'spandrel': 'upsample',
     'stlpips_pytorch': 'perceptual',
     'trimesh': 'heads',
+    'gradio': 'web',
 }
-# The extra that an extra includes.
-INCLUDED = {'evaluate': 'train', 'demo': 'evaluate', 'peers': 'evaluate', 'heads': 'video'}
+# The extras that an extra includes.
+INCLUDED = {'evaluate': ('train',), 'demo': ('evaluate',), 'peers': ('evaluate', 'upsample'), 'heads': ('video',), 'web': ('heads',)}
 
 
 def require_package(package: str, purpose: str) -> None:
-    """Raise FRExError where `package` of an extra is not installed; the message starts with `purpose`, what the package is needed for."""
+    """Raise FRExError where `package` is not installed; the message starts with `purpose`, what the package is needed for."""
     try:
         import_module(package)
     except ImportError:
@@ -37,15 +37,27 @@ def require_package(package: str, purpose: str) -> None:
 
 
 def missing_package(package: str, purpose: str) -> FRExError:
-    """Return the error that says how to install `package` of an extra, which `purpose` needs."""
-    return FRExError(f"{purpose} needs the package {package}, which is not installed: pip install 'frex[{EXTRAS[package]}]'")
+    """Return the error that says how to install `package`, which `purpose` needs: by its extra, or by itself where no extra brings it."""
+    command = installing_command(EXTRAS[package]) if package in EXTRAS else f'pip install {package}'
+    return FRExError(f'{purpose} needs the package {package}, which is not installed: {command}')
+
+
+def installing_command(extra: str) -> str:
+    """Return the shell command that adds `extra` to an installation of FREx.
+
+    basicsr has no wheel. pip would build it with a second torch, so it is built with the torch that is there, for which it also needs
+    setuptools.
+    """
+    if 'basicsr' not in find_missing_packages(extra):
+        return f"pip install 'frex[{extra}]'"
+    return f"pip install 'setuptools>=77,<82' && pip install --no-build-isolation 'frex[{extra}]'"
 
 
 def require_extra(extra: str, purpose: str) -> None:
     """Raise FRExError, which starts with `purpose`, where a package of `extra` is not installed; nothing is imported."""
     missing = find_missing_packages(extra)
     if missing:
-        raise FRExError(f"{purpose} needs {', '.join(missing)}, not installed here: pip install 'frex[{extra}]'")
+        raise FRExError(f'{purpose} needs {", ".join(missing)}, not installed here: {installing_command(extra)}')
 
 
 def find_missing_packages(extra: str | None) -> list[str]:
@@ -53,4 +65,4 @@ def find_missing_packages(extra: str | None) -> list[str]:
     if extra is None:
         return []
     own = [package for package, its in EXTRAS.items() if its == extra and find_spec(package) is None]
-    return [*find_missing_packages(INCLUDED.get(extra)), *own]
+    return [*(package for included in INCLUDED.get(extra, ()) for package in find_missing_packages(included)), *own]

@@ -1,4 +1,4 @@
-"""The sub-commands of `frex weights`, which list, download, check, convert, grow and push weight files. Each returns the exit status."""
+"""The sub-commands of `frex weights`, which list, download, check, make and push weight files. Each returns the exit status."""
 
 import shlex
 import sys
@@ -53,9 +53,10 @@ class CheckOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class WriteOptions:
-    """What `frex weights convert` and `grow` have in common: the network `source` (key or path) and the `.safetensors` file `target`.
+    """What `frex weights convert`, `grow` and `interpolate` have in common: they read `source` (key or path) and write `target`.
 
-    `weights` is the folder searched first, `param_key` the key of the weights in a checkpoint of training.
+    `target` is a `.safetensors` file. `weights` is the folder searched first, `param_key` the key of the weights in a checkpoint of
+    training.
     """
 
     source: str
@@ -77,6 +78,18 @@ class GrowOptions(WriteOptions):
     """Options of `frex weights grow`; `channels` are the channels at the new size (see `grow`)."""
 
     channels: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class InterpolateOptions(WriteOptions):
+    """Options of `frex weights interpolate`: between `source` and `second` (key or path); see `interpolate` for `ratio`.
+
+    `half` stores float16.
+    """
+
+    second: str
+    ratio: float = 0.5
+    half: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -255,6 +268,20 @@ def grow_network(options: GrowOptions) -> int:
     save_safetensors(options.target, network)
     size = network.arguments['out_size']
     print(f'{options.target}: FREx at {size} x {size}, grown from {source}')
+    return 0
+
+
+def interpolate_networks(options: InterpolateOptions) -> int:
+    """Write the network between two (see `interpolate`) as a `.safetensors` file, and return 0; raise FRExError on failure."""
+    from frex.weights.interpolate import interpolate
+    from frex.weights.network_file import read_network, save_safetensors
+
+    _check_target(options)
+    first, second = (require_file(name, options.weights) for name in (options.source, options.second))
+    begin, end = (read_network(path, options.param_key) for path in (first, second))
+    network = interpolate(begin, end, options.ratio, f'{first}, {second}')
+    save_safetensors(options.target, network, half=options.half)
+    print(f'{options.target}: {network.kind}, {1 - options.ratio:g} of {first} and {options.ratio:g} of {second}')
     return 0
 
 

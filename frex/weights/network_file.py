@@ -14,6 +14,7 @@ from frex.errors import FRExError
 from frex.options import arguments_of, check_arguments
 from frex.utils.files import read_start, write_atomically
 from frex.weights import eg3d_layout, stylegan2_layout
+from frex.weights.embedded_options import OPTIONS_KEY, encode_options, find_options
 from frex.weights.nvidia_pickle import MOST_VALUES, plain_value, read_nvidia_pickle
 from frex.weights.safe_pickle import MALFORMED
 from frex.weights.state_dict import State, as_state, build_checked, check_fits, pick_state
@@ -76,35 +77,50 @@ def _from_pickle(path: Path) -> NetworkFile:
 
 
 def _from_dictionary(content: Any, param_key: str, path: Path) -> NetworkFile:
-    """Interpret an object from `torch.save`: a checkpoint of FREx, BasicSR or rosinality, a re-saved EG3D, or a state dict."""
+    """Interpret an object from `torch.save`: a checkpoint of FREx, BasicSR or rosinality, a re-saved EG3D or FREx, or a state dict."""
     if not isinstance(content, dict):
         raise FRExError(f'{path}: holds a {type(content).__name__}, not a dictionary of weights')
     if 'network_g' in content:
-        return _named(content['network_g'], pick_state(content, param_key, str(path)), path)
+        return _named(content['network_g'], pick_state(content, param_key, str(path)), str(path))
     for key in ('G_ema', 'g_ema', 'G'):
         if key in content:
             return _from_state(pick_state(content, key, str(path)))
     if 'params' in content or 'params_ema' in content:
         return _from_state(pick_state(content, param_key, str(path)))
-    return _from_state(as_state(content, str(path)))
+    return embedded_network(content, str(path)) or _from_state(as_state(content, str(path)))
 
 
 def _from_safetensors(path: Path) -> NetworkFile:
     metadata, state = read_safetensors(path)
-    return _named(json.loads(metadata['network']), state, path) if 'network' in metadata else _from_state(state)
+    return _named(json.loads(metadata['network']), state, str(path)) if 'network' in metadata else _from_state(state)
 
 
-def _named(network: Any, state: State, path: Path) -> NetworkFile:
-    """Return a network from `network`, the class and arguments as the file states them, and its weights; `path` is for errors."""
+def embedded_network(content: Mapping[str, Any], where: str) -> NetworkFile | None:
+    """Return the network of a state dict that holds its own options (see `encode_options`); None where it holds none.
+
+    Raises FRExError, which starts with `where`, where the options cannot be read, or where `content` is no state dict.
+    """
+    try:
+        text = find_options(content)
+        return None if text is None else _named(json.loads(text), as_state(content, where), where)
+    except (ValueError, RecursionError) as error:
+        raise FRExError(f'{where}: its {OPTIONS_KEY} cannot be read ({error})') from None
+
+
+def _named(network: Any, state: State, where: str) -> NetworkFile:
+    """Return a network from `network`, the class and arguments as the file states them, and its weights; `where` is for errors."""
     network = plain_value(network, iter(range(MOST_VALUES)))
     if not isinstance(network, dict) or network.get('type') not in NETWORKS:
         named = network.get('type') if isinstance(network, dict) else network
-        raise FRExError(f'{path}: holds the network {named!r}; FREx knows {", ".join(NETWORKS)}')
+        raise FRExError(f'{where}: holds the network {named!r}; FREx knows {", ".join(NETWORKS)}')
     return NetworkFile(network['type'], arguments_of(network), state)
 
 
 def read_safetensors(path: Path) -> tuple[dict[str, str], State]:
-    """Return metadata and weights of a `.safetensors`; raise FRExError where the file is damaged or its header too long."""
+    """Return metadata and weights of a `.safetensors`; raise FRExError where the file is damaged or its header too long.
+
+    Where the metadata lacks the network's options but a tensor holds them (see `encode_options`), they are returned as metadata.
+    """
     length = int.from_bytes(read_start(path, 8), 'little')
     if length > MOST_HEADER:
         raise unreadable_error(path, ValueError(f'a header of {length:,} bytes'))
@@ -112,7 +128,9 @@ def read_safetensors(path: Path) -> tuple[dict[str, str], State]:
         check_file_size(path.stat().st_size)
         with safetensors.safe_open(path, framework='pt') as content:
             state = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118 (it is no mapping)
-            return content.metadata() or {}, as_state(state, str(path))
+            options = find_options(state)
+            embedded = {} if options is None else {'network': options}
+            return embedded | (content.metadata() or {}), as_state(state, str(path))
     except (*UNREADABLE, safetensors.SafetensorError) as error:
         raise unreadable_error(path, error) from None
 
@@ -231,19 +249,21 @@ def save_checkpoint(path: Path, states: Mapping[str, State], options: Mapping[st
 def save_safetensors(path: Path, file: NetworkFile, half: bool = False) -> None:
     """Write a network as a `.safetensors` with its class and arguments, atomically; raise FRExError where it cannot be written.
 
-    With `half` the weights are stored in float16. A network built from the file has float32 parameters all the same.
+    With `half` the weights are stored in float16. A network built from the file has float32 parameters all the same. The options of a FREx
+    are also stored as a tensor, for programs that do not read metadata (see `encode_options`).
     """
     state = {name: value.detach().cpu().contiguous().clone() for name, value in file.state.items()}
     if half:
         state = {name: to_half_precision(name, value) if value.is_floating_point() else value for name, value in state.items()}
-    network = json.dumps({'type': file.kind, **file.arguments})
+    options = {'type': file.kind, **file.arguments}
+    embedded = {OPTIONS_KEY: encode_options(options)} if file.kind == FREx.__name__ else {}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with write_atomically(path) as part:
             # safetensors makes files that only their owner can read; the user's umask says who may.
             part.touch()
             mode = part.stat().st_mode
-            safetensors.torch.save_file(state, part, {'format': 'pt', 'network': network})
+            safetensors.torch.save_file(state | embedded, part, {'format': 'pt', 'network': json.dumps(options)})
             part.chmod(mode)
     except (OSError, safetensors.SafetensorError) as error:
         raise FRExError(f'{path}: cannot be written ({error})') from None

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from frex.errors import FRExError
+from frex.weights.embedded_options import is_options_tensor
 
 State = dict[str, Tensor]
 # The version of torch's batch normalisation since which it has the buffer `num_batches_tracked`.
@@ -18,7 +19,7 @@ T = TypeVar('T')
 
 
 def as_state(content: Any, where: str) -> State:
-    """Return `content` as a state dict, without the prefix `module.` of data-parallel training.
+    """Return `content` as a state dict, without the prefix `module.` of data-parallel training and without embedded options.
 
     `num_batches_tracked` of old batch normalisations is added where torch's own strict loading would add it. Raises FRExError, which starts
     with `where`, for anything else than dense tensors by name, for those of a compiled module, and for tensors that share memory.
@@ -40,7 +41,7 @@ def as_state(content: Any, where: str) -> State:
     state = {name.removeprefix('module.'): value for name, value in with_batch_counters(content).items()}
     if len(state) < len(content):
         raise FRExError(f'{where}: some weights are there twice, with and without the prefix module.')
-    return state
+    return {name: value for name, value in state.items() if not is_options_tensor(name, value)}
 
 
 def with_batch_counters(content: Mapping[str, Tensor]) -> State:

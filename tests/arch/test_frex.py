@@ -93,6 +93,16 @@ def test_same_input_gives_the_same_bytes_and_changes_nothing(net, output):
     assert {name: repr(sorted(plain(module).items())) for name, module in net.named_modules()} == attributes
 
 
+def test_a_given_code_takes_the_place_of_the_predicted_one(net, output):
+    with torch.no_grad():
+        code = net.encode_3d(faces())
+        same = net(faces(), code=code)
+        other = net(faces(), code=code._replace(z_3d=code.z_3d.flip(0)))
+    assert torch.equal(same.image, output.image)
+    torch.testing.assert_close(other.ws, net.eg3d.w_avg + output.z_3d.flip(0)[:, None] + output.offsets)
+    assert not torch.equal(other.image, output.image)
+
+
 def test_batch_order_does_not_matter(net, output):
     with torch.no_grad():
         swapped = net(faces().flip(0))

@@ -26,9 +26,11 @@ def test_what_a_command_lacks_is_said_with_what_brings_it(capsys, monkeypatch, t
     monkeypatch.setattr('frex.weights.locate.search_paths', lambda folder: [tmp_path])
     lines = described(capsys, '--weights', tmp_path).splitlines()
     train = next(line for line in lines if line.startswith('  frex train: '))
-    assert "packages basicsr, lmdb, lpips, scipy: pip install 'frex[train]'" in train
+    build = "pip install 'setuptools>=77,<82' && pip install --no-build-isolation 'frex[train]'"
+    assert f'packages basicsr, lmdb, lpips, scipy: {build}; downloads when first needed' in train
     assert 'ffhqrebalanced512-128.pkl' in train
-    assert train.endswith('frex weights download --for train')
+    export = next(line for line in lines if line.startswith('  frex export: '))
+    assert export.endswith(": pip install 'frex[export]'")
 
 
 @pytest.mark.parametrize('package', ['basicsr', 'scipy'])

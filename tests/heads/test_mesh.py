@@ -8,7 +8,8 @@ from tiny import tiny_eg3d_file, tiny_frex
 
 from frex.errors import FRExError
 from frex.heads.codes import Head
-from frex.heads.mesh import extract_mesh, face_surface, write_mesh
+from frex.heads.files import check_formats
+from frex.heads.mesh import encode_mesh, extract_mesh, face_surface
 from frex_arch import EG3D
 from frex_arch.camera import ffhq_intrinsics, look_at, pack_camera, unpack_camera
 from frex_arch.eg3d import Rendering
@@ -122,7 +123,7 @@ def test_the_surface_of_a_network_has_the_density_of_its_level():
 
 @pytest.mark.parametrize('suffix', ['.ply', '.glb'])
 def test_files_hold_the_mesh(mesh, tmp_path, suffix):
-    write_mesh(tmp_path / f'head{suffix}', mesh, CAMERA)
+    (tmp_path / f'head{suffix}').write_bytes(encode_mesh(mesh, CAMERA, suffix[1:]))
     loaded = trimesh.load(tmp_path / f'head{suffix}', process=False)
     surface = loaded if suffix == '.ply' else next(iter(loaded.geometry.values()))
     np.testing.assert_allclose(surface.vertices, mesh.vertices, atol=1e-5)
@@ -132,6 +133,6 @@ def test_files_hold_the_mesh(mesh, tmp_path, suffix):
         assert b'"perspective"' in (tmp_path / 'head.glb').read_bytes()
 
 
-def test_another_suffix_is_refused(mesh, tmp_path):
-    with pytest.raises(FRExError, match=r'\.ply or \.glb'):
-        write_mesh(tmp_path / 'head.stl', mesh, CAMERA)
+def test_another_format_is_refused():
+    with pytest.raises(FRExError, match='--mesh stl: must be one of mp4, ply, glb'):
+        check_formats(['glb', 'stl'], '--mesh')

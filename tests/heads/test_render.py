@@ -1,5 +1,7 @@
 """Saved codes of heads, and `frex render`."""
 
+import io
+
 import av
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from tiny import faces, tiny_frex, tiny_network_options, trained
 from frex.cli.main import main
 from frex.errors import FRExError
 from frex.heads.codes import encode_head, head_of, load_head, trained_prior
-from frex.heads.views import FILM_VIEWS, render_views, turn_cameras, write_film
+from frex.heads.views import FILM_VIEWS, encode_film, render_views, turn_cameras
 from frex.images import read_image
 from frex.tensors import to_images
 from frex.weights.network_file import save_checkpoint
@@ -84,10 +86,9 @@ def test_a_random_or_missing_prior_renders_nothing():
         trained_prior(tiny_frex(use_3d_prior=False))
 
 
-def test_the_film_shows_the_views_there_and_back(tmp_path):
+def test_the_film_shows_the_views_there_and_back():
     views = [np.full((64, 64, 3), (40, 90, 30 * number), np.uint8) for number in range(5)]
-    write_film(tmp_path / 'film.mp4', views)
-    with av.open(str(tmp_path / 'film.mp4')) as film:
+    with av.open(io.BytesIO(encode_film(views))) as film:
         frames = [frame.to_ndarray(format='bgr24') for frame in film.decode(video=0)]
         assert film.streams.video[0].average_rate == 24
     assert len(frames) == 8

@@ -9,6 +9,7 @@ from frex.restore import FaceRestorer
 from frex.restore.faces.helper_networks import HelperNetworks
 from frex_arch import FREx, FRExOutput
 from frex_arch.camera import ffhq_intrinsics, look_at, pack_camera
+from frex_arch.encoder_3d import Encoding3D
 
 
 class FakeNetwork(FREx):
@@ -18,12 +19,20 @@ class FakeNetwork(FREx):
         torch.nn.Module.__init__(self)
         self.out_size, self.change, self.most, self.calls = size, change, most, []
 
-    def forward(self, lq, crop=None, generator=None, image_3d=False, alphas=False, fidelity=1.0, structure=1.0):
+    def encode_3d(self, lq, crop=None):
+        """Return the camera of each face, and a code that is its mean."""
+        code = lq.mean(dim=(1, 2, 3))[:, None].expand(-1, 8)
+        return Encoding3D(code, torch.zeros(len(lq), 4, 8), self._cameras(len(lq)))
+
+    def _cameras(self, count):
+        angle = torch.full([count], math.radians(30))
+        return pack_camera(look_at(angle, 0 * angle, pivot=(0, 0, 0)), ffhq_intrinsics()[None])
+
+    def forward(self, lq, crop=None, generator=None, image_3d=False, alphas=False, fidelity=1.0, structure=1.0, code=None):
         self.calls.append((len(lq), crop, fidelity, structure))
         if len(lq) > self.most:
             raise torch.cuda.OutOfMemoryError('CUDA out of memory')
-        angle = torch.full([len(lq)], math.radians(30))
-        camera = pack_camera(look_at(angle, 0 * angle, pivot=(0, 0, 0)), ffhq_intrinsics()[None])
+        camera = self._cameras(len(lq)) if code is None else code.camera
         details = torch.ones(len(lq), 3, 8, 8) if image_3d else None
         return FRExOutput(self.change(lq), (lq[:, :, :16, :16],), camera, *[None] * 6, details, (details,) if alphas else None)
 

@@ -1,6 +1,5 @@
-"""Other methods beside FREx: adapters give the results of their own projects, runs are recorded, a failure does not stop others."""
+"""Other methods beside FREx: runs are recorded, and a failure does not stop others."""
 
-import importlib
 import json
 import os
 import subprocess
@@ -10,10 +9,8 @@ from pathlib import PurePosixPath
 import cv2
 import numpy as np
 import pytest
-import torch
 from tiny import faces as random_faces
 
-from frex import compat
 from frex.cli.main import main
 from frex.errors import FRExError
 from frex.images import read_image, write_image
@@ -22,13 +19,10 @@ from frex.peers import run_network as network_runs
 from frex.peers.command_results import choose_result, find_results
 from frex.peers.face_folder import FaceFolder, result_name
 from frex.peers.methods import CommandMethod, NetworkMethod, UnavailableMethod, read_methods
-from frex.peers.networks import GFPGAN_ARGUMENTS, load_gfpgan, load_restoreformer
 from frex.peers.run_command import run_command
 from frex.peers.run_network import derive_seed, run_network
 from frex.restore import FaceRestorer
 from frex.tensors import to_images
-
-CPU = torch.device('cpu')
 
 
 @pytest.fixture
@@ -49,76 +43,6 @@ def record(path):
 
 
 # --- Networks
-
-
-class Helper:
-    """Replaces facexlib's FaceRestoreHelper, which downloads a detector, as far as GFPGANer uses it for an aligned face."""
-
-    def __init__(self, *args, **kwargs):
-        self.clean_all()
-
-    def clean_all(self):
-        self.cropped_faces, self.restored_faces = [], []
-
-    def add_restored_face(self, face):
-        self.restored_faces.append(face)
-
-
-def make_small(monkeypatch, network, **small):
-    """Override arguments of `network` by the small ones given here."""
-    build = network.__init__
-    monkeypatch.setattr(network, '__init__', lambda self, **given: build(self, **given | small))
-
-
-@pytest.fixture
-def small_gfpgan(monkeypatch, tmp_path):
-    """Make GFPGAN's networks small and write random weights of both."""
-    compat.install()
-    utils = importlib.import_module('gfpgan.utils')
-    clean = importlib.import_module('gfpgan.archs.gfpganv1_clean_arch').GFPGANv1Clean
-    former = importlib.import_module('gfpgan.archs.restoreformer_arch').RestoreFormer
-    monkeypatch.setattr(utils, 'FaceRestoreHelper', Helper)
-    make_small(monkeypatch, clean, narrow=1 / 16, num_style_feat=32)
-    make_small(monkeypatch, former, n_embed=8, ch=32, ch_mult=(1,) * 6, num_res_blocks=1)
-    torch.manual_seed(0)
-    state = clean(**GFPGAN_ARGUMENTS).state_dict()
-    # Else noise has no weight.
-    state |= {name: torch.full_like(value, 0.5) for name, value in state.items() if name.startswith('stylegan') and value.shape == (1,)}
-    torch.save({'params_ema': state}, tmp_path / 'clean.pth')
-    torch.save({'params': former().state_dict()}, tmp_path / 'RestoreFormer.pth')
-    return utils.GFPGANer
-
-
-@pytest.mark.parametrize(('arch', 'load'), [('clean', load_gfpgan), ('RestoreFormer', load_restoreformer)])
-def test_an_adapter_gives_the_bytes_that_gfpganer_gives(arch, load, small_gfpgan, tmp_path, lq):
-    face = cv2.resize(read_image(lq / 'b.png'), (300, 300))
-    restore = load(tmp_path / f'{arch}.pth', CPU)
-    theirs = small_gfpgan(str(tmp_path / f'{arch}.pth'), arch=arch, device=CPU)
-    torch.manual_seed(7)
-    _, (expected,), _ = theirs.enhance(face, has_aligned=True)
-    assert expected.std() > 1
-    np.testing.assert_array_equal(restore(face, 7), expected)
-
-
-def test_gfpgans_noise_is_that_of_the_seed(small_gfpgan, tmp_path):
-    restore = load_gfpgan(tmp_path / 'clean.pth', CPU)
-    face = np.full((512, 512, 3), 128, np.uint8)
-    first = restore(face, 1)
-    assert (first != restore(face, 2)).any()
-    np.testing.assert_array_equal(first, restore(face, 1))
-
-
-def test_weights_of_another_network_are_refused(small_gfpgan, tmp_path):
-    with pytest.raises(FRExError, match=r'clean\.pth: the weights do not fit RestoreFormer: .* missing'):
-        load_restoreformer(tmp_path / 'clean.pth', CPU)
-
-
-def test_a_missing_package_is_named_with_the_command_that_installs_it(monkeypatch, tmp_path):
-    monkeypatch.setitem(sys.modules, 'gfpgan', None)
-    for module in [name for name in sys.modules if name.startswith('gfpgan.')]:
-        monkeypatch.delitem(sys.modules, module)
-    with pytest.raises(FRExError, match=r"GFPGANv1Clean needs the package gfpgan.*: pip install 'frex\[peers\]'"):
-        load_gfpgan(tmp_path / 'GFPGANv1.4.pth', CPU)
 
 
 @pytest.fixture

@@ -3,8 +3,9 @@
 When memory runs out, the batch is halved and tried again. A face whose output in bfloat16 is not finite is run again in float32.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from frex.errors import FRExError
 from frex_arch import FREx, FRExOutput
+from frex_arch.encoder_3d import Encoding3D
 
 NOT_FINITE = "the network's output is not finite"
 T = TypeVar('T')
@@ -30,6 +32,29 @@ class NetworkOptions(NamedTuple):
     details: bool = False
 
 
+class NetworkInput(NamedTuple):
+    """Faces `lq`, RGB in [-1, 1], as `FREx.forward` takes them.
+
+    `crop` leads from each face to EG3D's crop; None is the crop of a frontal face. `code` takes the place of Enc_3D's prediction.
+    """
+
+    lq: Float[Tensor, 'batch 3 size size']
+    crop: Float[Tensor, 'batch 3'] | None = None
+    code: Encoding3D | None = None
+
+    def select(self, faces: slice) -> 'NetworkInput':
+        """Return the input of some of the faces."""
+        return self._change(lambda value: value[faces])
+
+    def to(self, device: torch.device) -> 'NetworkInput':
+        """Return the input on a device."""
+        return self._change(lambda value: value.to(device))
+
+    def _change(self, change: Callable[[Tensor], Tensor]) -> 'NetworkInput':
+        crop, code = self.crop, self.code
+        return NetworkInput(change(self.lq), None if crop is None else change(crop), None if code is None else map_code(code, change))
+
+
 class BatchRunner:
     """A FREx on its device, which restores at most `batch_size` faces at a time.
 
@@ -42,59 +67,77 @@ class BatchRunner:
             raise FRExError(f'the batch size must be at least 1, not {batch_size}')
         self.net, self.device, self.precision, self.batch_size = net, device, precision, batch_size
 
-    def run(
-        self, lq: Float[Tensor, 'batch 3 size size'], crop: Float[Tensor, 'batch 3'] | None, options: NetworkOptions
-    ) -> Iterator[FRExOutput | str]:
-        """Yield for each face of `lq`, RGB in [-1, 1], its own output (a batch of one, on the device), or the reason why it failed.
+    def run(self, given: NetworkInput, options: NetworkOptions) -> Iterator[FRExOutput | str]:
+        """Yield for each face its own output (a batch of one, on the device), or the reason why it failed.
 
-        `crop` leads from each face to EG3D's crop; None is the crop of a frontal face. Raises FRExError for weights outside of 0..1.
+        Raises FRExError for weights outside of 0..1.
         """
         for name, weight in (('fidelity', options.fidelity), ('structure', options.structure)):
             if not 0 <= weight <= 1:
                 raise FRExError(f'--{name}_weight {weight:g}: must lie in 0..1')
         start = 0
-        while start < len(lq):
-            batch = slice(start, start + self.batch_size)
-            faces, crops = lq[batch], None if crop is None else crop[batch]
-            output = self._attempt(faces, crops, options, self.precision)
+        while start < len(given.lq):
+            batch = given.select(slice(start, start + self.batch_size))
+            output = self._attempt(batch, options, self.precision)
             if output is not None:
                 for i, is_finite in enumerate(are_finite(output)):
-                    yield select_face(output, i) if is_finite else self._retry_in_fp32(faces[i : i + 1], crops, i, options)
-            elif len(faces) > 1:
-                self.batch_size = min(self.batch_size, len(faces) // 2)
-                continue
-            else:
+                    yield select_face(output, i) if is_finite else self._retry_in_fp32(batch.select(slice(i, i + 1)), options)
+            elif not self._halve(len(batch.lq)):
                 yield NO_MEMORY
-            start += len(faces)
+            else:
+                continue
+            start += len(batch.lq)
 
-    def _retry_in_fp32(
-        self, face: Float[Tensor, '1 3 size size'], crops: Float[Tensor, 'batch 3'] | None, index: int, options: NetworkOptions
-    ) -> FRExOutput | str:
-        """Run one face in float32, after its output in bfloat16 was not finite. `index` is its place in `crops`.
+    def encode(self, given: NetworkInput) -> Encoding3D:
+        """Return what Enc_3D predicts for all faces, in float32 on the CPU; raise FRExError where memory does not suffice for one."""
+        parts: list[Encoding3D] = []
+        start = 0
+        while start < len(given.lq):
+            batch = given.select(slice(start, start + self.batch_size)).to(self.device)
+            code = self._unless_out_of_memory(partial(self.net.encode_3d, batch.lq, batch.crop), self.precision)
+            if code is not None:
+                parts.append(map_code(code, lambda value: value.float().cpu()))
+                start += len(batch.lq)
+            elif not self._halve(len(batch.lq)):
+                raise FRExError(NO_MEMORY)
+        return join_codes(parts)
 
-        Returns its output, or the reason why it failed.
-        """
+    def _halve(self, faces: int) -> bool:
+        """Halve the batch size after a batch of so many faces did not fit into memory; return False where it was one face."""
+        if faces > 1:
+            self.batch_size = min(self.batch_size, faces // 2)
+        return faces > 1
+
+    def _retry_in_fp32(self, face: NetworkInput, options: NetworkOptions) -> FRExOutput | str:
+        """Run one face in float32, after its output in bfloat16 was not finite; return its output, or the reason why it failed."""
         if self.precision == 'fp32':
             return NOT_FINITE
-        output = self._attempt(face, None if crops is None else crops[index : index + 1], options, 'fp32')
+        output = self._attempt(face, options, 'fp32')
         if output is None:
             return NO_MEMORY
         return output if all(are_finite(output)) else NOT_FINITE
 
-    def _attempt(
-        self, lq: Float[Tensor, 'batch 3 size size'], crop: Float[Tensor, 'batch 3'] | None, options: NetworkOptions, precision: str
-    ) -> FRExOutput | None:
+    def _attempt(self, batch: NetworkInput, options: NetworkOptions, precision: str) -> FRExOutput | None:
         """Run the network once on a batch; return None where memory does not suffice, after the memory of the attempt is freed."""
+
+        def run() -> FRExOutput:
+            faces = batch.to(self.device)
+            return self.net(
+                faces.lq,
+                faces.crop,
+                image_3d=options.details,
+                alphas=options.details,
+                fidelity=options.fidelity,
+                structure=options.structure,
+                code=faces.code,
+            )
+
+        return self._unless_out_of_memory(run, precision)
+
+    def _unless_out_of_memory(self, call: Callable[[], T], precision: str) -> T | None:
         try:
             with self._autocast(precision):
-                return self.net(
-                    lq.to(self.device),
-                    None if crop is None else crop.to(self.device),
-                    image_3d=options.details,
-                    alphas=options.details,
-                    fidelity=options.fidelity,
-                    structure=options.structure,
-                )
+                return call()
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
@@ -143,3 +186,17 @@ def map_output(output: FRExOutput, change: Callable[[Tensor], Tensor]) -> FRExOu
         for name, value in output._asdict().items()
     }
     return FRExOutput(**changed)
+
+
+def map_code(code: Encoding3D, change: Callable[[Tensor], Tensor]) -> Encoding3D:
+    """Return Enc_3D's prediction with `change` applied to every tensor in it."""
+    z_3d, offsets, camera = code
+    return Encoding3D(None if z_3d is None else change(z_3d), None if offsets is None else change(offsets), change(camera))
+
+
+def join_codes(codes: Sequence[Encoding3D]) -> Encoding3D:
+    """Return the predictions of Enc_3D for several batches, of which there is at least one, as one."""
+    z_3d = [code.z_3d for code in codes if code.z_3d is not None]
+    offsets = [code.offsets for code in codes if code.offsets is not None]
+    cameras = torch.cat([code.camera for code in codes])
+    return Encoding3D(torch.cat(z_3d) if z_3d else None, torch.cat(offsets) if offsets else None, cameras)

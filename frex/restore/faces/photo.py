@@ -50,10 +50,15 @@ class Face:
 
 def find_faces(photo: Photo, detector: Detector, size: int = 512, selection: Selection | None = None) -> list[Face]:
     """Detect the faces that `selection` chooses, and cut them out at `size` x `size`, in order of falling score."""
+    return [cut_out(photo, face, size) for face in detect_faces(photo, detector, selection)]
+
+
+def detect_faces(photo: Photo, detector: Detector, selection: Selection | None = None) -> list[DetectedFace]:
+    """Return the faces of a photograph that `selection` chooses, in order of falling score."""
     selection = selection or Selection()
     height, width = photo.image.shape[:2]
     detected = detect_in_any_rotation(to_eight_bit(photo.image), detector, selection.threshold, selection.any_turn)
-    return [cut_out(photo, face, size) for face in selection.of(detected, width, height)]
+    return selection.of(detected, width, height)
 
 
 def cut_out(photo: Photo, face: DetectedFace, size: int) -> Face:

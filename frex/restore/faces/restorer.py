@@ -15,11 +15,11 @@ from frex.device import choose_device, choose_precision
 from frex.errors import FRExError
 from frex.images import Image, resize
 from frex.restore.detection.align import scale_of
-from frex.restore.detection.detector import Detector
+from frex.restore.detection.detector import DetectedFace, Detector
 from frex.restore.detection.selection import Selection
-from frex.restore.faces.batches import BatchRunner, NetworkOptions, map_output, retry_out_of_memory
+from frex.restore.faces.batches import BatchRunner, NetworkInput, NetworkOptions, map_output, retry_out_of_memory
 from frex.restore.faces.helper_networks import HelperNetworks, IdentityNetwork
-from frex.restore.faces.photo import Face, Upsampler, find_faces, keep_detail, paste_faces
+from frex.restore.faces.photo import Face, Upsampler, cut_out, detect_faces, keep_detail, paste_faces
 from frex.restore.faces.results import Restoration, RestoredFace, RestoredImage, RestoredPixels
 from frex.restore.faces.tones import Tones, apply_tones, find_tones
 from frex.restore.image_io.color_modes import to_eight_bit
@@ -30,6 +30,7 @@ from frex.weights.network_file import build_frex, read_network
 from frex.weights.small_model import require_small_model
 from frex_arch import FREx, FRExOutput
 from frex_arch.cpu.weight_layout import prepare_for_inference
+from frex_arch.encoder_3d import Encoding3D
 
 
 class FaceRestorer:
@@ -111,21 +112,26 @@ class FaceRestorer:
         fidelity_weight: float = 1.0,
         structure_weight: float = 1.0,
         details: bool = False,
+        code: Encoding3D | None = None,
     ) -> list[Restoration]:
         """Restore faces in FFHQ alignment, BGR uint8 (N, N, 3), and return one result per face, in their order.
 
         `crops` lead from each face to EG3D's crop (default: that of a frontal face). `fidelity_weight` is 0 for quality and 1 for
         fidelity to the input; `structure_weight` is 0 for the 2D prior alone and 1 for the full 3D structure. With `details` each
-        result holds the network's whole `output`. A face that fails has a `problem`. Raises FRExError for other arrays and weights.
+        result holds the network's whole `output`. `code` takes the place of what Enc_3D predicts for the faces. A face that fails has a
+        `problem`. Raises FRExError for other arrays and weights.
         """
-        for image in faces:
-            check_aligned(image)
         if not faces:
             return []
+        given = self._to_input(faces, crops)._replace(code=code)
+        outputs = self.batches.run(given, NetworkOptions(fidelity_weight, structure_weight, details))
+        return [self._restoration(face, output, details) for face, output in zip(given.lq, outputs, strict=True)]
+
+    def _to_input(self, faces: Sequence[Shaped[np.ndarray, '*shape']], crops: Sequence[Float[np.ndarray, '3']] | None) -> NetworkInput:
+        for image in faces:
+            check_aligned(image)
         lq = torch.stack([to_tensor(resize(image, self.size)) for image in faces])
-        crop = None if crops is None else torch.from_numpy(np.stack(list(crops))).float()
-        outputs = self.batches.run(lq, crop, NetworkOptions(fidelity_weight, structure_weight, details))
-        return [self._restoration(face, output, details) for face, output in zip(lq, outputs, strict=True)]
+        return NetworkInput(lq, None if crops is None else torch.from_numpy(np.stack(list(crops))).float())
 
     def _restoration(self, face: Float[Tensor, '3 size size'], output: FRExOutput | str, details: bool) -> Restoration:
         if isinstance(output, str):
@@ -146,22 +152,40 @@ class FaceRestorer:
         A face with more detail than a result would have is marked to stay as it is (`Face.keep`), unless `force` is given. See
         `has_more_detail` for the rule.
         """
+        return self.cut_out_faces(photo, self.detect_faces(photo, selection), force)
+
+    def detect_faces(self, photo: Photo, selection: Selection | None = None) -> list[DetectedFace]:
+        """Return the faces that the detector finds and `selection` chooses; the first half of `find_faces`."""
         detector = self.parts.detector()
-        faces = retry_out_of_memory(lambda: find_faces(photo, detector, self.size, selection))
+        return retry_out_of_memory(lambda: detect_faces(photo, detector, selection))
+
+    def cut_out_faces(self, photo: Photo, detected: Sequence[DetectedFace], force: bool = False) -> list[Face]:
+        """Align and cut out detected faces of a photograph; the second half of `find_faces`."""
+        faces = [cut_out(photo, face, self.size) for face in detected]
         return faces if force else [keep_detail(photo, face) for face in faces]
 
+    @torch.inference_mode()
+    def encode_found(self, faces: Sequence[Face]) -> Encoding3D:
+        """Return what Enc_3D predicts for one or more faces that `find_faces` returned, in float32 on the CPU."""
+        return self.batches.encode(self._to_input([face.aligned for face in faces], [face.crop for face in faces]))
+
     def restore_found(
-        self, faces: Sequence[Face], fidelity_weight: float = 1.0, structure_weight: float = 1.0, details: bool = False
+        self,
+        faces: Sequence[Face],
+        fidelity_weight: float = 1.0,
+        structure_weight: float = 1.0,
+        details: bool = False,
+        code: Encoding3D | None = None,
     ) -> list[Restoration]:
         """Restore faces that `find_faces` returned, of one or several photographs; see `restore_faces` for the other arguments.
 
         Faces with a problem, and those that stay as they are, are not run through the network; the result's `problem` says why. A face
-        without colours of its own, such as a grey or a sepia one, keeps its tone.
+        without colours of its own, such as a grey or a sepia one, keeps its tone. `code` holds the predictions for the faces that are run.
         """
         reasons = [face.problem or face.keep for face in faces]
         sound = [face for face, reason in zip(faces, reasons, strict=True) if reason is None]
         aligned, crops = [face.aligned for face in sound], [face.crop for face in sound]
-        restorations = self.restore_faces(aligned, crops, fidelity_weight, structure_weight, details)
+        restorations = self.restore_faces(aligned, crops, fidelity_weight, structure_weight, details, code)
         restored = (with_tones(one, face.tones) for one, face in zip(restorations, sound, strict=True))
         return [next(restored) if reason is None else Restoration(problem=reason) for reason in reasons]
 

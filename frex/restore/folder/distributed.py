@@ -36,7 +36,7 @@ class InputChannel:
 
     def send(self, shared: SharedInputs) -> None:
         """Send the inputs; return when all other processes have received them."""
-        self._send({'run': shared.run, 'files': shared.inputs.texts})
+        self._send({'run': shared.run, 'files': shared.inputs.texts, 'films': sorted(shared.inputs.films)})
 
     def send_error(self, error: FRExError) -> None:
         """Send the error, which `receive` raises in all other processes; return when they have received it."""
@@ -49,7 +49,7 @@ class InputChannel:
         self._store.set(f'{KEY}/read_by/{self.shard.index}', '')
         if 'error' in message:
             raise FRExError(message['error'])
-        return SharedInputs(message['run'], Inputs(map(tuple, message['files'])))
+        return SharedInputs(message['run'], Inputs(map(tuple, message['files']), message['films']))
 
     def _send(self, message: dict[str, Any]) -> None:
         if self._store is None:

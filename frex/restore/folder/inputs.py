@@ -9,9 +9,9 @@ from pathlib import Path, PurePath, PurePosixPath
 from typing import NamedTuple, overload
 
 from frex.errors import FRExError
-from frex.restore.image_io.content import START, describe_content
+from frex.restore.image_io.content import START, describe_content, is_film
 from frex.restore.image_io.headers import SUFFIXES
-from frex.utils.files import describe_special, open_regular, read_regular
+from frex.utils.files import describe_special, open_regular, read_regular, read_start
 
 LIST_SUFFIX = '.txt'
 AN_EMPTY_NAME = '(an empty name)'
@@ -20,10 +20,14 @@ NOT_AN_IMAGE = 'not an image by its suffix'
 
 @dataclass(frozen=True)
 class Input:
-    """The file of an input image, and the name of its results: a relative path without suffix, which no other input has."""
+    """The file of an input image, and the name of its results: a relative path without suffix, which no other input has.
+
+    `film` is True for a film, and for a folder whose images are the frames of a film.
+    """
 
     path: Path
     name: PurePosixPath
+    film: bool = False
 
 
 class Inputs(Sequence[Input]):
@@ -36,9 +40,9 @@ class Inputs(Sequence[Input]):
     passed_over: Sequence[tuple[Path, str]] = ()
     unreadable: Sequence[tuple[Path, str]] = ()
 
-    def __init__(self, inputs: Iterable[tuple[str, str]]) -> None:
-        """Take the path and the name of each input."""
-        self.texts = list(inputs)
+    def __init__(self, inputs: Iterable[tuple[str, str]], films: Iterable[str] = ()) -> None:
+        """Take the path and the name of each input, and the paths of those that are films."""
+        self.texts, self.films = list(inputs), frozenset(films)
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -51,9 +55,9 @@ class Inputs(Sequence[Input]):
 
     def __getitem__(self, index: int | slice) -> 'Input | Inputs':
         if isinstance(index, slice):
-            return Inputs(self.texts[index])
+            return Inputs(self.texts[index], self.films)
         path, name = self.texts[index]
-        return Input(Path(path), PurePosixPath(name))
+        return Input(Path(path), PurePosixPath(name), path in self.films)
 
 
 def find_inputs(inputs: Sequence[str], recursive: bool, excluded: Collection[Path] = ()) -> Inputs:
@@ -61,8 +65,9 @@ def find_inputs(inputs: Sequence[str], recursive: bool, excluded: Collection[Pat
 
     Of a folder all images are taken, and with `recursive` those in its subfolders, except hidden ones and those in the folders
     `excluded`; the names of results mirror its tree. Symbolic links to folders are followed, but never in a circle. A file that is
-    named itself is taken whatever its suffix. Raises FRExError for an input that does not exist, and for a folder or pattern without
-    an image. Other files in a folder are added to `passed_over` of the result, and a subfolder that cannot be listed to `unreadable`.
+    named itself is taken whatever its suffix, and is a film where it is one. Raises FRExError for an input that does not exist, and for a
+    folder or pattern without an image. Other files in a folder are added to `passed_over` of the result, and a subfolder that cannot be
+    listed to `unreadable`.
     """
     if not inputs:
         raise FRExError('--input: nothing given')
@@ -70,7 +75,7 @@ def find_inputs(inputs: Sequence[str], recursive: bool, excluded: Collection[Pat
     for path in inputs:
         search.add(path)
     names = unique_names([(path, found.parts) for path, found in search.found.items()])
-    result = Inputs((found.written, name) for found, name in zip(search.found.values(), names, strict=True))
+    result = Inputs(((found.written, name) for found, name in zip(search.found.values(), names, strict=True)), search.films)
     result.passed_over, result.unreadable = sorted(search.passed_over.items()), search.unreadable
     return result
 
@@ -126,6 +131,8 @@ class _Search:
         self.found: dict[str, _Found] = {}
         self.passed_over: dict[Path, str] = {}
         self.unreadable: list[tuple[Path, str]] = []
+        # As they are written.
+        self.films: set[str] = set()
 
     def add(self, given: str) -> None:
         """Add the images that one input names; raise FRExError where there are none."""
@@ -134,13 +141,19 @@ class _Search:
         if given and os.path.isdir(path):
             self._add_images(self._walk_folder(path), path, f'--input: no image in {path}', self._recursive_hint(path))
         elif os.path.isfile(path):
-            self._add_list(path) if path.suffix.lower() == LIST_SUFFIX else self._add_file(path, PurePath(path.name))
+            self._add_list(path) if path.suffix.lower() == LIST_SUFFIX else self._add_named(path, PurePath(path.name))
         elif any(char in given for char in '*?['):
             base, pattern = _split_pattern(path)
             self._add_images(self._match_pattern(base, pattern), base, f'--input: {given} matches no image')
         else:
             special = describe_special(path) if given else None
             raise FRExError(f'--input: {given}: {special}' if special else f'--input: no file, folder or pattern {given or AN_EMPTY_NAME}')
+
+    def _add_named(self, path: Path, relative: PurePath) -> None:
+        """Add a file that is named itself, which may be a film."""
+        self._add_file(path, relative)
+        if path.suffix.lower() not in SUFFIXES and _holds_film(path):
+            self.films.add(self.found[os.path.abspath(path)].written)
 
     def _add_file(self, path: Path, relative: PurePath) -> None:
         absolute, written = os.path.abspath(path), str(path)
@@ -201,7 +214,7 @@ class _Search:
                 special = describe_special(Path(line)) or describe_special(path.parent / line)
                 raise FRExError(f'{path}, line {number}: {f"{line}: {special}" if special else f"no file {line}"}')
             mirrored = not PurePath(line).is_absolute() and '..' not in PurePath(line).parts
-            self._add_file(candidates[0], PurePath(line) if mirrored else PurePath(candidates[0].name))
+            self._add_named(candidates[0], PurePath(line) if mirrored else PurePath(candidates[0].name))
         if not any(map(str.strip, lines)):
             raise FRExError(f'{path}: names no image')
 
@@ -221,6 +234,23 @@ def reason_to_pass_over(path: Path) -> str | None:
             return describe_content(file.read(START), path.suffix) or NOT_AN_IMAGE
     except (OSError, FRExError):
         return NOT_AN_IMAGE
+
+
+def _holds_film(path: Path) -> bool:
+    """Return whether a file is a film; False where it cannot be read, which is reported when it is restored."""
+    try:
+        return is_film(read_start(path, START), path.suffix)
+    except (OSError, FRExError):
+        return False
+
+
+def find_frame_folders(inputs: Sequence[str]) -> Inputs:
+    """Return the folders that are named as inputs, each as the frames of a film; raise FRExError for anything else."""
+    paths = list(dict.fromkeys(os.path.abspath(path) for path in inputs))
+    for path in paths:
+        if not os.path.isdir(path):
+            raise FRExError(f'--frames: {path} is no folder; each input must be a folder of the frames of one film')
+    return Inputs(zip(paths, unique_names([(path, 1) for path in paths]), strict=True), paths)
 
 
 def _split_pattern(path: Path) -> tuple[Path, str]:

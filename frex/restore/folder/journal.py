@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from frex.errors import FRExError
-from frex.restore.folder.report import ImageRecord, Run, is_interrupted, lock_report
+from frex.restore.folder.report import ImageRecord, Run, count_faces, is_interrupted, lock_report
 from frex.restore.folder.report_index import ReportIndex
 from frex.utils.files import MissingFileError, open_regular
 from frex.utils.sharding import Shard
@@ -86,7 +86,7 @@ class Journal:
         """Append the record of an image that is done; raise FRExError where it cannot be written."""
         self.begin(record)
         if record.status == 'restored':
-            self.faces += sum(face.reason is None for face in record.faces)
+            self.faces += count_faces(record)
         rate = self.faces / max(time.time() - self.started, 1e-3)
         self.bar.set_postfix_str(f'{self.faces} faces, {rate:.2g} faces/s', refresh=False)
         self.bar.update()
@@ -177,7 +177,7 @@ def _last_records(reader: JournalReader, killed: bool) -> Iterator[ImageRecord]:
 def _count_record(run: Run, record: ImageRecord) -> None:
     run.images[record.status] += 1
     if record.status == 'restored':
-        run.faces += sum(face.reason is None for face in record.faces)
+        run.faces += count_faces(record)
     if record.status == 'skipped' and record.reason is not None:
         run.skipped[record.reason] = run.skipped.get(record.reason, 0) + 1
 

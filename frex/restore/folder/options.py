@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from frex.heads.files import check_formats
 from frex.restore.detection.pyramid import check_detection_size
 from frex.restore.detection.selection import Selection
 
@@ -12,7 +13,8 @@ from frex.restore.detection.selection import Selection
 class RestoreOptions:
     """The flags of `frex restore` and `inference_frex.py`, by their names, with their defaults; see the help of these commands.
 
-    All of them are written to the report as the settings of the run.
+    All of them are written to the report as the settings of the run. `save_head` adds files to those of `save_3d`, without which it has no
+    effect. Raises FRExError for values out of their range, and where a package is missing that `save_head` needs.
     """
 
     input: tuple[str, ...]
@@ -26,6 +28,7 @@ class RestoreOptions:
     bg_tile: int = 400
     face_upsample: bool = False
     save_3d: bool = False
+    save_head: tuple[str, ...] = ()
     save_weights_map: bool = False
     model_path: Path | None = None
     param_key: str = 'params_ema'
@@ -44,10 +47,15 @@ class RestoreOptions:
     any_turn: bool = False
     force: bool = False
     no_face: Literal['copy', 'skip'] = 'copy'
+    frames: bool = False
+    no_tracking: bool = False
+    video_codec: str = 'h264'
+    crf: int | None = None
 
     def __post_init__(self) -> None:
         # Raises FRExError where a limit is out of its range.
         Selection(self.det_threshold, self.min_face)
+        check_formats(self.save_head, '--save_head')
         check_detection_size(self.detection_size)
 
     @property

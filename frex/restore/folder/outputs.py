@@ -15,10 +15,14 @@ from frex.restore.folder.report import ImageRecord, relative_name
 from frex.restore.image_io.encoding import FORMATS, find_format
 
 RESTORED_IMAGES = 'restored_imgs'
+RESTORED_FILMS = 'restored_videos'
+# The suffixes of films that can be written; the first is the usual one.
+FILM_EXTS = ('.mp4', '.mkv', '.mov')
 FACES = ('cropped_faces', 'restored_faces', 'cmp')
 DETAILS = ('depth', 'image_3d', 'turntable', 'weights_map')
-# The codes of recovered heads, which are no images.
-CODES, CODES_EXT = 'codes', '.safetensors'
+CODES = 'codes'
+# The files of recovered heads that are no images: their folders, and their suffixes.
+HEAD_EXTS = {CODES: '.safetensors', 'heads_mp4': '.mp4', 'heads_ply': '.ply', 'heads_glb': '.glb'}
 
 # The limit of most file systems for a name, less what `frex.utils.files.write_atomically` appends while a file is written.
 MOST_BYTES = 255 - len('.01234567.part')
@@ -31,7 +35,8 @@ class Results:
     """The files of one image's results.
 
     `name` is their common name, a relative path without suffix. `suffix` is the ending of `--suffix`: it begins with `_`, or is empty.
-    `existing_faces` are the faces of an earlier run, which these results replace.
+    `existing_faces` are the faces of an earlier run, which these results replace. `film` is True for a film, which has one result: its
+    `image_ext` is the suffix of the film, or empty for a folder of frames.
     """
 
     folder: Path
@@ -40,37 +45,46 @@ class Results:
     image_ext: str
     face_ext: str
     existing_faces: tuple[Path, ...] = field(default=(), compare=False)
+    film: bool = False
 
     @property
     def image(self) -> Path:
-        """The restored image: `restored_imgs/NAME[_SUFFIX].EXT`."""
-        return self.folder / self._file(RESTORED_IMAGES, '', self.image_ext)
+        """The restored image or film: `restored_imgs/NAME[_SUFFIX].EXT` or `restored_videos/NAME[_SUFFIX].EXT`."""
+        return self.folder / self._image_file()
 
     def face(self, kind: str, index: int) -> Path:
-        """Return the file of face number `index`: `KIND/NAME_00[_SUFFIX].EXT`; `kind` is CODES or one of FACES or DETAILS."""
-        return self.folder / self._file(kind, f'_{index:02d}', CODES_EXT if kind == CODES else self.face_ext)
+        """Return the file of face number `index`: `KIND/NAME_00[_SUFFIX].EXT`; `kind` is one of FACES, DETAILS or HEAD_EXTS."""
+        return self.folder / self._file(kind, f'_{index:02d}', HEAD_EXTS.get(kind, self.face_ext))
 
     def _file(self, kind: str, number: str, ext: str) -> str:
         return f'{kind}/{self.name}{number}{self.suffix}{ext}'
 
-    def own_files(self) -> tuple[str, str]:
+    def _image_file(self) -> str:
+        return self._file(RESTORED_FILMS if self.film else RESTORED_IMAGES, '', self.image_ext)
+
+    def _face_file(self) -> str | None:
+        return None if self.film else self._file('restored_faces', '_00', self.face_ext)
+
+    def own_files(self) -> tuple[str, str | None]:
         """Return the restored image and the first restored face, relative to the folder; they can belong to one input only.
 
-        The other files of the results have the name of the face, in other folders.
+        The other files of the results have the name of the face, in other folders. A film has no face, but None.
         """
-        return self._file(RESTORED_IMAGES, '', self.image_ext), self._file('restored_faces', '_00', self.face_ext)
+        return self._image_file(), self._face_file()
 
     def main(self, aligned: bool) -> str:
         """Return the one of `own_files` that is written last: the restored face for an aligned input, else the restored image."""
-        return self.own_files()[aligned]
+        face = self._face_file()
+        return face if aligned and face is not None else self._image_file()
 
 
 class Outputs:
     """Plans the results of a run in the output folder `folder`.
 
-    `suffix` is added to the names of results. `ext` is their file suffix; `auto` takes the input's for images and png for faces. `exist`
-    says what happens where results exist: `skip` the input, `overwrite` them, or `rename` the new ones to NAME(1), NAME(2) and so on.
-    Raises FRExError for a bad `suffix`, `ext` or `exist`.
+    `suffix` is added to the names of results. `ext` is their file suffix; `auto` takes the input's for images, png for faces and mp4 for
+    films. A suffix of films applies to films alone, and one of images to all else. `exist` says what happens where results exist: `skip`
+    the input, `overwrite` them, or `rename` the new ones to NAME(1), NAME(2) and so on. Raises FRExError for a bad `suffix`, `ext` or
+    `exist`.
     """
 
     def __init__(self, folder: Path, suffix: str = '', ext: str = 'auto', exist: str = 'skip') -> None:
@@ -80,24 +94,29 @@ class Outputs:
             raise FRExError(f'--exist {exist}: skip, overwrite or rename')
         self.folder = folder
         self.suffix = f'_{suffix.lstrip("_")}' if suffix.strip('_') else ''
-        self.ext = 'auto' if ext == 'auto' else f'.{ext.lower().lstrip(".")}'
+        given = 'auto' if ext == 'auto' else f'.{ext.lower().lstrip(".")}'
+        self.film_ext = given if given in FILM_EXTS else FILM_EXTS[0]
+        self.ext = 'auto' if given in FILM_EXTS else given
         self.exist = exist
         if self.ext != 'auto':
             find_format(self.ext)
         self._face_ext = '.png' if self.ext == 'auto' else self.ext
-        endings = dict.fromkeys((*FACES, *DETAILS), f'{self.suffix}{self._face_ext}') | {CODES: f'{self.suffix}{CODES_EXT}'}
+        endings = dict.fromkeys((*FACES, *DETAILS), f'{self.suffix}{self._face_ext}') | {
+            kind: f'{self.suffix}{end}' for kind, end in HEAD_EXTS.items()
+        }
         self.face_files = ExistingFaceFiles({folder / kind: ending for kind, ending in endings.items()})
 
     @property
     def folders(self) -> list[Path]:
         """The folders of the results, in which `find_inputs` does not search."""
-        return [self.folder / kind for kind in (RESTORED_IMAGES, *FACES, *DETAILS, CODES)]
+        return [self.folder / kind for kind in (RESTORED_IMAGES, RESTORED_FILMS, *FACES, *DETAILS, *HEAD_EXTS)]
 
     def plan(self, item: Input, is_claimed: Callable[[Results], bool] = lambda results: False) -> Results:
         """Return the files for the results of an input; with `rename`, the first that do not exist and that are not claimed."""
         if self.exist != 'rename':
             results = self.results(item)
-            return replace(results, existing_faces=self.face_files.of(results.name)) if self.exist == 'overwrite' else results
+            replaces_faces = self.exist == 'overwrite' and not item.film
+            return replace(results, existing_faces=self.face_files.of(results.name)) if replaces_faces else results
         numbered = (self.results(item, number) for number in count())
         return next(results for results in numbered if not is_claimed(results) and self._is_free(results))
 
@@ -105,17 +124,26 @@ class Outputs:
         """Return the files for the results of an input, whether they exist or not; `number` is added to the name, as NAME(2), if not 0."""
         name = shorten_name(item.name.name, MOST_BYTES - RESERVED_BYTES - len(os.fsencode(self.suffix)))
         numbered = f'{name}({number})' if number else name
-        suffix = item.path.suffix.lower()
-        input_ext = suffix if suffix in FORMATS else '.png'
         return Results(
             self.folder,
             item.name if numbered == item.name.name else item.name.with_name(numbered),
             self.suffix,
-            image_ext=input_ext if self.ext == 'auto' else self.ext,
+            image_ext=self._film_ext_of(item) if item.film else self._image_ext_of(item),
             face_ext=self._face_ext,
+            film=item.film,
         )
 
+    def _image_ext_of(self, item: Input) -> str:
+        suffix = item.path.suffix.lower()
+        input_ext = suffix if suffix in FORMATS else '.png'
+        return input_ext if self.ext == 'auto' else self.ext
+
+    def _film_ext_of(self, item: Input) -> str:
+        return '' if os.path.isdir(item.path) else self.film_ext
+
     def _is_free(self, results: Results) -> bool:
+        if results.film:
+            return not results.image.exists()
         exists = results.image.exists() or any(results.face(kind, 0).exists() for kind in FACES)
         return not (exists or self.face_files.of(results.name))
 

@@ -13,12 +13,13 @@ from frex.restore.folder.outputs import Outputs, Results
 from frex.restore.folder.report import ImageRecord, absolute_name, make_failure_record, make_interrupted_record, to_text
 from frex.restore.folder.report_index import Owner
 
-# The settings that change a result, and those of them that apply to photographs only.
-ALWAYS_COMPARED = ('aligned', 'model_path', 'param_key', 'fidelity_weight', 'structure_weight', 'save_3d', 'save_weights_map')
+# The settings that change a result, and those of them that apply to photographs and films only.
+ALWAYS_COMPARED = ('aligned', 'model_path', 'param_key', 'fidelity_weight', 'structure_weight', 'save_3d', 'save_head', 'save_weights_map')
 COMPARED_FOR_PHOTOGRAPHS = (
     *('upscale', 'bg_upsampler', 'face_upsample', 'only_center_face', 'detection_model', 'det_threshold', 'detection_size', 'min_face'),
     *('any_turn', 'no_face', 'force'),
 )
+COMPARED_FOR_FILMS = ('video_codec', 'crf', 'no_tracking')
 UNKNOWN = 'are not in the report: made elsewhere, or before a run with --exist rename'
 SHARED = 'are restored by another run at the same time'
 
@@ -75,8 +76,10 @@ class Plan:
         record = self._judge(item.path, results, self._owners_of(results))
         if record is not None:
             return record
-        image, face = map(to_text, results.own_files())
-        self.claims.claim(make_interrupted_record(item.path, None if self.aligned else image, face))
+        image, face = results.own_files()
+        self.claims.claim(
+            make_interrupted_record(item.path, None if self.aligned else to_text(image), None if face is None else to_text(face))
+        )
         return Job(item, results)
 
     def _is_claimed(self, results: Results) -> bool:
@@ -90,10 +93,10 @@ class Plan:
         main = results.main(self.aligned)
         owner = owners[main]
         if owner is not None and self.claims.is_current(owner):
-            return self._share(path, main, owner)
+            return self._share(path, main, owner, results.film)
         if self.outputs.exist != 'skip' or not os.path.exists(results.folder / main) or (owner is not None and owner.status == 'failed'):
             return None
-        differences = '' if owner is None else self._describe_differences(owner)
+        differences = '' if owner is None else self._describe_differences(owner, results.film)
         reason = UNKNOWN if owner is None else f'were made with other settings ({differences})' if differences else None
         return ImageRecord(input=absolute_name(path), status='skipped', reason=reason)
 
@@ -108,9 +111,9 @@ class Plan:
                 f'{", which another run restores at the same time" * current}; give another --output or --suffix, or --exist rename'
             )
 
-    def _share(self, path: Path, file: str, owner: Owner) -> ImageRecord:
+    def _share(self, path: Path, file: str, owner: Owner, film: bool) -> ImageRecord:
         """Return the record of an input that is skipped because another run restores it now; raise FRExError where that does otherwise."""
-        differences = self._describe_differences(owner)
+        differences = self._describe_differences(owner, film)
         if differences:
             raise FRExError(
                 f'{path}: another run makes {file} at the same time with other settings '
@@ -119,11 +122,11 @@ class Plan:
         return ImageRecord(input=absolute_name(path), status='skipped', reason=SHARED)
 
     def _owners_of(self, results: Results) -> dict[str, Owner | None]:
-        return {file: self.claims.owner_of(to_text(file)) for file in results.own_files()}
+        return {file: self.claims.owner_of(to_text(file)) for file in results.own_files() if file is not None}
 
-    def _describe_differences(self, owner: Owner) -> str:
+    def _describe_differences(self, owner: Owner, film: bool) -> str:
         run = self.claims.index.runs.get(owner.run)
-        return '' if run is None else _describe_differences(run.settings, self.claims.journal.settings)
+        return '' if run is None else _describe_differences(run.settings, self.claims.journal.settings, film)
 
     def _check_no_input_overwritten(self, path: Path, results: Results) -> None:
         """Raise FRExError where a result would be written over an input of the run."""
@@ -150,6 +153,7 @@ def _is_same_file(owner: str, path: Path) -> bool:
         return False
 
 
-def _describe_differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    names = ALWAYS_COMPARED if now.get('aligned') and before.get('aligned') else ALWAYS_COMPARED + COMPARED_FOR_PHOTOGRAPHS
+def _describe_differences(before: Mapping[str, Any], now: Mapping[str, Any], film: bool) -> str:
+    names: tuple[str, ...] = ALWAYS_COMPARED if now.get('aligned') and before.get('aligned') else ALWAYS_COMPARED + COMPARED_FOR_PHOTOGRAPHS
+    names += COMPARED_FOR_FILMS if film else ()
     return ', '.join(f'{name} {before[name]}' for name in names if name in before and name in now and before[name] != now[name])

@@ -15,6 +15,7 @@ from filelock import FileLock, Timeout
 from msgspec import Struct, field
 
 from frex.errors import FRExError, one_line
+from frex.restore.film.records import FilmRecord
 
 Status = Literal['restored', 'no face', 'skipped', 'failed']
 STATUSES: tuple[Status, ...] = ('restored', 'no face', 'skipped', 'failed')
@@ -46,7 +47,8 @@ class ImageRecord(Struct, kw_only=True):
     `reason` says why it failed, why none of its faces can be restored, or what is special about results that existed. `width` and
     `height` are those of the input. `output` is the file in `restored_imgs`. `seconds` holds the times of the stages read, detect,
     restore and write; restore is the sum over the image's faces, each of which has an equal part of its batch's time. `notes` lists
-    what a result does not keep, such as alpha in a jpg. `run` is a key of the report's `runs`.
+    what a result does not keep, such as alpha in a jpg. `run` is a key of the report's `runs`. `film` is null for an image; for a film
+    and for a folder of frames it takes the place of `faces`.
     """
 
     input: str
@@ -58,6 +60,7 @@ class ImageRecord(Struct, kw_only=True):
     seconds: dict[str, float] = {}
     notes: list[str] = []
     faces: list[FaceRecord] = []
+    film: FilmRecord | None = None
     run: str = ''
 
 
@@ -97,6 +100,13 @@ def is_complete(run: Run) -> bool:
     return len(run.finished) >= run.processes
 
 
+def count_faces(record: ImageRecord) -> int:
+    """Return the number of restored faces of an image, or of a film the number of those that were followed and restored."""
+    if record.film is not None:
+        return sum(track.restored > 0 for track in record.film.tracks)
+    return sum(face.reason is None for face in record.faces)
+
+
 def list_results(record: ImageRecord) -> Iterator[str]:
     """Yield the result files that belong to one image only: its restored image and its restored faces."""
     if record.output is not None:
@@ -129,9 +139,9 @@ def make_failure_record(path: Path, error: Exception) -> ImageRecord:
 INTERRUPTED = 'its run was killed before it was finished; the same command restores it'
 
 
-def make_interrupted_record(path: Path, output: str | None, face: str) -> ImageRecord:
-    """Return the record of the input `path` while it is restored: it owns the files `output`, if there is one, and `face`."""
-    faces = [FaceRecord(reason=INTERRUPTED, files={'restored_faces': face})]
+def make_interrupted_record(path: Path, output: str | None, face: str | None) -> ImageRecord:
+    """Return the record of the input `path` while it is restored: it owns the files `output` and `face`, where they are given."""
+    faces = [] if face is None else [FaceRecord(reason=INTERRUPTED, files={'restored_faces': face})]
     return ImageRecord(input=absolute_name(path), status='failed', reason=INTERRUPTED, output=output, faces=faces)
 
 

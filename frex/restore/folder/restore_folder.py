@@ -15,11 +15,14 @@ import torch
 
 from frex.device import choose_device
 from frex.errors import FRExError, one_line
+from frex.heads.codes import trained_prior
 from frex.restore.faces.restorer import FaceRestorer
 from frex.restore.faces.upsampler import FOR_FACES, NetworkUpsampler, load_upsampler
+from frex.restore.film.restore_film import FilmStoppedError
 from frex.restore.folder.claims import Claims
 from frex.restore.folder.distributed import InputChannel, SharedInputs
-from frex.restore.folder.inputs import NOT_AN_IMAGE, Input, Inputs, find_inputs
+from frex.restore.folder.films import FilmJobs, check_film_flags
+from frex.restore.folder.inputs import NOT_AN_IMAGE, Input, Inputs, find_frame_folders, find_inputs
 from frex.restore.folder.journal import Journal
 from frex.restore.folder.options import RestoreOptions
 from frex.restore.folder.outputs import Outputs
@@ -44,19 +47,23 @@ BATCH_ON_GPU, BATCH_ON_CPU = 8, 2
 FATAL_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
-def restore_folder(options: RestoreOptions) -> int:
+def restore_folder(options: RestoreOptions, restorer: FaceRestorer | None = None) -> int:
     """Restore the images that `options.input` names, and return the exit status.
 
     It is 0 where all went well, 1 where an image failed, and 130 or 143 where a signal stopped the run. Of several processes under
     torchrun only the last to finish prints the summary and returns 1: torchrun ends all processes when one of them fails. Raises
-    FRExError for bad options, before the network is loaded where possible.
+    FRExError for bad options, before the network is loaded where possible. `restorer` is what `load_restorer` returns for these options,
+    where the caller has it already.
     """
     shard = choose_shard('0/1', os.environ)
     outputs = Outputs(options.output, options.suffix, options.ext, options.exist)
     run, inputs = collect_inputs(options, outputs, shard)
+    check_film_flags(options, inputs)
     log_rank0(shard, *describe_passed_over(inputs.passed_over), *flag_notes(options))
     model = require_small_model() if options.model_path is None else find_checkpoint(options.model_path)
-    restorer = load_restorer(options, model)
+    restorer = restorer or load_restorer(options, model)
+    if options.save_head:
+        trained_prior(restorer.net)
     upsampler = load_run_upsampler(options, restorer)
     log_rank0(
         shard, *([small_model_notice(restorer.size)] if options.model_path is None else []), *unsupported_flags(options, restorer.net)
@@ -69,7 +76,10 @@ def restore_folder(options: RestoreOptions) -> int:
             journal.add(record)
         stages: RestoreStages[Any] = (AlignedFaces if options.aligned else Photographs)(restorer, options, upsampler)
         plan = Plan(outputs, Claims(journal), options.aligned, inputs)
-        restore_images(stages, plan_jobs(plan, map(inputs.__getitem__, numbers), journal), journal, stop)
+        restore_images(stages, plan_jobs(plan, select_items(inputs, numbers, films=False), journal), journal, stop)
+        if inputs.films:
+            films = FilmJobs(restorer, options, upsampler, model, outputs.ext, journal, stop)
+            restore_films(films, plan_jobs(plan, select_items(inputs, numbers, films=True), journal), journal, stop)
         recover_killed_runs(outputs.folder, outputs.folders, journal.process_id)
         report = journal.merge_into_report(finished=not stop())
     summary = summarize_run(report.runs[run], report.records(run))
@@ -86,7 +96,9 @@ def collect_inputs(options: RestoreOptions, outputs: Outputs, shard: Shard) -> S
     if shard.index > 0:
         return channel.receive()
     try:
-        inputs = find_inputs(options.input, options.recursive, excluded=outputs.folders)
+        inputs = (
+            find_frame_folders(options.input) if options.frames else find_inputs(options.input, options.recursive, excluded=outputs.folders)
+        )
         check_writable(outputs)
         recover_killed_runs(outputs.folder, outputs.folders)
     except FRExError as error:
@@ -95,6 +107,11 @@ def collect_inputs(options: RestoreOptions, outputs: Outputs, shard: Shard) -> S
     shared = SharedInputs(uuid4().hex[:12], inputs)
     channel.send(shared)
     return shared
+
+
+def select_items(inputs: Inputs, numbers: Iterable[int], films: bool) -> Iterator[Input]:
+    """Yield the inputs with these numbers that are films, or those that are not."""
+    return (item for item in map(inputs.__getitem__, numbers) if item.film == films)
 
 
 def plan_jobs(plan: Plan, items: Iterable[Input], journal: Journal) -> Iterator[Job]:
@@ -108,15 +125,34 @@ def plan_jobs(plan: Plan, items: Iterable[Input], journal: Journal) -> Iterator[
 
 
 def restore_images(stages: RestoreStages[Any], jobs: Iterator[Job], journal: Journal, stop: Stop) -> None:
-    """Restore the images of `jobs`, and add their records to the journal; stop where every further write would fail as well."""
+    """Restore the images of `jobs`, and add their records to the journal."""
     for job, outcome in ThreadedPipeline(stages, stages.restorer.batches.batch_size).run(jobs, stop):
         if isinstance(outcome, ImageRecord):
             journal.add(outcome)
-            continue
-        journal.add(make_failure_record(job.item.path, outcome))
-        number = find_fatal_errno(outcome)
-        if number is not None:
-            stop.request(1, f'nothing more can be written ({errno.errorcode[number]}); afterwards the same command goes on from here')
+        else:
+            record_failure(job, outcome, journal, stop)
+
+
+def restore_films(films: FilmJobs, jobs: Iterator[Job], journal: Journal, stop: Stop) -> None:
+    """Restore the films of `jobs`, one after the other, and add their records to the journal; a film that is stopped has no record."""
+    for job in jobs:
+        try:
+            journal.add(films.restore(job))
+        except FilmStoppedError:
+            pass
+        # As for images, one that fails never stops the others.
+        except Exception as error:
+            record_failure(job, error, journal, stop)
+        if stop():
+            return
+
+
+def record_failure(job: Job, error: Exception, journal: Journal, stop: Stop) -> None:
+    """Add the record of a job that failed to the journal; stop where every further write would fail as well."""
+    journal.add(make_failure_record(job.item.path, error))
+    number = find_fatal_errno(error)
+    if number is not None:
+        stop.request(1, f'nothing more can be written ({errno.errorcode[number]}); afterwards the same command goes on from here')
 
 
 def find_fatal_errno(error: BaseException | None) -> int | None:

@@ -13,6 +13,7 @@ import numpy as np
 
 from frex.errors import FRExError, one_line
 from frex.heads.codes import encode_head, head_of
+from frex.heads.files import FILM, MESHES, encode_files
 from frex.images import Image, resize
 from frex.restore.detection.align import scale_of
 from frex.restore.faces.batches import retry_out_of_memory
@@ -48,15 +49,17 @@ class LoadedImage(Generic[Unit]):
 
 
 class TimedRestoration(NamedTuple):
-    """The restoration of a face, its part of the batch's time in seconds, its detail images by the names of their folders, and its codes.
+    """The restoration of a face, its part of the batch's time in seconds, and its detail images by the names of their folders.
 
-    `codes` is the content of a file of the recovered head, `frex.heads.codes.encode_head`; None where it was not asked for.
+    `head` holds the contents of the files of the recovered head that were asked for, by the names of their folders. `notes` say which of
+    them could not be made.
     """
 
     restoration: Restoration
     seconds: float
     details: dict[str, Image]
-    codes: bytes | None
+    head: dict[str, bytes]
+    notes: list[str]
 
 
 class RestoreStages(PipelineStages[Job, Unit, TimedRestoration, ImageRecord], Generic[Unit]):
@@ -82,23 +85,36 @@ class RestoreStages(PipelineStages[Job, Unit, TimedRestoration, ImageRecord], Ge
         start = time.perf_counter()
         detailed = [self._with_details(restoration) for restoration in self.restore_batch(faces)]
         seconds = (time.perf_counter() - start) / max(1, len(detailed))
-        return [TimedRestoration(restoration, seconds, images, codes) for restoration, images, codes in detailed]
+        return [TimedRestoration(restoration, seconds, images, head, notes) for restoration, images, head, notes in detailed]
 
     @abstractmethod
     def restore_batch(self, faces: Sequence[Unit]) -> list[Restoration]:
         """Run the network on a batch of faces."""
 
-    def _with_details(self, restoration: Restoration) -> tuple[Restoration, dict[str, Image], bytes | None]:
+    def _with_details(self, restoration: Restoration) -> tuple[Restoration, dict[str, Image], dict[str, bytes], list[str]]:
         """Render the detail images of a face, and drop the network's output to free memory; a face fails where they cannot be made."""
         try:
             details = retry_out_of_memory(lambda: self._details(restoration))
-            return replace(restoration, output=None), details, self._codes(restoration)
+            head, notes = retry_out_of_memory(lambda: self._head(restoration))
+            return replace(restoration, output=None), details, head, notes
         except (RuntimeError, ValueError) as error:
-            return Restoration(problem=one_line(f'its further images could not be made ({error})')), {}, None
+            return Restoration(problem=one_line(f'its further images could not be made ({error})')), {}, {}, []
 
-    def _codes(self, restoration: Restoration) -> bytes | None:
+    def _head(self, restoration: Restoration) -> tuple[dict[str, bytes], list[str]]:
         head = head_of(restoration.output) if self.options.save_3d and restoration.output is not None else None
-        return None if head is None or self.restorer.net.eg3d is None else encode_head(head, self.restorer.net.eg3d)
+        eg3d = None if head is None else self.restorer.net.eg3d
+        if head is None or eg3d is None:
+            return {}, []
+        files, notes = {CODES: encode_head(head, eg3d)}, []
+        # A film can be made of every head, a mesh only of one that has a surface.
+        for kind, formats in (('film', (FILM,)), ('mesh', MESHES)):
+            try:
+                made = encode_files(eg3d, head, [name for name in formats if name in self.options.save_head])
+            except FRExError as error:
+                notes.append(f'no {kind} of the head: {error}')
+            else:
+                files |= {f'heads_{name}': content for name, content in made.items()}
+        return files, notes
 
     def _details(self, restoration: Restoration) -> dict[str, Image]:
         if restoration.output is None:
@@ -237,16 +253,16 @@ def write_face(
     record = FaceRecord(
         yaw=restoration.yaw, pitch=restoration.pitch, identity_similarity=restoration.identity_similarity, reason=restoration.problem
     )
-    notes: list[str] = []
+    notes = list(restored.notes)
     face = restoration.image
     if face is None:
         return record, notes
     before = resize(aligned, face.shape[0])
     results, photo = loaded.job.results, loaded.photo
-    if restored.codes is not None:
-        path = results.face(CODES, number)
-        write_bytes(path, restored.codes)
-        record.files[CODES] = relative_name(path, results.folder)
+    for folder, content in restored.head.items():
+        path = results.face(folder, number)
+        write_bytes(path, content)
+        record.files[folder] = relative_name(path, results.folder)
     images = {'cropped_faces': before, 'cmp': np.hstack([before, face]), **details, 'restored_faces': face}
     # The colour profile applies to the face's pixels too. The rest of a photograph's metadata does not describe one face.
     metadata = metadata or Metadata(icc=photo.metadata.icc)

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 
 from frex.errors import one_line
+from frex.restore.film.records import FilmRecord
 from frex.restore.folder.report import ImageRecord, Run
 from frex.utils.text import in_columns
 
@@ -15,19 +16,27 @@ SKIPPED_HINT = 'results are there; --exist overwrite or rename restores again'
 
 
 def summarize_run(run: Run, records: Iterable[ImageRecord]) -> list[str]:
-    """Return the lines of a run's summary: a table of counts, lists of images without a face, with faces left, and failed, and notes.
+    """Return the lines of a run's summary: a table of counts, lists of films, images without a face, faces left and failures, and notes.
 
     `records` are those of the run; they are read once.
     """
     counts, faces = run.images, run.faces
-    remarks = {'restored': f'{faces} face{"s" * (faces != 1)}', 'skipped': SKIPPED_HINT if counts['skipped'] else ''}
-    rows = [[status, str(number), remarks.get(status, '')] for status, number in counts.items()]
     skipped = [f'skipped: {number} {reason}' for reason, number in run.skipped.items()]
-    sections: list[_ImageList | _NoteKinds] = [*map(_ImageList, ('no face', 'left', 'failed')), _NoteKinds()]
+    sections: list[_ImageList | _NoteKinds] = [*map(_ImageList, ('film', 'no face', 'left', 'failed')), _NoteKinds()]
+    unchanged = 0
     for record in records:
+        unchanged += has_left_all_faces(record)
         for section in sections:
             section.add(record)
+    left = f'; {unchanged} image{"s" * (unchanged != 1)} with all faces left as they were' if unchanged else ''
+    remarks = {'restored': f'{faces} face{"s" * (faces != 1)}{left}', 'skipped': SKIPPED_HINT if counts['skipped'] else ''}
+    rows = [[status, str(number), remarks.get(status, '')] for status, number in counts.items()]
     return [*in_columns(rows), *skipped, *chain.from_iterable(section.lines() for section in sections)]
+
+
+def has_left_all_faces(record: ImageRecord) -> bool:
+    """Return whether an image has faces and each of them stayed as it was."""
+    return record.status == 'restored' and bool(record.faces) and all(face.reason is not None for face in record.faces)
 
 
 class _NoteKinds:
@@ -77,11 +86,19 @@ class _ImageList:
 
 
 def _reason_under(heading: str, record: ImageRecord) -> str | None:
-    """Return why an image is listed under a heading, a status or `left`; None where it is not.
+    """Return why an image is listed under a heading, a status, `left` or `film`; None where it is not.
 
-    Under `left` are restored images of which some faces stay as they were.
+    Under `left` are restored images of which some faces stay as they were, under `film` restored films.
     """
+    if heading == 'film':
+        return None if record.film is None or record.status != 'restored' else _describe_film(record.film)
     if heading == 'left' and record.status == 'restored':
         reasons = [face.reason for face in record.faces if face.reason is not None]
         return f'{len(reasons)} of {len(record.faces)} faces as they were: {reasons[0]}' if reasons else None
     return (record.reason or '') if record.status == heading else None
+
+
+def _describe_film(film: FilmRecord) -> str:
+    followed = f', {len(film.tracks)} face{"s" * (len(film.tracks) != 1)} followed' if film.tracks else ''
+    earlier = f', {film.continued} of them by an earlier run' if film.continued else ''
+    return f'{film.frames} frame{"s" * (film.frames != 1)}{earlier}{followed}'

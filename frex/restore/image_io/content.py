@@ -9,7 +9,7 @@ from PIL import features
 START = 64
 
 HEIC_WAY_OUT = "pip install 'frex[heic]', or convert it to jpg or png"
-VIDEO = 'a video: FREx reads no videos; give a folder of its frames'
+VIDEO = 'a film: to restore it, name it itself as an input, with a suffix such as .mp4'
 RAW = "a camera's raw file: develop it to tiff, png or jpg"
 AVIF_WAY_OUT = 'AVIF, which this Pillow does not read: convert it to jpg or png'
 BY_NAME = 'an image, but not by its suffix: rename it, or name it itself as an input'
@@ -67,6 +67,11 @@ KINDS = (
 # Raw files that start as TIFF does, and video whose packets have no unmistakable start.
 RAW_SUFFIXES = ('.dng', '.nef', '.nrw', '.arw', '.sr2', '.pef', '.srw', '.erf', '.3fr', '.iiq', '.rwl', '.dcr', '.kdc', '.mos')
 VIDEO_SUFFIXES = ('.ts', '.mts', '.m2ts')
+# Suffixes of films, also of damaged ones whose content does not say so.
+FILM_SUFFIXES = (
+    *('.mp4', '.mov', '.m4v', '.mkv', '.webm', '.avi', '.wmv', '.flv', '.mpg', '.mpeg', '.3gp', '.ogv'),
+    *VIDEO_SUFFIXES,
+)
 SYNC = b'G'
 
 
@@ -93,6 +98,12 @@ def describe_content(start: bytes, suffix: str) -> str | None:
     if suffix.lower() in VIDEO_SUFFIXES and SYNC in (start[:1], start[4:5]):
         return VIDEO
     return next((kind.what for kind in KINDS if start.startswith(kind.magic, kind.offset)), None)
+
+
+def is_film(start: bytes, suffix: str) -> bool:
+    """Return whether a file that starts with these bytes is a film, by its content, or by its suffix where the content is not known."""
+    what = describe_content(start, suffix)
+    return what == VIDEO or (what is None and suffix.lower() in FILM_SUFFIXES)
 
 
 def _brands(start: bytes) -> list[bytes]:

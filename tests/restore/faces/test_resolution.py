@@ -211,7 +211,7 @@ def test_table_and_report_say_which_faces_stay(run, tmp_path, capsys):
     assert np.array_equal(read_image(tmp_path / 'out/restored_imgs/alone.png'), read_image(tmp_path / 'photos/alone.png'))
     assert not np.array_equal(read_image(tmp_path / 'out/restored_imgs/both.png'), read_image(tmp_path / 'photos/both.png'))
     table = capsys.readouterr().out
-    assert 'restored  2  1 face\n' in table
+    assert 'restored  2  1 face; 1 image with all faces left as they were\n' in table
     assert f'alone.png: 1 of 1 faces as they were: {reason}' in table
     assert f'both.png: 1 of 2 faces as they were: {reason}' in table
 

@@ -71,6 +71,41 @@ def test_details_are_the_networks_whole_output(checkpoint):
     assert not torch.equal(first.output.ws, second.output.ws)
 
 
+def test_codes_can_be_predicted_first_and_changed(checkpoint):
+    """This is how the faces of films get steady codes."""
+    restorer = FaceRestorer(FaceRestorer.from_pretrained(checkpoint, 'cpu').net, parts=HelperNetworks(detector=FakeDetector(*FACES)))
+    restorer.batches.batch_size = 1
+    faces = restorer.find_faces(from_array(smooth(200, 300)), force=True)
+    code = restorer.encode_found(faces)
+    expected = restorer.restore_found(faces)
+    assert len(code.camera) == 2
+    for found, plain in zip(restorer.restore_found(faces, code=code), expected, strict=True):
+        assert np.array_equal(found.image, plain.image)
+    swapped = restorer.restore_found(faces, code=code._replace(camera=code.camera.flip(0)))
+    np.testing.assert_array_equal(swapped[0].camera, expected[1].camera)
+
+
+def test_codes_of_more_faces_than_memory_holds(checkpoint, monkeypatch):
+    restorer = FaceRestorer.from_pretrained(checkpoint, 'cpu')
+    restorer.parts = HelperNetworks(detector=FakeDetector(*FACES))
+    faces = restorer.find_faces(from_array(smooth(200, 300)), force=True) * 2
+    expected, original, sizes = restorer.encode_found(faces), restorer.net.encode_3d, []
+
+    def encode(lq, crop):
+        sizes.append(len(lq))
+        if len(lq) > limit:
+            raise torch.cuda.OutOfMemoryError('CUDA out of memory')
+        return original(lq, crop)
+
+    limit = 1
+    monkeypatch.setattr(restorer.net, 'encode_3d', encode)
+    torch.testing.assert_close(restorer.encode_found(faces), expected, atol=1e-5, rtol=0)
+    assert sizes == [4, 2, 1, 1, 1, 1]
+    limit = 0
+    with pytest.raises(FRExError, match='out of memory, even for one face alone'):
+        restorer.encode_found(faces)
+
+
 @pytest.mark.parametrize('weights', [{'fidelity_weight': 1.5}, {'structure_weight': -0.1}, {'fidelity_weight': float('nan')}])
 def test_weights_outside_of_0_to_1_are_refused(weights):
     with pytest.raises(FRExError, match=r'must lie in 0\.\.1'):

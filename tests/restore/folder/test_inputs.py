@@ -223,7 +223,7 @@ def test_what_is_passed_over_is_named_by_its_content(tree):
     found = find_inputs([str(folder)], recursive=False)
     assert [str(item.name) for item in found][:3] == ['a', 'b', 'c']
     reasons = {path.name: reason for path, reason in found.passed_over}
-    assert reasons.pop('e.mp4') == 'a video: FREx reads no videos; give a folder of its frames'
+    assert reasons.pop('e.mp4') == 'a film: to restore it, name it itself as an input, with a suffix such as .mp4'
     assert 'rename it' in reasons.pop('f')
     assert reasons.pop('g.png') == 'a named pipe, not a file'
     assert reasons.pop('h.jpg') == 'a socket, not a file'
@@ -236,7 +236,7 @@ def test_what_is_passed_over_is_named_by_its_content(tree):
 def test_a_folder_without_an_image_says_what_is_there_instead(tree):
     folder = tree('notes.md')
     (folder / 'film.mov').write_bytes(b'\0\0\0\x14ftypqt  \0\0\0\0qt  ')
-    with pytest.raises(FRExError, match=r'no image in .*film\.mov: a video: FREx reads no videos'):
+    with pytest.raises(FRExError, match=r'no image in .*film\.mov: a film: to restore it, name it itself'):
         find_inputs([str(folder)], recursive=False)
 
 

@@ -76,7 +76,7 @@ def test_the_file_has_the_documented_keys(tmp_path):
     content = json.loads((tmp_path / 'report.json').read_text())
     assert content['version'] == 1
     assert [image['input'] for image in content['pictures']] == ['/in/a.png', '/in/b.png']
-    image_keys = {'input', 'status', 'reason', 'width', 'height', 'output', 'seconds', 'notes', 'faces', 'run'}
+    image_keys = {'input', 'status', 'reason', 'width', 'height', 'output', 'seconds', 'notes', 'faces', 'film', 'run'}
     assert set(content['pictures'][0]) == image_keys
     face_keys = {'box', 'score', 'landmarks', 'size', 'yaw', 'pitch', 'identity_similarity', 'reason', 'files'}
     assert set(content['pictures'][0]['faces'][0]) == face_keys

@@ -7,14 +7,18 @@ import cv2
 import numpy as np
 import PIL.Image
 import pytest
+import torch
 from fake_detector import landmarks_at, smooth
 from restore_command import FOLDERS, files, names, report, run, statuses
+from tiny import tiny_frex, tiny_network_options, trained
 
 from frex.cli.main import main as frex
+from frex.heads import files as head_files
 from frex.images import read_image, resize
 from frex.restore import FaceRestorer
 from frex.restore.faces.results import Restoration
 from frex.restore.folder import stages
+from frex.weights.network_file import save_checkpoint
 
 pytestmark = pytest.mark.usefixtures('weights_folder')
 
@@ -65,6 +69,34 @@ def test_details_of_the_3d_prior_are_written_when_asked_for(aligned, tmp_path):
     assert face['files']['depth'] == 'depth/face0_00.png'
     assert face['files']['codes'] == 'codes/face0_00.safetensors'
     assert all((tmp_path / 'out' / file).is_file() for file in face['files'].values())
+
+
+def save_network(path, net):
+    save_checkpoint(path, {'params_ema': net.state_dict()}, {'network_g': {'type': 'FREx', **tiny_network_options()}})
+    return path
+
+
+def test_heads_are_written_as_films_and_meshes_when_asked_for(face_folder, weights_folder, tmp_path, monkeypatch):
+    net = trained(tiny_frex())
+    with torch.no_grad():
+        # Dense enough to be opaque.
+        net.eg3d.decoder.net[2].bias[0] = 30.0
+    monkeypatch.setattr(head_files, 'FILM_VIEWS', 3)
+    monkeypatch.setattr(stages, 'encode_files', lambda eg3d, head, formats: head_files.encode_files(eg3d, head, formats, grid=12))
+    arguments = ['-i', face_folder, '-o', tmp_path / 'out', '--model_path', save_network(tmp_path / 'net.pth', net), '--device', 'cpu']
+    assert run(*arguments, '--aligned', '--save_head', 'mp4', 'glb') == 0
+    kinds = {'codes': b'', 'turntable': b'PNG', 'heads_mp4': b'ftyp', 'heads_glb': b'glTF'}
+    for face in (image['faces'][0] for image in report(tmp_path / 'out')['pictures']):
+        for kind, mark in kinds.items():
+            assert mark in (tmp_path / 'out' / face['files'][kind]).read_bytes()[:16]
+        assert 'heads_ply' not in face['files']
+
+
+def test_heads_of_a_random_prior_are_refused(face_folder, tmp_path, weights_folder, capsys):
+    network = save_network(tmp_path / 'random.pth', tiny_frex())
+    assert run('-i', face_folder, '-o', tmp_path / 'out', '--model_path', network, '--aligned', '--save_head', 'mp4') == 1
+    assert 'was never trained' in capsys.readouterr().err
+    assert not (tmp_path / 'out' / 'restored_faces').exists()
 
 
 def test_a_face_whose_details_cannot_be_made_is_the_only_one_that_fails(aligned, tmp_path, monkeypatch):

@@ -1,0 +1,1 @@
+"""`frex web`: a page in the browser that restores photographs as `frex restore` does."""
