@@ -4,18 +4,19 @@ import logging
 import os
 import shutil
 
-from jaxtyping import install_import_hook
+import typechecker
 
-install_import_hook(['frex_arch', 'frex'], 'typechecker.check')
+typechecker.install('frex_arch', 'frex')
 # A test that is about downloads serves them itself.
 os.environ['FREX_OFFLINE'] = '1'
 
 import cv2  # noqa: E402 (the hook comes first)
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
+from interpreter import Interpreter  # noqa: E402
+from processes import HELPERS, ROOT  # noqa: E402
 from tiny import tiny_frex, tiny_network_options, trained  # noqa: E402
 
-from frex.demo.portraits import read_portraits  # noqa: E402
 from frex.weights.network_file import read_network, save_checkpoint, save_safetensors  # noqa: E402
 
 
@@ -68,6 +69,8 @@ def no_small_model(tmp_path, monkeypatch):
 @pytest.fixture(scope='session')
 def portraits():
     """The two portraits that other packages ship, by name."""
+    from frex.demo.portraits import read_portraits
+
     return {portrait.name: portrait for portrait in read_portraits()}
 
 
@@ -84,6 +87,15 @@ def face_folder(tmp_path_factory):
     for number in range(2):
         shutil.copy(folder / f'face{number}.png', folder.with_name('two'))
     return folder
+
+
+@pytest.fixture(scope='session')
+def interpreter():
+    """Interpreters that have imported torch and nothing of the project, and do not check types."""
+    paths = os.pathsep.join(map(str, (ROOT, HELPERS)))
+    python = Interpreter('import scipy.stats, torch, torchvision', os.environ | {'PYTHONPATH': paths, 'OMP_NUM_THREADS': '1'})
+    yield python
+    python.close()
 
 
 @pytest.fixture

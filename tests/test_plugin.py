@@ -1,12 +1,8 @@
 """What the user of a BasicSR plugin types: `import frex.registry`, then BasicSR's own functions, each time in a new interpreter."""
 
-import subprocess
-import sys
-
 import pytest
 import torch
 from option_files import IN_ONE_PROCESS, face_folders
-from processes import ROOT
 
 TRAIN = """
 import os
@@ -18,14 +14,16 @@ if __name__ == '__main__':
 TEST = TRAIN.replace('basicsr.train', 'basicsr.test').replace('train_pipeline', 'test_pipeline')
 
 
-def run(folder, script, *arguments):
-    """The output of a script in `folder`."""
-    (folder / 'script.py').write_text(script)
-    command = [sys.executable, 'script.py', *map(str, arguments)]
-    environment = {'PATH': '/usr/bin:/bin', 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1', 'HOME': str(folder)}
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=200)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return done.stdout + done.stderr
+@pytest.fixture(scope='module')
+def run(interpreter):
+    """Return a function that answers the output of a script, which is run in a folder."""
+
+    def run_script(folder, script, *arguments):
+        done = interpreter.run(script, *arguments, folder=folder)
+        assert done.returncode == 0, done.stderr[-3000:]
+        return done.stdout + done.stderr
+
+    return run_script
 
 
 def overrides(faces, *more):
@@ -34,7 +32,7 @@ def overrides(faces, *more):
 
 
 @pytest.fixture(scope='module')
-def trained(face_folder, tmp_path_factory):
+def trained(run, face_folder, tmp_path_factory):
     """A folder in which BasicSR's `train_pipeline` has made two steps of stage A, and what it printed."""
     folder = tmp_path_factory.mktemp('plugin')
     gpu = ['datasets:train:prefetch_mode=cuda', 'datasets:train:pin_memory=true']
@@ -53,7 +51,7 @@ def test_basicsrs_training_runs_on_shipped_options(trained):
     assert (folder / 'experiments/train_frex_3d_tiny/train_frex_3d_tiny.yml').exists()
 
 
-def test_basicsrs_training_resumes_without_a_gpu(trained, face_folder):
+def test_basicsrs_training_resumes_without_a_gpu(run, trained, face_folder):
     folder, _ = trained
     printed = run(folder, TRAIN, '-opt', 'options/train_frex_3d_tiny.yml', '--auto_resume', *overrides(face_folder, 'train:total_iter=3'))
     assert 'Resuming training from epoch: 0, iter: 2.' in printed
@@ -61,7 +59,7 @@ def test_basicsrs_training_resumes_without_a_gpu(trained, face_folder):
     assert [path.name for path in (folder / 'experiments').iterdir()] == ['train_frex_3d_tiny']
 
 
-def test_basicsrs_test_runs_on_options_without_some_sections(checkpoint, face_folder, tmp_path):
+def test_basicsrs_test_runs_on_options_without_some_sections(run, checkpoint, face_folder, tmp_path):
     changes = [f'datasets:test_1:dataroot_gt={face_folder}', f'path:pretrain_network_g={checkpoint}']
     printed = run(tmp_path, TEST, '-opt', 'options/test_frex_tiny.yml', '--force_yml', *changes)
     assert '# ssim: ' in printed
@@ -87,7 +85,7 @@ print(calculate_metric({'img': faces[0], 'img2': faces[1]}, {'type': 'FID', 'bet
 """
 
 
-def test_networks_losses_and_metrics_are_registered(tmp_path):
+def test_networks_losses_and_metrics_are_registered(run, tmp_path):
     (tmp_path / 'base.yml').write_text('lr: 2e-3\nw_dim: 8\n')
     (tmp_path / 'mine.yml').write_text('_base_: base.yml\nw_dim: 16\n')
     printed = run(tmp_path, PARTS).splitlines()[-4:]

@@ -35,7 +35,9 @@ def describe_inputs(inputs: Inputs) -> dict[str, str]:
 
 def describe_cameras(path: Path, bin_degrees: float) -> dict[str, str]:
     """Describe the label file from which |yaw| comes, and the width of the bins."""
-    return {'cameras': f'{path.name}, sha256 {hashlib.sha256(read_file(path)).hexdigest()}; |yaw| of view in bins of {bin_degrees:g} degrees'}
+    return {
+        'cameras': f'{path.name}, sha256 {hashlib.sha256(read_file(path)).hexdigest()}; |yaw| of view in bins of {bin_degrees:g} degrees'
+    }
 
 
 def describe_metrics(metrics: Sequence[Metric], usable: Sequence[Metric], weights: Path | None) -> dict[str, str]:

@@ -73,7 +73,7 @@ def large_tensor(mebibytes):
 
 
 @pytest.mark.parametrize('keep_memory', [False, True])
-def test_memory_beyond_what_was_there_is_counted(keep_memory):
+def test_memory_beyond_what_was_there_is_counted(keep_memory, forked):
     process = IsolatedProcess(large_tensor, 400, device=CPU, keep_memory=keep_memory)
     process.seconds('ones')
     assert 390 << 20 < process.measure_peak_bytes('ones') < 450 << 20

@@ -5,7 +5,7 @@ import json
 from large_folders import WORK, measure_folders
 
 
-def test_a_folder_is_restored_skipped_evaluated_and_trained_on(tmp_path):
+def test_a_folder_is_restored_skipped_evaluated_and_trained_on(tmp_path, forked):
     results = measure_folders([12], tmp_path)
     assert list(results) == list(WORK)
     assert all(result['12']['peak bytes'] > 0 for result in results.values())

@@ -63,18 +63,16 @@ def test_the_options_are_kept_as_they_were_asked_for(experiment, face_folder):
 
 def test_the_checkpoint_restores_faces(experiment, face_folder, tmp_path):
     model = experiment / 'models/net_g_latest.pth'
-    command = [sys.executable, str(ROOT / 'inference_frex.py'), '-i', face_folder, '-o', tmp_path, '--model_path', model, '--aligned']
-    done = subprocess.run(list(map(str, command)), cwd=tmp_path, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
+    done = Command(inference, '-i', face_folder, '-o', tmp_path, '--model_path', model, '--aligned', folder=tmp_path)
+    assert done.wait() == 0, done.stderr
     assert len(list((tmp_path / 'restored_faces').iterdir())) == 5
 
 
 def test_training_resumes_where_it_stopped(run_folder, face_folder):
     resumed = run_folder / 'experiments/train_frex_tiny/training_states'
-    command = [str(SCRIPTS / 'frex'), 'train', '-opt', TINY, '--auto_resume']
-    command += [*face_folders(face_folder), 'train:total_iter=6', 'logger:save_checkpoint_freq=3', 'val=~', 'logger:print_freq=1']
-    done = subprocess.run(command, cwd=run_folder, capture_output=True, text=True, timeout=240)
-    assert done.returncode == 0, done.stderr[-3000:]
+    command = ['train', '-opt', TINY, '--auto_resume', *face_folders(face_folder), 'train:total_iter=6', 'val=~']
+    done = Command(main, *command, 'logger:save_checkpoint_freq=3', 'logger:print_freq=1', *IN_ONE_PROCESS, folder=run_folder)
+    assert done.wait() == 0, done.stderr[-3000:]
     assert 'Resuming training from epoch: 0, iter: 4' in done.stderr
     state = torch.load(resumed / '6.state', weights_only=True)
     assert state['iter'] == 6
@@ -127,7 +125,7 @@ def test_a_test_without_weights_is_refused(face_folder, tmp_path, monkeypatch, c
 
 
 def test_an_older_run_is_kept(run_folder, face_folder):
-    command = ['train', '-opt', TINY, *face_folders(face_folder), 'train:total_iter=1', 'val=~', 'name=kept']
+    command = ['train', '-opt', TINY, *face_folders(face_folder), 'train:total_iter=1', 'val=~', 'name=kept', *IN_ONE_PROCESS]
     for _ in range(2):
         assert Command(basicsr, *command, folder=run_folder).wait() == 0
     assert len(list((run_folder / 'experiments').glob('kept*'))) == 2
@@ -222,6 +220,11 @@ def test_help_is_there(command, capsys):
         command(['--help'])
     assert stopped.value.code == 0
     assert 'usage: ' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize('command', [[SCRIPTS / 'frex'], [sys.executable, ROOT / 'inference_frex.py']])
+def test_help_is_there_where_it_is_typed(command):
+    assert subprocess.run([*command, '--help'], capture_output=True, text=True, check=True).stdout.startswith('usage: ')
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,9 @@
 """An installation without extras: it has no BasicSR, and restores, degrades images and draws labels all the same."""
 
-import subprocess
-import sys
-
 import cv2
 import numpy as np
 import pytest
+from interpreter import Interpreter
 from processes import ROOT
 
 from frex.data.labels import write_labels
@@ -14,26 +12,34 @@ from frex_arch.camera import frontal_camera
 
 # What facexlib asks for and does not need, and what only extras bring.
 BLOCKED = [*EXTRAS, 'filterpy', 'llvmlite', 'numba', 'pkg_resources', 'setuptools']
-SCRIPT = """
+PREPARE = f"""
 import sys
 from importlib.machinery import PathFinder
 
 class Finder(PathFinder):
     @classmethod
     def find_spec(cls, name, path=None, target=None):
-        return None if name.partition('.')[0] in {blocked!r} else PathFinder.find_spec(name, path, target)
+        return None if name.partition('.')[0] in {BLOCKED!r} else PathFinder.find_spec(name, path, target)
 
 sys.meta_path[:] = [Finder if finder is PathFinder else finder for finder in sys.meta_path]
-from frex.cli.main import main
-sys.exit(main(sys.argv[1:]))
+import torch, frex.restore.folder, frex.testsets.degraded_set
 """
+SCRIPT = 'import sys; from frex.cli.main import main; sys.exit(main(sys.argv[1:]))'
 
 
-def frex(folder, *arguments):
-    """Run `frex` in a folder, where the packages of extras are not installed."""
-    command = [sys.executable, '-c', SCRIPT.format(blocked=BLOCKED), *map(str, arguments)]
-    environment = {'PATH': '/usr/bin:/bin', 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1', 'HOME': str(folder)}
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=200)
+@pytest.fixture(scope='module')
+def light_python(tmp_path_factory):
+    """Python where the packages of extras are not installed."""
+    home = str(tmp_path_factory.mktemp('home'))
+    python = Interpreter(PREPARE, {'PATH': '/usr/bin:/bin', 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1', 'HOME': home})
+    yield python
+    python.close()
+
+
+@pytest.fixture
+def frex(light_python, faces, checkpoint, tmp_path):
+    """Return a function that runs a command line of `frex`, beside the folder of faces."""
+    return lambda command: light_python.run(SCRIPT, *command.format(checkpoint=checkpoint).split(), folder=tmp_path)
 
 
 @pytest.fixture
@@ -56,8 +62,8 @@ def faces(tmp_path):
     ],
     ids=lambda command: ' '.join(command.split()[:2]),
 )
-def test_a_command_runs_without_extras(command, faces, checkpoint, tmp_path):
-    done = frex(tmp_path, *command.format(checkpoint=checkpoint).split())
+def test_a_command_runs_without_extras(command, frex):
+    done = frex(command)
     assert done.returncode == 0, done.stderr[-2000:]
 
 
@@ -72,8 +78,8 @@ def test_a_command_runs_without_extras(command, faces, checkpoint, tmp_path):
     ],
     ids=lambda text: text.split()[0],
 )
-def test_a_command_that_needs_an_extra_says_which_in_one_line(command, extra, faces, checkpoint, tmp_path):
-    done = frex(tmp_path, *command.format(checkpoint=checkpoint).split())
+def test_a_command_that_needs_an_extra_says_which_in_one_line(command, extra, frex):
+    done = frex(command)
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert line.startswith('frex: error: ')

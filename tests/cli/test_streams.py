@@ -38,18 +38,59 @@ def test_errors_keep_their_status_without_standard_error():
     assert run('2>&-', 'no_such_command')[0] == 2
 
 
-@pytest.mark.parametrize('redirection', ['> /dev/full', '| true', '>&- 2>&-'])
-def test_a_run_is_finished_whatever_becomes_of_its_summary(redirection, checkpoint, face_folder, tmp_path):
-    out = tmp_path / 'out'
-    status, errors = run(
-        redirection, 'restore', '-i', face_folder, '-o', out, '--model_path', checkpoint, '--aligned', '--device', 'cpu', '--offline'
-    )
-    assert 'Traceback' not in errors
-    assert status == (redirection == '> /dev/full')
+def check_results(out):
+    """Check that a run is finished, and that nothing it printed has gone into a file that took the place of a closed stream."""
     assert len(list((out / 'restored_faces').iterdir())) == 5
-    # Nothing of the output has gone into a file that took the place of a closed stream.
     for path in (out / 'report.json', *out.glob('.*')):
         assert b'results in' not in path.read_bytes()
+
+
+@pytest.fixture
+def restore(checkpoint, face_folder, tmp_path):
+    """The arguments of a run into the folder `out`."""
+    arguments = (
+        'restore',
+        '-i',
+        face_folder,
+        '-o',
+        tmp_path / 'out',
+        '--model_path',
+        checkpoint,
+        '--aligned',
+        '--device',
+        'cpu',
+        '--offline',
+    )
+    return list(map(str, arguments))
+
+
+def test_a_run_is_finished_without_standard_streams(restore, tmp_path):
+    status, errors = run('>&- 2>&-', *restore)
+    assert (status, errors) == (0, '')
+    check_results(tmp_path / 'out')
+
+
+# What a shell does for `> /dev/full` and `| true`.
+REDIRECTED = """
+import os, sys
+from frex.cli.main import main
+
+if sys.argv[1] == 'full':
+    os.dup2(os.open('/dev/full', os.O_WRONLY), 1)
+else:
+    read, write = os.pipe()
+    os.close(read)
+    os.dup2(write, 1)
+sys.exit(main(sys.argv[2:]))
+"""
+
+
+@pytest.mark.parametrize('kind', ['full', 'pipe'])
+def test_a_run_is_finished_whatever_becomes_of_its_summary(interpreter, restore, tmp_path, kind):
+    done = interpreter.run(REDIRECTED, kind, *restore)
+    assert 'Traceback' not in done.stderr
+    assert done.returncode == (kind == 'full')
+    check_results(tmp_path / 'out')
 
 
 class Broken:

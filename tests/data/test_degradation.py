@@ -122,6 +122,17 @@ def test_jpeg_is_opencvs():
     assert np.array_equal((compress_jpeg(image.astype(np.float32) / 255, 60) * 255).round(), cv2.imdecode(data, cv2.IMREAD_COLOR))
 
 
+def test_the_steps_are_in_the_order_of_eq_19():
+    image, size = random_image(), (64, 64)
+    expected = convolve(image, motion_kernel(71 / 8, 0.4))
+    expected = convolve(expected, gaussian_kernel(41 / 8, 2.0, 1.0, 0.7))
+    expected = cv2.resize(expected, (32, 32), interpolation=cv2.INTER_LINEAR)
+    noise = np.random.default_rng(5).standard_normal((32, 32, 3), dtype=np.float32) * np.float32(20 / 255)
+    expected = cv2.resize(compress_jpeg((expected + noise).clip(0, 1), 60), size, interpolation=cv2.INTER_LINEAR)
+    passes = only(motion=(71.0, 0.4), blur=(16.0, 8.0, 0.7), downsample=16.0, noise=20.0, noise_seed=5, jpeg=60)
+    assert np.abs(degrade(image, passes) - expected).max() <= 0.5 / 255 + 1e-6
+
+
 def test_same_seed_same_bytes_other_seed_other_image():
     first, again, other = (
         degrade(random_image(), draw_degradation(DegradationRanges(), np.random.default_rng(seed))) for seed in (3, 3, 4)

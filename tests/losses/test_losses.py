@@ -16,6 +16,18 @@ def test_camera_loss_is_the_mean_of_25_differences():
     assert CameraLoss()(camera, camera) == 0
 
 
+def test_camera_loss_counts_labelled_samples_alone():
+    camera, target = torch.zeros(3, 25, requires_grad=True), torch.zeros(3, 25)
+    target[0, 3], target[1] = 5.0, 100.0
+    loss = CameraLoss(loss_weight=2.0)
+    # 5 / (2 cameras with a label x 25 numbers) x weight 2.
+    assert loss(camera, target, torch.tensor([True, False, True])).item() == pytest.approx(0.2)
+    none = loss(camera, target, torch.zeros(3, dtype=torch.bool))
+    none.backward()
+    assert none == 0
+    assert not camera.grad.any()
+
+
 def test_pyramid_averages_blocks():
     image = torch.arange(16.0).reshape(1, 1, 4, 4).expand(1, 3, 4, 4)
     half, whole = image_pyramid(image, [2, 4])

@@ -25,9 +25,21 @@ compat.install()
 from basicsr.losses.basic_loss import PerceptualLoss  # noqa: E402 (compat comes first)
 
 
-def features_only(net):
-    """What is read of a file of torchvision: a classifier of 480 MB is left out."""
-    return {name: value for name, value in net.state_dict().items() if name.startswith('features.')}
+def features_only(build):
+    """A network of torchvision with random features: a classifier of 480 MB, which no loss reads, takes no memory."""
+    with torch.device('meta'):
+        net = build(weights=None)
+    net.features.to_empty(device='cpu')
+    for layer in net.features:
+        if isinstance(layer, torch.nn.Conv2d):
+            torch.nn.init.kaiming_normal_(layer.weight, mode='fan_out', nonlinearity='relu')
+            torch.nn.init.zeros_(layer.bias)
+    return net
+
+
+def features_of(build):
+    """What is read of a file of torchvision."""
+    return {f'features.{name}': value for name, value in features_only(build).features.state_dict().items()}
 
 
 @pytest.fixture(scope='module')
@@ -35,9 +47,9 @@ def files(tmp_path_factory):
     """Files of random networks under torchvision's and GFPGAN's parameter names."""
     folder = tmp_path_factory.mktemp('networks')
     torch.manual_seed(0)
-    torch.save(features_only(vgg19(weights=None)), folder / 'vgg19.pth')
-    torch.save(features_only(vgg16(weights=None)), folder / 'vgg16.pth')
-    torch.save(features_only(alexnet(weights=None)), folder / 'alexnet.pth')
+    torch.save(features_of(vgg19), folder / 'vgg19.pth')
+    torch.save(features_of(vgg16), folder / 'vgg16.pth')
+    torch.save(features_of(alexnet), folder / 'alexnet.pth')
     state = fill(Golden('arcface').keys, equalized=False)
     torch.save({f'module.{name}': value for name, value in state.items()}, folder / 'arcface.pth')
     return folder
@@ -79,7 +91,7 @@ def test_the_gradient_reaches_the_image_and_nothing_else(losses, name):
 
 @pytest.mark.parametrize('name', ['perceptual', 'style'])
 def test_perceptual_and_style_losses_are_basicsrs(losses, files, name):
-    net = vgg19(weights=None)
+    net = features_only(vgg19)
     net.load_state_dict(torch.load(files / 'vgg19.pth', weights_only=True), strict=False)
     with mock.patch('basicsr.archs.vgg_arch.vgg.vgg19', return_value=net):
         weights = {'perceptual_weight': float(name == 'perceptual'), 'style_weight': float(name == 'style')}
@@ -138,7 +150,7 @@ def test_gram_of_two_channels():
 def test_lpips_is_the_lpips_packages(losses, files):
     import lpips
 
-    net = vgg16(weights=None)
+    net = features_only(vgg16)
     net.load_state_dict(torch.load(files / 'vgg16.pth', weights_only=True), strict=False)
     with mock.patch('lpips.pretrained_networks.tv.vgg16', return_value=net):
         theirs = lpips.LPIPS(net='vgg', verbose=False)
@@ -152,7 +164,7 @@ def test_without_a_word_lpips_takes_the_trunk_of_its_net(files, monkeypatch, man
 
     monkeypatch.setenv('FREX_HOME', str(files))
     manifest_of(*(WeightFile(name, f'{name}.pth', 'tests', ['train'], None, [], 'none', []) for name in ('vgg16', 'vgg19', 'alexnet')))
-    trunk = build(weights=None)
+    trunk = features_only(build)
     trunk.load_state_dict(torch.load(files / f'{key}.pth', weights_only=True), strict=False)
     with mock.patch(f'lpips.pretrained_networks.tv.{key}', return_value=trunk):
         theirs = lpips.LPIPS(net=net, verbose=False)
@@ -172,6 +184,13 @@ def test_identity_is_gfpgans_distance_of_grey_embeddings(losses):
     torch.testing.assert_close(losses['identity'](image, gt), (a - b).abs().mean(), rtol=1e-5, atol=0)
     cosine = (a * b).sum(dim=1) / (a.norm(dim=1) * b.norm(dim=1))
     torch.testing.assert_close(losses['cosine'](image, gt), (1 - cosine).mean(), rtol=1e-4, atol=0)
+
+
+def test_structure_is_a_sum_of_distances(losses):
+    image, gt = faces(seed=1), faces(seed=2)
+    stages = zip(*(features.before_activation for features in losses['structure'].network(image, gt)), strict=True)
+    distances = [(feature - target).abs().mean() for feature, target in stages]
+    torch.testing.assert_close(losses['structure'](image, gt), 0.1 * distances[0] + 0.1 * distances[1] + distances[2] + distances[3])
 
 
 def test_structure_weighs_the_four_stages(files):

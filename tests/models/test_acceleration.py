@@ -1,13 +1,9 @@
 """Options that make a training step faster, against the plain step."""
 
 import copy
-import os
-import subprocess
-import sys
 
 import pytest
 import torch
-from processes import HELPERS, ROOT
 from tiny_model import assert_equal_steps, batch, build, gradients_of_a_step
 
 from frex.errors import FRExError
@@ -93,16 +89,12 @@ print(sorted(compiled), dict(counters['graph_break']), counters['stats']['unique
 """
 
 
-def test_a_compiled_step_is_the_plain_step(tmp_path):
+def test_a_compiled_step_is_the_plain_step(interpreter, tmp_path):
     """With the graphs and gradients that code would be generated from, and with R1, which must not be compiled."""
     # A process of its own: here all functions check the shapes of their arguments, which would be compiled with them.
-    environment = os.environ | {'PYTHONPATH': os.pathsep.join([str(ROOT), str(HELPERS)])}
-    done = subprocess.run(
-        [sys.executable, '-W', 'ignore', '-c', COMPILED_STEP], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    printed = interpreter.check_output(COMPILED_STEP, folder=tmp_path)
     networks = ['DualDiscriminator', 'MultiScaleDiscriminator', 'SuperResolution', 'SynthesisNetwork', 'TriPlaneDecoder']
-    compiled, graphs = done.stdout.splitlines()[-1].rsplit(' ', 1)
+    compiled, graphs = printed.splitlines()[-1].rsplit(' ', 1)
     assert compiled == f'{[*networks, "refine", "start", "upsample"]} {{}}'
     assert int(graphs) >= 8
 

@@ -47,11 +47,11 @@ def priors(tmp_path_factory):
 
 @pytest.fixture
 def train(bare_machine, face_folder, priors):
-    """Runs two iterations in an empty folder, with `path` entries relative to the folder of priors."""
+    """Runs one iteration in an empty folder, with `path` entries relative to the folder of priors."""
 
     def run(*more, **path):
         files = [f'path:{key}={priors / name if (priors / name).exists() else name}' for key, name in path.items()]
-        short = ['train:total_iter=2', 'val:val_freq=9', 'datasets:train:batch_size_per_gpu=2', *IN_ONE_PROCESS]
+        short = ['train:total_iter=1', 'val=~', 'datasets:train:batch_size_per_gpu=2', *IN_ONE_PROCESS]
         folders = face_folders(face_folder, face_folder.with_name('two'))
         return main(['train', '-opt', str(TINY_OPTIONS), *folders, *short, *files, *more])
 
@@ -70,22 +70,22 @@ def saved():
 
 
 def test_each_file_goes_into_its_part_and_frozen_ones_stay_as_they_were(train):
-    assert train(pretrain_network_eg3d='eg3d.pth', pretrain_network_stylegan2='stylegan2.pth', pretrain_network_backbone='swin.pth') == 0
+    files = {'pretrain_network_eg3d': 'eg3d.pth', 'pretrain_network_stylegan2': 'stylegan2.pth', 'pretrain_network_backbone': 'swin.pth'}
+    assert train('train:total_iter=2', **files) == 0
     expected = tiny_frex(seed=5).state_dict()
     for name, value in saved().items():
         if name.startswith(('eg3d.', 'stylegan2.')):
             assert torch.equal(value, expected[name]), name
-    # The backbone is trained on: two steps of 2e-3 from where the file starts it.
+    # The backbone is trained on: two steps of 2e-4 from where the file starts it.
     name = 'encoder_3d.backbone.swin.features.0.0.weight'
-    assert 0 < (saved()[name] - expected[name]).abs().max() < 0.01
+    assert 0 < (saved()[name] - expected[name]).abs().max() < 1e-3
 
 
-@pytest.mark.parametrize('protocol', [2, 4])
-def test_checkpoints_of_the_official_training_loops_go_into_their_parts(train, tmp_path, protocol):
+def test_checkpoints_of_the_official_training_loops_go_into_their_parts(train, tmp_path):
     net = tiny_frex(seed=5)
     rendering = RENDERING | {'depth_resolution': net.eg3d.depth_samples, 'depth_resolution_importance': net.eg3d.importance_samples}
     network = eg3d_network(with_label_deviation(net.eg3d.state_dict()), INIT, rendering, net.eg3d.render_size)
-    write_pickle(tmp_path / 'eg3d.pkl', network, protocol, augment_pipe=augment_pipe())
+    write_pickle(tmp_path / 'eg3d.pkl', network, augment_pipe=augment_pipe())
     torch.save(rosinality_checkpoint(rosinality_state(net.stylegan2.state_dict())), tmp_path / 'stylegan2.pt')
     assert train(pretrain_network_eg3d='eg3d.pkl', pretrain_network_stylegan2='stylegan2.pt') == 0
     expected, loaded = tiny_frex(seed=5).state_dict(), saved()
@@ -261,8 +261,8 @@ def test_a_file_is_found_by_its_key_in_an_old_place_and_kept_by_it(train, tmp_pa
 
 
 def test_resuming_needs_none_of_the_files(train):
-    assert train('logger:save_checkpoint_freq=2', pretrain_network_eg3d='eg3d.pth') == 0
-    state = 'experiments/train_frex_tiny/training_states/2.state'
-    assert train('train:total_iter=3', f'path:resume_state={state}', pretrain_network_eg3d='gone.pth') == 0
+    assert train('logger:save_checkpoint_freq=1', pretrain_network_eg3d='eg3d.pth') == 0
+    state = 'experiments/train_frex_tiny/training_states/1.state'
+    assert train('train:total_iter=2', f'path:resume_state={state}', pretrain_network_eg3d='gone.pth') == 0
     name = 'eg3d.decoder.net.0.weight'
     assert torch.equal(saved()[name], tiny_frex(seed=5).state_dict()[name])

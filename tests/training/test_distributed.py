@@ -19,7 +19,6 @@ from frex import __main__ as module_entry
 from frex import compat
 from frex.cli.main import main
 from frex.compat import init_process_group
-from frex.data.sampler import VisitSampler
 
 WITHOUT_CRITICS = {'network_d_dual': None, 'network_d_multi_scale': None}
 TORCHRUN = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2']
@@ -108,13 +107,13 @@ def test_torchrun_needs_no_launcher_and_is_resumed(face_folder, tmp_path):
     # Degradations follow from seed and index.
     assert metrics(together)[0] == pytest.approx(metrics(alone.stderr)[0], abs=1e-3)
 
-    resumed = train(tmp_path, *arguments(face_folder, 'train:total_iter=3'))
+    resumed = train(tmp_path, *arguments(face_folder, 'train:total_iter=3', 'val=~'))
     assert 'Resuming training from epoch: 0, iter: 2.' in resumed
     assert 'iter:       3' in resumed
 
     # As if it had never stopped.
     (tmp_path / 'unbroken').mkdir()
-    train(tmp_path / 'unbroken', *arguments(face_folder, 'train:total_iter=3'))
+    train(tmp_path / 'unbroken', *arguments(face_folder, 'train:total_iter=3', 'val=~'))
     ends = [
         torch.load(folder / 'experiments/train_frex_tiny/models/net_g_latest.pth', weights_only=True)
         for folder in (tmp_path, tmp_path / 'unbroken')
@@ -148,8 +147,3 @@ def test_slurm_says_who_is_who(tmp_path):
         runs.append(Command(join, port, folder=tmp_path, PATH=f'{tmp_path}:{os.environ["PATH"]}', **job))
     assert [run.wait() for run in runs] == [0, 0]
     assert [run.stdout.split() for run in runs] == [['0', '2', '11.0', 'gloo'], ['1', '2', '11.0', 'gloo']]
-
-
-def test_processes_draw_differently_and_visit_each_image_once():
-    visits = [list(VisitSampler(range(7), 2, rank, ratio=2, seed=1)) for rank in (0, 1)]
-    assert sorted(visit for _, visit in visits[0] + visits[1]) == list(range(14))

@@ -4,6 +4,7 @@ import pickle
 import shutil
 import signal
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from frex import compat
 from frex.cli.main import main
 from frex.errors import FRExError
 from frex.models.built_options import BuiltOptions
+from frex.models.latents import LatentPool
 from frex.models.optimization import build_optimizer
 from frex.models.scalars import read_scalars
 from frex.options import RunOptions, complete, load_options, merge, read_run
@@ -34,7 +36,7 @@ TIMES = ('time', 'data_time', 'images_per_second', 'memory_gb')
 SHORT = [
     *IN_ONE_PROCESS,
     *('datasets:train:dataset_enlarge_ratio=1', 'datasets:train:batch_size_per_gpu=2'),
-    *('train:total_iter=7', 'train:net_d_reg_every=2', 'val:val_freq=2', 'logger:save_checkpoint_freq=1', 'logger:print_freq=1'),
+    *('train:total_iter=5', 'train:net_d_reg_every=2', 'val:val_freq=2', 'logger:save_checkpoint_freq=1', 'logger:print_freq=1'),
 ]
 
 
@@ -87,7 +89,8 @@ def broken_off(unbroken, after, folder):
     return experiment
 
 
-@pytest.mark.parametrize('after', [1, 2, 3, 6])
+# Within an epoch, and at the end of one; the test of a damaged state goes on within the second epoch.
+@pytest.mark.parametrize('after', [1, 4])
 def test_a_resumed_run_ends_as_the_unbroken_one(unbroken, after, face_folder, tmp_path, monkeypatch):
     broken_off(unbroken, after, tmp_path)
     monkeypatch.chdir(tmp_path)
@@ -99,12 +102,14 @@ def test_a_resumed_run_ends_as_the_unbroken_one(unbroken, after, face_folder, tm
 def test_each_logged_scalar_stands_in_a_file(unbroken):
     records = scalars(unbroken[0], unbroken[1].stem)
     steps = [record for record in records if 'epoch' in record]
-    assert [record['iter'] for record in steps] == [1, 2, 3, 4, 5, 6, 7]
+    assert [record['iter'] for record in steps] == [1, 2, 3, 4, 5]
     assert {'l_g_pix', 'l_d_dual', 'lrs'} < set(steps[0])
-    assert [(record['iter'], record['dataset']) for record in records if 'psnr' in record] == [(step, 'faces_val') for step in (2, 4, 6, 7)]
+    assert [(record['iter'], record['dataset']) for record in records if 'psnr' in record] == [(step, 'faces_val') for step in (2, 4, 5)]
 
 
 def test_so_does_stage_a_with_its_pool_of_codes(face_folder, tmp_path, monkeypatch):
+    # A pool that is full after the first step.
+    monkeypatch.setattr('frex.models.critic.LatentPool', partial(LatentPool, size=2))
     (tmp_path / 'unbroken').mkdir()
     (tmp_path / 'resumed').mkdir()
     whole = run_unbroken(TINY_STAGE_A, face_folder, tmp_path / 'unbroken')
@@ -161,7 +166,7 @@ def test_a_job_that_is_asked_to_stop_saves_first(unbroken, face_folder, tmp_path
     assert run.wait() == 128 + signal.SIGTERM
     (state,) = (tmp_path / 'experiments' / options.stem / 'training_states').iterdir()
     assert f'Stopped by SIGTERM and saved at iteration {state.stem}; continue with --auto_resume.' in run.stderr
-    assert 2 < int(state.stem) < 7
+    assert 2 < int(state.stem) < 5
     assert Command(main, *command, folder=tmp_path).wait() == 0
     assert_equal(expected, weights(tmp_path, options.stem))
 

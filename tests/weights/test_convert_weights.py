@@ -16,20 +16,22 @@ from frex.weights.network_file import load_network, read_network, read_safetenso
 from frex_arch import ArcFace, StyleGAN2
 
 
-def networks(tmp_path, checkpoint):
-    """A file of each network, small."""
-    stylegan2 = nvidia_state(StyleGAN2(out_size=8, num_style_feat=8, num_mlp=2, narrow=1 / 64).state_dict())
-    return {
-        'EG3D': write_mini_eg3d(tmp_path / 'eg3d.pkl', rendering={'white_back': True, 'ray_start': 'auto'}),
-        'StyleGAN2': write_pickle(tmp_path / 'stylegan2.pkl', stylegan2_network(stylegan2)),
-        'ArcFace': write_pth(tmp_path / 'arcface.pth', ArcFace(layers=[1, 1, 1, 1]).state_dict()),
-        'FREx': checkpoint,
-    }
+def write_stylegan2(path):
+    state = StyleGAN2(out_size=8, num_style_feat=8, num_mlp=2, narrow=1 / 64).state_dict()
+    return write_pickle(path, stylegan2_network(nvidia_state(state)))
+
+
+# Functions that write a file of each network, small.
+NETWORKS = {
+    'EG3D': lambda path: write_mini_eg3d(path, rendering={'white_back': True, 'ray_start': 'auto'}),
+    'StyleGAN2': write_stylegan2,
+    'ArcFace': lambda path: write_pth(path, ArcFace(layers=[1, 1, 1, 1]).state_dict()),
+}
 
 
 @pytest.mark.parametrize('kind', ['EG3D', 'StyleGAN2', 'ArcFace', 'FREx'])
 def test_a_file_written_anew_makes_the_same_network_alone(tmp_path, checkpoint, kind):
-    source = networks(tmp_path, checkpoint)[kind]
+    source = NETWORKS[kind](tmp_path / 'source') if kind in NETWORKS else checkpoint
     file = read_network(source)
     save_safetensors(tmp_path / 'anew.safetensors', file)
     again = read_network(tmp_path / 'anew.safetensors')
@@ -39,8 +41,8 @@ def test_a_file_written_anew_makes_the_same_network_alone(tmp_path, checkpoint, 
     assert sorted(path.name for path in tmp_path.glob('anew*')) == ['anew.safetensors']
 
 
-def test_the_settings_of_rendering_outlive_being_written_anew(tmp_path, checkpoint):
-    save_safetensors(tmp_path / 'anew.safetensors', read_network(networks(tmp_path, checkpoint)['EG3D']))
+def test_the_settings_of_rendering_outlive_being_written_anew(tmp_path):
+    save_safetensors(tmp_path / 'anew.safetensors', read_network(NETWORKS['EG3D'](tmp_path / 'eg3d.pkl')))
     net = load_network(tmp_path / 'anew.safetensors')
     assert (net.render_size, net.depth_samples, net.depth_range, net.white_background) == (64, 12, None, True)
 
@@ -53,9 +55,9 @@ def test_faces_are_restored_from_a_safetensors_as_from_the_checkpoint(tmp_path, 
     assert expected.std() > 0
 
 
-def test_faces_are_not_restored_with_another_network(tmp_path, checkpoint):
+def test_faces_are_not_restored_with_another_network(tmp_path):
     with pytest.raises(FRExError, match=r'arcface\.pth: not a FREx checkpoint but the weights of ArcFace'):
-        FaceRestorer.from_pretrained(networks(tmp_path, checkpoint)['ArcFace'], 'cpu')
+        FaceRestorer.from_pretrained(NETWORKS['ArcFace'](tmp_path / 'arcface.pth'), 'cpu')
 
 
 def test_safetensors_without_a_network_is_told_by_its_weights(tmp_path):

@@ -58,8 +58,7 @@ def arcface():
 
 
 @pytest.mark.parametrize('layout', LAYOUTS)
-@pytest.mark.parametrize('prefix', [dict, prefixed])
-@pytest.mark.parametrize('counters', [True, False])
+@pytest.mark.parametrize(('counters', 'prefix'), [(True, dict), (False, prefixed)])
 def test_arcface_of_each_layout_is_loaded(tmp_path, arcface, layout, prefix, counters):
     # A dictionary made anew has no `_metadata`, as no file had before torch 0.4.
     state = OrderedDict(arcface) if counters else without_counters(arcface)
