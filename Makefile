@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/installed
 # A notice of mkdocs-material, not of this project.
 export NO_MKDOCS_2_WARNING := 1
 
-.PHONY: demo test browser lint bench bench-gpu rehearse clean
+.PHONY: demo test test-slow browser lint bench bench-gpu rehearse clean
 
 demo: $(INSTALLED)
 	$(BIN)/frex demo
@@ -14,6 +14,10 @@ demo: $(INSTALLED)
 # Processes of one thread each: torch's threads would fight over the cores.
 test: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+
+# Exports, full-size networks, trainings that are killed: some minutes.
+test-slow: $(INSTALLED)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m slow
 
 # gradio asks for a Pillow older than the tested one, and runs with that one too.
 browser: $(INSTALLED)

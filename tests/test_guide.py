@@ -121,6 +121,7 @@ def tiny(command):
     return arguments
 
 
+@pytest.mark.slow
 def test_the_guide_leads_from_nothing_to_the_table(machine, capsys, caplog):
     caplog.set_level('INFO', 'basicsr')
     printed = {}

@@ -319,6 +319,7 @@ def test_a_wrong_option_is_named(changes, message):
         tiny_frex(**changes)
 
 
+@pytest.mark.slow
 def test_full_size_forward():
     torch.manual_seed(0)
     net = FREx().eval()

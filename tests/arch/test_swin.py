@@ -166,6 +166,7 @@ def test_blocks_take_few_operations_under_autocast(blocks, most, monkeypatch):
     assert counter.count <= most
 
 
+@pytest.mark.slow
 def test_the_encoder_is_exported_for_any_batch():
     torch.manual_seed(0)
     encoder = randomize(Encoder3D(num_ws=8, w_dim=32, in_size=64, backbone='swin_v2_nano').eval())

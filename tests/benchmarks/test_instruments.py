@@ -37,6 +37,7 @@ def two_numbers(first, second):
     return {'sum': lambda: first + second, 'product': lambda: first @ second}
 
 
+@pytest.mark.slow
 def test_a_booth_runs_its_contestants_in_a_process_of_its_own():
     process = IsolatedProcess(two_numbers, torch.ones(2, 3), torch.ones(3, 2), device=CPU, keep_memory=True)
     assert process.names == ['sum', 'product']
@@ -45,6 +46,7 @@ def test_a_booth_runs_its_contestants_in_a_process_of_its_own():
     assert 0 < process.timers()['product']() < 1
 
 
+@pytest.mark.slow
 def test_a_failure_in_a_booth_ends_the_benchmark(capfd):
     process = IsolatedProcess(two_numbers, torch.ones(2, 3), torch.ones(3, 2), device=CPU, keep_memory=False)
     with pytest.raises(SystemExit, match='ended'):
@@ -73,6 +75,7 @@ def large_tensor(mebibytes):
 
 
 @pytest.mark.parametrize('keep_memory', [False, True])
+@pytest.mark.slow
 def test_memory_beyond_what_was_there_is_counted(keep_memory, forked):
     process = IsolatedProcess(large_tensor, 400, device=CPU, keep_memory=keep_memory)
     process.seconds('ones')

@@ -2,9 +2,11 @@
 
 import json
 
+import pytest
 from large_folders import WORK, measure_folders
 
 
+@pytest.mark.slow
 def test_a_folder_is_restored_skipped_evaluated_and_trained_on(tmp_path, forked):
     results = measure_folders([12], tmp_path)
     assert list(results) == list(WORK)

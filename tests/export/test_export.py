@@ -93,6 +93,7 @@ def exported_networks(exported):
 
 @pytest.mark.parametrize('batch', [1, 3])
 @pytest.mark.parametrize('name', ['frex.onnx', 'frex.pt2'])
+@pytest.mark.slow
 def test_an_exported_network_restores_as_the_network_itself(net, exported_networks, name, batch):
     lq = faces(batch, SIZE, seed=batch)
     with torch.inference_mode():
@@ -102,6 +103,7 @@ def test_an_exported_network_restores_as_the_network_itself(net, exported_networ
         torch.testing.assert_close(exported_networks[name](lq), expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_an_onnx_file_is_of_standard_operators_and_tells_its_use(exported):
     model = onnx.load(exported / 'frex.onnx')
     onnx.checker.check_model(model, full_check=True)
@@ -116,6 +118,7 @@ def test_an_onnx_file_is_of_standard_operators_and_tells_its_use(exported):
     assert (told['size'], told['range'], told['fidelity_weight'], told['structure_weight']) == (str(SIZE), '-1 1', '0.7', '0.8')
 
 
+@pytest.mark.slow
 def test_a_pt2_file_tells_its_use(exported):
     with ZipFile(exported / 'frex.pt2') as archive:
         (told,) = (name for name in archive.namelist() if name.endswith('extra/frex.json'))
@@ -123,14 +126,17 @@ def test_a_pt2_file_tells_its_use(exported):
 
 
 @pytest.mark.parametrize('name', ['frex.onnx', 'frex.pt2'])
+@pytest.mark.slow
 def test_an_exported_file_names_no_file_of_the_machine(exported, name):
     assert str(ROOT).encode() not in (exported / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_the_network_compiles_without_a_graph_break(run, weights):
     run(COMPILE, weights)
 
 
+@pytest.mark.slow
 def test_facefusion_can_feed_its_file(run, tmp_path):
     """The file is fed as facefusion feeds a face enhancer: inputs by their names, the weight in double precision, one face at a time.
 

@@ -89,6 +89,7 @@ print(sorted(compiled), dict(counters['graph_break']), counters['stats']['unique
 """
 
 
+@pytest.mark.slow
 def test_a_compiled_step_is_the_plain_step(interpreter, tmp_path):
     """With the graphs and gradients that code would be generated from, and with R1, which must not be compiled."""
     # A process of its own: here all functions check the shapes of their arguments, which would be compiled with them.

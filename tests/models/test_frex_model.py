@@ -178,6 +178,7 @@ def test_clipping_keeps_the_direction_and_bounds_the_norm(tmp_path):
         torch.testing.assert_close(clipped[name], gradient * 0.01 / norm, rtol=1e-3, atol=1e-9, msg=name)
 
 
+@pytest.mark.slow
 def test_bfloat16_comes_close_to_float32(tmp_path):
     full, half = (gradients_of_a_step(tmp_path, size=4, bf16=bf16)[0] for bf16 in (False, True))
     names = [name for name in full if full[name].norm() > 0]

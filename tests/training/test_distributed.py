@@ -91,6 +91,7 @@ def metrics(log):
     return [float(value) for value in re.findall(r'# psnr: ([\d.]+)', log)]
 
 
+@pytest.mark.slow
 def test_torchrun_needs_no_launcher_and_is_resumed(face_folder, tmp_path):
     """Five images on two processes: one has fewer to validate on."""
     together = train_as_typed(tmp_path, *arguments(face_folder, 'train:total_iter=2'))

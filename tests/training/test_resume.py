@@ -137,6 +137,7 @@ def test_a_damaged_state_is_passed_over(unbroken, face_folder, tmp_path, monkeyp
 
 
 @pytest.mark.parametrize('wait', [0.0, 0.35])
+@pytest.mark.slow
 def test_a_killed_run_is_resumed(face_folder, tmp_path, wait, unbroken):
     """SIGKILL at whatever it is doing, some time after its first state."""
     _, options, expected = unbroken

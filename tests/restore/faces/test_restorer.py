@@ -364,6 +364,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
 """
 
 
+@pytest.mark.slow
 def test_fifty_faces_on_twelve_megapixels_need_little_memory(interpreter):
     # Peak memory in megabytes; the image itself has 36, and its copy as much again.
     assert float(interpreter.check_output(MEASURE)) < 500
