@@ -185,5 +185,5 @@ def format_summary_rows(entries: Mapping[str, MethodEntry]) -> list[list[str]]:
 
 
 def _format_gigabytes(number: int | None) -> str:
-    """Format a number of bytes in GB; None, which is unknown, becomes `-`."""
+    """Format a number of bytes with its unit, such as `1.25 GB`, of 10^9 bytes; None, which is unknown, becomes `-`."""
     return '-' if number is None else f'{number / 1e9:.2f} GB'

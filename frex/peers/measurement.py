@@ -1,4 +1,4 @@
-"""Measure the time and memory of a run, and list installed versions."""
+"""Measure the time and the main memory of a process, but not its GPU memory, and list installed versions."""
 
 import platform
 import sys

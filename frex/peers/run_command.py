@@ -102,7 +102,8 @@ def execute_command(line: str) -> dict[str, int]:
 def copy_results(stems: Mapping[str, str], results: Results, outputs: Path, images: Path) -> dict[str, str]:
     """Copy the result of each face to the folder `images` as PNG; return the faces without one, with the reason.
 
-    `stems` maps faces to the names of their links, `results` these to images below `outputs`.
+    `stems` maps each face to the name of its link without suffix. `results`, from `find_results`, maps this name to the images that may be
+    the result, as paths relative to `outputs`. A face has no result where there is no such image, several, or one that cannot be read.
     """
     missing = {}
     for name, stem in stems.items():

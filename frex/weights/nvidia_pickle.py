@@ -110,7 +110,8 @@ def _attributes(module: Any) -> dict[str, Any]:
 def _walk(module: Any, prefix: str, tensors: 'TensorReader', state: dict[str, Tensor], seen: set[int]) -> None:
     """Add the parameters and persistent buffers of a module and its sub-modules to `state`, in the order of torch's state dicts.
 
-    `prefix` is that of the module's names, `seen` are the ids of objects that have been visited.
+    `prefix` comes before the names in the module; it is empty or ends with a dot. `seen` holds the ids of the objects visited so far, and
+    grows. Raises ValueError for an object that is met again or nested too deeply, and one of `MALFORMED` for what is not a module.
     """
     attributes = _attributes(module)
     groups = [_items(attributes[group]) for group in ('_parameters', '_buffers', '_modules')]

@@ -301,7 +301,11 @@ class ObjectUnpickler(InertUnpickler):
 
 
 def _tensor(call: Call) -> Tensor:
-    """Make the tensor of a pickled call as a view of its storage; raise ValueError where it does not lie within that."""
+    """Make the tensor of a pickled call as a view of its storage, which may be filled later.
+
+    Raises ValueError where the tensor does not lie within its storage or has metadata, and TypeError for the wrong number of arguments or
+    where the first is no storage.
+    """
     if len(call.arguments) not in TENSORS[call.function]:
         raise TypeError('a tensor of too few or too many arguments')
     storage, offset, size, stride, *more = call.arguments

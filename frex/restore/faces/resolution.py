@@ -59,7 +59,11 @@ def has_more_detail(image: Shaped[np.ndarray, 'height width 3'], matrix: Matrix,
 
 
 def _distinct_share(image: Shaped[np.ndarray, 'height width 3'], matrix: Matrix, size: int) -> float:
-    """Return how many of the image's rows or columns through the face, from 0 to 1, differ from the one before."""
+    """Return which share, from 0 to 1, of the image's rows through the face differ clearly from the row before, or that of the columns.
+
+    The larger of the two is returned. It is small where the image was enlarged by repeating pixels, and 0 where less than two pixels of
+    the face, in width or height, lie in the image.
+    """
     corners = np.array([[0, 0], [0, 1], [1, 0], [1, 1]]) * (FACE[1] - FACE[0]) + FACE[0]
     reached = apply_affine(corners * size, inverse(matrix))
     left, top = np.clip(np.floor(reached.min(axis=0)), 0, image.shape[1::-1]).astype(int)
