@@ -52,7 +52,7 @@ class Predictor(BasePredictor):
             print(f'face at {face.box.round().astype(int).tolist()}: {face.problem or "restored"}')
         if not result.faces:
             print('no face found')
-        write_photo(target, result.picture)
+        write_photo(target, result.photo)
         return Path(target)
 
     def _load_upsampler(self) -> NetworkUpsampler | None:

@@ -85,10 +85,10 @@ class RestoredFace:
 class RestoredImage:
     """A restored photograph and its faces, in order of falling score.
 
-    `picture` is the result with alpha and metadata. Where no face was found it is the input at its new size.
+    `photo` is the result with alpha and metadata. Where no face was found it is the input at its new size.
     """
 
-    picture: Photo
+    photo: Photo
     faces: tuple[RestoredFace, ...]
 
     @property
@@ -97,9 +97,9 @@ class RestoredImage:
 
         Where `restore` was given an array or an image of Pillow with three colour channels, the result has them, too, even without colour.
         """
-        if self.picture.alpha is not None:
-            return np.dstack([self.picture.image, self.picture.alpha])
-        return self.picture.image[:, :, 0].copy() if self.picture.grey else self.picture.image
+        if self.photo.alpha is not None:
+            return np.dstack([self.photo.image, self.photo.alpha])
+        return self.photo.image[:, :, 0].copy() if self.photo.grey else self.photo.image
 
 
 def view_degrees(camera: Float[np.ndarray, '25']) -> tuple[float, float]:
