@@ -110,3 +110,11 @@ def test_a_file_that_may_be_known_is_hashed_and_named(tmp_path, monkeypatch):
     assert commands.find_key(path) == entry.key
     assert entry.may_have_size(2 * GIB)
     assert not entry.may_have_size(2 * GIB + 1)
+
+
+@pytest.mark.parametrize('dtype', [torch.int64, torch.bool, torch.complex64])
+def test_numbers_of_another_kind_are_no_weights(dtype):
+    state = tiny_frex(seed=1).state_dict()
+    state[FIRST] = state[FIRST].to(dtype)
+    with pytest.raises(FRExError, match=r'1 of another kind of number \(encoder_2d.to_ws'):
+        load_strict(tiny_frex(), state, 'here')
