@@ -139,12 +139,14 @@ def restore_films(films: FilmJobs, jobs: Iterator[Job], journal: Journal, stop: 
     """Restore the films of `jobs`, one after the other, and add their records to the journal; a film that is stopped has no record."""
     for job in jobs:
         try:
-            journal.add(films.restore(job))
+            record = films.restore(job)
         except FilmStoppedError:
             pass
         # As for images, one that fails never stops the others.
         except Exception as error:
             record_failure(job, error, journal, stop)
+        else:
+            journal.add(record)
         if stop():
             return
 
