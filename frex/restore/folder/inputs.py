@@ -9,13 +9,12 @@ from pathlib import Path, PurePath, PurePosixPath
 from typing import NamedTuple, overload
 
 from frex.errors import FRExError
-from frex.restore.image_io.content import START, describe_content, is_film
-from frex.restore.image_io.headers import SUFFIXES
-from frex.utils.files import describe_special, open_regular, read_regular, read_start
+from frex.restore.image_io.content import START, is_film
+from frex.restore.image_io.headers import NOT_AN_IMAGE, SUFFIXES, reason_to_pass_over
+from frex.utils.files import describe_special, read_regular, read_start
 
 LIST_SUFFIX = '.txt'
 AN_EMPTY_NAME = '(an empty name)'
-NOT_AN_IMAGE = 'not an image by its suffix'
 
 
 @dataclass(frozen=True)
@@ -221,23 +220,6 @@ class _Search:
             self._add_named(candidates[0], PurePath(line) if mirrored else PurePath(candidates[0].name))
         if not any(map(str.strip, lines)):
             raise FRExError(f'{path}: names no image')
-
-
-def reason_to_pass_over(path: Path) -> str | None:
-    """Return why a file in a folder is not taken for an image; None for an image, and an empty string for a folder."""
-    if os.path.isdir(path):
-        return ''
-    # A broken link counts as an image, so that it is reported as one that cannot be read.
-    if path.suffix.lower() in SUFFIXES and (os.path.isfile(path) or not os.path.exists(path)):
-        return None
-    special = describe_special(path)
-    if special is not None:
-        return special
-    try:
-        with open_regular(path) as file:
-            return describe_content(file.read(START), path.suffix) or NOT_AN_IMAGE
-    except (OSError, FRExError):
-        return NOT_AN_IMAGE
 
 
 def _holds_film(path: Path) -> bool:
