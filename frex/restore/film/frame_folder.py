@@ -91,7 +91,6 @@ class FrameFolderOutput:
 
     def __init__(self, target: Path, names: Sequence[str], work: WorkFolder) -> None:
         self.target, self.names, self.folder = target, names, work.folder / 'frames'
-        self.notes: dict[str, None] = {}
 
     @contextmanager
     def segment(self, number: int) -> Iterator['FrameFolderOutput']:
@@ -99,16 +98,17 @@ class FrameFolderOutput:
         self.folder.mkdir(parents=True, exist_ok=True)
         yield self
 
-    def write(self, photo: Photo, number: int) -> None:
-        """Write frame `number`, counted from 0; replace the file where it exists. Raise FRExError as `write_photo` does."""
-        self.notes.update(dict.fromkeys(write_photo(self.folder / self.names[number], photo)))
+    def write(self, photo: Photo, number: int) -> tuple[str, ...]:
+        """Write frame `number`, counted from 0, and replace the file where it exists; return and raise what `write_photo` does."""
+        return write_photo(self.folder / self.names[number], photo)
 
-    def join(self, segments: int) -> list[str]:
-        """Move the folder to `target`; return notes on what the files that this object has written cannot hold.
+    def join(self, segments: int) -> None:
+        """Move the folder to `target`.
 
-        A folder `target` of an earlier result is removed first, with all that is in it. Raises OSError where that is not possible.
+        What is there is removed first: a folder with all that is in it, a file, or a link. Raises OSError where that is not possible.
         """
-        if self.target.exists():
+        if self.target.is_dir() and not self.target.is_symlink():
             shutil.rmtree(self.target)
+        else:
+            self.target.unlink(missing_ok=True)
         os.replace(self.folder, self.target)
-        return list(self.notes)
