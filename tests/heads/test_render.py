@@ -46,6 +46,8 @@ def test_cameras_turn_from_the_persons_right_to_the_left():
     # They look at a point before the origin, so that the direction turns a little more than the position.
     np.testing.assert_allclose(np.degrees(yaw), [-32.1, -16.1, 0, 16.1, 32.1], atol=0.3)
     assert pitch.abs().max() < 1e-4
+    # One view is that from the front.
+    assert torch.equal(turn_cameras(1, 30), turn_cameras(3, 30)[1:2])
 
 
 def test_views_are_those_of_eg3d(net, head):

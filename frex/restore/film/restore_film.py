@@ -64,8 +64,7 @@ class Output(Protocol):
 class FilmOptions:
     """How films are restored: the arguments of `FaceRestorer`'s methods, and with `tracking` faces are followed from frame to frame.
 
-    `bg_upsampler` enlarges the frames around the faces, and `face_upsampler` small restored faces; None interpolates. Tracking knows `all`
-    and `center` of `Selection.only`; it takes `largest` for `all`.
+    `bg_upsampler` enlarges the frames around the faces, and `face_upsampler` small restored faces; None interpolates.
     """
 
     upscale: float = 1.0
@@ -133,7 +132,7 @@ class FilmRestorer:
 
     def _tracker(self, state: TrackerState) -> Tracker:
         selection = self.options.selection
-        return Tracker(state, selection.threshold, only_center=selection.only == 'center')
+        return Tracker(state, selection.threshold, selection.only)
 
 
 class _SegmentRun:

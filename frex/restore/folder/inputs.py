@@ -231,7 +231,12 @@ def _holds_film(path: Path) -> bool:
 
 
 def find_frame_folders(inputs: Sequence[str]) -> Inputs:
-    """Return the folders that are named as inputs, each once and as the frames of a film; raise FRExError for what is no folder."""
+    """Return the folders that are named as inputs, each once and as the frames of a film.
+
+    Raises FRExError where nothing is given, and for what is no folder.
+    """
+    if not inputs:
+        raise FRExError('--input: nothing given')
     paths = list(dict.fromkeys(os.path.abspath(path) for path in inputs))
     for path in paths:
         if not os.path.isdir(path):

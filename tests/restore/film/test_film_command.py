@@ -201,7 +201,7 @@ def test_flags_without_a_meaning_for_films_are_refused(checkpoint, tmp_path, cap
 
 def test_a_crf_that_the_codec_does_not_have_is_refused(checkpoint, tmp_path, capsys):
     assert restore(checkpoint, make_film(tmp_path / 'film.mp4', moving(2)), tmp_path / 'out', '--crf', '60') == 1
-    assert '--crf 60: at most 51 for h264' in capsys.readouterr().err
+    assert '--crf 60: must be 0 to 51 for h264' in capsys.readouterr().err
 
 
 def test_without_pyav_the_extra_is_named(checkpoint, tmp_path, capsys, monkeypatch):
