@@ -121,7 +121,7 @@ def test_two_heads_of_one_name_are_refused(codes, checkpoint, tmp_path, capsys):
     other = tmp_path / codes.name
     other.write_bytes(codes.read_bytes())
     assert main(['render', str(codes), str(other), '--model_path', str(checkpoint), '-o', str(tmp_path / 'out')]) == 1
-    assert 'one name' in capsys.readouterr().err
+    assert 'the same name' in capsys.readouterr().err
     assert not (tmp_path / 'out').exists()
 
 
