@@ -27,9 +27,9 @@ QUALITY = '17'
 def turn_cameras(count: int, most_yaw: float = MOST_YAW) -> Float[torch.Tensor, 'count 25']:
     """Return `count` cameras in a row from the person's right side to the left, at equal angles from -`most_yaw` to `most_yaw` degrees.
 
-    A single camera stands at -`most_yaw`.
+    A single camera stands in front.
     """
-    yaws = torch.linspace(-1, 1, count) * math.radians(most_yaw)
+    yaws = (torch.linspace(-1, 1, count) if count > 1 else torch.zeros(count)) * math.radians(most_yaw)
     return pack_camera(look_at(yaws, torch.zeros_like(yaws)), ffhq_intrinsics()[None])
 
 

@@ -170,7 +170,7 @@ class Page:
     def _restore(self, request: gr.Request, model: str, *values: Any) -> Updates:
         session = self._session(request)
         with errors_on_page():
-            session.run = self.work.restore(session, model, **dict(zip(self.choices, values, strict=True)))
+            self.work.restore(session, model, **dict(zip(self.choices, values, strict=True)))
             return self._show(session, 0)
 
     def _choose_image(self, event: gr.SelectData, request: gr.Request) -> Updates:

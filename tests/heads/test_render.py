@@ -46,6 +46,8 @@ def test_cameras_turn_from_the_persons_right_to_the_left():
     # They look at a point before the origin, so that the direction turns a little more than the position.
     np.testing.assert_allclose(np.degrees(yaw), [-32.1, -16.1, 0, 16.1, 32.1], atol=0.3)
     assert pitch.abs().max() < 1e-4
+    # One view is that from the front.
+    assert torch.equal(turn_cameras(1, 30), turn_cameras(3, 30)[1:2])
 
 
 def test_views_are_those_of_eg3d(net, head):
@@ -119,7 +121,7 @@ def test_two_heads_of_one_name_are_refused(codes, checkpoint, tmp_path, capsys):
     other = tmp_path / codes.name
     other.write_bytes(codes.read_bytes())
     assert main(['render', str(codes), str(other), '--model_path', str(checkpoint), '-o', str(tmp_path / 'out')]) == 1
-    assert 'one name' in capsys.readouterr().err
+    assert 'the same name' in capsys.readouterr().err
     assert not (tmp_path / 'out').exists()
 
 

@@ -14,6 +14,8 @@ NESTED, SAME = 0.8, 0.4
 # A face with a higher score is surely one; what lies in it and has less than this part of its size is a ghost.
 SURE_SCORE, GHOST = 0.97, 0.5
 
+Only = Literal['all', 'center', 'largest']
+
 
 @dataclass(frozen=True)
 class Selection:
@@ -26,7 +28,7 @@ class Selection:
 
     threshold: float = 0.8
     min_face: float = 0
-    only: Literal['all', 'center', 'largest'] = 'all'
+    only: Only = 'all'
     any_turn: bool = False
 
     def __post_init__(self) -> None:

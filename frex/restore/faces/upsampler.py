@@ -33,11 +33,13 @@ class NetworkUpsampler:
     """A super-resolution network on a device, which enlarges images in tiles of `tile` x `tile` pixels; 0 takes an image as a whole.
 
     `network` is one of spandrel's. Several threads may use it, one at a time. Where memory does not suffice, `tile` is halved for good.
-    `tile` must not be negative, which is not checked. `precision` is that of `choose_precision`; a network that does not support bfloat16
-    runs in float32.
+    `precision` is that of `choose_precision`; a network that does not support bfloat16 runs in float32. Raises FRExError for a negative
+    `tile`.
     """
 
     def __init__(self, network: Any, device: torch.device, precision: str = 'auto', tile: int = 400) -> None:
+        if tile < 0:
+            raise FRExError(f'--bg_tile {tile}: must be at least 0')
         halved = choose_precision(precision, device) == 'bf16' and network.supports_bfloat16
         self.dtype = torch.bfloat16 if halved else torch.float32
         self.network, self.device, self.tile = network.to(device, self.dtype).eval(), device, tile

@@ -77,8 +77,8 @@ ALIASES = {encoder.name: codec for codec, encoder in ENCODERS.items()}
 def find_encoder(codec: str, crf: int | None) -> Encoder:
     """Return the encoder for `codec` (`--video_codec`) with the constant rate factor `crf` (`--crf`), its usual one for None.
 
-    `codec` is a key of ENCODERS or FFmpeg's name of one of these encoders, in any case. `crf` must not be negative, which is not checked
-    here. Raises FRExError for another codec, for a greater `crf` than the encoder takes, and where PyAV or this encoder in it is missing.
+    `codec` is a key of ENCODERS or FFmpeg's name of one of these encoders, in any case. Raises FRExError for another codec, for a `crf`
+    that is negative or greater than the encoder takes, and where PyAV or this encoder in it is missing.
     """
     require_package('av', 'restoring films')
     import av.codec
@@ -87,8 +87,8 @@ def find_encoder(codec: str, crf: int | None) -> Encoder:
     if key not in ENCODERS:
         raise FRExError(f'--video_codec {codec}: not known; {nearest(codec, list(ENCODERS))}')
     encoder = ENCODERS[key]
-    if crf is not None and crf > encoder.most_crf:
-        raise FRExError(f'--crf {crf}: at most {encoder.most_crf} for {key}')
+    if crf is not None and not 0 <= crf <= encoder.most_crf:
+        raise FRExError(f'--crf {crf}: must be 0 to {encoder.most_crf} for {key}')
     if encoder.name not in av.codec.codecs_available:
         raise FRExError(f'--video_codec {codec}: this PyAV has no {encoder.name}; take h264')
     return encoder if crf is None else encoder._replace(crf=crf)

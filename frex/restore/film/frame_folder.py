@@ -3,18 +3,19 @@
 import os
 import re
 import shutil
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 
-from frex.errors import FRExError
-from frex.images import list_images
+from frex.errors import FRExError, one_line
 from frex.restore.film.formats import FilmFormat, FilmFrame
 from frex.restore.film.segments import WorkFolder
 from frex.restore.image_io.encoding import FORMATS
+from frex.restore.image_io.headers import SUFFIXES, reason_to_pass_over
 from frex.restore.image_io.photo_file import Photo, read_photo, write_photo
+from frex.utils.text import abbreviate
 
 # The rate that is assumed of frames: it says how fast faces move.
 RATE = Fraction(25)
@@ -26,17 +27,19 @@ def natural_key(name: str) -> list[tuple[int, str]]:
 
 
 class FrameFolder:
-    """The frames in a folder, in natural order of their names: the images that `list_images` finds, so no AVIF or HEIC.
+    """The frames in a folder, in natural order of their names: its images as `reason_to_pass_over` knows them, except hidden ones.
 
-    `format` has the size of the first frame; others may have another size. The rate is assumed to be RATE. Raises FRExError where there
-    is no folder or no image in it, and where the first image cannot be read.
+    `format` has the size of the first frame; others may have another size. The rate is assumed to be RATE. `notes` lists what is passed
+    over. Raises FRExError where there is no folder or no image in it, and where the first image cannot be read.
     """
 
     def __init__(self, folder: Path) -> None:
-        self.paths = sorted(list_images(folder, '--frames'), key=lambda path: natural_key(path.name))
+        self.paths, passed_over = _list_frames(folder)
+        self.notes = [one_line(f'{len(names)} passed over ({abbreviate(names)}): {reason}') for reason, names in passed_over.items()]
+        if not self.paths:
+            raise FRExError('; '.join([f'--frames: no image in {folder} (looked for {", ".join(SUFFIXES)})', *self.notes]))
         height, width = read_photo(self.paths[0]).image.shape[:2]
         self.format = FilmFormat(width, height, 1 / RATE, RATE)
-        self.notes: list[str] = []
 
     @property
     def stated_frames(self) -> int:
@@ -65,6 +68,20 @@ class FrameFolder:
         return names
 
 
+def _list_frames(folder: Path) -> tuple[list[Path], dict[str, list[str]]]:
+    """Return the images in a folder, and the names of other files by the reasons why they are none; raise FRExError without a folder."""
+    if not folder.is_dir():
+        raise FRExError(f'--frames: no folder {folder}')
+    images, passed_over = [], defaultdict(list)
+    for path in sorted(folder.iterdir(), key=lambda path: natural_key(path.name)):
+        reason = '' if path.name.startswith('.') else reason_to_pass_over(path)
+        if reason is None:
+            images.append(path)
+        elif reason:
+            passed_over[reason].append(path.name)
+    return images, passed_over
+
+
 def _writable_suffix(path: Path) -> str:
     return path.suffix if path.suffix.lower() in FORMATS else '.png'
 
@@ -74,7 +91,6 @@ class FrameFolderOutput:
 
     def __init__(self, target: Path, names: Sequence[str], work: WorkFolder) -> None:
         self.target, self.names, self.folder = target, names, work.folder / 'frames'
-        self.notes: dict[str, None] = {}
 
     @contextmanager
     def segment(self, number: int) -> Iterator['FrameFolderOutput']:
@@ -82,16 +98,17 @@ class FrameFolderOutput:
         self.folder.mkdir(parents=True, exist_ok=True)
         yield self
 
-    def write(self, photo: Photo, number: int) -> None:
-        """Write frame `number`, counted from 0; replace the file where it exists. Raise FRExError as `write_photo` does."""
-        self.notes.update(dict.fromkeys(write_photo(self.folder / self.names[number], photo)))
+    def write(self, photo: Photo, number: int) -> tuple[str, ...]:
+        """Write frame `number`, counted from 0, and replace the file where it exists; return and raise what `write_photo` does."""
+        return write_photo(self.folder / self.names[number], photo)
 
-    def join(self, segments: int) -> list[str]:
-        """Move the folder to `target`; return notes on what the files that this object has written cannot hold.
+    def join(self, segments: int) -> None:
+        """Move the folder to `target`.
 
-        A folder `target` of an earlier result is removed first, with all that is in it. Raises OSError where that is not possible.
+        What is there is removed first: a folder with all that is in it, a file, or a link. Raises OSError where that is not possible.
         """
-        if self.target.exists():
+        if self.target.is_dir() and not self.target.is_symlink():
             shutil.rmtree(self.target)
+        else:
+            self.target.unlink(missing_ok=True)
         os.replace(self.folder, self.target)
-        return list(self.notes)

@@ -45,8 +45,8 @@ class Source(Protocol):
 class FrameWriter(Protocol):
     """Writes the frames of a segment."""
 
-    def write(self, photo: Photo, pts: int) -> None:
-        """Write a frame; `pts` is that of the input frame."""
+    def write(self, photo: Photo, pts: int) -> tuple[str, ...]:
+        """Write a frame, and return notes on what it does not keep; `pts` is that of the input frame."""
 
 
 @runtime_checkable
@@ -56,16 +56,15 @@ class Output(Protocol):
     def segment(self, number: int) -> AbstractContextManager[FrameWriter]:
         """Return a context that writes a segment, which is complete when the context ends without an error."""
 
-    def join(self, segments: int) -> list[str]:
-        """Make the result of all segments, of which there are `segments`, and return notes on what it does not keep."""
+    def join(self, segments: int) -> None:
+        """Make the result of all segments, of which there are `segments`."""
 
 
 @dataclass(frozen=True)
 class FilmOptions:
     """How films are restored: the arguments of `FaceRestorer`'s methods, and with `tracking` faces are followed from frame to frame.
 
-    `bg_upsampler` enlarges the frames around the faces, and `face_upsampler` small restored faces; None interpolates. Tracking knows `all`
-    and `center` of `Selection.only`; it takes `largest` for `all`.
+    `bg_upsampler` enlarges the frames around the faces, and `face_upsampler` small restored faces; None interpolates.
     """
 
     upscale: float = 1.0
@@ -133,7 +132,7 @@ class FilmRestorer:
 
     def _tracker(self, state: TrackerState) -> Tracker:
         selection = self.options.selection
-        return Tracker(state, selection.threshold, only_center=selection.only == 'center')
+        return Tracker(state, selection.threshold, selection.only)
 
 
 class _SegmentRun:
@@ -160,7 +159,8 @@ class _SegmentRun:
             self.segment.first = frame.time if self.segment.frames == 0 else self.segment.first
             self.segment.last, self.segment.frames = frame.time, self.segment.frames + 1
             with self._clock('write'):
-                writer.write(photo, frame.pts)
+                notes = writer.write(photo, frame.pts)
+            self._note(notes)
 
     def finish(self) -> Segment:
         """Return what is known of the segment, after all of its frames."""
@@ -205,14 +205,17 @@ class _SegmentRun:
         return self.restorer.paste(photo, faces, restorations, options.upscale, options.bg_upsampler, options.face_upsampler)
 
     def _count(self, photo: Photo, found: Sequence[FoundFace], restorations: Sequence[Restoration]) -> None:
-        """Count the faces of a frame for the report, and note what is to be said of it, once for each kind of note."""
+        """Count the faces of a frame for the report, and note what is to be said of it."""
         for one, restoration in zip(found, restorations, strict=True):
             self.segment.faces += one.face.problem is None
             if one.followed is not None:
                 one.followed.track.count(one.face, restoration)
             if restoration.problem is not None and one.face.problem is None and one.face.keep is None:
                 self.segment.failures[restoration.problem] = self.segment.failures.get(restoration.problem, 0) + 1
-        for note in self.film.describe(photo, [one.face for one in found], restorations):
+        self._note((*photo.notes, *self.film.describe(photo, [one.face for one in found], restorations)))
+
+    def _note(self, notes: Iterable[str]) -> None:
+        for note in notes:
             self.segment.notes.setdefault(re.sub(r'\d+', '#', note), note)
 
     @contextmanager

@@ -13,7 +13,7 @@ from msgspec import Struct, field
 from frex.images import Image
 from frex.restore.detection.align import scale_of
 from frex.restore.detection.detector import DetectedFace
-from frex.restore.detection.selection import Selection
+from frex.restore.detection.selection import Only, Selection
 from frex.restore.faces.photo import Face
 from frex.restore.faces.results import Restoration
 from frex.restore.film.cuts import CutState, compare
@@ -134,12 +134,12 @@ class TrackerState(Struct):
 class Tracker:
     """Follows the faces of a film. Faces whose score is at most `threshold` continue tracks, but begin none.
 
-    With `only_center` one face is followed at a time: the one that is nearest to the centre where none is followed. `ended` collects the
-    tracks that have ended.
+    `only` is that of `Selection`: with `center` or `largest` one face is followed at a time, and where none is, the one that is nearest to
+    the centre, or the largest, begins a track. `ended` collects the tracks that have ended.
     """
 
-    def __init__(self, state: TrackerState, threshold: float, only_center: bool = False) -> None:
-        self.state, self.threshold, self.only_center = state, threshold, only_center
+    def __init__(self, state: TrackerState, threshold: float, only: Only = 'all') -> None:
+        self.state, self.threshold, self.only = state, threshold, only
         self.ended: list[Track] = []
 
     def follow(self, number: int, time: float, image: Image, faces: Sequence[DetectedFace]) -> list[Followed]:
@@ -168,12 +168,12 @@ class Tracker:
     def _choose(self, faces: Sequence[DetectedFace], continued: Sequence[Track | None], image: Image) -> list[int]:
         """Return the numbers of the faces that are followed: those that continue a track, and those that may begin one."""
         chosen = [index for index, face in enumerate(faces) if continued[index] is not None or face.score > self.threshold]
-        if not self.only_center:
+        if self.only == 'all':
             return chosen
         if self.state.tracks:
             return [index for index in chosen if continued[index] is not None]
-        nearest = Selection(only='center').of([faces[index] for index in chosen], image.shape[1], image.shape[0])
-        return [index for index in chosen if any(faces[index] is face for face in nearest)]
+        first = Selection(only=self.only).of([faces[index] for index in chosen], image.shape[1], image.shape[0])
+        return [index for index in chosen if any(faces[index] is face for face in first)]
 
 
 def associate(tracks: Sequence[Track], faces: Sequence[DetectedFace]) -> list[Track | None]:

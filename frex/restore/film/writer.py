@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from jaxtyping import UInt
 
+from frex.errors import FRExError
 from frex.restore.film.formats import EXACT_CONVERSION, Encoder, FilmFormat, choose_pixels
 from frex.restore.film.reader import FilmReader, describe_errors
 from frex.restore.film.segments import WorkFolder
@@ -30,7 +31,7 @@ Pixels = UInt[np.ndarray, 'height width 3']
 class FrameEncoder:
     """Encodes frames of a film into an open container, in FFmpeg's pixel format `pixels`.
 
-    Frames of odd width or height are widened by `pad_to_even`. Frames of another size than that of `layout` are scaled to it.
+    Frames of odd width or height are widened by `pad_to_even`. Frames of another size than that of `layout` are stretched to it.
     """
 
     def __init__(self, container: Any, layout: FilmFormat, encoder: Encoder, pixels: str) -> None:
@@ -44,13 +45,20 @@ class FrameEncoder:
         for name, value in layout.colours._asdict().items():
             setattr(context, name, value)
 
-    def write(self, photo: Photo, pts: int) -> None:
-        """Encode a frame; `pts` is its time in units of the film's time base, and later than that of the frame before."""
+    def write(self, photo: Photo, pts: int) -> tuple[str, ...]:
+        """Encode a frame; return a note where it is stretched.
+
+        `pts` is its time in units of the film's time base, and later than that of the frame before.
+        """
         import av
 
         kind = 'bgr48le' if photo.image.dtype == np.uint16 else 'bgr24'
         frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pad_to_even(photo.image)), format=kind)
         self._container.mux(self._stream.encode(self._convert(frame, pts)))
+        (height, width), layout = photo.image.shape[:2], self.layout
+        if (width, height) == (layout.width, layout.height):
+            return ()
+        return (f'the size of the frames changes: {width} x {height} is stretched to {layout.width} x {layout.height}',)
 
     def finish(self) -> None:
         """Write what the encoder still holds."""
@@ -186,12 +194,14 @@ def _sound_packets(source: Any, copies: dict[int, Any]) -> Iterator[Any]:
 class FilmOutput:
     """Writes a film to `target`: segment by segment into the folder `work`, which `join` joins with sound streams of the film `source`.
 
-    `layout` is that of the result, and `sound` holds the indices of the streams.
+    `layout` is that of the result, and `sound` holds the indices of the streams. Raises FRExError where `target` is a folder.
     """
 
     def __init__(
         self, target: Path, source: FilmReader, work: WorkFolder, layout: FilmFormat, encoder: Encoder, sound: Sequence[int]
     ) -> None:
+        if target.is_dir():
+            raise FRExError(f'{target}: a folder is in the way: move it, or give another --output')
         self.target, self.source, self.work, self.layout, self.encoder, self.sound = target, source, work, layout, encoder, sound
         self.pixels = choose_pixels(encoder, layout.deep)
 
@@ -199,8 +209,7 @@ class FilmOutput:
         """Return a context that encodes a segment."""
         return write_segment(self.work.path(number, SEGMENT_SUFFIX), self.layout, self.encoder, self.pixels)
 
-    def join(self, segments: int) -> list[str]:
-        """Join the segments, of which there are `segments`, to the film; return no notes. Raise FRExError as `join_segments` does."""
+    def join(self, segments: int) -> None:
+        """Join the segments, of which there are `segments`, to the film; raise FRExError as `join_segments` does."""
         paths = [self.work.path(number, SEGMENT_SUFFIX) for number in range(segments)]
         join_segments(paths, self.source.path, self.sound, self.target, self.layout.time_base, self.source.metadata)
-        return []

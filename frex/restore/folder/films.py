@@ -147,7 +147,7 @@ class FilmJobs:
         record = self._record(job, film, segments)
         if record.status == 'restored' or self.options.no_face == 'copy':
             start = time.perf_counter()
-            record.notes += film.output.join(len(segments))
+            film.output.join(len(segments))
             record.seconds['write'] += time.perf_counter() - start
             record.output = relative_name(job.results.image, job.results.folder)
         film.work.remove()

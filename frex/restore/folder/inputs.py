@@ -9,13 +9,12 @@ from pathlib import Path, PurePath, PurePosixPath
 from typing import NamedTuple, overload
 
 from frex.errors import FRExError
-from frex.restore.image_io.content import START, describe_content, is_film
-from frex.restore.image_io.headers import SUFFIXES
-from frex.utils.files import describe_special, open_regular, read_regular, read_start
+from frex.restore.image_io.content import START, is_film
+from frex.restore.image_io.headers import NOT_AN_IMAGE, SUFFIXES, reason_to_pass_over
+from frex.utils.files import describe_special, read_regular, read_start
 
 LIST_SUFFIX = '.txt'
 AN_EMPTY_NAME = '(an empty name)'
-NOT_AN_IMAGE = 'not an image by its suffix'
 
 
 @dataclass(frozen=True)
@@ -223,23 +222,6 @@ class _Search:
             raise FRExError(f'{path}: names no image')
 
 
-def reason_to_pass_over(path: Path) -> str | None:
-    """Return why a file in a folder is not taken for an image; None for an image, and an empty string for a folder."""
-    if os.path.isdir(path):
-        return ''
-    # A broken link counts as an image, so that it is reported as one that cannot be read.
-    if path.suffix.lower() in SUFFIXES and (os.path.isfile(path) or not os.path.exists(path)):
-        return None
-    special = describe_special(path)
-    if special is not None:
-        return special
-    try:
-        with open_regular(path) as file:
-            return describe_content(file.read(START), path.suffix) or NOT_AN_IMAGE
-    except (OSError, FRExError):
-        return NOT_AN_IMAGE
-
-
 def _holds_film(path: Path) -> bool:
     """Return whether a file is a film; False where it cannot be read, which is reported when it is restored."""
     try:
@@ -249,7 +231,12 @@ def _holds_film(path: Path) -> bool:
 
 
 def find_frame_folders(inputs: Sequence[str]) -> Inputs:
-    """Return the folders that are named as inputs, each once and as the frames of a film; raise FRExError for what is no folder."""
+    """Return the folders that are named as inputs, each once and as the frames of a film.
+
+    Raises FRExError where nothing is given, and for what is no folder.
+    """
+    if not inputs:
+        raise FRExError('--input: nothing given')
     paths = list(dict.fromkeys(os.path.abspath(path) for path in inputs))
     for path in paths:
         if not os.path.isdir(path):

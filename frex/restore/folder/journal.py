@@ -7,6 +7,7 @@ id of the run and the number of the process in it.
 
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -62,9 +63,9 @@ class Journal:
         heading = Heading(run, shard.index, described)
         with lock_report(folder):
             self.lock = RunLock(folder, self.process_id)
-            # Unbuffered, so that no line is lost when the process is killed.
-            self.file = self.lock.journal.open('wb', buffering=0)
-            self.file.write(msgspec.json.encode(heading) + b'\n')
+            with self._describe_errors():
+                self.file = self.lock.journal.open('wb')
+            self._append(heading)
         # Only the first process shows a bar, and only on a terminal.
         self.bar = tqdm(total=total, unit='image', disable=None if shard.index == 0 else True)
 
@@ -73,14 +74,29 @@ class Journal:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.bar.close()
-        self.file.close()
+        # It still holds what a full disk did not take, which is closed all the same.
+        with suppress(OSError):
+            self.file.close()
         # After an error the journal is still there; the next run merges it into the report.
         self.lock.end(tidied=not self.lock.journal.exists())
 
     def begin(self, record: ImageRecord) -> None:
         """Append the record of an image that is begun, made by `make_interrupted_record`; raise FRExError where it cannot be written."""
+        self._append(record)
+
+    def _append(self, value: Heading | ImageRecord) -> None:
+        """Write a line to the file at once, so that it is not lost when the process is killed.
+
+        What the disk does not take stays in the buffer. It is written before the next line, which thus never continues a cut one.
+        """
+        with self._describe_errors():
+            self.file.write(msgspec.json.encode(value) + b'\n')
+            self.file.flush()
+
+    @contextmanager
+    def _describe_errors(self) -> Iterator[None]:
         try:
-            self.file.write(msgspec.json.encode(record) + b'\n')
+            yield
         except OSError as error:
             raise FRExError(f'{self.lock.journal}: cannot be written ({error.strerror})') from error
 
@@ -108,22 +124,39 @@ class Journal:
 
 
 class JournalReader:
-    """Reads a journal while its process may still append to it. `heading` is None where there is no complete first line."""
+    """Reads a journal while its process may still append to it.
+
+    `heading` is None where there is no complete first line. Where that line is damaged, it is made of the name and the time of the file.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._read_bytes = 0
         first = next(self._lines(), None)
-        self.heading = None if first is None else msgspec.json.decode(first, type=Heading)
+        self.heading = None if first is None else self._decode_heading(first)
 
     def read_records(self) -> Iterator[ImageRecord]:
-        """Yield the records that were appended since the last call; `run` is set. An incomplete last line is left for a later call."""
+        """Yield the records that were appended since the last call; `run` is set. Damaged lines are left out.
+
+        An incomplete last line is left for a later call.
+        """
         if self.heading is None:
             return
         for line in self._lines():
-            record = _decoder.decode(line)
+            try:
+                record = _decoder.decode(line)
+            except ValueError:
+                continue
             record.run = self.heading.word
             yield record
+
+    def _decode_heading(self, line: bytes) -> Heading:
+        try:
+            return msgspec.json.decode(line, type=Heading)
+        except ValueError:
+            word, _, process = self.path.name.removeprefix(PREFIX).removesuffix(JOURNAL).rpartition('-')
+            changed = self.path.stat().st_mtime
+            return Heading(word, int(process), Run(started=changed, ended=changed))
 
     def _lines(self) -> Iterator[bytes]:
         try:

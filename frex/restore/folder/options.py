@@ -15,8 +15,7 @@ class RestoreOptions:
 
     All of them are written to the report as the settings of the run. `save_head` adds files to those of `save_3d`, and writes none
     without it. Raises FRExError for a `det_threshold`, `min_face` or `detection_size` out of range, for an unknown format in `save_head`,
-    and where a package is missing that such a format needs. The other values are not checked here; `crf` and `bg_tile` must not be
-    negative.
+    and where a package is missing that such a format needs. The other values are not checked here.
     """
 
     input: tuple[str, ...]

@@ -22,7 +22,7 @@ from frex.restore.film.restore_film import FilmStoppedError
 from frex.restore.folder.claims import Claims
 from frex.restore.folder.distributed import InputChannel, SharedInputs
 from frex.restore.folder.films import FilmJobs, check_film_flags
-from frex.restore.folder.inputs import NOT_AN_IMAGE, Input, Inputs, find_frame_folders, find_inputs
+from frex.restore.folder.inputs import Input, Inputs, find_frame_folders, find_inputs
 from frex.restore.folder.journal import Journal
 from frex.restore.folder.options import RestoreOptions
 from frex.restore.folder.outputs import Outputs
@@ -33,6 +33,7 @@ from frex.restore.folder.report_index import read_report
 from frex.restore.folder.stages import AlignedFaces, Photographs, RestoreStages
 from frex.restore.folder.summary import MOST_LISTED, summarize_run
 from frex.restore.folder.threaded_pipeline import ThreadedPipeline
+from frex.restore.image_io.headers import NOT_AN_IMAGE
 from frex.utils.sharding import Shard, choose_local_device, choose_shard
 from frex.utils.signals import Stop, stop_on_signals
 from frex.utils.text import abbreviate
@@ -139,12 +140,14 @@ def restore_films(films: FilmJobs, jobs: Iterator[Job], journal: Journal, stop: 
     """Restore the films of `jobs`, one after the other, and add their records to the journal; a film that is stopped has no record."""
     for job in jobs:
         try:
-            journal.add(films.restore(job))
+            record = films.restore(job)
         except FilmStoppedError:
             pass
         # As for images, one that fails never stops the others.
         except Exception as error:
             record_failure(job, error, journal, stop)
+        else:
+            journal.add(record)
         if stop():
             return
 

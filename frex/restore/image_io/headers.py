@@ -1,5 +1,6 @@
-"""Open image files and read their headers: size, depth, metadata, and what they hold besides one image."""
+"""Tell images from other files, open them and read their headers: size, depth, metadata, and what they hold besides one image."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -14,14 +15,16 @@ from PIL import features
 from frex import images
 from frex.errors import FRExError
 from frex.restore.image_io.color_modes import COLOUR, GREY
-from frex.restore.image_io.content import reads_heic
+from frex.restore.image_io.content import START, describe_content, reads_heic
 from frex.restore.image_io.metadata import EXIF_START, Metadata, descriptive_tags, to_exif_block, valid_dpi
+from frex.utils.files import describe_special, open_regular
 
 SUFFIXES = (
     *images.SUFFIXES,
     *(('.avif',) if features.check('avif') else ()),
     *(('.heic', '.heif', '.hif') if reads_heic() else ()),
 )
+NOT_AN_IMAGE = 'not an image by its suffix'
 # Pillow's formats that may be opened. It knows others, and for one of them (EPS) it starts another program.
 FORMATS = ('PNG', 'JPEG', 'WEBP', 'BMP', 'TIFF', 'AVIF', 'GIF')
 # pillow-heif's format, once it is registered.
@@ -39,6 +42,23 @@ _pixel_limit = Lock()
 def register_heic() -> None:
     """Let Pillow read HEIC by pillow-heif; raise ImportError where it is not installed."""
     import_module('pillow_heif').register_heif_opener()
+
+
+def reason_to_pass_over(path: Path) -> str | None:
+    """Return why a file in a folder is not taken for an image; None for an image, and an empty string for a folder."""
+    if os.path.isdir(path):
+        return ''
+    # A broken link counts as an image, so that it is reported as one that cannot be read.
+    if path.suffix.lower() in SUFFIXES and (os.path.isfile(path) or not os.path.exists(path)):
+        return None
+    special = describe_special(path)
+    if special is not None:
+        return special
+    try:
+        with open_regular(path) as file:
+            return describe_content(file.read(START), path.suffix) or NOT_AN_IMAGE
+    except (OSError, FRExError):
+        return NOT_AN_IMAGE
 
 
 @contextmanager

@@ -123,9 +123,11 @@ def from_pillow(image: PIL.Image.Image) -> Photo:
     """Convert one of Pillow's images to a `Photo`, turned upright as its EXIF orientation says.
 
     Modes `I;16` and `I;16B` become 16 bit, all others 8 bit; grey, alpha and metadata are kept. A colour profile is kept for the modes
-    L, LA, RGB and RGBA only; CMYK is converted to RGB without its profile. The image must have at least one pixel, which is not checked.
-    Raises FRExError for the modes in UNREAD_MODES.
+    L, LA, RGB and RGBA only; CMYK is converted to RGB without its profile. Raises FRExError for the modes in UNREAD_MODES, and for an
+    image without a pixel.
     """
+    if 0 in image.size:
+        raise FRExError(f'no image: {image.width} x {image.height} pixels')
     if image.mode in UNREAD_MODES:
         raise FRExError(f"no image: Pillow's mode {image.mode} is not read; convert it to L, I;16, RGB or RGBA")
     image = ImageOps.exif_transpose(image)

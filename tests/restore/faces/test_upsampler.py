@@ -77,6 +77,11 @@ def test_tiles_are_halved_where_memory_does_not_suffice_and_stay_so():
     assert max(height * width for height, width in network.sizes) <= 5000
 
 
+def test_a_negative_tile_is_refused():
+    with pytest.raises(FRExError, match='--bg_tile -5: must be at least 0'):
+        NetworkUpsampler(Doubling(), CPU, tile=-5)
+
+
 def test_too_little_memory_for_the_smallest_tile_is_one_line():
     with pytest.raises(FRExError, match='out of memory, even in tiles of 50 x 50'):
         NetworkUpsampler(Doubling(most=10), CPU, tile=100)(noise(), (100, 140))

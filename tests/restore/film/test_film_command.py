@@ -128,6 +128,25 @@ def test_odd_sizes_are_widened_and_told(checkpoint, tmp_path):
     assert any(note.startswith('161 x 121 became 162 x 122') for note in film_record(tmp_path / 'out')['notes'])
 
 
+def test_a_size_that_changes_is_told(checkpoint, tmp_path, capsys):
+    film = tmp_path / 'film.m4v'
+    film.write_bytes(b''.join(make_film(tmp_path / f'{width}.h264', moving(5, 120, width)).read_bytes() for width in (160, 200)))
+    assert restore(checkpoint, film, tmp_path / 'out', '-s', '2') == 0
+    note = 'the size of the frames changes: 400 x 240 is stretched to 320 x 240'
+    assert note in film_record(tmp_path / 'out')['notes']
+    assert f'note: {film}: {note}\n' in capsys.readouterr().out
+    assert {frame.shape for frame in read_frames(tmp_path / 'out/restored_videos/film.mp4')} == {(240, 320, 3)}
+
+
+def test_a_folder_in_the_place_of_the_result_is_told_before_the_film_is_restored(checkpoint, tmp_path, capsys):
+    film = make_film(tmp_path / 'film.mp4', moving(3))
+    (tmp_path / 'out/restored_videos/film.mp4').mkdir(parents=True)
+    with watched_frames() as encoded:
+        assert restore(checkpoint, film, tmp_path / 'out', '--exist', 'overwrite') == 1
+    assert 'restored_videos/film.mp4: a folder is in the way: move it, or give another --output' in capsys.readouterr().out
+    assert encoded == []
+
+
 def test_sound_that_mp4_cannot_hold_is_told_and_kept_in_mkv(checkpoint, tmp_path, capsys):
     film = make_film(tmp_path / 'film.mkv', moving(5), sound='pcm_u8')
     assert restore(checkpoint, film, tmp_path / 'out') == 0
@@ -182,7 +201,7 @@ def test_flags_without_a_meaning_for_films_are_refused(checkpoint, tmp_path, cap
 
 def test_a_crf_that_the_codec_does_not_have_is_refused(checkpoint, tmp_path, capsys):
     assert restore(checkpoint, make_film(tmp_path / 'film.mp4', moving(2)), tmp_path / 'out', '--crf', '60') == 1
-    assert '--crf 60: at most 51 for h264' in capsys.readouterr().err
+    assert '--crf 60: must be 0 to 51 for h264' in capsys.readouterr().err
 
 
 def test_without_pyav_the_extra_is_named(checkpoint, tmp_path, capsys, monkeypatch):
@@ -208,7 +227,7 @@ def slowly(arguments):
 
     def write(self, photo, pts):
         time.sleep(0.05)
-        original(self, photo, pts)
+        return original(self, photo, pts)
 
     original, writer.FrameEncoder.write = writer.FrameEncoder.write, write
     restorer = restorer_of(pattern_network(), FilmDetector())
@@ -249,7 +268,7 @@ def watched_frames(watch=lambda count: None):
     def write(self, photo, pts):
         encoded.append(pts)
         watch(len(encoded))
-        original(self, photo, pts)
+        return original(self, photo, pts)
 
     original, encoded = writer.FrameEncoder.write, []
     with pytest.MonkeyPatch.context() as patch:

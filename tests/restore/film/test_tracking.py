@@ -86,8 +86,22 @@ def test_a_doubtful_face_continues_a_track_and_begins_none():
 
 
 def test_the_face_in_the_middle_is_kept_when_another_one_comes_nearer():
-    tracks = follow([[150], [146, 190], [142, 174], [138, 160]], only_center=True)
+    tracks = follow([[150], [146, 190], [142, 174], [138, 160]], only='center')
     assert firsts(tracks) == [[0]] * 4
+
+
+def test_only_the_largest_face_is_followed_until_it_leaves():
+    tracker = Tracker(TrackerState(), 0.8, 'largest')
+    sizes = [(60, 40), (50, 60), (40, 70), (0, 40), *[(0, 40)] * 20]
+    found = []
+    for number, (left, right) in enumerate(sizes):
+        faces = [face(x, side=side) for x, side in ((80, left), (220, right)) if side]
+        found.append(
+            [(one.track.first, round(one.face.landmarks.mean(axis=0)[0])) for one in tracker.follow(number, number / 25, SCENE, faces)]
+        )
+    assert found[:4] == [[(0, 80)]] * 3 + [[]]
+    # It has been absent for more than MOST_ABSENCE.
+    assert found[-1] == [(15, 220)]
 
 
 def test_landmarks_are_steadier_than_those_of_the_detector():

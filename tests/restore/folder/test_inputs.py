@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from frex.errors import FRExError
-from frex.restore.folder.inputs import find_inputs
+from frex.restore.folder.inputs import find_frame_folders, find_inputs
 
 
 @pytest.fixture
@@ -185,8 +185,9 @@ def test_what_is_not_there_is_named(given, message, tree, monkeypatch):
 
 
 def test_nothing_given_is_refused():
-    with pytest.raises(FRExError, match='--input: nothing given'):
-        find_inputs([], recursive=False)
+    for find in (find_frame_folders, lambda inputs: find_inputs(inputs, recursive=False)):
+        with pytest.raises(FRExError, match='--input: nothing given'):
+            find([])
 
 
 def test_a_folder_that_cannot_be_listed_is_told_and_the_others_go_on(tree, monkeypatch):

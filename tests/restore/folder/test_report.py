@@ -10,7 +10,6 @@ import msgspec
 import pytest
 
 from frex.errors import FRExError
-from frex.restore.folder.inputs import NOT_AN_IMAGE
 from frex.restore.folder.journal import Journal
 from frex.restore.folder.recovery import recover_killed_runs
 from frex.restore.folder.report import (
@@ -24,6 +23,7 @@ from frex.restore.folder.report import (
 from frex.restore.folder.report_index import ReportIndex
 from frex.restore.folder.restore_folder import describe_passed_over
 from frex.restore.folder.summary import MOST_LISTED, summarize_run
+from frex.restore.image_io.headers import NOT_AN_IMAGE
 from frex.utils.sharding import Shard
 
 

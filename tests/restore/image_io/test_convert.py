@@ -20,6 +20,9 @@ GREY = RNG.integers(0, 256, (6, 9), dtype=np.uint8)
         ([[1]], 'list'),
         (np.zeros((4, 4), np.float32), 'float32'),
         (np.zeros(3, np.uint8), 'give'),
+        (np.zeros((0, 5), np.uint8), 'give'),
+        (PillowImage.new('RGB', (0, 5)), '0 x 5 pixels'),
+        (PillowImage.new('L', (5, 0)), '5 x 0 pixels'),
     ],
 )
 def test_what_is_no_image_is_told(source, words):
