@@ -57,7 +57,7 @@ class FRExModel(CheckpointedModel):
         self.net_g_ema = build_network(self.config.net_g.section).to(self.device).eval()
         self.model_ema(0)
         path = self.config.path
-        if path.resume_state and path.pretrain_network_g:
+        if path.pretrain_network_g and path.resumes('g'):
             self.load_network(self.net_g_ema, path.pretrain_network_g, True, 'params_ema')
         # After all loading, so that nothing is loaded into the trained network through the averaged one.
         self._share_frozen_memory()
