@@ -72,7 +72,7 @@ def busy_process() -> Iterator[None]:
 
 
 def run(args: Namespace) -> None:
-    """Measure each setting in turns, write the results to `--output`, and print the table of ratios."""
+    """Measure each setting in turns, write the results to `--output` where it is given, and print the table of ratios."""
     settings = OTHERS | {f'{VARIABLE}={spins}': {VARIABLE: str(spins)} for spins in args.spins}
     found: dict[str, dict[str, list[float]]] = {name: {ALONE: [], BESIDE: []} for name in settings}
     with ExitStack() as stack:
@@ -97,7 +97,8 @@ def run(args: Namespace) -> None:
             name: {state: seconds / medians[DEFAULT][ALONE] for state, seconds in states.items()} for name, states in medians.items()
         },
     }
-    timing.write_results(args.output, results)
+    if args.output is not None:
+        timing.write_results(args.output, results)
     rows = [[name, *(f'{ratio:.2f}' for ratio in ratios.values())] for name, ratios in results['ratios to the default alone'].items()]
     print(*in_columns([['', ALONE, BESIDE], *rows]), sep='\n')
 

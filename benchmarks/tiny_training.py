@@ -20,7 +20,7 @@ from frex.images import list_images
 from frex.restore import FaceRestorer
 
 STAGES = {'train_frex_3d_tiny': 'stage A', 'train_frex_tiny': 'stage B'}
-TITLE = 'tiny FREx, both stages, on thirteen faces'
+TITLE = 'tiny FREx, both stages, on {} faces'
 DRAWS = 16
 SHOWN = 2
 
@@ -40,7 +40,7 @@ def run(args: Namespace) -> None:
 
     restorer = FaceRestorer.from_pretrained('experiments/train_frex_tiny/models/net_g_latest.pth', device='auto')
     trials = [degrade_and_restore(restorer, face, [seed, number]) for seed in range(DRAWS) for number, face in enumerate(faces)]
-    write_grid(trials[: SHOWN * len(faces)], output / 'contact_sheet.jpg', TITLE)
+    write_grid(trials[: SHOWN * len(faces)], output / 'contact_sheet.jpg', TITLE.format(len(faces)))
     losses = {name: draw_curves(Path('experiments', name), f'{stage}, tiny form', output / f'{name}.png') for name, stage in STAGES.items()}
     summary = {
         'iterations': dict(zip(STAGES.values(), args.iterations, strict=True)),

@@ -26,4 +26,4 @@ def nearest(name: str, known: list[str]) -> str:
 
     lowered = {candidate.lower(): candidate for candidate in known}
     matches = get_close_matches(name.lower(), lowered, n=1)
-    return f'did you mean {lowered[matches[0]]!r}?' if matches else f'known: {", ".join(sorted(known))}'
+    return f'did you mean {lowered[matches[0]]!r}?' if matches else f'known: {", ".join(sorted(known)) or "none"}'

@@ -64,9 +64,10 @@ def write_image(path: Path, image: Image) -> None:
 
     Raises FRExError for a suffix that OpenCV cannot write.
     """
-    done, data = cv2.imencode(SAME_FORMAT.get(path.suffix.lower(), path.suffix), image)
+    suffix = SAME_FORMAT.get(path.suffix.lower(), path.suffix)
+    done, data = cv2.imencode(suffix, image) if cv2.haveImageWriter(f'image{suffix}') else (False, np.empty(0))
     if not done:
-        raise FRExError(f'{path}: OpenCV cannot write {path.suffix} files')
+        raise FRExError(f'{path}: OpenCV cannot write {path.suffix or "such"} files; choose one of {", ".join(SUFFIXES)}')
     write_bytes(path, data.tobytes())
 
 

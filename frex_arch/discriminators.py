@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from frex_arch.blocks import ConvLayer, ResBlock
-from frex_arch.ops import EqualLinear, resolutions, stylegan2_channels
+from frex_arch.ops import MAX_CHANNELS, EqualLinear, check_int, resolutions, stylegan2_channels
 from frex_arch.stylegan2 import check_channels
 
 
@@ -97,6 +97,8 @@ class LatentDiscriminator(nn.Module):
 
     def __init__(self, *, w_dim: int = 512, num_layers: int = 4) -> None:
         super().__init__()
+        check_int('w_dim', w_dim, 1, MAX_CHANNELS)
+        check_int('num_layers', num_layers, 1, 64)
         hidden = [EqualLinear(w_dim, w_dim, activate=True) for _ in range(num_layers - 1)]
         self.layers = nn.Sequential(*hidden, EqualLinear(w_dim, 1))
 

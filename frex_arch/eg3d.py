@@ -17,7 +17,7 @@ from torch.utils.checkpoint import checkpoint
 from frex_arch import rendering
 from frex_arch.camera import Camera, unpack_camera
 from frex_arch.eg3d_backbone import SynthesisBlock, TriPlaneBackbone
-from frex_arch.ops import Noise, check_int, check_positive, resolutions
+from frex_arch.ops import MAX_CHANNELS, Noise, check_int, check_positive, resolutions
 from frex_arch.ray_marching import RayMarcher
 from frex_arch.rendering import Mask, Rays
 from frex_arch.triplane_decoder import TriPlaneDecoder
@@ -81,15 +81,28 @@ class SuperResolution(nn.Module):
         return self.blocks(feature_image, ws)[-1][1]
 
 
+def check_depth_range(depth_range: Sequence[float], disparity_samples: int | None) -> None:
+    """Raise ValueError unless `depth_range` is two rising depths, and `disparity_samples` samples between them lie before the camera.
+
+    `disparity_samples` is the number of samples that are evenly spaced in inverse depth, else None. The last bin then begins at the far
+    limit and is as long as the others (`stratified_depths`), so that it ends behind the camera where the near limit is too small.
+    """
+    if len(depth_range) != 2 or not 0 <= depth_range[0] < depth_range[1] < math.inf:
+        raise ValueError(f'depth_range is two rising numbers, not {list(depth_range)}')
+    if disparity_samples is not None and disparity_samples * depth_range[0] <= depth_range[1]:
+        least = depth_range[1] / disparity_samples
+        raise ValueError(f'depth_range {list(depth_range)}: with disparity and {disparity_samples} samples it must begin above {least:g}')
+
+
 class EG3D(nn.Module):
     """EG3D's tri-plane generator, untrained; without arguments it has the official FFHQ 512-128 configuration.
 
     The feature image is `render_size` pixels wide, each tri-plane `plane_size` texels. Each ray has `depth_samples` coarse and
     `importance_samples` fine samples. `depth_range` is the near and the far limit of rays, in units of the world; None bounds each by the
     cube of side `box_warp`, which the tri-planes cover. `disparity` spaces the coarse samples evenly in inverse depth; the near limit must
-    not be close to 0 then, which is not checked. The backbone has min(`channel_base` / s, `channel_max`) channels at size s, the two blocks
-    of super-resolution have `superresolution_channels`, and `feature_channels` is at least 3. Raises ValueError for sizes, sample counts
-    and depths out of range.
+    be above the far one / `depth_samples` then, which is not checked where `depth_range` is None. The backbone has min(`channel_base` / s,
+    `channel_max`) channels at size s, the two blocks of super-resolution have `superresolution_channels`, and `feature_channels` is at
+    least 3. Raises ValueError for sizes, channels, sample counts and depths out of range.
 
     With the attribute `checkpoint_rendering`, False by default, training needs less memory (see `render`).
     """
@@ -120,10 +133,15 @@ class EG3D(nn.Module):
         check_int('depth_samples', depth_samples, 2, 1024)
         check_int('importance_samples', importance_samples, 2, 1024)
         check_positive('box_warp', box_warp)
-        if depth_range is not None and (len(depth_range) != 2 or not 0 <= depth_range[0] < depth_range[1] < math.inf):
-            raise ValueError(f'depth_range is two rising numbers, not {list(depth_range)}')
+        if depth_range is not None:
+            check_depth_range(depth_range, depth_samples if disparity else None)
+        for name, count in (('z_dim', z_dim), ('w_dim', w_dim), ('plane_channels', plane_channels), ('channel_max', channel_max)):
+            check_int(name, count, 1, MAX_CHANNELS)
+        check_int('feature_channels', feature_channels, 3, MAX_CHANNELS)
         if len(superresolution_channels) != 2:
             raise ValueError(f'superresolution_channels are two numbers, not {list(superresolution_channels)}')
+        for count in superresolution_channels:
+            check_int('superresolution_channels', count, 1, MAX_CHANNELS)
         self.render_size = render_size
         self.plane_channels = plane_channels
         self.depth_samples = depth_samples

@@ -9,9 +9,11 @@ from torch import Generator, Tensor, nn
 
 from frex_arch.camera import CAMERA_DIM, Camera
 from frex_arch.ops import (
+    MAX_CHANNELS,
     SQRT_2,
     EqualLinear,
     Noise,
+    check_int,
     layer_noise,
     leaky_relu_,
     modulated_conv2d,
@@ -169,6 +171,8 @@ class SynthesisNetwork(nn.Module):
     def __init__(self, w_dim: int, size: int, image_channels: int, channel_base: int, channel_max: int) -> None:
         super().__init__()
         self.sizes = resolutions(4, size)
+        # At least one channel at the largest size.
+        check_int('channel_base', channel_base, size, MAX_CHANNELS * size)
         channels = {size: min(channel_base // size, channel_max) for size in self.sizes}
         self.num_ws = 2 * len(self.sizes)
         for size in self.sizes:

@@ -17,7 +17,7 @@ from frex_arch.encoder_3d import Encoder3D, Encoding3D
 from frex_arch.frex_3d import latent_codes
 from frex_arch.fusion import AdaptiveWeighting, Fusion, embed_camera
 from frex_arch.ops import EqualConv2d, Noise, check_int, check_positive, resolutions, stylegan2_channels
-from frex_arch.stylegan2 import StyleGAN2
+from frex_arch.stylegan2 import StyleGAN2, check_channels
 
 
 class FRExOutput(NamedTuple):
@@ -92,6 +92,7 @@ class FREx(nn.Module):
         # Relative to a StyleGAN2 with channel multiplier 1, whatever the prior's own multiplier.
         prior = stylegan2 or {}
         widths = stylegan2_channels(1, prior.get('narrow', 1) * check_positive('encoder_narrow', encoder_narrow), prior.get('channels'))
+        check_channels(widths, out_size)
         self.encoder_2d = Encoder2D(out_size=out_size, channels=widths, num_ws=self.stylegan2.num_ws, w_dim=self.stylegan2.num_style_feat)
         self.pyramid_3d: Pyramid3D | UpsampledCode
         if self.eg3d:

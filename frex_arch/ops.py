@@ -20,6 +20,9 @@ Noise = Literal['const', 'random', 'none']
 # The gain with which StyleGAN2's leaky ReLU keeps the variance of its input.
 SQRT_2 = math.sqrt(2)
 
+# The greatest number of channels of a layer that a network is built with.
+MAX_CHANNELS = 2**16
+
 # The least number of values in the input and in the weights of an upsampling convolution for which one more row makes it faster.
 PADDED_INPUT, PADDED_WEIGHTS = 1 << 22, 1 << 16
 
@@ -245,7 +248,7 @@ def stylegan2_channels(channel_multiplier: float = 1, narrow: float = 1, channel
         by_size = dict.fromkeys((4, 8, 16, 32), 512)
         by_size |= {size: int(16384 // size * channel_multiplier) for size in (64, 128, 256, 512, 1024)}
     else:
-        counts = [check_int('channels', count, 1, 2**16) for count in channels]
+        counts = [check_int('channels', count, 1, MAX_CHANNELS) for count in channels]
         by_size = dict(zip(resolutions(4, 1024), counts, strict=False))
     return {size: int(count * narrow) for size, count in by_size.items()}
 

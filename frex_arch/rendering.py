@@ -129,8 +129,8 @@ def stratified_depths(
     """Return the depths of `sample_count` stratified samples per ray (NeRF, Eq. 2), `jitter` (0 to 1) of a step into their bins.
 
     Bins are equally long in depth, or in inverse depth with `disparity`. They begin at `sample_count` equidistant points from `start` to
-    `end`, so that the last sample lies beyond `end`; EG3D was trained so. With `disparity` a `start` close to 0 puts that sample behind the
-    camera. `sample_count` is at least 2.
+    `end`, so that the last sample lies beyond `end`; EG3D was trained so. With `disparity` that sample may lie behind the
+    camera, unless `start` is above `end` / `sample_count`. `sample_count` is at least 2.
     """
     position = torch.linspace(0, 1, sample_count, device=start.device, dtype=start.dtype) + jitter / (sample_count - 1)
     start, end = start[:, :, None], end[:, :, None]

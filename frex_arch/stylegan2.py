@@ -13,6 +13,7 @@ from torch import Generator, Tensor, nn
 
 from frex_arch.blocks import ActivationBias
 from frex_arch.ops import (
+    MAX_CHANNELS,
     SQRT_2,
     EqualLinear,
     ModulatedConv2d,
@@ -31,7 +32,8 @@ def check_channels(channels: Mapping[int, int], out_size: int) -> None:
     """Raise ValueError unless `channels` has a number above 0 for each size 4, 8, ..., `out_size`."""
     missing = [size for size in resolutions(4, out_size) if not channels.get(size)]
     if missing:
-        raise ValueError(f'channels: none at {missing[0]} x {missing[0]}; give one number each for {resolutions(4, out_size)}')
+        sizes = resolutions(4, out_size)
+        raise ValueError(f'channels: none at {missing[0]} x {missing[0]}; give one number each for {sizes}, or a greater (encoder_)narrow')
 
 
 # `ws.unbind(dim=1)`, one w for each layer. The gradient of each slice of `ws` would be as large as `ws`; `unbind` has one for all.
@@ -87,7 +89,7 @@ class StyleGAN2(nn.Module):
     """StyleGAN2's generator, untrained; by default with the sizes of the 512 x 512 FFHQ prior of GFPGAN.
 
     `channel_multiplier`, `narrow` and `channels` are arguments of `stylegan2_channels`; `num_mlp` is the number of layers of the mapping
-    network, `lr_mlp` their learning rate multiplier. Raises ValueError for sizes, channels and a `num_mlp` out of range.
+    network, `lr_mlp` their learning rate multiplier. Raises ValueError for sizes, channels, `num_style_feat` and `num_mlp` out of range.
 
     Of the latent codes in W+, (batch, num_ws, num_style_feat), the first convolution takes code 0 and its toRGB code 1. Then each
     resolution takes three: two for its convolutions, the first of which the previous toRGB shares, and one for its toRGB. In all methods
@@ -107,6 +109,7 @@ class StyleGAN2(nn.Module):
     ) -> None:
         super().__init__()
         self.sizes = resolutions(8, out_size)
+        check_int('num_style_feat', num_style_feat, 1, MAX_CHANNELS)
         check_int('num_mlp', num_mlp, 1, 64)
         self.num_ws = 2 * len(self.sizes) + 2
         self.num_style_feat = num_style_feat

@@ -74,13 +74,15 @@ def test_force_yml_reads_values_as_yaml_and_runs_nothing(entry, value):
     [
         ('lr', "'lr' is not of the form section:key=value"),
         ('trian:lr=1', "no section 'trian' to change a key of; did you mean 'train'"),
-        ('train:lr:x=1', "no section 'train:lr'"),
+        ('train:lr:x=1', "no section 'train:lr' to change a key of; known: optim_g"),
+        ('train:optim_x:lr=1', "no section 'train:optim_x' to change a key of; did you mean 'optim_g'"),
+        ('train:optim_g:betas:x=1', "no section 'train:optim_g:betas' to change a key of; known: none"),
         ('train:lr=[1', 'not YAML'),
     ],
 )
 def test_a_bad_override_is_told_how_to_mend_it(entry, message):
     with pytest.raises(FRExError, match=message):
-        override({'train': {}}, entry)
+        override({'train': {'lr': 1, 'optim_g': {'lr': 1}}, 'optim_y': {}}, entry)
 
 
 def test_force_yml_changes_its_key_alone():

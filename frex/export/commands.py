@@ -88,9 +88,10 @@ def choose_format(options: ExportOptions) -> Format:
     Raises FRExError for another suffix, for options that do not fit the format or the program, and for missing packages.
     """
     path, opset, fixed = options.output, options.opset, options.fidelity_weight
-    if options.program == 'facefusion' and (path.suffix != '.onnx' or fixed is not None):
-        wrong = f'-o {path}: facefusion loads .onnx only' if fixed is None else f'-w {fixed:g}: facefusion gives the weight with each face'
-        raise FRExError(f'{wrong}; leave it out')
+    if options.program == 'facefusion' and fixed is not None:
+        raise FRExError(f'-w {fixed:g}: facefusion gives the weight with each face; leave it out')
+    if options.program == 'facefusion' and path.suffix != '.onnx':
+        raise FRExError(f'-o {path}: facefusion loads .onnx only; give a name that ends in .onnx')
     if path.suffix == '.pt2':
         if opset is not None:
             raise FRExError(f'--opset {opset}: is for .onnx; a .pt2 has none')

@@ -1,5 +1,6 @@
 """Mean and covariance of the Inception features of a set of images, and the Frechet distance between two sets."""
 
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -75,10 +76,12 @@ class FeatureSums:
         for own, added in zip((self.count, self.sum, self.products), (other.count, other.sum, other.products), strict=True):
             own += added
 
-    def gather(self) -> None:
-        """Replace the sums by those over all processes of the distributed group; every process must call this."""
-        for value in (self.count, self.sum, self.products):
+    def gather(self) -> 'FeatureSums':
+        """Return the sums over all processes of the distributed group, which must all call this."""
+        total = deepcopy(self)
+        for value in (total.count, total.sum, total.products):
             dist.all_reduce(value)
+        return total
 
     def statistics(self, network: str | None = None) -> FeatureStatistics:
         """Return mean and covariance of all images added; the covariance of fewer than two is not finite.

@@ -68,14 +68,9 @@ class FID:
             sums.add(self.inception(to_tensor(image)[None]))
 
     def value(self) -> float:
-        """Return the FID over the images of all processes, which must all call this; NaN for fewer than two images.
-
-        In distributed training it replaces the sums of this process by those of all, so call it only once.
-        """
-        if dist.is_available() and dist.is_initialized():
-            for sums in self.sums:
-                sums.gather()
-        return float(self)
+        """Return the FID over the images of all processes, which must all call this; NaN for fewer than two images."""
+        is_distributed = dist.is_available() and dist.is_initialized()
+        return self._distance([sums.gather() for sums in self.sums] if is_distributed else self.sums)
 
     @torch.inference_mode()
     def __add__(self, other: 'FID') -> 'FID':
@@ -96,7 +91,10 @@ class FID:
 
     def __float__(self) -> float:
         """Return the FID over the images of this process, NaN for fewer than two."""
-        results, *gts = (sums.statistics() for sums in self.sums)
+        return self._distance(self.sums)
+
+    def _distance(self, sums: list[FeatureSums]) -> float:
+        results, *gts = (each.statistics() for each in sums)
         return frechet_distance(results, self.statistics or gts[0])
 
     def __repr__(self) -> str:

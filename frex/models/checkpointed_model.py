@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from basicsr.utils import get_root_logger
+from basicsr.utils import get_root_logger, get_time_str
 from basicsr.utils.dist_util import get_dist_info, master_only
 from torch import Tensor, nn
 
@@ -13,7 +13,7 @@ from frex.errors import FRExError
 from frex.models.built_options import BuiltOptions
 from frex.models.critic import Critic
 from frex.models.optimization import Stepper
-from frex.models.training_state import gather, random_state, remove_older
+from frex.models.training_state import archive_later, gather, random_state, remove_older
 from frex.models.validated_model import ValidatedModel
 from frex.utils.files import write_atomically
 from frex.weights.network_file import read_state, save_checkpoint
@@ -51,9 +51,22 @@ class CheckpointedModel(ValidatedModel):
         for critic in self.critics:
             self.save_network(critic.net, f'net_d_{critic.name}', current_iter)
         self.save_training_state(epoch, current_iter)
-        path, keep = self.config.path, self.config.logger.keep_last
+        keep = self.config.logger.keep_last
         if keep and get_dist_info()[0] == 0:
-            remove_older([Path(path.models), Path(path.training_states)], keep)
+            remove_older(self._folders, keep)
+
+    @property
+    def _folders(self) -> list[Path]:
+        return [Path(self.config.path.models), Path(self.config.path.training_states)]
+
+    @master_only
+    def _archive_later(self, iteration: int) -> None:
+        """Put away what the run saved after `iteration`, else `logger.keep_last` and `--auto_resume` would prefer it to what follows."""
+        time = get_time_str()
+        later = archive_later(self._folders, iteration, time)
+        if later:
+            where = ' and '.join(sorted(str(folder / f'archived_{time}') for folder in {path.parent for path in later}))
+            get_root_logger().warning(f'{len(later)} files of iterations after {iteration}, where this run continues, are now in {where}.')
 
     @master_only
     def save_network(
@@ -98,7 +111,8 @@ class CheckpointedModel(ValidatedModel):
         """Continue from a training state, FREx's or BasicSR's, which has less in it. Random states are set at the first batch.
 
         Optimisers and schedules follow the options of this run; each option that differs in the state is logged. In a run of another number
-        of processes random numbers start anew. Raises FRExError where the state is of other networks, or where other parts were trained.
+        of processes random numbers start anew. Checkpoints and states of later iterations are archived. Raises FRExError where the state is
+        of other networks, or where other parts were trained.
         """
         options = [BuiltOptions(optimizer, schedule) for optimizer, schedule in zip(self.optimizers, self.schedulers, strict=True)]
         try:
@@ -108,6 +122,7 @@ class CheckpointedModel(ValidatedModel):
                 f'{self.config.path.resume_state}: it belongs to other networks, train.frozen_parts or train.encoder_3d_lr '
                 f'({" ".join(str(error).split())}); start from its networks by path.pretrain_network_g instead'
             ) from None
+        self._archive_later(resume_state['iter'])
         for optimizer in self.optimizers:
             match_parameter_layout(optimizer)
         for stepper, built, state in zip(self._steppers(), options, resume_state['schedulers'], strict=True):

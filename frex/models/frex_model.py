@@ -20,8 +20,9 @@ from frex.models.batch import Batch
 from frex.models.checkpointed_model import CheckpointedModel
 from frex.models.critic import Critic, active_critics, frozen
 from frex.models.latents import draw_latents
-from frex.models.objective import TERMS_3D, Objective, Output, total, zero_gradient_terms
+from frex.models.objective import Objective, Output, total, zero_gradient_terms
 from frex.models.optimization import Stepper, build_optimizer
+from frex.models.trained_parts import choose_trained_parts
 from frex.models.training_state import set_random_state
 from frex.options.convert import ComponentOptions
 from frex.utils.files import write_atomically
@@ -56,7 +57,7 @@ class FRExModel(CheckpointedModel):
         self.net_g_ema = build_network(self.config.net_g.section).to(self.device).eval()
         self.model_ema(0)
         path = self.config.path
-        if path.resume_state and path.pretrain_network_g:
+        if path.pretrain_network_g and path.resumes('g'):
             self.load_network(self.net_g_ema, path.pretrain_network_g, True, 'params_ema')
         # After all loading, so that nothing is loaded into the trained network through the averaged one.
         self._share_frozen_memory()
@@ -76,10 +77,7 @@ class FRExModel(CheckpointedModel):
         training faster. BasicSR wraps the network after that, since distributed training waits for a gradient of every parameter.
         """
         if isinstance(net, FREx | FREx3D) and self.is_train:
-            if self.train_options.train_priors:
-                self._unfreeze_priors(net)
-            for part in self.train_options.frozen_parts:
-                net.get_submodule(part).requires_grad_(False)
+            choose_trained_parts(net, self.train_options)
             if net.eg3d is not None:
                 net.eg3d.checkpoint_rendering = self.train_options.checkpoint_renderer
         if self.is_train:
@@ -153,19 +151,6 @@ class FRExModel(CheckpointedModel):
             if reason not in self.damaged:
                 self.damaged.add(reason)
                 get_root_logger().error(f'{reason}; another image is taken in its place ({len(self.damaged)} such images so far)')
-
-    def _unfreeze_priors(self, net: FREx | FREx3D) -> None:
-        """Train the synthesis of both generators, too, but super-resolution only where a term compares its image."""
-        if isinstance(net, FREx):
-            net.stylegan2.requires_grad_(True)
-            net.stylegan2.style_mlp.requires_grad_(False)
-        if net.eg3d is not None:
-            net.eg3d.requires_grad_(True)
-            net.eg3d.backbone.mapping.requires_grad_(False)
-            is_compared = any(key in self.train_options.losses for key in TERMS_3D)
-            for name, parameter in net.eg3d.superresolution.named_parameters():
-                # Super-resolution adds no noise.
-                parameter.requires_grad_(is_compared and not name.endswith('noise_strength'))
 
     def _in_memory_format(self, images: Tensor) -> Tensor:
         return images.contiguous(memory_format=torch.channels_last) if self.is_train and self.train_options.channels_last else images

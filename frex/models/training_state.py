@@ -1,4 +1,4 @@
-"""Random states for training states, so that a resumed run continues as an unbroken one, and the removal of older checkpoints."""
+"""Random states for training states, so that a resumed run continues as an unbroken one, and which checkpoints stay."""
 
 import random
 import re
@@ -47,14 +47,33 @@ def gather(value: Any) -> list[Any]:
     return values
 
 
+def archive_later(folders: Sequence[Path], iteration: int, time: str) -> list[Path]:
+    """Move the checkpoints and states in `folders` of iterations after `iteration` to `archived_TIME` in each; return their former paths.
+
+    They are of a branch that the run, resumed at `iteration`, has left; other files stay.
+    """
+    numbered = _numbered_files(folders)
+    later = [path for number in sorted(numbered) if number > iteration for path in numbered[number]]
+    for path in later:
+        archive = path.parent / f'archived_{time}'
+        archive.mkdir(exist_ok=True)
+        path.rename(archive / path.name)
+    return later
+
+
 def remove_older(folders: Sequence[Path], keep: int) -> None:
     """Remove the checkpoints and states in `folders` of all iterations but the `keep` highest, at least one; other files stay."""
+    numbered = _numbered_files(folders)
+    for number in sorted(numbered)[:-keep]:
+        for path in numbered[number]:
+            path.unlink()
+
+
+def _numbered_files(folders: Sequence[Path]) -> dict[int, list[Path]]:
+    """Return the checkpoints and states in `folders` by iteration, each state before its networks, so that none is left without them."""
     numbered: dict[int, list[Path]] = {}
     for path in (path for folder in folders for path in folder.iterdir()):
         name = NUMBERED.fullmatch(path.name)
         if name:
             numbered.setdefault(int(name[1] or name[2]), []).append(path)
-    for number in sorted(numbered)[:-keep]:
-        # The state before its networks, so that no state is left without them.
-        for path in sorted(numbered[number], key=lambda path: path.suffix != '.state'):
-            path.unlink()
+    return {number: sorted(paths, key=lambda path: path.suffix != '.state') for number, paths in numbered.items()}

@@ -106,9 +106,10 @@ def override(opt: Options, entry: str) -> Options:
         raise FRExError(f'--force_yml: {entry!r} is not of the form section:key=value')
     here: Any = opt
     for depth, section in enumerate(path[:-1]):
-        here = here.get(section)
+        above, here = here, here.get(section)
         if not isinstance(here, dict):
-            raise FRExError(f'--force_yml: no section {":".join(path[: depth + 1])!r} to change a key of; {nearest(section, list(opt))}')
+            hint = nearest(section, [str(key) for key, value in above.items() if isinstance(value, dict)])
+            raise FRExError(f'--force_yml: no section {":".join(path[: depth + 1])!r} to change a key of; {hint}')
     try:
         return with_option(opt, path, yaml.load(value, Loader=_Loader))
     except yaml.YAMLError:

@@ -30,7 +30,7 @@ class PathOptions:
     resume_state: str | None = None
     """The training state to continue from; `--auto_resume` finds the newest of the run."""
     ignore_resume_networks: list[str] | None = None
-    """Keys of networks that a resumed run does not load."""
+    """Keys of networks that a resumed run does not continue; they start from their `pretrain_network_*` instead."""
 
     pretrain_network_eg3d: str | None = None
     """What the 3D prior starts from: a key of `frex weights list`, or a file."""
@@ -78,9 +78,13 @@ class PathOptions:
         file: str | None = getattr(self, f'pretrain_network_{name}')
         return file
 
+    def resumes(self, name: str) -> bool:
+        """Return whether the network `name`, `g` or `d_CRITIC`, continues from the run's own checkpoint."""
+        return bool(self.resume_state) and f'network_{name}' not in (self.ignore_resume_networks or ())
+
     def source(self, name: str) -> NetworkSource:
         """Return what the network `name`, `g` or `d_CRITIC`, starts from; in a resumed run that is what FREx has saved."""
-        if self.resume_state and f'network_{name}' not in (self.ignore_resume_networks or ()):
+        if self.resumes(name):
             return NetworkSource(self.file(name), 'params', True)
         return NetworkSource(*(getattr(self, f'{key}_{name}') for key in ('pretrain_network', 'param_key', 'strict_load')))
 

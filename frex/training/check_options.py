@@ -16,7 +16,8 @@ from basicsr.utils.registry import ARCH_REGISTRY, LOSS_REGISTRY, METRIC_REGISTRY
 from frex.errors import FRExError, nearest
 from frex.metrics.basicsr_functions import NETWORKS
 from frex.models.critic import active_critics
-from frex.models.objective import TERMS, TERMS_2D, TERMS_3D
+from frex.models.objective import TERMS, TERMS_2D, TERMS_3D, active_losses
+from frex.models.trained_parts import choose_trained_parts
 from frex.options import FRExConfig, RunConfig, check_arguments
 from frex.options.convert import ComponentOptions, MetricOptions
 from frex.options.data import FaceDegradationOptions
@@ -125,8 +126,7 @@ def check_training(config: FRExConfig, train: TrainOptions, where: str) -> None:
     losses, critics = train.losses, active_critics(config)
     for key, loss in losses.items():
         check_loss(loss, f'{where}: train.{key}')
-    if not losses.keys() & TERMS.keys():
-        raise FRExError(f'{where}: train: no loss; give at least one of {", ".join(TERMS)}')
+    check_terms(config, train, where)
     check_loss_inputs(config.net_g, [*losses, *(f'network_d_{name}' for name in critics)], where)
     check_parts(config, train, where)
     check_schedule(train, f'{where}: train.scheduler')
@@ -134,6 +134,21 @@ def check_training(config: FRExConfig, train: TrainOptions, where: str) -> None:
         if f'{name}_gan_opt' not in losses:
             raise FRExError(f'{where}: train.{name}_gan_opt: missing, but there is a network_d_{name}')
         check_critic(critic, config.out_size, f'{where}: network_d_{name}')
+
+
+def check_terms(config: FRExConfig, train: TrainOptions, where: str) -> None:
+    """Check that the generator has a loss, also after those are left out that would train nothing or lack labels."""
+    if not train.losses.keys() & TERMS.keys():
+        raise FRExError(f'{where}: train: no loss; give at least one of {", ".join(TERMS)}')
+    dataset = config.face_sets['train']
+    has_labels = dataset.camera_labels or (dataset.mix and dataset.mix.camera_labels)
+    active = active_losses(train)
+    left = active.keys() & (TERMS.keys() if has_labels else TERMS.keys() - {'camera_opt'})
+    if not left and not active_critics(config):
+        idle = [key for key in train.losses if key not in active]
+        reasons = [f'{", ".join(idle)} would train encoder_3d only, which train.frozen_parts freezes'] if idle else []
+        reasons += ['camera_opt needs datasets.train.camera_labels'] if 'camera_opt' in active else []
+        raise FRExError(f'{where}: train: no loss is left; {"; ".join(reasons)}')
 
 
 def check_schedule(train: TrainOptions, where: str) -> None:
@@ -184,14 +199,18 @@ def check_loss_inputs(network: ComponentOptions, keys: list[str], where: str) ->
 
 
 def check_parts(config: FRExConfig, train: TrainOptions, where: str) -> None:
-    """Check that `frozen_parts` are modules of net_g, and that `accumulate` divides the batch of one process."""
+    """Check that `frozen_parts` are parts of net_g and leave some to train, and that `accumulate` divides the batch of one process."""
     with torch.device('meta'):
         net = ARCH_REGISTRY.get(config.net_g.type)(**config.net_g.arguments)
-    parts = [name for name, _ in net.named_modules()]
+    # All but the whole network, whose name is empty.
+    parts = [name for name, _ in net.named_modules() if name]
     for part in train.frozen_parts:
         if part not in parts:
             top = [name for name, _ in net.named_children()]
             raise FRExError(f'{where}: train.frozen_parts: {part!r} is no part of {type(net).__name__}; {nearest(part, top)}')
+    choose_trained_parts(net, train)
+    if not any(parameter.requires_grad for parameter in net.parameters()):
+        raise FRExError(f'{where}: train.frozen_parts: nothing is left to train; take a part out of {train.frozen_parts}')
     batch = config.datasets['train'].batch_size_per_gpu
     if batch % train.accumulate:
         raise FRExError(f'{where}: train.accumulate: {train.accumulate} parts of a batch_size_per_gpu of {batch} are not equal')

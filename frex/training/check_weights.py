@@ -35,6 +35,9 @@ from frex.weights.priors import OFFICIAL, PRIORS, check_prior, differing_setting
 from frex.weights.state_dict import build_checked, check_fits
 from frex.weights.torch_file import read_torch_file
 
+# The start of the options that name the files which networks start from.
+PREFIX = 'path.pretrain_network_'
+
 
 class RequiredFile(NamedTuple):
     """A file, `name`, that an option names; `check` raises FRExError unless it fits, and `suggest_fix` returns a command that helps then.
@@ -74,22 +77,29 @@ def check_statistics(config: FRExConfig, where: str) -> None:
 
 
 def starting_files(config: RunConfig) -> list[RequiredFile]:
-    """Return the files that the networks start from; of a resumed run only its state, whose check also finds the run's own networks.
+    """Return the files that the networks start from; for networks that a resumed run continues that is its state.
 
-    The files of networks in `path.ignore_resume_networks`, which a resumed run loads too, are not among them.
+    The check of the state also finds those networks. The files of networks in `path.ignore_resume_networks` are as in a new run.
     """
+    files = [_starting_file(config, option, name) for option, name in config.files.items() if not config.path.resumes(_network(option))]
     if config.path.resume_state:
-        return [RequiredFile('path.resume_state', config.path.resume_state, partial(check_state, config), examine)]
+        files.append(RequiredFile('path.resume_state', config.path.resume_state, partial(check_state, config), examine))
+    return files
+
+
+def _starting_file(config: RunConfig, option: str, name: str) -> RequiredFile:
     if not isinstance(config, FRExConfig):
         # BasicSR loads the files of other models, in its own ways.
-        return [RequiredFile(option, name, read_torch_file, examine) for option, name in config.files.items()]
-    return [_starting_file(config, option, name) for option, name in config.files.items()]
+        return RequiredFile(option, name, read_torch_file, examine)
+    label = option.removeprefix(PREFIX)
+    check, suggest_fix = (check_part, fix_part) if label in PRIORS else (check_network_file, fix_network_file)
+    return RequiredFile(option, name, partial(check, config, label), partial(suggest_fix, config, label))
 
 
-def _starting_file(config: FRExConfig, option: str, name: str) -> RequiredFile:
-    network = option.removeprefix('path.pretrain_network_')
-    check, suggest_fix = (check_part, fix_part) if network in PRIORS else (check_network_file, fix_network_file)
-    return RequiredFile(option, name, partial(check, config, network), partial(suggest_fix, config, network))
+def _network(option: str) -> str:
+    """Return the network, `g` or `d_CRITIC`, that starts from the file of an option."""
+    label = option.removeprefix(PREFIX)
+    return 'g' if label in PRIORS else label
 
 
 def check_state(config: RunConfig, path: Path) -> None:
@@ -101,7 +111,7 @@ def check_state(config: RunConfig, path: Path) -> None:
     critics = active_critics(config) if isinstance(config, FRExConfig) else {}
     for label in ('g', *(f'd_{name}' for name in critics)):
         network = Path(config.path.models) / f'net_{label}_{path.stem}.pth'
-        if f'network_{label}' not in (config.path.ignore_resume_networks or ()) and not network.is_file():
+        if config.path.resumes(label) and not network.is_file():
             raise FRExError(f'its {network} is not there')
 
 

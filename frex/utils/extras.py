@@ -5,24 +5,24 @@ from importlib.util import find_spec
 
 from frex.errors import FRExError
 
-# The extra that brings a package, by the name under which the package is imported.
-EXTRAS = {
-    'basicsr': 'train',
-    'lmdb': 'train',
-    'lpips': 'train',
-    'scipy': 'train',
-    'huggingface_hub': 'hub',
-    'matplotlib': 'evaluate',
-    'skimage': 'demo',
-    'av': 'video',
-    'onnx': 'export',
-    'onnxruntime': 'export',
-    'onnxscript': 'export',
-    'pillow_heif': 'heic',
-    'spandrel': 'upsample',
-    'stlpips_pytorch': 'perceptual',
-    'trimesh': 'heads',
-    'gradio': 'web',
+# The extras that bring a package, the lightest first, by the name under which the package is imported.
+EXTRAS: dict[str, tuple[str, ...]] = {
+    'basicsr': ('train',),
+    'lmdb': ('train',),
+    'lpips': ('train',),
+    'scipy': ('train',),
+    'huggingface_hub': ('hub',),
+    'matplotlib': ('evaluate',),
+    'skimage': ('heads', 'demo'),
+    'av': ('video',),
+    'onnx': ('export',),
+    'onnxruntime': ('export',),
+    'onnxscript': ('export',),
+    'pillow_heif': ('heic',),
+    'spandrel': ('upsample',),
+    'stlpips_pytorch': ('perceptual',),
+    'trimesh': ('heads',),
+    'gradio': ('web',),
 }
 # The extras that an extra includes.
 INCLUDED = {'evaluate': ('train',), 'demo': ('evaluate',), 'peers': ('evaluate', 'upsample'), 'heads': ('video',), 'web': ('heads',)}
@@ -37,8 +37,8 @@ def require_package(package: str, purpose: str) -> None:
 
 
 def missing_package(package: str, purpose: str) -> FRExError:
-    """Return the error that says how to install `package`, which `purpose` needs: by its extra, or by itself where no extra brings it."""
-    command = installing_command(EXTRAS[package]) if package in EXTRAS else f'pip install {package}'
+    """Return the error that says how to install `package`, which `purpose` needs: by its lightest extra, or by itself where it has none."""
+    command = installing_command(EXTRAS[package][0]) if package in EXTRAS else f'pip install {package}'
     return FRExError(f'{purpose} needs the package {package}, which is not installed: {command}')
 
 
@@ -64,5 +64,5 @@ def find_missing_packages(extra: str | None) -> list[str]:
     """Return the packages of an extra, and of those that it includes, that are not installed; none for None."""
     if extra is None:
         return []
-    own = [package for package, its in EXTRAS.items() if its == extra and find_spec(package) is None]
+    own = [package for package, its in EXTRAS.items() if extra in its and find_spec(package) is None]
     return [*(package for included in INCLUDED.get(extra, ()) for package in find_missing_packages(included)), *own]

@@ -156,6 +156,8 @@ def test_the_multi_scale_critic_is_one_critic_per_size():
 
 
 def test_the_latent_critic_by_hand():
+    with pytest.raises(ValueError, match='w_dim 0 must'):
+        LatentDiscriminator(w_dim=0)
     critic = LatentDiscriminator(w_dim=2, num_layers=2)
     state = {
         'layers.0.weight': torch.tensor([[1.0, 1.0], [1.0, -1.0]]),

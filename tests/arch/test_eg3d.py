@@ -228,6 +228,37 @@ def test_another_size_is_named():
         small_eg3d(out_size=100)
 
 
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        ({'plane_channels': 0}, 'plane_channels 0 must be a whole number of at least 1'),
+        ({'channel_base': 1}, 'channel_base 1 must be a whole number of at least 16'),
+        ({'channel_max': 0}, 'channel_max 0 must'),
+        ({'z_dim': 0}, 'z_dim 0 must'),
+        ({'feature_channels': 2}, 'feature_channels 2 must be a whole number of at least 3'),
+        ({'superresolution_channels': (4, 0)}, 'superresolution_channels 0 must'),
+    ],
+)
+def test_channels_that_a_network_cannot_have_are_named(options, message):
+    with pytest.raises(ValueError, match=message):
+        small_eg3d(**options)
+
+
+@pytest.mark.parametrize(('near', 'samples'), [(0, 48), (0.01, 48), (1.65, 2)])
+def test_a_near_limit_that_would_put_disparity_samples_behind_the_camera_is_refused(near, samples):
+    limits = {'depth_range': (near, 3.3), 'depth_samples': samples}
+    with pytest.raises(ValueError, match=rf'depth_range \[{near}, 3\.3\]: with disparity and {samples} samples it must begin above '):
+        small_eg3d(disparity=True, **limits)
+    small_eg3d(**limits)
+
+
+def test_all_disparity_samples_rise_above_the_least_near_limit():
+    net = small_eg3d(disparity=True, depth_range=(3.31 / 48, 3.3), depth_samples=48)
+    limits = torch.full((2, 1, 1), 1.0) * torch.tensor(net.depth_range)[:, None, None]
+    for jitter in (0.0, 0.5, 0.999):
+        assert (rendering.stratified_depths(*limits, 48, jitter=jitter, disparity=True).diff() > 0).all()
+
+
 def test_super_resolution_uses_the_last_latent_code_alone(small):
     feature_image, ws = torch.randn(1, 4, 8, 8), latent_codes(small)
     image = small.super_resolve(feature_image, ws)

@@ -312,7 +312,12 @@ def test_rendering_in_another_crop_is_recropping_the_image(net):
 
 @pytest.mark.parametrize(
     ('changes', 'message'),
-    [({'out_size': 100}, '100'), ({'encoder_3d': {'backbone': 'swin_v2_x'}}, 'swin_v2_x')],
+    [
+        ({'out_size': 100}, '100'),
+        ({'encoder_3d': {'backbone': 'swin_v2_x'}}, 'swin_v2_x'),
+        ({'encoder_narrow': 1e-3}, 'channels: none at 4 x 4; .*narrow$'),
+        ({'stylegan2': {'num_style_feat': 0}}, 'num_style_feat 0 must'),
+    ],
 )
 def test_a_wrong_option_is_named(changes, message):
     with pytest.raises(ValueError, match=message):

@@ -1,10 +1,16 @@
 """What the benchmarks compare with is right, and their instruments read what they should."""
 
 import time
+from argparse import Namespace
+from contextlib import nullcontext
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import reference_eg3d
+import thread_waits
 import timing
+import tiny_training
 import torch
 from candidates import build_frex_parts
 from isolated_process import IsolatedProcess
@@ -106,3 +112,42 @@ def test_the_parts_of_frex_make_its_image():
     parts = build_frex_parts(CPU, 1, **tiny_network_options())
     assert parts['whole']().std() > 1e-3
     assert torch.equal(parts['StyleGAN2 with fusion'](), parts['whole']())
+
+
+class FakeTrainer:
+    """Takes no steps, always in the same time."""
+
+    def __init__(self, settings):
+        self.settings = settings
+
+    def seconds(self, steps):
+        return 0.5
+
+    def close(self):
+        pass
+
+
+@pytest.mark.parametrize('name', [None, 'results/waits.json'])
+def test_thread_waits_are_printed_and_written_only_where_a_file_is_named(name, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(thread_waits, 'Trainer', FakeTrainer)
+    monkeypatch.setattr(thread_waits, 'busy_process', nullcontext)
+    monkeypatch.setattr(thread_waits.time, 'sleep', lambda _: None)
+    thread_waits.run(Namespace(output=name and Path(name), rounds=1, number=1, spins=[0]))
+    assert '1.00' in capsys.readouterr().out
+    assert [path.name for path in tmp_path.rglob('*.json')] == ([] if name is None else ['waits.json'])
+
+
+def test_the_title_of_a_tiny_training_has_the_number_of_its_faces(tmp_path, monkeypatch):
+    faces = [tmp_path / f'{number}.png' for number in range(3)]
+    titles = []
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(tiny_training, 'list_images', lambda *_: faces)
+    monkeypatch.setattr(tiny_training, 'train_stage', lambda *_: None)
+    monkeypatch.setattr(tiny_training, 'FaceRestorer', SimpleNamespace(from_pretrained=lambda *_, **__: None))
+    monkeypatch.setattr(tiny_training, 'degrade_and_restore', lambda *_: SimpleNamespace(psnr=(1.0, 2.0), ssim=(0.1, 0.2)))
+    monkeypatch.setattr(tiny_training, 'write_grid', lambda trials, path, title: titles.append(title))
+    monkeypatch.setattr(tiny_training, 'draw_curves', lambda *_: {})
+    folders = {name: tmp_path / name for name in ('ffhq', 'ffhq_labels', 'eg3d', 'output')}
+    tiny_training.run(Namespace(**folders, iterations=(8, 8), work=tmp_path / 'work'))
+    assert titles == ['tiny FREx, both stages, on 3 faces']

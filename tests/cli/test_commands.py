@@ -131,6 +131,8 @@ def test_an_older_run_is_kept(run_folder, face_folder):
     assert len(list((run_folder / 'experiments').glob('kept*'))) == 2
 
 
+CRITICS = [f'{key}=~' for critic in ('dual', 'multi_scale') for key in (f'network_d_{critic}', f'train:{critic}_gan_opt')]
+ONLY_CAMERA = ['train:pixel_opt=~', 'train:pyramid_opt=~', *CRITICS]
 BAD_OPTIONS = [
     (['network_g:use_abw=false'], "network_g.use_abw: unknown key; did you mean 'use_awb'?"),
     (['network_g:eg3d:plane_szie=8'], "network_g.eg3d.plane_szie: unknown key; did you mean 'plane_size'?"),
@@ -162,6 +164,16 @@ BAD_OPTIONS = [
     (['val:save_best=[lpips]'], "val.save_best: no metric 'lpips'; known: psnr, ssim"),
     (['logger:keep_last=0'], 'logger.keep_last: a whole number of at least 1 is needed, not 0'),
     (['train:frozen_parts=[encoder3d]'], "train.frozen_parts: 'encoder3d' is no part of FREx; did you mean 'encoder_3d'?"),
+    (["train:frozen_parts=['']"], "train.frozen_parts: '' is no part of FREx; known: decoder_2d"),
+    (
+        ['train:frozen_parts=[encoder_3d, encoder_2d, pyramid_3d, decoder_2d, fusion]'],
+        'train.frozen_parts: nothing is left to train; take a part out of ',
+    ),
+    ([*ONLY_CAMERA, 'datasets:train:camera_labels=~', 'datasets:train:mix=~'], 'no loss is left; camera_opt needs datasets.train.camera_l'),
+    (
+        [*ONLY_CAMERA, 'train:frozen_parts=[encoder_3d]'],
+        'train: no loss is left; camera_opt would train encoder_3d only, which train.frozen_parts freezes',
+    ),
     (['train:accumulate=3'], 'train.accumulate: 3 parts of a batch_size_per_gpu of 4 are not equal'),
     (['train:grad_clip=-1'], 'grad_clip must be above 0, not -1'),
     (['train:perceptual_opt={{type: PerceptualLoss}}'], 'use VGGPerceptualLoss and StyleLoss'),

@@ -217,7 +217,13 @@ def test_an_opset_that_cannot_be_written_is_refused(capsys, tmp_path, name, opse
     assert f'--opset {opset}' in refusal(capsys, '-o', tmp_path / name, '--opset', opset)
 
 
-@pytest.mark.parametrize(('name', 'flags', 'reason'), [('frex.pt2', [], 'loads .onnx only'), ('frex.onnx', ['-w', '0.5'], '-w 0.5: ')])
+@pytest.mark.parametrize(
+    ('name', 'flags', 'reason'),
+    [
+        ('frex.pt2', [], 'frex.pt2: facefusion loads .onnx only; give a name that ends in .onnx'),
+        ('frex.onnx', ['-w', '0.5'], '-w 0.5: facefusion gives the weight with each face; leave it out'),
+    ],
+)
 def test_what_facefusion_has_no_use_for_is_refused(capsys, tmp_path, name, flags, reason):
     assert reason in refusal(capsys, '-o', tmp_path / name, '--for', 'facefusion', *flags)
 

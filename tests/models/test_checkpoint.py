@@ -8,7 +8,7 @@ import torch
 from tiny import tiny_frex, tiny_network_options, trained
 
 from frex.errors import FRExError
-from frex.models.training_state import remove_older
+from frex.models.training_state import archive_later, remove_older
 from frex.weights.network_file import NetworkFile, build_frex, read_network, save_checkpoint
 from frex.weights.state_dict import load_matching, load_strict
 from frex.weights.torch_file import read_torch_file
@@ -209,3 +209,19 @@ def test_a_state_has_its_networks_wherever_forgetting_is_broken_off(tmp_path, mo
     for state in states.iterdir():
         assert (models / f'net_g_{state.stem}.pth').exists()
         assert (models / f'net_d_dual_{state.stem}.pth').exists()
+
+
+def test_what_is_later_than_the_resumed_iteration_is_put_away_and_does_not_count(tmp_path):
+    models, states = checkpoints_of(tmp_path, 100, 2000, 5000)
+    (models / 'net_g_latest.pth').touch()
+    moved = archive_later([models, states], 100, 'NOW')
+    assert len(moved) == 6
+    assert {path.name for path in (states / 'archived_NOW').iterdir()} == {'2000.state', '5000.state'}
+    assert {path.name for path in (models / 'archived_NOW').iterdir()} == {path.name for path in moved if path.parent == models}
+    for path in (states / '300.state', models / 'net_g_300.pth'):
+        path.touch()
+    remove_older([models, states], 2)
+    assert {path.name for path in states.iterdir()} == {'archived_NOW', '100.state', '300.state'}
+    assert {path.name for path in models.glob('*_g_*')} == {'net_g_latest.pth', 'net_g_100.pth', 'net_g_300.pth'}
+    assert archive_later([models, states], 300, 'LATER') == []
+    assert not (models / 'archived_LATER').exists()

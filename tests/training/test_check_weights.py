@@ -266,3 +266,19 @@ def test_resuming_needs_none_of_the_files(train):
     assert train('train:total_iter=2', f'path:resume_state={state}', pretrain_network_eg3d='gone.pth') == 0
     name = 'eg3d.decoder.net.0.weight'
     assert torch.equal(saved()[name], tiny_frex(seed=5).state_dict()[name])
+
+
+def test_a_resumed_run_checks_the_files_of_the_networks_that_it_ignores(train, priors, capsys):
+    assert train('logger:save_checkpoint_freq=1', pretrain_network_eg3d='eg3d.pth') == 0
+    state = 'path:resume_state=experiments/train_frex_tiny/training_states/1.state'
+    ignored = [state, 'train:total_iter=2', 'path:ignore_resume_networks=[network_g]']
+    assert train(*ignored, pretrain_network_eg3d='ffhqrebalanced512-128', pretrain_network_d_dual='gone.pth') == 1
+    rows = table(capsys.readouterr().err)
+    assert rows['pretrain_network_eg3d'][1] == 'ffhqrebalanced512-128.pkl is missing'
+    assert 'pretrain_network_d_dual' not in rows
+    assert train(*ignored, pretrain_network_g='not_averaged.pth') == 1
+    assert table(capsys.readouterr().err)['pretrain_network_g'][1].startswith('the weights do not fit FREx')
+    # A file with `params` only: the averaged network starts from them, too.
+    assert train(*ignored, pretrain_network_g='net_g.pth') == 0
+    name = 'stylegan2.style_mlp.1.weight'
+    assert torch.equal(saved()[name], tiny_frex(seed=5).state_dict()[name])

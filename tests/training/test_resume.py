@@ -305,6 +305,25 @@ def test_each_optimiser_of_a_run_follows_its_own_options_and_it_is_said(tmp_path
 # --- What is resumed from
 
 
+def test_a_run_that_is_resumed_from_an_earlier_state_keeps_what_it_saves_then(tmp_path, caplog):
+    model = build(tmp_path, logger={'keep_last': 2}, network_d_multi_scale=None)
+    for step in (2, 8, 20):
+        model.save(0, step)
+    states = Path(model.opt['path']['training_states'])
+    kept = torch.load(states / '8.state', weights_only=True)
+    resumed_model = build(tmp_path, logger={'keep_last': 2}, network_d_multi_scale=None)
+    resumed_model.resume_training(kept)
+    assert '3 files of iterations after 8, where this run continues, are now in ' in caplog.text
+    resumed_model.save(0, 9)
+    assert newest_state(states) == str(states / '9.state')
+    assert sorted(path.name for path in states.glob('*.state')) == ['8.state', '9.state']
+    assert [path.name for path in states.glob('archived_*/*')] == ['20.state']
+    models = Path(model.opt['path']['models'])
+    assert sorted(path.name for path in models.glob('archived_*/*')) == ['net_d_dual_20.pth', 'net_g_20.pth']
+    resumed_model.resume_training(torch.load(states / '9.state', weights_only=True))
+    assert len(list(states.glob('archived_*'))) == 1
+
+
 def test_networks_are_loaded_by_the_keys_of_their_own_checkpoints(tmp_path):
     """Unlike the network that the first start took from another project's file, and those that a resumed run ignores."""
     write_states(tmp_path, 3)
