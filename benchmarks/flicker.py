@@ -62,13 +62,13 @@ class MemoryFilm:
         """Return the film itself."""
         return nullcontext(self)
 
-    def write(self, photo: Photo, pts: int) -> None:
-        """Keep a restored frame."""
+    def write(self, photo: Photo, pts: int) -> tuple[str, ...]:
+        """Keep a restored frame; return no notes."""
         self.results.append(photo.image)
+        return ()
 
-    def join(self, segments: int) -> list[str]:
+    def join(self, segments: int) -> None:
         """Do nothing."""
-        return []
 
 
 def offsets(count: int) -> list[tuple[float, float]]:

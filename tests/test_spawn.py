@@ -9,6 +9,8 @@ import pytest
 from processes import ROOT
 from scored_folders import clean, decibels, off_by, write
 
+pytestmark = pytest.mark.slow
+
 # As `python -m frex`, on a system without fork.
 SCRIPT = """
 import multiprocessing

@@ -276,6 +276,7 @@ def rows(path='out/table.json'):
     return {row['name']: row for row in json.loads(Path(path).read_text())['rows']}
 
 
+@pytest.mark.slow
 def test_an_ablation_trains_restores_and_evaluates_and_goes_on(gt, trainer, capsys):
     few = ['--configurations', 'without_awb', 'full', 'without_structure_loss']
     assert ablate(gt, *few) == 0
@@ -312,6 +313,7 @@ def test_an_ablation_trains_restores_and_evaluates_and_goes_on(gt, trainer, caps
     assert rows()['full']['runs'][:2] == before
 
 
+@pytest.mark.slow
 def test_checkpoints_are_taken_instead_of_trained(gt, trainer, checkpoint):
     shutil.copy(checkpoint, 'other.pth')
     assert ablate(gt, '--configurations', FULL, '--take', f'full={checkpoint}', 'mine=other.pth') == 0
@@ -323,6 +325,7 @@ def test_checkpoints_are_taken_instead_of_trained(gt, trainer, checkpoint):
     assert 'The paper trains' not in table
 
 
+@pytest.mark.slow
 def test_other_options_or_another_checkpoint_of_a_row_are_other_results(gt, trainer, checkpoint):
     few = ['--configurations', FULL]
     assert ablate(gt, *few, seeds=['0']) == 0

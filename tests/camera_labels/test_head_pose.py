@@ -49,6 +49,7 @@ def test_the_frontal_camera_is_found():
     assert rotation_error(solve_camera(project_points(in_world(), truth)), truth) < 0.5
 
 
+@pytest.mark.slow
 def test_two_pixels_of_noise_cost_a_few_degrees():
     rng = np.random.default_rng(0)
     errors = []

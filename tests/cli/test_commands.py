@@ -68,6 +68,7 @@ def test_the_checkpoint_restores_faces(experiment, face_folder, tmp_path):
     assert len(list((tmp_path / 'restored_faces').iterdir())) == 5
 
 
+@pytest.mark.slow
 def test_training_resumes_where_it_stopped(run_folder, face_folder):
     resumed = run_folder / 'experiments/train_frex_tiny/training_states'
     command = ['train', '-opt', TINY, '--auto_resume', *face_folders(face_folder), 'train:total_iter=6', 'val=~']
@@ -97,6 +98,7 @@ def test_a_trained_network_is_tested(experiment, face_folder, tmp_path, monkeypa
         ('{val_freq: 1, pbar: true, metrics: {psnr: {type: calculate_psnr, crop_border: 0}}}', 0, 1),
     ],
 )
+@pytest.mark.slow
 def test_a_validation_needs_nothing_but_its_frequency(face_folder, tmp_path, monkeypatch, caplog, val, images, measured):
     monkeypatch.chdir(tmp_path)
     caplog.set_level('INFO', 'basicsr')
@@ -124,6 +126,7 @@ def test_a_test_without_weights_is_refused(face_folder, tmp_path, monkeypatch, c
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_an_older_run_is_kept(run_folder, face_folder):
     command = ['train', '-opt', TINY, *face_folders(face_folder), 'train:total_iter=1', 'val=~', 'name=kept', *IN_ONE_PROCESS]
     for _ in range(2):

@@ -86,6 +86,7 @@ POSIX = {'LC_ALL': 'C', 'PYTHONUTF8': '0', 'PYTHONCOERCECLOCALE': '0'}
 @pytest.mark.parametrize(
     'environment', [{'PYTHONIOENCODING': 'ascii'}, {'PYTHONIOENCODING': 'cp1252:strict'}, POSIX], ids=['ascii', 'cp1252', 'POSIX']
 )
+@pytest.mark.slow
 def test_a_process_of_such_a_locale_reads_and_writes_files_of_any_name(environment, tmp_path):
     write(tmp_path / f'{FILE}/{FILE}.png', clean(0, 64))
     command = [sys.executable, '-m', 'frex', 'degrade', FILE, '-o', f'{FILE} out', '--num_workers', '0']

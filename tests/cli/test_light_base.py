@@ -62,6 +62,7 @@ def faces(tmp_path):
     ],
     ids=lambda command: ' '.join(command.split()[:2]),
 )
+@pytest.mark.slow
 def test_a_command_runs_without_extras(command, frex):
     done = frex(command)
     assert done.returncode == 0, done.stderr[-2000:]
@@ -78,6 +79,7 @@ def test_a_command_runs_without_extras(command, frex):
     ],
     ids=lambda text: text.split()[0],
 )
+@pytest.mark.slow
 def test_a_command_that_needs_an_extra_says_which_in_one_line(command, extra, frex):
     done = frex(command)
     assert done.returncode == 1

@@ -64,6 +64,7 @@ def restore(checkpoint, face_folder, tmp_path):
     return list(map(str, arguments))
 
 
+@pytest.mark.slow
 def test_a_run_is_finished_without_standard_streams(restore, tmp_path):
     status, errors = run('>&- 2>&-', *restore)
     assert (status, errors) == (0, '')
@@ -86,6 +87,7 @@ sys.exit(main(sys.argv[2:]))
 
 
 @pytest.mark.parametrize('kind', ['full', 'pipe'])
+@pytest.mark.slow
 def test_a_run_is_finished_whatever_becomes_of_its_summary(interpreter, restore, tmp_path, kind):
     done = interpreter.run(REDIRECTED, kind, *restore)
     assert 'Traceback' not in done.stderr

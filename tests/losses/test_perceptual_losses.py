@@ -120,6 +120,7 @@ SHARING = {
 
 
 @pytest.mark.parametrize('kind', SHARING)
+@pytest.mark.slow
 def test_losses_that_share_a_network_compute_each_image_once_and_give_the_same(files, kind):
     build, build_other, first_layer, passes = SHARING[kind]
     image, gt = faces(seed=1).requires_grad_(), faces(seed=2)

@@ -337,6 +337,7 @@ def test_missing_files_of_metrics_are_told_before_training(tmp_path, monkeypatch
 
 
 @pytest.mark.usefixtures('bare_machine')
+@pytest.mark.slow
 def test_training_validates_with_a_metric_that_looks_through_a_network(tmp_path, monkeypatch, face_folder):
     torch.manual_seed(0)
     torch.save({f'module.{name}': value for name, value in ArcFace().state_dict().items()}, tmp_path / 'arcface.pth')

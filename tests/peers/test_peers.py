@@ -263,6 +263,7 @@ def test_a_file_that_is_not_named_is_found_where_weights_are(tmp_path):
 # --- The command line
 
 
+@pytest.mark.slow
 def test_methods_run_one_after_the_other_and_one_that_fails_stops_no_other(lq, tmp_path, checkpoint, capfd):
     output = tmp_path / 'results'
     lines = ['bad=exit 3 # {input} {output}', 'copy=cp {input}/* {output}']

@@ -218,6 +218,7 @@ def test_what_is_missing_is_made_again_and_nothing_else(whole, make, tmp_path):
     assert content(tmp_path / 'set') == {name: data for name, data in content(whole).items() if not name.startswith('ws/')}
 
 
+@pytest.mark.slow
 def test_a_killed_run_leaves_whole_images_and_is_resumed(make, eg3d_file, tmp_path):
     num = 120
     command = ['synthesize', '--eg3d', eg3d_file, '-o', tmp_path / 'set', '-n', num, '--device', 'cpu']

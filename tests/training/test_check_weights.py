@@ -214,6 +214,7 @@ def test_a_mixture_of_other_images_and_a_stage_that_was_not_trained_are_told(tra
 
 
 @pytest.mark.parametrize(('option', 'file'), [('pretrain_network_stylegan2', 'smaller.safetensors'), ('pretrain_network_g', 'net_g.pth')])
+@pytest.mark.slow
 def test_the_command_that_fixes_a_line_does(train, capsys, option, file):
     """As it stands in the table, for another network than the options describe, and for weights that are not there."""
     requested = ['path:param_key_g=params_ema']
@@ -232,6 +233,7 @@ def test_a_path_is_one_word_of_the_command_that_fixes_it(train, priors, tmp_path
 
 
 @pytest.mark.parametrize(('net', 'key'), [('', 'vgg16'), (', net: vgg', 'vgg16'), (', net: alex', 'alexnet')])
+@pytest.mark.slow
 def test_without_a_word_lpips_needs_the_trunk_of_its_net(train, priors, capsys, net, key):
     option = 'train.perceptual_opt.weights'
     assert train(f'train:perceptual_opt={{type: LPIPSLoss{net}}}') == 1
@@ -260,6 +262,7 @@ def test_a_file_is_found_by_its_key_in_an_old_place_and_kept_by_it(train, tmp_pa
     assert kept['path']['pretrain_network_eg3d'] == 'tiny'
 
 
+@pytest.mark.slow
 def test_resuming_needs_none_of_the_files(train):
     assert train('logger:save_checkpoint_freq=1', pretrain_network_eg3d='eg3d.pth') == 0
     state = 'experiments/train_frex_tiny/training_states/1.state'
@@ -268,6 +271,7 @@ def test_resuming_needs_none_of_the_files(train):
     assert torch.equal(saved()[name], tiny_frex(seed=5).state_dict()[name])
 
 
+@pytest.mark.slow
 def test_a_resumed_run_checks_the_files_of_the_networks_that_it_ignores(train, priors, capsys):
     assert train('logger:save_checkpoint_freq=1', pretrain_network_eg3d='eg3d.pth') == 0
     state = 'path:resume_state=experiments/train_frex_tiny/training_states/1.state'

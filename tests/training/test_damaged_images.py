@@ -119,6 +119,7 @@ def test_a_damaged_image_is_named_before_anything_is_made(faces, face_folder, tm
 # --- In a run
 
 
+@pytest.mark.slow
 def test_a_run_with_a_damaged_image_logs_it_once_and_resumes_as_if_never_stopped(faces, face_folder, tmp_path, monkeypatch, caplog):
     """Only the first image is looked at before the run."""
     monkeypatch.setattr(check_data, 'SAMPLED', 1)

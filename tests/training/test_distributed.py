@@ -45,6 +45,7 @@ def one_of_two(rank, root, port, changes):
 
 
 @pytest.mark.parametrize('train', [{}, {'accumulate': 2}], ids=['whole', 'in_parts'])
+@pytest.mark.slow
 def test_two_processes_take_the_step_of_one(tmp_path, train):
     changes = WITHOUT_CRITICS | {'train': train}
     mp.start_processes(one_of_two, (str(tmp_path), free_port(), changes), nprocs=2, start_method='forkserver')

@@ -107,6 +107,7 @@ def test_each_logged_scalar_stands_in_a_file(unbroken):
     assert [(record['iter'], record['dataset']) for record in records if 'psnr' in record] == [(step, 'faces_val') for step in (2, 4, 5)]
 
 
+@pytest.mark.slow
 def test_so_does_stage_a_with_its_pool_of_codes(face_folder, tmp_path, monkeypatch):
     # A pool that is full after the first step.
     monkeypatch.setattr('frex.models.critic.LatentPool', partial(LatentPool, size=2))
@@ -119,6 +120,7 @@ def test_so_does_stage_a_with_its_pool_of_codes(face_folder, tmp_path, monkeypat
     assert_equal(whole[2], weights(tmp_path / 'resumed', TINY_STAGE_A.stem))
 
 
+@pytest.mark.slow
 def test_whatever_the_number_of_workers(unbroken, face_folder, tmp_path, monkeypatch):
     broken_off(unbroken, 3, tmp_path)
     monkeypatch.chdir(tmp_path)
@@ -126,6 +128,7 @@ def test_whatever_the_number_of_workers(unbroken, face_folder, tmp_path, monkeyp
     assert_equal(unbroken[2], weights(tmp_path, unbroken[1].stem))
 
 
+@pytest.mark.slow
 def test_a_damaged_state_is_passed_over(unbroken, face_folder, tmp_path, monkeypatch, capsys):
     experiment = broken_off(unbroken, 4, tmp_path)
     state = experiment / 'training_states/4.state'
@@ -155,6 +158,7 @@ def test_a_killed_run_is_resumed(face_folder, tmp_path, wait, unbroken):
     assert_equal(expected, weights(tmp_path, options.stem))
 
 
+@pytest.mark.slow
 def test_a_job_that_is_asked_to_stop_saves_first(unbroken, face_folder, tmp_path):
     """SIGTERM to all of its processes, the loader's workers too, with no checkpoint asked for before the end."""
     _, options, expected = unbroken

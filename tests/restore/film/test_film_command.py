@@ -237,6 +237,7 @@ def slowly(arguments):
         return main(arguments)
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_at_the_last_finished_segment(checkpoint, tmp_path):
     film, out = make_film(tmp_path / 'film.mp4', moving(18), sound='aac'), tmp_path / 'out'
     arguments = ['-i', film, '-o', out, '--model_path', checkpoint, '--device', 'cpu']

@@ -93,6 +93,7 @@ def test_a_network_that_breaks_is_told_for_each_image(whole, monkeypatch, tmp_pa
     assert statuses(tmp_path / 'out') == {'a.png': 'failed', 'b.jpg': 'failed', 'empty.png': 'no face'}
 
 
+@pytest.mark.slow
 def test_a_full_disk_stops_the_run_and_leaves_no_half_images(aligned, tmp_path, monkeypatch, capsys):
     replace, written = os.replace, []
 

@@ -14,7 +14,7 @@ from restore_command import FOLDERS, command, names, report, statuses
 from frex.cli.restore import main
 from frex.restore.image_io import photo_file
 
-pytestmark = pytest.mark.usefixtures('weights_folder')
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures('weights_folder')]
 
 
 def slowly(arguments):

@@ -82,6 +82,7 @@ def test_every_format_with_alpha_keeps_the_rim(kind, factor, tmp_path):
     assert np.abs(shown.mean(axis=0) - (190, 170, 210)).max() < 3
 
 
+@pytest.mark.slow
 def test_scaling_a_large_image_with_alpha_takes_little_more_than_without(interpreter):
     code = (
         'import resource\nimport numpy as np\nfrom frex.restore.image_io.metadata import Metadata\n'
