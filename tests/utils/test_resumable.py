@@ -28,7 +28,11 @@ def test_a_new_folder_gets_its_record_and_an_old_one_keeps_it(tmp_path):
 
 @pytest.mark.parametrize(
     ('section', 'key', 'value', 'message'),
-    [('settings', 'seed', 4, 'was begun with seed 3, not 4'), ('versions', 'frex', '2', 'was begun with frex 1, not 2')],
+    [
+        ('settings', 'seed', 4, 'was begun with seed 3, not 4'),
+        ('settings', 'radius', 1, 'was begun with radius None, not 1'),
+        ('versions', 'frex', '2', 'was begun with frex 1, not 2'),
+    ],
 )
 def test_another_setting_is_refused(tmp_path, section, key, value, message):
     folder = ResumableFolder(tmp_path, 'set.json')
