@@ -84,39 +84,45 @@ def imports(path):
     return found
 
 
-@pytest.mark.parametrize('path', [path for path in FILES if path != ROOT / 'frex/__init__.py'], ids=module_name)
-def test_imports_run_one_way(path):
-    own = part(module_name(path))
-    assert own is not None, f'{path} has no place in RANKS'
-    for name in imports(path):
+def importing(package):
+    """The modules that import `package` or something of it."""
+    return {module_name(path) for path in FILES if any(name.split('.')[0] == package for name in imports(path))}
+
+
+def test_each_module_has_a_rank():
+    assert [path for path in FILES if path != ROOT / 'frex/__init__.py' and part(module_name(path)) is None] == []
+
+
+def test_imports_run_one_way():
+    def climbs(own, name):
         other = part(name)
         allowed = name.split('.')[0] not in ('frex', 'frex_arch') or other == own or (other and RANKS[other] < RANKS[own])
-        assert allowed or name.startswith('frex.compat'), f'{own} imports {name}'
+        return not (allowed or name.startswith('frex.compat'))
+
+    modules = {module_name(path): imports(path) for path in FILES if path != ROOT / 'frex/__init__.py'}
+    assert [f'{module} imports {name}' for module, names in modules.items() for name in names if climbs(part(module), name)] == []
 
 
-@pytest.mark.parametrize('path', FILES, ids=module_name)
-def test_basicsr_is_met_in_few_places(path):
-    assert part(module_name(path)) in MEETS_BASICSR or not any(name.split('.')[0] == 'basicsr' for name in imports(path))
+def test_basicsr_is_met_in_few_places():
+    assert [module for module in importing('basicsr') if part(module) not in MEETS_BASICSR] == []
 
 
-@pytest.mark.parametrize('path', FILES, ids=module_name)
-def test_only_the_command_line_imports_argparse(path):
+def test_only_the_command_line_imports_argparse():
     """Functions outside of `frex.cli` take typed options. `frex.compat` serves BasicSR's own command line."""
-    allowed = module_name(path) == 'frex.compat' or part(module_name(path)) == 'frex.cli'
-    assert allowed or not any(name.split('.')[0] == 'argparse' for name in imports(path))
+    assert [module for module in importing('argparse') if module != 'frex.compat' and part(module) != 'frex.cli'] == []
 
 
 TESTS = sorted(ROOT.glob('tests/**/*.py'))
 TEST_MODULES = {path.stem for path in TESTS if path.stem.startswith('test_')}
 
 
-@pytest.mark.parametrize('path', TESTS, ids=lambda path: str(path.relative_to(ROOT)))
-def test_no_test_module_imports_another(path):
+def test_no_test_module_imports_another():
     """What several of them use lies in `tests/helpers`. Scripts in strings, which tests run in processes, count too."""
-    strings = [node.value for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Constant)]
-    scripts = '\n'.join(text for text in (path.read_text(), *strings) if isinstance(text, str))
-    imported = re.findall(r'^\s*(?:from|import)\s+(\w+)', scripts, re.MULTILINE)
-    assert TEST_MODULES & set(imported) == set()
+    for path in TESTS:
+        strings = [node.value for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Constant)]
+        scripts = '\n'.join(text for text in (path.read_text(), *strings) if isinstance(text, str))
+        imported = re.findall(r'^\s*(?:from|import)\s+(\w+)', scripts, re.MULTILINE)
+        assert TEST_MODULES & set(imported) == set(), path
 
 
 MODULES = 'import sys\n{code}\nprint(*sys.modules)'
