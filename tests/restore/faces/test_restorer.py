@@ -366,8 +366,8 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
 
 @pytest.mark.slow
 def test_fifty_faces_on_twelve_megapixels_need_little_memory(interpreter):
-    # Peak memory in megabytes; the image itself has 36, and its copy as much again.
-    assert float(interpreter.check_output(MEASURE)) < 500
+    # Peak memory in mebibytes. The image has 36, its copy as many; the network's inputs have 150, and freed memory is not reused at once.
+    assert float(interpreter.check_output(MEASURE)) < 700
 
 
 # --- Arrays of other kinds
