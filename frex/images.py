@@ -20,13 +20,13 @@ SAME_FORMAT = {'.jfif': '.jpg'}
 
 
 def list_images(folder: Path, what: str) -> list[Path]:
-    """Return the images directly in `folder`, sorted by name.
+    """Return the images directly in `folder`, sorted by name, without hidden files.
 
     Raises FRExError where there is no folder or no image; the message starts with `what`, for example the flag that names the folder.
     """
     if not folder.is_dir():
         raise FRExError(f'{what}: no folder {folder}')
-    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file())
+    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.name[0] != '.' and path.is_file())
     if not paths:
         raise FRExError(f'{what}: no image in {folder} (looked for {", ".join(SUFFIXES)})')
     return paths

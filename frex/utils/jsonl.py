@@ -13,10 +13,14 @@ from frex.utils.files import read_regular, write_atomically
 def append_line(path: Path, value: Any) -> None:
     """Append one object as a line, and create the file where it is missing.
 
-    A line break is written first, so that the object does not continue a line that was cut off.
+    A line break is written first, so that the object does not continue a line that was cut off. Raises OSError, which has the name of the
+    file, where it cannot be written.
     """
-    with path.open('ab') as file:
-        file.write(b'\n' + encode_line(value))
+    try:
+        with path.open('ab') as file:
+            file.write(b'\n' + encode_line(value))
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None
 
 
 def encode_line(value: Any) -> bytes:

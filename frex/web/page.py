@@ -210,7 +210,7 @@ class Page:
         }
 
     def _show_face(self, run: WebRun | None, number: int, face: int) -> Updates:
-        faces = [] if run is None else run.records[number].faces
+        faces = [] if run is None or number >= len(run.records) else run.records[number].faces
         if run is None or face >= len(faces):
             return {}
         record = faces[face]

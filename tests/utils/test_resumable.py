@@ -1,6 +1,7 @@
 """Folders that work goes on in, and files of one JSON object a line."""
 
 import math
+from pathlib import Path
 
 import pytest
 from msgspec import Struct
@@ -54,6 +55,13 @@ def test_a_damaged_record_is_named(tmp_path, text):
     (tmp_path / 'set.json').write_bytes(text.encode('latin-1'))
     with pytest.raises(FRExError, match=r'set\.json: damaged, or of another program'):
         ResumableFolder(tmp_path, 'set.json').read(SECTIONS)
+
+
+@pytest.mark.skipif(not Path('/dev/full').exists(), reason='no /dev/full')
+def test_a_full_disk_is_told_with_the_name_of_the_file():
+    with pytest.raises(OSError, match='No space left on device') as error:
+        append_line(Path('/dev/full'), {'iter': 1})
+    assert error.value.filename == '/dev/full'
 
 
 def test_lines_outlive_a_cut_one(tmp_path):

@@ -25,6 +25,13 @@ def test_a_run_is_shown(page, session, upload):
     assert restore(page)[page.slider] == session.run.before_and_after(0)
 
 
+def test_the_face_of_an_image_that_a_new_run_has_not_is_not_shown(page, session, upload):
+    session.add(upload('a.png'))
+    restore(page)
+    assert page._show_face(session.run, 0, 0)
+    assert page._show_face(session.run, 1, 0) == {}
+
+
 def test_nothing_is_shown_where_all_is_removed_at_the_end_of_a_run(page, work, session, upload, monkeypatch):
     original = work.restore
 

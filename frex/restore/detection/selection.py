@@ -1,7 +1,7 @@
 """Choose which of the detected faces of an image are used."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -36,6 +36,8 @@ class Selection:
             raise FRExError(f'--det_threshold {self.threshold:g}: must be at least 0 and less than 1')
         if not self.min_face >= 0:
             raise FRExError(f'--min_face {self.min_face:g}: must be at least 0')
+        if self.only not in get_args(Only):
+            raise FRExError(f'Selection.only {self.only!r}: must be one of {", ".join(get_args(Only))}')
 
     def of(self, faces: list[DetectedFace], width: int, height: int) -> list[DetectedFace]:
         """Return the chosen ones of the `faces` of an image of `width` x `height` pixels, each once and in order of falling score.

@@ -1,6 +1,7 @@
 """Tests of finding faces in photographs, cutting them out, and pasting them back. The detector returns given faces."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -294,6 +295,12 @@ def test_faces_are_selected():
     # The boxes are 0.52 times the aligned squares: 31, 63 and 10 pixels.
     assert chosen(min_face=20) == [0.99, 0.95]
     assert chosen(min_face=200) == []
+
+
+def test_an_unknown_choice_of_faces_is_refused():
+    # The type check of the tests would refuse it first.
+    with pytest.raises(FRExError, match=r"Selection\.only 'centre': must be one of all, center, largest"):
+        Selection.__post_init__(SimpleNamespace(threshold=0.8, min_face=0, only='centre'))
 
 
 def test_the_center_is_the_images():
