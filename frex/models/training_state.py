@@ -70,7 +70,10 @@ def remove_older(folders: Sequence[Path], keep: int) -> None:
 
 
 def _numbered_files(folders: Sequence[Path]) -> dict[int, list[Path]]:
-    """Return the checkpoints and states in `folders` by iteration, each state before its networks, so that none is left without them."""
+    """Return the checkpoints and states in `folders`, all of which must exist, by iteration; files of other names are left out.
+
+    Each state comes before its networks, so that whoever removes the files in this order never leaves a state without its networks.
+    """
     numbered: dict[int, list[Path]] = {}
     for path in (path for folder in folders for path in folder.iterdir()):
         name = NUMBERED.fullmatch(path.name)

@@ -94,9 +94,10 @@ def draw_labels(recipe: SamplingRecipe, numbers: Sequence[int]) -> tuple[Camera,
 
 @torch.inference_mode()
 def render_samples(eg3d: EG3D, recipe: SamplingRecipe, numbers: Sequence[int]) -> RenderedSamples:
-    """Render the samples with these `numbers` on the device of `eg3d`, directly in their frame, so that nothing is resampled.
+    """Render the samples with these `numbers`, at least one, as one batch on the device of `eg3d`.
 
-    The only random numbers are those of z. Rounding may differ with the number of samples in a batch.
+    They are rendered directly in the `frame` of the recipe, so that nothing is resampled. Poses and z follow from the seed of the recipe
+    and the numbers, and rendering itself draws no random numbers. Rounding may differ with the number of samples in a batch.
     """
     device = eg3d.w_avg.device
     camera, crop = draw_labels(recipe, numbers)

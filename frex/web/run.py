@@ -62,10 +62,10 @@ class WebRun:
         return None if before is None or after is None else (before, after)
 
     def before_and_after(self, number: int) -> tuple[Path, Path] | None:
-        """Return the files to show of image `number` before and after; None where there is no result.
+        """Return the files to show of image `number`, from 0, before and after; None where the run gave no result for it.
 
         They are copies of the image, enlarged as the result is, and of the result, with sides of at most SHOWN_SIDE pixels. The copies are
-        written at the first call. With `aligned` they are the files of the face.
+        written at the first call. With `aligned` they are the files of the face. Raises IndexError before the run has ended.
         """
         upload, record = self.uploads[number], self.records[number]
         if self.options.aligned and record.faces:

@@ -156,7 +156,11 @@ def warp(
     border: int,
     colour: list[int] | None = None,
 ) -> Shaped[np.ndarray, '_ _ *channels']:
-    """Warp `image` by `matrix` onto a canvas of `size` (width, height); `flags` and `border` are OpenCV's."""
+    """Warp `image` onto a canvas of `size` (width, height).
+
+    `matrix` maps pixel coordinates of the image to those of the canvas. They start at the corner of the top left pixel, unlike OpenCV's.
+    `flags` and `border` are those of `cv2.warpAffine`; `colour`, black by default, fills the outside for `cv2.BORDER_CONSTANT`.
+    """
     # OpenCV counts from the centre of the top left pixel.
     centres = np.column_stack([matrix[:, :2], apply_affine(np.array([[0.5, 0.5]]), matrix)[0] - 0.5])
     return cv2.warpAffine(image, centres, size, flags=flags, borderMode=border, borderValue=colour or 0)
