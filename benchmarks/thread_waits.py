@@ -20,7 +20,7 @@ from tempfile import TemporaryDirectory
 import timing
 
 from frex.options import RunOptions
-from frex.threads import SPINS, VARIABLE
+from frex.environment import SPIN_COUNT, SPINS
 from frex.utils.text import in_columns
 
 DEFAULT = 'default'
@@ -73,7 +73,7 @@ def busy_process() -> Iterator[None]:
 
 def run(args: Namespace) -> None:
     """Measure each setting in turns, write the results to `--output` where it is given, and print the table of ratios."""
-    settings = OTHERS | {f'{VARIABLE}={spins}': {VARIABLE: str(spins)} for spins in args.spins}
+    settings = OTHERS | {f'{SPIN_COUNT}={spins}': {SPIN_COUNT: str(spins)} for spins in args.spins}
     found: dict[str, dict[str, list[float]]] = {name: {ALONE: [], BESIDE: []} for name in settings}
     with ExitStack() as stack:
         trainers = {name: Trainer(variables) for name, variables in settings.items()}

@@ -7,15 +7,12 @@ compat.install()
 from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, LOSS_REGISTRY, METRIC_REGISTRY, MODEL_REGISTRY
 
 from frex.data.face_degradation_dataset import FaceDegradationDataset
-from frex.losses.camera_loss import CameraLoss
-from frex.losses.identity_loss import IdentityLoss
+from frex.losses.arcface_losses import IdentityLoss, StructureLoss
+from frex.losses.encoder_3d_losses import CameraLoss, OffsetNormLoss
 from frex.losses.lpips_loss import LPIPSLoss
-from frex.losses.offset_norm_loss import OffsetNormLoss
-from frex.losses.perceptual_loss import VGGPerceptualLoss
 from frex.losses.pyramid_loss import PyramidLoss
 from frex.losses.stlpips_loss import STLPIPSLoss
-from frex.losses.structure_loss import StructureLoss
-from frex.losses.style_loss import StyleLoss
+from frex.losses.vgg_losses import StyleLoss, VGGPerceptualLoss
 from frex.metrics.basicsr_functions import calculate_deg, calculate_landmark_distance, calculate_lpips, calculate_stlpips
 from frex.metrics.fid import FID
 from frex.models.frex_model import FRExModel

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from frex import device as devices
-from frex import mps
 from frex.device import choose_device
+from frex.environment import MPS_FALLBACK, allow_mps_fallback
 from frex.errors import FRExError
 
 
@@ -64,13 +64,13 @@ def test_a_device_that_is_not_there_is_one_line():
     ('platform', 'set_by_user', 'expected'), [('darwin', None, '1'), ('darwin', '0', '0'), ('linux', None, None), ('win32', None, None)]
 )
 def test_on_a_mac_the_fallback_is_allowed_unless_the_user_decides(monkeypatch, platform, set_by_user, expected):
-    monkeypatch.delenv(mps.VARIABLE, raising=False)
+    monkeypatch.delenv(MPS_FALLBACK, raising=False)
     if set_by_user is not None:
-        monkeypatch.setenv(mps.VARIABLE, set_by_user)
+        monkeypatch.setenv(MPS_FALLBACK, set_by_user)
     monkeypatch.setattr(sys, 'platform', platform)
-    mps.allow_mps_fallback()
-    assert os.environ.get(mps.VARIABLE) == expected
-    os.environ.pop(mps.VARIABLE, None)
+    allow_mps_fallback()
+    assert os.environ.get(MPS_FALLBACK) == expected
+    os.environ.pop(MPS_FALLBACK, None)
 
 
 def test_commands_allow_it_before_they_load_torch():
@@ -80,6 +80,6 @@ def test_commands_allow_it_before_they_load_torch():
         "show = lambda args: print('torch' in sys.modules, os.environ.get('PYTORCH_ENABLE_MPS_FALLBACK'))\n"
         'run.parse = lambda parser, argv: SimpleNamespace(run=show)\nmain([])'
     )
-    environment = {name: value for name, value in os.environ.items() if name != mps.VARIABLE}
+    environment = {name: value for name, value in os.environ.items() if name != MPS_FALLBACK}
     done = subprocess.run([sys.executable, '-c', code], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.split() == ['False', '1']

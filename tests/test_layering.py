@@ -13,8 +13,7 @@ from processes import ROOT
 RANKS = {
     'frex_arch': 0,
     'frex.__version__': 0,
-    'frex.threads': 1,
-    'frex.mps': 1,
+    'frex.environment': 1,
     'frex.errors': 1,
     'frex.device': 2,
     'frex.utils': 2,

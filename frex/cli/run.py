@@ -7,9 +7,8 @@ from argparse import SUPPRESS, ArgumentParser, Namespace
 from collections.abc import Callable, Iterator, Sequence
 
 from frex.cli.streams import SafeStream, safe_streams
+from frex.environment import OFFLINE, allow_mps_fallback, shorten_waits
 from frex.errors import FRExError, nearest, one_line
-from frex.mps import allow_mps_fallback
-from frex.threads import shorten_waits
 from frex.utils.allocator import keep_freed_memory
 from frex.utils.extras import EXTRAS, missing_package, require_extra
 
@@ -48,7 +47,7 @@ def _run_command(parser: ArgumentParser, argv: Sequence[str] | None) -> int:
     args = parse(parser, argv)
     if getattr(args, 'offline', False):
         # Worker processes inherit it.
-        os.environ['FREX_OFFLINE'] = '1'
+        os.environ[OFFLINE] = '1'
     # OpenCV would print its own lines on damaged files, which FREx reports itself.
     os.environ.setdefault('OPENCV_LOG_LEVEL', 'SILENT')
     keep_freed_memory()

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image as PillowImage
 from PIL import ImageDraw, ImageFont
 
-from frex.demo.sample import RestoredPortrait
+from frex.demo.portraits import RestoredPortrait
 from frex.images import Image, resize, write_image
 from frex.utils.files import write_atomically
 

@@ -9,8 +9,7 @@ import numpy as np
 
 from frex.demo.degradations import DEGRADATIONS, IN_PHOTOGRAPH, FixedDegradation, apply_degradation
 from frex.demo.figures import write_comparison, write_turntable
-from frex.demo.portraits import Portrait, read_portraits
-from frex.demo.sample import RestoredPortrait, measure_portrait
+from frex.demo.portraits import Portrait, RestoredPortrait, measure_portrait, read_portraits
 from frex.errors import FRExError
 from frex.heads.views import VIEWS, render_views, turn_cameras
 from frex.images import Image

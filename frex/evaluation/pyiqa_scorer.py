@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from frex.environment import is_offline
 from frex.errors import FRExError, nearest
 from frex.evaluation import pyiqa_process
 from frex.images import Image
 from frex.metrics.metric import Metric, MetricFunction
-from frex.utils.offline import is_offline
 
 # What stands before the names of these metrics in reports, where FREx's own metrics may have the same names.
 PREFIX = 'pyiqa'

@@ -13,9 +13,8 @@ from frex.heads.mesh import GRID
 from frex.heads.views import MOST_YAW, VIEWS, render_views, turn_cameras
 from frex.images import write_image
 from frex.utils.files import write_bytes
-from frex.weights import small_model
-from frex.weights.hub import find_checkpoint
 from frex.weights.network_file import build_frex, read_network
+from frex.weights.small_model import find_model
 from frex_arch import EG3D
 
 
@@ -48,7 +47,7 @@ def render(options: RenderOptions) -> None:
     """
     check_formats([FILM] if options.film else [], '--film')
     check_formats(options.mesh, '--mesh')
-    path = small_model.PATH if options.model_path is None else find_checkpoint(options.model_path)
+    path = find_model(options.model_path)
     eg3d = trained_prior(build_frex(read_network(path, options.param_key), str(path)).to(choose_device(options.device)))
     heads = {path: load_head(path, eg3d) for path in options.codes}
     if len({path.stem for path in heads}) < len(options.codes):

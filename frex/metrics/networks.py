@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from frex.images import resize
-from frex.losses.frozen_arcface import frozen_arcface
+from frex.losses.arcface_losses import frozen_arcface
 from frex.losses.lpips_loss import LPIPSLoss
 from frex.losses.stlpips_loss import ShiftTolerantLPIPS
 from frex.metrics.metric import Faces, Scores, require_gt

@@ -9,7 +9,6 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from frex.losses.pyramid_loss import image_pyramid
-from frex.losses.r1_penalty import r1_penalty
 from frex.models.acceleration import uncompiled
 from frex.models.batch import Batch
 from frex.models.latents import LatentPool
@@ -144,3 +143,14 @@ def active_critics(config: FRExConfig) -> dict[str, ComponentOptions]:
         return {}
     idle = config.train.losses.keys() - active_losses(config.train).keys()
     return {name: critic for name, critic in config.critics.items() if f'{name}_gan_opt' not in idle}
+
+
+def r1_penalty(logits: Float[Tensor, 'batch _'], real: Sequence[Float[Tensor, 'batch ...']]) -> Float[Tensor, '']:
+    """Return the squared norm of the gradient of the critic's `logits` with respect to its `real` inputs, without the factor gamma / 2.
+
+    This is R1 (Mescheder et al. 2018). It is summed over the inputs and averaged over the batch. The inputs must require a gradient, and
+    the logits be computed from them.
+    """
+    gradients = torch.autograd.grad(logits.sum(), list(real), create_graph=True)
+    norms = [gradient.flatten(1).square().sum(dim=1) for gradient in gradients]
+    return torch.stack(norms).sum(dim=0).mean()

@@ -21,8 +21,7 @@ from frex.models.checkpointed_model import CheckpointedModel
 from frex.models.critic import Critic, active_critics, frozen
 from frex.models.latents import draw_latents
 from frex.models.objective import Objective, Output, total, zero_gradient_terms
-from frex.models.optimization import Stepper, build_optimizer
-from frex.models.trained_parts import choose_trained_parts
+from frex.models.optimization import Stepper, build_optimizer, choose_trained_parts
 from frex.models.training_state import set_random_state
 from frex.options.convert import ComponentOptions
 from frex.utils.files import write_atomically

@@ -17,7 +17,7 @@ from frex.errors import FRExError, nearest
 from frex.metrics.basicsr_functions import NETWORKS
 from frex.models.critic import active_critics
 from frex.models.objective import TERMS, TERMS_2D, TERMS_3D, active_losses
-from frex.models.trained_parts import choose_trained_parts
+from frex.models.optimization import choose_trained_parts
 from frex.options import FRExConfig, RunConfig, check_arguments
 from frex.options.convert import ComponentOptions, MetricOptions
 from frex.options.data import FaceDegradationOptions

@@ -15,8 +15,6 @@ from frex.web.run import WebRun, pack_results, read_records, write_meshes
 from frex.web.session import Session
 from frex.web.uploads import check_pixels
 from frex.weights import small_model
-from frex.weights.hub import find_checkpoint
-from frex.weights.small_model import require_small_model
 
 SMALL = 'small FREx'
 
@@ -42,7 +40,7 @@ class WebRestorer:
             raise FRExError(f'{one_line(model)}: not a model of this page')
         if model not in self._restorers:
             # With `aligned`, the detector is not loaded yet: aligned faces need none.
-            self._restorers[model] = load_restorer(self._restore_options(input=(), aligned=True), find_model(model))
+            self._restorers[model] = load_restorer(self._restore_options(input=(), aligned=True), find_page_model(model))
         return self._restorers[model]
 
     def _restore_options(self, **choices: Any) -> RestoreOptions:
@@ -61,7 +59,7 @@ class WebRestorer:
             check_uploads(session, choices.get('upscale', 1.0))
             folder, restorer = session.new_run(), self.load(model)
             paths = tuple(str(upload.path) for upload in uploads)
-            options = self._restore_options(input=paths, output=folder / 'results', model_path=find_model(model), **choices)
+            options = self._restore_options(input=paths, output=folder / 'results', model_path=find_page_model(model), **choices)
             run = WebRun(folder, options, restorer, uploads)
             if not options.aligned:
                 # A file that is missing is one error, and not one for each image.
@@ -91,13 +89,13 @@ class WebRestorer:
             return problems
 
 
-def find_model(name: str) -> Path:
+def find_page_model(name: str) -> Path:
     """Return the path of the checkpoint of a model of the page; that of a repository on the Hub is downloaded.
 
     Raises FRExError where the small FREx is not in this installation, and as `find_checkpoint` does. Whether a file that is given by its
     path exists is not checked.
     """
-    return require_small_model() if name == SMALL else find_checkpoint(name)
+    return small_model.find_model(None if name == SMALL else name)
 
 
 def check_uploads(session: Session, upscale: float) -> None:

@@ -14,9 +14,9 @@ import requests
 from filelock import FileLock
 from tqdm import tqdm
 
+from frex.environment import is_offline
 from frex.errors import FRExError
 from frex.utils.files import open_regular, sha256
-from frex.utils.offline import is_offline
 from frex.weights.locate import FileStatus, download_dir, find_file, require_file, verify_file
 from frex.weights.manifest import MOST_BYTES, WeightFile, manifest
 

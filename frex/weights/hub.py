@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from frex.environment import is_offline
 from frex.errors import FRExError
 from frex.utils.extras import require_package
-from frex.utils.offline import is_offline
 
 # The files of a repository that FREx reads and writes. The Hub counts the parameters of a file of this name.
 WEIGHTS, CARD = 'model.safetensors', 'README.md'

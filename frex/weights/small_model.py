@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from frex.errors import FRExError
+from frex.weights.hub import find_checkpoint
 
 # The model's name in commands. It is no key of the manifest, since it is never downloaded.
 KEY = 'frex-small'
@@ -26,3 +27,11 @@ def small_model_notice(size: int) -> str:
         f'No --model_path: using the small FREx that comes with the package '
         f'({size} x {size} faces, for trying it out; not for identification).'
     )
+
+
+def find_model(name: str | Path | None) -> Path:
+    """Return the path of the checkpoint that a user names, as `find_checkpoint` does; None means the small FREx.
+
+    Raises FRExError as `find_checkpoint` and `require_small_model` do.
+    """
+    return require_small_model() if name is None else find_checkpoint(name)

@@ -118,7 +118,7 @@ print([(kernel.name, kernel.part) for kernel in recorder.kernels])
 MISTAKE = """
 import sys
 import torch
-from frex.losses.camera_loss import CameraLoss
+from frex.losses.encoder_3d_losses import CameraLoss
 import rehearsal
 
 CameraLoss.forward = lambda self, camera, target, is_labelled: (camera - torch.zeros(2, 25)).abs().mean()

@@ -25,8 +25,8 @@ from labelled_heads import (
 from PIL import Image as Pillow
 
 from frex.camera_labels.cropping_params import read_cropping_params
-from frex.camera_labels.draw import project_axes
 from frex.camera_labels.estimate import LandmarkFinder
+from frex.camera_labels.preview import project_axes
 from frex.cli.main import main
 from frex.data.labels import check_rotations, drop_bare_names, match_labels, read_labels
 from frex.data.landmarks import project_points

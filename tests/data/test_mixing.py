@@ -13,7 +13,7 @@ from frex.data.face_degradation_dataset import FaceDegradationDataset
 from frex.data.mixing import Mix, yaw_bins
 from frex.data.sampler import VisitSampler
 from frex.errors import FRExError
-from frex.losses.camera_loss import CameraLoss
+from frex.losses.encoder_3d_losses import CameraLoss
 from frex.options.data import MixOptions
 from frex_arch.camera import ffhq_intrinsics, frontal_camera, look_at, mirror_camera, pack_camera
 from frex_arch.crop import MEAN_CROP, mirror_crop

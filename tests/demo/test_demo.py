@@ -12,7 +12,7 @@ from fake_restorer import FakeNetwork
 from frex.cli.main import main
 from frex.demo import restore, train
 from frex.demo.degradations import DEGRADATIONS, IN_PHOTOGRAPH, FixedDegradation, apply_degradation
-from frex.demo.sample import measure_portrait
+from frex.demo.portraits import measure_portrait
 from frex.errors import FRExError
 from frex.images import read_image
 from frex.restore import FaceRestorer

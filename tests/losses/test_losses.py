@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from frex.losses.camera_loss import CameraLoss
+from frex.losses.encoder_3d_losses import CameraLoss
 from frex.losses.pyramid_loss import PyramidLoss, image_pyramid
-from frex.losses.r1_penalty import r1_penalty
+from frex.models.critic import r1_penalty
 
 
 def test_camera_loss_is_the_mean_of_25_differences():

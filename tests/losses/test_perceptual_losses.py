@@ -10,14 +10,11 @@ from torchvision.models import alexnet, vgg16, vgg19
 
 from frex import compat
 from frex.errors import FRExError
+from frex.losses.arcface_losses import IdentityLoss, StructureLoss
+from frex.losses.encoder_3d_losses import OffsetNormLoss
 from frex.losses.frozen_network import feature_cache, share_networks
-from frex.losses.identity_loss import IdentityLoss
 from frex.losses.lpips_loss import LPIPSLoss
-from frex.losses.offset_norm_loss import OffsetNormLoss
-from frex.losses.perceptual_loss import VGGPerceptualLoss
-from frex.losses.structure_loss import StructureLoss
-from frex.losses.style_loss import StyleLoss, gram_matrix
-from frex.losses.vgg import LAYER_WEIGHTS
+from frex.losses.vgg_losses import LAYER_WEIGHTS, StyleLoss, VGGPerceptualLoss, gram_matrix
 from frex.weights.manifest import WeightFile
 
 compat.install()

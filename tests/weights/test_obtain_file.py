@@ -7,9 +7,9 @@ from http_server import content, status
 from served_weights import CONTENT, is_whole, weights
 
 from frex.cli.main import main
+from frex.environment import is_offline
 from frex.errors import FRExError
 from frex.restore.faces.helper_networks import PARSER_KEY, HelperNetworks
-from frex.utils.offline import is_offline
 from frex.weights.download import obtain_file
 
 pytestmark = pytest.mark.usefixtures('downloads')

@@ -27,7 +27,7 @@ from tiny import tiny_frex
 
 from frex.cli.main import main
 from frex.errors import FRExError
-from frex.losses.vgg import FrozenVGG, _vgg_features
+from frex.losses.vgg_losses import FrozenVGG, _vgg_features
 from frex.weights.network_file import load_network, read_network
 from frex.weights.nvidia_pickle import read_nvidia_pickle
 from frex.weights.priors import check_prior, load_prior

@@ -25,9 +25,8 @@ from frex.restore.faces.tones import Tones, apply_tones, find_tones
 from frex.restore.image_io.color_modes import to_eight_bit
 from frex.restore.image_io.photo_file import Photo, Source, has_colour_channels, to_photo
 from frex.tensors import to_images, to_tensor
-from frex.weights.hub import find_checkpoint
 from frex.weights.network_file import build_frex, read_network
-from frex.weights.small_model import require_small_model
+from frex.weights.small_model import find_model
 from frex_arch import FREx, FRExOutput
 from frex_arch.cpu.weight_layout import prepare_for_inference
 from frex_arch.encoder_3d import Encoding3D
@@ -84,7 +83,7 @@ class FaceRestorer:
         Raises FRExError where the checkpoint is missing, cannot be downloaded, is damaged, or is not one of FREx, and for a device,
         precision, batch or detection size that is not possible.
         """
-        path = require_small_model() if path is None else find_checkpoint(path)
+        path = find_model(path)
         net = build_frex(read_network(path, param_key), str(path))
         chosen = choose_device(device)
         return cls(net, chosen, precision, face_batch, HelperNetworks(chosen, weights, detection_model, detector, detection_size))

@@ -37,8 +37,7 @@ from frex.restore.image_io.headers import NOT_AN_IMAGE
 from frex.utils.sharding import Shard, choose_local_device, choose_shard
 from frex.utils.signals import Stop, stop_on_signals
 from frex.utils.text import abbreviate
-from frex.weights.hub import find_checkpoint
-from frex.weights.small_model import require_small_model, small_model_notice
+from frex.weights.small_model import find_model, small_model_notice
 from frex_arch import FREx
 from frex_arch.fusion import AdaptiveWeighting
 
@@ -63,7 +62,7 @@ def restore_folder(options: RestoreOptions, restorer: FaceRestorer | None = None
     run, inputs = collect_inputs(options, outputs, shard)
     check_film_flags(options, inputs)
     log_rank0(shard, *describe_passed_over(inputs.passed_over), *flag_notes(options))
-    model = require_small_model() if options.model_path is None else find_checkpoint(options.model_path)
+    model = find_model(options.model_path)
     restorer = restorer or load_restorer(options, model)
     if options.save_head:
         trained_prior(restorer.net)

@@ -1,4 +1,7 @@
-"""The features of VGG19 before their ReLU, and the base class of the perceptual and the style loss, which compare them."""
+"""The losses that compare features of VGG19 before their ReLU: the perceptual term of Eqs. 10 and 14, and the style loss.
+
+The style loss is not in the paper but in the authors' code.
+"""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -95,3 +98,23 @@ class VGGLoss(nn.Module):
             for name, w in self.layer_weights.items()
         ]
         return self.loss_weight * torch.stack(terms).sum()
+
+
+class VGGPerceptualLoss(VGGLoss):
+    """Weighted sum over layers of the L1 distance of VGG19's features before their ReLU; arguments and errors are those of `VGGLoss`."""
+
+
+class StyleLoss(VGGLoss):
+    """Weighted sum over layers of the L1 distance of the Gram matrices of VGG19's features before their ReLU (Gatys et al. 2016).
+
+    Arguments and errors are those of `VGGLoss`.
+    """
+
+    def compute_statistic(self, feature: Float[Tensor, 'batch channel height width']) -> Float[Tensor, 'batch channel channel']:
+        return gram_matrix(feature)
+
+
+def gram_matrix(feature: Float[Tensor, 'batch channel height width']) -> Float[Tensor, 'batch channel channel']:
+    """Return the Gram matrix of each sample's channels, divided by channels x height x width."""
+    flat = feature.flatten(2)
+    return torch.einsum('bcp,bdp->bcd', flat, flat) / flat[0].numel()
