@@ -19,8 +19,8 @@ from tempfile import TemporaryDirectory
 
 import timing
 
-from frex.options import RunOptions
 from frex.environment import SPIN_COUNT, SPINS
+from frex.options import RunOptions
 from frex.utils.text import in_columns
 
 DEFAULT = 'default'

@@ -1,6 +1,6 @@
 """The error for bad input, and functions that make its messages."""
 
-# A message is cut to this length: names in it may come from files, and be as long as those.
+# A message is cut to this length before it is escaped: names in it may come from files, and be as long as those.
 MOST_CHARACTERS = 4000
 
 
@@ -15,7 +15,7 @@ class FRExError(Exception):
 
 
 def one_line(text: str) -> str:
-    """Escape characters that are not printable, such as line breaks, and cut `text` to MOST_CHARACTERS."""
+    """Cut `text` after MOST_CHARACTERS, with `...` for the rest, then escape what is not printable, such as line breaks."""
     shown = ''.join(char if char.isprintable() else repr(char)[1:-1] for char in text[:MOST_CHARACTERS])
     return shown if len(text) <= MOST_CHARACTERS else f'{shown}...'
 

@@ -1,7 +1,7 @@
-"""The critics of training.
+"""The critics of training, which return logits that are positive for what is real.
 
-StyleGAN2's judges the decoder's images, one critic for each size (FREx, Eq. 5), and the result together with the degraded face (Eq. 15). A
-multi-layer perceptron judges latent codes in stage A (Eq. 13).
+StyleGAN2's judges the decoder's images, one critic for each size (FREx, Eq. 5), and the result together with the degraded face (Eq. 15),
+which the caller concatenates. A multi-layer perceptron judges latent codes in stage A (Eq. 11).
 """
 
 from collections.abc import Sequence

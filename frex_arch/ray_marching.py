@@ -1,4 +1,4 @@
-"""Volume rendering of tri-planes along rays: coarse samples, importance samples, alpha compositing (EG3D; FREx, Eq. 2)."""
+"""Render rays through tri-planes: decode coarse samples, add importance samples, composite all by alpha (EG3D; FREx, Eq. 2)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -33,10 +33,10 @@ class RayMarcher:
         planes = rendering.merge_planes(planes)
         if marching.is_faster(planes, rays):
             return marching.march_in_chunks(self._march, self.decoder, planes, self.box_warp, rays, mask)
-        return self._march(lambda points: self.decoder(self._sample(planes, points)), rays, rays.coarse)
+        return self._march(lambda points: self.decoder(self._sample_planes(planes, points)), rays, rays.coarse)
 
-    def _sample(self, planes: Tensor, points: Tensor) -> Tensor:
-        """Return the planes' features at points, summed over planes where no gradient is recorded.
+    def _sample_planes(self, planes: Tensor, points: Tensor) -> Tensor:
+        """Return the features of the merged planes at points of the world, summed over planes where no gradient is recorded.
 
         Otherwise `TriPlaneDecoder` computes the sum as part of its first layer, which needs less memory.
         """
@@ -63,6 +63,6 @@ class RayMarcher:
 
 
 def _decode_along_rays(decode: PointDecoder, rays: Rays, depths: Depths) -> tuple[Float[Tensor, 'batch rays samples feature'], Depths]:
-    """Return features and raw densities of the points at `depths`, sample by sample."""
+    """Decode the points of `rays` at `depths`; return their features and, in the shape of `depths`, their raw densities."""
     features, densities = decode(rays.points(depths))
     return features.unflatten(1, depths.shape[1:]), densities.unflatten(1, depths.shape[1:])

@@ -230,7 +230,11 @@ class SwinBlock(SwinTransformerBlockV2):
     def compute(
         self, x: Float[Tensor, 'batch height width channel'], weights: BlockWeights, windows: Windows
     ) -> Float[Tensor, 'batch height width channel']:
-        """Apply attention within `windows` and the dense layers, each a residual branch that ends in a layer normalisation."""
+        """Apply attention within `windows` and the dense layers, each a residual branch that ends in a layer normalisation.
+
+        `weights` are those of this block (see `stack_block_weights`); attention and dense layers are computed in their dtype, layer
+        normalisations and sums in that of `x`. Attention pads `x` with zeros to `padded_size`, the size of the map of `windows`.
+        """
         dtype = weights.qkv.weight.dtype
         height, width = x.shape[1:3]
         right, below = -width % windows.size[1], -height % windows.size[0]

@@ -1,4 +1,4 @@
-"""`frex web`: a page in the browser that restores photographs."""
+"""`frex web`: serve a web page on this machine that restores the faces in uploaded photographs."""
 
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
@@ -23,11 +23,12 @@ def add_command(commands: Any) -> None:
     )
     parser.add_argument('--port', default=7860, type=positive_int, metavar='N', help='port to listen on (default: 7860)')
     _add_networks(parser)
-    _add_limits(parser)
+    _add_upload_limits(parser)
     parser.set_defaults(run=_serve, extra='web')
 
 
 def _add_networks(parser: ArgumentParser) -> None:
+    """Add the flags that choose the networks and say how they run: checkpoints, weight files, device, precision, batch, detector."""
     group = parser.add_argument_group('networks')
     group.add_argument(
         '--model_path',
@@ -59,7 +60,8 @@ def _add_networks(parser: ArgumentParser) -> None:
     )
 
 
-def _add_limits(parser: ArgumentParser) -> None:
+def _add_upload_limits(parser: ArgumentParser) -> None:
+    """Add the flags that limit what a session may upload: the number of photographs, their size in MB, and in megapixels."""
     group = parser.add_argument_group('limits of a session, which is a tab of a browser')
     group.add_argument('--most_files', type=positive_int, default=20, metavar='N', help='number of photographs (default: 20)')
     group.add_argument('--most_megabytes', type=positive_int, default=100, metavar='N', help='size of a file in MB (default: 100)')

@@ -81,7 +81,11 @@ class FaceDegradationDataset(Dataset):
         return self.mix.faces, mixed_in
 
     def _read(self, epoch: int, visit: int) -> tuple[FaceSet, int, Image, list[str]]:
-        """Return the set, the index and the image, BGR uint8, of a visit or of what replaces it, and why others could not be read."""
+        """Return a visit's image, BGR uint8, after its set and its index in that; last the errors of images that could not be read.
+
+        In training an image that cannot be read is replaced by that of another visit, drawn at random from seed, epoch and visit.
+        FRExError is raised in training where MOST_DAMAGED in a row cannot be read, and in validation where one cannot.
+        """
         damaged: list[str] = []
         while True:
             faces, index = self._find(epoch, visit)

@@ -142,9 +142,9 @@ def read_member(archive: Path, name: str) -> bytes:
 
 
 def has_image_name(name: str) -> bool:
-    """Return whether a path has an image's suffix and neither a hidden part nor macOS's folder `__MACOSX` of resource forks."""
+    """Return whether a path has an image's suffix, and neither a hidden part nor macOS's folder `__MACOSX` of resource forks."""
     # A path object would take most of the time of listing a large folder.
-    return os.path.splitext(name)[1].lower() in SUFFIXES and not any(part.startswith(('.', '__MACOSX')) for part in name.split('/'))
+    return os.path.splitext(name)[1].lower() in SUFFIXES and not any(part.startswith('.') or part == '__MACOSX' for part in name.split('/'))
 
 
 def _walk(root: Path) -> Iterable[str]:

@@ -66,7 +66,7 @@ def _to_pillow(image: np.ndarray) -> PillowImage.Image:
 def write_turntable(heads: Sequence[Sequence[Image]], folder: Path) -> None:
     """Write `turntable.gif`, in which the heads turn side by side, and `turntable_strip.png`, one row of views per head.
 
-    `heads` holds the views of each head, from one side to the other. All heads must have equally many views of one size.
+    `heads` holds the views of each head, BGR, from one side to the other. All heads must have equally many views of one size.
     """
     write_image(folder / 'turntable_strip.png', np.vstack([np.hstack(list(views)) for views in heads]))
     # Small views are enlarged.

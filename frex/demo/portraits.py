@@ -59,7 +59,7 @@ class RestoredPortrait(NamedTuple):
 
 
 def measure_portrait(row: str, images: tuple[Image, Image, Image]) -> RestoredPortrait:
-    """Return a restored portrait with PSNR and SSIM of input and restored image against the truth."""
+    """Return a restored portrait with PSNR and SSIM of input and restored image against the truth; `images` are these three, BGR."""
     first, restored, truth = (to_tensor(image)[None] for image in images)
     pairs = (torch.cat([first, restored]), torch.cat([truth, truth]))
     before, after = psnr(*pairs).tolist()

@@ -139,7 +139,7 @@ def format_table(faces: Sequence[RestoredPortrait], photographs: Sequence[Restor
 
 
 def _format_row(name: str, samples: Sequence[RestoredPortrait]) -> tuple[str, ...]:
-    """Return the cells of one row: title, then input, restored image and gain in PSNR, and the same in SSIM."""
+    """Return the cells of one row: `name`; the mean PSNR of inputs and results and the gain, in dB; the same three in SSIM."""
     decibels = np.mean([sample.psnr for sample in samples], axis=0)
     ssim_mean = np.mean([sample.ssim for sample in samples], axis=0)
     return (

@@ -206,7 +206,8 @@ def check_sizes(gt: ImageFolder, gt_stats: ImageStats, other: ImageFolder, stats
         own, wanted = (f'{width} x {height}' for width, height in (stats.sizes[index], gt_stats.sizes[index]))
         raise FRExError(
             f'{other.folder / other.files[names[index]]}: is {own}, its clean image {gt.folder / gt.files[names[index]]} {wanted} '
-            f'({len(wrong)} of {len(names)} images of {other.role}); bring both to one size, nothing is resized here'
+            f'({len(wrong)} of {len(names)} images of {other.role}); '
+            'nothing is resized here: bring both to one size, e.g. by a set that frex degrade --size N makes'
         )
 
 

@@ -1,4 +1,4 @@
-"""The data of a finished evaluation: scores of each run, summaries of each row, and how they were computed."""
+"""The data of a finished evaluation: scores of each folder of images, their means for each row of the table, and how it was done."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -77,5 +77,5 @@ class Evaluation:
 
     @property
     def methods(self) -> tuple[Row, ...]:
-        """Return the rows of methods, without the references."""
+        """Return the rows of methods, without the references bilinear and GT."""
         return tuple(row for row in self.rows if not row.is_reference)

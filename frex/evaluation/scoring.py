@@ -137,7 +137,11 @@ class Scorer:
         return {} if self.fid_scorer is None else self.fid_scorer.notes
 
     def score_bins(self, features: Features | None, gt: Features | None, bins: Sequence[YawBin]) -> dict[str, tuple[float, ...]]:
-        """Return the FID of each bin, by metric key, from the features of restored images and of clean ones; empty without FID."""
+        """Return the FID of each bin, in the order of `bins`, under FID's metric key; empty where FID is not computed.
+
+        `features` and `gt` are Inception's features of the restored images and of their clean ones, in one order. FID is NaN for a bin of
+        fewer than two images and, where it is computed against stored statistics, for each bin but the first, which holds all images.
+        """
         if self.fid_scorer is None or features is None or gt is None:
             return {}
         return {self.fid_scorer.key: self.fid_scorer.score_bins(features, gt, bins)}

@@ -46,8 +46,9 @@ def render_views(eg3d: EG3D, ws: Float[torch.Tensor, '1 num_ws w'], cameras: Cam
 
 
 def encode_film(views: Sequence[Image]) -> bytes:
-    """Return a film (.mp4, H.264) in which the head turns to the other side and back; `views` go from one side to the other.
+    """Return a film (.mp4, H.264) that shows `views` in order and then backwards, so that the head turns to the other side and back.
 
+    `views`, BGR of one even height and width, go from one side of the head to the other; each is a frame, FRAMES_PER_SECOND a second.
     Raises FRExError where the package PyAV is missing.
     """
     require_package('av', 'writing a film')

@@ -20,7 +20,7 @@ from frex.metrics.pixelwise import niqe, psnr, ssim
 
 
 def _without_weights(scorer: MetricFunction) -> Callable[[Path | None, torch.device], MetricFunction]:
-    """Return a `Metric.load` for a metric without weights."""
+    """Return a `Metric.load` for a metric without weights; it ignores folder and device, and returns `scorer`."""
     return lambda weights, device: scorer
 
 

@@ -1,4 +1,7 @@
-"""Faster training steps: TF32, the memory format, compiled parts. All but TF32 compute the same up to rounding."""
+"""Faster training steps: TF32, the memory format, compiled parts, and a context in which these run uncompiled.
+
+All but TF32 compute the same up to rounding.
+"""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -26,7 +29,7 @@ def set_tf32(tf32: bool | None) -> None:
 
 
 def accelerate(net: nn.Module, options: TrainOptions) -> None:
-    """Put the weights of convolutions into channels-last order, and have parts compiled, where `options` say so."""
+    """Change `net`: put the weights of convolutions into channels-last order, and have parts compiled, where `options` say so."""
     if options.channels_last:
         for module in net.modules():
             for tensor in (*module.parameters(recurse=False), *module.buffers(recurse=False)):

@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from frex.errors import FRExError
 from frex.models.objective import TERMS_3D
 from frex.options.train import OptimizerOptions, TrainOptions
 from frex_arch import FREx, FREx3D
@@ -92,7 +93,12 @@ class Stepper:
             self.optimizer.step()
 
     def backward(self, loss: Float[Tensor, '']) -> None:
-        """Add the gradient of `loss`, and note whether `loss` is finite, since its gradient may be finite where the loss is not."""
+        """Add the gradient of `loss`, and note whether `loss` is finite, since its gradient may be finite where the loss is not.
+
+        Raises FRExError where `loss` depends on no trained parameter.
+        """
+        if not loss.requires_grad:
+            raise FRExError('train: no loss depends on a parameter that is trained; add a loss, or take a part out of frozen_parts')
         loss.backward()
         self.finite &= torch.isfinite(loss.detach())
 

@@ -1,6 +1,7 @@
 """Run another project's command on a folder of faces, and collect its results."""
 
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -78,8 +79,10 @@ def link_inputs(faces: FaceFolder, names: Iterable[str], folder: Path) -> dict[s
 
 
 def fill_command(command: str, inputs: Path, outputs: Path) -> str:
-    """Replace `{input}` and `{output}` by two quoted folders; other braces stay as they are."""
-    return command.replace('{input}', shlex.quote(str(inputs))).replace('{output}', shlex.quote(str(outputs)))
+    """Return a shell command with `{input}` and `{output}` replaced by two folders, quoted for a POSIX shell; other braces stay."""
+    # In one pass, since a folder's own name may contain a placeholder.
+    folders = {'{input}': inputs, '{output}': outputs}
+    return re.sub('{input}|{output}', lambda placeholder: shlex.quote(str(folders[placeholder[0]])), command)
 
 
 def execute_command(line: str) -> dict[str, int]:

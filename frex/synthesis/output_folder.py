@@ -40,7 +40,7 @@ class SynthesisFolder:
 
     @property
     def images_folder(self) -> Path:
-        """Return the folder of the images, which is `dataroot_gt` of a training."""
+        """Return `images`, the subfolder of the images and their `dataset.json`: `dataroot_gt` in the options of a training."""
         return self.root / 'images'
 
     def image_name(self, number: int) -> str:

@@ -21,7 +21,7 @@ class TestSetFolder(ResumableFolder):
 
     @property
     def images_folder(self) -> Path:
-        """Return the folder of the images, which holds only images and their labels."""
+        """Return `images`, the subfolder of the images; it holds nothing else but their `dataset.json`, where they have camera labels."""
         return self.root / 'images'
 
     def begin_set(self, settings: Mapping[str, Any]) -> Record:
@@ -49,7 +49,10 @@ class TestSetFolder(ResumableFolder):
             )
 
     def check_whole(self, record: Record) -> None:
-        """Raise FRExError where an image in the record of a complete set is missing, or differs from its checksum."""
+        """Raise FRExError where an image of a complete set is missing or differs from its SHA-256 in `record`, or `record` is damaged.
+
+        `record` has the entry `images`, which is written last. Labels, and files that `record` does not name, are not checked.
+        """
         try:
             sums = {name: str(entry['sha256']) for name, entry in record['images'].items()}
         except (KeyError, TypeError, AttributeError) as error:

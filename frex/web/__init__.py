@@ -1,1 +1,1 @@
-"""`frex web`: a page in the browser that restores photographs as `frex restore` does."""
+"""`frex web`: the server and the web page that restore the faces in uploaded photographs, as `frex restore` does."""

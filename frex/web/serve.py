@@ -51,9 +51,9 @@ def load_default(work: WebRestorer) -> None:
 
 @contextmanager
 def serving(options: WebOptions, work: WebRestorer) -> Iterator[str]:
-    """Serve the page in threads within the block, and yield its address; nothing of the sessions is left afterwards.
+    """Serve the page in threads within the block, and yield its URL; the files of all sessions are removed afterwards.
 
-    Raises FRExError where nothing can listen at the address.
+    gradio's environment variables are set and stay set in this process. Raises FRExError where nothing can listen at the address.
     """
     sessions = Sessions(options.limits)
     try:

@@ -100,6 +100,7 @@ class Sessions:
                 shutil.rmtree(session.folder, ignore_errors=True)
 
     def close(self) -> None:
-        """Remove the files of all sessions."""
-        self._open.clear()
+        """Remove the files of all sessions, when the work on them is done."""
+        for name in list(self._open):
+            self.end(name)
         self._home.cleanup()

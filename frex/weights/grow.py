@@ -1,4 +1,4 @@
-"""`frex weights grow`: turns a trained FREx into an initialisation of one of twice its size (progressive growing, Karras et al. 2018)."""
+"""Grow a trained FREx for `frex weights grow`: weights from which one of twice its image size is trained on (Karras et al. 2018)."""
 
 import copy
 from typing import Any
@@ -85,33 +85,36 @@ def _hand_on_smaller_input(small: FREx, large: FREx, where: str) -> None:
     The new first layer computes R, G, B and their negatives. The block's first convolution passes these on, and its second recovers R, G
     and B with the weights and the bias of the smaller network's first layer. All other weights of the second convolution start at 0.
     """
-    old, old_bias = _layer(small.encoder_2d.from_rgb)
-    first, first_bias = _layer(large.encoder_2d.from_rgb)
+    old, old_bias = _conv_and_bias(small.encoder_2d.from_rgb)
+    first, first_bias = _conv_and_bias(large.encoder_2d.from_rgb)
     block: Any = large.encoder_2d.down[str(small.out_size)]
-    (second, _), (third, third_bias), (skip, _) = (_layer(part) for part in (block.conv1, block.conv2, block.skip))
+    (second, _), (third, third_bias), (skip, _) = map(_conv_and_bias, (block.conv1, block.conv2, block.skip))
     if len(first.weight) < CARRIERS:
         raise FRExError(f'{where}: {len(first.weight)} channels at {large.out_size} x {large.out_size} are too few; at least {CARRIERS}')
     colours = torch.eye(3)
-    _set(first, torch.cat([colours, -colours]) / SQRT_2)
+    _set_centre(first, torch.cat([colours, -colours]) / SQRT_2)
     nn.init.zeros_(first_bias.bias)
-    _set(second, torch.eye(CARRIERS) / SQRT_2)
+    _set_centre(second, torch.eye(CARRIERS) / SQRT_2)
     # In this branch the block's gain, sqrt(1/2), cancels that of the leaky ReLU, sqrt(2). The smaller network's layer has the latter only.
     weight = old.weight[:, :, 0, 0] * (SQRT_2 * old.scale)
     nn.init.zeros_(third.weight)
-    _set(third, weight @ torch.cat([colours, -colours], dim=1) / DOUBLE_LEAKY)
+    _set_centre(third, weight @ torch.cat([colours, -colours], dim=1) / DOUBLE_LEAKY)
     third_bias.bias.copy_(old_bias.bias * SQRT_2)
     nn.init.zeros_(skip.weight)
 
 
-def _layer(layer: nn.Module) -> tuple[EqualConv2d, Any]:
+def _conv_and_bias(layer: nn.Module) -> tuple[EqualConv2d, Any]:
     """Return the convolution of a `ConvLayer` and its last sub-module, which is its `ActivationBias` if it has an activation."""
     parts: list[Any] = [*layer.children()]
     conv = next(part for part in parts if isinstance(part, EqualConv2d))
     return conv, parts[-1]
 
 
-def _set(conv: EqualConv2d, centre: Float[Tensor, 'out channel']) -> None:
-    """Let the first output channels be `centre` times the first input channels of the same pixel; all their other weights are set to 0."""
+def _set_centre(conv: EqualConv2d, centre: Float[Tensor, 'out channel']) -> None:
+    """Let the first `out` output channels be `centre` times the first input channels of the same pixel: all their other weights become 0.
+
+    Output channels after these keep their weights.
+    """
     rows, columns, middle = *centre.shape, conv.weight.shape[-1] // 2
     conv.weight[:rows] = 0
     conv.weight[:rows, :columns, middle, middle] = centre / conv.scale

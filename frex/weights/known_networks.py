@@ -1,4 +1,4 @@
-"""Find the constructor arguments of a FREx whose file does not say them, by the shapes of its weights."""
+"""Find the arguments of a FREx whose file does not say them among FREx's own option files, by the shapes of its weights."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -26,7 +26,7 @@ def known_arguments() -> tuple[Options, ...]:
 
 
 def arguments_by_shapes(state: State, where: str) -> Options:
-    """Return the only known arguments whose network has weights of these names and shapes.
+    """Return the only ones of `known_arguments` whose network has weights of these names and shapes.
 
     Shapes do not tell how often rays are sampled, how large the input of Enc_3D is and the like, so other arguments are not guessed from
     them. Raises FRExError, which starts with `where`, unless exactly one of `known_arguments` fits.
@@ -50,6 +50,6 @@ def _out_size(state: Mapping[str, Tensor]) -> int:
 
 @cache
 def _build_known(number: int) -> FREx:
-    """Build the network of the known arguments `number` on the `meta` device, without memory for its weights."""
+    """Build the network of `known_arguments()[number]` on the `meta` device, without memory for its weights."""
     with torch.device('meta'):
         return FREx(**known_arguments()[number])

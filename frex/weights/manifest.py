@@ -78,7 +78,7 @@ def manifest() -> dict[str, WeightFile]:
 
 
 def find_entry(key: str) -> WeightFile:
-    """Return the entry of FREx's manifest for `key`; raise FRExError, with the most similar key, where there is none."""
+    """Return the entry `key` of FREx's manifest; raise FRExError, with the most similar key or else all keys, where there is none."""
     if key not in manifest():
         raise FRExError(f'no weights are called {key!r}; {nearest(key, list(manifest()))}')
     return manifest()[key]

@@ -1,4 +1,4 @@
-"""The model card that `frex weights push` uploads with a checkpoint, written from the checkpoint alone."""
+"""The model card (README.md) that `frex weights push` uploads with a checkpoint: it describes the network by its arguments."""
 
 import json
 import re
@@ -91,7 +91,10 @@ The constructor's arguments:
 
 
 def check_license(license_id: str | None) -> str | None:
-    """Return an identifier of a licence as the Hub writes it, in lower case; None stays None. Raise FRExError where it cannot be one."""
+    """Return an identifier of a licence in lower case, as the Hub writes it; None stays None.
+
+    Raises FRExError where the identifier has characters that none has. Whether the Hub knows it is not checked.
+    """
     if license_id is not None and not re.fullmatch(r'[A-Za-z0-9][A-Za-z0-9.+-]*', license_id):
         raise FRExError(f'--license {license_id}: give an identifier of the Hub, e.g. apache-2.0, cc-by-nc-sa-4.0 or other')
     return None if license_id is None else license_id.lower()
@@ -115,8 +118,14 @@ def write_card(file: NetworkFile, repository: Repository, license_id: str | None
         total=sum(counts.values()),
         fused=', '.join(net.fusion),
         off=', '.join(off) or 'nothing, it is the whole network of the paper',
-        precision='half precision (float16); FREx calculates with float32' if half else 'single precision (float32)',
+        precision=_describe_precision(file, half),
         arguments=json.dumps(file.arguments, indent=2, sort_keys=True),
         licence=f'As the uploader states it: `{license_id}`.' if license_id else 'The uploader has not stated a licence.',
     )
     return f'---\n{yaml.safe_dump(metadata, sort_keys=False)}---\n{text}'
+
+
+def _describe_precision(file: NetworkFile, half: bool) -> str:
+    dtypes = {torch.float16} if half else {value.dtype for value in file.state.values() if value.is_floating_point()}
+    names = ' and '.join(sorted(str(dtype).removeprefix('torch.') for dtype in dtypes))
+    return names if names == 'float32' else f'{names}; FREx calculates with float32'

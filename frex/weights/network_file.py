@@ -137,9 +137,10 @@ def read_safetensors(path: Path) -> tuple[dict[str, str], State]:
 
 
 def read_state(path: Path, param_key: str | None = 'params') -> State:
-    """Read a state dict: all of a `.safetensors`, or what a file of `torch.save` has under `param_key`; None takes the whole file.
+    """Return the state dict of a file, on the CPU, with the names that `as_state` gives: for example without the prefix `module.`.
 
-    Raises FRExError where the file is missing or damaged, lacks that key, or holds something else than weights there.
+    A `.safetensors` is read whole. Of a file of `torch.save` the entry `param_key` is read; None reads the file itself as a state dict.
+    Raises FRExError where the file is missing or damaged, lacks that key, or holds there what `as_state` refuses.
     """
     if is_safetensors(path):
         return read_safetensors(path)[1]

@@ -22,7 +22,7 @@ from frex.errors import FRExError
 from frex_arch.camera import frontal_camera
 
 KINDS = ('folder', 'lmdb', 'zip')
-NAMES = ['00000/img0.png', '00000/img1.png', '00001/img2.png', 'last.png']
+NAMES = ['00000/img0.png', '00000/img1.png', '__MACOSX_faces/img2.png', 'last.png']
 compat.install()
 
 

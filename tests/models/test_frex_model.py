@@ -319,6 +319,15 @@ def test_terms_that_would_train_nothing_are_left_out(tmp_path, caplog, monkeypat
     assert 'it would train nothing: network_d_latent.' in caplog.text
 
 
+def test_losses_that_reach_no_trained_parameter_end_the_run(tmp_path):
+    """The images of the decoder, the only ones compared here, do not depend on the fusion, all that is trained."""
+    train = {'pixel_opt': None, 'frozen_parts': ['encoder_3d', 'encoder_2d', 'pyramid_3d', 'decoder_2d']}
+    model = build(tmp_path, train=train, network_d_dual=None, network_d_multi_scale=None)
+    model.feed_data(batch())
+    with pytest.raises(FRExError, match='no loss depends on a parameter that is trained'):
+        model.optimize_parameters(1)
+
+
 def test_priors_are_trained_where_the_options_say_so(tmp_path):
     """All of both generators but their mapping networks, also where Enc_3D is frozen: then L_3D trains EG3D alone."""
     train = {'train_priors': True, 'frozen_parts': ['encoder_3d', 'decoder_2d'], 'pixel_3d_opt': {'type': 'L1Loss'}}

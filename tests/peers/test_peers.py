@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 import cv2
 import numpy as np
@@ -19,7 +19,7 @@ from frex.peers import run_network as network_runs
 from frex.peers.command_results import choose_result, find_results
 from frex.peers.face_folder import FaceFolder, result_name
 from frex.peers.methods import CommandMethod, NetworkMethod, UnavailableMethod, read_methods
-from frex.peers.run_command import run_command
+from frex.peers.run_command import fill_command, run_command
 from frex.peers.run_network import derive_seed, run_network
 from frex.restore import FaceRestorer
 from frex.tensors import to_images
@@ -105,6 +105,10 @@ def test_a_command_meets_a_flat_folder_of_images_alone_and_its_results_get_their
     assert run.seconds_a_face == pytest.approx(run.seconds.total / 3)
     # Nothing but the results stays.
     assert [path.name for path in (tmp_path / 'other').iterdir()] == ['images']
+
+
+def test_a_placeholder_in_the_name_of_a_folder_stays():
+    assert fill_command('cp {input}/${a} {output}', Path('/{output}'), Path('/b')) == "cp '/{output}'/${a} /b"
 
 
 def test_faces_without_a_result_are_named(lq, tmp_path):

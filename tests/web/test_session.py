@@ -1,5 +1,7 @@
 """What a session takes, what it refuses, and that nothing of it is left."""
 
+import threading
+
 import numpy as np
 import PIL.Image
 import pytest
@@ -81,6 +83,16 @@ def test_nothing_is_left_of_a_session_that_ends(sessions, session, upload):
 def test_nothing_is_left_of_a_page_that_is_closed(sessions, session, upload):
     session.add(upload('a.png'))
     sessions.close()
+    assert not sessions.folder.exists()
+
+
+def test_a_page_is_closed_when_the_work_on_its_sessions_is_done(sessions, session):
+    closing = threading.Thread(target=sessions.close)
+    with session.lock:
+        closing.start()
+        closing.join(0.1)
+        (session.folder / 'result').touch()
+    closing.join()
     assert not sessions.folder.exists()
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from hub_server import TOKEN, HubRepository, hub_serving
 from huggingface_hub import constants
@@ -408,9 +409,9 @@ def test_only_a_frex_is_pushed_and_only_to_a_repository(hub, checkpoint, tmp_pat
 # --- Model card
 
 
-def card(*, license_id=None, half=False, **changes):
-    """Return the metadata and the text of the card of a tiny network."""
-    network = NetworkFile('FREx', tiny_network_options(**changes), {})
+def card(*, license_id=None, half=False, dtype=torch.float32, **changes):
+    """Return the metadata and the text of the card of a tiny network with a weight of `dtype`."""
+    network = NetworkFile('FREx', tiny_network_options(**changes), {'weight': torch.zeros(1, dtype=dtype)})
     text = write_card(network, Repository(NAME), license_id, half)
     _, metadata, content = text.split('---\n', 2)
     return yaml.safe_load(metadata), content
@@ -427,7 +428,6 @@ def test_the_card_describes_the_network():
         assert re.search(rf'^\| `{name}` \| .+ \| {sum(value.numel() for value in part.parameters()):,} \|$', text, re.MULTILINE)
     assert '# frex-tiny\n' in text
     assert '64 x 64 pixels' in text
-    assert 'float32' in text
     assert 'not for identification' in text
     assert f'--model_path {NAME}\n' in text
     assert 'As the uploader states it: `apache-2.0`.' in text
@@ -440,6 +440,18 @@ def test_the_card_says_what_is_switched_off_and_that_no_licence_is_stated():
     assert 'The uploader has not stated a licence.' in text
     assert '- Switched off: the 3D prior, the adaptive weighting block (AWB).' in text
     assert '`eg3d`' not in text
+
+
+@pytest.mark.parametrize(
+    ('dtype', 'half', 'stored'),
+    [
+        (torch.float32, False, 'float32'),
+        (torch.float32, True, 'float16; FREx calculates with float32'),
+        (torch.float16, False, 'float16; FREx calculates with float32'),
+    ],
+)
+def test_the_card_says_how_the_numbers_are_stored(dtype, half, stored):
+    assert f'- The numbers are stored in {stored}.\n' in card(dtype=dtype, half=half)[1]
 
 
 @pytest.mark.parametrize('license_id', ['', 'mit\nlibrary_name: x', 'a b', '-'])

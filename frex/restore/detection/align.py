@@ -63,7 +63,10 @@ def is_mirrored(landmarks: Float[np.ndarray, '5 2']) -> bool:
 def cut_face(
     image: UInt8[np.ndarray, 'height width 3'] | UInt16[np.ndarray, 'height width 3'], matrix: Matrix, size: int = 512
 ) -> Shaped[np.ndarray, '{size} {size} 3']:
-    """Cut out the face that `matrix` aligns, at `size` x `size` and the depth of the image; what lies outside of the image is grey."""
+    """Return the square of `size` x `size` pixels to which `matrix` maps pixels of `image`: the aligned face, in the dtype of `image`.
+
+    `image` is BGR. What lies outside of it has the colour BORDER, a grey. A face that is larger than the square is averaged first.
+    """
     border = np.array(BORDER) * (257 if image.dtype == np.uint16 else 1)
     left, top, right, bottom = visible_region(matrix, size, image.shape[1], image.shape[0])
     if left >= right or top >= bottom:
@@ -75,7 +78,10 @@ def cut_face(
 
 
 def align_face(image: Image, landmarks: Float[np.ndarray, '5 2'], size: int = 512) -> UInt8[np.ndarray, '{size} {size} 3']:
-    """Cut out and align the face at `landmarks`, in pixels of `image`; raise FRExError where they cannot be those of a face."""
+    """Return the aligned face of `size` x `size` at `landmarks`, in pixels of `image`, which is BGR.
+
+    Raises FRExError where the landmarks cannot be those of a face (see `face_matrix`).
+    """
     return cut_face(image, face_matrix(landmarks, size), size)
 
 

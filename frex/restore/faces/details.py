@@ -40,9 +40,11 @@ def render_alpha_maps(net: FREx, output: FRExOutput) -> dict[str, AnyImage]:
 def _normalize_depth(depth: Float[Tensor, 'size size'], mask: Float[Tensor, 'size size']) -> Float[Tensor, 'size size']:
     """Map depth linearly so that within `mask`, EG3D's crop, the nearest becomes 0 and the farthest 1.
 
-    Outside of the mask FREx sets depth to its largest value, so the result there is 1 or more. An empty mask counts as the whole image.
+    Outside of the mask FREx has set depth to the batch's largest value, so the result there is 1 or more. Equal depths inside all become 0.
     """
-    inside = depth[mask > 0] if mask.any() else depth
+    if not mask.any():
+        return torch.ones_like(depth)
+    inside = depth[mask > 0]
     return (depth - inside.min()) / (inside.max() - inside.min()).clamp(min=1e-6)
 
 

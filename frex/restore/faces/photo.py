@@ -31,10 +31,10 @@ SURROUNDINGS = 1.6
 class Face:
     """A face of a photograph; coordinates are pixels from the top left corner of the image.
 
-    `matrix` maps them to pixels of `aligned`, the face cut out, BGR at 8 bit; `crop` leads from there to EG3D's crop. Where the
-    landmarks cannot be those of a face, `problem` says why, `aligned` shows the surroundings of the box, and the face is not restored.
-    `keep` says why a face that could be restored stays as it is. `tones` are the colours of a face that has none of its own: a grey
-    face, a sepia one.
+    `matrix` maps them to pixels of `aligned`, the face cut out, BGR at 8 bit; `crop` leads from there to EG3D's crop.
+    `problem` says why a face is not restored: its landmarks lie outside of the image, or cannot be those of a face, in which case
+    `aligned` shows the surroundings of the box. `keep` says why a face that could be restored stays as it is. `tones` are the
+    colours of a face that has none of its own: a grey face, a sepia one.
     """
 
     box: Float[np.ndarray, '4']
@@ -65,7 +65,11 @@ def detect_faces(photo: Photo, detector: Detector, selection: Selection | None =
 
 
 def cut_out(photo: Photo, face: DetectedFace, size: int) -> Face:
-    """Align a detected face and cut it out; where its landmarks fail, cut it out by its box and set its `problem`."""
+    """Cut out a detected face at `size` x `size`, aligned by its landmarks, and return it; its `keep` is not set.
+
+    Its `problem` is set where the landmarks cannot be those of a face, and the surroundings of its box are then cut out upright. It is
+    also set where the mean of the landmarks lies outside of the image.
+    """
     problem = None
     try:
         matrix = face_matrix(face.landmarks, size)

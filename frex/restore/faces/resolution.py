@@ -31,8 +31,9 @@ LEAST_SEEN = 0.25
 def has_more_detail(image: Shaped[np.ndarray, 'height width 3'], matrix: Matrix, size: int) -> bool:
     """Return whether the face that `matrix` aligns at `size` x `size` holds detail that no result of that size could have.
 
-    `image` is BGR of 8 or 16 bit. The face is cut out at FACTOR times the network's size, and two bands of its luma are compared: the
-    detail that is lost on the way to the network's size and back, and the detail just below, lost on the way to 1 / FACTOR of it.
+    `image` is BGR of 8 or 16 bit; `matrix` maps its pixels to those of the aligned square. The face is cut out at FACTOR times the
+    network's size, and two bands of its luma are compared: the detail that is lost on the way to the network's size and back, and the
+    detail just below, lost on the way to 1 / FACTOR of it.
     The answer is yes where all of these hold, within the part of the square that the face fills:
 
     - the network is smaller than LARGE_NETWORK, and the square spans at least FACTOR times its size in pixels of the image; rows and

@@ -28,8 +28,9 @@ NARROW, WIDE, WIDE_SHARE = 6.0, 60.0, 1e-4
 def find_tones(image: Shaped[np.ndarray, 'height width 3'], matrix: Matrix, size: int) -> Tones | None:
     """Return the tones of the face that `matrix` aligns at `size` x `size` pixels; None where the face has colours of its own.
 
-    `image` is BGR of 8 or 16 bit. A face has no colours of its own where its luma alone says which colour each pixel has, apart from
-    noise and what JPEG does: it is grey, sepia, or of another tint. None is returned, too, where the face lies outside of the image.
+    `image` is BGR of 8 or 16 bit; `matrix` maps its pixels to those of the aligned square. A face has no colours of its own where its
+    luma alone says which colour each pixel has, apart from noise and what JPEG does: it is grey, sepia, or of another tint. None is
+    returned, too, where the face lies outside of the image.
     """
     side = size / scale_of(matrix)
     # The square is enlarged around its centre where it is small.
@@ -48,7 +49,7 @@ def find_tones(image: Shaped[np.ndarray, 'height width 3'], matrix: Matrix, size
 
 
 def apply_tones(face: Image, tones: Tones | None) -> Image:
-    """Return a face with its own luma and the colours of `tones`; without `tones` it is returned as it is."""
+    """Return a face, BGR, with its own luma and the colours of `tones`; without `tones` it is returned as it is."""
     return face if tones is None else tones[cv2.cvtColor(face, cv2.COLOR_BGR2GRAY)]
 
 

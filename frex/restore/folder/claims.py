@@ -1,4 +1,4 @@
-"""Know which input each result belongs to, also in other processes that write into the same folder at the same time."""
+"""The inputs that own the results in an output folder, also those of other processes that write into it at the same time."""
 
 import time
 from collections.abc import Iterator
@@ -34,15 +34,15 @@ class Claims:
     def locked(self) -> Iterator[None]:
         """Bring the owners up to date, and let no other process claim anything within the block; raise FRExError as `lock_report` does."""
         with lock_report(self.folder):
-            if _identify(self.folder / REPORT) != self._report_state:
+            if _read_version(self.folder / REPORT) != self._report_version:
                 self._read_report()
             self._read_journals()
             yield
 
     def claim(self, record: ImageRecord) -> None:
-        """Claim the results that `record` names, made by `make_interrupted_record`; to be called within `locked`.
+        """Write `record`, made by `make_interrupted_record`, into the journal, which claims its results, whoever owned them.
 
-        Raises FRExError where the journal cannot be written.
+        To be called within `locked`, where their owners were judged. Raises FRExError where the journal cannot be written.
         """
         self.journal.begin(record)
 
@@ -62,7 +62,7 @@ class Claims:
 
     def _read_report(self) -> None:
         """Read the report, which has changed: a process has ended, and its journal is in it."""
-        self._report_state = _identify(self.folder / REPORT)
+        self._report_version = _read_version(self.folder / REPORT)
         self.index = ReportIndex.read(self.folder)
         self._readers: dict[str, JournalReader] = {}
 
@@ -93,7 +93,7 @@ class Claims:
         return taken and not is_alive(self.folder, process_id)
 
 
-def _identify(path: Path) -> tuple[int, int, int] | None:
+def _read_version(path: Path) -> tuple[int, int, int] | None:
     """Return numbers that differ between two versions of a file that is replaced; None where there is none."""
     try:
         state = path.stat()

@@ -1,4 +1,4 @@
-"""Collect the warnings that Pillow gives in one thread, so that they become notes on the image that it reads there."""
+"""Collect Pillow's warnings by thread, so that those on an image become notes on this image while other threads read other images."""
 
 import threading
 import warnings
@@ -38,6 +38,7 @@ def collect_warnings() -> Iterator[list[str]]:
 
 
 def _start() -> None:
+    """Let Python show warnings by `_show`, and Pillow's always; remember what was there before."""
     known = list(warnings.filters)
     # Without this, a second image with the same fault would get no warning.
     warnings.filterwarnings('always', module=r'PIL\.')
@@ -46,6 +47,7 @@ def _start() -> None:
 
 
 def _stop() -> None:
+    """Undo `_start`."""
     show, added = _before
     if warnings.showwarning is _show:
         warnings.showwarning = show
@@ -53,6 +55,7 @@ def _stop() -> None:
 
 
 def _show(message: Any, category: type[Warning], filename: str, *more: Any, **named: Any) -> None:
+    """Add a warning of Pillow to the list of this thread, if it collects; show all others as before. Takes what `showwarning` takes."""
     texts = _collected.get(threading.get_ident())
     if texts is None or '/PIL/' not in filename.replace('\\', '/'):
         _before[0](message, category, filename, *more, **named)

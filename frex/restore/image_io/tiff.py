@@ -55,7 +55,7 @@ def is_tiff(start: bytes) -> bool:
 
 
 def read_page(file: BinaryIO) -> tuple[tifffile.TiffPage, int]:
-    """Return the tags of the first image of a TIFF, and the number of images; raise an exception of any class where it is damaged."""
+    """Return the first page of a TIFF, without its pixels, and the number of pages; raise any exception where it is damaged."""
     file.seek(0)
     tiff = tifffile.TiffFile(file)
     page = tiff.pages[0]
@@ -132,9 +132,9 @@ def read_tiff(file: BinaryIO, page: tifffile.TiffPage) -> TiffImage:
 
 
 def divide_by_alpha(samples: Samples) -> None:
-    """Turn premultiplied alpha into straight alpha, in place: divide the colours by alpha, the last channel.
+    """Turn premultiplied alpha into straight alpha, in place: divide the colours, uint8 or uint16, by alpha, the last channel.
 
-    Where alpha is 0, colours of 0, the only valid ones there, stay 0.
+    Colours greater than alpha, which are invalid, become the greatest value. Where alpha is 0, colours of 0 stay 0.
     """
     most = np.iinfo(samples.dtype).max
     for top in range(0, len(samples), ROWS):

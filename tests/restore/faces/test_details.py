@@ -34,6 +34,11 @@ def test_the_depth_is_dark_where_it_is_near(output, net):
     assert (depth[::cell, ::cell][(output.mask[0, 0] == 0).numpy()] == 255).all()
 
 
+def test_the_depth_is_white_where_nothing_is_in_eg3ds_crop(output, net):
+    nothing = output._replace(mask=torch.zeros_like(output.mask), depth=torch.ones_like(output.depth))
+    assert (render_structure(net, nothing)['depth'] == 255).all()
+
+
 def test_the_image_is_the_3d_priors(output, net):
     assert np.array_equal(render_structure(net, output)['image_3d'], to_images(output.image_3d)[0])
 
