@@ -1,5 +1,8 @@
 """Patches that let basicsr 1.4.2 import and run on today's torch, torchvision, numpy and OpenCV, without touching its files.
 
+They also let it run without a GPU, and give its own pipelines FREx's reading of options, sampler and loading of training states.
+`frex train` and `frex test` use `start_process`, and pass other functions to these pipelines with `replaced`.
+
 Each patch says what fails without it. Call `install` before the first `import basicsr`; calling it again changes nothing.
 """
 
@@ -57,7 +60,7 @@ def replaced(module: Any, functions: Mapping[str, Any]) -> Iterator[None]:
 
 
 def _repair_pipelines() -> None:
-    """Replace the functions with which BasicSR's own `train_pipeline` and `test_pipeline` read options, sample faces and load states."""
+    """Replace what BasicSR's own `train_pipeline` and `test_pipeline` call to read options, sample and prefetch faces, and load states."""
     options: Any = importlib.import_module('basicsr.utils.options')
     if options.parse_options is parse_options:
         return
@@ -97,8 +100,8 @@ def _wrap_jpeg_compression(add_jpg_compression: Any) -> Any:
 def seed_worker(worker_id: int, num_workers: int, rank: int, seed: int) -> None:
     """Seed numpy and `random` in a data loader's worker from torch's seed, which differs in each epoch.
 
-    basicsr seeds them alike in each epoch, so that every epoch repeats the random numbers of the first. `worker_id`, `num_workers` and
-    `seed` are basicsr's arguments and not used.
+    basicsr seeds them alike in each epoch, so that every epoch repeats the random numbers of the first. The worker then ends only at a
+    SIGTERM of its parent process (not on macOS and Windows). `worker_id`, `num_workers` and `seed` are basicsr's arguments and not used.
     """
     import numpy as np
     import torch

@@ -58,7 +58,7 @@ class _TransposedFilter(torch.autograd.Function):
 
 
 def _is_recorded(x: Tensor) -> bool:
-    """Return whether autograd records operations on `x`, outside of compiled code, which is never differentiated twice."""
+    """Return whether autograd records operations on `x`; False in compiled code, which is never differentiated twice."""
     return torch.is_grad_enabled() and x.requires_grad and not torch.compiler.is_compiling()
 
 

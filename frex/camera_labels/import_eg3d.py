@@ -56,9 +56,11 @@ class ImportOptions:
 
 
 def import_labels(options: ImportOptions) -> int:
-    """Write the label file `options.output` from EG3D's files; print images without a label and labels without an image; return 0.
+    """Convert EG3D's `dataset.json` to the label file `options.output`, with crops from its `cropping_params.json`; return 0.
 
-    Raises FRExError where the files are invalid or do not fit together.
+    Labels that only number the images get the names of the images, as in `ImportOptions`. Images in `options.images` without a label are
+    printed and written as having none; labels without an image are printed and written. Raises FRExError where the output may not be
+    written, a file is missing or invalid, numbered labels cannot be assigned to the images, no image has a label, or no label a crop.
     """
     check_output_path(options.output, options.overwrite)
     labels = read_labels(options.dataset_json)
@@ -113,10 +115,12 @@ def rename_counted(cameras: Mapping[str, CameraLabel], names: Sequence[str], pat
         pairs = f', so {len(ordered) // 2} images and their mirror images' if in_pairs else ''
         hint = '; --cropping_params names the images that EG3D counted' if in_pairs and source.is_dir() else ''
         raise FRExError(f'{counted}{pairs}, but {source} has {len(names)} images{hint}')
-    elif in_pairs and names[1::2] != [_mirrored_name(name) for name in names[::2]]:
-        raise FRExError(
-            f'{counted}, each second one of a mirror image, but {names[1]} in {source} is not called {_mirrored_name(names[0])}'
-        )
+    elif in_pairs:
+        for name, mirrored in zip(names[::2], names[1::2], strict=True):
+            if mirrored != _mirrored_name(name):
+                raise FRExError(
+                    f'{counted}, each second one of a mirror image, but {mirrored} in {source} is not called {_mirrored_name(name)}'
+                )
     print(f'{counted}: {abbreviate(sorted(cameras))} are {abbreviate(names)} of {source}')
     return dict(zip(names, ordered, strict=True))
 

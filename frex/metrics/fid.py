@@ -50,7 +50,10 @@ class FID:
 
     @cached_property
     def sums(self) -> list[FeatureSums]:
-        """Return the sums over the restored images and, without stored statistics, those over the clean images."""
+        """Return the sums, which `add` updates, over the restored images and, without stored statistics, over the clean images.
+
+        They are created, empty, at the first use, which also moves the Inception network to `device`.
+        """
         self.inception.to(self.device)
         return [FeatureSums(self.device, self.inception.features) for _ in range(1 if self.statistics else 2)]
 

@@ -1,6 +1,6 @@
-"""Faster training steps: TF32, the memory format, compiled parts, and a context in which these run uncompiled.
+"""Faster training steps: TF32, channels-last weights, compiled parts, and a context in which compiled parts run uncompiled.
 
-All but TF32 compute the same up to rounding.
+TF32 rounds the inputs of convolutions and matrix products; the others compute the same up to rounding in float32.
 """
 
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""The critics of training: one class for all, which differ in the images or codes that they compare (FREx, Eqs. 5, 11, 15)."""
+"""The critics of training: one class for the three; `COMPARISONS` says which images or codes each compares (FREx, Eqs. 5, 11, 15)."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -30,6 +30,7 @@ class Comparison(NamedTuple):
 
 
 def _by_size(images: Images) -> dict[int, Tensor]:
+    """Return batches of images by their width in pixels."""
     return {image.shape[-1]: image for image in images}
 
 
@@ -86,7 +87,7 @@ class Critic:
         logs = []
         with self.stepper.step() as parts:
             for output, batch in parts(list(zip(outputs, batches, strict=True))):
-                logs.append(self._compare(output, batch, len(batches)))
+                logs.append(self._backpropagate(output, batch, len(batches)))
                 if regularize:
                     self._regularize(batch, len(batches))
         means = {key: torch.stack([log[key] for log in logs]).mean() for key in logs[0]}
@@ -96,7 +97,7 @@ class Critic:
         """Return the sum over scales of each scale's mean (Eqs. 5, 18); BasicSR's losses average over both."""
         return logits.shape[1] * self.loss(logits, target_is_real, is_disc=is_disc)
 
-    def _compare(self, output: Output, batch: Batch, parts: int) -> dict[str, Tensor]:
+    def _backpropagate(self, output: Output, batch: Batch, parts: int) -> dict[str, Tensor]:
         """Add the gradient of the critic's loss, softplus(-D(real)) + softplus(D(fake)) in the paper, on one of `parts` parts of a batch.
 
         Returns the loss and the mean logits of real and fake images, for the log.

@@ -1,4 +1,7 @@
-"""Conversion of mappings of keys to values into typed options; errors name the key, and the known one that is nearest."""
+"""Conversion of mappings of keys to values into typed options; errors name the key, and for an unknown key the nearest known one.
+
+`convert` refuses unknown keys, `convert_known` ignores them. `check_arguments` checks the names of arguments only.
+"""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -56,6 +59,10 @@ def convert_known(kind: type[T], mapping: Mapping[str, Any], where: str) -> T:
 
 
 def _convert_component(kind: type, section: Any) -> Any:
+    """Make a ComponentOptions or MetricOptions (`kind`) of a mapping, for msgspec, which does not know these classes.
+
+    Raises ValueError where `section` is no mapping, which msgspec turns into a ValidationError that names the key.
+    """
     if not issubclass(kind, ComponentOptions):
         raise NotImplementedError(f'options of type {kind}')
     if not isinstance(section, dict):

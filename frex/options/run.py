@@ -88,7 +88,7 @@ def read_run(opt: Options, where: str) -> RunConfig:
     if opt['model_type'] == MODEL:
         return read_frex_run(opt, where)
     train = convert_known(LoopOptions, opt.get('train') or {}, f'{where}: train') if opt['is_train'] else None
-    return RunConfig(**_common(opt, where), path=convert_known(PathOptions, opt['path'], f'{where}: path'), train=train)
+    return RunConfig(**_common_fields(opt, where), path=convert_known(PathOptions, opt['path'], f'{where}: path'), train=train)
 
 
 def read_frex_run(opt: Options, where: str) -> FRExConfig:
@@ -100,7 +100,7 @@ def read_frex_run(opt: Options, where: str) -> FRExConfig:
         if key not in (*KNOWN, *OTHERS):
             raise FRExError(f'{where}: {key}: unknown key; {nearest(key, list(KNOWN))}')
     return FRExConfig(
-        **_common(opt, where),
+        **_common_fields(opt, where),
         path=convert(PathOptions, opt['path'], f'{where}: path'),
         train=convert(TrainOptions, opt.get('train') or {}, f'{where}: train') if opt['is_train'] else None,
         val=convert(ValOptions, opt.get('val') or {}, f'{where}: val'),
@@ -108,8 +108,12 @@ def read_frex_run(opt: Options, where: str) -> FRExConfig:
     )
 
 
-def _common(opt: Options, where: str) -> dict[str, Any]:
-    """Return the options that are read alike for all models."""
+def _common_fields(opt: Options, where: str) -> dict[str, Any]:
+    """Read the fields of `RunConfig` except `path` and `train`, which depend on the model, and return them by name.
+
+    Other keys of `opt` are ignored. Raises FRExError as `convert_known` does, and for an unknown key in `dist_params` or in the options
+    of a data set of degraded faces.
+    """
     files = {f'path.{key}': value for key, value in opt['path'].items() if key.startswith('pretrain_network_')}
     return vars(convert_known(RunValues, opt, where)) | {
         'networks': {key: ComponentOptions(opt[key]) for key in opt if key.startswith('network_') and opt[key] is not None},

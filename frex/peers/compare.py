@@ -111,7 +111,7 @@ def finish_entry(method: Method, faces: FaceFolder, folder: Path, entry: MethodE
     """Run a method on the faces that have no result yet, and return its entry; where it fails, `problem` of the entry says why.
 
     `folder` is the method's own: results go to its folder `images`, the record of the run to `run.json`. `entry` is the one so far,
-    without a problem.
+    without a problem. A method that has a record of a run and all results is not run again.
     """
     try:
         run = entry.run
@@ -131,7 +131,11 @@ def keep_best_timing(previous: RunRecord | None, run: RunRecord) -> RunRecord:
 
 
 def _run_method(method: Method, faces: FaceFolder, folder: Path, device: str) -> RunRecord:
-    """Run a method on the faces that have no result in `folder/images`."""
+    """Run a method on the faces that have no result in `folder/images`, write the results there, and return the record of this run.
+
+    Where all faces have a result, a command is run on all of them again, and a network is only loaded. Raises FRExError and RuntimeError
+    as `run_command` and `run_network` do, and BrokenProcessPool where the process of a network is killed.
+    """
     images = folder / 'images'
     if isinstance(method, CommandMethod):
         return run_command(method, faces, images)

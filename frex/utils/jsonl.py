@@ -1,4 +1,7 @@
-"""Files with one JSON object per line, to which several runs append; a process that is killed may leave half a line."""
+"""Files with one JSON object per line, to which runs append, one after the other.
+
+Reading skips half a line that a killed process has left, and empty lines, since `append_line` writes the line break first.
+"""
 
 import json
 from collections.abc import Iterable
@@ -13,8 +16,8 @@ from frex.utils.files import read_regular, write_atomically
 def append_line(path: Path, value: Any) -> None:
     """Append one object as a line, and create the file where it is missing.
 
-    A line break is written first, so that the object does not continue a line that was cut off. Raises OSError, which has the name of the
-    file, where it cannot be written.
+    A line break is written before the object, which then does not continue a line that was cut off, and none after it. Raises OSError,
+    which has the name of the file, where it cannot be written.
     """
     try:
         with path.open('ab') as file:

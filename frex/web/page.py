@@ -45,7 +45,7 @@ def errors_on_page() -> Iterator[None]:
 
 
 def to_page_error(text: str) -> gr.Error:
-    """Return the error that shows a text on the page until it is closed."""
+    """Return an error, to be raised, that shows `text` on the page, as plain text and not as HTML, until the user closes it."""
     return gr.Error(escape(text), duration=None, print_exception=False)
 
 

@@ -34,7 +34,10 @@ CAMERA_WEIGHT = 'backbone.mapping.embed.weight'
 
 
 def generator_weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the state without `LABEL_DEVIATION`; a value of that name with another shape stays, and loading refuses it."""
+    """Return the state of an EG3D generator without the buffer `LABEL_DEVIATION`.
+
+    A value of that name that is no float tensor of shape (25,) stays, so that strict loading refuses it.
+    """
     value = state.get(LABEL_DEVIATION)
     is_known = value is not None and value.shape == (CAMERA_DIM,) and value.is_floating_point()
     return {name: value for name, value in state.items() if name != LABEL_DEVIATION or not is_known}

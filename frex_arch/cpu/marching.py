@@ -31,10 +31,11 @@ def march_in_chunks(
     rays: Rays,
     mask: Mask | None,
 ) -> RayOutputs:
-    """Render `rays` through planes from `merge_planes`, which cover a cube of side `box_warp`, with `march`.
+    """Render `rays` by calling `march` for one head and at most RAYS_PER_CHUNK rays at a time; only where `is_faster` allows it.
 
-    `decoder` turns the summed features of the planes at points into features and raw densities. Rays of pixels where `mask` is 0 are
-    skipped, and their outputs are 0; None renders all rays.
+    `planes`, from `merge_planes`, cover a cube of side `box_warp` around the origin. `decoder` turns the features at points, summed over
+    the planes, (1, points, channel), into features and raw densities. Rays of pixels where `mask` is 0 are skipped, and their outputs
+    are 0; but the first ray of a head with an empty mask is rendered. None renders all rays.
     """
     masks = [None] * len(planes) if mask is None else mask
     limits = torch.stack(rays.coarse.aminmax())

@@ -106,7 +106,11 @@ class IdentityNetwork:
     def similarity(
         self, first: Float[Tensor, 'batch 3 height width'], second: Float[Tensor, 'batch 3 height width']
     ) -> Float[Tensor, ' batch']:
-        """Return the cosine of the embeddings of aligned faces, RGB in [-1, 1]: 1 for the same image, about 0 for two persons."""
+        """Return the cosine of the embeddings of each pair of faces: 1 for the same image, about 0 for two persons.
+
+        Both are RGB, in FFHQ alignment and of any size. `first` lies in [-1, 1]; `second` may be a network's output, and is clamped to
+        that range. No gradient is recorded.
+        """
         return F.cosine_similarity(self.net(to_arcface_input(first.float())), self.net(to_arcface_input(second.float().clamp(-1, 1))))
 
 

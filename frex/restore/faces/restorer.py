@@ -306,7 +306,7 @@ def with_tones(restoration: Restoration, tones: Tones | None) -> Restoration:
 def similarity(
     identity: IdentityNetwork | None, before: Float[Tensor, '1 3 size size'], after: Float[Tensor, '1 3 size size']
 ) -> float | None:
-    """Return the cosine of ArcFace's embeddings of a face before and after, RGB in [-1, 1]; None without the network."""
+    """Return the cosine of ArcFace's embeddings of a face before and after, as `IdentityNetwork.similarity`; None without the network."""
     return identity.similarity(before, after).item() if identity else None
 
 

@@ -205,7 +205,7 @@ class _SegmentRun:
         return self.restorer.paste(photo, faces, restorations, options.upscale, options.bg_upsampler, options.face_upsampler)
 
     def _count(self, photo: Photo, found: Sequence[FoundFace], restorations: Sequence[Restoration]) -> None:
-        """Count the faces of a frame for the report, and note what is to be said of it."""
+        """Count the faces of a frame, and failed ones by the reason; add each result to its track; collect the notes on the frame."""
         for one, restoration in zip(found, restorations, strict=True):
             self.segment.faces += one.face.problem is None
             if one.followed is not None:

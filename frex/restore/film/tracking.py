@@ -60,7 +60,7 @@ class Track(Struct):
     reason: str | None = None
 
     def record(self) -> TrackRecord:
-        """Return the record for the report."""
+        """Return the track's record for the report, with the mean size over its frames."""
         size = round(self.sizes / max(1, self.frames), 2)
         names = ('first', 'last', 'frames', 'restored', 'yaw', 'reason')
         return TrackRecord(size=size, **{name: getattr(self, name) for name in names})
@@ -106,7 +106,10 @@ class Track(Struct):
         return mean
 
     def count(self, face: Face, restoration: Restoration) -> None:
-        """Count the face of a frame, and what became of it, for the report."""
+        """Add a frame's face and its result to the sum of sizes, the restored frames, the range of yaw and the last `reason`.
+
+        The face counts as restored where `restoration` has a camera. `add` has counted the frame itself.
+        """
         self.sizes += face.aligned.shape[0] / scale_of(face.matrix)
         self.reason = restoration.problem or self.reason
         if restoration.yaw is not None:
