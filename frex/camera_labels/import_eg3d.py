@@ -126,7 +126,10 @@ def rename_counted(cameras: Mapping[str, CameraLabel], names: Sequence[str], pat
 
 
 def _are_mirrored(cameras: np.ndarray, others: np.ndarray) -> Bool[np.ndarray, ' pairs']:
-    """Return for each pair whether the camera in `others` is the mirrored one of that in `cameras`; both are (pairs, 25)."""
+    """Return for each pair whether the camera in `others` is the mirrored one of that in `cameras`; both are (pairs, 25).
+
+    All 25 numbers must agree within MIRROR_TOLERANCE.
+    """
     flipped = mirror_camera(torch.from_numpy(cameras)).numpy()
     return np.abs(flipped - others).max(axis=1) < MIRROR_TOLERANCE
 

@@ -44,6 +44,10 @@ def _report_lost_output(parser: ArgumentParser, output: SafeStream) -> int:
 
 
 def _run_command(parser: ArgumentParser, argv: Sequence[str] | None) -> int:
+    """Parse the flags and call `args.run(args)`, which the parser of the command sets as a default; return its exit status, 0 for None.
+
+    A command that needs an extra sets `extra` as well. FRExError, a missing package of an extra and errors of files become one line.
+    """
     args = parse(parser, argv)
     if getattr(args, 'offline', False):
         # Worker processes inherit it.

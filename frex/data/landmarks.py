@@ -53,10 +53,10 @@ def crop_to_eg3d(landmarks: Landmarks) -> Float[np.ndarray, '3']:
 
 
 def fit_head(landmarks: Landmarks, head: Float[np.ndarray, '5 3'] = MEAN_HEAD) -> tuple[float, Float[np.ndarray, '2']]:
-    """Fit the 3D landmarks `head` to `landmarks` in weak perspective by least squares, as EG3D's own tool does.
+    """Fit the 3D landmarks `head` to `landmarks` by least squares with an affine camera, as EG3D's own tool does for weak perspective.
 
-    Returns the length of the head's unit and the position of its origin in the image, both in image widths. Raises ValueError where all
-    landmarks coincide.
+    The head may be turned; its rotation is not returned. Returns the length of the head's unit in the image, the mean over both image axes,
+    and the position of its origin, both in the unit of `landmarks`. Raises ValueError where all landmarks coincide.
     """
     rows, *_ = np.linalg.lstsq(np.hstack([head, np.ones((5, 1))]), landmarks, rcond=None)
     unit = float(np.linalg.norm(rows[:3], axis=0).mean())

@@ -11,7 +11,10 @@ LEARNT_BYTES = (1 << 25) - (1 << 16)
 
 @cache
 def prepare_process(is_worker: bool) -> None:
-    """Let the process keep released memory and, in workers of a loader, which share the cores, let OpenCV use one thread."""
+    """Let this process keep released memory (where its C library is glibc) and, in a worker, let OpenCV use one thread.
+
+    The workers of a loader share the cores. A repeated call does nothing.
+    """
     if is_worker:
         cv2.setNumThreads(0)
     # Once a block of this size is released, glibc keeps released memory. Else it may return that of each image to the system and fault it

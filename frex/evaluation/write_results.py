@@ -79,7 +79,7 @@ def read_methods(texts: Sequence[str]) -> dict[str, list[Path]]:
 
 
 def _check_distinct_files(texts: Mapping[str, Path]) -> None:
-    """Raise FRExError where two of the files to write, by flag, are the same."""
+    """Raise FRExError where two of `texts`, the files to write by the names of their flags, are the same."""
     kinds: dict[Path, str] = {}
     for kind, path in texts.items():
         other = kinds.setdefault(path.resolve(), kind)

@@ -67,7 +67,11 @@ def _simplify(model: Any) -> None:
 
 
 def load_onnx(path: Path) -> Callable[..., Tensor]:
-    """Return the network in the file as a function of its inputs, run by onnxruntime on the CPU."""
+    """Return the network in a file of `write_onnx` as a function from its inputs to its output.
+
+    It is run by onnxruntime; inputs, in the file's order, and output are tensors on the CPU. Errors for a missing or damaged
+    file are those of onnxruntime, not FRExError.
+    """
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(path), providers=['CPUExecutionProvider'])

@@ -49,7 +49,12 @@ class FRExModel(CheckpointedModel):
     # --- Set-up
 
     def init_training_settings(self) -> None:
-        """Load the priors, and make the averaged network, objective, critics and optimisers; BasicSR calls it once net_g is built."""
+        """Load the priors into net_g, and make the averaged network, objective, critics, optimisers and schedulers.
+
+        BasicSR calls it once net_g is built and `pretrain_network_g` is loaded, which brings its own priors. In a resumed run the averaged
+        network continues from the run's checkpoint, else it starts as a copy of net_g; it shares net_g's frozen parameters and
+        buffers.
+        """
         set_tf32(self.train_options.tf32)
         self._load_priors()
         self.net_g.train()

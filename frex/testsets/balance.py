@@ -54,9 +54,10 @@ class BalanceOptions(YawOptions):
 
 
 def balance(options: BalanceOptions) -> None:
-    """Choose faces, write the test set and print where it is; raise FRExError for invalid options or input.
+    """Choose faces, write the test set and print where it is.
 
-    A complete set is only verified: its settings, and the checksum of each image.
+    Of a complete set only the settings and the checksum of each image are verified. Raises FRExError for invalid options or input, and
+    where an existing set has other settings or an image of it is missing or changed.
     """
     check_seed(options.seed)
     if not MIN_BIN_DEGREES <= options.bin_degrees <= 180:

@@ -61,10 +61,11 @@ class CollectOptions:
 
 
 def collect(options: CollectOptions, limits: Limits) -> None:
-    """Collect faces within `limits`, write the test set and print where it is.
+    """Collect faces within `limits` from the photographs of `options`, write the test set and print where it is.
 
-    A complete set is only verified: its settings, and the checksum of each image. A missing file of the detector is downloaded. Raises
-    FRExError where that is not possible or not allowed, for invalid options or input, and where too few faces are within the limits.
+    Of a complete set only the settings and the checksum of each image are verified. A missing file of the detector is downloaded. Raises
+    FRExError where the download is not possible or not allowed, for invalid options or input, where too few faces are within the limits,
+    and where an existing set has other settings or an image of it is missing or changed.
     """
     _check(options)
     folder = TestSetFolder(options.output, RECORD, kept=(SCAN,))

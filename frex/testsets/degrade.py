@@ -96,7 +96,7 @@ def degrade_folder(
 
 
 def _check_at_least(least: int, **values: int | None) -> None:
-    """Raise FRExError where an option, by flag, is below `least`; None is accepted."""
+    """Raise FRExError where one of `values`, the options by the names of their flags, is below `least`; None is accepted."""
     for name, value in values.items():
         if value is not None and value < least:
             raise FRExError(f'--{name} {value}: at least {least} is needed')

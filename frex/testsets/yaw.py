@@ -64,9 +64,9 @@ class FoundYaw:
 
 
 def choose_yaw_source(options: YawOptions) -> str:
-    """Return `pose` of the options, for `auto` one of `labels`, `hopenet` and `landmarks`.
+    """Return `pose` of the options, for `auto` the source that YawOptions describes: `labels`, `hopenet` or `landmarks`.
 
-    Raises FRExError where `cameras` is given, but `pose` does not use it. Other texts in `pose` are not checked.
+    Raises FRExError where `cameras` is given, but `pose` is neither `auto` nor `labels`. An unknown `pose` is returned as it is.
     """
     yaw_source: str = options.pose
     if options.cameras is not None and yaw_source not in ('auto', 'labels'):

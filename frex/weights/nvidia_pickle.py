@@ -1,4 +1,4 @@
-"""Reading the network pickles of EG3D and StyleGAN2-ADA without running the source code that they carry.
+"""Read the network pickles of EG3D and StyleGAN2-ADA without running the source code that they carry.
 
 Such a file is a dictionary of networks. Each module is stored as the source text of its class, the class's name, the constructor arguments
 and the module's `__dict__`. Each tensor's storage is a whole file of `torch.save` in its oldest format.
@@ -71,6 +71,7 @@ def read_nvidia_pickle(path: Path, network: str = 'G_ema') -> PickledNetwork:
 
 
 def _is_known(named: Global) -> bool:
+    """Return whether a network pickle may name this class or function: one of KNOWN, or one in ORDINARY_MODULES."""
     return named in KNOWN or named.module.startswith(ORDINARY_MODULES)
 
 
@@ -240,9 +241,9 @@ class TensorReader:
 def read_blob(blob: bytes) -> Tensor:
     """Return a storage as a flat tensor; `blob` is a file of `torch.save` before torch 1.6. Raises ValueError unless it holds just one."""
     stream = io.BytesIO(blob)
-    magic, protocol, system = (InertUnpickler(stream, _nothing).load() for _ in range(3))
+    magic, protocol, system = (InertUnpickler(stream, _allow_nothing).load() for _ in range(3))
     reference = InertUnpickler(stream, _is_storage, lambda reference: reference).load()
-    keys = InertUnpickler(stream, _nothing).load()
+    keys = InertUnpickler(stream, _allow_nothing).load()
     if (magic, protocol, system.get('little_endian')) != (MAGIC, PROTOCOL, True):
         raise ValueError('not a little-endian storage')
     kind, storage, key, _, count, *view = reference
@@ -255,7 +256,8 @@ def read_blob(blob: bytes) -> Tensor:
     return torch.frombuffer(bytearray(blob[stream.tell() :]), dtype=dtype) if count else torch.empty(0, dtype=dtype)
 
 
-def _nothing(_: Global) -> bool:
+def _allow_nothing(_: Global) -> bool:
+    """Return False: a pickle of plain values may name no class or function."""
     return False
 
 

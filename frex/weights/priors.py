@@ -1,4 +1,4 @@
-"""Loads the parts with which training starts, the two priors, the backbone of Enc_3D and the encoders, from files in the options."""
+"""Load the parts with which training starts, the two priors, the backbone of Enc_3D and the encoders, from files in the options."""
 
 import inspect
 from collections.abc import Mapping

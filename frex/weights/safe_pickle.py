@@ -1,4 +1,4 @@
-"""Reads pickles as data: classes and functions that a pickle would call are recorded by name, never imported and never called.
+"""Read pickles as data: classes and functions that a pickle would call are recorded by name, never imported and never called.
 
 The standard library's `pickletools` decodes the opcodes. `pickle.Unpickler` is not used, because even with all globals refused it calls
 methods of the objects that it builds.

@@ -1,4 +1,4 @@
-"""Converts state dicts of StyleGAN2 generators of rosinality and of NVIDIA's StyleGAN2-ADA to BasicSR's layout, which is FREx's."""
+"""Convert state dicts of StyleGAN2 generators of rosinality and of NVIDIA's StyleGAN2-ADA to BasicSR's layout, which is FREx's."""
 
 import math
 import re

@@ -1,4 +1,4 @@
-"""Reads files of `torch.save` as data: only tensors, dictionaries, lists and plain values are made.
+"""Read files of `torch.save` as data: only tensors, dictionaries, lists and plain values are made.
 
 torch's own reader is not used. Even with `weights_only` a file can make it allocate more memory than the file has bytes, accept half a file
 or crash the interpreter, and it refuses checkpoints of training that hold an `argparse.Namespace`.
@@ -101,7 +101,7 @@ def read_torch_file(path: Path) -> Any:
 
 
 def check_file_size(size: int) -> None:
-    """Raise ValueError for a size in bytes that no file of weights has."""
+    """Raise ValueError where the size of a file, in bytes, is above MOST_FILE_BYTES."""
     if size > MOST_FILE_BYTES:
         raise ValueError(f'{size:,} bytes, more than the {MOST_FILE_BYTES:,} that are read')
 
@@ -179,12 +179,12 @@ def _directory_size(stream: BinaryIO, size: int) -> int:
 def _read_legacy(stream: BinaryIO) -> Any:
     """Read the format before torch 1.6; raise one of `UNREADABLE` unless it is well-formed and has every storage in full."""
     with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        magic, protocol, system = (InertUnpickler(content, _nothing).load() for _ in range(3))
+        magic, protocol, system = (InertUnpickler(content, _allow_nothing).load() for _ in range(3))
         if (magic, protocol, system.get('little_endian')) != (MAGIC, PROTOCOL, True):
             raise ValueError('its numbers are not little-endian')
         unpickler = ObjectUnpickler(content, len(content))
         saved = unpickler.load()
-        keys = InertUnpickler(content, _nothing).load()
+        keys = InertUnpickler(content, _allow_nothing).load()
         storages = unpickler.storages
         if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys) or sorted(keys) != sorted(storages):
             raise ValueError('its tensors differ from its list of tensors')
@@ -319,6 +319,7 @@ def _tensor(call: Call) -> Tensor:
 
 
 def _empty_parameter() -> nn.Parameter:
+    """Return a parameter without values; `do_build` gives it those of the state that follows in the pickle."""
     return nn.Parameter(torch.empty(0, device='cpu'), requires_grad=False)
 
 
@@ -341,8 +342,10 @@ def check_inside(offset: Any, size: Any, stride: Any, count: int) -> None:
 
 
 def _is_known(named: Global) -> bool:
+    """Return whether the saved object may name this class or function: one of KNOWN, or the class of a storage."""
     return named in KNOWN or (named.module in STORAGE_MODULES and named.name in STORAGES)
 
 
-def _nothing(_: Global) -> bool:
+def _allow_nothing(_: Global) -> bool:
+    """Return False: a pickle of plain values may name no class or function."""
     return False

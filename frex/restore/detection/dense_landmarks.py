@@ -1,7 +1,8 @@
-"""Find 98 landmarks of a face with facexlib's AWing network, and derive from them the five that FREx uses.
+"""Find 98 landmarks of an aligned face with facexlib's AWing network, and derive from them the five that FREx uses.
 
-A camera is estimated from five landmarks, because `frex.data.landmarks` has a 3D head with these five, but none with all 98. The
-middle between the two corners of an eye is exactly the point that the head has; a face detector only approximates it.
+Landmarks are fractions (x, y) of the image's width and height. A camera is estimated from five landmarks, because `frex.data.landmarks` has
+a 3D head with these five, but none with all 98. The middle between the two corners of an eye is exactly the point that the head has; a face
+detector only approximates it.
 """
 
 from pathlib import Path
@@ -73,11 +74,12 @@ def peaks(heatmaps: Float[Tensor, 'points height width']) -> Float[np.ndarray, '
 
 
 def _offset(line: Float[Tensor, ' length'], peak: int) -> float:
+    """Return a quarter of a pixel, signed towards the larger neighbour of `peak`; 0 for equal neighbours and at the ends of the line."""
     if not 0 < peak < len(line) - 1:
         return 0.0
     return 0.25 * float(torch.sign(line[peak + 1] - line[peak - 1]))
 
 
 def five_landmarks(points: Float[np.ndarray, '98 2']) -> Float[np.ndarray, '5 2']:
-    """Return the two eyes, the tip of the nose and the two corners of the mouth, from WFLW's 98 landmarks."""
+    """Return, from WFLW's 98 landmarks, the five of `frex.data.landmarks` in their order; an eye is the middle between its corners."""
     return np.stack([points[LEFT_EYE].mean(axis=0), points[RIGHT_EYE].mean(axis=0), points[NOSE_TIP], *points[MOUTH_CORNERS]])

@@ -67,10 +67,12 @@ def _fit_curve(luma: UInt8[np.ndarray, ' pixels'], colour: Shaped[np.ndarray, 'p
 
 
 def _gaussian(deviation: float) -> Float[np.ndarray, '256 256']:
+    """Return the Gaussian weights between all pairs of luma levels, 1 for equal ones; `deviation` is in levels."""
     levels = np.arange(256)
     return np.exp(-(((levels[:, None] - levels) / deviation) ** 2) / 2)
 
 
 def _to_tones(curve: Float[np.ndarray, '256 2']) -> Tones:
+    """Convert the colour at each luma, Cr and Cb less 128, to BGR."""
     levels = np.column_stack([np.arange(256), curve + 128])
     return cv2.cvtColor(np.rint(levels).clip(0, 255).astype(np.uint8)[:, None], cv2.COLOR_YCrCb2BGR)[:, 0]

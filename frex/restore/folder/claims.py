@@ -1,4 +1,8 @@
-"""The inputs that own the results in an output folder, also those of other processes that write into it at the same time."""
+"""Find which input owns each result in an output folder, into which other processes may write at the same time.
+
+An input claims its results before they are written, so that no two inputs write one file at once. A result is current where this run, or
+another one at the same time, makes it or has made it; no other input may claim it then.
+"""
 
 import time
 from collections.abc import Iterator
@@ -67,6 +71,7 @@ class Claims:
         self._readers: dict[str, JournalReader] = {}
 
     def _read_journals(self) -> None:
+        """Add the new records in the journals of all processes to `index`; after `_read_report` all of them are new."""
         for process_id in self._list_processes():
             if process_id not in self._readers:
                 self._readers[process_id] = reader = JournalReader(journal_path(self.folder, process_id))

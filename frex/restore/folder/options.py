@@ -66,7 +66,7 @@ class RestoreOptions:
 
     @property
     def details(self) -> bool:
-        """Whether more of the network's output is needed than the restored face."""
+        """Whether the network also has to return the 3D prior's image and the AWB's alphas, for `save_3d` or `save_weights_map`."""
         return self.save_3d or self.save_weights_map
 
     @property

@@ -1,4 +1,7 @@
-"""Clean up in an output folder after processes that were killed."""
+"""Clean up in an output folder after processes that were killed: merge their journals into the report, and remove incomplete files.
+
+Incomplete files are removed only where no other process lives, since it may be writing them.
+"""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -29,6 +32,7 @@ def recover_killed_runs(folder: Path, folders: Iterable[Path], own: str = '') ->
 
 
 def _merge_journals(folder: Path, journals: list[Path]) -> None:
+    """Merge the journals of killed processes into the report of `folder`, then remove them; to be called within `lock_report`."""
     if not journals:
         return
     report = ReportIndex.read(folder)
@@ -40,6 +44,7 @@ def _merge_journals(folder: Path, journals: list[Path]) -> None:
 
 
 def _remove_partial_files(folders: Iterable[Path]) -> None:
+    """Remove the incomplete files of `write_atomically` in the first of `folders`, and in the others and below."""
     output, *result_folders = folders
     for path in [*output.glob('*.part'), *(part for folder in result_folders for part in folder.rglob('*.part'))]:
         if PARTIAL_FILE.fullmatch(path.name):
