@@ -49,9 +49,10 @@ def _note_emulation() -> None:
 
 
 def choose_precision(name: str, device: torch.device) -> str:
-    """Return `fp32` or `bf16`; `auto` is bf16 on GPUs with compute capability 8.0 or above, else fp32.
+    """Return `name` if it is `fp32` or `bf16`; `auto` is bf16 on CUDA GPUs with compute capability 8.0 or above, else fp32.
 
-    Where `bf16` is requested on a CPU that emulates it, a line on stderr says so once. Raises FRExError for another name.
+    The first time that `bf16` is requested on a CPU without instructions for it, a line on stderr says that it is slow. Raises FRExError
+    for any other name.
     """
     if name not in PRECISIONS:
         raise FRExError(f'--precision {name}: must be one of {", ".join(PRECISIONS)}')

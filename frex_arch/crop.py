@@ -1,7 +1,7 @@
 """The map from the frame of FFHQ's alignment to EG3D's crop of the same face: x_e = s x_f + t_x, y_e = s y_f + t_y.
 
-A crop is (s, t_x, t_y). Coordinates are in widths of the respective image, from its upper left corner, x right and y down. The two frames
-differ by scale and shift only. Both images are square.
+A crop is (s, t_x, t_y), and a `Crop` is a tensor with one such row for each face. Coordinates are in widths of the respective image, from
+its upper left corner, x right and y down. The two frames differ by scale and shift only. Both images are square.
 """
 
 import torch
@@ -21,7 +21,7 @@ def mean_crop(like: Float[Tensor, 'batch ...']) -> Crop:
 
 
 def mirror_crop(crop: Crop) -> Crop:
-    """Return the crop that maps the mirrored FFHQ-aligned image to the mirrored EG3D crop; both are mirrored left to right."""
+    """Return the crops (batch, 3) that map the mirrored FFHQ-aligned images to the mirrored EG3D crops; left and right are swapped."""
     scale, x, y = crop.unbind(dim=1)
     return torch.stack([scale, 1 - scale - x, y], dim=1)
 

@@ -131,7 +131,8 @@ class FREx(nn.Module):
     ) -> FRExOutput:
         """Restore the aligned degraded faces `lq`, RGB in [-1, 1]; `image_3d` and `alphas` request these parts of the output.
 
-        `crop` (s, t_x, t_y), defined in `frex_arch.crop`, maps the input's frame to EG3D's crop; None means that of a frontal face.
+        `crop` (batch, 3), with rows (s, t_x, t_y) as `frex_arch.crop` defines them, maps each input's frame to EG3D's crop; None means the
+        crop of a frontal face for all.
 
         `fidelity` multiplies the skip features that the decoder takes from the degraded face (Eq. 4). `structure` interpolates each fused
         feature between the 2D prior's own (0) and the result of Eqs. 8 and 9 (1). Both are 1 in training.

@@ -86,8 +86,9 @@ def modulated_conv2d(
 ) -> Float[Tensor, 'batch out out_height out_width']:
     """Convolve with weights whose input channels are scaled by `style` (StyleGAN2, Eqs. 1 and 3), with zero padding that keeps the size.
 
-    With `demodulate` the weights of each output channel are then scaled to unit length. With `low_pass` (see `upsampling_filter`) height
-    and width are doubled. `gain` multiplies the result and the `bias` added to it; it is that of the leaky ReLU that follows.
+    With `demodulate` the weights of each output channel are then scaled to unit length. With `low_pass` (see `upsampling_filter`), for
+    k = 3 only, height and width are doubled. `gain` multiplies the result and the `bias` added to it. It is the gain of the leaky ReLU that
+    the caller applies next.
 
     Activations are scaled instead of weights. The result is the same, one ordinary convolution serves the whole batch, and no gradient is
     computed for frozen weights. The weights are scaled only for a single image without gradient that has more values than they.

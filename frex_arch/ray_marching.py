@@ -44,7 +44,7 @@ class RayMarcher:
         return sampled if torch.is_grad_enabled() else sampled.sum(dim=1)
 
     def _march(self, decode: PointDecoder, rays: Rays, limits: Tensor) -> RayOutputs:
-        """Render `rays` with `decode`, which is called with points of the world; expected depths are clamped to the range of `limits`."""
+        """Render `rays` with `decode`; expected depths are clamped to the smallest and largest of all the depths in `limits`."""
         features, densities = _decode_along_rays(decode, rays, rays.coarse)
         weights = rendering.compositing_weights(densities, rays.coarse)
         fine = rendering.importance_depths(rays.coarse, weights, self.fine_samples, uniforms=rays.uniforms)

@@ -177,7 +177,10 @@ def to_colours(
 
 
 def expected_depth(weights: CompositingWeights, depths: Depths, limits: Tensor) -> Float[Tensor, 'batch rays']:
-    """Return each ray's mean depth under its compositing weights, clamped to the range of `limits`; their largest for an empty ray."""
+    """Return each ray's mean depth under its compositing weights; that of an empty ray is the largest depth in `limits`.
+
+    `limits`, depths in any shape, are those of the whole batch: all results are clamped to the smallest and largest of them.
+    """
     middles = (depths[:, :, :-1] + depths[:, :, 1:]) / 2
     total = weights.sum(dim=2)
     hit = total > 0

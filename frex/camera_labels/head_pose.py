@@ -1,4 +1,6 @@
-"""Compute the camera of a face from its five landmarks, by fitting the mean head of `frex.data.landmarks`.
+"""Compute the camera of a face in EG3D's crop from its five landmarks there, by fitting the mean head of `frex.data.landmarks`.
+
+Landmarks are in widths of the crop, from its upper left corner.
 
 Five points do not determine the pose well: a smile moves the corners of the mouth much further than a few degrees of pitch do. Therefore
 the fit has Gaussian priors on the pitch, position, size and mouth of the head.

@@ -110,10 +110,11 @@ KINDS: dict[str, Callable[[Path, str], Source]] = {'.lmdb': LmdbSource, '.zip': 
 
 
 def open_source(root: Path, backend: str | None, where: str) -> Source:
-    """Open the folder, zip or lmdb `root`, by its suffix.
+    """Open the images of `root`, which is an lmdb or a zip where its suffix says so, and a folder otherwise.
 
-    `backend` is BasicSR's `io_backend.type`, `disk` or `lmdb`, or None. Raises FRExError, which starts with `where`, for another backend,
-    for one that contradicts the suffix, and for a source that is missing, damaged or empty.
+    `backend` is BasicSR's `io_backend.type`: `lmdb`, `disk` for a folder or a zip, or None for any. Raises FRExError, which starts with
+    `where`, for another backend, for one that contradicts the suffix, and for a source that is missing, damaged or empty. Damaged images
+    in it are not noticed here.
     """
     if backend not in (None, 'disk', 'lmdb'):
         raise FRExError(f'{where}.io_backend.type: {backend!r}; known: disk, lmdb (or leave io_backend out)')
@@ -206,8 +207,9 @@ if hasattr(os, 'register_at_fork'):
 
 
 def find_images(folder: Path) -> dict[str, Path]:
-    """Return the path of each image in and below `folder`, by its name in labels, which is its path relative to the folder.
+    """Return the path of each image in and below `folder`, by the name that label files give it, in sorted order.
 
-    Raises FRExError where there is no folder or no image.
+    The name is the path relative to the folder, with `/` and the suffix. Hidden files and folders are skipped. Raises FRExError where
+    there is no folder or no image.
     """
     return {name: folder / name for name in FolderSource(folder, 'FOLDER').names}

@@ -1,4 +1,4 @@
-"""Settings that make a process load data faster and change no sample."""
+"""Prepare a process that loads images: it keeps released memory, and a worker runs OpenCV in one thread. No sample changes."""
 
 from functools import cache
 

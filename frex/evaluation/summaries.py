@@ -45,8 +45,8 @@ def summarize_scores(scores: Float[np.ndarray, 'run image'], seed: int) -> Summa
     return Summary(mean_without_nan(image_scores), low, high, spread, int(np.isnan(scores).any(axis=0).sum()))
 
 
-def mean_without_nan(scores: ImageScores) -> float:
-    """Return the mean of the scores that are not NaN; NaN where all are."""
+def mean_without_nan(scores: Float[np.ndarray, ' score']) -> float:
+    """Return the mean of the scores that are not NaN; NaN where all are, or where there are none."""
     known = scores[~np.isnan(scores)]
     return float(known.mean()) if len(known) else NAN
 

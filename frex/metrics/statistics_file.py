@@ -63,7 +63,10 @@ def _check(statistics: StoredStatistics) -> None:
 
 
 def _from_npz(path: Path) -> StoredStatistics:
-    """Read pytorch-fid's format; raise ValueError where the archive would unpack to too many bytes."""
+    """Read a `.npz` with `mu` and `sigma`, pytorch-fid's format; no code in it is run.
+
+    Raises one of `UNREADABLE`, or zlib.error, for any other file, such as ValueError where it would unpack to too many bytes.
+    """
     with zipfile.ZipFile(path) as archive:
         members = archive.infolist()
     if len(members) > MAX_MEMBERS or any(member.file_size > MAX_BYTES for member in members):
@@ -75,7 +78,10 @@ def _from_npz(path: Path) -> StoredStatistics:
 
 
 def _from_pickle(path: Path) -> StoredStatistics:
-    """Read BasicSR's format; raise ValueError where it is another."""
+    """Read a dictionary with `mean` and `cov` that `torch.save` wrote, BasicSR's format; no code in it is run.
+
+    Raises one of `UNREADABLE`, or zlib.error, for any other file, such as ValueError where one of the two is missing.
+    """
     content = _content(path)
     if not isinstance(content, dict) or not {'mean', 'cov'} <= content.keys():
         raise ValueError('it has no mean and cov')

@@ -1,6 +1,6 @@
-"""The parameters that are trained, and one step of one optimiser: gradient accumulation, bfloat16, clipping.
+"""Set which parameters are trained, build optimisers, and make their steps: gradient accumulation, bfloat16, clipping.
 
-A step whose losses or gradients are not finite is skipped.
+A step whose losses or gradients are not finite in one of the processes is skipped in all.
 """
 
 import math
@@ -25,13 +25,13 @@ T = TypeVar('T')
 def choose_trained_parts(net: FREx | FREx3D, options: TrainOptions) -> None:
     """Set `requires_grad` of the parameters of `net`: `train_priors` trains the priors, too, and `frozen_parts` are not trained."""
     if options.train_priors:
-        _unfreeze_priors(net, is_compared=any(key in options.losses for key in TERMS_3D))
+        _unfreeze_priors(net, superresolution=any(key in options.losses for key in TERMS_3D))
     for part in options.frozen_parts:
         net.get_submodule(part).requires_grad_(False)
 
 
-def _unfreeze_priors(net: FREx | FREx3D, is_compared: bool) -> None:
-    """Train the synthesis of both generators, too, but super-resolution only where a term compares its image (`is_compared`)."""
+def _unfreeze_priors(net: FREx | FREx3D, superresolution: bool) -> None:
+    """Train the synthesis of both generators, too; EG3D's super-resolution only with `superresolution`, where a loss uses its image."""
     if isinstance(net, FREx):
         net.stylegan2.requires_grad_(True)
         net.stylegan2.style_mlp.requires_grad_(False)
@@ -40,7 +40,7 @@ def _unfreeze_priors(net: FREx | FREx3D, is_compared: bool) -> None:
         net.eg3d.backbone.mapping.requires_grad_(False)
         for name, parameter in net.eg3d.superresolution.named_parameters():
             # Super-resolution adds no noise.
-            parameter.requires_grad_(is_compared and not name.endswith('noise_strength'))
+            parameter.requires_grad_(superresolution and not name.endswith('noise_strength'))
 
 
 def build_optimizer(
@@ -84,10 +84,10 @@ class Stepper:
         """
         self.optimizer.zero_grad(set_to_none=True)
         self.finite = torch.ones([], dtype=torch.bool, device=next(self.net.parameters()).device)
-        yield self._parts
+        yield self._iterate_parts
         parameters = [parameter for group in self.optimizer.param_groups for parameter in group['params']]
         norm = nn.utils.clip_grad_norm_(parameters, self.options.grad_clip or math.inf)
-        self.stepped = self._everywhere(self.finite & torch.isfinite(norm))
+        self.stepped = self._holds_everywhere(self.finite & torch.isfinite(norm))
         self.bad_steps = 0 if self.stepped else self.bad_steps + 1
         if self.stepped:
             self.optimizer.step()
@@ -103,7 +103,7 @@ class Stepper:
         self.finite &= torch.isfinite(loss.detach())
 
     @staticmethod
-    def _everywhere(true: Bool[Tensor, '']) -> bool:
+    def _holds_everywhere(true: Bool[Tensor, '']) -> bool:
         """Return whether `true` holds in all processes, since they step together or not at all."""
         if dist.is_available() and dist.is_initialized():
             agreed = true.to(torch.uint8)
@@ -111,7 +111,7 @@ class Stepper:
             true = agreed.bool()
         return bool(true)
 
-    def _parts(self, parts: Sequence[T]) -> Iterator[T]:
+    def _iterate_parts(self, parts: Sequence[T]) -> Iterator[T]:
         """Yield the parts; in a distributed run gradients are exchanged with the last one only."""
         for number, part in enumerate(parts, 1):
             last = number == len(parts)

@@ -126,7 +126,7 @@ def finish_entry(method: Method, faces: FaceFolder, folder: Path, entry: MethodE
 
 
 def keep_best_timing(previous: RunRecord | None, run: RunRecord) -> RunRecord:
-    """Return the run to record: `run`, or the previous one where that timed more faces, with the missing faces of `run`."""
+    """Return the run to record: `run`, or where `previous` timed more faces, `previous` with its `missing` replaced by that of `run`."""
     return run if previous is None or run.timed >= previous.timed else msgspec.structs.replace(previous, missing=run.missing)
 
 

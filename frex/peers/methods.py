@@ -62,11 +62,13 @@ class UnavailableMethod:
 def read_methods(
     networks: Sequence[str], commands: Sequence[str], weights: Path | None, results: Sequence[str] = ()
 ) -> list[Method | UnavailableMethod]:
-    """Parse `networks`, NAME=KIND[:FILE], and `commands`, NAME=COMMAND; a network without its file becomes an `UnavailableMethod`.
+    """Parse `networks`, NAME=KIND[:FILE], and `commands`, NAME=COMMAND; a network whose file is not found becomes an `UnavailableMethod`.
 
-    `results`, NAME=PATTERN, are the patterns of the names of commands' images. A weight file that is not given is searched for in `weights`
-    and where `frex weights` and GFPGAN store files; nothing is downloaded. Raises FRExError for an entry of another form, an unknown KIND,
-    a name that is given twice, and where there is no method at all.
+    `results`, NAME=PATTERN, say how the command NAME names its images; `{name}` in a pattern stands for the name of a face. Without FILE
+    the file that USUAL_FILES has for the KIND is searched for in the folder `weights` and where `frex weights` and GFPGAN store files;
+    nothing is downloaded. Raises FRExError for an entry of another form, an unknown KIND, the KIND `frex` without FILE, a command
+    without `{input}` or `{output}` or with one in quotes, an invalid pattern or one of no command, a name that is given twice (small and
+    capital letters count as equal), and where there is no method at all.
     """
     if not networks and not commands:
         raise FRExError('nothing to run: give --method NAME=KIND[:FILE] or --command "NAME=... {input} {output}"')

@@ -89,10 +89,11 @@ def _or_without(command: str, option: str) -> str:
 
 
 def check_data(datasets: Datasets, where: str) -> None:
-    """Raise FRExError, which starts with `where`, for damaged images or labels, and for too few training images for one batch.
+    """Read the labels and images of data sets, given by their options; raise FRExError, which starts with `where`, for unusable ones.
 
-    Of a training set of more than SAMPLED images a sample is read. A few damaged ones are only printed, since training replaces them. Of
-    other sets all images are read, and all must be whole.
+    Of a training set of more than SAMPLED images at most SAMPLED are read, evenly chosen. A fraction of TOLERATED of these may be damaged:
+    they are only printed to stderr, since training replaces them. Of any other set all images are read, and none may be damaged. The
+    number of images of `train`, times `dataset_enlarge_ratio`, must be at least `batch_size_per_gpu`.
     """
     for name, options in datasets.items():
         try:

@@ -1,4 +1,7 @@
-"""A run of `frex restore` on the uploads of a session: its records and its files."""
+"""A run of `frex restore` on the uploads of a session: the records and paths of its results, its zip, and the meshes of its heads.
+
+`frex.web.work` makes the run itself.
+"""
 
 import zipfile
 from collections.abc import Iterator, Sequence

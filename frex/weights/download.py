@@ -179,7 +179,12 @@ def _stated_length(response: requests.Response, start: int) -> int | None:
 
 
 def _write(file: WeightFile, response: requests.Response, part: Path, start: int) -> None:
-    """Write the response to `part` at byte `start`; raise RequestException where the file becomes too long or stays too short."""
+    """Write the response to `part` from byte `start` on; 0 replaces the file.
+
+    The file must get the manifest's size or, where it has none, the length that the response states, at most MOST_BYTES. Raises
+    RequestException where the response states another length than the manifest, and where more or fewer bytes arrive. `part` is deleted
+    where the manifest's size, or else MOST_BYTES, would be exceeded; otherwise it is kept for the next attempt.
+    """
     limit = file.size or MOST_BYTES
     stated = _stated_length(response, start)
     if file.size and stated not in (None, file.size):

@@ -1,4 +1,8 @@
-"""EG3D's official generators: FREx's constructor arguments from the attributes in a pickle and from the shapes of the weights."""
+"""EG3D's official generators: FREx's constructor arguments from the attributes in a pickle and from the shapes of the weights.
+
+Where the mapping network ignores the camera, which `ignores_camera` finds in the attributes, the weight of its camera embedding is set to
+0 by `without_camera`; `lacks_camera` recognises this in the weights. `generator_weights` drops a buffer that only training uses.
+"""
 
 from collections.abc import Mapping
 from typing import Any

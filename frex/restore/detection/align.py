@@ -94,12 +94,12 @@ def scale_of(matrix: Matrix) -> float:
 
 
 def apply_affine(points: Points, matrix: Matrix) -> Points:
-    """Return `points` (N, 2) mapped by `matrix`."""
+    """Return `points` (N, 2) mapped by the affine transform `matrix` (2, 3)."""
     return points @ matrix[:, :2].T + matrix[:, 2]
 
 
 def inverse(matrix: Matrix) -> Matrix:
-    """Return the inverse transform."""
+    """Return the inverse of the affine transform `matrix`, also as a matrix (2, 3)."""
     back = np.linalg.inv(matrix[:, :2])
     return np.column_stack([back, -back @ matrix[:, 2]])
 

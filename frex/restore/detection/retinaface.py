@@ -1,4 +1,4 @@
-"""Detect faces in an image with facexlib's RetinaFace.
+"""Detect faces with facexlib's RetinaFace, in copies of an image in several sizes; large copies are searched in tiles.
 
 Its weight files are located by the manifest, downloaded where they are missing, and read without executing code.
 """
@@ -74,13 +74,14 @@ class FaceDetector:
         return search_all_sizes(image, partial(self._search, threshold=threshold), self.detection_size or DETECTION_SIZE)
 
     def _search(self, image: Image, threshold: float) -> list[DetectedFace]:
+        """Run the network once, on a BGR image at its own size; return the faces whose score is above `threshold`."""
         with self._lock:
             found = self.net.detect_faces(image, threshold).astype(np.float64)
         return [DetectedFace(row[:4], float(row[4]), row[5:15].reshape(5, 2)) for row in found if np.isfinite(row).all()]
 
 
 def build_retinaface(name: str, device: torch.device) -> Any:
-    """Build facexlib's network with random weights."""
+    """Build facexlib's network `name`, one of the values of DETECTORS, on a device and with random weights."""
     # Importing facexlib takes seconds.
     from facexlib.detection.retinaface import RetinaFace
 

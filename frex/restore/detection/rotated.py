@@ -1,4 +1,8 @@
-"""Detect faces in images that are rotated by 90, 180 or 270 degrees, in which detectors expect upright faces."""
+"""Detect faces in images that are rotated by 90, 180 or 270 degrees, although detectors are made for upright faces.
+
+All four rotations of an image are searched where the upright search finds no face, or one that is not surely upright. Faces that are not
+surely upright are taken from one rotation only. Where no face is sure, that is the image without rotation, or any with `any_turn`.
+"""
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -62,6 +66,7 @@ def is_surely_upright(face: DetectedFace) -> bool:
 
 
 def _fits_a_face(landmarks: Float[np.ndarray, '5 2']) -> bool:
+    """Return whether `face_matrix` accepts the landmarks, in pixels, as those of a face."""
     try:
         face_matrix(landmarks)
     except FRExError:

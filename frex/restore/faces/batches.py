@@ -35,8 +35,8 @@ class NetworkOptions(NamedTuple):
 class NetworkInput(NamedTuple):
     """Faces `lq`, RGB in [-1, 1], as `FREx.forward` takes them.
 
-    `crop` (s, t_x, t_y) leads from each face to EG3D's crop; None is the crop of a frontal face. `code` takes the place of Enc_3D's
-    prediction for these faces.
+    `crop`, with a row (s, t_x, t_y) for each face, maps its frame to EG3D's crop; None is the crop of a frontal face. `code` takes the
+    place of Enc_3D's prediction for these faces.
     """
 
     lq: Float[Tensor, 'batch 3 size size']

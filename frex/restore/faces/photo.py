@@ -1,4 +1,7 @@
-"""Find and cut out the faces of a photograph, and paste restored faces back. The restoration network is not needed here."""
+"""Find and cut out the faces of a photograph, mark those that hold more detail than a result has, and paste restored faces back.
+
+The restoration network is not needed here.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -131,10 +134,10 @@ def paste_faces(
 
 
 def scale_background(photo: Photo, upscale: float, upsampler: Upsampler | None = None) -> Photo:
-    """Return a copy of the photo, `upscale` times as large, which may be painted on.
+    """Return the photo `upscale` times as large; its image shares no memory with that of `photo`, so that faces can be pasted into it.
 
-    The image is scaled by `upsampler`, if given. Raises FRExError where that returns an image of another size or type than asked for, and
-    as `scale_photo` does.
+    The image is scaled by `upsampler`, if given, but where it is transparent the colours are those of `scale_photo`, which also scales
+    alpha. Raises FRExError where `upsampler` returns an image of another size or type than asked for, and as `scale_photo` does.
     """
     larger = scale_photo(photo, upscale)
     if upsampler is None:

@@ -75,7 +75,7 @@ class Track(Struct):
         return overlap - distance
 
     def add(self, number: int, time: float, face: DetectedFace) -> DetectedFace:
-        """Add the face of frame `number`, at `time` in seconds, and return it with steady landmarks."""
+        """Continue the track with the face of frame `number`, at `time` in seconds; return the face with filtered landmarks."""
         self.landmarks = LANDMARKS.step(self.landmarks, face.landmarks.ravel(), time, face.side)
         self.box, self.seen, self.last, self.frames = face.box.tolist(), time, number, self.frames + 1
         return face._replace(landmarks=np.array(self.landmarks.values).reshape(5, 2))
@@ -119,7 +119,7 @@ class Track(Struct):
 
 
 class Followed(NamedTuple):
-    """A face of a frame with steady landmarks, its track, and the time of the frame in seconds."""
+    """A face of a frame with filtered landmarks, its track, and the time of the frame in seconds."""
 
     track: Track
     face: DetectedFace
@@ -148,7 +148,7 @@ class Tracker:
     def follow(self, number: int, time: float, image: Image, faces: Sequence[DetectedFace]) -> list[Followed]:
         """Follow the detected `faces` of frame `number`, a BGR `image` at `time` in seconds; return those that are part of a track.
 
-        They have steady landmarks, and the order of `faces`. Frames must be given in their order.
+        Their landmarks are filtered, and their order is that of `faces`. Frames must be given in their order.
         """
         self.state.cut, is_cut = compare(self.state.cut, image)
         self.state.scenes += is_cut
@@ -169,7 +169,11 @@ class Tracker:
         self.state.tracks = [track for track in self.state.tracks if not any(track is one for one in ended)]
 
     def _choose(self, faces: Sequence[DetectedFace], continued: Sequence[Track | None], image: Image) -> list[int]:
-        """Return the numbers of the faces that are followed: those that continue a track, and those that may begin one."""
+        """Return the indices into `faces` of those to follow; `continued` holds for each face the track that it continues, or None.
+
+        All faces that continue a track are followed. Of the others those with a score above `threshold` begin one; where `only` is not
+        `all`, just the one that `Selection` chooses in the frame `image`, and only while there is no track.
+        """
         chosen = [index for index, face in enumerate(faces) if continued[index] is not None or face.score > self.threshold]
         if self.only == 'all':
             return chosen
@@ -205,7 +209,7 @@ def share_of_overlap(first: Float[np.ndarray, '4'], second: Float[np.ndarray, '4
 
 
 def steady_codes(followed: Sequence[Followed], code: Encoding3D) -> Encoding3D:
-    """Return Enc_3D's predictions for faces with steady cameras and, as Z_3D, each track's mean so far.
+    """Return Enc_3D's predictions for faces with filtered cameras and, as Z_3D, each track's mean so far.
 
     `code` holds the predictions for the faces `followed`, on the CPU. Both are in the order of the frames. The tracks are updated.
     """

@@ -33,7 +33,9 @@ def list_notes(
 
 
 def note_reduced_search(restorer: FaceRestorer, photo: Photo, faces: Sequence[Face]) -> list[str]:
-    """Return a note where the detector searched only a smaller copy of the image, with the width of the faces that it may have missed.
+    """Return a list with one note where the detector searched only a smaller copy of the image; an empty list elsewhere.
+
+    The note gives the width, in pixels of the image, below which faces may have been missed.
 
     A detector whose `detection_size` is None searches all pixels where it finds no face or a small one. Whether it did is judged here by
     `faces`, from which some that it found may be missing. A detector without a `detection_size`, as a caller may give, gets no note.
@@ -53,7 +55,10 @@ def note_reduced_search(restorer: FaceRestorer, photo: Photo, faces: Sequence[Fa
 
 
 def note_small_results(faces: Sequence[Face], restorations: Sequence[Restoration], upscale: float) -> list[str]:
-    """Return a note where restored faces are enlarged, because they are smaller than the faces that they replace in the result."""
+    """Return a list with one note where restored faces are enlarged, because they are smaller than those that they replace in the result.
+
+    The list is empty elsewhere.
+    """
     sizes = [
         (restoration.image.shape[0], upscale * face.aligned.shape[0] / scale_of(face.matrix))
         for face, restoration in zip(faces, restorations, strict=True)
@@ -75,7 +80,10 @@ def describe_unusable(problems: Sequence[str]) -> str | None:
 
 
 def note_toned_faces(photo: Photo, faces: Sequence[Face]) -> list[str]:
-    """Return a note on how many faces of a photograph in colour have no colours of their own and keep their tone; none where all have."""
+    """Return a list with one note on how many faces of a photograph in colour have no colours of their own and keep their tone.
+
+    It is empty where all have colours, and for a grey photograph.
+    """
     toned = sum(face.tones is not None and face.keep is None for face in faces)
     if photo.grey or not toned:
         return []
@@ -84,7 +92,10 @@ def note_toned_faces(photo: Photo, faces: Sequence[Face]) -> list[str]:
 
 
 def note_untrained_prior(restorer: FaceRestorer, options: RestoreOptions, restorations: Sequence[Restoration]) -> list[str]:
-    """Return a note where images of the 3D prior were asked for and made, but it is as it was at the start of training: random."""
+    """Return a list with one note where images of the 3D prior were asked for and made, but its weights are random, as before training.
+
+    The list is empty elsewhere.
+    """
     made = options.save_3d and any(restoration.image is not None for restoration in restorations)
     return [UNTRAINED_PRIOR] if made and has_untrained_prior(restorer.net) else []
 

@@ -2,6 +2,7 @@
 
 Several processes and several runs write to the same file. Its keys do not change while `version` is 1. Coordinates are pixels of the
 upright image, angles are in degrees, times in seconds, and files relative to the folder of the report; what is not known is null.
+Counts of faces are of restored ones. While an image is restored, its record says that it was interrupted.
 """
 
 import os

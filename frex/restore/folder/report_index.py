@@ -101,7 +101,7 @@ class ReportIndex:
         return found
 
     def records(self, run: str) -> Iterator[ImageRecord]:
-        """Yield the records of a run, sorted by input."""
+        """Yield the records of the run with the id `run`, sorted by `input`; none where it is unknown."""
         for (line,) in self._database.execute('SELECT line FROM images WHERE run = ? ORDER BY input', (run,)):
             yield _decoder.decode(line)
 

@@ -1,4 +1,4 @@
-"""Tell images from other files, open them and read their headers: size, depth, metadata, and what they hold besides one image."""
+"""Tell images from other files, open them and read their headers: size, bit depth, metadata, and notes on what is not read."""
 
 import os
 from collections.abc import Iterator
@@ -129,7 +129,10 @@ def read_metadata(image: PIL.Image.Image) -> Metadata:
 
 
 def list_losses(image: PIL.Image.Image) -> tuple[str, ...]:
-    """Return notes on what the file holds besides its first image and its metadata, and what is therefore lost."""
+    """Return notes on what of the file is not read: further frames, XMP that describes an attached gain map or video, and comments.
+
+    The further images of an MPO, which viewers do not show, have no note.
+    """
     return tuple(_notes(image))
 
 

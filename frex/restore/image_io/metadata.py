@@ -1,4 +1,4 @@
-"""Handle the metadata of image files: EXIF, colour profile, resolution and XMP."""
+"""Check the metadata of image files: EXIF, colour profile, resolution and XMP; change in XMP what does not hold for a result."""
 
 import math
 import re
@@ -72,7 +72,7 @@ def valid_dpi(given: object) -> tuple[float, float] | None:
 
 
 def descriptive_tags(exif: PIL.Image.Exif) -> PIL.Image.Exif:
-    """Return a copy of the EXIF tags that describe the image, without its orientation and those that describe the file's layout."""
+    """Return a copy of the tags of a TIFF that are in DESCRIPTIVE or DIRECTORIES: not its orientation, nor the file's layout."""
     kept = PIL.Image.Exif()
     for tag in DESCRIPTIVE:
         if tag in exif:
