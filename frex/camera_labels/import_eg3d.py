@@ -69,7 +69,7 @@ def import_labels(options: ImportOptions) -> int:
         raise FRExError(f'{options.dataset_json}: has no labels')
     check_rotations(np.stack(list(cameras.values())), cameras, str(options.dataset_json))
     params = {} if options.cropping_params is None else read_cropping_params(options.cropping_params)
-    images = [] if options.images is None else list(find_images(options.images))
+    images = [] if options.images is None else list(find_images(options.images, '--images'))
     # The names of the crops are all images that EG3D numbered.
     source = options.cropping_params if params else options.images
     known = labels.cameras

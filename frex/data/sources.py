@@ -93,7 +93,10 @@ class LmdbSource(Source):
             raise FRExError(f"{where}: {root} is not an lmdb of BasicSR's layout, or a damaged one ({error})") from None
         # A line is `name.png (height,width,channels) compression`.
         super().__init__(root, {line.split(' (')[0].strip() for line in lines if line.strip()}, where)
-        self.read(self.names[0])
+        try:
+            self.read(self.names[0])
+        except FRExError as error:
+            raise FRExError(f'{where}: {error}') from None
 
     def read(self, name: str) -> bytes:
         try:
@@ -118,7 +121,7 @@ def open_source(root: Path, backend: str | None, where: str) -> Source:
     """
     if backend not in (None, 'disk', 'lmdb'):
         raise FRExError(f'{where}.io_backend.type: {backend!r}; known: disk, lmdb (or leave io_backend out)')
-    if backend is not None and (backend == 'lmdb') != (root.suffix == '.lmdb'):
+    if backend is not None and (backend == 'lmdb') != (root.suffix.lower() == '.lmdb'):
         raise FRExError(f'{where}.io_backend.type: {backend}, but dataroot_gt is {root}; an lmdb is a folder that ends in .lmdb')
     return KINDS.get(root.suffix.lower(), FolderSource)(root, f'{where}.dataroot_gt')
 
@@ -206,10 +209,10 @@ if hasattr(os, 'register_at_fork'):
     os.register_at_fork(after_in_child=_close_all)
 
 
-def find_images(folder: Path) -> dict[str, Path]:
+def find_images(folder: Path, where: str = 'FOLDER') -> dict[str, Path]:
     """Return the path of each image in and below `folder`, by the name that label files give it, in sorted order.
 
-    The name is the path relative to the folder, with `/` and the suffix. Hidden files and folders are skipped. Raises FRExError where
-    there is no folder or no image.
+    The name is the path relative to the folder, with `/` and the suffix. Hidden files and folders are skipped. Raises FRExError, which
+    starts with `where`, where there is no folder or no image.
     """
-    return {name: folder / name for name in FolderSource(folder, 'FOLDER').names}
+    return {name: folder / name for name in FolderSource(folder, where).names}

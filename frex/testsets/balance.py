@@ -66,7 +66,7 @@ def balance(options: BalanceOptions) -> None:
     check_output_outside(options.pool, options.output, 'POOL')
     folder = TestSetFolder(options.output, RECORD)
     try:
-        sources = find_images(options.pool)
+        sources = find_images(options.pool, 'POOL')
         yaw_source = choose_yaw_source(options)
         settings = _collect_settings(options, yaw_source, sources)
         record = folder.read_set()

@@ -23,6 +23,8 @@ from frex.weights.manifest import MOST_BYTES, WeightFile, manifest
 CONNECT_SECONDS, READ_SECONDS = 10, 30
 # Consecutive attempts at one URL without new bytes, after which it is given up.
 MOST_IDLE_ATTEMPTS = 3
+# The refusals of a server that may pass: a timeout, and too many requests.
+PASSING = (408, 429)
 # In bytes. Small, because the block during which a connection breaks is lost.
 BLOCK = 1 << 14
 
@@ -142,9 +144,9 @@ def download_part(file: WeightFile, url: str, part: Path, pause: float) -> None:
 
 
 def _is_final(error: requests.RequestException) -> bool:
-    """Return whether another attempt is useless: the server refuses (a status below 500), or the file has a wrong size."""
+    """Return whether another attempt is useless: the server refuses for good, or the file has a wrong size."""
     if isinstance(error, requests.HTTPError) and error.response is not None:
-        return error.response.status_code < 500
+        return error.response.status_code < 500 and error.response.status_code not in PASSING
     return isinstance(error, requests.exceptions.InvalidHeader | requests.exceptions.InvalidURL)
 
 

@@ -445,7 +445,7 @@ def test_names_are_matched_without_folders_only_where_that_is_clear():
         (('import', 'truth.json', '-o', 'out.json', '--cropping_params', 'other.json'), 'other.json: no name of it is in the labels'),
         (('import', 'truth.json', '-o', 'out.json', '--cropping_params', 'flat.json'), 'cropping_params: flat.json: a.png is no entry'),
         (('import', 'empty.json', '-o', 'out.json'), 'empty.json: has no labels'),
-        (('import', 'truth.json', '-o', 'out.json', '--images', 'nowhere'), 'FOLDER: no folder nowhere'),
+        (('import', 'truth.json', '-o', 'out.json', '--images', 'nowhere'), '--images: no folder nowhere'),
         (('import', 'truth.json', '-o', 'out.json', '--images', 'faces'), 'faces: none of its images has a label'),
         (('estimate', 'nowhere', '-o', 'out.json'), 'FOLDER: no folder nowhere'),
         (('estimate', 'faces', '-o', 'out.json', '--det_threshold', 'nan'), '--det_threshold nan: must be at least 0'),

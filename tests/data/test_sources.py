@@ -138,6 +138,11 @@ def test_a_backend_that_contradicts_the_name_is_refused(archives, suffix, backen
         open_source(archives[suffix], backend, 'here')
 
 
+def test_a_suffix_may_have_capital_letters(archives, tmp_path):
+    shutil.copytree(archives['lmdb'], tmp_path / 'faces.LMDB')
+    assert open_source(tmp_path / 'faces.LMDB', 'lmdb', 'here').names == NAMES
+
+
 def test_basicsrs_word_for_it_is_taken(archives):
     assert len(dataset(archives['lmdb'], io_backend={'type': 'lmdb'})) == len(dataset(archives['folder'], io_backend={'type': 'disk'})) == 4
     with pytest.raises(FRExError, match=r'datasets\.train\.io_backend\.db_paths: unknown key'):

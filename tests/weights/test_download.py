@@ -206,7 +206,8 @@ def test_an_address_that_gives_a_page_does_not_undo_what_another_gave(folder, se
 
 
 @pytest.mark.parametrize(
-    ('code', 'requests'), [(400, 1), (401, 1), (403, 1), (404, 1), (410, 1), (416, 3), (500, 3), (502, 3), (503, 3), (504, 3)]
+    ('code', 'requests'),
+    [(400, 1), (401, 1), (403, 1), (404, 1), (408, 3), (410, 1), (416, 3), (429, 3), (500, 3), (502, 3), (503, 3), (504, 3)],
 )
 def test_what_may_pass_is_asked_again_and_what_will_not_is_not(folder, serve, code, requests):
     server = serve(status(code, PAGE))

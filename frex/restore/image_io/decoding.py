@@ -21,7 +21,7 @@ from frex.restore.image_io.headers import (
     SAVE_OTHERWISE,
     check_mode,
     check_pixels,
-    list_losses,
+    list_unread_content,
     open_image,
     read_bit_depth,
     read_metadata,
@@ -120,7 +120,7 @@ def _decode_by_pillow(file: BinaryIO, path: Path) -> Decoded:
         check_mode(image, path)
         image.load()
         _check_end(image, file)
-        metadata, notes = read_metadata(image), list_losses(image)
+        metadata, notes = read_metadata(image), list_unread_content(image)
         if bits == 16 and image.format == 'PNG':
             pixels = _sixteen_bits(image, file)
         else:
@@ -169,7 +169,7 @@ def _tiff_metadata(file: BinaryIO, path: Path, page: TiffPage, frames: int) -> t
         if page.parent.is_bigtiff and page.parent.byteorder == '>':
             raise PIL.UnidentifiedImageError
         with open_image(file, path) as image:
-            return read_metadata(image), list_losses(image)
+            return read_metadata(image), list_unread_content(image)
     except (PIL.UnidentifiedImageError, SyntaxError):
         known = (read_tag(page, tag) for tag in (ICC, XMP))
         icc, xmp = (value if isinstance(value, bytes) and value else None for value in known)

@@ -128,7 +128,7 @@ def read_metadata(image: PIL.Image.Image) -> Metadata:
     return Metadata(exif.removeprefix(EXIF_START) or None if isinstance(exif, bytes) else None, *others)
 
 
-def list_losses(image: PIL.Image.Image) -> tuple[str, ...]:
+def list_unread_content(image: PIL.Image.Image) -> tuple[str, ...]:
     """Return notes on what of the file is not read: further frames, XMP that describes an attached gain map or video, and comments.
 
     The further images of an MPO, which viewers do not show, have no note.
