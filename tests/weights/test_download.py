@@ -207,7 +207,7 @@ def test_an_address_that_gives_a_page_does_not_undo_what_another_gave(folder, se
 
 @pytest.mark.parametrize(
     ('code', 'requests'),
-    [(400, 1), (401, 1), (403, 1), (404, 1), (408, 3), (410, 1), (416, 3), (429, 3), (500, 3), (502, 3), (503, 3), (504, 3)],
+    [*((code, 1) for code in (400, 401, 403, 404, 410)), *((code, 3) for code in (408, 416, 429, 500, 502, 503, 504))],
 )
 def test_what_may_pass_is_asked_again_and_what_will_not_is_not(folder, serve, code, requests):
     server = serve(status(code, PAGE))
