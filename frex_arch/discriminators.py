@@ -16,10 +16,10 @@ from frex_arch.stylegan2 import check_channels
 
 
 def append_minibatch_stddev(x: Float[Tensor, 'batch channel height width'], group: int = 4) -> Float[Tensor, 'batch more height width']:
-    """Append StyleGAN2's minibatch standard deviation as one more channel.
+    """Append StyleGAN2's minibatch standard deviation to `x` as one more channel.
 
-    It is computed within groups of `group` samples, or of the largest smaller number that divides the batch, and averaged over channels
-    and pixels, so that it is the same for all samples of a group.
+    The batch is divided into n groups of `group` samples, or of the largest smaller number that divides it; samples i, i + n, i + 2 n, ...
+    form a group. The channel holds one number for each group: the standard deviation over its samples, averaged over channels and pixels.
     """
     batch, channels, height, width = x.shape
     group = max(size for size in range(1, group + 1) if batch % size == 0)

@@ -1,4 +1,4 @@
-"""Compare each configuration with the full one, relative to the random variation between training runs."""
+"""Compare each configuration of an ablation with the full one: the difference of their mean scores, with its 95 % interval over runs."""
 
 import math
 from collections.abc import Sequence
@@ -39,15 +39,15 @@ def compute_run_means(row: Row, metric: Metric) -> list[float]:
     return [mean for mean in means if not math.isnan(mean)]
 
 
-def compare_means(ours: Sequence[float], full: Sequence[float]) -> Difference:
-    """Return the mean of `ours` minus that of `full`, one value per run, with Welch's 95 % interval, which allows different variances.
+def compare_means(ablated: Sequence[float], full: Sequence[float]) -> Difference:
+    """Return the mean of `ablated` minus that of `full`, one value per run, with Welch's 95 % interval, which allows different variances.
 
     The interval is NaN with fewer than two runs on a side, and where the runs differ on neither side.
     """
-    mean = float(np.mean(ours) - np.mean(full))
-    if min(len(ours), len(full)) < 2 or not (np.ptp(ours) or np.ptp(full)):
+    mean = float(np.mean(ablated) - np.mean(full))
+    if min(len(ablated), len(full)) < 2 or not (np.ptp(ablated) or np.ptp(full)):
         return Difference(mean, math.nan, math.nan)
-    interval = ttest_ind(ours, full, equal_var=False).confidence_interval(0.95)
+    interval = ttest_ind(ablated, full, equal_var=False).confidence_interval(0.95)
     return Difference(mean, float(interval.low), float(interval.high))
 
 
@@ -62,7 +62,7 @@ def compare_with_full(evaluation: Evaluation) -> dict[str, dict[str, Difference]
     }
     full = means.pop(FULL, {})
     return {
-        name: {key: compare_means(ours, full[key]) for key, ours in row.items() if ours and full.get(key)}
+        name: {key: compare_means(ablated, full[key]) for key, ablated in row.items() if ablated and full.get(key)}
         for name, row in means.items()
         if full
     }

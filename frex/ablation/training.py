@@ -53,5 +53,5 @@ class Training:
             raise FRExError(f'{name}: the training ended with status {status}: {lines[-1]}; all of it is in {self._log_file(name)}')
 
     def _log_file(self, name: str) -> Path:
-        """Return the file that holds the output of the training `name`."""
+        """Return the path of the file for all that the training `name` prints."""
         return self.logs / f'{name}.log'

@@ -97,11 +97,11 @@ class EstimateOptions:
 
 
 def estimate_labels(options: EstimateOptions) -> int:
-    """Write the cameras and crops of a folder's images; return 1 where an image gets none, else 0.
+    """Write a label file with the camera and the crop (s, t_x, t_y) of each image of a folder; return 1 where one gets none, else 0.
 
-    The label file also names images without a face, so that training knows that they have no label. An image that cannot be read or is not
-    square is not in it. Each image without a camera is printed with the reason. Raises FRExError for invalid options, where the detector
-    cannot or may not be downloaded, and where no image gets a camera.
+    The file also names images without a face, so that training knows that they have no label. An image that cannot be read, or is not
+    square and so no aligned face, is not in it. Each image without a camera is printed with the reason. Raises FRExError for invalid
+    options, where the detector cannot or may not be downloaded, and where no image gets a camera; then no file is written.
     """
     _check(options)
     images = find_images(options.folder)
@@ -118,9 +118,10 @@ def estimate_labels(options: EstimateOptions) -> int:
             failures.append(str(error))
             continue
         try:
-            cameras[name], crops[name] = estimate_camera(finder.find(image), options.frame)
+            camera, crop = estimate_camera(finder.find(image), options.frame)
             if previews is not None:
-                previews.add(name, image, cameras[name], crops[name])
+                previews.add(name, image, camera, crop)
+            cameras[name], crops[name] = camera, crop
         except (FRExError, ValueError, RuntimeError) as error:
             unlabelled.append(name)
             failures.append(f'{name}: {error}')

@@ -1,4 +1,7 @@
-"""Labels of faces, that is, cameras and crops, in the format of EG3D's `dataset.json`; images are matched by name, never by position."""
+"""Labels of faces, that is, cameras and crops (s, t_x, t_y), in the format of EG3D's `dataset.json`.
+
+Images are matched by name, never by position.
+"""
 
 import json
 from collections import Counter

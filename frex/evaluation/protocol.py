@@ -1,6 +1,6 @@
 """Describe how an evaluation was done, in enough detail to repeat it and to see whether two evaluations used the same images.
 
-Each function returns entries of the protocol: topic and text.
+Each public function returns entries of the protocol, which is a dictionary of texts by topic.
 """
 
 import hashlib
@@ -25,7 +25,10 @@ PAIRING = 'by relative name without suffix; NAME_00, the first face of an image,
 
 
 def describe_inputs(inputs: Inputs) -> dict[str, str]:
-    """Describe the images, how they were matched and read, and where times and memory come from."""
+    """Return the protocol's entries on the images: how they were matched and read, which were left out, and their checksums.
+
+    A method whose runs recorded time or memory has an entry that says what was timed, on which device and with which packages.
+    """
     files = {f'files of {role}': _describe_files(stats) for role, stats in inputs.stats.items()}
     left_out = {f'left out of {difference.role}': str(difference) for difference in inputs.differences}
     bilinear = {} if inputs.lq is None else {BILINEAR: 'LQ resized to the size of GT, OpenCV INTER_LINEAR'}
@@ -34,14 +37,17 @@ def describe_inputs(inputs: Inputs) -> dict[str, str]:
 
 
 def describe_cameras(path: Path, bin_degrees: float) -> dict[str, str]:
-    """Describe the label file from which |yaw| comes, and the width of the bins."""
+    """Return the protocol's entry on the label file `path`, from which |yaw| comes, and on the width of the bins."""
     return {
         'cameras': f'{path.name}, sha256 {hashlib.sha256(read_file(path)).hexdigest()}; |yaw| of view in bins of {bin_degrees:g} degrees'
     }
 
 
 def describe_metrics(metrics: Sequence[Metric], usable: Sequence[Metric], weights: Path | None) -> dict[str, str]:
-    """Describe each metric, and the weight files of the `usable` metrics with their checksums; `weights` is the folder of weight files."""
+    """Return the protocol's entries on each metric, and on the weight files of the `usable` metrics with their checksums.
+
+    `weights` is the folder of weight files, None for the usual folders. Missing files are downloaded.
+    """
     described = {metric.title: f'{metric.protocol}; {metric.better} is better' for metric in metrics}
     keys = dict.fromkeys(key for metric in usable for key in metric.weights)
     paths = {key: obtain_file(key, weights) for key in keys}
@@ -49,7 +55,7 @@ def describe_metrics(metrics: Sequence[Metric], usable: Sequence[Metric], weight
 
 
 def describe_averages(seed: int) -> dict[str, str]:
-    """Describe how means, spreads and intervals are computed; `seed` is that of the bootstrap."""
+    """Return the protocol's entries on how means, spreads and intervals are computed; `seed` is that of the bootstrap."""
     return {
         'means': 'over images, of each over the runs that have a score of it; FID: over runs',
         'spread': 'standard deviation of the means of runs (n - 1), each over the images that it has a score of',
@@ -58,7 +64,7 @@ def describe_averages(seed: int) -> dict[str, str]:
 
 
 def describe_machine(device: torch.device) -> dict[str, str]:
-    """Describe the versions of Python and the packages, and the device."""
+    """Return the protocol's entries on the versions of Python and the packages, and on the device."""
     name = torch.cuda.get_device_name(device) if device.type == 'cuda' else platform.processor() or platform.machine()
     return {'versions': f'Python {platform.python_version()}, {", ".join(map(_package_version, PACKAGES))}', 'device': f'{device} ({name})'}
 

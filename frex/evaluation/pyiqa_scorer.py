@@ -44,7 +44,10 @@ class PyiqaScorer:
         self.metrics = tuple(_describe(name, found['version'], found['metrics'][name]) for name in names)
 
     def score(self, restored: Image, gt: Image) -> dict[str, float]:
-        """Return the scores of a restored image by metric key; both images are BGR uint8 of one size."""
+        """Return the scores that the process computes for a restored image, by metric key; both images are BGR uint8 of one size.
+
+        Raises FRExError where pyiqa fails, and where the process has ended.
+        """
         height, width = restored.shape[:2]
         pixels = (np.ascontiguousarray(image[:, :, ::-1]).tobytes() for image in (restored, gt))
         header = json.dumps({'height': height, 'width': width}).encode() + b'\n'

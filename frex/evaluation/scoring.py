@@ -65,7 +65,10 @@ class ImagePairs(Dataset[ImagePair]):
 
     @torch.inference_mode()
     def _scores(self, restored: Image, gt: Image) -> dict[str, float]:
-        """Return the score of each of `metrics` for one pair of BGR images; load the metrics in the first call."""
+        """Return the score of each of `self.metrics` for a pair of BGR uint8 images of one size, NaN where it is undefined.
+
+        The first call loads the metrics, to the CPU.
+        """
         if self._functions is None:
             # Each worker loads its own metrics, since not all of them can be pickled.
             self._functions = {key: METRICS[key].load(self.weights, torch.device('cpu')) for key in self.metrics}

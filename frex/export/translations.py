@@ -1,4 +1,8 @@
-"""Translate the two operators of FREx that PyTorch's exporter does not know to ONNX."""
+"""Translate to ONNX the two operators that FREx uses and PyTorch's exporter cannot translate.
+
+They are translated for FREx's calls only: `cumprod` of positive numbers, and `searchsorted` with `right=True`. `TRANSLATIONS` is the
+table for the exporter.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -26,16 +30,16 @@ def searchsorted(edges: Any, values: Any, out_int32: bool = False, right: bool =
     if out_int32 or not right or side is not None or sorter is not None:
         raise ValueError('only searchsorted(edges, values, right=True) can be exported')
     count = edges.shape[-1]
-    found = op.Expand(_make_constant(0), op.Shape(values))
+    found = op.Expand(_make_integer(0), op.Shape(values))
     for power in reversed(range(count.bit_length())):
-        more = op.Add(found, _make_constant(2**power))
-        edge = op.GatherElements(edges, op.Min(op.Sub(more, _make_constant(1)), _make_constant(count - 1)), axis=-1)
-        passed = op.And(op.LessOrEqual(edge, values), op.LessOrEqual(more, _make_constant(count)))
+        more = op.Add(found, _make_integer(2**power))
+        edge = op.GatherElements(edges, op.Min(op.Sub(more, _make_integer(1)), _make_integer(count - 1)), axis=-1)
+        passed = op.And(op.LessOrEqual(edge, values), op.LessOrEqual(more, _make_integer(count)))
         found = op.Where(passed, more, found)
     return found
 
 
-def _make_constant(number: int) -> Any:
+def _make_integer(number: int) -> Any:
     """Return an integer constant as a node of the graph."""
     return op.Constant(value_int=number)
 

@@ -69,7 +69,11 @@ def check_output(path: Path, overwrite: bool) -> None:
 
 @torch.inference_mode()
 def compute_statistics(source: Source, inception: Inception, batch_size: int, num_workers: int) -> FeatureStatistics:
-    """Return the statistics of all images of `source`; only a few batches are in memory at a time, and a progress bar is shown."""
+    """Return mean and covariance of Inception's features over all images of `source`, and show a progress bar.
+
+    Only a few batches are in memory at a time. `num_workers` processes read images, 0 for this one. Raises FRExError where one of the
+    images cannot be read.
+    """
     sums = FeatureSums(next(inception.parameters()).device, inception.features)
     loader = DataLoader(_Inputs(source), batch_size, num_workers=num_workers)
     with tqdm(total=len(source.names), unit='image', disable=None) as progress:

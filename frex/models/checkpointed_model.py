@@ -130,7 +130,7 @@ class CheckpointedModel(ValidatedModel):
                 network = type(self.get_bare_model(stepper.net)).__name__
                 get_root_logger().warning(f'{network}: {name} is {new} now, as the options say, and not {old}, as in the state.')
         self.best_metric_results = resume_state.get('best_metric_results', {})
-        self._restore_best_results()
+        self._read_best_results()
         for stepper, bad_steps in zip(self._steppers(), resume_state.get('bad_steps', ()), strict=False):
             stepper.bad_steps = bad_steps
         for critic, r1 in zip(self.critics, resume_state.get('r1', ()), strict=False):

@@ -1,4 +1,4 @@
-"""The validation of the model: restore a data set, compute metrics, and save the best network."""
+"""The validation of a model on all processes: restore a data set, compute metrics, write images, and save the best networks."""
 
 import inspect
 from collections import OrderedDict
@@ -47,8 +47,8 @@ class ValidatedModel(SRModel):
         return self.config.train
 
     @cached_property
-    def validated(self) -> set[tuple[str, int | str]]:
-        """Names of data sets and iterations already validated, since BasicSR validates once more at the end of training."""
+    def _finished_validations(self) -> set[tuple[str, int | str]]:
+        """The data set's name and the iteration of each validation so far, since BasicSR validates once more at the end of training."""
         return set()
 
     def test(self) -> None:
@@ -69,9 +69,9 @@ class ValidatedModel(SRModel):
         if isinstance(current_iter, int):
             # At the end of training BasicSR counts an iteration that it has not done.
             current_iter = min(current_iter, self.train_options.total_iter)
-        if (name, current_iter) in self.validated:
+        if (name, current_iter) in self._finished_validations:
             return
-        self.validated.add((name, current_iter))
+        self._finished_validations.add((name, current_iter))
         random_state_before = random_state()
         path_of = (lambda image: self._path_of_result(image, name, current_iter)) if save_img else None
         values = validate(dataset, self._restore, val.metrics, path_of, rank, world_size, val.pbar)
@@ -85,12 +85,12 @@ class ValidatedModel(SRModel):
                 append_scalars(scalars_path(self.config), {'iter': current_iter, 'dataset': name, **values})
             self._save_best(name, current_iter)
         if self.is_train and rank == 0 and val.grid_images:
-            self._show_grid(dataset, val.grid_images, current_iter, tb_logger)
+            self._write_grid(dataset, val.grid_images, current_iter, tb_logger)
         # Training continues as if no metric had drawn random numbers.
         set_random_state(random_state_before)
 
-    def _restore_best_results(self) -> None:
-        """Restore the best results from the log of a resumed run, since BasicSR saves a state before it validates."""
+    def _read_best_results(self) -> None:
+        """Update the best value of each metric from the log of a resumed run, since BasicSR saves a state before it validates."""
         path, metrics = scalars_path(self.config), self.config.val.metrics
         is_first = get_dist_info()[0] == 0 and path.exists()
         records = gather([record for record in read_scalars(path) if 'dataset' in record] if is_first else [])[0]
@@ -99,7 +99,7 @@ class ValidatedModel(SRModel):
             for metric in metrics.keys() & record.keys():
                 self._update_best_metric_result(record['dataset'], metric, record[metric], record['iter'])
 
-    def _show_grid(self, dataset: Any, count: int, current_iter: int | str, tb_logger: Any) -> None:
+    def _write_grid(self, dataset: Any, count: int, current_iter: int | str, tb_logger: Any) -> None:
         """Write a grid of the first `count` images and all that the network makes of them to a file, and to TensorBoard if in use."""
         samples = default_collate(list(islice(read_samples(dataset, range(len(dataset))), count)))
         lq, gt, crop = (samples[key].to(self.device) for key in ('lq', 'gt', 'crop'))
@@ -125,6 +125,7 @@ class ValidatedModel(SRModel):
                 self.save_network([self.net_g, self.net_g_ema], 'net_g', name, param_key=['params', 'params_ema'])
 
     def _restore(self, sample: dict[str, Any]) -> 'OrderedDict[str, Tensor]':
+        """Restore a sample, in a batch of one; return its images as `get_current_visuals` does."""
         self.feed_data(sample)
         self.test()
         return self.get_current_visuals()

@@ -30,7 +30,7 @@ class FaceFolder:
         return cls(root, tuple(names))
 
     def path(self, name: str) -> Path:
-        """Return the file of the face called `name`."""
+        """Return the path of the face called `name`."""
         return self.root / name
 
     def missing_results(self, images: Path) -> tuple[str, ...]:

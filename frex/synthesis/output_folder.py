@@ -48,11 +48,11 @@ class SynthesisFolder:
         return f'{number // 1000:05d}/img{number:08d}.{self.ext}'
 
     def image_path(self, number: int) -> Path:
-        """Return the file of the image of sample `number`."""
+        """Return the path of the image of sample `number`, such as `images/00000/img00000012.png`; the file may be missing."""
         return self.images_folder / self.image_name(number)
 
     def ws_path(self, number: int) -> Path:
-        """Return the file of the latent codes of sample `number`."""
+        """Return the path of the latent codes of sample `number`, such as `ws/00000/img00000012.npy`; the file may be missing."""
         return (self.root / 'ws' / self.image_name(number)).with_suffix('.npy')
 
     def has(self, number: int) -> bool:

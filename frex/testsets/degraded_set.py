@@ -156,7 +156,7 @@ def check_unchanged(before: Mapping[str, Any], now: Mapping[str, Any], images: P
 
 
 def copy_labels(folder: Path, tasks: Sequence[DegradationTask], roots: Sequence[Path]) -> None:
-    """Copy the cameras and crops of `folder/dataset.json`, where it exists, into each of `roots`, under the names of the results.
+    """Copy the labels in `folder/dataset.json`, where it exists, to a `dataset.json` in each of `roots`, under the names of the results.
 
     An image that it does not name gets no entry, and one that it names as unlabelled is unlabelled there too.
     """

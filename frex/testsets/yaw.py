@@ -103,7 +103,7 @@ def find_yaw(yaw_source: str, images: Mapping[str, Path], options: YawOptions) -
 
 
 def read_yaw_from_labels(path: Path, names: list[str]) -> FoundYaw:
-    """Read the yaw, cameras and crops of the images `names` from a `dataset.json` in EG3D's layout.
+    """Read the yaw, cameras and crops (s, t_x, t_y) of the images `names` from a `dataset.json` in EG3D's layout.
 
     Raises FRExError where an image has no camera, or one that is not a rotation.
     """

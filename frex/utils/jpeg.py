@@ -1,4 +1,4 @@
-"""Recognize JPEG files that are cut off or whose end is zeros, which decoders fill with grey and take for whole."""
+"""Recognize JPEG files whose last part is missing or is only zeros; decoders fill that part with grey and report no error."""
 
 import re
 
@@ -11,10 +11,10 @@ MARKER = re.compile(rb'\xff([^\x00\x01\xd0-\xd8\xff])')
 
 
 def is_cut_jpeg(data: bytes) -> bool:
-    """Return whether `data` is the start of a JPEG whose end is missing; False for files of other kinds.
+    """Return whether `data`, the content of a file, is a JPEG without the marker of its end; False for files of other kinds.
 
-    What follows the end of the image, such as further images, is not looked at. The markers are searched from one segment to the next, so
-    that the end of a thumbnail in the metadata does not count.
+    The markers are searched from one segment to the next, so that the end of a thumbnail in the metadata does not count. A file with
+    something after the end of the image, such as further images, is whole.
     """
     # Nearly all files end with the end marker (EOI), which cannot occur in coded data.
     if not data.startswith(START) or data.endswith(bytes((0xFF, END))):

@@ -54,7 +54,7 @@ class Session:
         return next(name for name in names if name.lower() not in taken) + file.suffix
 
     def clear(self) -> None:
-        """Remove all uploads and results, when the work on them is done."""
+        """Wait until no work on the session is in progress, then forget its uploads and its run and delete all their files."""
         with self.lock:
             self.uploads, self.run = [], None
             for path in self.folder.iterdir():
@@ -66,7 +66,7 @@ class Session:
         return self.folder / f'run{self._runs}'
 
     def replace_run(self, run: WebRun) -> None:
-        """Put a run in the place of the last one, whose results are removed."""
+        """Make `run` the run of the session and delete the files of all earlier ones, also of failed runs; the caller holds `lock`."""
         self.run = run
         for path in self.folder.glob('run*'):
             if path != run.folder:
@@ -92,7 +92,7 @@ class Sessions:
             return self._open[name]
 
     def end(self, name: str) -> None:
-        """Remove all files of a session, when the work on it is done."""
+        """Forget a session, wait until no work on it is in progress, and delete its files; without a session of this name do nothing."""
         with self._lock:
             session = self._open.pop(name, None)
         if session is not None:
@@ -100,7 +100,7 @@ class Sessions:
                 shutil.rmtree(session.folder, ignore_errors=True)
 
     def close(self) -> None:
-        """Remove the files of all sessions, when the work on them is done."""
+        """End all sessions, each as `end` does, and delete the temporary folder."""
         for name in list(self._open):
             self.end(name)
         self._home.cleanup()

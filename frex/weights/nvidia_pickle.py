@@ -18,7 +18,7 @@ from torch import Tensor
 from frex.errors import FRExError
 from frex.utils.files import open_regular
 from frex.weights.safe_pickle import MALFORMED, Call, Global, InertUnpickler
-from frex.weights.torch_file import MAGIC, PROTOCOL, STORAGES, check_file_size, check_inside, unreadable_error
+from frex.weights.torch_file import MAGIC, PROTOCOL, STORAGES, allow_no_global, check_file_size, check_inside, unreadable_error
 
 PERSISTENT = Global('torch_utils.persistence', '_reconstruct_persistent_obj')
 BLOB = Global('torch.storage', '_load_from_bytes')
@@ -241,9 +241,9 @@ class TensorReader:
 def read_blob(blob: bytes) -> Tensor:
     """Return a storage as a flat tensor; `blob` is a file of `torch.save` before torch 1.6. Raises ValueError unless it holds just one."""
     stream = io.BytesIO(blob)
-    magic, protocol, system = (InertUnpickler(stream, _allow_nothing).load() for _ in range(3))
+    magic, protocol, system = (InertUnpickler(stream, allow_no_global).load() for _ in range(3))
     reference = InertUnpickler(stream, _is_storage, lambda reference: reference).load()
-    keys = InertUnpickler(stream, _allow_nothing).load()
+    keys = InertUnpickler(stream, allow_no_global).load()
     if (magic, protocol, system.get('little_endian')) != (MAGIC, PROTOCOL, True):
         raise ValueError('not a little-endian storage')
     kind, storage, key, _, count, *view = reference
@@ -254,11 +254,6 @@ def read_blob(blob: bytes) -> Tensor:
     if not isinstance(count, int) or stored != count or len(blob) - stream.tell() != count * dtype.itemsize:
         raise ValueError(f'a storage of another size than its {len(blob) - stream.tell()} bytes')
     return torch.frombuffer(bytearray(blob[stream.tell() :]), dtype=dtype) if count else torch.empty(0, dtype=dtype)
-
-
-def _allow_nothing(_: Global) -> bool:
-    """Return False: a pickle of plain values may name no class or function."""
-    return False
 
 
 def _is_storage(named: Global) -> bool:

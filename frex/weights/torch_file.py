@@ -1,7 +1,7 @@
 """Read files of `torch.save` as data: only tensors, dictionaries, lists and plain values are made.
 
 torch's own reader is not used. Even with `weights_only` a file can make it allocate more memory than the file has bytes, accept half a file
-or crash the interpreter, and it refuses checkpoints of training that hold an `argparse.Namespace`.
+or crash the interpreter, and it refuses checkpoints of training that hold an `argparse.Namespace`, which becomes ScriptOptions here.
 """
 
 import io
@@ -126,7 +126,7 @@ def unreadable_error(path: Path, error: BaseException) -> FRExError:
 def _read_zip(stream: BinaryIO) -> Any:
     """Read the format since torch 1.6, a zip; raise one of `UNREADABLE` unless it is well-formed and has every storage in full."""
     size = stream.seek(0, io.SEEK_END)
-    if _directory_size(stream, size) > MOST_DIRECTORY:
+    if _read_directory_size(stream, size) > MOST_DIRECTORY:
         raise ValueError('its directory is too long')
     with zipfile.ZipFile(stream) as archive:
         members = archive.infolist()
@@ -154,7 +154,7 @@ def _read_zip(stream: BinaryIO) -> Any:
     return saved
 
 
-def _directory_size(stream: BinaryIO, size: int) -> int:
+def _read_directory_size(stream: BinaryIO, size: int) -> int:
     """Return the length in bytes of a zip's directory, from the records at the end of the file.
 
     Raises BadZipFile unless the directory ends where these records begin, so that all readers find the same one.
@@ -179,12 +179,12 @@ def _directory_size(stream: BinaryIO, size: int) -> int:
 def _read_legacy(stream: BinaryIO) -> Any:
     """Read the format before torch 1.6; raise one of `UNREADABLE` unless it is well-formed and has every storage in full."""
     with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        magic, protocol, system = (InertUnpickler(content, _allow_nothing).load() for _ in range(3))
+        magic, protocol, system = (InertUnpickler(content, allow_no_global).load() for _ in range(3))
         if (magic, protocol, system.get('little_endian')) != (MAGIC, PROTOCOL, True):
             raise ValueError('its numbers are not little-endian')
         unpickler = ObjectUnpickler(content, len(content))
         saved = unpickler.load()
-        keys = InertUnpickler(content, _allow_nothing).load()
+        keys = InertUnpickler(content, allow_no_global).load()
         storages = unpickler.storages
         if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys) or sorted(keys) != sorted(storages):
             raise ValueError('its tensors differ from its list of tensors')
@@ -226,12 +226,12 @@ class ObjectUnpickler(InertUnpickler):
     """
 
     def __init__(self, stream: Any, most_bytes: int) -> None:
-        super().__init__(stream, _is_known, self._storage)
+        super().__init__(stream, _is_known, self._find_storage)
         self.storages: dict[str, Storage] = {}
         self.bytes_left = most_bytes
         self.items_left = MOST_OPCODES
 
-    def _storage(self, reference: Any) -> Storage:
+    def _find_storage(self, reference: Any) -> Storage:
         """Return the storage that a persistent id refers to; it is allocated at the first reference."""
         if not isinstance(reference, tuple) or len(reference) not in (5, 6):
             raise TypeError('a persistent id that names no storage')
@@ -255,17 +255,17 @@ class ObjectUnpickler(InertUnpickler):
         super().do_reduce(None)
         call = self.stack.pop()
         if call.function in TENSORS:
-            self.stack.append(_tensor(call))
+            self.stack.append(_make_tensor(call))
         elif call.function == REBUILT_PARAMETER:
-            self.stack.append(_checked_tensor(call.arguments[0]))
+            self.stack.append(_require_tensor(call.arguments[0]))
         elif call.function == OLD_PARAMETER:
-            self.stack.append(nn.Parameter(_checked_tensor(call.arguments[0]), requires_grad=False))
+            self.stack.append(nn.Parameter(_require_tensor(call.arguments[0]), requires_grad=False))
         elif call.function in (ORDERED_DICTIONARY, COUNTER):
-            self.stack.append(self._dictionary(call))
+            self.stack.append(self._make_dictionary(call))
         else:
             raise TypeError(f'a call of {call.function.name}')
 
-    def _dictionary(self, call: Call) -> dict[Any, Any]:
+    def _make_dictionary(self, call: Call) -> dict[Any, Any]:
         """Make an ordered dictionary or a counter: empty, from a dictionary, or as Python 2 writes it from pairs."""
         made: dict[Any, Any] = Counter() if call.function == COUNTER else OrderedDict()
         (items,) = call.arguments or ({},)
@@ -284,7 +284,7 @@ class ObjectUnpickler(InertUnpickler):
         call = self.stack.pop()
         if call.function not in (OLD_PARAMETER, NAMESPACE) or call.arguments != ():
             raise TypeError('an object of a class that checkpoints do not have')
-        self.stack.append(ScriptOptions({}) if call.function == NAMESPACE else _empty_parameter())
+        self.stack.append(ScriptOptions({}) if call.function == NAMESPACE else _make_empty_parameter())
 
     def do_build(self, _: None) -> None:
         state, made = self.stack.pop(), self.stack[-1]
@@ -295,12 +295,12 @@ class ObjectUnpickler(InertUnpickler):
         elif isinstance(made, nn.Parameter) and isinstance(state, tuple) and len(state) in (3, 5):
             # The other elements, whether it requires a gradient and its hooks, are ignored.
             if len(state) == 5:
-                made.data = _checked_tensor(state[0])
+                made.data = _require_tensor(state[0])
         else:
             raise TypeError(f'a state for a {type(made).__name__}')
 
 
-def _tensor(call: Call) -> Tensor:
+def _make_tensor(call: Call) -> Tensor:
     """Make the tensor of a pickled call as a view of its storage, which may be filled later.
 
     Raises ValueError where the tensor does not lie within its storage or has metadata, and TypeError for the wrong number of arguments or
@@ -318,12 +318,12 @@ def _tensor(call: Call) -> Tensor:
     return storage.content.view(storage.dtype).as_strided(size, stride, offset)
 
 
-def _empty_parameter() -> nn.Parameter:
+def _make_empty_parameter() -> nn.Parameter:
     """Return a parameter without values; `do_build` gives it those of the state that follows in the pickle."""
     return nn.Parameter(torch.empty(0, device='cpu'), requires_grad=False)
 
 
-def _checked_tensor(value: Any) -> Tensor:
+def _require_tensor(value: Any) -> Tensor:
     """Return `value`; raise TypeError unless it is a tensor."""
     if not isinstance(value, Tensor):
         raise TypeError(f'a {type(value).__name__} instead of a tensor')
@@ -346,6 +346,6 @@ def _is_known(named: Global) -> bool:
     return named in KNOWN or (named.module in STORAGE_MODULES and named.name in STORAGES)
 
 
-def _allow_nothing(_: Global) -> bool:
+def allow_no_global(_: Global) -> bool:
     """Return False: a pickle of plain values may name no class or function."""
     return False

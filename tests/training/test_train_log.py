@@ -144,7 +144,7 @@ def test_the_best_validation_is_recalled_from_the_log(tmp_path):
     path = tmp_path / 'experiments/train_frex_tiny/scalars.jsonl'
     for step, psnr in ((10, 20.0), (20, 25.0), (30, 22.0)):
         append_scalars(path, {'iter': step, 'dataset': 'faces', 'psnr': psnr, 'ssim': 0.5})
-    model._restore_best_results()
+    model._read_best_results()
     assert model.best_metric_results['faces']['psnr'] == {'better': 'higher', 'val': 25.0, 'iter': 20}
 
 

@@ -182,7 +182,7 @@ def select_face(output: FRExOutput, index: int) -> FRExOutput:
 
 
 def map_output(output: FRExOutput, change: Callable[[Tensor], Tensor]) -> FRExOutput:
-    """Return an output with `change` applied to every tensor in it."""
+    """Return a copy of `output` with `change` applied to every tensor, also to those in tuples; None stays None."""
     changed: dict[str, Any] = {
         name: tuple(map(change, value)) if isinstance(value, tuple) else value if value is None else change(value)
         for name, value in output._asdict().items()
@@ -191,7 +191,7 @@ def map_output(output: FRExOutput, change: Callable[[Tensor], Tensor]) -> FRExOu
 
 
 def map_code(code: Encoding3D, change: Callable[[Tensor], Tensor]) -> Encoding3D:
-    """Return Enc_3D's prediction with `change` applied to every tensor in it."""
+    """Return a copy of Enc_3D's prediction `code` with `change` applied to every tensor; None stays None."""
     z_3d, offsets, camera = code
     return Encoding3D(None if z_3d is None else change(z_3d), None if offsets is None else change(offsets), change(camera))
 

@@ -54,7 +54,7 @@ class WorkFolder:
             write_bytes(path, content)
 
     def path(self, number: int, suffix: str) -> Path:
-        """Return the file of segment `number` with this suffix."""
+        """Return the path of segment `number` with this suffix; the file may be missing."""
         return self.folder / f'{number:06d}{suffix}'
 
     def finished(self) -> list[Segment]:

@@ -75,7 +75,7 @@ class Track(Struct):
         return overlap - distance
 
     def add(self, number: int, time: float, face: DetectedFace) -> DetectedFace:
-        """Continue the track with the face of frame `number`, at `time` in seconds; return the face with filtered landmarks."""
+        """Continue the track with the face of frame `number`, at `time` in seconds; return a copy with landmarks smoothed over time."""
         self.landmarks = LANDMARKS.step(self.landmarks, face.landmarks.ravel(), time, face.side)
         self.box, self.seen, self.last, self.frames = face.box.tolist(), time, number, self.frames + 1
         return face._replace(landmarks=np.array(self.landmarks.values).reshape(5, 2))
@@ -119,7 +119,7 @@ class Track(Struct):
 
 
 class Followed(NamedTuple):
-    """A face of a frame with filtered landmarks, its track, and the time of the frame in seconds."""
+    """A face of a frame with its landmarks smoothed over time, its track, and the time of the frame in seconds."""
 
     track: Track
     face: DetectedFace
@@ -148,7 +148,7 @@ class Tracker:
     def follow(self, number: int, time: float, image: Image, faces: Sequence[DetectedFace]) -> list[Followed]:
         """Follow the detected `faces` of frame `number`, a BGR `image` at `time` in seconds; return those that are part of a track.
 
-        Their landmarks are filtered, and their order is that of `faces`. Frames must be given in their order.
+        Their landmarks are smoothed over time, and their order is that of `faces`. Frames must be given in their order.
         """
         self.state.cut, is_cut = compare(self.state.cut, image)
         self.state.scenes += is_cut
@@ -209,7 +209,7 @@ def share_of_overlap(first: Float[np.ndarray, '4'], second: Float[np.ndarray, '4
 
 
 def steady_codes(followed: Sequence[Followed], code: Encoding3D) -> Encoding3D:
-    """Return Enc_3D's predictions for faces with filtered cameras and, as Z_3D, each track's mean so far.
+    """Return Enc_3D's predictions for faces with cameras smoothed over time and, as Z_3D, each track's mean so far.
 
     `code` holds the predictions for the faces `followed`, on the CPU. Both are in the order of the frames. The tracks are updated.
     """
@@ -221,9 +221,9 @@ def steady_codes(followed: Sequence[Followed], code: Encoding3D) -> Encoding3D:
 
 
 def steady_cameras(followed: Sequence[Followed], cameras: Camera) -> Camera:
-    """Return the cameras of the faces `followed` after each track's filter, which is updated.
+    """Return the cameras of the faces `followed`, smoothed over time by the filter of each track, which is updated.
 
-    They have orthonormal rotations, and keep their distances and intrinsics. A camera that is not finite is not filtered.
+    They have orthonormal rotations, and keep their distances and intrinsics. A camera that is not finite does not enter its filter.
     """
     poses, intrinsics = unpack_camera(cameras)
     numbers = torch.cat([poses[:, :3, 0], poses[:, :3, 1], poses[:, :3, 3]], dim=1).double().numpy()
