@@ -25,7 +25,11 @@ class Pyramid3D(nn.Module):
         self.down = nn.ModuleDict({str(size): ResBlock(self.channels[size * 2], self.channels[size]) for size in self.sizes[1:]})
 
     def forward(self, feature_image: Float[Tensor, 'batch channel size size'], mask: Float[Tensor, 'batch 1 size size']) -> Features:
-        """Return F_3D^i by size; `mask` is 1 where the feature image is valid, and is given to the first convolution as a channel."""
+        """Return F_3D^i: a dictionary from size in pixels, `render_size` halved down to 8, to the feature map of that size.
+
+        `mask` is 1 where EG3D rendered the feature image, and 0 outside of its crop, where the feature image is 0. The first convolution
+        takes it as one more channel.
+        """
         x = self.first(torch.cat([feature_image, mask.to(feature_image.dtype)], dim=1))
         features = {self.sizes[0]: x}
         for size in self.sizes[1:]:
@@ -70,7 +74,10 @@ class Decoder2D(nn.Module):
         self.to_rgb = nn.ModuleDict({str(size): ConvLayer(channels[size], 3, 1, activate=False) for size in self.sizes})
 
     def forward(self, z_2d: Float[Tensor, 'batch channel 4 4'], skips: Features, pyramid: Features) -> Features:
-        """Return F~_3D^i by size; `pyramid` is F_3D^i, which may lack the finest sizes."""
+        """Return F~_3D^i: a dictionary from size in pixels, 8 to `out_size`, to the feature map of that size.
+
+        `skips` are the features of Enc_2D, and `pyramid` is F_3D^i, which may lack the finest sizes; both have sizes as keys, too.
+        """
         x, decoded = z_2d, {}
         for size in self.sizes:
             x = self.up[str(size)](x) + skips[size]

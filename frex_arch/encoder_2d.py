@@ -25,7 +25,10 @@ class Encoder2D(nn.Module):
     def forward(
         self, lq: Float[Tensor, 'batch 3 out_size out_size']
     ) -> tuple[Float[Tensor, 'batch channel 4 4'], Features, Float[Tensor, 'batch num_ws w']]:
-        """Return Z_2D, the skip features by size, and the latent codes of the degraded face `lq`, RGB in [-1, 1]."""
+        """Return Z_2D, the skip features and the latent codes of the degraded face `lq`, RGB in [-1, 1].
+
+        The skip features are a dictionary from size in pixels, `out_size` halved down to 4, to the feature map of that size.
+        """
         x = self.from_rgb(lq)
         skips = {self.sizes[0]: x}
         for size in self.sizes[1:]:

@@ -1,4 +1,4 @@
-"""Format an evaluation as Markdown tables with footnotes, readable as plain text."""
+"""Format an evaluation as Markdown that is readable as plain text: tables of scores, time and memory, footnotes, and the protocol."""
 
 import math
 import re
@@ -48,37 +48,37 @@ def yaw_tables(evaluation: Evaluation) -> list[str]:
     """Return a heading, then for each metric a table with one row per method and one column per bin of |yaw|; empty without cameras."""
     if evaluation.yaw is None:
         return []
-    numbers = range(1, len(evaluation.bins))
+    bin_numbers = range(1, len(evaluation.bins))
     bins = [f'{yaw_bin.title}° ({yaw_bin.count})' for yaw_bin in evaluation.bins[1:]]
     parts = ['### By |yaw|, with the number of images']
     for metric in metrics_with_scores(evaluation):
-        marks = [rank_marks(evaluation.methods, metric, number) for number in numbers]
+        marks = [rank_marks(evaluation.methods, metric, number) for number in bin_numbers]
         rows = [
-            [escape_markdown(row.name), *(format_cell(row, metric, number, marks[number - 1]) for number in numbers)]
+            [escape_markdown(row.name), *(format_cell(row, metric, number, marks[number - 1]) for number in bin_numbers)]
             for row in evaluation.rows
         ]
         parts.append(format_table([f'{metric.title} {ARROWS[metric.better]}', *bins], rows))
     return parts
 
 
-def rank_marks(methods: Sequence[Row], metric: Metric, number: int) -> Mapping[float, str]:
+def rank_marks(methods: Sequence[Row], metric: Metric, bin_number: int) -> Mapping[float, str]:
     """Return the Markdown format (`**{}**`, `<u>{}</u>`) of the best and the second best mean, by the means rounded as in the table.
 
-    `number` is the index of the bin. Returns an empty dictionary for a single method.
+    `bin_number` is an index of `Evaluation.bins`; bin 0 holds all images. Returns an empty dictionary for a single method.
     """
-    means = (row.summaries[metric.key][number].mean for row in methods if metric.key in row.summaries)
+    means = (row.summaries[metric.key][bin_number].mean for row in methods if metric.key in row.summaries)
     ranked = sorted({round(mean, metric.digits) for mean in means if not math.isnan(mean)}, reverse=metric.better == 'higher')
     return dict(zip(ranked, ('**{}**', '<u>{}</u>'), strict=False)) if len(methods) > 1 else {}
 
 
-def format_cell(row: Row, metric: Metric, number: int, marks: Mapping[float, str]) -> str:
-    """Return a row's mean of `metric` in bin `number`, with the spread over runs, as Markdown.
+def format_cell(row: Row, metric: Metric, bin_number: int, marks: Mapping[float, str]) -> str:
+    """Return a row's mean of `metric` in bin `bin_number` (0 for all images), with the spread over runs, as Markdown.
 
     `marks`, from `rank_marks`, format the best and second best; rows of references are never marked. `-` stands for no result.
     """
     if metric.key not in row.summaries:
         return NONE
-    summary = row.summaries[metric.key][number]
+    summary = row.summaries[metric.key][bin_number]
     text = format_value(summary.mean, metric)
     mark = '{}' if row.is_reference else marks.get(round(summary.mean, metric.digits), '{}')
     return mark.format(text) + ('' if math.isnan(summary.spread) else f' ± {format_value(summary.spread, metric)}')
@@ -146,7 +146,7 @@ def footnotes(evaluation: Evaluation) -> list[str]:
         notes += _score_notes(evaluation, metric)
     if any(metric.compares_sets for metric in metrics_with_scores(evaluation)) and len(evaluation.names) < FID_FEATURES:
         notes.append(f'FID: far higher for fewer than {FID_FEATURES} images than for many; compare it only between equally many images')
-    notes += _format_notes(evaluation)
+    notes += _file_format_notes(evaluation)
     notes += _run_notes(evaluation)
     notes += _cost_notes(evaluation)
     return list(map(escape_markdown, [*notes, *(f'left out: {difference}' for difference in evaluation.differences)]))
@@ -158,18 +158,18 @@ def _score_notes(evaluation: Evaluation, metric: Metric) -> Iterator[str]:
     lacking = ', '.join(f'{count} of {row.name}' for row in rows if (count := row.summaries[metric.key][0].unscored))
     if lacking:
         yield f'{metric.title}: undefined for some images, which its means leave out: {lacking}'
-    same = ', '.join(f'{count} of {row.name}' for row in rows if row.name != GT and (count := _infinite(row, metric)))
+    same = ', '.join(f'{count} of {row.name}' for row in rows if row.name != GT and (count := _count_infinite(row, metric)))
     if same:
         yield f'{metric.title}: ∞ of images that are the same as the clean ones, so its mean is ∞, without interval and plot: {same}'
 
 
-def _infinite(row: Row, metric: Metric) -> int:
+def _count_infinite(row: Row, metric: Metric) -> int:
     """Return the number of images whose score of `metric` is infinite in at least one run."""
     scores = [run.scores[metric.key] for run in row.runs if metric.key in run.scores]
     return int(np.isinf(scores).any(axis=0).sum()) if scores else 0
 
 
-def _format_notes(evaluation: Evaluation) -> Iterator[str]:
+def _file_format_notes(evaluation: Evaluation) -> Iterator[str]:
     """Yield a note where some images are of a lossy format and others of another; the bilinear row's, which are degraded, do not count."""
     rows: dict[str, list[str]] = {}
     for row in evaluation.rows:
@@ -193,7 +193,7 @@ def _run_notes(evaluation: Evaluation) -> Iterator[str]:
 def _cost_notes(evaluation: Evaluation) -> Iterator[str]:
     """Yield notes on times and memory that are not comparable."""
     costs = {row.name: row.cost for row in evaluation.methods if row.cost is not None}
-    commands = ', '.join(name for name, cost in costs.items() if 'command' in cost.timings)
+    commands = ', '.join(name for name, cost in costs.items() if cost.timings == ('command',))
     if commands:
         yield f's/face: of the whole command, starting and loading included: {commands}'
     if len({measurement for cost in costs.values() for measurement in cost.measured}) > 1:

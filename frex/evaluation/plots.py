@@ -1,4 +1,4 @@
-"""Plot an evaluation: means with 95 % intervals, over all images and by |yaw|."""
+"""Plot an evaluation, one panel per metric: means over all images with 95 % intervals in `scores.png`, and by |yaw| in `yaw.png`."""
 
 import math
 from collections.abc import Sequence
@@ -57,16 +57,16 @@ def _draw_figure(evaluation: Evaluation, metrics: Sequence[Metric], draw: Any, h
 
 def _rows_to_draw(evaluation: Evaluation, metric: Metric) -> list[Row]:
     """Return the rows whose mean of `metric` over all images is finite."""
-    return [row for row in _comparable_rows(evaluation, metric) if math.isfinite(row.summaries[metric.key][0].mean)]
+    return [row for row in _rows_with_scores(evaluation, metric) if math.isfinite(row.summaries[metric.key][0].mean)]
 
 
 def _infinite_note(evaluation: Evaluation, metric: Metric) -> str:
     """Return a second line for a panel's title, which names the rows with an infinite mean; empty where there is none."""
-    infinite = [row.name for row in _comparable_rows(evaluation, metric) if math.isinf(row.summaries[metric.key][0].mean)]
+    infinite = [row.name for row in _rows_with_scores(evaluation, metric) if math.isinf(row.summaries[metric.key][0].mean)]
     return f'\n∞, not drawn: {", ".join(infinite)}' if infinite else ''
 
 
-def _comparable_rows(evaluation: Evaluation, metric: Metric) -> list[Row]:
+def _rows_with_scores(evaluation: Evaluation, metric: Metric) -> list[Row]:
     """Return the rows with results of `metric`, without GT where the metric would compare GT with itself."""
     rows = [row for row in evaluation.rows if not row.is_reference or row.name == BILINEAR or not metric.needs_gt]
     return [row for row in rows if metric.key in row.summaries]

@@ -1,4 +1,7 @@
-"""The codes of recovered heads in files of their own, from which the same network renders the heads again."""
+"""Files of recovered heads: EG3D's latent codes and the camera of one head, from which the same network renders it again.
+
+A file also holds the weights of EG3D's decoder; it is refused where those of the network that is to render the head differ.
+"""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -54,6 +57,7 @@ def load_head(path: Path, eg3d: EG3D) -> Head:
 
 
 def _decoder_weights(eg3d: EG3D) -> Float[Tensor, ' weights']:
+    """Return all weights of EG3D's decoder as one vector, float32 on the CPU, which tells networks apart."""
     return torch.cat([value.detach().float().cpu().flatten() for value in eg3d.decoder.parameters()])
 
 

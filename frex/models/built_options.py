@@ -1,12 +1,13 @@
 """The options that optimisers and schedules were built with, which a resumed run follows where those of its state differ."""
 
 import inspect
-import math
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
 import torch
+
+from frex.options.convert import is_same
 
 # Entry of an optimiser's groups that comes from an option -> key of that option.
 FROM_OPTIONS = {'type': 'type', 'initial_lr': 'lr', 'betas': 'betas', 'weight_decay': 'weight_decay'}
@@ -77,12 +78,3 @@ class BuiltOptions:
 def to_plain(value: Any) -> Any:
     """Return the elements of a counter, in which BasicSR keeps milestones, in a list; other values as they are."""
     return sorted(value.elements()) if isinstance(value, Counter) else value
-
-
-def is_same(one: Any, other: Any) -> bool:
-    """Return whether two options are the same: numbers up to rounding, lists and tuples by their elements."""
-    if isinstance(one, (int, float)) and isinstance(other, (int, float)):
-        return math.isclose(one, other, rel_tol=1e-6)
-    if isinstance(one, (list, tuple)) and isinstance(other, (list, tuple)):
-        return len(one) == len(other) and all(map(is_same, one, other))
-    return bool(one == other)

@@ -1,9 +1,11 @@
 """Conversion of mappings of keys to values into typed options; errors name the key, and for an unknown key the nearest known one.
 
-`convert` refuses unknown keys, `convert_known` ignores them. `check_arguments` checks the names of arguments only.
+`convert` refuses unknown keys, `convert_known` ignores them. `check_arguments` checks the names of arguments only; `is_same` compares
+values.
 """
 
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import is_dataclass
 from typing import Any, TypeVar, get_args, get_type_hints
@@ -94,3 +96,12 @@ def check_arguments(function: Callable[..., Any], arguments: Any, where: str) ->
     for key in arguments:
         if key not in known:
             raise FRExError(f'{where}.{key}: unknown key; {nearest(str(key), known)}')
+
+
+def is_same(one: Any, other: Any) -> bool:
+    """Return whether two options are the same: numbers up to rounding, lists and tuples by their elements."""
+    if isinstance(one, (int, float)) and isinstance(other, (int, float)):
+        return math.isclose(one, other, rel_tol=1e-6)
+    if isinstance(one, (list, tuple)) and isinstance(other, (list, tuple)):
+        return len(one) == len(other) and all(map(is_same, one, other))
+    return bool(one == other)

@@ -174,7 +174,11 @@ def copy_labels(folder: Path, tasks: Sequence[DegradationTask], roots: Sequence[
 
 
 def draw_examples(tasks: Sequence[DegradationTask], recipe: DegradationRecipe) -> Image:
-    """Return a contact sheet (BGR) of evenly picked pairs: a clean image with its name, a degraded one with its parameters."""
+    """Return a contact sheet, BGR uint8, of the files of up to SHOWN tasks, picked evenly from `tasks`, which must have been run.
+
+    Beside each clean image with its name stands the degraded image, read from `lq`, with its parameters (see `format_caption`). Raises
+    FRExError for a file that cannot be read.
+    """
     chosen = np.linspace(0, len(tasks) - 1, min(len(tasks), SHOWN)).round().astype(int)
     shown = [tasks[number] for number in chosen.tolist()]
     tiles = [resize(image, TILE) for task in shown for image in (recipe.read_gt(task.source), read_image(task.lq))]

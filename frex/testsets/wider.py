@@ -41,7 +41,7 @@ class WiderFace(Struct, frozen=True):
 
     @property
     def box(self) -> Float[np.ndarray, '4']:
-        """Return the box as left, top, right and bottom."""
+        """Return the box as (left, top, right, bottom) in pixels; right is left + width, bottom is top + height."""
         return np.array([self.x, self.y, self.x + self.w, self.y + self.h], dtype=float)
 
 

@@ -86,7 +86,10 @@ def read_regular(path: Path) -> bytes:
 
 
 def read_start(path: Path, size: int) -> bytes:
-    """Return the first `size` bytes of a regular file, or all where it has fewer; raise FRExError as `read_regular` does."""
+    """Return the first `size` bytes of a regular file, or all where it has fewer.
+
+    Raises MissingFileError where there is no file, and UnreadableFileError where it cannot be read.
+    """
     with _opened(path) as file:
         return file.read(size)
 
@@ -146,7 +149,10 @@ def check_output_path(path: Path, overwrite: bool) -> None:
 
 
 def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file's content as 64 hexadecimal digits; raise FRExError as `read_regular` does."""
+    """Return the SHA-256 of a file's content as 64 hexadecimal digits.
+
+    Raises MissingFileError where there is no file, and UnreadableFileError where it cannot be read.
+    """
     digest = hashlib.sha256()
     with _opened(path) as file:
         while block := file.read(1 << 20):

@@ -40,7 +40,7 @@ def read_lines(path: Path, kind: Any) -> list[Any]:
 
 
 def decode_lines(lines: Iterable[bytes], kind: Any) -> list[Any]:
-    """Return the objects in `lines` as `read_lines` does for a file."""
+    """Return the objects in `lines` as instances of `kind`, in order; skip lines that are empty, damaged or of another kind."""
     values = []
     for line in lines:
         try:

@@ -142,7 +142,7 @@ def table_row(status: WeightFileStatus) -> tuple[tuple[str, ...], str]:
 
 
 def small_model_row() -> tuple[tuple[str, ...], str]:
-    """Return what `table_row` does for the small FREx, which comes with the package and is not in the manifest."""
+    """Return the row of the table, and a line with the path, of the small FREx, which comes with the package and is not in the manifest."""
     path = small_model.PATH
     is_there = path.is_file()
     size = f'{path.stat().st_size:,}' if is_there else '?'

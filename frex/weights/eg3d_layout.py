@@ -67,9 +67,10 @@ def without_camera(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def arguments_from_shapes(state: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Return the arguments of `EG3D` that follow from the shapes of weights, which are all but those of rendering.
+    """Return the arguments of `EG3D` that the shapes of its weights, under their official names, determine: sizes and channels.
 
-    Raises KeyError for a missing weight.
+    `render_size` and the settings of rays are missing, since no weight depends on them. Raises KeyError or IndexError where weights are
+    missing.
     """
     sizes = sorted(
         int(name.split('.')[2][1:]) for name in state if name.startswith('backbone.synthesis.b') and name.endswith('.torgb.bias')

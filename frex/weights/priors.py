@@ -1,4 +1,7 @@
-"""Load the parts with which training starts, the two priors, the backbone of Enc_3D and the encoders, from files in the options."""
+"""Load the parts with which training starts from the files that the options name: EG3D, StyleGAN2, Enc_3D or its backbone, and Enc_2D.
+
+In the names of this module, `prior` stands for any of these parts.
+"""
 
 import inspect
 from collections.abc import Mapping
@@ -8,6 +11,7 @@ from typing import Any
 from torch import nn
 
 from frex.errors import FRExError
+from frex.options.convert import is_same
 from frex.weights.network_file import PARTS, NetworkFile, is_safetensors, read_network, read_safetensors
 from frex.weights.state_dict import check_fits, load_strict, torchvision_state
 from frex.weights.torch_file import read_torch_file
@@ -33,9 +37,9 @@ def find_part(net: Net, part_name: str) -> nn.Module | None:
 
 
 def read_prior(part_name: str, path: Path) -> NetworkFile:
-    """Read the part `part_name` (a key of `PRIORS`) from a file of its own or from a checkpoint of FREx.
+    """Read the part `part_name` (a key of `PRIORS`) from a file of its own or, except for the backbone, from a checkpoint of FREx.
 
-    Raises FRExError where the file is missing, damaged or holds something else.
+    Raises FRExError where the file is missing or damaged, or holds another network; a backbone is not checked for that.
     """
     if part_name == 'backbone':
         state = read_safetensors(path)[1] if is_safetensors(path) else torchvision_state(read_torch_file(path), str(path))
@@ -44,13 +48,13 @@ def read_prior(part_name: str, path: Path) -> NetworkFile:
     file = read_network(path)
     if file.kind in (FREx.__name__, FREx3D.__name__):
         own = {key.removeprefix(f'{part_name}.'): value for key, value in file.state.items() if key.startswith(f'{part_name}.')}
-        return NetworkFile(PRIORS[part_name], file.arguments.get(part_name) or {}, own)
+        return NetworkFile(PRIORS[part_name], _part_arguments(part_name, file.arguments) if part_name in PARTS else {}, own)
     if file.kind != PRIORS[part_name]:
         raise FRExError(f'{path}: holds the weights of {file.kind}, not of {PRIORS[part_name]}')
     return file
 
 
-def _select_for(net: Net, part_name: str, file: NetworkFile) -> NetworkFile:
+def _drop_unused_weights(net: Net, part_name: str, file: NetworkFile) -> NetworkFile:
     """Return `file` with the weights that `net` uses: without a 3D prior those of Enc_3D that predict latent codes are dropped."""
     if part_name != 'encoder_3d' or net.eg3d is not None:
         return file
@@ -65,7 +69,7 @@ def check_prior(net: Net, part_name: str, path: Path) -> None:
     """
     part = find_part(net, part_name)
     if part is not None:
-        check_fits(part, _select_for(net, part_name, read_prior(part_name, path)).state, str(path))
+        check_fits(part, _drop_unused_weights(net, part_name, read_prior(part_name, path)).state, str(path))
 
 
 def load_prior(net: Net, part_name: str, path: Path, network_options: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
@@ -76,7 +80,7 @@ def load_prior(net: Net, part_name: str, path: Path, network_options: Mapping[st
     part = find_part(net, part_name)
     if part is None:
         return {}
-    file = _select_for(net, part_name, read_prior(part_name, path))
+    file = _drop_unused_weights(net, part_name, read_prior(part_name, path))
     load_strict(part, file.state, str(path))
     return differing_settings(file, network_options)
 
@@ -89,12 +93,12 @@ def differing_settings(file: NetworkFile, network_options: Mapping[str, Any]) ->
     part = next((key for key, kind in PARTS.items() if kind.__name__ == file.kind), None)
     if part is None:
         return {}
-    requested = {'out_size': network_options.get('out_size', 512), **(network_options.get(part) or {})}
-    defaults = {name: parameter.default for name, parameter in inspect.signature(PARTS[part]).parameters.items()}
-    effective = defaults | requested
-    return {name: (value, effective.get(name)) for name, value in file.arguments.items() if not _same(value, effective.get(name))}
+    effective = _part_arguments(part, network_options)
+    return {name: (value, effective.get(name)) for name, value in file.arguments.items() if not is_same(value, effective.get(name))}
 
 
-def _same(one: Any, other: Any) -> bool:
-    both_sequences = isinstance(one, list | tuple) and isinstance(other, list | tuple)
-    return list(one) == list(other) if both_sequences else one == other
+def _part_arguments(part_name: str, network_arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return all arguments of a part, a key of `PARTS`, with which FREx builds it when given `network_arguments`, defaults included."""
+    defaults = {name: parameter.default for name, parameter in inspect.signature(PARTS[part_name]).parameters.items()}
+    given = {'out_size': network_arguments.get('out_size', 512), **(network_arguments.get(part_name) or {})}
+    return defaults | {name: value for name, value in given.items() if name in defaults}

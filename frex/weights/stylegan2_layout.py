@@ -27,7 +27,10 @@ NVIDIA_CONSTANTS = re.compile(r'.*\.resample_filter|mapping\.w_avg')
 
 
 def arguments_from_shapes(state: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Return the constructor arguments of `StyleGAN2` for a state dict in BasicSR's layout; raise KeyError for a missing weight."""
+    """Return the constructor arguments of `StyleGAN2` for a state dict in BasicSR's layout.
+
+    Raises KeyError for a missing weight, and ValueError where all noise images are missing.
+    """
     out_size = max(value.shape[-1] for name, value in state.items() if name.startswith('noises.'))
     narrow = state['constant_input.weight'].shape[1] / 512
     finest = f'style_convs.{2 * int(math.log2(out_size)) - 5}.activate.bias'

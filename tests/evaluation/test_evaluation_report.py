@@ -115,6 +115,7 @@ def test_times_of_different_things_have_no_mean(folders):
         shutil.move(folders / record / 'run.json', folders / name / 'run.json')
     told = to_markdown(evaluate({'both': [folders / 'A', folders / 'B']}, folders / 'gt', settings=QUICK))
     assert '- s/face: -, of some runs the network alone was timed, of others the whole command: both' in told
+    assert '- s/face: of the whole command' not in told
 
 
 def test_where_costs_were_measured_is_told(folders):

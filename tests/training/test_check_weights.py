@@ -16,11 +16,12 @@ from official_files import (
     write_pickle,
 )
 from option_files import IN_ONE_PROCESS, face_folders
-from tiny import TINY_OPTIONS, tiny_frex
+from tiny import TINY_OPTIONS, tiny_frex, tiny_network_options
 
 from frex.cli.main import main
 from frex.weights.manifest import WeightFile, manifest
 from frex.weights.network_file import NetworkFile, save_safetensors
+from frex.weights.priors import differing_settings, read_prior
 from frex_arch import StyleGAN2
 
 SMALLER = {'num_style_feat': 32, 'num_mlp': 2, 'narrow': 0.125}
@@ -39,6 +40,8 @@ def priors(tmp_path_factory):
     torch.save({'params': stylegan2}, folder / 'not_averaged.pth')
     torch.save({'params': net.state_dict()}, folder / 'net_g.pth')
     save_safetensors(folder / 'smaller.safetensors', NetworkFile('StyleGAN2', SMALLER, StyleGAN2(out_size=64, **SMALLER).state_dict()))
+    half = {'out_size': 32}
+    save_safetensors(folder / 'half_size.safetensors', NetworkFile('FREx', tiny_network_options(**half), tiny_frex(**half).state_dict()))
     save_safetensors(
         folder / 'rendered_larger.safetensors', NetworkFile('EG3D', {'out_size': 64, 'render_size': 32}, net.eg3d.state_dict())
     )
@@ -117,6 +120,14 @@ def test_another_rendering_than_the_files_is_told(train, caplog):
     assert 'eg3d: render_size is 16; the file was made with 32.' in caplog.text
 
 
+def test_a_setting_that_a_checkpoint_has_by_default_is_compared(tmp_path):
+    save_safetensors(tmp_path / 'net.safetensors', NetworkFile('FREx', tiny_network_options(), tiny_frex().state_dict()))
+    part = read_prior('eg3d', tmp_path / 'net.safetensors')
+    own = tiny_network_options()
+    assert differing_settings(part, own) == {}
+    assert differing_settings(part, own | {'eg3d': own['eg3d'] | {'box_warp': 2.0}}) == {'box_warp': (1.0, 2.0)}
+
+
 @pytest.mark.parametrize(
     ('option', 'file', 'state', 'fix'),
     [
@@ -148,6 +159,7 @@ def test_another_rendering_than_the_files_is_told(train, caplog):
         ('pretrain_network_backbone', 'swin_v2_bb', 'no file swin_v2_bb', "FILE (did you mean 'swin_v2_b'?)"),
         ('pretrain_network_backbone', 'eg3d.pth', "'G_ema' is no weight but a ", '--force_yml path:pretrain_network_backbone=swin_v2_b'),
         ('pretrain_network_d_dual', 'net_g.pth', 'the weights do not fit DualDiscriminator: ', 'frex weights check '),
+        ('pretrain_network_stylegan2', 'half_size.safetensors', 'the weights do not fit StyleGAN2: ', ' network_g:out_size=32 '),
         ('resume_state', 'lost.state', 'no file lost.state', 'path:resume_state=FILE'),
     ],
 )

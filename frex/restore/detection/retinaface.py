@@ -29,8 +29,8 @@ class FaceDetector:
     """A RetinaFace on a device; several threads may use it. `key` is the manifest's key of its weights.
 
     Images are searched in copies, of which the finest has a longer side of at most `detection_size` pixels. Larger values find smaller
-    faces; the time grows with the square. None means 1500 pixels and, where no face or a small one is found so, all pixels of the image.
-    Raises FRExError where it is less than 64.
+    faces; the time grows with the square. None means DETECTION_SIZE pixels; where no face or a small one is found so, the image is searched
+    again at its own size. Raises FRExError where it is less than 64.
     """
 
     def __init__(self, net: Any, key: str, detection_size: int | None = None) -> None:
@@ -70,7 +70,10 @@ class FaceDetector:
 
     @torch.inference_mode()
     def detect_quickly(self, image: Image, threshold: float = 0.8) -> list[DetectedFace]:
-        """Return what `detect` does, but never search more than 1500 pixels where `detection_size` is None."""
+        """Return faces as `detect` does, but without its second search, so that small faces in large images may be missed.
+
+        Where `detection_size` is None, the finest copy that is searched has a longer side of at most DETECTION_SIZE pixels.
+        """
         return search_all_sizes(image, partial(self._search, threshold=threshold), self.detection_size or DETECTION_SIZE)
 
     def _search(self, image: Image, threshold: float) -> list[DetectedFace]:

@@ -100,7 +100,7 @@ def choose_pixels(encoder: Encoder, deep: bool) -> str:
 
 
 def can_encode_deep(encoder: Encoder) -> bool:
-    """Return whether an encoder takes 10 bits per sample."""
+    """Return whether an encoder, as built into the installed PyAV, can write 4:2:0 frames of 10 bits per sample (`DEEP`)."""
     from av.codec import Codec
 
     formats: list[Any] = Codec(encoder.name, 'w').video_formats or []

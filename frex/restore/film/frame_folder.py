@@ -99,7 +99,10 @@ class FrameFolderOutput:
         yield self
 
     def write(self, photo: Photo, number: int) -> tuple[str, ...]:
-        """Write frame `number`, counted from 0, and replace the file where it exists; return and raise what `write_photo` does."""
+        """Write frame `number`, counted from 0, replace an existing file, and return a note for each thing that its format cannot hold.
+
+        Raises FRExError where the file cannot be written.
+        """
         return write_photo(self.folder / self.names[number], photo)
 
     def join(self, segments: int) -> None:

@@ -1,8 +1,9 @@
-"""The content of `report.json`, which records the result of each image and face, and its lock.
+"""The content of `report.json`: the runs, and the result of each image, film and face; and the lock under which the file is changed.
 
 Several processes and several runs write to the same file. Its keys do not change while `version` is 1. Coordinates are pixels of the
-upright image, angles are in degrees, times in seconds, and files relative to the folder of the report; what is not known is null.
-Counts of faces are of restored ones. While an image is restored, its record says that it was interrupted.
+upright image, angles are in degrees, times in seconds, and files relative to the folder of the report. Unknown values are null.
+Only restored faces are counted. While an image is restored, its record already says that it was interrupted, and names the files that it
+will write, so that no other input takes them, and the record is right where the process is killed.
 """
 
 import os
@@ -141,7 +142,10 @@ INTERRUPTED = 'its run was killed before it was finished; the same command resto
 
 
 def make_interrupted_record(path: Path, output: str | None, face: str | None) -> ImageRecord:
-    """Return the record of the input `path` while it is restored: it owns the files `output` and `face`, where they are given."""
+    """Return the record of the input `path` while it is restored, by which it owns the result files `output` and `face`.
+
+    `output` is the restored image or film, `face` its first restored face, both relative to the report; None where there is none.
+    """
     faces = [] if face is None else [FaceRecord(reason=INTERRUPTED, files={'restored_faces': face})]
     return ImageRecord(input=absolute_name(path), status='failed', reason=INTERRUPTED, output=output, faces=faces)
 

@@ -60,7 +60,10 @@ class ReportIndex:
 
     @classmethod
     def read(cls, folder: Path) -> 'ReportIndex':
-        """Read the report in `folder`; raise FRExError as `read_report` does."""
+        """Read the report in `folder`, an empty one where there is none.
+
+        Raises FRExError where the file cannot be read or is not a complete report of version 1.
+        """
         index = cls()
         index.runs, records = read_report(folder)
         while part := list(islice(records, RECORDS_AT_ONCE)):

@@ -64,13 +64,13 @@ def read_page(file: BinaryIO) -> tuple[tifffile.TiffPage, int]:
 
 
 def is_raw(page: tifffile.TiffPage) -> bool:
-    """Return whether a TIFF is a camera's raw file, whose first image is a small preview or data of the sensor."""
+    """Return whether the first `page` of a TIFF is that of a camera's raw file: a small preview or data of the sensor, not the photo."""
     preview = page.subfiletype & 1 and SUB_IFDS in page.tags
     return bool(DNG_VERSION in page.tags or preview or page.compression in RAW_COMPRESSIONS or page.photometric in (32803, 34892))
 
 
 def rejection_reason(page: tifffile.TiffPage) -> str | None:
-    """Return what of a TIFF cannot be read, such as `TIFF of 32 bit`; None where it can be read.
+    """Return the kind of a TIFF that cannot be read, such as `TIFF of 32 bit`, from its first `page`; None where it can be read.
 
     `headers.SAVE_OTHERWISE` continues the text to a full message.
     """
