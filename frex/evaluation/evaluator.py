@@ -81,10 +81,11 @@ def evaluate(
     settings = settings or Settings()
     device = choose_device(settings.device, needs_float64=True)
     metrics = tuple(METRICS[key] for key in dict.fromkeys(settings.metrics))
-    gaps = _find_gaps(metrics, settings)
     inputs = read_inputs(methods, gt, lq, settings.partial)
     yaw = None if cameras is None else read_absolute_yaw(cameras, inputs.names)
     bins = make_bins(yaw, len(inputs.names), settings.bin_degrees)
+    # It may download files, which should not come before a wrong folder is told.
+    gaps = _find_gaps(metrics, settings)
     usable = [metric for metric in metrics if metric.key not in gaps]
     # First of all that takes long, so that a metric that pyiqa does not have is an error at once.
     with start_pyiqa(settings.pyiqa, settings.pyiqa_python, device) as outside:

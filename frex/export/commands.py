@@ -15,8 +15,8 @@ from frex.errors import FRExError
 from frex.export.graph import INTERFACES, ExportWrapper, example_inputs, load_pt2, trace, write_pt2
 from frex.export.onnx_file import MAX_OPSET, MIN_OPSET, load_onnx, require_onnx, write_onnx
 from frex.utils.files import check_output_path, write_atomically
-from frex.weights.hub import find_checkpoint
 from frex.weights.network_file import build_frex, read_network
+from frex.weights.small_model import find_model
 
 Metadata = dict[str, str]
 
@@ -63,7 +63,7 @@ def export(options: ExportOptions) -> None:
     """
     form = choose_format(options)
     check_output_path(options.output, options.overwrite)
-    net = build_frex(read_network(find_checkpoint(options.model_path), options.param_key), str(options.model_path))
+    net = build_frex(read_network(find_model(options.model_path), options.param_key), str(options.model_path))
     fixed = 1.0 if options.fidelity_weight is None else options.fidelity_weight
     wrapper = ExportWrapper(net, None if options.program == 'facefusion' else fixed, options.structure_weight)
     try:

@@ -6,7 +6,7 @@ ws/00000/img00000000.npy, ...       latent codes, (num_ws, w) float32, where req
 contact_sheet.jpg, synthesis.json   some images by yaw; the settings
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,10 @@ import numpy as np
 from jaxtyping import Float32
 
 from frex.data.contact_sheet import draw_contact_sheet
-from frex.data.labels import write_labels
+from frex.data.labels import view_angles_in_degrees, write_labels
 from frex.errors import FRExError
 from frex.images import Image, read_image, write_image
-from frex.synthesis.samples import SamplingRecipe, draw_labels, draw_poses
+from frex.synthesis.samples import SamplingRecipe, draw_labels
 from frex.utils.files import write_atomically
 from frex.utils.resumable import ResumableFolder
 
@@ -100,13 +100,14 @@ class SynthesisFolder:
         numbers = range(num)
         cameras, crops = (labels.tolist() for labels in draw_labels(recipe, numbers))
         names = [self.image_name(number) for number in numbers]
-        self._write_contact_sheet(recipe, num)
+        self._write_contact_sheet(cameras)
         write_labels(self.images_folder / 'dataset.json', dict(zip(names, cameras, strict=True)), dict(zip(names, crops, strict=True)))
 
-    def _write_contact_sheet(self, recipe: SamplingRecipe, num: int) -> None:
-        """Write a contact sheet of evenly picked samples, ordered by yaw; captions are in radians."""
-        yaw, pitch = draw_poses(recipe, range(num))
-        shown = np.argsort(yaw)[np.linspace(0, num - 1, min(num, SHOWN)).round().astype(int)]
-        captions = [f'yaw {yaw[number]:+.2f} pitch {pitch[number]:+.2f}' for number in shown]
+    def _write_contact_sheet(self, cameras: Sequence[Sequence[float]]) -> None:
+        """Write a contact sheet of evenly picked samples, ordered by yaw; captions are in degrees."""
+        num = len(cameras)
+        angles = [view_angles_in_degrees(np.array(camera, np.float32)) for camera in cameras]
+        shown = np.argsort([yaw for yaw, _, _ in angles])[np.linspace(0, num - 1, min(num, SHOWN)).round().astype(int)]
+        captions = [f'yaw {angles[number][0]:+.0f} pitch {angles[number][1]:+.0f}' for number in shown]
         sheet = draw_contact_sheet([read_image(self.image_path(int(number))) for number in shown], captions)
         write_image(self.root / 'contact_sheet.jpg', sheet)

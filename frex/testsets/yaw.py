@@ -105,14 +105,19 @@ def find_yaw(yaw_source: str, images: Mapping[str, Path], options: YawOptions) -
 def read_yaw_from_labels(path: Path, names: list[str]) -> FoundYaw:
     """Read the yaw, cameras and crops (s, t_x, t_y) of the images `names` from a `dataset.json` in EG3D's layout.
 
-    Raises FRExError where an image has no camera, or one that is not a rotation.
+    An image whose label is null is `unknown`. Raises FRExError where an image has no label, or a camera that is not a rotation.
     """
     labels = read_labels(path)
+    unlabelled = match_labels(dict.fromkeys(labels.unlabelled, np.zeros(0)), names)
+    names = [name for name in names if name not in unlabelled]
     vectors = stack_labels(labels.cameras, names, f'{path}: no camera')
     check_rotations(vectors, names, str(path))
     cameras = dict(zip(names, vectors, strict=True))
     return FoundYaw(
-        {name: view_angles_in_degrees(camera)[0] for name, camera in cameras.items()}, cameras, match_labels(labels.crops, names)
+        {name: view_angles_in_degrees(camera)[0] for name, camera in cameras.items()},
+        cameras,
+        match_labels(labels.crops, names),
+        dict.fromkeys(unlabelled, f'null in {path}'),
     )
 
 

@@ -28,6 +28,8 @@ from frex_arch import FREx, FREx3D
 
 # NIQE needs two blocks of 96 x 96 pixels in a square image.
 LEAST_NIQE_SIZE = 192
+# BasicSR takes higher for better where a metric says nothing. That holds for these alone, of its metrics and of FREx's.
+HIGHER_BY_DEFAULT = ('calculate_psnr', 'calculate_ssim')
 SCHEDULERS: dict[str, Callable[..., Any]] = {
     'MultiStepLR': MultiStepRestartLR,
     'MultiStepRestartLR': MultiStepRestartLR,
@@ -103,8 +105,9 @@ def check_metric(metric: MetricOptions, where: str) -> None:
         raise FRExError(f'{where}: {error}') from None
     if kind in NETWORKS:
         build_without_file(NETWORKS[kind], metric.arguments | {'device': 'meta'}, where)
-    if inspect.isclass(kind) and metric.better not in ('lower', 'higher'):
-        raise FRExError(f'{where}.better: missing; lower or higher')
+    if metric.better not in ('lower', 'higher', *([None] if metric.type in HIGHER_BY_DEFAULT else [])):
+        given = 'missing' if metric.better is None else repr(metric.better)
+        raise FRExError(f'{where}.better: {given}; lower or higher')
 
 
 def check_datasets(config: FRExConfig, where: str) -> None:

@@ -1,5 +1,6 @@
 """The small FREx that comes with the package, in `files/frex-small.safetensors` beside this module."""
 
+import os
 from pathlib import Path
 
 from frex.errors import FRExError
@@ -30,8 +31,11 @@ def small_model_notice(size: int) -> str:
 
 
 def find_model(name: str | Path | None) -> Path:
-    """Return the path of the checkpoint that a user names, as `find_checkpoint` does; None means the small FREx.
+    """Return the path of the checkpoint that a user names, as `find_checkpoint` does.
 
-    Raises FRExError as `find_checkpoint` and `require_small_model` do.
+    None means the small FREx, and so does its KEY where no file or folder has that name. Raises FRExError as `find_checkpoint` and
+    `require_small_model` do.
     """
-    return require_small_model() if name is None else find_checkpoint(name)
+    if name is None or (str(name) == KEY and not os.path.lexists(KEY)):
+        return require_small_model()
+    return find_checkpoint(name)

@@ -126,7 +126,7 @@ def test_tiny_images_have_no_distance():
 
 def test_options_are_checked_before_a_run():
     check_loss(ComponentOptions({'type': 'STLPIPSLoss', 'loss_weight': 0.5, 'net': 'alex'}), 'train.perceptual_opt')
-    check_metric(MetricOptions({'type': 'calculate_stlpips', 'net': 'alex'}), 'val.metrics.stlpips')
+    check_metric(MetricOptions({'type': 'calculate_stlpips', 'net': 'alex', 'better': 'lower'}), 'val.metrics.stlpips')
     with pytest.raises(FRExError, match=r"train.perceptual_opt: net 'squeeze' is not one of \['alex', 'vgg'\]"):
         check_loss(ComponentOptions({'type': 'STLPIPSLoss', 'net': 'squeeze'}), 'train.perceptual_opt')
     with pytest.raises(FRExError, match=r"val.metrics.stlpips: net 'squeeze' is not one of"):

@@ -14,7 +14,7 @@ from tiny import tiny_eg3d_file
 from frex import __main__ as module_entry
 from frex.cli.main import main
 from frex.data.contact_sheet import draw_contact_sheet
-from frex.data.labels import read_labels
+from frex.data.labels import read_labels, view_angles_in_degrees
 from frex.data.landmarks import crop_from_ffhq, mean_head_in_world, project_points
 from frex.errors import FRExError
 from frex.images import read_image
@@ -277,9 +277,9 @@ def test_the_contact_sheet_goes_from_one_side_to_the_other(whole, make, tmp_path
 
     monkeypatch.setattr('frex.synthesis.output_folder.draw_contact_sheet', sheet)
     assert make(whole, '--ws') == 0
-    yaw, pitch = draw_poses(SamplingRecipe(), range(NUM))
-    order = sorted(range(NUM), key=lambda number: yaw[number])
-    assert [caption for _, caption in shown] == [f'yaw {yaw[number]:+.2f} pitch {pitch[number]:+.2f}' for number in order]
+    angles = [view_angles_in_degrees(camera) for camera in draw_labels(SamplingRecipe(), range(NUM))[0].numpy()]
+    order = sorted(range(NUM), key=lambda number: angles[number][0])
+    assert [caption for _, caption in shown] == [f'yaw {angles[number][0]:+.0f} pitch {angles[number][1]:+.0f}' for number in order]
     for number, (image, _) in zip(order, shown, strict=True):
         assert np.array_equal(image, read_image(image_path(whole, number)))
 

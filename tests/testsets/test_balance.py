@@ -121,6 +121,15 @@ def test_exactly_as_many_as_asked_are_chosen_evenly(pool, balanced):
     ]
 
 
+def test_an_image_whose_label_is_null_is_left_out(pool, tmp_path, capsys):
+    content = json.loads((pool / 'dataset.json').read_text())
+    content['labels'][0][1] = None
+    (tmp_path / 'some.json').write_text(json.dumps(content))
+    assert run(pool, '-n', NUM, '--cameras', tmp_path / 'some.json', '-o', tmp_path / 'set') == 0
+    assert record_of(tmp_path / 'set')['left_out'] == {'0/000.png': f'null in {tmp_path}/some.json'}
+    assert '1 of 120 images left out' in capsys.readouterr().out
+
+
 def test_the_chosen_are_copied_with_their_labels(pool, balanced):
     names = (balanced / 'ids.txt').read_text().split()
     images = balanced / 'images'

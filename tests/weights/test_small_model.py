@@ -117,6 +117,13 @@ def test_a_run_that_names_no_model_uses_it_and_says_so(small_model, face_folder,
     assert Path(run['settings']['model_path']) == small_model
 
 
+def test_its_name_is_taken_for_a_checkpoint_unless_a_file_has_it(small_model, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert shipped.find_model(None) == shipped.find_model('frex-small') == small_model
+    (tmp_path / 'frex-small').touch()
+    assert shipped.find_model('frex-small') == Path('frex-small')
+
+
 @pytest.mark.usefixtures('no_small_model')
 def test_where_it_is_missing_one_line_says_what_to_do(face_folder, tmp_path, capsys):
     assert inference(['-i', str(face_folder), '-o', str(tmp_path / 'out'), '--aligned', '--device', 'cpu']) == 1
