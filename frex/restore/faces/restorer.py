@@ -252,7 +252,7 @@ class FaceRestorer:
 
     def enhance(
         self,
-        img_bgr: Shaped[np.ndarray, 'height width *channels'],
+        img: Shaped[np.ndarray, 'height width *channels'],
         has_aligned: bool = False,
         only_center_face: bool = False,
         paste_back: bool = True,
@@ -262,21 +262,21 @@ class FaceRestorer:
         """Restore an image with the arguments and results of GFPGANer's method of this name.
 
         Returns the aligned faces, the restored faces, and the whole image, which is None with `has_aligned` and without `paste_back`.
-        `img_bgr` may be all that `restore` takes. `weight` is the fidelity weight, 0 to 1. A face that fails is in neither list, stays as
+        `img` may be all that `restore` takes. `weight` is the fidelity weight, 0 to 1. A face that fails is in neither list, stays as
         it was, and causes a warning; with `paste_back` so does one with more detail than a result would have. Raises FRExError as
         `restore` does, and with `has_aligned` as `restore_aligned` does.
         """
         if has_aligned:
-            aligned = to_eight_bit(to_photo(img_bgr).image)
+            aligned = to_eight_bit(to_photo(img).image)
             restored = self.restore_aligned(aligned, weight)
             return [resize(aligned, self.size)], [restored], None
         selection = Selection(only='center' if only_center_face else 'all')
         if paste_back:
-            result = self.restore(img_bgr, upscale, weight, selection=selection)
+            result = self.restore(img, upscale, weight, selection=selection)
             faces, image = result.faces, result.image
         else:
             # Nothing is pasted over the face, so its detail cannot get lost.
-            found = self.find_faces(to_photo(img_bgr), selection, force=True)
+            found = self.find_faces(to_photo(img), selection, force=True)
             faces, image = tuple(map(RestoredFace.of, found, self.restore_found(found, weight))), None
         for face in faces:
             if face.restored is None:

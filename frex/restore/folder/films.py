@@ -33,7 +33,8 @@ from frex.utils.signals import Stop
 # Settings by which the frames of a result do not change.
 WITHOUT_EFFECT = ('input', 'recursive', 'output', 'suffix', 'exist', 'no_face', 'weights', 'model_path', 'frames')
 # Flags without a meaning for films, by the names of the options.
-SENSELESS = ('aligned', 'save_3d', 'save_head', 'save_weights_map')
+# `save_head` comes first, since it sets `save_3d`.
+SENSELESS = ('aligned', 'save_head', 'save_3d', 'save_weights_map')
 
 
 def check_film_flags(options: RestoreOptions, inputs: Inputs) -> None:

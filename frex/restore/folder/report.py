@@ -74,7 +74,7 @@ class Run(Struct, kw_only=True):
     reason. `settings` are the options by their names. `started` and `ended` are seconds since 1970.
     """
 
-    settings: dict[str, str | float | bool | list[str] | None] = {}
+    settings: dict[str, str | int | float | bool | list[str] | None] = {}
     started: float
     ended: float
     processes: int = 1

@@ -425,7 +425,7 @@ def test_a_damaged_arcface_is_not_passed_over(weights_folder, manifest_of):
 def test_enhance_gives_gfpganers_three_values():
     image = smooth(200, 320)
     restorer = fake_restorer(*FACES, change=lambda lq: -lq)
-    cropped, restored, pasted = restorer.enhance(image, has_aligned=False, only_center_face=False, paste_back=True, weight=0.5)
+    cropped, restored, pasted = restorer.enhance(img=image, has_aligned=False, only_center_face=False, paste_back=True, weight=0.5)
     assert len(cropped) == len(restored) == 2
     assert np.array_equal(restored[0], 255 - cropped[0])
     assert np.array_equal(pasted, restorer.restore(image).image)
