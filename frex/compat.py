@@ -74,7 +74,10 @@ def _repair_pipelines() -> None:
 
 
 def _provide_functional_tensor() -> None:
-    """Provide torchvision's module `transforms.functional_tensor`, which 0.17 removed and from which basicsr imports one function."""
+    """Put a stand-in for `torchvision.transforms.functional_tensor`, which torchvision 0.17 removed, into `sys.modules`.
+
+    It holds `rgb_to_grayscale` alone, which basicsr imports from there.
+    """
     name = 'torchvision.transforms.functional_tensor'
     if name in sys.modules:
         return

@@ -1,4 +1,7 @@
-"""Environment variables: FREx's switch against downloads, and two that libraries read when torch is first imported."""
+"""Environment variables: FREX_OFFLINE, which forbids downloads, and two that must be set before the first import of torch.
+
+One of the two limits how long OpenMP's waiting threads keep a core busy, the other lets torch compute on the CPU what a Mac's GPU lacks.
+"""
 
 import os
 import sys
@@ -10,7 +13,7 @@ OFFLINE = 'FREX_OFFLINE'
 
 
 def is_offline() -> bool:
-    """Return whether nothing may be downloaded: FREX_OFFLINE is set to anything but 0, as `--offline` does for its process."""
+    """Return whether nothing may be downloaded: FREX_OFFLINE is set, and neither 0 nor empty; `--offline` sets it for its process."""
     return os.environ.get(OFFLINE, '0') not in ('', '0')
 
 
@@ -26,7 +29,10 @@ MPS_FALLBACK = 'PYTORCH_ENABLE_MPS_FALLBACK'
 
 
 def shorten_waits() -> None:
-    """Let waiting OpenMP threads sleep sooner. Call it before the first import of torch; processes started later inherit the setting."""
+    """Let waiting OpenMP threads sleep sooner, unless the user has set one of WAITS_DECIDED_BY.
+
+    Call it before the first import of torch, which loads OpenMP; processes started later inherit the setting.
+    """
     if not any(name in os.environ for name in WAITS_DECIDED_BY):
         os.environ[SPIN_COUNT] = str(SPINS)
 

@@ -67,7 +67,10 @@ class SuperResolution(nn.Module):
     def blocks(
         self, feature_image: Float[Tensor, 'batch channel size size'], ws: Float[Tensor, 'batch num_ws w']
     ) -> list[tuple[Tensor, Tensor]]:
-        """Return the pair (feature, RGB image) of each of the two blocks; a feature image of another size is resized first."""
+        """Run the two blocks, and return the pair (feature, RGB image) that each one makes.
+
+        A feature image of another size than `in_size` is resized first.
+        """
         if feature_image.shape[-1] != self.in_size:
             size = (self.in_size, self.in_size)
             feature_image = F.interpolate(feature_image, size=size, mode='bilinear', align_corners=False, antialias=True)

@@ -1,4 +1,7 @@
-"""EG3D's StyleGAN2 backbone with the official parameter names: mapping network, and synthesis for tri-planes and super-resolution."""
+"""EG3D's StyleGAN2 backbone with the official parameter names: mapping network, and synthesis of tri-planes.
+
+Super-resolution is built of the same blocks. The resampling filters are those of the checkpoint.
+"""
 
 import math
 from typing import Any, cast
@@ -69,7 +72,10 @@ class MappingNetwork(nn.Module):
 
 
 def use_loaded_filter(module: nn.Module, _: Any) -> None:
-    """Pass the `resample_filter` that was just loaded into `module` on to its resampling layers, which keep prepared copies of it."""
+    """Pass the `resample_filter` that was just loaded into `module` on to its resampling layers, which keep prepared copies of it.
+
+    This is a hook that `load_state_dict` calls; the second argument, the keys that did not match, is not used.
+    """
     for child in module.children():
         if isinstance(child, Resample):
             child.prepare(cast(Tensor, module.resample_filter))
@@ -181,7 +187,7 @@ class SynthesisNetwork(nn.Module):
     def blocks(
         self, ws: Float[Tensor, 'batch num_ws w'], noise: Noise = 'const', generator: Generator | None = None
     ) -> list[tuple[Tensor, Tensor]]:
-        """Return the pair (feature, image) of every block, coarse to fine."""
+        """Run all blocks, and return the pair (feature, image) that each one makes, coarse to fine."""
         outputs: list[tuple[Tensor, Tensor]] = []
         codes = ws.unbind(dim=1)
         x, image, first = None, None, 0

@@ -1,4 +1,8 @@
-"""The whole network of FREx; `FREx.forward` follows the paper's figure 2."""
+"""The whole network of FREx, from the aligned degraded face to the restored one; `FREx.forward` follows figure 2 of FREx's paper.
+
+Enc_3D predicts a latent code and a camera, with which EG3D, the 3D prior, renders the structure of the face. Enc_2D and a decoder complete
+the degraded face by that structure. StyleGAN2, the 2D prior, generates the image, fused with the decoder's features at each size.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
@@ -180,7 +184,7 @@ class FREx(nn.Module):
         return self.encoder_3d(warp_to_crop(lq, mean_crop(lq) if crop is None else crop, self.encoder_3d.in_size))
 
     def _planes(self, code: Encoding3D, generator: Generator | None) -> tuple[Tensor | None, Tensor | None]:
-        """Return the 3D prior's latent codes and its tri-planes; (None, None) where it is switched off."""
+        """Return the 3D prior's latent codes for `code`, and the tri-planes generated from them; (None, None) where it is switched off."""
         if self.eg3d is None:
             return None, None
         ws = latent_codes(self.eg3d, code)

@@ -1,4 +1,7 @@
-"""The operations and layers that StyleGAN2 and EG3D share, in plain PyTorch: no compiler and no CUDA extension is needed."""
+"""The operations and layers that StyleGAN2, EG3D and FREx's other parts share, and the checks of their constructors' arguments.
+
+They are in plain PyTorch: no compiler and no CUDA extension is needed.
+"""
 
 import math
 from collections.abc import Sequence
@@ -58,8 +61,8 @@ def upsampling_conv2d(
     return low_pass(F.conv_transpose2d(x, weight.transpose(0, 1), stride=2), bias)
 
 
-def in_float32(x: Tensor) -> AbstractContextManager[Any]:
-    """Return a context that switches autocast off on the device of `x`."""
+def without_autocast(x: Tensor) -> AbstractContextManager[Any]:
+    """Return a context that switches autocast off on the device of `x`: operations in it compute in the dtype of their inputs."""
     device = x.device.type
     return torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else nullcontext()
 
@@ -102,7 +105,7 @@ def modulated_conv2d(
     squares = weight.square()
     # `prepare_for_inference` stores the weights of upsampling convolutions with the input channels first: the sum follows that order.
     squares = squares.sum(dim=(2, 3)).T if low_pass is None else squares.transpose(0, 1).sum(dim=(2, 3))
-    with in_float32(style):
+    with without_autocast(style):
         scale = (style.square() @ squares + 1e-8).rsqrt()
     return scale_channels(x, scale if gain == 1 else scale * gain, bias)
 
@@ -116,6 +119,7 @@ def scale_channels(
 
 
 def _convolution(x: Tensor, weight: Tensor, bias: Tensor | None, low_pass: LowPass | None) -> Tensor:
+    """Convolve and add `bias`; keep height and width or, with `low_pass`, double them."""
     if low_pass is not None:
         return upsampling_conv2d(x, weight, low_pass, bias)
     return same_conv2d(x, weight, bias)
@@ -169,7 +173,7 @@ class EqualLinear(nn.Module):
     def forward(self, x: Float[Tensor, '*batch in_features']) -> Float[Tensor, '*batch out_features']:
         # The scales are factors of one matrix product, so that no scaled copy of the weights is made.
         gain = SQRT_2 if self.activate else 1.0
-        with in_float32(x):
+        with without_autocast(x):
             rows = x.reshape(-1, x.shape[-1]).to(self.weight.dtype)
             rows = torch.addmm(self.bias, rows, self.weight.T, beta=self.lr_mul * gain, alpha=self.scale * gain)
         x = rows.view(*x.shape[:-1], -1)

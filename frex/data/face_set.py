@@ -52,7 +52,11 @@ class FaceSet:
         return stack_labels(frontal | labels.cameras, self.source.names, 'no camera')
 
     def _crops(self, labels: Labels | None, where: str) -> Float32[np.ndarray, 'images 3']:
-        """Return the crop of each image: the option's, else the label's, else that of a frontal face."""
+        """Return the crop (s, t_x, t_y) of each image: `options.crop` for all if it is set, else those of the labels, else MEAN_CROP.
+
+        Where the labels have crops, an unlabelled image without one gets MEAN_CROP; for any other image without one FRExError, which
+        starts with `where`, is raised.
+        """
         if self.options.crop is None and labels and labels.crops:
             mean = dict.fromkeys(labels.unlabelled, np.array(MEAN_CROP, np.float32))
             return stack_labels(mean | labels.crops, self.source.names, f'{where}: no crop')

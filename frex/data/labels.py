@@ -59,15 +59,17 @@ def parse_labels(text: str, path: Path) -> Labels:
         for name, vector in vectors.items():
             if vector.shape != (length,) or not np.isfinite(vector).all():
                 raise FRExError(f'camera_labels: {path}: the label of {name} is not {length} finite numbers')
-    return Labels(_also_by_bare_name(cameras), _also_by_bare_name(crops), frozenset(_also_by_bare_name(unlabelled)))
+    names = labels.keys() | crops.keys()
+    return Labels(*(_also_by_bare_name(vectors, names) for vectors in (cameras, crops)), frozenset(_also_by_bare_name(unlabelled, names)))
 
 
 def write_labels(
     path: Path, cameras: Mapping[str, Iterable[float]], crops: Mapping[str, Iterable[float]], unlabelled: Iterable[str] = ()
 ) -> None:
-    """Write a label file atomically; an existing one is replaced, and its folder must exist.
+    """Write a label file, EG3D's `dataset.json`, atomically; an existing one is replaced, and its folder must exist.
 
-    `cameras` and `crops` are by image name; `unlabelled` are images that get null for a camera.
+    `cameras` (25 numbers) and `crops` (s, t_x, t_y) are by image name. An image in `unlabelled` gets null instead of a camera; it may have
+    a crop. Numbers are not checked, and errors of the system are raised as they are.
     """
     labels: dict[str, list[float] | None] = {name: [float(number) for number in camera] for name, camera in cameras.items()}
     labels |= dict.fromkeys(unlabelled)
@@ -117,9 +119,9 @@ def _vectors(entries: Mapping[str, Any]) -> dict[str, np.ndarray]:
     return {name: np.asarray(vector, dtype=np.float32) for name, vector in entries.items()}
 
 
-def _also_by_bare_name(vectors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Add each file name that is unique among all folders as a further key of its label."""
-    count = Counter(map(bare_name, vectors))
+def _also_by_bare_name(vectors: dict[str, np.ndarray], names: Iterable[str]) -> dict[str, np.ndarray]:
+    """Add each file name that is unique among all folders as a further key of its label; `names` are all images of the label file."""
+    count = Counter(map(bare_name, names))
     return {bare: vector for name, vector in vectors.items() if count[bare := bare_name(name)] == 1} | vectors
 
 

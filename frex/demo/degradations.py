@@ -1,4 +1,7 @@
-"""The degradations of the demo: Eq. 19 with fixed parameters, for images in which the face has any size."""
+"""The demo's degradations: Eq. 19 with fixed parameters, where blur and reduction are relative to the width of the face in the image.
+
+A whole photograph and the face cut out of it therefore lose the same detail. The result has the size of the image.
+"""
 
 from dataclasses import dataclass
 

@@ -20,7 +20,7 @@ SPECIAL = re.compile(r'[\\`*<]|\[(?=[^]]*]\()|(?<![^\W_])_|_(?![^\W_])')
 def results_table(evaluation: Evaluation) -> str:
     """Return the main table, like the paper's: one row per method, one column per metric, then time and memory where they are known.
 
-    Cells are means over all images, `±` the spread over runs; the best method is bold, the second underlined.
+    Cells are means over all images, `±` their standard deviation over runs; the best method is bold, the second underlined.
     """
     marks = {metric.key: rank_marks(evaluation.methods, metric, 0) for metric in evaluation.metrics}
     costs = _cost_columns(evaluation)
@@ -72,7 +72,7 @@ def rank_marks(methods: Sequence[Row], metric: Metric, bin_number: int) -> Mappi
 
 
 def format_cell(row: Row, metric: Metric, bin_number: int, marks: Mapping[float, str]) -> str:
-    """Return a row's mean of `metric` in bin `bin_number` (0 for all images), with the spread over runs, as Markdown.
+    """Return a row's mean of `metric` in bin `bin_number` (0 for all images) as Markdown, with `±` its standard deviation over runs.
 
     `marks`, from `rank_marks`, format the best and second best; rows of references are never marked. `-` stands for no result.
     """

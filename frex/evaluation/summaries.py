@@ -1,4 +1,4 @@
-"""Summarize scores: means, bootstrap intervals over images, and spread over runs."""
+"""Summarize each metric of a method per bin of yaw: mean, bootstrap interval over images, and standard deviation over runs."""
 
 from collections.abc import Mapping, Sequence
 
@@ -18,15 +18,15 @@ MAX_NUMBERS = 1 << 22
 
 
 def summarize(metrics: Sequence[Metric], runs: Sequence[Run], yaw_bins: Sequence[YawBin], seed: int) -> Mapping[str, tuple[Summary, ...]]:
-    """Return the summaries of a row by metric key, one per bin; a metric that some run has no scores of is left out.
+    """Return the summaries of one row's `runs` by the metric's key, one per bin, in the order of `yaw_bins`.
 
-    `seed` is that of the bootstrap.
+    A metric that one of the runs has no scores of is left out. `seed` is that of the bootstrap.
     """
     summaries: dict[str, tuple[Summary, ...]] = {}
     for metric in metrics:
         if all(metric.key in run.set_scores for run in runs):
             summaries[metric.key] = tuple(
-                _summarize_sets([run.set_scores[metric.key][index] for run in runs]) for index in range(len(yaw_bins))
+                _summarize_set_scores([run.set_scores[metric.key][index] for run in runs]) for index in range(len(yaw_bins))
             )
         elif all(metric.key in run.scores for run in runs):
             scores = np.stack([run.scores[metric.key] for run in runs])
@@ -68,8 +68,8 @@ def bootstrap_interval(scores: ImageScores, seed: int) -> tuple[float, float]:
     return float(found.low), float(found.high)
 
 
-def _summarize_sets(values: Sequence[float]) -> Summary:
-    """Summarize one FID per run; it has no interval over images."""
+def _summarize_set_scores(values: Sequence[float]) -> Summary:
+    """Summarize a metric of whole sets of images, such as FID, from one value per run; it has no interval over images."""
     return Summary(float(np.mean(values)), NAN, NAN, _spread(values), 0)
 
 

@@ -86,9 +86,10 @@ def write_pt2(path: Path, program: ExportedProgram, metadata: Mapping[str, str])
 
 
 def load_pt2(path: Path) -> Callable[..., Tensor]:
-    """Return the network in a file of `write_pt2` as a function of its inputs, those of `ExportWrapper.forward`.
+    """Return the network in a file of `write_pt2` as a function from its inputs to the restored image, as in `ExportWrapper.forward`.
 
-    Errors for a missing or damaged file are those of Python and PyTorch, not FRExError.
+    `weight` is an input only where it was one of the wrapper. Errors for a missing or damaged file are those of Python and PyTorch, not
+    FRExError.
     """
     with path.open('rb') as stream:
         return torch.export.load(stream).module()

@@ -31,7 +31,10 @@ def frozen_arcface(weights: str | None) -> ArcFace:
 
 
 class FrozenArcFace(FrozenNetwork):
-    """Computes ArcFace's features and embedding of RGB faces of any size; `weights` is as in `frozen_arcface`."""
+    """Computes ArcFace's features and embedding of RGB faces of any size.
+
+    `weights` is as in `frozen_arcface`: a key of the manifest, a file, or None for random weights.
+    """
 
     def __init__(self, weights: str | None) -> None:
         super().__init__(('ArcFace', weights))

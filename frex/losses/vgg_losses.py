@@ -27,7 +27,10 @@ Features = dict[str, Float[Tensor, 'batch channel _ _']]
 
 
 class FrozenVGG(FrozenNetwork):
-    """Computes the features of the convolutions `layers` (keys of `LAYERS`) of VGG19, before their ReLU; `weights` is as in `VGGLoss`."""
+    """Computes the features of the convolutions `layers` (keys of `LAYERS`) of VGG19, before their ReLU.
+
+    `weights` is as in `VGGLoss`: a key of the manifest, a file, or None for random weights.
+    """
 
     def __init__(self, layers: Sequence[str], weights: str | None = 'vgg19') -> None:
         super().__init__(('VGG19', weights, frozenset(layers)))

@@ -17,7 +17,11 @@ from frex.tensors import to_tensor
 
 
 def calculate_lpips(img: Image, img2: Image, net: str = 'vgg', weights: str | None = 'auto', **_: Any) -> float:
-    """Return LPIPS 0.1 with the trunk `net`, 'vgg' or 'alex'; `weights` is as in `LPIPSLoss`."""
+    """Return LPIPS 0.1 with the trunk `net`, 'vgg' or 'alex'.
+
+    `weights` is a key of the manifest of weight files, or the path of a file; 'auto' means torchvision's for `net`, None random weights,
+    for tests only.
+    """
     return _score(LPIPSDistance, img, img2, net=net, weights=weights)
 
 

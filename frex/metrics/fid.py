@@ -45,7 +45,10 @@ class FID:
 
     @cached_property
     def device(self) -> torch.device:
-        """Return the device, chosen at the first use, since the check of options creates an FID before the process knows its GPU."""
+        """Return the device on which features and their sums are computed: a GPU with CUDA if there is one, else the CPU.
+
+        It is chosen at the first use, since the check of weight files creates an FID before the process knows its GPU.
+        """
         return choose_device('auto', needs_float64=True)
 
     @cached_property
@@ -105,7 +108,7 @@ class FID:
 
 
 def _read_inception(weights: str | None) -> Any:
-    """Load the Inception network; `weights` is as in `FID`."""
+    """Load the Inception network to the CPU; `weights` is as in `FID`: a key of the manifest, a file, or None for random weights."""
     return Inception(None if weights is None else obtain_file(weights))
 
 

@@ -25,7 +25,10 @@ SMALLEST = 32
 
 
 class LPIPSDistance:
-    """LPIPS 0.1 (Zhang et al. 2018); `net` and `weights` are as in `LPIPSLoss`."""
+    """LPIPS 0.1 (Zhang et al. 2018) with the trunk `net`, 'vgg' or 'alex'.
+
+    `weights` is as in `LPIPSLoss`: a key of the manifest, a file, 'auto' for torchvision's of `net`, or None for random weights.
+    """
 
     def __init__(self, net: str = 'vgg', weights: str | None = 'auto', device: Device = 'cpu') -> None:
         self.lpips = LPIPSLoss(net=net, weights=weights).lpips.to(device).eval()

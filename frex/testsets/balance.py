@@ -154,7 +154,10 @@ def _draw_contact_sheet(folder: TestSetFolder, found: FoundYaw, choice: Choice) 
 
 
 def draw_histogram(choice: Choice, path: Path) -> None:
-    """Write a PNG of two histograms of |yaw|, of the pool and of the chosen faces, each with its own scale and the level of `choice`."""
+    """Write a PNG of two panels: the faces per bin of |yaw|, in the pool and among the chosen, each with a line at `choice.level`.
+
+    Each panel has its own axis of counts. An existing file is replaced.
+    """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 3.2), layout='constrained')

@@ -106,7 +106,10 @@ def lookup_by_path(annotations: dict[str, T], relative: str) -> T | None:
 
 
 def match_annotation(box: Float[np.ndarray, '4'], faces: list[WiderFace]) -> WiderFace | None:
-    """Return the annotated face that overlaps `box` (left, top, right, bottom) most, None where none overlaps it enough."""
+    """Return the annotated face whose intersection over union with `box` (left, top, right, bottom) is largest.
+
+    None where `faces` is empty, or that intersection over union is less than MIN_OVERLAP.
+    """
     best = max(faces, key=lambda face: intersection_over_union(box, face.box), default=None)
     return best if best is not None and intersection_over_union(box, best.box) >= MIN_OVERLAP else None
 

@@ -126,7 +126,7 @@ def check_images(source: Source, where: str, most: int) -> None:
 
 
 def _describe_damage(source: Source, name: str) -> str | None:
-    """Return why an image cannot be read; None where it can."""
+    """Read and decode the image `name` of `source`; return the message of the error, which names the file, or None where it is whole."""
     try:
         source.read_image(name)
     except FRExError as error:

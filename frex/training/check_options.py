@@ -155,7 +155,7 @@ def check_terms(config: FRExConfig, train: TrainOptions, where: str) -> None:
 
 
 def check_schedule(train: TrainOptions, where: str) -> None:
-    """Check type, keys and values of the schedule by building it, and that it has a learning rate for each iteration."""
+    """Check type, keys and values of `train.scheduler` by building it, and that the periods of a cosine schedule last for the whole run."""
     kind, arguments = train.scheduler.type, train.scheduler.arguments
     if kind not in SCHEDULERS:
         raise FRExError(f'{where}.type: {kind!r}; known: {", ".join(SCHEDULERS)}')

@@ -1,4 +1,7 @@
-"""Packages that only some installations have, and the extra, as in `pip install 'frex[heads]'`, that brings each."""
+"""Packages that only some installations have, and the extra, as in `pip install 'frex[heads]'`, that brings each.
+
+Packages go by the names under which they are imported. The error for a missing one is FRExError, which says how to install it.
+"""
 
 from importlib import import_module
 from importlib.util import find_spec
@@ -29,10 +32,12 @@ INCLUDED = {'evaluate': ('train',), 'demo': ('evaluate',), 'peers': ('evaluate',
 
 
 def require_package(package: str, purpose: str) -> None:
-    """Raise FRExError where `package` is not installed; the message starts with `purpose`, what the package is needed for."""
+    """Import `package`, and return nothing; raise FRExError, which starts with `purpose`, what it is needed for, where that fails."""
     try:
         import_module(package)
-    except ImportError:
+    except ImportError as error:
+        if find_spec(package) is not None:
+            raise FRExError(f'{purpose} needs the package {package}, which is installed but cannot be imported ({error})') from None
         raise missing_package(package, purpose) from None
 
 

@@ -15,7 +15,7 @@ HEADINGS = ('face', 'score', 'pixels', 'yaw', 'pitch', 'identity similarity', 'r
 
 
 def write_preview(path: Path, photo: Photo, most_side: int, upscale: float = 1.0) -> None:
-    """Write a copy of a photo, `upscale` times as large, reduced so that its longer side has at most `most_side` pixels.
+    """Write a copy of a photo, `upscale` times as wide and as high, but at most `most_side` pixels long on its longer side.
 
     The copy has the photo's colour profile, and none of its other metadata.
     """

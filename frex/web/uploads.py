@@ -63,7 +63,10 @@ def check_header(file: Path, limits: Limits) -> None:
 
 
 def check_pixels(file: Path, width: int, height: int, limits: Limits, upscale: float = 1.0) -> None:
-    """Raise FRExError where an image, or its result `upscale` times as large, has more pixels than a session may hold."""
+    """Raise FRExError where an image of `width` x `height` pixels, or its result, has more than `limits.pixels` pixels.
+
+    The result is `upscale` times as wide and as high. `file` is the image's name in the message.
+    """
     if width * height > limits.pixels:
         raise FRExError(f'{file}: {width} x {height} is more than the {limits.megapixels} million pixels that this page takes')
     if width * height * upscale**2 > limits.pixels:

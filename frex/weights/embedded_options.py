@@ -1,6 +1,7 @@
 """The options of a network as one more tensor beside its weights, for programs that read the tensors of a file and nothing else.
 
-spandrel is one, and with it chaiNNer and ComfyUI. FREx's own reading drops the tensor: a state dict has the names of the network's weights.
+spandrel is one, and with it chaiNNer and ComfyUI. The tensor holds the bytes of the options' JSON, which `find_options` returns as text.
+FREx reads the options from it where the file does not state them otherwise, and leaves the tensor out of the state dict.
 """
 
 import json

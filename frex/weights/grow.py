@@ -45,10 +45,11 @@ def grow(file: NetworkFile, channels: int | None, where: str) -> NetworkFile:
 
 
 def grown_arguments(arguments: dict[str, Any], out_size: int, channels: int | None, where: str) -> dict[str, Any]:
-    """Return a copy of a FREx's constructor arguments, changed for a network of twice its size, `2 * out_size`.
+    """Return a copy of a FREx's constructor arguments for a network of twice its size; `out_size` is its present size in pixels.
 
-    `channels` is the number of channels of the new, finest level. It is needed where `arguments` list the channels of StyleGAN2, and must
-    be None where these follow from `narrow`; else this raises FRExError with a message that starts with `where`.
+    `fusion_sizes`, where given, gets the new size too. `channels` is the number of channels of the new, finest level. It is needed where
+    `arguments` list the channels of StyleGAN2, and is appended to that list. It must be None where the channels follow from `narrow`. Else
+    this raises FRExError, which starts with `where`.
     """
     grown: dict[str, Any] = copy.deepcopy(arguments) | {'out_size': 2 * out_size}
     listed = (grown.get('stylegan2') or {}).get('channels')

@@ -22,7 +22,8 @@ def as_state(content: Any, where: str) -> State:
     """Return `content` as a state dict, without the prefix `module.` of data-parallel training and without embedded options.
 
     `num_batches_tracked` of old batch normalisations is added where torch's own strict loading would add it. Raises FRExError, which starts
-    with `where`, for anything else than dense tensors by name, for those of a compiled module, and for tensors that share memory.
+    with `where`, for an empty dictionary and anything else than dense tensors by name, for those of a compiled module, for a name that is
+    there both with and without `module.`, and where the tensors together have more bytes than their memory, since several share it.
     """
     if not isinstance(content, Mapping) or not content:
         raise FRExError(f'{where}: a dictionary of weights is needed, not {"an empty one" if content == {} else type(content).__name__}')
@@ -38,8 +39,9 @@ def as_state(content: Any, where: str) -> State:
     storages = {value.untyped_storage().data_ptr(): value.untyped_storage().nbytes() for value in content.values()}
     if sum(value.nbytes for value in content.values()) > sum(storages.values()):
         raise FRExError(f'{where}: weights that share their memory are not supported')
-    state = {name.removeprefix('module.'): value for name, value in with_batch_counters(content).items()}
-    if len(state) < len(content):
+    counted = with_batch_counters(content)
+    state = {name.removeprefix('module.'): value for name, value in counted.items()}
+    if len(state) < len(counted):
         raise FRExError(f'{where}: some weights are there twice, with and without the prefix module.')
     return {name: value for name, value in state.items() if not is_options_tensor(name, value)}
 

@@ -8,6 +8,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from frex.data.face_degradation_dataset import FaceDegradationDataset, read_degradation
+from frex.data.labels import parse_labels
 from frex.data.sampler import VisitSampler
 from frex.errors import FRExError
 from frex_arch.camera import frontal_camera, mirror_camera
@@ -209,6 +210,13 @@ def test_a_bare_label_is_not_taken_for_two_images(face_folder, tmp_path):
     labels.write_text(json.dumps({'labels': [['face0.png', frontal_camera()[0].tolist()]]}))
     with pytest.raises(FRExError, match=r'no camera for 2 of 2 images, first a/face0\.png'):
         FaceDegradationDataset(options(tmp_path, camera_labels=str(labels)))
+
+
+def test_a_file_name_that_another_folder_has_without_a_label_is_no_key(tmp_path):
+    content = {'labels': [['a/1.png', [0.0] * 25], ['b/1.png', None]], 'crops': [['a/1.png', [1, 0, 0]]]}
+    labels = parse_labels(json.dumps(content), tmp_path)
+    assert set(labels.cameras) == set(labels.crops) == {'a/1.png'}
+    assert labels.unlabelled == {'b/1.png'}
 
 
 def test_ranks_share_an_epoch_without_overlap():

@@ -37,3 +37,14 @@ def test_all_packages_of_an_extra_are_missing_where_none_is_installed(extra, mon
 def test_a_package_of_several_extras_comes_with_the_lightest():
     with pytest.raises(FRExError, match=r"^making a mesh needs the package skimage, .*: pip install 'frex\[heads\]'$"):
         raise extras.missing_package('skimage', 'making a mesh')
+
+
+def test_a_package_that_is_broken_is_not_called_missing(tmp_path, monkeypatch):
+    (tmp_path / 'broken_package.py').write_text("raise ImportError('libGL.so.1 is missing')")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(
+        FRExError, match=r'^it needs the package broken_package, which is .* cannot be imported \(libGL\.so\.1 is missing\)$'
+    ):
+        extras.require_package('broken_package', 'it')
+    with pytest.raises(FRExError, match=r'^it needs the package no_package, which is not installed: pip install no_package$'):
+        extras.require_package('no_package', 'it')

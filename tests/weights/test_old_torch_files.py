@@ -220,6 +220,7 @@ def test_a_number_of_one_dimension_is_one_of_none(shape, taken):
         assert (net['strength'].item(), net['strength'].shape) == (5, ())
 
 
-def test_weights_with_and_without_the_prefix_are_not_mixed():
+@pytest.mark.parametrize('other', ['b', 'running_var'])
+def test_weights_with_and_without_the_prefix_are_not_mixed(other):
     with pytest.raises(FRExError, match=r'^file: some weights are there twice, with and without the prefix module\.$'):
-        as_state({'module.a': torch.zeros(1), 'a': torch.ones(1)}, 'file')
+        as_state({'module.a': torch.zeros(1), 'a': torch.ones(1), other: torch.ones(1)}, 'file')

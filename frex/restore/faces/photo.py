@@ -113,7 +113,7 @@ def paste_faces(
     masks: Sequence[Float32[np.ndarray, '_ _'] | None] | None = None,
     bg_upsampler: Upsampler | None = None,
 ) -> Photo:
-    """Return a new photo, `upscale` times as large, with the images `restored` of its `faces` pasted in.
+    """Return a new photo, `upscale` times as wide and as high, with the images `restored` of its `faces` pasted in.
 
     A face whose image is None, or that has a problem, stays as it is. Where faces overlap, each pixel belongs to the nearest one; a
     face whose image is None keeps its pixels, and one with a problem does not. `masks` are those of `Patch`, one for each face, of the
@@ -134,10 +134,11 @@ def paste_faces(
 
 
 def scale_background(photo: Photo, upscale: float, upsampler: Upsampler | None = None) -> Photo:
-    """Return the photo `upscale` times as large; its image shares no memory with that of `photo`, so that faces can be pasted into it.
+    """Return the photo `upscale` times as wide and as high, with an image that shares no memory with that of `photo`.
 
-    The image is scaled by `upsampler`, if given, but where it is transparent the colours are those of `scale_photo`, which also scales
-    alpha. Raises FRExError where `upsampler` returns an image of another size or type than asked for, and as `scale_photo` does.
+    Faces can therefore be pasted into it. The image is scaled by `upsampler`, if given, but where it is transparent the colours are
+    those of `scale_photo`, which also scales alpha. Raises FRExError where `upsampler` returns an image of another size or type than asked
+    for, and as `scale_photo` does.
     """
     larger = scale_photo(photo, upscale)
     if upsampler is None:

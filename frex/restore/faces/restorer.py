@@ -208,7 +208,7 @@ class FaceRestorer:
         bg_upsampler: Upsampler | None = None,
         face_upsampler: Upsampler | None = None,
     ) -> Photo:
-        """Return a new photo, `upscale` times as large, with the restored faces pasted in.
+        """Return a new photo, `upscale` times as wide and as high, with the restored faces pasted in.
 
         `restorations` are those of the `faces`, in their order. ParseNet's masks are used; its file is downloaded where it is missing, and
         where that fails the mask is a soft square. `bg_upsampler` scales the rest, if given, and `face_upsampler` the restored faces that
@@ -286,9 +286,9 @@ class FaceRestorer:
 
 
 def enlarge_to_fit(image: Image | None, face: Face, upscale: float, upsampler: Upsampler) -> UInt8[np.ndarray, '_ _ 3'] | None:
-    """Return a restored face at the size at which it is shown in a result `upscale` times as large, where that is larger.
+    """Return a restored face, enlarged by `upsampler` to the size that it has in a result `upscale` times as wide and as high.
 
-    Otherwise `image` is returned as it is, also where it is None.
+    `image` is returned as it is where it is not smaller than that, or is None.
     """
     if image is None:
         return None

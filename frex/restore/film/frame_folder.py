@@ -43,7 +43,7 @@ class FrameFolder:
 
     @property
     def stated_frames(self) -> int:
-        """The number of frames."""
+        """The number of frames, one per image file; unlike that of `FilmReader` it is exact."""
         return len(self.paths)
 
     def frames(self, start: int = 0) -> Iterator[FilmFrame]:

@@ -98,7 +98,7 @@ class FilmReader:
     def late_notes(self, frames: int) -> Iterator[str]:
         """Yield notes on what was wrong with the film; to be called after all frames have been read, whose number is `frames`."""
         if self.damaged:
-            yield f'{self.damaged} damaged packets are left out'
+            yield f'{self.damaged} damaged packet{"s" if self.damaged > 1 else ""} left out'
         if self.retimed:
             yield f'the times of {self.retimed} frames were not later than those before, and are corrected'
         stated = int(self._stream.frames)
@@ -120,7 +120,10 @@ class FilmReader:
         return stream
 
     def _decode(self) -> Iterator[Any]:
-        """Yield the decoded frames, leaving out packets that cannot be decoded; a film whose file is cut off ends there."""
+        """Yield the decoded frames as PyAV's; packets that cannot be decoded are left out and counted in `damaged`.
+
+        Where the file cannot be read any further the frames end, which counts as one more. Raises FRExError at an encrypted packet.
+        """
         from av.error import FFmpegError
 
         packets = self._container.demux(self._stream)

@@ -144,7 +144,10 @@ class FilmJobs:
         }
 
     def _finish(self, job: Job, film: OpenFilm, segments: Sequence[Segment]) -> ImageRecord:
-        """Join the segments, and return the record; a film without a face gives no result with `--no_face skip`."""
+        """Join the segments to the result, remove their folder, and return the record for the report.
+
+        A film without a face (status `no face`) is joined only with `no_face` `copy`; else the record names no output.
+        """
         record = self._record(job, film, segments)
         if record.status == 'restored' or self.options.no_face == 'copy':
             start = time.perf_counter()
@@ -174,7 +177,7 @@ class FilmJobs:
 
 
 def scale_layout(layout: FilmFormat, upscale: float) -> FilmFormat:
-    """Return the layout of a result that is `upscale` times as large."""
+    """Return the layout of a result that is `upscale` times as wide and as high, rounded, and at least 1 x 1."""
     return layout._replace(width=max(1, round(layout.width * upscale)), height=max(1, round(layout.height * upscale)))
 
 

@@ -1,8 +1,9 @@
 """Record what each process of a run does, so that nothing is lost when it is killed.
 
 A process appends to its journal, a file in the output folder: a record of each image before its first result is written, and another when
-it is done. It merges the journal into the report when it ends. While it lives it holds a lock. A process is known by its id, RUN-RANK: the
-id of the run and the number of the process in it.
+it is done. It merges the journal into the report when it ends. The journal of a process that was killed is merged by a later run: an image
+that was begun but not done then counts as interrupted. While a process lives it holds a lock, by which others see that it does. A process
+is known by its id, RUN-RANK: the id of the run and the number of the process in it.
 """
 
 import time
@@ -193,12 +194,12 @@ def merge_journal(report: ReportIndex, path: Path, finished: bool, killed: bool 
     run.started, run.ended = min(run.started, heading.run.started), max(run.ended, heading.run.started, path.stat().st_mtime)
     run.passed_over |= heading.run.passed_over
     run.finished = sorted({*run.finished, heading.process}) if finished else run.finished
-    for record in _last_records(reader, killed):
+    for record in _records_to_merge(reader, killed):
         _count_record(run, record)
         report.add(record)
 
 
-def _last_records(reader: JournalReader, killed: bool) -> Iterator[ImageRecord]:
+def _records_to_merge(reader: JournalReader, killed: bool) -> Iterator[ImageRecord]:
     """Yield the records of images that are done and, with `killed`, of those that were begun only."""
     begun: dict[str, ImageRecord] = {}
     for record in reader.read_records():
@@ -211,6 +212,7 @@ def _last_records(reader: JournalReader, killed: bool) -> Iterator[ImageRecord]:
 
 
 def _count_record(run: Run, record: ImageRecord) -> None:
+    """Add an image to the counts of `run`: by its status, its faces where it is restored, and the reason where it is skipped."""
     run.images[record.status] += 1
     if record.status == 'restored':
         run.faces += count_faces(record)
@@ -249,7 +251,7 @@ def journal_path(folder: Path, process_id: str) -> Path:
 
 
 def unfinished_process_ids(folder: Path) -> Iterator[str]:
-    """Yield the ids of the processes that still run, and of those that were killed."""
+    """Yield the ids of the processes that still run, and of those that were killed or met an error before merging their journal."""
     for path in sorted(folder.glob(f'{PREFIX}*{LOCK}')):
         yield path.name.removeprefix(PREFIX).removesuffix(LOCK)
 

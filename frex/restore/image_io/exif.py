@@ -80,7 +80,10 @@ class Block:
         return [self.first, own] if own else [self.first]
 
     def set_value(self, entry: Entry, value: int) -> None:
-        """Set the value of an entry; it becomes one of 32 bit where 16 do not hold it."""
+        """Write `value`, at least 0, as the only value of an entry.
+
+        A 16-bit entry keeps its type where the value fits; any other becomes a 32-bit one. `entry` itself still describes the old one.
+        """
         kind = SHORT if entry.kind == SHORT and value < 1 << 16 else LONG
         packed = struct.pack(f'{self.order}HI{"H" if kind == SHORT else "I"}', kind, 1, value)
         self.data[entry.at + 2 : entry.at + ENTRY] = packed.ljust(ENTRY - 2, b'\0')

@@ -162,4 +162,4 @@ def test_damaged_packets_are_left_out_and_told(tmp_path):
     path.write_bytes(content)
     film, found = read(path)
     assert len(found) == 19
-    assert next(film.late_notes(19)) == '1 damaged packets are left out'
+    assert next(film.late_notes(19)) == '1 damaged packet left out'
