@@ -162,7 +162,10 @@ BAD_OPTIONS = [
     (['val:metrics:psnr:better=more'], "val.metrics.psnr.better: 'more'; lower or higher"),
     (['val:metrics:psnr:type=psnr'], "val.metrics.psnr.type: no 'psnr' is registered; known: FID, calculate_deg"),
     (['val:metrics:fid={{type: FID, better: lower, statistics: no.pth}}'], 'val.metrics.fid.statistics: no.pth: no such file'),
-    (['val:metrics:niqe={{type: calculate_niqe, crop_border: 0}}'], 'val.metrics.niqe: NIQE needs images of at least 192 pixels'),
+    (
+        ['val:metrics:niqe={{type: calculate_niqe, crop_border: 0, better: lower}}'],
+        'val.metrics.niqe: NIQE needs images of at least 192 pixels',
+    ),
     (['val:metrics:lpips={{type: calculate_lpips, net: vgg19}}'], "val.metrics.lpips: net 'vgg19' is not one of ['vgg', 'alex']"),
     (['val:metrics:deg={{type: calculate_deg, wieghts: x}}'], "val.metrics.deg.wieghts: unknown key; did you mean 'weights'?"),
     (['path:pretrain_netwrok_g=x'], "path.pretrain_netwrok_g: unknown key; did you mean 'pretrain_network_g'?"),
