@@ -140,7 +140,7 @@ def restore(faces: Path) -> None:
     stand_ins = {
         'load_restorer': lambda *arguments: restorer,
         'load_run_upsampler': lambda *arguments: None,
-        'find_checkpoint': Path,
+        'find_model': Path,
         'unsupported_flags': lambda *arguments: (),
         'Photographs': LinkStages,
     }
