@@ -60,7 +60,8 @@ def parse_labels(text: str, path: Path) -> Labels:
             if vector.shape != (length,) or not np.isfinite(vector).all():
                 raise FRExError(f'camera_labels: {path}: the label of {name} is not {length} finite numbers')
     names = labels.keys() | crops.keys()
-    return Labels(*(_also_by_bare_name(vectors, names) for vectors in (cameras, crops)), frozenset(_also_by_bare_name(unlabelled, names)))
+    cameras, crops, unlabelled = (_also_by_bare_name(vectors, names) for vectors in (cameras, crops, unlabelled))
+    return Labels(cameras, crops, frozenset(unlabelled))
 
 
 def write_labels(
