@@ -10,8 +10,8 @@ from platformdirs import user_cache_path
 
 from frex.errors import FRExError, nearest
 from frex.utils.files import describe_special, sha256
-from frex.weights import hub, small_model
 from frex.weights.manifest import MOST_BYTES, WeightFile, find_entry, manifest
+from frex.weights.small_model import find_model
 
 # The folders, below the working directory, in which other restoration projects keep the same files. They are never written to.
 OLD_PLACES = ('experiments/pretrained_models', 'gfpgan/weights', 'weights/facelib', 'facexlib/weights')
@@ -101,7 +101,7 @@ def find_file(file: WeightFile, folder: Path | None = None) -> WeightFileStatus:
 def require_file(name: str | Path, folder: Path | None = None) -> Path:
     """Return the path of the file that an option names, by a key of the manifest, `frex-small`, a path, or `owner/name` on the Hub.
 
-    `folder` is searched first for a key. The file of a key is not downloaded, that of the Hub is (see `hub.find_checkpoint`). Raises
+    `folder` is searched first for a key. The file of a key is not downloaded, that of the Hub is (see `find_model`). Raises
     FRExError where the file is missing and, for a key, where it is damaged: the message then names the command that downloads it. A file
     that is given by its path is not checked for damage.
     """
@@ -111,9 +111,7 @@ def require_file(name: str | Path, folder: Path | None = None) -> Path:
             return status.path
         what = 'is missing' if status.state is FileStatus.MISSING else f'is damaged ({status.path}: {status.detail})'
         raise FRExError(f'{status.file.file} {what}; get it with: frex weights download {name}')
-    if str(name) == small_model.KEY:
-        return small_model.require_small_model()
-    path = hub.find_checkpoint(name)
+    path = find_model(name)
     special = describe_special(path)
     if special is not None and not os.path.isdir(path):
         raise FRExError(f'{path}: {special}')
